@@ -1,0 +1,134 @@
+"""Rules that join several sections of a study; each yields one line for each problem it finds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nmlab.search_spaces.entries import Entry, Listed
+from nmlab.search_spaces.sections import Cadence, Data, Search
+from nmlab.search_spaces.wording import nearest, shown
+
+RESERVED = ("method", "pattern", "seed", "seeds")
+"""Names with a place of their own in a study and a trial, so no hyperparameter can have them."""
+
+METRICS = (
+    *(f"train/{name}" for name in ("loss", "residual", "delta", "flips", "mask_change")),
+    *(f"eval/{name}" for name in ("perplexity", "token_perplexity", "word_perplexity")),
+    *(f"memory/{name}" for name in ("peak_bytes", "state_bytes")),
+    *(f"time/{name}" for name in ("sample_s", "forward_s", "update_s", "step_s")),
+    *(f"cost/{name}" for name in ("forwards", "backwards", "tokens", "seconds", "trainable_params")),
+)
+"""What a trial records and a search can aim at, beside `eval/<task>/<measure>` of the study's tasks."""
+
+_PATTERN = re.compile(r"([1-9]\d*|0):([1-9]\d*)")
+
+
+def pattern_problem(text: object) -> str:
+    """Return what is wrong with an N:M pattern, such as "2:4"; "" when nothing is."""
+    match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return "expected N:M in quotes, N of every M weights kept, for example '2:4'"
+    kept, group = int(match[1]), int(match[2])
+    if not 1 <= kept <= group:
+        return f"keeps {kept} of every {group}; N must be between 1 and M, for example 2:4"
+    return ""
+
+
+def patterns(pattern: str | Listed) -> Iterator[str]:
+    """Check every pattern of the study."""
+    for path, value in _listed("pattern", pattern):
+        text = pattern_problem(value)
+        if text:
+            yield f"{path} {shown(value)}: {text}"
+
+
+def methods(method: str | Listed) -> Iterator[str]:
+    """Check that every method is a text; which texts name a method, the platform knows."""
+    for path, value in _listed("method", method):
+        if not isinstance(value, str) or not value:
+            yield f"{path} {shown(value)}: expected the name of a method, for example maskpro"
+
+
+def _listed(name: str, value: str | Listed) -> Iterable[tuple[str, object]]:
+    if isinstance(value, str):
+        return [(name, value)]
+    return [(f"{name}.{value.kind}[{index}]", item) for index, item in enumerate(value.values)]
+
+
+def names(fixed: Mapping[str, Any], *, space: Mapping[str, Any]) -> Iterator[str]:
+    """Check that no hyperparameter is set twice, or bears a name that means something else."""
+    for section, given in (("fixed", fixed), ("space", space)):
+        for name in given:
+            if name in RESERVED:
+                key = "seeds" if name == "seed" else name
+                yield f"{section}.{name}: {name!r} is no hyperparameter; expected at the top level, as {key}"
+    for name in space:
+        if name in fixed:
+            yield f"space.{name}: {name!r} is also in fixed; expected in one of the two"
+
+
+def algorithm(search: Search, *, entries: Mapping[str, Entry]) -> Iterator[str]:
+    """Check that the entries, the number of samples and the algorithm fit each other."""
+    if search.algorithm != "grid":
+        if search.samples is None:
+            yield f"search.samples null: {search.algorithm} needs a number of samples, for example 20"
+        if not entries:
+            yield f"search.algorithm {search.algorithm!r}: nothing to search; expected entries in space"
+        return
+    if search.samples is not None:
+        yield f"search.samples {search.samples}: expected null, because a grid visits every point"
+    for name, entry in entries.items():
+        if not isinstance(entry, Listed):
+            yield f"space.{name}.{entry.kind}: expected grid or choice; a grid search needs listed values"
+
+
+def objectives(search: Search, *, tasks: tuple[str, ...]) -> Iterator[str]:
+    """Check the number of objectives and directions, and that each objective is recorded."""
+    count = len(search.metrics)
+    if search.algorithm == "nsga2" and count < 2:
+        yield f"search.metric {shown(search.metric)}: nsga2 needs a list of two or more"
+    if search.algorithm != "nsga2" and count > 1:
+        yield f"search.metric {shown(search.metric)}: {search.algorithm} takes one metric; several need nsga2"
+    if len(search.modes) != count:
+        yield f"search.mode {shown(search.mode)}: expected one min or max for each metric, {count} in all"
+    for metric in search.metrics:
+        if metric not in METRICS and not _is_task_metric(metric, tasks=tasks):
+            yield f"search.metric {metric!r}: unknown metric{_metric_hint(metric, tasks=tasks)}"
+
+
+def _is_task_metric(metric: str, *, tasks: tuple[str, ...]) -> bool:
+    """Return whether `metric` is eval/<task>/<measure>, the task being one of `tasks`, or its file's stem."""
+    first, _, rest = metric.partition("/")
+    task, _, measure = rest.rpartition("/")
+    return first == "eval" and bool(measure) and task in {*tasks, *(Path(name).stem for name in tasks)}
+
+
+def _metric_hint(metric: str, *, tasks: tuple[str, ...]) -> str:
+    if metric.startswith("eval/") and metric.count("/") > 1:
+        return f"; data.evaluation.tasks has {', '.join(tasks) or 'none'}"
+    return nearest(metric, METRICS)
+
+
+def scheduler(search: Search, *, cadence: Cadence) -> Iterator[str]:
+    """Check that early stopping has one objective, and values of it while a trial runs."""
+    if search.scheduler is None:
+        return
+    if search.algorithm == "nsga2":
+        yield f"search.scheduler {search.scheduler!r}: expected null, because nsga2 has several objectives"
+    elif search.metrics[0].startswith("eval/") and cadence.evaluate_every is None:
+        yield (
+            f"cadence.evaluate_every null: {search.scheduler} compares {search.metrics[0]} during training; "
+            "expected a number of steps, for example 250"
+        )
+
+
+def batches(data: Data) -> Iterator[str]:
+    """Check that a calibration batch is not larger than the calibration set."""
+    if data.calibration.batch_size > data.calibration.samples:
+        yield (
+            f"data.calibration.batch_size {data.calibration.batch_size}: expected at most the "
+            f"{data.calibration.samples} samples"
+        )

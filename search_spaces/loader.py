@@ -1,0 +1,87 @@
+"""Studies from names and files: load, with overrides; list; write; and the JSON Schema for editors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from nmlab.search_spaces import dialect
+from nmlab.search_spaces import overrides as changes
+from nmlab.search_spaces.problems import StudyError, lines
+from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.wording import closest, nearest, shown
+
+# importlib.resources cannot list a namespace package of an editable install on Python 3.11
+# (NotADirectoryError on setuptools' path hook), so the folder is found beside this file.
+_STUDIES = Path(__file__).with_name("studies")
+_SUFFIXES = (".yaml", ".yml")
+
+
+def load(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> Study:
+    """Return a study by the name of a packaged one, or from a YAML file, with `overrides` such as "a.b=c".
+
+    A text without folder and without .yaml or .yml is a name. Raises StudyError, one line for each problem:
+    unknown name, unreadable file, YAML that does not parse, or values that do not fit.
+    """
+    path = _locate(name_or_path)
+    return loads(_text(path), source=path.name, overrides=overrides)
+
+
+def loads(text: str, *, source: str = "study.yaml", overrides: Sequence[str] = ()) -> Study:
+    """Return the study that the YAML `text` holds; `source` names it in errors. Raises StudyError."""
+    data = dialect.parse(text, source=source)
+    if not isinstance(data, dict):
+        expected = "a mapping with name, model, data, pattern and method"
+        raise StudyError([f"{shown(data)}: expected {expected}"], source=source)
+    return _validated(changes.apply(data, overrides), source=source)
+
+
+def studies() -> list[Study]:
+    """Return every packaged study, by name."""
+    return [load(name) for name in _names()]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a study file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}
+
+
+def dump(study: Study) -> str:
+    """Return `study` as YAML with every default written out; `loads` makes an equal study of it."""
+    return dialect.dump(study.model_dump(mode="json", by_alias=True))
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in _STUDIES.glob("*.yaml"))
+
+
+def _locate(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if isinstance(name_or_path, Path) or path.suffix in _SUFFIXES or len(path.parts) > 1:
+        return path
+    if name_or_path not in _names():
+        raise StudyError([f"unknown study {shown(name_or_path)}{nearest(name_or_path, _names())}"])
+    return _STUDIES / f"{name_or_path}.yaml"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        hint = closest(path.stem, _names())
+        tail = f"; nearest packaged study: {hint}" if hint else ""
+        raise StudyError([f"study file {str(path)!r}: not found{tail}"]) from error
+    except OSError as error:
+        raise StudyError([f"study file {str(path)!r}: cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise StudyError([f"study file {str(path)!r}: expected UTF-8 text"]) from error
+
+
+def _validated(data: Mapping[str, Any], *, source: str) -> Study:
+    try:
+        return Study.model_validate(data)
+    except ValidationError as error:
+        raise StudyError(lines(error, data=data), source=source) from error

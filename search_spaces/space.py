@@ -1,0 +1,96 @@
+"""Configurations of a study: every point of a grid, one point proposed by a trial, and the baselines.
+
+A configuration is a flat dict of JSON scalars: `method`, `pattern`, the fixed hyperparameters, then the
+searched ones in file order. A conditional name is in it only while its condition holds. Seeds are no part
+of a configuration: they are replicates of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from nmlab.search_spaces.conditions import is_active, settling_order
+from nmlab.search_spaces.entries import Entry, Listed, TrialLike
+from nmlab.search_spaces.schema import Study
+
+Configuration: TypeAlias = dict[str, Any]
+"""Names to JSON scalars."""
+
+
+def grid_points(study: Study) -> list[Configuration]:
+    """Return every configuration of the grid: a Cartesian product in file order, the last name fastest.
+
+    Method comes first, then pattern, then the space. Where a condition does not hold its name is left out,
+    and the point appears once.
+
+    Raises ValueError when an entry of the space does not list its values.
+    """
+    for name, entry in study.entries.items():
+        if not isinstance(entry, Listed):
+            raise ValueError(f"space.{name} is {entry.kind}; a grid needs listed values (grid or choice)")
+    points = _points(study.entries, order=settling_order(study.entries), settled=_constants(study))
+    return [_configuration(study, searched=point) for point in points]
+
+
+def configuration_count(study: Study) -> int:
+    """Return how many configurations a launch of the study tries, without seeds and baselines."""
+    return len(grid_points(study)) if study.search.samples is None else study.search.samples
+
+
+def baseline_points(study: Study) -> list[Configuration]:
+    """Return the configuration of every baseline, at every pattern of the study unless it names its own.
+
+    A baseline takes its own hyperparameters only, none of the fixed ones.
+    """
+    given = [{"method": item} if isinstance(item, str) else dict(item) for item in study.baselines]
+    points: list[Configuration] = []
+    for baseline in given:
+        for pattern in study.patterns if "pattern" not in baseline else (baseline["pattern"],):
+            points.append({"method": baseline["method"], "pattern": pattern, **baseline})
+    return points
+
+
+@dataclass(frozen=True)
+class DefineByRun:
+    """The space of a study as Optuna's define-by-run function.
+
+    An object of a module-level class, because Ray saves a searcher with plain pickle, which refuses
+    closures and lambdas.
+    """
+
+    study: Study
+
+    def __call__(self, trial: TrialLike) -> Configuration:
+        """Return the configuration that `trial` proposes, fixed values included."""
+        entries, settled = self.study.entries, _constants(self.study)
+        for name in settling_order(entries):
+            if is_active(entries[name], settled=settled):
+                settled[name] = entries[name].suggest(trial, name=name)
+        return _configuration(self.study, searched=settled)
+
+
+def _constants(study: Study) -> Configuration:
+    """Return method and pattern where they are not searched, so that conditions can name them."""
+    top = {"method": study.method, "pattern": study.pattern}
+    return {name: value for name, value in top.items() if isinstance(value, str)}
+
+
+def _points(entries: Mapping[str, Entry], *, order: Sequence[str], settled: Configuration) -> Iterator[Configuration]:
+    if not order:
+        yield settled
+        return
+    name, rest = order[0], order[1:]
+    entry = entries[name]
+    if not is_active(entry, settled=settled):
+        yield from _points(entries, order=rest, settled=settled)
+        return
+    assert isinstance(entry, Listed), "grid_points lets listed entries through only"
+    for value in entry.values:
+        yield from _points(entries, order=rest, settled={**settled, name: value})
+
+
+def _configuration(study: Study, *, searched: Mapping[str, Any]) -> Configuration:
+    top = {"method": searched["method"], "pattern": searched["pattern"]}
+    return {**top, **study.fixed, **{name: searched[name] for name in study.space if name in searched}}
