@@ -1,0 +1,178 @@
+"""Small real models, a small real text, and one-trial configurations for the tests of the science."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from nmlab.trials.method import Setting
+from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
+from nmlab.trials.models.frozen import weights_digest
+from nmlab.trials.models.prunable import prunable_layers
+from nmlab.trials.models.sources import BUILTIN
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
+from nmlab.trials.workbench import Workbench
+
+PARITY = Path(__file__).parents[1] / "parity"
+VOCABULARY = 512
+
+_SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+_OWN_SIZES = {
+    "gemma": {"head_dim": 8},
+    "gemma2": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4},
+    "gemma3_text": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4, "sliding_window_pattern": 2},
+    "opt": {"ffn_dim": 32, "word_embed_proj_dim": 16},
+    "qwen3": {"head_dim": 8},
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tensors this small lose time to a second thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def load_parity():
+    """Read one golden file as tensors: load_parity("maskpro/trace24_seed0")."""
+
+    def load(name: str) -> dict[str, torch.Tensor]:
+        with np.load(PARITY / f"{name}.npz") as arrays:
+            return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(BUILTIN["builtin:tiny"], local_files_only=True)
+
+
+@pytest.fixture(scope="session")
+def random_model() -> Callable[..., transformers.PreTrainedModel]:
+    """Make a randomly initialised model of an architecture: random_model("llama", num_hidden_layers=3)."""
+
+    def make(architecture: str, **changes):
+        sizes = {**_SIZES, **_OWN_SIZES.get(architecture, {}), **changes}
+        config = AutoConfig.for_model(architecture, **sizes)
+        torch.manual_seed(0)
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval().requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def freeze(tokenizer) -> Callable[..., FrozenModel]:
+    """Freeze a model without a detour over the disk."""
+
+    def make(module) -> FrozenModel:
+        source = ModelSource(f"test:{module.config.model_type}")
+        return FrozenModel(source, module, tokenizer, prunable_layers(module), weights_digest(module))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory) -> Path:
+    """Twelve thousand characters of sentences over a small vocabulary, always the same."""
+    draw = random.Random(0)
+    words = ["mask", "weight", "of", "the", "layer", "keeps", "two", "and", "drops", "others", "sparse", "model"]
+    sentences = (" ".join(draw.choices(words, k=draw.randint(4, 12))) + ".\n" for _ in range(270))
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("".join(sentences), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_spec(text_file) -> Callable[..., TrialSpec]:
+    """Make a trial of a few short steps: make_spec("maskpro", steps=12, evaluate_every=4)."""
+
+    def make(method="maskpro", *, pattern="2:4", seed=0, budget=None, cadence=None, **hyperparameters) -> TrialSpec:
+        small = {"steps": 12, "logit_magnitude": 3.0, "learning_rate": 5.0} if method == "maskpro" else {}
+        return TrialSpec(
+            method=method,
+            pattern=pattern,
+            seed=seed,
+            hyperparameters={**small, **hyperparameters},
+            model=ModelSource("test:llama"),
+            calibration=CalibrationSpec(source=f"{text_file}[:50%]", samples=8, sequence_length=16, batch_size=2),
+            evaluation=EvaluationSpec(source=f"{text_file}[50%:]", sequence_length=24, windows=6, batch_size=4),
+            budget=budget or {},
+            cadence=cadence or {},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bench(random_model, freeze) -> Workbench:
+    """One frozen two-block Llama that all tests share."""
+    return Workbench(freeze(random_model("llama")))
+
+
+@pytest.fixture(scope="session")
+def make_setting(bench, make_spec) -> Callable[..., Setting]:
+    """Make the place of one run, with a model view and an account of its own."""
+
+    def make(pattern="2:4", *, seed=0, on=None) -> Setting:
+        on = on or bench
+        return Setting(
+            bench=on,
+            model=MaskedModel(on.frozen),
+            pattern=Pattern.parse(pattern),
+            calibration=make_spec().calibration,
+            seed=seed,
+        )
+
+    return make
+
+
+class Listener:
+    """Takes every event; asks to stop once ``cancel_at`` steps were told, or crashes after ``crash_at``."""
+
+    def __init__(self, *, cancel_at: int | None = None, crash_at: int | None = None) -> None:
+        self.points: list[tuple[int, dict[str, float]]] = []
+        self._cancel_at, self._crash_at = cancel_at, crash_at
+
+    def metrics(self, step, values) -> None:
+        self.points.append((step, dict(values)))
+        if self._crash_at is not None and step >= self._crash_at:
+            raise KeyboardInterrupt
+
+    def cancelled(self) -> bool:
+        return self._cancel_at is not None and bool(self.points) and self.points[-1][0] >= self._cancel_at
+
+    def curve(self) -> dict[int, dict[str, float]]:
+        """Everything told of each step, without what measures the machine and not the trial."""
+        merged: dict[int, dict[str, float]] = {}
+        for step, values in self.points:
+            kept = {name: value for name, value in values.items() if not name.startswith(("time/", "memory/peak"))}
+            kept.pop("cost/seconds", None)
+            merged.setdefault(step, {}).update(kept)
+        return merged
+
+
+@pytest.fixture(scope="session")
+def listener() -> type[Listener]:
+    return Listener

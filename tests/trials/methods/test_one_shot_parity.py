@@ -1,0 +1,77 @@
+"""Magnitude and Wanda against golden files made by the authors' code."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from nmlab.trials.calibration import SquareMean, prune_blocks
+from nmlab.trials.cost import Cost
+from nmlab.trials.masks.topn import topn
+from nmlab.trials.methods import magnitude, wanda
+from nmlab.trials.models import MaskedModel
+from nmlab.trials.pattern import Pattern
+
+PATTERNS = {"2of4": Pattern(2, 4), "4of8": Pattern(4, 8), "2of8": Pattern(2, 8), "1of4": Pattern(1, 4)}
+FC = "model.layers.0.fc"
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_magnitude_masks(load_parity, name):
+    golden = load_parity(f"magnitude/unit_{name}_seed0")
+    mask = topn(magnitude.scores(golden[f"w0/{FC}"]), PATTERNS[name])
+    assert torch.equal(mask, golden[f"mask/{FC}"].bool())
+    assert torch.equal(golden[f"w0/{FC}"] * mask, golden[f"w1/{FC}"])
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_wanda_masks_of_one_layer(load_parity, name):
+    golden = load_parity(f"wanda/unit_{name}_seed0")
+    square_mean = golden[f"scaler_row/{FC}"]
+    torch.testing.assert_close(
+        golden["embed"][golden["ids"]].square().sum((0, 1)) / len(golden["ids"]), square_mean, rtol=1e-6, atol=0
+    )
+    mask = topn(wanda.scores(golden[f"w0/{FC}"], square_mean), PATTERNS[name])
+    assert torch.equal(mask, golden[f"mask/{FC}"].bool())
+
+
+@pytest.fixture
+def golden_model(load_parity, freeze):
+    """The golden two-block decoder is a Llama with unit norms and without rotation; return it frozen."""
+
+    def build(golden):
+        config = LlamaConfig(
+            vocab_size=32, hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+            rms_norm_eps=1e-5, max_position_embeddings=8, tie_word_embeddings=False,
+        )  # fmt: skip
+        module = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval().requires_grad_(False)
+        weights = {f"{name[3:]}.weight": tensor for name, tensor in golden.items() if name.startswith("w0/")}
+        weights |= {"model.embed_tokens.weight": golden["embed"], "lm_head.weight": golden["lm_head"]}
+        missing, unexpected = module.load_state_dict(weights, strict=False)
+        assert not unexpected
+        assert all("norm" in name for name in missing)
+        module.model.rotary_emb.inv_freq.zero_()
+        return freeze(module)
+
+    return build
+
+
+@pytest.mark.parametrize("name", ["2of4", "4of8"])
+def test_wanda_through_two_blocks(load_parity, golden_model, name):
+    golden, seen = load_parity(f"wanda/e2e_{name}_seed0"), {}
+    frozen = golden_model(golden)
+
+    def mask_of(layer, statistic):
+        seen[layer.name] = statistic.mean_I
+        return topn(wanda.scores(golden[f"w0/{layer.name}"], statistic.mean_I), PATTERNS[name])
+
+    masks = prune_blocks(
+        MaskedModel(frozen),
+        list(torch.split(golden["ids"], 2)),
+        statistic=lambda layer: SquareMean(layer, device=torch.device("cpu")),
+        mask_of=mask_of,
+        cost=Cost(),
+    )
+    assert len(masks) == 14
+    for layer in masks:
+        torch.testing.assert_close(seen[layer], golden[f"scaler_row/{layer}"], rtol=5e-6, atol=0)
+        assert torch.equal(masks[layer], golden[f"mask/{layer}"].bool())

@@ -1,0 +1,75 @@
+"""Checkpoints of one trial: whole or not there, and found by what is in the folder, not by who remembers them."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from nmlab.trials.errors import CheckpointError
+
+_KEEP = 2  # the newest, and the one before it in case the newest is damaged
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after ``step`` steps: tensors of the run and plain values of the loop."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+class CheckpointFolder:
+    """The checkpoints of the trial ``key``."""
+
+    def __init__(self, folder: Path, *, key: str) -> None:
+        self._folder = folder
+        self._key = key
+
+    def save(self, step: int, *, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, make sure that it has reached the disk, and drop all but the newest two."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"checkpoint-{step:09d}.safetensors"
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        header = {"key": self._key, "step": str(step), "values": json.dumps(values)}
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        try:
+            safetensors.torch.save_file(plain, partial, metadata=header)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        for old in self._paths()[:-_KEEP]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def newest(self) -> Checkpoint | None:
+        """Return the newest checkpoint that can be read, or None where there is none.
+
+        A damaged file is passed over (a crash or a full disk may leave one); one of another trial is refused with
+        ``CheckpointError``.
+        """
+        for path in reversed(self._paths()):
+            try:
+                return self._read(path)
+            except (OSError, safetensors.SafetensorError, json.JSONDecodeError, KeyError):
+                path.rename(path.with_suffix(".damaged"))
+        return None
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("checkpoint-*.safetensors"))
+
+    def _read(self, path: Path) -> Checkpoint:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header["key"] != self._key:
+                raise CheckpointError(f"{path} belongs to trial {header['key']}, not to {self._key}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        return Checkpoint(int(header["step"]), tensors, json.loads(header["values"]))

@@ -1,0 +1,6 @@
+"""Text from anywhere, cut into windows of tokens."""
+
+from nmlab.trials.data.sources import TextSource, read_documents
+from nmlab.trials.data.windows import Windows, calibration_batches, evaluation_windows
+
+__all__ = ["TextSource", "Windows", "calibration_batches", "evaluation_windows", "read_documents"]

@@ -1,0 +1,51 @@
+"""All groups of all layers in one [G, M] tensor, so that a small model costs one kernel an operation, not one a layer.
+
+Legend: G groups of all layers, M group size.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from nmlab.trials.models import PrunableLayer
+from nmlab.trials.pattern import Pattern
+
+
+class GroupLayout:
+    """Where each layer's groups stand among the rows of a [G, M] tensor."""
+
+    def __init__(self, layers: Sequence[PrunableLayer], *, pattern: Pattern) -> None:
+        self.layers = tuple(layers)
+        self.pattern = pattern
+        self._rows: dict[str, slice] = {}
+        start = 0
+        for layer in self.layers:
+            stop = start + layer.numel // pattern.m
+            self._rows[layer.name] = slice(start, stop)
+            start = stop
+        self.groups = start
+
+    def pieces(self, groups: int) -> list[tuple[slice, list[tuple[str, slice]]]]:
+        """Cut the rows into pieces of at most ``groups``.
+
+        Returns for every piece its rows, and which rows *of the piece* belong to which layer, in order.
+        """
+        cut = []
+        for start in range(0, self.groups, groups):
+            stop = min(start + groups, self.groups)
+            overlaps = [(name, max(rows.start, start), min(rows.stop, stop)) for name, rows in self._rows.items()]
+            layers = [(name, slice(low - start, high - start)) for name, low, high in overlaps if low < high]
+            cut.append((slice(start, stop), layers))
+        return cut
+
+    def split(self, tensor_GM: Tensor) -> dict[str, Tensor]:
+        """Return a view [out, in] of every layer's part."""
+        return {
+            layer.name: tensor_GM[self._rows[layer.name]].view(layer.out_features, layer.in_features)
+            for layer in self.layers
+        }
+
+    def join(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the tensors of all layers as one [G, M]."""
+        return torch.cat([tensors[layer.name].reshape(-1, self.pattern.m) for layer in self.layers])

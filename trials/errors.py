@@ -1,0 +1,21 @@
+"""The ways in which a trial can end other than by finishing, and the bad input a user can give it."""
+
+
+class SourceError(ValueError):
+    """A model or a text that cannot be reached or used as asked; the message says what to do."""
+
+
+class DivergedError(ArithmeticError):
+    """The objective became non-finite, or the sampled masks became worse than guessing."""
+
+
+class CheckpointError(ValueError):
+    """A file of a trial's state that is damaged or belongs to another trial."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an exception means that the device or the host had no memory left.
+
+    The CPU allocator of torch raises a plain ``RuntimeError``; only its words tell.
+    """
+    return type(error).__name__ in {"OutOfMemoryError", "MemoryError"} or "can't allocate memory" in str(error)

@@ -1,0 +1,76 @@
+"""What a trial recorded: every step in full, and the points of its curves."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_CURVE_POINTS = 200
+
+
+class History:
+    """One value a step of every quantity, kept in full; a point of a curve is the mean since the point before.
+
+    Points depend on the recorded steps alone, so a resumed trial gives the same points as an undisturbed one.
+    """
+
+    def __init__(self, *, steps: int, log_every: int | None) -> None:
+        self.log_every = log_every or max(1, steps // _CURVE_POINTS)
+        self._last_step = steps
+        self._columns: dict[str, list[float]] = {}
+        self._rare: dict[int, dict[str, float]] = {}
+
+    @property
+    def length(self) -> int:
+        """The number of recorded steps."""
+        return len(next(iter(self._columns.values()), []))
+
+    def append(self, values: Mapping[str, float]) -> None:
+        """Record one step."""
+        for name, value in values.items():
+            self._columns.setdefault(name, []).append(value)
+
+    def note(self, step: int, values: Mapping[str, float]) -> None:
+        """Record values that exist at some steps only, such as an evaluation."""
+        self._rare.setdefault(step, {}).update(values)
+
+    def is_point(self, step: int) -> bool:
+        """Say whether the curves have a point after ``step`` steps."""
+        return step % self.log_every == 0 or step == self._last_step
+
+    def point(self, step: int) -> dict[str, float]:
+        """Return the values of the curves after ``step`` steps, with what was noted there."""
+        rare = self._rare.get(step, {})
+        if step == 0 or not self.is_point(step):
+            return dict(rare)
+        start = (step - 1) // self.log_every * self.log_every
+        means = {name: float(np.mean(column[start:step])) for name, column in self._columns.items()}
+        return {**means, **rare}
+
+    def points(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """Yield every point so far, in order of steps."""
+        for step in range(self.length + 1):
+            if values := self.point(step):
+                yield step, values
+
+    def save(self, path: Path) -> None:
+        """Write every step's values as a compressed numpy archive."""
+        arrays = {name.replace("/", "_"): np.array(column) for name, column in self._columns.items()}
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the recorded steps as tensors for a checkpoint."""
+        return {f"history/{name}": torch.tensor(column, dtype=torch.float64) for name, column in self._columns.items()}
+
+    def values(self) -> dict[str, Any]:
+        """Return the rare values as plain JSON for a checkpoint."""
+        return {str(step): values for step, values in self._rare.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Take back what ``tensors`` and ``values`` gave."""
+        prefix = "history/"
+        self._columns = {k.removeprefix(prefix): t.tolist() for k, t in tensors.items() if k.startswith(prefix)}
+        self._rare = {int(step): dict(noted) for step, noted in values.items()}

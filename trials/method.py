@@ -1,0 +1,124 @@
+"""What a method promises: a name, a configuration, and a run that turns a frozen model into an N:M mask."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+from nmlab.trials.cost import Cost
+from nmlab.trials.models import MaskedModel
+from nmlab.trials.names import unknown_name
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.spec import CalibrationSpec, Scalar
+from nmlab.trials.workbench import Workbench
+
+
+class MethodConfig(BaseModel):
+    """The hyperparameters of a method; each field says in its description what it does and whence its default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class About:
+    """What ``nmlab methods`` says of a method."""
+
+    summary: str
+    paper: str
+    cost: str
+    patterns: str = "any N:M"
+
+
+@dataclass(eq=False)
+class Setting:
+    """Where a run takes place: the replica's workbench, the trial's own model view, its data, seed and account."""
+
+    bench: Workbench
+    model: MaskedModel
+    pattern: Pattern
+    calibration: CalibrationSpec
+    seed: int
+    cost: Cost = field(default_factory=Cost)
+
+    @property
+    def batches(self) -> list[Tensor]:
+        """The fixed minibatches of calibration tokens."""
+        return self.bench.calibration(self.calibration)
+
+
+class Run(ABC):
+    """One run of a method. One-shot methods have no steps: their masks are ready once the run is made."""
+
+    steps: int = 0
+
+    def step(self, step: int) -> Mapping[str, float]:
+        """Learn from one minibatch (``step`` counts from 0) and return what is worth recording of it.
+
+        Raises ``DivergedError`` when going on makes no sense.
+        """
+        raise AssertionError("a run without steps was asked to step")
+
+    def observe(self) -> Mapping[str, float]:
+        """Return what is too dear to compute at every step; called where a curve gets a point."""
+        return {}
+
+    @abstractmethod
+    def masks(self) -> dict[str, Tensor]:
+        """Return the hard mask of every prunable layer as it stands, boolean [out, in]; empty for the dense model."""
+
+    def initial_masks(self) -> dict[str, Tensor] | None:
+        """Return the hard masks a learned run starts from, or None for a method that learns nothing."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that a later process needs to go on, beside configuration and seed."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from ``state``."""
+        assert not state, "a run without state was given some"
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of what the method itself holds, the frozen model and activations apart."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.state().values())
+
+
+class Method(ABC):
+    """A method of finding masks. Its folder holds the configuration, the pure maths and the run."""
+
+    name: ClassVar[str]
+    about: ClassVar[About]
+    config: ClassVar[type[MethodConfig]] = MethodConfig
+    learned: ClassVar[bool] = False
+    depends_on_seed: ClassVar[bool] = False
+    sparse: ClassVar[bool] = True
+
+    def refuse(self, pattern: Pattern, config: Any) -> str | None:
+        """Return why this method cannot do ``pattern`` with ``config``, or None if it can."""
+        return None
+
+    @abstractmethod
+    def start(self, setting: Setting, config: Any) -> Run:
+        """Begin a run; ``config`` is an instance of ``self.config``."""
+
+    def configure(self, hyperparameters: Mapping[str, Scalar]) -> MethodConfig:
+        """Validate hyperparameters; raises ``ValueError`` with one line that names the wrong one."""
+        known = self.config.model_fields
+        for name in hyperparameters:
+            if name not in known:
+                kind = f"hyperparameter of {self.name}"
+                raise ValueError(
+                    unknown_name(name, kind=kind, known=known) if known else f"{self.name} takes no {name!r}"
+                )
+        try:
+            return self.config.model_validate(dict(hyperparameters))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            shown = f"{where} = {first['input']!r}: {message}" if where else message
+            raise ValueError(f"{self.name}: {shown}") from error

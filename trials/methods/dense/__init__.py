@@ -1,0 +1,24 @@
+"""The dense model itself: the row that every sparse one is compared with."""
+
+from torch import Tensor
+
+from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+
+
+class _DenseRun(Run):
+    def masks(self) -> dict[str, Tensor]:
+        return {}
+
+
+class Dense(Method):
+    name = "dense"
+    about = About("The unpruned model; the ceiling of the comparison.", paper="-", cost="nothing")
+    sparse = False
+
+    def start(self, setting: Setting, config: MethodConfig) -> Run:
+        return _DenseRun()
+
+
+METHOD = Dense()
+
+__all__ = ["METHOD", "Dense"]

@@ -1,0 +1,35 @@
+"""Keep the N largest weights of every M."""
+
+from torch import Tensor
+
+from nmlab.trials.masks.topn import topn
+from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+from nmlab.trials.methods.one_shot import OneShotRun
+
+
+def scores(weight: Tensor) -> Tensor:
+    """Return |W|, float32, the shape of ``weight``."""
+    return weight.detach().float().abs()
+
+
+class Magnitude(Method):
+    name = "magnitude"
+    about = About(
+        "Keeps the N weights of largest absolute value in every M.",
+        paper="Han et al. 2015",
+        cost="one pass over the weights",
+    )
+
+    def start(self, setting: Setting, config: MethodConfig) -> Run:
+        module = setting.model.frozen.module
+        return OneShotRun(
+            {
+                layer.name: topn(scores(module.get_parameter(f"{layer.name}.weight")), setting.pattern)
+                for layer in setting.model.frozen.layers
+            }
+        )
+
+
+METHOD = Magnitude()
+
+__all__ = ["METHOD", "Magnitude", "scores"]

@@ -1,0 +1,56 @@
+"""The scalars of a MaskPro step: residuals, the tracker, and the weight each sampled mask's score gets.
+
+Algorithm 1 of the MaskPro paper. Legend: f loss of a sampled mask, f_0 loss of the initial mask on the same minibatch,
+r = f - f_0 the residual, delta the tracker.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from nmlab.trials.methods.maskpro.config import MaskProConfig
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """The moving average of residuals: ``value`` after ``updates`` residuals, with decay ``alpha``."""
+
+    alpha: float
+    value: float = 0.0
+    updates: int = 0
+
+    def moved(self, residual: float) -> "Tracker":
+        """delta <- alpha delta + (1 - alpha) r."""
+        value = self.alpha * self.value + (1 - self.alpha) * residual
+        return replace(self, value=value, updates=self.updates + 1)
+
+    @property
+    def corrected(self) -> float | None:
+        """The average with the bias of starting at 0 removed; None before the first residual."""
+        return self.value / (1 - self.alpha**self.updates) if self.updates else None
+
+
+def score_weights(
+    losses: Sequence[float], initial_loss: float, *, tracker: Tracker, config: MaskProConfig
+) -> tuple[list[float], Tracker]:
+    """Return the weight of each sampled mask's score in the gradient, and the tracker after this step.
+
+    With several masks a step the gradient is their average and the tracker follows their mean residual. The paper uses
+    the tracker before it moves; the official code moves it first, which equals a learning rate of alpha times eta.
+    With the corrected tracker the very first step has no baseline yet and does not move the logits.
+    """
+    residuals = [loss - initial_loss for loss in losses]
+    after = tracker.moved(sum(residuals) / len(residuals))
+    if config.estimator == "vanilla":
+        weights = list(losses)
+    elif config.estimator == "residual":
+        weights = residuals
+    else:
+        baseline = _baseline(tracker, after, config)
+        weights = [0.0 if baseline is None else residual - baseline for residual in residuals]
+    return [weight / len(weights) for weight in weights], after
+
+
+def _baseline(before: Tracker, after: Tracker, config: MaskProConfig) -> float | None:
+    if config.compat == "official":
+        return after.value
+    return before.value if config.tracker == "paper" else before.corrected

@@ -1,0 +1,27 @@
+"""A mask drawn uniformly among all N:M masks: the floor of the comparison."""
+
+import torch
+
+from nmlab.trials.masks.randomness import keyed_generator
+from nmlab.trials.masks.topn import topn
+from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+from nmlab.trials.methods.one_shot import OneShotRun
+
+
+class Random(Method):
+    name = "random"
+    about = About("Keeps N of every M weights at random.", paper="-", cost="nothing")
+    depends_on_seed = True
+
+    def start(self, setting: Setting, config: MethodConfig) -> Run:
+        masks = {}
+        for layer in setting.model.frozen.layers:
+            generator = keyed_generator(setting.seed, "random mask", layer.name)
+            scores = torch.from_numpy(generator.random((layer.out_features, layer.in_features)))
+            masks[layer.name] = topn(scores, setting.pattern).to(setting.model.frozen.device)
+        return OneShotRun(masks)
+
+
+METHOD = Random()
+
+__all__ = ["METHOD", "Random"]

@@ -1,0 +1,44 @@
+"""Keep the N weights of every M whose magnitude times input norm is largest (Sun et al. 2023)."""
+
+from torch import Tensor
+
+from nmlab.trials.calibration import SquareMean, prune_blocks
+from nmlab.trials.masks.topn import topn
+from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+from nmlab.trials.methods.one_shot import OneShotRun
+from nmlab.trials.models import PrunableLayer
+
+
+def scores(weight: Tensor, input_square_mean: Tensor) -> Tensor:
+    """Return |W_ij| sqrt(a_j), float32 [out, in]; a_j [in] is the mean over sequences of summed squared inputs."""
+    return weight.detach().float().abs() * input_square_mean.float().sqrt()
+
+
+class Wanda(Method):
+    name = "wanda"
+    about = About(
+        "Keeps the N weights of largest |weight| x input norm in every M, block after block.",
+        paper="Sun et al. 2023, arXiv:2306.11695",
+        cost="three forward passes over the calibration text",
+    )
+
+    def start(self, setting: Setting, config: MethodConfig) -> Run:
+        frozen = setting.model.frozen
+
+        def mask_of(layer: PrunableLayer, statistic: SquareMean) -> Tensor:
+            weight = frozen.module.get_parameter(f"{layer.name}.weight")
+            return topn(scores(weight, statistic.mean_I), setting.pattern)
+
+        masks = prune_blocks(
+            setting.model,
+            setting.batches,
+            statistic=lambda layer: SquareMean(layer, device=frozen.device),
+            mask_of=mask_of,
+            cost=setting.cost,
+        )
+        return OneShotRun(masks)
+
+
+METHOD = Wanda()
+
+__all__ = ["METHOD", "Wanda", "scores"]

@@ -1,0 +1,74 @@
+"""Find a model's files: the one that is shipped, a local Hugging Face folder, or a hub id."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from nmlab.trials.errors import SourceError
+from nmlab.trials.names import unknown_name
+
+BUILTIN = {"builtin:tiny": Path(__file__).parent / "tiny"}
+DTYPES = ("float32", "bfloat16", "float16")
+
+# Only data is fetched: no pickled weights, no code.
+_WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Which model, at which revision, in which floating-point format."""
+
+    source: str
+    revision: str | None = None
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise SourceError(unknown_name(self.dtype, kind="dtype", known=DTYPES))
+
+
+def locate(source: ModelSource) -> Path:
+    """Return the folder that holds the model's configuration, tokenizer and safetensors weights.
+
+    A hub id is downloaded into the Hugging Face cache unless it is there already; ``HF_HUB_OFFLINE=1`` keeps to the
+    cache. Raises ``SourceError`` with what to do when the source cannot be reached or is not a safetensors checkpoint.
+    """
+    name = source.source
+    if name.startswith("builtin:"):
+        if name not in BUILTIN:
+            raise SourceError(unknown_name(name, kind="model", known=BUILTIN))
+        return _checked(BUILTIN[name], name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _checked(folder.resolve(), name)
+    if _reads_as_path(name):
+        raise SourceError(f"model folder {name!r} does not exist; give a Hugging Face folder, a hub id or builtin:tiny")
+    return _checked(_download(name, source.revision), name)
+
+
+def _reads_as_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def _download(name: str, revision: str | None) -> Path:
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED))
+    except HFValidationError as error:
+        raise SourceError(f"model {name!r} is neither a folder here nor a hub id: {error}") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise SourceError(
+            f"model {name!r} is not a folder here and could not be fetched from the hub ({type(error).__name__}); "
+            "check the id, revision and network, or download it elsewhere and give its folder"
+        ) from error
+
+
+def _checked(folder: Path, name: str) -> Path:
+    if not (folder / "config.json").is_file():
+        raise SourceError(f"model {name!r}: {folder} holds no config.json; it is not a Hugging Face checkpoint")
+    if not any(folder.glob("*.safetensors")):
+        raise SourceError(
+            f"model {name!r}: {folder} holds no .safetensors file; convert the weights to safetensors first"
+        )
+    return folder

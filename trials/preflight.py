@@ -1,0 +1,106 @@
+"""Look at a model and its text before anything is loaded: are they there, do they fit, how large will it be."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from nmlab.trials.data import TextSource, calibration_batches, evaluation_windows
+from nmlab.trials.data.sources import documents_digest, read_documents
+from nmlab.trials.errors import SourceError
+from nmlab.trials.models import ModelSource, locate
+from nmlab.trials.models.frozen import read_tokenizer
+from nmlab.trials.models.prunable import check_divisible, prunable_layers
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a model and its text without loading the weights."""
+
+    architecture: str
+    parameters: int
+    prunable: int
+    layers: int
+    model_bytes: int
+    vocabulary_size: int
+    evaluation_windows: int
+    data_digest: str
+
+
+def preflight(
+    model: ModelSource,
+    *,
+    patterns: Sequence[Pattern],
+    calibration: CalibrationSpec,
+    evaluation: EvaluationSpec,
+) -> Facts:
+    """Raise ``SourceError`` for a model or text that is missing, unreadable, too short, or does not fit a pattern."""
+    folder = locate(model)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        with torch.device("meta"):
+            skeleton = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, model.dtype))
+    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        raise SourceError(f"model {model.source!r} could not be read: {str(error).strip().splitlines()[0]}") from error
+    tokenizer = read_tokenizer(folder, model)
+    layers = prunable_layers(skeleton)
+    for pattern in patterns:
+        check_divisible(layers, pattern=pattern)
+    _check_apart(calibration, evaluation)
+    _check_length(config.get_text_config(decoder=True), calibration, evaluation)
+    windows, digest = _check_text(tokenizer, calibration, evaluation)
+    parameters = list(skeleton.parameters())
+    return Facts(
+        architecture=type(skeleton).__name__,
+        parameters=sum(p.numel() for p in parameters),
+        prunable=sum(layer.numel for layer in layers),
+        layers=len(layers),
+        model_bytes=sum(p.numel() * p.element_size() for p in parameters),
+        vocabulary_size=int(config.get_text_config(decoder=True).vocab_size),
+        evaluation_windows=windows,
+        data_digest=digest,
+    )
+
+
+def _check_apart(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> None:
+    same = (calibration.source, calibration.split) == (evaluation.source, evaluation.split)
+    if same and not calibration.source.startswith("builtin:"):
+        source = calibration.source
+        raise SourceError(
+            f"data: calibration and evaluation both read {source!r}, so masks would be judged on what they learned; "
+            f"give another text, or slices such as {source}[:80%] and {source}[80%:]"
+        )
+
+
+def _check_length(config: object, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> None:
+    longest = getattr(config, "max_position_embeddings", None)
+    for name, length in (
+        ("calibration", calibration.sequence_length),
+        ("evaluation", evaluation.sequence_length),
+    ):
+        if longest is not None and length > longest:
+            raise SourceError(f"data.{name}.sequence_length = {length}: the model reads at most {longest} tokens")
+
+
+def _check_text(
+    tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec, evaluation: EvaluationSpec
+) -> tuple[int, str]:
+    learned = TextSource(calibration.source, part="calibration", split=calibration.split, column=calibration.column)
+    calibration_batches(
+        learned,
+        tokenizer=tokenizer,
+        samples=calibration.samples,
+        sequence_length=calibration.sequence_length,
+        batch_size=calibration.batch_size,
+        seed=calibration.seed,
+    )
+    held_out = TextSource(evaluation.source, part="evaluation", split=evaluation.split, column=evaluation.column)
+    windows = evaluation_windows(
+        held_out, tokenizer=tokenizer, sequence_length=evaluation.sequence_length, limit=evaluation.windows
+    )
+    digest = documents_digest([documents_digest(read_documents(learned)), documents_digest(read_documents(held_out))])
+    return len(windows), digest

@@ -1,0 +1,100 @@
+"""One trial as a serialisable value: what is run, on which model and text, for how long, and what identifies it."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from nmlab.trials.models.sources import ModelSource
+
+Scalar = bool | int | float | str | None
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CalibrationSpec(_Value):
+    """The text that methods learn from: ``samples`` windows of ``sequence_length`` tokens in fixed minibatches."""
+
+    source: str
+    samples: PositiveInt = 128
+    sequence_length: int = Field(default=128, gt=1)
+    batch_size: PositiveInt = 32
+    split: str | None = None
+    column: str | None = None
+    seed: int = 0
+
+
+class EvaluationSpec(_Value):
+    """The held-out text: windows of ``sequence_length`` predicted tokens, at most ``windows`` of them."""
+
+    source: str
+    sequence_length: PositiveInt = 128
+    windows: PositiveInt | None = None
+    batch_size: PositiveInt = 32
+    split: str | None = None
+    column: str | None = None
+    perplexity: str = Field(default="token", pattern="^(token|word)$")
+
+
+class Cadence(_Value):
+    """How often a trial speaks, evaluates and saves, in steps; it changes no result.
+
+    ``log_every`` null gives about 200 points a curve.
+    """
+
+    log_every: PositiveInt | None = None
+    evaluate_every: PositiveInt | None = None
+    checkpoint_every: PositiveInt = 500
+
+
+class Budget(_Value):
+    """Limits at which any method stops learning: tokens read, forward passes, or seconds."""
+
+    tokens: PositiveInt | None = None
+    forwards: PositiveInt | None = None
+    seconds: float | None = Field(default=None, gt=0)
+
+
+class TrialSpec(_Value):
+    """One configuration of one method with one seed."""
+
+    method: str
+    pattern: str
+    seed: int = Field(ge=0)
+    hyperparameters: dict[str, Scalar] = {}
+    model: ModelSource
+    calibration: CalibrationSpec
+    evaluation: EvaluationSpec
+    budget: Budget = Budget()
+    cadence: Cadence = Cadence()
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that identify everything a result depends on."""
+        return _digest(self.model_dump(exclude={"cadence"}), size=8)
+
+    @property
+    def configuration(self) -> str:
+        """8 hexadecimal digits shared by all seeds of one configuration."""
+        return _digest(self.model_dump(exclude={"cadence", "seed"}), size=4)
+
+    def flat(self) -> dict[str, Scalar]:
+        """Return every setting under a dotted name; hyperparameters stand by their own names."""
+        body = self.model_dump(exclude={"hyperparameters", "cadence", "calibration", "evaluation"}, exclude_none=True)
+        data = self.model_dump(include={"calibration", "evaluation"}, exclude_none=True)
+        return {**_flatten(body), **_flatten({"data": data}), **self.hyperparameters}
+
+
+def _digest(value: dict[str, Any], *, size: int) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=vars)
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Scalar]:
+    flat: dict[str, Scalar] = {}
+    for name, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

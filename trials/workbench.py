@@ -1,0 +1,71 @@
+"""What the trials of one replica share: the frozen model, its text in tokens, and results that are computed once."""
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from torch import Tensor
+
+from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
+from nmlab.trials.models import FrozenModel
+from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Entry:
+    lock: threading.Lock
+    value: Any = None
+    ready: bool = False
+
+
+class Workbench:
+    """A frozen model with everything that depends on it alone, safe to use from several threads."""
+
+    def __init__(self, frozen: FrozenModel) -> None:
+        self.frozen = frozen
+        self._entries: dict[Hashable, _Entry] = {}
+        self._guard = threading.Lock()
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return ``compute()``, computed by whoever asks first for ``key``; the others wait for it.
+
+        A failed computation is not remembered: the next one who asks tries again.
+        """
+        with self._guard:
+            entry = self._entries.setdefault(key, _Entry(threading.Lock()))
+        with entry.lock:
+            if not entry.ready:
+                entry.value, entry.ready = compute(), True
+            return cast(T, entry.value)
+
+    def calibration(self, spec: CalibrationSpec) -> list[Tensor]:
+        """Return the fixed minibatches of calibration tokens, each int64 [batch, sequence_length]."""
+        text = TextSource(spec.source, part="calibration", split=spec.split, column=spec.column)
+        return self.once(
+            ("calibration", spec),
+            lambda: calibration_batches(
+                text,
+                tokenizer=self.frozen.tokenizer,
+                samples=spec.samples,
+                sequence_length=spec.sequence_length,
+                batch_size=spec.batch_size,
+                seed=spec.seed,
+            ),
+        )
+
+    def evaluation(self, spec: EvaluationSpec) -> Windows:
+        """Return the windows of held-out text."""
+        text = TextSource(spec.source, part="evaluation", split=spec.split, column=spec.column)
+        key = ("evaluation", spec.model_copy(update={"batch_size": 1, "perplexity": "token"}))
+        return self.once(
+            key,
+            lambda: evaluation_windows(
+                text,
+                tokenizer=self.frozen.tokenizer,
+                sequence_length=spec.sequence_length,
+                limit=spec.windows,
+            ),
+        )
