@@ -1,0 +1,124 @@
+"""What a sweep looks like at this moment, put together from the hub's records without side effects."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+Record = dict[str, Any]
+
+
+@dataclass
+class TrialLine:
+    """One trial as a watcher sees it."""
+
+    label: str
+    seed: int
+    steps: int
+    status: str = "waiting"
+    step: int = 0
+    host: str = ""
+    loss: float | None = None
+    initial: float | None = None
+    perplexity: float | None = None
+    reason: str = ""
+
+
+@dataclass
+class Board:
+    """Counts, trials and replicas of a launch."""
+
+    study: str
+    launch: str
+    planned: int
+    metric: str
+    mode: str = "min"
+    started: float = field(default_factory=time.time)
+    resumed: int = 0
+    trials: dict[str, TrialLine] = field(default_factory=dict)
+    replicas: dict[str, Record] = field(default_factory=dict)
+    phase: str = "starting"
+
+    def update(self, records: Iterable[Record]) -> None:
+        """Take records of the hub in order."""
+        handlers = {
+            "trial": self._trial,
+            "leased": self._leased,
+            "metrics": self._metrics,
+            "ended": self._ended,
+            "replica": self._replica,
+            "replica lost": self._replica_lost,
+        }
+        for record in records:
+            handlers[record["event"]](record)
+
+    @property
+    def ended(self) -> int:
+        """Trials that need no more work, those of an earlier process of this launch included."""
+        return self.resumed + sum(line.status not in ("waiting", "running") for line in self.trials.values())
+
+    def counts(self) -> Counter[str]:
+        """Number of trials by status."""
+        return Counter(line.status for line in self.trials.values())
+
+    def eta_seconds(self) -> float | None:
+        """Seconds to go at the pace so far; None before the first trial of this process has ended."""
+        done = self.ended - self.resumed
+        return (time.time() - self.started) / done * (self.planned - self.ended) if done else None
+
+    def snapshot(self) -> Record:
+        """Return everything as plain JSON."""
+        return {
+            "study": self.study,
+            "launch": self.launch,
+            "phase": self.phase,
+            "metric": self.metric,
+            "mode": self.mode,
+            "planned": self.planned,
+            "ended": self.ended,
+            "counts": dict(self.counts()),
+            "elapsed_seconds": round(time.time() - self.started, 1),
+            "eta_seconds": self.eta_seconds(),
+            "model_loads": sum(replica["loads"] for replica in self.replicas.values()),
+            "replicas": self.replicas,
+            "trials": {key: vars(line) for key, line in self.trials.items()},
+        }
+
+    def _trial(self, record: Record) -> None:
+        spec = record["spec"]
+        settings = " ".join(f"{name}={_short(value)}" for name, value in spec["hyperparameters"].items())
+        label = f"{spec['method']} {spec['pattern']} {settings}".strip()
+        steps = int(spec["hyperparameters"].get("steps", 0))
+        self.trials.setdefault(record["key"], TrialLine(label, spec["seed"], steps))
+
+    def _leased(self, record: Record) -> None:
+        line = self.trials[record["key"]]
+        line.status, line.host = "running", record["host"]
+        self.phase = "running"
+
+    def _metrics(self, record: Record) -> None:
+        line, values = self.trials[record["key"]], record["values"]
+        line.step = max(line.step, record["step"])
+        line.loss = values.get("train/loss", line.loss)
+        if self.metric in values:
+            line.perplexity = values[self.metric]
+            line.initial = values[self.metric] if record["step"] == 0 and line.steps else line.initial
+
+    def _ended(self, record: Record) -> None:
+        line, result = self.trials[record["key"]], record["result"]
+        line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
+
+    def _replica(self, record: Record) -> None:
+        facts = {name: value for name, value in record.items() if name not in ("event", "host")}
+        self.replicas[record["host"]] = {**facts, "alive": True}
+
+    def _replica_lost(self, record: Record) -> None:
+        self.replicas[record["host"]]["alive"] = False
+        for line in self.trials.values():
+            if line.host == record["host"] and line.status == "running":
+                line.status = "waiting"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,36 @@
+"""All verbs of the command line."""
+
+from collections.abc import Callable
+
+import typer
+
+from nmlab.platform.cli import catalog, doctor, launches, plan, report, run, ui
+
+app = typer.Typer(
+    name="nmlab",
+    help="Search and ablate learned N:M sparsity masks on frozen language models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_VERBS: dict[str, Callable[..., None]] = {
+    "doctor": doctor.doctor,
+    "methods": catalog.methods,
+    "studies": catalog.studies,
+    "plan": plan.plan,
+    "run": run.run,
+    "sweep": launches.sweep,
+    "resume": launches.resume,
+    "status": launches.status,
+    "report": report.report,
+    "ui": ui.ui,
+}
+
+for _name, _verb in _VERBS.items():
+    app.command(_name)(_verb)
+
+
+@app.callback()
+def _nmlab() -> None:
+    """Search and ablate learned N:M sparsity masks on frozen language models."""

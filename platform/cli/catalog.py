@@ -1,0 +1,104 @@
+"""``nmlab methods`` and ``nmlab studies``: what there is."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from nmlab.platform.cli.options import Json, console, print_json
+
+if TYPE_CHECKING:
+    from nmlab.search_spaces.schema import Study
+    from nmlab.trials.method import Method
+
+Name = Annotated[str | None, typer.Argument(help="Show this one in full.", show_default=False)]
+
+
+def methods(name: Name = None, as_json: Json = False) -> None:
+    """List the methods, or explain one with its hyperparameters.
+
+    Example: nmlab methods maskpro
+    """
+    from nmlab.trials import registry
+
+    chosen = [registry.get(each) for each in ([name] if name else registry.names())]
+    if as_json:
+        print_json([_method_record(method) for method in chosen])
+    elif name:
+        _explain(chosen[0])
+    else:
+        table = Table(box=None, pad_edge=False)
+        for column in ("method", "patterns", "cost", "what it does"):
+            table.add_column(column, overflow="fold")
+        for method in chosen:
+            table.add_row(method.name, method.about.patterns, method.about.cost, method.about.summary.splitlines()[0])
+        console().print(table)
+
+
+def studies(
+    as_json: Json = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study files.")] = False,
+) -> None:
+    """List the studies that come with nmlab, what each answers, and how many trials it runs.
+
+    Example: nmlab studies
+    """
+    from nmlab.search_spaces import loader
+
+    if schema:
+        print_json(loader.json_schema())
+        return
+    records = [_study_record(study) for study in loader.studies()]
+    if as_json:
+        print_json(records)
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("study", "trials", "search", "answers"):
+        table.add_column(column, justify="right" if column == "trials" else "left", overflow="fold")
+    for record in records:
+        table.add_row(record["name"], str(record["trials"]), record["search"], record["answers"] or "")
+    console().print(table)
+
+
+def _study_record(study: "Study") -> dict[str, Any]:
+    from nmlab.platform.resolve import baseline_specs
+    from nmlab.search_spaces.space import configuration_count
+
+    trials = len(baseline_specs(study)) + configuration_count(study) * len(study.seeds)
+    return {
+        "name": study.name,
+        "answers": study.answers,
+        "reproduces": study.reproduces,
+        "search": study.search.algorithm,
+        "trials": trials,
+    }
+
+
+def _method_record(method: "Method") -> dict[str, Any]:
+    schema = method.config.model_json_schema().get("properties", {})
+    return {
+        "name": method.name,
+        "summary": method.about.summary,
+        "paper": method.about.paper,
+        "cost": method.about.cost,
+        "patterns": method.about.patterns,
+        "learned": method.learned,
+        "hyperparameters": schema,
+    }
+
+
+def _explain(method: "Method") -> None:
+    out, about = console(), method.about
+    out.print(f"[bold]{method.name}[/bold]\n{about.summary}\n")
+    for title, text in (("paper", about.paper), ("cost", about.cost), ("patterns", about.patterns)):
+        out.print(f"{title:9}{text}")
+    fields = method.config.model_fields
+    if not fields:
+        out.print("\nIt has no hyperparameters.")
+        return
+    table = Table(box=None, pad_edge=False, title="\nhyperparameters", title_justify="left")
+    for column in ("name", "default", "what it does, and whence the default"):
+        table.add_column(column, overflow="fold")
+    for name, field in fields.items():
+        table.add_row(name, str(field.default), field.description or "")
+    out.print(table)

@@ -1,0 +1,166 @@
+"""``nmlab sweep``, ``resume`` and ``status``: launch a study, go on with one, look at one."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nmlab.platform.cli.options import (
+    DEFAULT_URI,
+    Json,
+    Quiet,
+    Results,
+    Set,
+    TrackingUri,
+    console,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from nmlab.platform.launch import Launch
+    from nmlab.platform.resolve import Plan
+    from nmlab.platform.sweep import SweepResult
+
+Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join; a local one is started without.")]
+MaxFailures = Annotated[int, typer.Option("--max-failures", min=0, help="How often a replica or trial may be lost.")]
+LaunchName = Annotated[
+    str | None,
+    typer.Argument(help="A launch, its folder, or a study (its newest launch).", show_default=False),
+]
+NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write the report at the end.")]
+
+
+def sweep(
+    study: Annotated[str, typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.")],
+    overrides: Set = None,
+    results: Results = Path("results"),
+    tracking_uri: TrackingUri = DEFAULT_URI,
+    address: Address = None,
+    max_failures: MaxFailures = 3,
+    no_report: NoReport = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Run every trial of a study on shared frozen models, record them in MLflow, and write the report.
+
+    Example: nmlab sweep quickstart --set search.samples=12
+    """
+    from nmlab.platform import launch as launches
+    from nmlab.platform.resolve import resolve
+    from nmlab.platform.tracking.store import absolute_uri, check_store
+    from nmlab.search_spaces import loader
+
+    plan = resolve(loader.load(study, overrides=overrides or []))
+    uri = absolute_uri(tracking_uri)
+    check_store(uri)
+    settings = {"tracking_uri": uri, "address": address, "max_failures": max_failures}
+    launch = launches.create(plan.study, results=results, settings=settings)
+    _execute(plan, launch, settings, report=not no_report, quiet=quiet, as_json=as_json)
+
+
+def resume(
+    name: LaunchName = None,
+    results: Results = Path("results"),
+    no_report: NoReport = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with a launch that was stopped or killed; what was cut off goes on from its checkpoint.
+
+    Example: nmlab resume quickstart
+    """
+    from nmlab.platform import launch as launches
+    from nmlab.platform.resolve import resolve
+    from nmlab.platform.tracking.store import check_store
+
+    launch = launches.find(name, results=results)
+    settings = launch.settings()
+    plan = resolve(launch.study())
+    check_store(settings["tracking_uri"])
+    _execute(plan, launch, settings, report=not no_report, quiet=quiet, as_json=as_json)
+
+
+def status(
+    name: LaunchName = None,
+    results: Results = Path("results"),
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking until the launch ends.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a launch, running or ended: replicas, trials, losses, failures, how often the model was loaded.
+
+    Example: nmlab status quickstart --watch
+    """
+    from rich.live import Live
+
+    from nmlab.platform import launch as launches
+    from nmlab.platform.status import read_status, render_status
+
+    launch = launches.find(name, results=results)
+    snapshot = read_status(launch)
+    if as_json:
+        print_json(snapshot)
+        return
+    if not watch:
+        console().print(render_status(snapshot))
+        return
+    with Live(render_status(snapshot), console=console(), refresh_per_second=2) as live:
+        while snapshot["alive"]:
+            time.sleep(1.0)
+            snapshot = read_status(launch)
+            live.update(render_status(snapshot))
+
+
+def _execute(
+    plan: "Plan", launch: "Launch", settings: dict[str, Any], *, report: bool, quiet: bool, as_json: bool
+) -> None:
+    from nmlab.platform.progress import ProgressView
+    from nmlab.platform.sweep import Sweep, SweepError
+
+    out = console(stderr=as_json)
+    quiet = quiet or as_json
+    if not quiet:
+        out.print(f"{plan.study.name}: {plan.trials} trials, launch {launch.name}")
+    with ProgressView(out, quiet=quiet) as view:
+        sweep = Sweep(plan, launch, watch=view.show, **settings)
+        try:
+            result = sweep.run()
+        except SweepError as error:
+            out.print(f"nmlab: {error}", markup=False)
+            raise typer.Exit(1) from error
+    written = _report(plan, launch, settings["tracking_uri"]) if report and result.counts.get("finished") else None
+    _tell(result, launch, written, quiet=quiet, as_json=as_json)
+    if result.status != "finished":
+        raise typer.Exit(1)
+
+
+def _report(plan: "Plan", launch: "Launch", tracking_uri: str) -> dict[str, Any]:
+    from nmlab.platform.tracking import MlflowStore
+    from nmlab.reports.report import write_report
+
+    report = write_report(plan.study.name, tracking_uri=tracking_uri, output=launch.report_folder, launch=launch.name)
+    MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri).attach(launch.report_folder, folder="report")
+    return {"html": str(report.html), "headline": list(report.headline)}
+
+
+def _tell(
+    result: "SweepResult", launch: "Launch", report: dict[str, Any] | None, *, quiet: bool, as_json: bool
+) -> None:
+    record = {**vars(result), "launch": str(launch.folder), "report": report}
+    if as_json:
+        print_json(record)
+        return
+    out = console()
+    if not quiet:
+        ended = ", ".join(f"{count} {status}" for status, count in sorted(result.counts.items()))
+        out.print(
+            f"{result.status} in {result.seconds:.0f} s: {ended or 'nothing was left to run'}; "
+            f"model loaded {result.model_loads} times, frozen weights {result.frozen_weights}"
+        )
+    for sentence in report["headline"] if report else ():
+        out.print(sentence, markup=False)
+    if report:
+        out.print(f"report: {report['html']}", markup=False)
+    if result.status == "stopped":
+        out.print(f"go on with: nmlab resume {json.loads(json.dumps(launch.name))}", markup=False)

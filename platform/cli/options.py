@@ -1,0 +1,34 @@
+"""Options that several verbs share, and how they print."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+DEFAULT_URI = "sqlite:///nmlab.db"
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting of the study; repeat for more.",
+        show_default=False,
+    ),
+]
+Results = Annotated[Path, typer.Option("--results", envvar="NMLAB_RESULTS", help="Folder for launches and reports.")]
+TrackingUri = Annotated[str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow store.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that leaves text as it is."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on the standard output."""
+    typer.echo(json.dumps(value, indent=2, default=str))

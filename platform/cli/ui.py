@@ -1,0 +1,48 @@
+"""``nmlab ui``: browse the runs in MLflow."""
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from nmlab.platform.cli.options import DEFAULT_URI, TrackingUri, console
+
+
+def ui(
+    study: Annotated[str | None, typer.Argument(help="Open on this study.", show_default=False)] = None,
+    tracking_uri: TrackingUri = DEFAULT_URI,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
+) -> None:
+    """Serve MLflow's pages on the tracking store until Ctrl-C; of a remote store only the address is printed.
+
+    Example: nmlab ui quickstart --port 5001
+    """
+    from nmlab.platform.tracking.store import absolute_uri, check_store, experiment_id
+
+    uri = absolute_uri(tracking_uri)
+    check_store(uri)
+    place = f"#/experiments/{experiment_id(study, uri=uri)}" if study else ""
+    if uri.startswith("http"):
+        console().print(f"{uri}/{place}", markup=False)
+        return
+    console().print(f"http://{host}:{port}/{place}", markup=False)
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
+    try:
+        code = subprocess.run([*command, "--workers", "1"], check=False).returncode
+    except KeyboardInterrupt:
+        return
+    if code:
+        raise typer.Exit(1)

@@ -1,0 +1,59 @@
+"""Start or join a Ray cluster quietly."""
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+NAMESPACE = "nmlab"
+
+# Read by Ray when it is imported or when its processes start.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # nmlab resumes from its own records
+    "TUNE_MAX_PENDING_TRIALS_PG": "64",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+
+
+@contextmanager
+def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
+    """Join the cluster at ``address``, or start a local one of at least ``cpus`` for as long as the context lasts.
+
+    Raises ``ValueError`` when nobody answers at ``address``.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if address is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a local session of one user needs no token file
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    quiet = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        # One more than the replicas reserve: the light trial actors need a crumb beside them.
+        ray.init(
+            num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
+            include_dashboard=False,
+            object_store_memory=200 * 2**20,
+            **quiet,
+        )
+    else:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ValueError(f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

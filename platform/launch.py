@@ -1,0 +1,131 @@
+"""A launch: one start of a study, its folder, and the journal of what has happened in it."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nmlab.search_spaces import loader
+from nmlab.search_spaces.schema import Study
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The folder ``results/<study>/<launch>`` and what it holds."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def study_file(self) -> Path:
+        return self.folder / "study.yaml"
+
+    @property
+    def status_file(self) -> Path:
+        return self.folder / "status.json"
+
+    @property
+    def report_folder(self) -> Path:
+        return self.folder / "report"
+
+    @property
+    def optuna_journal(self) -> Path:
+        return self.folder / "optuna.journal"
+
+    def trial_folder(self, key: str) -> Path:
+        """Return where the trial ``key`` keeps its checkpoints and artifacts."""
+        return self.folder / "trials" / key
+
+    def study(self) -> Study:
+        """Read the resolved study that this launch was started with."""
+        return loader.load(self.study_file)
+
+    def settings(self) -> Record:
+        """Read what the launch was started with beside the study."""
+        record: Record = json.loads((self.folder / "launch.json").read_text(encoding="utf-8"))
+        return record
+
+
+def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launch:
+    """Make the folder of a new launch; raises ``ValueError`` where it cannot be written."""
+    name = f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    launch = Launch(_fresh(results.expanduser().resolve() / study.name / name))
+    try:
+        launch.folder.mkdir(parents=True)
+        launch.study_file.write_text(loader.dump(study), encoding="utf-8")
+        (launch.folder / "launch.json").write_text(json.dumps(dict(settings), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"results folder {str(results)!r} cannot be written: {error.strerror}") from error
+    return launch
+
+
+def find(name: str | None, *, results: Path) -> Launch:
+    """Return a launch by its folder, its name, or its study's name (the newest one); the newest of all without."""
+    if name is not None and (Path(name) / "launch.json").is_file():
+        return Launch(Path(name).resolve())
+    launches = sorted(results.expanduser().glob("*/*/launch.json"), key=lambda path: path.stat().st_mtime)
+    matching = [path.parent for path in launches if name in (None, path.parent.name, path.parent.parent.name)]
+    if not matching:
+        known = sorted({path.parent.parent.name for path in launches})
+        wanted = f"no launch {name!r}" if name else "no launch"
+        raise ValueError(f"{wanted} in {str(results)!r}; studies launched there: {', '.join(known) or 'none'}")
+    return Launch(matching[-1].resolve())
+
+
+def _fresh(folder: Path) -> Path:
+    candidate, count = folder, 2
+    while candidate.exists():  # two launches within one second
+        candidate, count = folder.with_name(f"{folder.name}-{count}"), count + 1
+    return candidate
+
+
+class Journal:
+    """Everything a launch heard, one JSON object a line, written before anyone else is told.
+
+    A line that was cut off by a crash is left out when the journal is read.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._path = launch.folder / "journal.jsonl"
+        self._file = self._path.open("a", encoding="utf-8")
+        if self._path.stat().st_size and not self._path.read_bytes().endswith(b"\n"):
+            self._file.write("\n")
+
+    def write(self, records: list[Record]) -> None:
+        """Append records; those that end a trial reach the disk before this returns."""
+        for record in records:
+            self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        if any(record["event"] == "ended" for record in records):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def read(self) -> Iterator[Record]:
+        """Yield every whole record from the beginning."""
+        with self._path.open(encoding="utf-8") as file:
+            for line in file:
+                try:
+                    record: Record = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                yield record
+
+
+def ended_trials(records: Iterator[Record]) -> dict[str, Record]:
+    """Return the results of the trials that have ended for good, by key; stopped ones go on when resumed."""
+    ended = {}
+    for record in records:
+        if record["event"] == "ended":
+            result = record["result"]
+            ended[result["key"]] = {**result["metrics"], **result}
+    return {key: result for key, result in ended.items() if result["status"] in ("finished", "diverged", "oom")}

@@ -1,0 +1,167 @@
+"""Where configurations come from: the points of a grid, or an Optuna study that is told the truth.
+
+An outcome is told to Optuna as what it is: COMPLETE with its objectives, PRUNED with its intermediate values when a
+scheduler stopped it, FAIL when it diverged or was lost. Nothing is left RUNNING that has ended.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from nmlab.platform.points import RandomDraw, configurations_tried
+from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.space import DefineByRun, grid_points
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+warnings.filterwarnings(
+    "ignore", category=ExperimentalWarning
+)  # grouped multivariate TPE is what conditional spaces need
+
+_CONFIGURATION = "nmlab:configuration"
+_REPEATS = 10
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration to try, under its number in the search."""
+
+    number: int
+    configuration: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a configuration ended over all its seeds: objectives, or None where any seed has none."""
+
+    values: Sequence[float] | None
+    pruned: bool = False
+    intermediate: Mapping[int, float] = field(default_factory=dict)
+
+
+class Proposals(Protocol):
+    """A source of configurations."""
+
+    def open(self) -> list[Proposal]:
+        """Return the proposals that an earlier launch made and that have no outcome yet."""
+
+    def next(self) -> Proposal | None:
+        """Return another configuration, or None when there are no more."""
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        """Say how a proposal ended."""
+
+
+class GridProposals:
+    """Every point of the grid, in file order."""
+
+    def __init__(self, study: Study) -> None:
+        self._points = [Proposal(number, point) for number, point in enumerate(grid_points(study))]
+        self._next = 0
+
+    def open(self) -> list[Proposal]:
+        return []  # a resumed grid starts from its first point; what has ended is not run again
+
+    def next(self) -> Proposal | None:
+        if self._next == len(self._points):
+            return None
+        self._next += 1
+        return self._points[self._next - 1]
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        """A grid does not learn."""
+
+
+class OptunaProposals:
+    """An Optuna study in a journal file; a later process that opens the same file goes on with the same study."""
+
+    def __init__(self, study: Study, *, journal: Path) -> None:
+        self._space = DefineByRun(study)
+        self._configurations = configurations_tried(study)
+        self._search = study.search
+        directions = ["minimize" if mode == "min" else "maximize" for mode in study.search.modes]
+        self._optuna = optuna.create_study(
+            study_name=study.name,
+            storage=JournalStorage(JournalFileBackend(str(journal))),
+            directions=directions,
+            load_if_exists=True,
+        )
+
+    def open(self) -> list[Proposal]:
+        proposals = []
+        for trial in self._optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            if _CONFIGURATION in trial.user_attrs:
+                proposals.append(Proposal(trial.number, trial.user_attrs[_CONFIGURATION]))
+            else:  # the process died between asking and writing the configuration down
+                self._optuna.tell(trial.number, state=TrialState.FAIL)
+        return proposals
+
+    def next(self) -> Proposal | None:
+        known = [trial.user_attrs[_CONFIGURATION] for trial in self._counted()]
+        if len(known) >= self._configurations:
+            return None
+        for attempt in range(_REPEATS + 1):
+            if attempt == _REPEATS:  # the sampler keeps coming back to what it knows
+                self._optuna.enqueue_trial(self._untried(known))
+            trial = self._ask()
+            configuration = self._space(trial)
+            if configuration not in known:
+                trial.set_user_attr(_CONFIGURATION, configuration)
+                return Proposal(trial.number, configuration)
+            # A repeated point would be the same trials again; Optuna hears that nothing came of it.
+            self._optuna.tell(trial, state=TrialState.FAIL)
+        raise AssertionError("a point that nobody had tried turned out to be known")
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        trial = optuna.trial.Trial(self._optuna, self._optuna.get_trials(deepcopy=False)[number]._trial_id)
+        if len(self._search.metrics) == 1:
+            for step, value in sorted(outcome.intermediate.items()):
+                if math.isfinite(value):
+                    trial.report(value, step)
+        finite = outcome.values is not None and all(math.isfinite(value) for value in outcome.values)
+        if outcome.pruned and len(self._search.metrics) == 1 and outcome.intermediate:
+            self._optuna.tell(number, state=TrialState.PRUNED)
+        elif finite and not outcome.pruned:
+            self._optuna.tell(number, list(outcome.values or ()))
+        else:
+            self._optuna.tell(number, state=TrialState.FAIL)
+
+    def _counted(self) -> list[optuna.trial.FrozenTrial]:
+        """The proposals that became trials; repeated points and asks cut short by a crash have no configuration."""
+        return [trial for trial in self._optuna.get_trials(deepcopy=False) if _CONFIGURATION in trial.user_attrs]
+
+    def _ask(self) -> optuna.trial.Trial:
+        self._optuna.sampler = self._sampler(len(self._optuna.get_trials(deepcopy=False)))
+        return self._optuna.ask()
+
+    def _untried(self, known: list[dict[str, Any]]) -> dict[str, Any]:
+        """Draw a point that is not known; there is one, because no more are asked for than the space has."""
+        for seed in count(len(self._optuna.get_trials(deepcopy=False)) * 100_003):
+            draw = RandomDraw(seed)
+            if self._space(draw) not in known:
+                return draw.drawn
+        raise AssertionError("counting has no end")
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """A sampler seeded by the proposal's number: what it proposes depends on the history alone, not on who asks."""
+        seed = self._search.seed * 100_003 + number
+        if self._search.algorithm == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        if self._search.algorithm == "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed)
+        startup = min(10, max(2, self._configurations // 3))
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
+
+
+def proposals_of(study: Study, *, journal: Path) -> Proposals:
+    """Return the source of configurations that a study asks for."""
+    return GridProposals(study) if study.search.algorithm == "grid" else OptunaProposals(study, journal=journal)

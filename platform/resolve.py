@@ -1,0 +1,116 @@
+"""From a study to the trials it asks for, checked against the methods that exist and the model and text at hand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from nmlab.platform.points import RandomDraw, configurations_tried, points
+from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.space import DefineByRun, baseline_points, grid_points
+from nmlab.trials import registry
+from nmlab.trials.method import Method
+from nmlab.trials.models import ModelSource
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.preflight import Facts, preflight
+from nmlab.trials.spec import Budget, Cadence, CalibrationSpec, EvaluationSpec, TrialSpec
+
+Configuration = Mapping[str, Any]
+_EXAMPLES = 500
+_POINTS = 10_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a launch of a study will do: its baselines, the number of configurations it searches, and on what."""
+
+    study: Study
+    baselines: tuple[TrialSpec, ...]
+    configurations: int
+    facts: Facts
+
+    @property
+    def trials(self) -> int:
+        """The number of child runs when everything has ended."""
+        return len(self.baselines) + self.configurations * len(self.study.seeds)
+
+
+def resolve(study: Study) -> Plan:
+    """Check everything that can be checked before a process is started; raises ``ValueError`` with one line."""
+    examples = _examples(study)
+    for configuration in [*examples, *baseline_points(study)]:
+        _check(configuration)
+    _check_baselines(study)
+    if study.replica.shards > 1:
+        raise ValueError(f"replica.shards = {study.replica.shards}: a replica has one worker for now; use shards: 1")
+    if study.data.evaluation.tasks:
+        raise ValueError("data.evaluation.tasks: task accuracy is not available yet; leave the list empty")
+    example = trial_spec(study, examples[0], seed=study.seeds[0])
+    facts = preflight(
+        example.model,
+        patterns=[Pattern.parse(pattern) for pattern in study.patterns],
+        calibration=example.calibration,
+        evaluation=example.evaluation,
+    )
+    return Plan(study, tuple(baseline_specs(study)), configurations_tried(study), facts)
+
+
+def trial_spec(study: Study, configuration: Configuration, *, seed: int) -> TrialSpec:
+    """Return the trial of one configuration with one seed."""
+    hyperparameters = {name: value for name, value in configuration.items() if name not in ("method", "pattern")}
+    budget = study.budget.model_dump(include={"tokens", "forwards", "seconds"})
+    return TrialSpec(
+        method=configuration["method"],
+        pattern=configuration["pattern"],
+        seed=seed,
+        hyperparameters=hyperparameters,
+        model=ModelSource(**study.model.model_dump()),
+        calibration=CalibrationSpec(**study.data.calibration.model_dump()),
+        evaluation=EvaluationSpec(**study.data.evaluation.model_dump(exclude={"tasks"})),
+        budget=Budget(**budget),
+        cadence=Cadence(**study.cadence.model_dump()),
+    )
+
+
+def baseline_specs(study: Study) -> list[TrialSpec]:
+    """Return the trials of the baselines.
+
+    A method that draws nothing at random runs once, not once a seed; the dense model runs once, not once a pattern.
+    """
+    specs = []
+    for configuration in baseline_points(study):
+        method = registry.get(str(configuration["method"]))
+        if not method.sparse and configuration["pattern"] != study.patterns[0]:
+            continue
+        seeds = study.seeds if method.depends_on_seed else study.seeds[:1]
+        specs += [trial_spec(study, configuration, seed=seed) for seed in seeds]
+    return specs
+
+
+def _examples(study: Study) -> list[dict[str, Any]]:
+    """Return configurations that between them use every method, name and listed value of the search, and all ends.
+
+    Draws rather than a walk in step, because values may meet only under a condition; so many that none stays unseen.
+    """
+    if study.search.algorithm == "grid":
+        return grid_points(study)
+    space = DefineByRun(study)
+    return [space(RandomDraw(seed, ends=True)) for seed in range(_EXAMPLES)]
+
+
+def _check(configuration: Configuration) -> None:
+    method: Method = registry.get(str(configuration["method"]))
+    pattern = Pattern.parse(str(configuration["pattern"]))
+    config = method.configure({n: v for n, v in configuration.items() if n not in ("method", "pattern")})
+    if reason := method.refuse(pattern, config):
+        raise ValueError(f"{method.name}: {reason}")
+
+
+def _check_baselines(study: Study) -> None:
+    """Refuse a baseline that the search would run as well: one trial cannot be both, and would be counted twice."""
+    baselines = baseline_points(study)
+    for point in islice(points(study), _POINTS):
+        if point in baselines:
+            raise ValueError(
+                f"baselines: {point['method']} {point['pattern']} is a point of the search too; take it out of one"
+            )

@@ -1,0 +1,130 @@
+"""The Tune searcher: every configuration with every seed, told to the search as one outcome.
+
+Seeds are replicates of a configuration and never points of the search. What has already ended, in this launch or
+before it was killed, is counted and not run again.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from nmlab.platform.proposals import Outcome, Proposal, Proposals
+from nmlab.platform.resolve import Plan, trial_spec
+from nmlab.trials.spec import TrialSpec
+
+Result = Mapping[str, Any]
+
+
+@dataclass
+class _Replicates:
+    """One configuration: which of its trials are awaited, and what the others gave."""
+
+    number: int
+    awaited: set[str]
+    results: dict[str, Result] = field(default_factory=dict)
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)
+
+
+class ReplicateSearcher(Searcher):  # type: ignore[misc]
+    """``ended`` holds the results of trials that ended before this process, by trial key."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        proposals: Proposals,
+        *,
+        namespace: str,
+        ended: Mapping[str, Result],
+        metric_mode: tuple[str, str],
+    ) -> None:
+        super().__init__(metric=metric_mode[0], mode=metric_mode[1])
+        self._plan, self._proposals, self._namespace = plan, proposals, namespace
+        self._ended = dict(ended)
+        self._metrics = plan.study.search.metrics
+        self._queue: deque[TrialSpec] = deque()
+        self._by_key: dict[str, _Replicates] = {}
+        self._key_of: dict[str, str] = {}
+        self._opened = False
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        """Accept Tune's metric and mode, which are those of the study."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next trial, or FINISHED."""
+        if not self._opened:
+            self._open()
+        while not self._queue:
+            proposal = self._proposals.next()
+            if proposal is None:
+                return str(Searcher.FINISHED)
+            self._enqueue(proposal)
+        spec = self._queue.popleft()
+        self._key_of[trial_id] = spec.key
+        return {
+            "namespace": self._namespace,
+            "key": spec.key,
+            "spec": spec.model_dump(mode="json"),
+            "objectives": list(self._metrics),
+        }
+
+    def on_trial_result(self, trial_id: str, result: Result) -> None:
+        """Remember intermediate values of the (first) objective."""
+        key = self._key_of[trial_id]
+        if key in self._by_key and self._metrics[0] in result:
+            curve = self._by_key[key].curves.setdefault(key, {})
+            curve[int(result["step"])] = float(result[self._metrics[0]])
+
+    def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
+        """Take a trial's last result; once all seeds of its configuration have one, tell the search."""
+        key = self._key_of.pop(trial_id)
+        self._take(key, {"status": "failed"} if error or result is None else dict(result))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the search is in its journal, and what has ended is in the launch's journal."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+    def _open(self) -> None:
+        self._opened = True
+        self._queue += [spec for spec in self._plan.baselines if spec.key not in self._ended]
+        for proposal in self._proposals.open():
+            self._enqueue(proposal)
+
+    def _enqueue(self, proposal: Proposal) -> None:
+        study = self._plan.study
+        specs = [trial_spec(study, proposal.configuration, seed=seed) for seed in study.seeds]
+        replicates = _Replicates(proposal.number, {spec.key for spec in specs})
+        for spec in specs:
+            self._by_key[spec.key] = replicates
+        for spec in specs:
+            if spec.key in self._ended:
+                self._take(spec.key, self._ended[spec.key])
+            else:
+                self._queue.append(spec)
+
+    def _take(self, key: str, result: Result) -> None:
+        replicates = self._by_key.get(key)
+        if replicates is None or key not in replicates.awaited:
+            return
+        replicates.awaited.discard(key)
+        replicates.results[key] = result
+        if not replicates.awaited:
+            self._proposals.tell(replicates.number, self._outcome(replicates))
+
+    def _outcome(self, replicates: _Replicates) -> Outcome:
+        results = list(replicates.results.values())
+        statuses = {result.get("status", "stopped") for result in results}
+        curves = list(replicates.curves.values())
+        steps = set.intersection(*(set(curve) for curve in curves)) if curves else set()
+        intermediate = {step: sum(curve[step] for curve in curves) / len(curves) for step in steps}
+        if statuses - {"finished", "stopped"}:
+            return Outcome(None, intermediate=intermediate)
+        if "stopped" in statuses:
+            return Outcome(None, pruned=True, intermediate=intermediate)
+        columns = [[float(result[metric]) for result in results] for metric in self._metrics]
+        return Outcome([sum(column) / len(column) for column in columns], intermediate=intermediate)

@@ -1,0 +1,57 @@
+"""One configuration in this process, without Ray: the same trial, the same files, the same MLflow records."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nmlab.platform.provenance import provenance
+from nmlab.platform.tracking import MlflowStore
+from nmlab.trials.models import FrozenModel
+from nmlab.trials.preflight import Facts
+from nmlab.trials.spec import TrialSpec
+from nmlab.trials.trial import TrialResult, run_trial
+from nmlab.trials.workbench import Workbench
+
+EXPERIMENT = "runs"
+
+
+class _Listener:
+    """Keeps a trial's points for MLflow and shows them to whoever watches."""
+
+    def __init__(self, watch: Callable[[int, Mapping[str, float]], None]) -> None:
+        self._watch = watch
+        self.points: list[dict[str, Any]] = []
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self.points.append({"step": step, "time": int(time.time() * 1000), "values": dict(values)})
+        self._watch(step, values)
+
+    def cancelled(self) -> bool:
+        return False
+
+
+def run_single(
+    spec: TrialSpec,
+    *,
+    facts: Facts,
+    folder: Path,
+    tracking_uri: str,
+    watch: Callable[[int, Mapping[str, float]], None],
+) -> TrialResult:
+    """Run a trial, from its newest checkpoint in ``folder`` if any, and record it in the MLflow experiment ``runs``."""
+    store = MlflowStore(EXPERIMENT, launch=spec.key, uri=tracking_uri)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    bench = Workbench(FrozenModel.load(spec.model, device=device))
+    tags = {"nmlab.model_digest": bench.frozen.digest, "nmlab.data_digest": facts.data_digest}
+    store.begin_trial(spec, role="search", tags={**provenance(), **tags})
+    listener = _Listener(watch)
+    result = TrialResult(spec.key, "failed", 0, {}, "interrupted")
+    try:
+        result = run_trial(spec, bench=bench, folder=folder, events=listener)
+    finally:
+        store.log_points(spec.key, listener.points)
+        store.end_trial(spec.key, status=result.status, reason=result.reason, folder=folder, artifacts=result.artifacts)
+    return result

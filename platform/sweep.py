@@ -1,0 +1,204 @@
+"""Run a study on a Ray cluster: replicas hold the model, Tune decides, the hub connects them, the recorder writes."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from nmlab.platform.board import Board
+from nmlab.platform.cluster import cluster
+from nmlab.platform.launch import Journal, Launch, ended_trials
+from nmlab.platform.progress import StatusFile
+from nmlab.platform.proposals import proposals_of
+from nmlab.platform.provenance import provenance
+from nmlab.platform.resolve import Plan
+from nmlab.platform.tracking import MlflowStore, Recorder
+from nmlab.search_spaces.schema import Study
+
+_DRAIN_S = 0.5
+_GOODBYE_S = 30.0
+
+
+class SweepError(RuntimeError):
+    """A sweep that cannot go on: no replica is left to run its trials."""
+
+
+@dataclass
+class SweepResult:
+    """How a launch ended: trials by status, loads of the model, whether the frozen weights were found unchanged."""
+
+    status: str
+    counts: dict[str, int]
+    model_loads: int
+    frozen_weights: str
+    seconds: float
+
+
+@dataclass
+class Sweep:
+    """One launch of a study, from the first process to the last."""
+
+    plan: Plan
+    launch: Launch
+    tracking_uri: str
+    address: str | None = None
+    max_failures: int = 3
+    watch: Callable[[dict[str, Any]], None] = lambda snapshot: None
+    _interrupted: bool = field(default=False, init=False)
+
+    def run(self) -> SweepResult:
+        """Run what has not ended yet; raises ``SweepError`` when no replica could be kept.
+
+        Ctrl-C stops trials at their next step, with a checkpoint each, and ends the launch as stopped.
+        """
+        study = self.plan.study
+        store = MlflowStore(study.name, launch=self.launch.name, uri=self.tracking_uri)
+        self._journal = Journal(self.launch)
+        ended = ended_trials(self._journal.read())
+        self._board = self._new_board(resumed=len(ended))
+        self._status = StatusFile(self.launch.status_file)
+        store.begin(self._parent_tags(), _flat_study(study))
+        store.attach(self.launch.study_file)
+        baselines = [spec.key for spec in self.plan.baselines]
+        self._recorder = Recorder(
+            self.launch, journal=self._journal, store=store, baselines=baselines, tags=self._common_tags()
+        )
+        self._recorder.redeliver()
+        with ExitStack() as stack:
+            stack.callback(self._close, store)
+            self._publish(force=True)
+            stack.enter_context(cluster(self.address, cpus=_local_cpus(study)))
+            self._fit(ended)
+        return self._result
+
+    def _fit(self, ended: dict[str, Any]) -> None:
+        """Run Tune beside the replicas; the model is loaded while Tune starts its actors."""
+        import ray
+
+        from nmlab.platform.hub import HUB, Hub
+        from nmlab.platform.replica import start_replicas
+        from nmlab.platform.tune import Watch, tune_trials
+
+        self._hub = Hub.options(name=HUB).remote(max_failures=self.max_failures)
+        ray.get(self._hub.stopping.remote())
+        self._replicas = start_replicas(self.plan.study, folder=self.launch.folder, max_failures=self.max_failures)
+        self._pumping = True
+        pump = threading.Thread(target=self._pump, name="hub-pump", daemon=True)
+        pump.start()
+        proposals = proposals_of(self.plan.study, journal=self.launch.optuna_journal)
+        try:
+            watch = Watch(self._check, self._actor_lost)
+            tune_trials(self.plan, proposals, ended=ended, folder=self.launch.folder, watch=watch)
+        except KeyboardInterrupt:
+            self._interrupted = True
+        finally:
+            self._wind_down()
+            self._pumping = False
+            pump.join()
+
+    def _check(self) -> None:
+        """Called by Tune between events: stop a sweep that nobody can serve."""
+        if not self._replicas.alive:
+            reasons = "; ".join(f"{name}: {_first_line(error)}" for name, error in self._replicas.errors.items())
+            raise SweepError(f"no replica is left to run trials ({reasons or 'all ended'})")
+
+    def _actor_lost(self, key: str, error: str) -> None:
+        """Called by Tune when a trial's actor died; Tune starts another, which finds its trial at the hub."""
+        self._recorder.record([{"event": "trial actor lost", "key": key, "error": error}])
+
+    def _wind_down(self) -> None:
+        """Let running trials save themselves, the replicas check their weights, and the last words arrive."""
+        import ray
+
+        self._board.phase = "stopping"
+        deadline = time.monotonic() + _GOODBYE_S
+        if not self._interrupted:
+            while ray.get(self._hub.call.remote("snapshot"))["running"] and time.monotonic() < deadline:
+                if not self._replicas.alive:
+                    break
+                time.sleep(0.1)
+        ray.get(self._hub.stop.remote())
+        self._replicas.join(timeout=max(1.0, deadline - time.monotonic()))
+        self._final = ray.get(self._hub.call.remote("snapshot"))
+
+    def _pump(self) -> None:
+        """Carry what the hub says to recorder and board until the sweep is over and the hub is empty."""
+        import ray
+
+        while True:
+            last = not self._pumping
+            records = ray.get(self._hub.drain.remote(_DRAIN_S))
+            if records:
+                self._recorder.record(records)
+                self._board.update(records)
+            self._publish()
+            if last and not records:
+                return
+            if not records:
+                time.sleep(0.05)
+
+    def _publish(self, *, force: bool = False) -> None:
+        snapshot = self._board.snapshot()
+        self._status.write(snapshot, force=force)
+        self.watch(snapshot)
+
+    def _close(self, store: MlflowStore) -> None:
+        """Finish MLflow whatever happened, so that no run is left open that nobody works on."""
+        final = getattr(self, "_final", {"checks": {}, "loads": {}})
+        status = self._final_status()
+        self._recorder.close()
+        self._journal.close()
+        checks = list(final["checks"].values())
+        frozen = "unverified" if not checks else "verified" if all(checks) else "mismatch"
+        loads = sum(final["loads"].values())
+        store.tag_parent({"nmlab.frozen_weights": frozen, "nmlab.model_loads": str(loads), **self._digest_tag()})
+        store.end(status)
+        self._board.phase = status
+        self._publish(force=True)
+        counts = dict(self._board.counts())
+        self._result = SweepResult(status, counts, loads, frozen, time.time() - self._board.started)
+
+    def _final_status(self) -> str:
+        if self._interrupted or (self._board.counts()["stopped"] and self._board.ended < self.plan.trials):
+            return "stopped"
+        return "finished" if self._board.ended >= self.plan.trials else "failed"
+
+    def _new_board(self, *, resumed: int) -> Board:
+        study = self.plan.study
+        metric, mode = study.search.metrics[0], study.search.modes[0]
+        return Board(study.name, self.launch.name, self.plan.trials, metric, mode, resumed=resumed)
+
+    def _common_tags(self) -> dict[str, str]:
+        return {**provenance(), "nmlab.data_digest": self.plan.facts.data_digest}
+
+    def _parent_tags(self) -> dict[str, str]:
+        reproduces = {"nmlab.reproduces": self.plan.study.reproduces} if self.plan.study.reproduces else {}
+        return {**self._common_tags(), "nmlab.planned": str(self.plan.trials), **reproduces}
+
+    def _digest_tag(self) -> dict[str, str]:
+        digests = {replica["model_digest"] for replica in self._board.replicas.values()}
+        return {"nmlab.model_digest": ",".join(sorted(digests))} if digests else {}
+
+
+def _local_cpus(study: Study) -> float:
+    cpus = study.replica.resources.cpus
+    return study.replica.count * (1.0 if cpus is None else cpus)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error.__cause__ or error).strip()
+    return text.splitlines()[-1] if text else type(error).__name__
+
+
+def _flat_study(study: Study) -> dict[str, Any]:
+    """Return the study's settings under dotted names, as parameters of the parent run."""
+
+    def walk(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for name, value in tree.items():
+            flat |= walk(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
+        return flat
+
+    return walk(study.model_dump(mode="json", by_alias=True, exclude_none=True), "")

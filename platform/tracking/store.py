@@ -1,0 +1,201 @@
+"""The runs of one launch in an MLflow store; calls are idempotent, so that a resumed launch continues its runs."""
+
+import logging
+import os
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nmlab.trials.names import unknown_name
+from nmlab.trials.spec import TrialSpec
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # creating a store is not worth a line
+logging.getLogger("alembic").setLevel(logging.ERROR)
+
+_BATCH = 1000  # MLflow's limit on metrics a call
+_PARAMS = 100  # and on parameters
+_ENDS = {
+    "finished": "FINISHED",
+    "diverged": "FAILED",
+    "oom": "FAILED",
+    "failed": "FAILED",
+    "stopped": "KILLED",
+}
+
+
+def absolute_uri(uri: str) -> str:
+    """Return a sqlite URI with an absolute path, so that processes in other folders mean the same file."""
+    prefix = "sqlite:///"
+    return f"{prefix}{Path(uri.removeprefix(prefix)).expanduser().resolve()}" if uri.startswith(prefix) else uri
+
+
+def check_store(uri: str) -> None:
+    """Raise ``ValueError`` when a tracking store cannot be used, before anything depends on it."""
+    if uri.startswith("sqlite:///"):
+        _check_writable(Path(absolute_uri(uri).removeprefix("sqlite:///")))
+    elif not uri.startswith(("http://", "https://", "postgresql", "mysql", "mssql", "databricks")):
+        raise ValueError(
+            f"tracking store {uri!r}: expected sqlite:///FILE, a database URI or the http address of a server"
+        )
+    if uri.startswith("http"):
+        _check_server(uri)
+
+
+def experiment_id(study: str, *, uri: str) -> str:
+    """Return the MLflow experiment of a study; raises ``ValueError`` when it has none."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(study)
+    if experiment is None:
+        names = [known.name for known in client.search_experiments()]
+        raise ValueError(unknown_name(study, kind="study", known=names))
+    return str(experiment.experiment_id)
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        with path.open("ab"):
+            pass
+        with (path.parent / f".{path.name}.probe").open("wb") as probe:
+            Path(probe.name).unlink()  # sqlite keeps its journal beside the file
+    except OSError as error:
+        raise ValueError(f"tracking store {str(path)!r} cannot be written: {error.strerror}") from error
+    if path.stat().st_size == 0:
+        path.unlink()
+
+
+def _check_server(uri: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
+            pass
+    except OSError as error:
+        raise ValueError(f"tracking store {uri!r} does not answer: {error}") from error
+
+
+class MlflowStore:
+    """Parent and child runs of one launch of a study."""
+
+    def __init__(self, study: str, *, launch: str, uri: str) -> None:
+        from mlflow.tracking import MlflowClient
+
+        self._client = MlflowClient(tracking_uri=uri)
+        self._study, self._launch, self.uri = study, launch, uri
+        self._experiment = self._open_experiment()
+        self.parent = self._find_parent() or ""
+        self._children = self._find_children() if self.parent else {}
+        self._seen: dict[str, set[tuple[str, int]]] = {}
+
+    def begin(self, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
+        """Create the parent run, or open the one that this launch had before it was interrupted."""
+        if not self.parent:
+            name = {"mlflow.runName": self._launch, "nmlab.kind": "study", "nmlab.launch": self._launch}
+            self.parent = self._client.create_run(self._experiment, tags={**name, **tags}).info.run_id
+            self._log_params(self.parent, params)
+        self._client.update_run(self.parent, status="RUNNING")
+        self._client.set_tag(self.parent, "nmlab.status", "running")
+
+    def begin_trial(self, spec: TrialSpec, *, role: str, tags: Mapping[str, str]) -> None:
+        """Create a trial's child run, or open the one it had."""
+        if (run := self._children.get(spec.key)) is not None:
+            self._client.update_run(run, status="RUNNING")
+            self._client.set_tag(run, "nmlab.status", "running")
+            return
+        own = {
+            "mlflow.runName": f"{spec.method}-{spec.configuration}-seed{spec.seed}",
+            **({"mlflow.parentRunId": self.parent} if self.parent else {}),
+            "nmlab.kind": "trial",
+            "nmlab.launch": self._launch,
+            "nmlab.trial_key": spec.key,
+            "nmlab.configuration": spec.configuration,
+            "nmlab.role": role,
+            "nmlab.status": "running",
+        }
+        run = self._client.create_run(self._experiment, tags={**tags, **own}).info.run_id
+        self._log_params(run, spec.flat())
+        self._children[spec.key] = run
+
+    def log_points(self, key: str, points: Sequence[Mapping[str, Any]]) -> None:
+        """Log metric points; a metric that has a value at a step already is left as it is."""
+        from mlflow.entities import Metric
+
+        run = self._children[key]
+        seen = self._seen_in(key, run)
+        fresh: dict[tuple[str, int], Metric] = {}
+        for point in points:
+            for name, value in point["values"].items():
+                if (name, point["step"]) not in seen:
+                    fresh[name, point["step"]] = Metric(name, value, point["time"], point["step"])
+        metrics = list(fresh.values())
+        for start in range(0, len(metrics), _BATCH):
+            self._client.log_batch(run, metrics=metrics[start : start + _BATCH], synchronous=True)
+        seen |= fresh.keys()
+
+    def end_trial(self, key: str, *, status: str, reason: str, folder: Path, artifacts: Sequence[str]) -> None:
+        """Close a child run with its artifacts; one that is closed already with this status is left alone."""
+        run = self._children[key]
+        if self._client.get_run(run).info.status == _ENDS[status]:
+            return
+        for name in artifacts:
+            self._client.log_artifact(run, str(folder / name))
+        if reason:
+            self._client.set_tag(run, "nmlab.status_reason", reason[:5000])
+        self._client.set_tag(run, "nmlab.status", status)
+        self._client.set_terminated(run, status=_ENDS[status])
+
+    def tag_parent(self, tags: Mapping[str, str]) -> None:
+        """Set tags on the parent run."""
+        for name, value in tags.items():
+            self._client.set_tag(self.parent, name, value)
+
+    def attach(self, path: Path, *, folder: str | None = None) -> None:
+        """Attach a file or a folder to the parent run."""
+        if path.is_dir():
+            self._client.log_artifacts(self.parent, str(path), folder)
+        else:
+            self._client.log_artifact(self.parent, str(path), folder)
+
+    def end(self, status: str) -> None:
+        """Close the parent run."""
+        self._client.set_tag(self.parent, "nmlab.status", status)
+        self._client.set_terminated(self.parent, status=_ENDS[status], end_time=int(time.time() * 1000))
+
+    def _open_experiment(self) -> str:
+        experiment = self._client.get_experiment_by_name(self._study)
+        if experiment is None:
+            return str(self._client.create_experiment(self._study, tags={"nmlab.study": self._study}))
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _find_parent(self) -> str | None:
+        wanted = f"tags.`nmlab.launch` = '{self._launch}' and tags.`nmlab.kind` = 'study'"
+        runs = self._client.search_runs([self._experiment], wanted, max_results=1)
+        return runs[0].info.run_id if runs else None
+
+    def _find_children(self) -> dict[str, str]:
+        wanted, token = f"tags.`mlflow.parentRunId` = '{self.parent}'", None
+        found: dict[str, str] = {}
+        while True:
+            page = self._client.search_runs([self._experiment], wanted, max_results=1000, page_token=token)
+            found |= {run.data.tags["nmlab.trial_key"]: run.info.run_id for run in page}
+            token = page.token
+            if not token:
+                return found
+
+    def _seen_in(self, key: str, run: str) -> set[tuple[str, int]]:
+        """Return the (metric, step) pairs that a run holds; read once, for a run that an earlier process wrote."""
+        if key not in self._seen:
+            names = self._client.get_run(run).data.metrics
+            self._seen[key] = {(m.key, m.step) for name in names for m in self._client.get_metric_history(run, name)}
+        return self._seen[key]
+
+    def _log_params(self, run: str, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        items = [Param(name, str(value)[:6000]) for name, value in params.items()]
+        for start in range(0, len(items), _PARAMS):
+            self._client.log_batch(run, params=items[start : start + _PARAMS], synchronous=True)

@@ -1,0 +1,91 @@
+"""The Tune run of a sweep: light trial actors, our searcher, an optional scheduler."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
+
+from nmlab.platform.cluster import NAMESPACE
+from nmlab.platform.proposals import Proposals
+from nmlab.platform.resolve import Plan
+from nmlab.platform.searcher import ReplicateSearcher
+from nmlab.platform.trainable import TrialActor
+from nmlab.search_spaces.schema import Study
+
+# Tune refuses a trial that reserves nothing at all.
+_CRUMB = {"cpu": 0.01}
+
+
+class Watch(Callback):  # type: ignore[misc]
+    """Lets the sweep look around between Tune's events, and hear of trial actors that were lost.
+
+    What ``check`` raises ends the run; ``lost`` is called with the trial's key and the last line of the error.
+    """
+
+    def __init__(self, check: Callable[[], None], lost: Callable[[str, str], None]) -> None:
+        self._check, self._lost = check, lost
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks for a restore that nmlab does not use
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._check()
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._lost(trial.config["key"], _last_line(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._lost(trial.config["key"], _last_line(trial))
+
+
+def tune_trials(plan: Plan, proposals: Proposals, *, ended: Mapping[str, Any], folder: Path, watch: Watch) -> None:
+    """Run every trial that has not ended; returns when all have."""
+    search = plan.study.search
+    searcher = ReplicateSearcher(
+        plan, proposals, namespace=NAMESPACE, ended=ended, metric_mode=(search.metrics[0], search.modes[0])
+    )
+    Tuner(
+        tune.with_resources(TrialActor, _CRUMB),
+        tune_config=TuneConfig(
+            metric=search.metrics[0],
+            mode=search.modes[0],
+            search_alg=searcher,
+            scheduler=_scheduler(plan.study),
+            num_samples=max(1, plan.trials),
+            max_concurrent_trials=plan.study.concurrency,
+            reuse_actors=True,
+            time_budget_s=plan.study.budget.time_limit_seconds,
+            trial_dirname_creator=_folder_name,
+        ),
+        run_config=RunConfig(
+            name="tune",
+            storage_path=str(folder / "ray"),
+            verbose=0,
+            callbacks=[watch],
+            failure_config=FailureConfig(max_failures=3),
+            checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    ).fit()
+
+
+def _last_line(trial: Trial) -> str:
+    lines = Path(trial.error_file).read_text(encoding="utf-8").strip().splitlines() if trial.error_file else []
+    return lines[-1] if lines else "unknown"
+
+
+def _folder_name(trial: Trial) -> str:
+    return str(trial.trial_id)
+
+
+def _scheduler(study: Study) -> TrialScheduler | None:
+    every = study.cadence.evaluate_every
+    if study.search.scheduler is None or every is None:
+        return None
+    if study.search.scheduler == "median":
+        return MedianStoppingRule(time_attr="step", grace_period=every)
+    longest = int(study.fixed.get("steps", 10_000))  # type: ignore[arg-type]
+    return AsyncHyperBandScheduler(time_attr="step", grace_period=every, max_t=longest)

@@ -1,0 +1,60 @@
+"""Plans of small studies, and MLflow stores that are copies of one migrated database."""
+
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from nmlab.platform.points import configurations_tried
+from nmlab.platform.resolve import Plan, baseline_specs, resolve
+from nmlab.search_spaces import loader
+from nmlab.search_spaces.schema import Study
+
+SMALL = (
+    "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
+    "data.evaluation={source: 'builtin:python-docs', sequence_length: 32, windows: 4}",
+    "fixed.steps=4",
+    "search.samples=3",
+    "seeds=[0, 1]",
+)
+
+
+def small_study(*overrides: str) -> Study:
+    """Return the quickstart study on four short windows, with further overrides."""
+    return loader.load("quickstart", overrides=[*SMALL, *overrides])
+
+
+@cache
+def _resolved() -> Plan:
+    return resolve(small_study())
+
+
+@pytest.fixture
+def plan_of() -> Callable[..., Plan]:
+    """Return a builder of small plans; they share one look at model and text, which their overrides leave alone."""
+
+    def build(*overrides: str) -> Plan:
+        study, facts = small_study(*overrides), _resolved().facts
+        return Plan(study, tuple(baseline_specs(study)), configurations_tried(study), facts)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database; its migrations take seconds, so they run once."""
+    path = tmp_path_factory.mktemp("mlflow") / "nmlab.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def tracking_uri(migrated_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store of the test's own, in its own folder, which is also where MLflow puts artifacts."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copyfile(migrated_database, tmp_path / "nmlab.db")
+    return f"sqlite:///{tmp_path / 'nmlab.db'}"

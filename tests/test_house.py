@@ -1,0 +1,170 @@
+"""The rules of the house: who imports whom, which files must not be, and what no committed file may say."""
+
+import ast
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("platform", "trials", "search_spaces", "reports")
+LONGEST_FILE = 400
+FORBIDDEN = {
+    "platform": (),
+    "trials": ("nmlab.platform", "nmlab.search_spaces", "nmlab.reports", "ray", "mlflow", "optuna"),
+    "search_spaces": ("nmlab.platform", "nmlab.trials", "nmlab.reports", "torch", "ray", "mlflow"),
+    "reports": ("nmlab.platform", "nmlab.trials", "ray", "torch"),
+}
+_MODULE = re.compile(r"nmlab(\.\w+)+")
+# Put together from pieces, so that this file does not hold what it looks for.
+_PLACES = tuple("".join(pieces).encode() for pieces in (("..", "/shared"), ("/wo", "rk/"), (".lib", "rary/")))
+
+
+def imported(source: str) -> Iterator[str]:
+    """Yield every module that a source file names, wherever in it; text such as "nmlab.trials" counts as a name.
+
+    `registry` imports methods by such texts, so an import by text is an import here.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide which room is meant"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _MODULE.fullmatch(node.value):
+            yield node.value
+
+
+def trespasses(source: str, *, forbidden: tuple[str, ...]) -> list[str]:
+    """Return the names in a source file that lie in a forbidden module."""
+    return [name for name in imported(source) if any(f"{name}.".startswith(f"{other}.") for other in forbidden)]
+
+
+def python_files(folder: Path) -> list[Path]:
+    """Return the Python files below a folder, in order; there must be some."""
+    files = sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+    assert files, f"{folder} holds no Python file"
+    return files
+
+
+def committed() -> list[Path]:
+    """Return every file that is, or would be, committed."""
+    command = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_run_one_way(room):
+    """No room imports what stands above it, not even inside a function."""
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in python_files(ROOT / room)
+        if (names := trespasses(path.read_text(encoding="utf-8"), forbidden=FORBIDDEN[room]))
+    }
+    assert not found, f"{room}/ must not import {', '.join(FORBIDDEN[room])}"
+
+
+@pytest.mark.parametrize("room", ["trials", "search_spaces", "reports"])
+def test_tests_import_no_room_above_the_one_they_test(room):
+    rooms = tuple(name for name in FORBIDDEN[room] if name.startswith("nmlab."))
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in python_files(ROOT / "tests" / room)
+        if (names := trespasses(path.read_text(encoding="utf-8"), forbidden=rooms))
+    }
+    assert not found, f"tests/{room} must not lean on {', '.join(rooms)}"
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import ray.tune", ["ray.tune"]),
+        ("def f():\n    from ray import tune", ["ray.tune"]),
+        ("def f():\n    import nmlab.platform as p", ["nmlab.platform"]),
+        ("from nmlab import platform", ["nmlab.platform"]),
+        ("import_module('nmlab.platform.hub')", ["nmlab.platform.hub"]),
+        ("if TYPE_CHECKING:\n    from nmlab.platform.hub import Hub", ["nmlab.platform.hub.Hub"]),
+        ("import rays, nmlab.platforms", []),
+        ("import nmlab.trials.pattern\nimport torch", []),
+    ],
+)
+def test_the_walk_sees_late_and_hidden_imports(source, names):
+    assert trespasses(source, forbidden=("ray", "nmlab.platform")) == names
+
+
+@pytest.mark.parametrize("module", ["nmlab.reports.report", "nmlab.search_spaces.loader"])
+def test_light_rooms_load_neither_torch_nor_ray_by_a_detour(module):
+    """What they import imports neither of them either, so a report is written on a machine that has neither."""
+    code = f"import sys, {module}; print([name for name in ('torch', 'ray') if name in sys.modules])"
+    assert _python("-c", code) == "[]"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_room_has_an_init_file_at_its_top(room):
+    assert not (ROOT / room / "__init__.py").exists(), (
+        f"{room}/__init__.py must not exist: the four folders are mapped into the package nmlab. With that file the "
+        "root folder becomes a package of its own; platform/ would then shadow the standard library's module "
+        "`platform` and break `import ray`, `import pytest` and every Ray worker started from the repository's root"
+    )
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_folder_below_a_room_is_a_package(room):
+    """setuptools finds folders without the file too, but mypy, readers and pickles then disagree on their names."""
+    folders = {path.parent for path in python_files(ROOT / room)} - {ROOT / room}
+    assert [str(folder.relative_to(ROOT)) for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
+def test_the_standard_librarys_platform_wins_in_the_repository_root():
+    place = _python("-c", "import platform; assert platform.system(); print(platform.__file__)")
+    assert Path(place).parent == Path(sysconfig.get_path("stdlib"))
+
+
+def test_the_four_rooms_are_importable_from_anywhere(tmp_path):
+    code = "import nmlab.platform, nmlab.trials, nmlab.search_spaces, nmlab.reports; print(nmlab.platform.__path__[0])"
+    assert Path(_python("-c", code, folder=tmp_path)) == ROOT / "platform"
+
+
+def test_tests_mirror_the_rooms():
+    """Every folder of tests stands for a folder of a room; only the parity fixtures are data."""
+    tests = ROOT / "tests"
+    folders = {path.parent.relative_to(tests) for path in python_files(tests)} - {Path()}
+    assert {str(folder) for folder in folders if not (ROOT / folder).is_dir()} == set()
+    assert {folder.parts[0] for folder in folders} == set(ROOMS)
+
+
+def test_test_files_have_no_init_and_names_of_their_own():
+    files = [path for path in python_files(ROOT / "tests") if path.name != "conftest.py"]
+    names = [path.name for path in files]
+    assert "__init__.py" not in names
+    assert sorted(names) == sorted(set(names))
+
+
+def test_no_committed_file_names_the_place_it_was_built_in():
+    found = {str(path.relative_to(ROOT)): place for path in committed() for place in _places(path)}
+    assert not found
+
+
+def test_no_python_file_is_longer_than_a_reader_can_bear():
+    lengths = {
+        str(path.relative_to(ROOT)): length
+        for path in committed()
+        if path.suffix == ".py" and (length := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_FILE
+    }
+    assert not lengths, f"no Python file may have more than {LONGEST_FILE} lines"
+
+
+def _places(path: Path) -> list[bytes]:
+    content = path.read_bytes()
+    return [place for place in _PLACES if place in content]
+
+
+def _python(*arguments: str, folder: Path = ROOT) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
