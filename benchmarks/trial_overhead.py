@@ -1,0 +1,190 @@
+"""What a tiny trial costs on shared replicas, against a Ray TorchTrainer of its own for every trial.
+
+Both ways run the same trials (one evaluation of a random mask on the shipped model) with the same concurrency in one Ray
+session. Blocks of the two ways alternate, and medians over blocks are compared. Starting the replicas is paid once a
+sweep and reported apart.
+
+    python benchmarks/trial_overhead.py --concurrency 2 --json trial_overhead.json
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from nmlab.platform.cluster import cluster
+
+STUDY = """
+name: overhead
+model: {source: builtin:tiny}
+data:
+  calibration: {source: builtin:python-docs, samples: 8, sequence_length: 32, batch_size: 8}
+  evaluation: {source: builtin:python-docs, sequence_length: 32, windows: 8}
+pattern: "2:4"
+method: random
+baselines: []
+search: {algorithm: grid}
+"""
+
+
+def study_of(seeds: range, concurrency: int) -> Any:
+    """A grid of one configuration with many seeds, so that every trial is a new one."""
+    from nmlab.search_spaces import loader
+
+    overrides = [f"seeds={list(seeds)}", f"budget.max_concurrent={concurrency}", f"replica.count={concurrency}"]
+    return loader.loads(STUDY, overrides=overrides)
+
+
+class SharedReplicas:
+    """nmlab's way: Train runs that stay, light Tune trials that lease their slots."""
+
+    def __init__(self, concurrency: int, folder: Path) -> None:
+        import ray
+
+        from nmlab.platform.hub import HUB, Hub
+        from nmlab.platform.replica import start_replicas
+
+        self._concurrency, self._folder = concurrency, folder
+        start = time.perf_counter()
+        self._hub = Hub.options(name=HUB).remote(max_failures=0)
+        ray.get(self._hub.stopping.remote())
+        self._replicas = start_replicas(study_of(range(1), concurrency), folder=folder, max_failures=0)
+        while len(ray.get(self._hub.call.remote("snapshot"))["hosts"]) < concurrency:
+            time.sleep(0.1)
+        self.startup = time.perf_counter() - start
+
+    def block(self, seeds: range) -> float:
+        """Run one trial a seed; return seconds a trial."""
+        from nmlab.platform.proposals import GridProposals
+        from nmlab.platform.resolve import resolve
+        from nmlab.platform.tune import Watch, tune_trials
+
+        plan = resolve(study_of(seeds, self._concurrency))
+        folder = self._folder / f"block-{seeds.start}"
+        start = time.perf_counter()
+        watch = Watch(lambda: None, lambda key, error: print(f"trial actor of {key} lost: {error}", flush=True))
+        tune_trials(plan, GridProposals(plan.study), ended={}, folder=folder, watch=watch)
+        seconds = time.perf_counter() - start
+        self._expect(len(seeds))
+        return seconds / len(seeds)
+
+    def close(self) -> None:
+        import ray
+
+        ray.get(self._hub.stop.remote())
+        self._replicas.join(timeout=30)
+
+    def _expect(self, finished: int) -> None:
+        import ray
+
+        records = ray.get(self._hub.drain.remote(0.1))
+        ended = [record["result"]["status"] for record in records if record["event"] == "ended"]
+        assert ended == ["finished"] * finished, ended
+
+
+class TrainerPerTrial:
+    """The usual way: every trial starts a TorchTrainer, which loads the model."""
+
+    def __init__(self, concurrency: int, folder: Path) -> None:
+        self._concurrency, self._folder = concurrency, folder
+
+    def block(self, seeds: range) -> float:
+        """Run one trainer a seed, as many at a time as there are slots; return seconds a trial."""
+        from nmlab.platform.resolve import trial_spec
+
+        study = study_of(seeds, self._concurrency)
+        specs = [trial_spec(study, {"method": "random", "pattern": "2:4"}, seed=seed) for seed in seeds]
+        gate, errors = threading.Semaphore(self._concurrency), []
+        threads = [threading.Thread(target=self._one, args=(spec, gate, errors)) for spec in specs]
+        start = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = time.perf_counter() - start
+        assert not errors, errors
+        return seconds / len(seeds)
+
+    def _one(self, spec: Any, gate: threading.Semaphore, errors: list[BaseException]) -> None:
+        from ray.train import LoggingConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        config = {"spec": spec.model_dump(mode="json"), "folder": str(self._folder / spec.key)}
+        with gate:
+            try:
+                TorchTrainer(
+                    train_one,
+                    train_loop_config=config,
+                    scaling_config=ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
+                    run_config=RunConfig(
+                        name=f"own-{spec.key}",
+                        storage_path=str(self._folder / "own"),
+                        logging_config=LoggingConfig(log_level="ERROR"),
+                    ),
+                ).fit()
+            except Exception as error:  # told by block(), which runs in the main thread
+                errors.append(error)
+
+
+def train_one(config: dict[str, Any]) -> None:
+    """Load the model and run one trial, in a Train worker of its own."""
+    import torch
+
+    from nmlab.trials.models import FrozenModel
+    from nmlab.trials.spec import TrialSpec
+    from nmlab.trials.trial import run_trial
+    from nmlab.trials.workbench import Workbench
+
+    class Silence:
+        def metrics(self, step: int, values: object) -> None: ...
+
+        def cancelled(self) -> bool:
+            return False
+
+    torch.set_num_threads(1)
+    spec = TrialSpec.model_validate(config["spec"])
+    bench = Workbench(FrozenModel.load(spec.model))
+    assert run_trial(spec, bench=bench, folder=Path(config["folder"]), events=Silence()).status == "finished"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--concurrency", type=int, default=2)
+    parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=24, help="trials of a block on shared replicas")
+    parser.add_argument("--trainers", type=int, default=4, help="trials of a block with a trainer each")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    shared_seconds, own_seconds = [], []
+    with tempfile.TemporaryDirectory() as name, cluster(cpus=2 * options.concurrency):
+        shared = SharedReplicas(options.concurrency, Path(name))
+        own = TrainerPerTrial(options.concurrency, Path(name))
+        for block in range(options.blocks):
+            first = block * 1000
+            shared_seconds.append(shared.block(range(first, first + options.trials)))
+            own_seconds.append(own.block(range(first, first + options.trainers)))
+            print(f"block {block}: shared {shared_seconds[-1]:.2f} s, own trainer {own_seconds[-1]:.2f} s", flush=True)
+        shared.close()
+    ratio = statistics.median(own_seconds) / statistics.median(shared_seconds)
+    record = {
+        "concurrency": options.concurrency,
+        "shared_seconds_per_trial": [round(value, 3) for value in shared_seconds],
+        "own_trainer_seconds_per_trial": [round(value, 3) for value in own_seconds],
+        "replicas_startup_seconds": round(shared.startup, 1),
+        "ratio": round(ratio, 1),
+        "claim": "at least 15 times cheaper, and at most 1 s a trial",
+        "holds": ratio >= 15 and statistics.median(shared_seconds) <= 1.0,
+    }
+    print(json.dumps(record, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    sys.exit(not record["holds"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Cells and columns that several tables of a report share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nmlab.reports.configurations import (
+    Configuration,
+    comparable_group,
+    groups_of,
+    searched,
+    setting_text,
+    value_text,
+    varying,
+)
+from nmlab.reports.metrics import metric_column
+from nmlab.reports.tables import Cell, Column, Style, estimate_cell
+
+RANK = Column("rank", "#", Style.GENERAL, help="place among the searched configurations of the same pattern")
+CONFIGURATION = Column("configuration", "configuration", Style.CODE, help="hash of the setting without its seed")
+METHOD = Column("method", "method")
+PATTERN = Column("pattern", "pattern", help="N of every M weights are kept")
+SEEDS = Column("seeds", "seeds", help="finished runs that the mean is taken over, of all runs of the configuration")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one column tells configurations apart by the settings in which they differ.
+
+    Where every configuration has all of these settings, pages print the bare values under a title that names
+    them; otherwise, and in data files, each value carries its name.
+    """
+
+    names: tuple[str, ...]
+    is_bare: bool
+
+    @classmethod
+    def of(cls, items: Sequence[Configuration]) -> "Settings":
+        """Return the settings in which some configurations differ."""
+        names = varying(items)
+        return cls(names, is_bare=all(name in item.settings for name in names for item in items))
+
+    @property
+    def column(self) -> Column:
+        """The column, titled by the names where the values are bare."""
+        title = " · ".join(self.names) if self.names and self.is_bare else "setting"
+        return Column("setting", title, help="the settings that differ between configurations")
+
+    def cell(self, item: Configuration) -> Cell:
+        """Return what the column says of one configuration; nothing of a baseline, which was not searched."""
+        if item.is_baseline:
+            return Cell("")
+        bare = " · ".join(value_text(item.settings[name]) for name in self.names) if self.is_bare else ""
+        return Cell(setting_text(item, self.names), shown=bare)
+
+
+def ranks(configurations: Sequence[Configuration]) -> dict[str, int]:
+    """Return the place, from 1, of each searched configuration of which every run finished, within its group."""
+    groups = groups_of(item for item in searched(configurations) if item.is_complete)
+    return {item.key: place for members in groups.values() for place, item in enumerate(members, start=1)}
+
+
+def rank_cell(item: Configuration, places: dict[str, int]) -> Cell:
+    """Return a configuration's place; empty where it has none."""
+    return Cell(places.get(item.key, ""))
+
+
+def pattern_columns(configurations: Sequence[Configuration]) -> tuple[Column, ...]:
+    """Return the column of patterns where several were run, else none."""
+    return (PATTERN,) if has_several(configurations, "pattern") else ()
+
+
+def pattern_cells(item: Configuration, configurations: Sequence[Configuration]) -> tuple[Cell, ...]:
+    """Return the cell that belongs to :func:`pattern_columns`."""
+    shown = Cell("" if item.is_dense else item.pattern)
+    return (shown,) if has_several(configurations, "pattern") else ()
+
+
+def metric_cell(item: Configuration, metric: str) -> Cell:
+    """Return the mean of a metric over the configuration's finished runs, with those runs."""
+    return estimate_cell(item.estimate(metric), run_ids=item.runs_with(metric))
+
+
+def seeds_cell(item: Configuration) -> Cell:
+    """Return ``3``, or ``2 of 3`` where a run did not finish."""
+    finished = len(item.finished)
+    text = str(finished) if item.is_complete else f"{finished} of {len(item.trials)}"
+    return Cell(value=text, run_ids=item.run_ids)
+
+
+def metric_columns(metrics: Sequence[str], configurations: Sequence[Configuration]) -> tuple[Column, ...]:
+    """Return one column for each metric, the searched one with the study's direction."""
+    objective = configurations[0].objective if configurations else None
+    return tuple(metric_column(metric, objective=objective) for metric in metrics)
+
+
+def competes(item: Configuration) -> tuple[str, ...] | None:
+    """Return the group in which a row is compared; None for the dense model and where a seed is missing."""
+    return None if item.is_dense or not item.is_complete else comparable_group(item)
+
+
+def has_several(configurations: Sequence[Configuration], attribute: str) -> bool:
+    """Return whether the masks differ in an attribute such as ``pattern`` or ``method``."""
+    return len({getattr(item, attribute) for item in configurations if not item.is_dense}) > 1

@@ -1,0 +1,116 @@
+"""Every configuration with its hyperparameters, its means, and what became of its runs."""
+
+from collections.abc import Sequence
+
+from nmlab.reports.comparison.cells import (
+    CONFIGURATION,
+    METHOD,
+    RANK,
+    competes,
+    metric_cell,
+    metric_columns,
+    pattern_cells,
+    pattern_columns,
+    rank_cell,
+    ranks,
+)
+from nmlab.reports.configurations import (
+    FAILED,
+    UNFINISHED,
+    Configuration,
+    baselines,
+    constant,
+    searched,
+    setting_text,
+    varying,
+)
+from nmlab.reports.metrics import evaluation_metrics
+from nmlab.reports.tables import Cell, Column, Row, Style, Table, marked, without_empty_columns
+
+STATUSES = {"finished": ("finished",), "diverged": ("diverged",), "failed": FAILED, "unfinished": UNFINISHED}
+OUTCOMES = (
+    Column("finished", "finished", Style.INTEGER, help="runs in the mean"),
+    Column("diverged", "diverged", Style.INTEGER, help="runs whose loss left the finite numbers"),
+    Column("failed", "failed", Style.INTEGER, help="runs that ended in an error or out of memory"),
+    Column("unfinished", "unfinished", Style.INTEGER, help="runs stopped or not ended"),
+)
+MACHINERY = ("model.", "data.", "search.")
+
+
+def configurations_table(configurations: Sequence[Configuration]) -> Table:
+    """Return one row for each configuration, baselines last, with the number of runs of each outcome."""
+    tried = searched(configurations)
+    ordered = (*tried, *baselines(configurations))
+    names = varying(tried)
+    objective = configurations[0].objective
+    metrics = metric_columns(evaluation_metrics(configurations, objective), configurations)
+    cells = {column.key: _marked_column(column, ordered) for column in metrics}
+    outcomes = _outcomes(ordered)
+    places = ranks(configurations)
+    rows = []
+    for index, item in enumerate(ordered):
+        lead = (rank_cell(item, places), Cell(item.method), *pattern_cells(item, ordered))
+        values = [cells[column.key][index] for column in metrics]
+        rows.append(_row(item, lead=(*lead, *_setting_cells(item, names)), values=values, outcomes=outcomes))
+    hyperparameters = [_setting_column(name, tried) for name in names]
+    table = Table(
+        key="configurations",
+        title="Every configuration",
+        caption="Mean and 95% t-interval over the finished seeds of each configuration, best first. "
+        "One that lacks a seed stands below the complete ones, without a place and without a mark.",
+        columns=(
+            RANK,
+            METHOD,
+            *pattern_columns(ordered),
+            *hyperparameters,
+            *metrics,
+            *outcomes,
+            CONFIGURATION,
+        ),
+        rows=tuple(rows),
+        notes=_notes(tried),
+    )
+    return without_empty_columns(table)
+
+
+def _marked_column(column: Column, items: Sequence[Configuration]) -> tuple[Cell, ...]:
+    cells = [metric_cell(item, column.key) for item in items]
+    return marked(cells, direction=column.direction, groups=[competes(item) for item in items])
+
+
+def _setting_column(name: str, tried: Sequence[Configuration]) -> Column:
+    is_text = any(isinstance(item.settings.get(name), str) for item in tried)
+    return Column(name, name, Style.TEXT if is_text else Style.GENERAL, help=f"hyperparameter {name}")
+
+
+def _setting_cells(item: Configuration, names: Sequence[str]) -> tuple[Cell, ...]:
+    """Return the values of the searched settings; a baseline was not searched and shows none."""
+    return tuple(Cell("" if item.is_baseline else item.settings.get(name)) for name in names)
+
+
+def _outcomes(items: Sequence[Configuration]) -> tuple[Column, ...]:
+    """Return the outcomes to count: unfinished runs have a column only where there are any."""
+    unfinished = sum(item.count(*UNFINISHED) for item in items)
+    return OUTCOMES if unfinished else OUTCOMES[:-1]
+
+
+def _row(item: Configuration, *, lead: Sequence[Cell], values: Sequence[Cell], outcomes: Sequence[Column]) -> Row:
+    counts = [item.count(*STATUSES[column.key]) for column in outcomes]
+    cells = (
+        *lead,
+        *values,
+        *(Cell(count, run_ids=item.run_ids) for count in counts),
+        Cell(item.key, run_ids=item.run_ids),
+    )
+    kind = "dense" if item.is_dense else "baseline" if item.is_baseline else "searched"
+    return Row(cells, item.run_ids, kind=kind, anchor=item.key, is_flawed=not item.is_complete)
+
+
+def _notes(tried: Sequence[Configuration]) -> tuple[str, ...]:
+    """Say what all searched configurations share, leaving model, data and search to the provenance."""
+    if not tried:
+        return ()
+    shared = {name: value for name, value in constant(tried).items() if not name.startswith(MACHINERY)}
+    if not shared:
+        return ()
+    return (f"The same in every searched configuration: {setting_text(tried[0], shared)}.",)

@@ -1,0 +1,203 @@
+"""Configurations: the replicates (seeds) of one setting, what varies between settings, and which may be compared.
+
+Every table, figure and sentence of a report speaks about these values, so that they can't disagree.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from nmlab.reports.collect import Objective, StudyRuns
+from nmlab.reports.frame import Value
+from nmlab.reports.statistics import Estimate, mean_interval, paired_difference
+
+UNFINISHED = ("running", "stopped")
+FAILED = ("failed", "oom")
+EXACT_BELOW = 1e6
+GROUPED_BY = ("model.", "data.evaluation.")
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One configuration and all its runs.
+
+    Attributes:
+        key: the configuration's hash, the same for all its seeds.
+        settings: its parameters, typed, without method, pattern and seed.
+        trials: its rows of the trial table, by seed, duplicates left out.
+    """
+
+    key: str
+    method: str
+    pattern: str
+    role: str
+    settings: dict[str, Value]
+    trials: pd.DataFrame
+    objective: Objective
+
+    @property
+    def finished(self) -> pd.DataFrame:
+        """The rows of its finished runs."""
+        return self.trials[self.trials["status"] == "finished"]
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether this is the model without a mask, which never competes with masks."""
+        return self.method == "dense"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this configuration was run for comparison and not searched."""
+        return self.role == "baseline"
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether its finished runs started from a mask of their own and learned another."""
+        rows = self.finished
+        return self.objective.initial in rows and bool(rows[self.objective.initial].notna().any())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every one of its runs finished, so that its mean leaves nobody out."""
+        return len(self.finished) == len(self.trials) > 0
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """Every run of it, by seed."""
+        return tuple(self.trials["run_id"])
+
+    @property
+    def value(self) -> Estimate | None:
+        """The searched metric of its finished runs."""
+        return self.estimate(self.objective.metric)
+
+    @property
+    def initial(self) -> Estimate | None:
+        """The searched metric of its finished runs' own initial masks."""
+        return self.estimate(self.objective.initial)
+
+    @property
+    def gain(self) -> Estimate | None:
+        """Learned minus own initial mask, paired by seed; None where it is not learned."""
+        rows = self.finished
+        if not self.is_learned:
+            return None
+        rows = rows[rows[self.objective.initial].map(math.isfinite)]
+        after, before = list(rows[self.objective.metric]), list(rows[self.objective.initial])
+        return paired_difference(after, before) if after else None
+
+    def count(self, *statuses: str) -> int:
+        """Return how many of its runs ended with one of these statuses."""
+        return int(self.trials["status"].isin(statuses).sum())
+
+    def runs_with(self, metric: str) -> tuple[str, ...]:
+        """Return the finished runs that a number about this metric comes from."""
+        rows = self.finished
+        return tuple(rows.loc[rows[metric].notna(), "run_id"]) if metric in rows else ()
+
+    def estimate(self, metric: str) -> Estimate | None:
+        """Return the mean of a metric over its finished runs, or None where it has no finite mean."""
+        rows = self.finished
+        values = [float(value) for value in rows[metric].dropna()] if metric in rows else []
+        if not values or not all(math.isfinite(value) for value in values):
+            return None
+        return mean_interval(values)
+
+
+def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
+    """Return every configuration of a launch, group by group of comparable ones.
+
+    Within a group the best comes first; those with unfinished runs stand after the complete ones.
+    """
+    kept = runs.trials[runs.trials["status"] != "duplicate"]
+    found = [_configuration(rows, runs) for _, rows in kept.groupby("configuration", sort=True)]
+    sign = 1.0 if runs.objective.mode == "min" else -1.0
+
+    def order(item: Configuration) -> tuple[tuple[str, ...], bool, bool, float, str]:
+        value = item.value
+        mean = sign * value.mean if value else 0.0
+        return (comparable_group(item), value is None, not item.is_complete, mean, item.key)
+
+    return tuple(sorted(found, key=order))
+
+
+def searched(configurations: Iterable[Configuration]) -> tuple[Configuration, ...]:
+    """Return the configurations that the search tried, in the order given."""
+    return tuple(item for item in configurations if not item.is_baseline)
+
+
+def baselines(configurations: Iterable[Configuration]) -> tuple[Configuration, ...]:
+    """Return the configurations that were run for comparison, dense first, then in the order given."""
+    return tuple(sorted((item for item in configurations if item.is_baseline), key=lambda item: not item.is_dense))
+
+
+def varying(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return the settings in which these configurations differ; one that only some have counts as differing."""
+    names = sorted({name for item in configurations for name in item.settings}, key=lambda name: ("." in name, name))
+    return tuple(name for name in names if len({item.settings.get(name) for item in configurations}) > 1)
+
+
+def constant(configurations: Sequence[Configuration]) -> dict[str, Value]:
+    """Return the settings that all of these configurations share."""
+    if not configurations:
+        return {}
+    first = configurations[0].settings
+    shared = set(first) - set(varying(configurations))
+    return {name: value for name, value in first.items() if name in shared}
+
+
+def comparable_group(item: Configuration) -> tuple[str, ...]:
+    """Return what two masks must share for their numbers to be compared: pattern, model and evaluation data."""
+    return (item.pattern, *evaluation_setting(item))
+
+
+def evaluation_setting(item: Configuration) -> tuple[str, ...]:
+    """Return model and evaluation data, which the dense model shares with the masks it is set beside."""
+    return tuple(f"{name}={value}" for name, value in sorted(item.settings.items()) if name.startswith(GROUPED_BY))
+
+
+def groups_of(configurations: Iterable[Configuration]) -> dict[tuple[str, ...], list[Configuration]]:
+    """Return the configurations that may be compared with each other, dense left out, groups sorted."""
+    groups: dict[tuple[str, ...], list[Configuration]] = {}
+    for item in configurations:
+        if not item.is_dense:
+            groups.setdefault(comparable_group(item), []).append(item)
+    return dict(sorted(groups.items()))
+
+
+def best_of(configurations: Sequence[Configuration]) -> Configuration | None:
+    """Return the first configuration with a mean; complete ones stand before the others (see the order above)."""
+    return next((item for item in configurations if item.value is not None), None)
+
+
+def setting_text(item: Configuration, names: Iterable[str]) -> str:
+    """Return ``alpha=0.99, initial_mask=wanda`` for those of the named settings that this configuration has."""
+    return ", ".join(f"{name}={value_text(item.settings[name])}" for name in names if name in item.settings)
+
+
+def value_text(value: Value) -> str:
+    """Return a setting as text: four significant digits for a fraction, everything of the rest."""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < EXACT_BELOW else f"{value:.4g}"
+    return str(value)
+
+
+def _configuration(rows: pd.DataFrame, runs: StudyRuns) -> Configuration:
+    first: dict[str, Any] = {str(name): value for name, value in rows.iloc[0].items()}
+    settings = {name: first[name] for name in runs.settings if _present(first[name])}
+    return Configuration(
+        key=str(first["configuration"]),
+        method=str(first["method"]),
+        pattern=str(first["pattern"]),
+        role=str(first["role"]),
+        settings=settings,
+        trials=rows,
+        objective=runs.objective,
+    )
+
+
+def _present(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))

@@ -1,0 +1,136 @@
+"""Per-window losses of the evaluation text, as a run kept them, and the check that the metrics follow from them."""
+
+import io
+import math
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nmlab.reports.errors import ReportError
+from nmlab.reports.store import RunStore
+
+ARTIFACT = "evaluation.npz"
+REQUIRED = ("window_loss_sum", "window_tokens", "window_words")
+TOLERANCE = 1e-4  # relative; the losses are sums of float32 terms
+
+Floats_W: TypeAlias = npt.NDArray[np.float64]
+Counts_W: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One run's evaluation, one entry a window (W windows): loss sums in nats, tokens and words predicted."""
+
+    window_loss_sum_W: Floats_W
+    window_tokens_W: Counts_W
+    window_words_W: Counts_W
+    initial_window_loss_sum_W: Floats_W | None
+
+    @property
+    def token_perplexity(self) -> float:
+        """exp of the mean loss per token."""
+        return float(np.exp(self.window_loss_sum_W.sum() / self.window_tokens_W.sum()))
+
+    @property
+    def word_perplexity(self) -> float:
+        """exp of the total loss per word."""
+        return float(np.exp(self.window_loss_sum_W.sum() / self.window_words_W.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationCheck:
+    """What recomputing perplexities from the per-window losses found, over the runs that were looked at."""
+
+    agreeing: tuple[str, ...]
+    disagreeing: tuple[str, ...]
+    missing: tuple[str, ...]
+    windows: int
+    tokens: int
+    words: int
+    is_same_text: bool
+
+
+def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
+    """Read the per-window losses of one run; None where it kept none.
+
+    Raises:
+        ReportError: the artifact is corrupted or lacks an array, naming the run and the array.
+    """
+    content = store.artifact(run_id, name=ARTIFACT)
+    if content is None:
+        return None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ReportError(f"{ARTIFACT} of run {run_id} is corrupted: {error}") from error
+    absent = [name for name in REQUIRED if name not in arrays]
+    if absent:
+        raise ReportError(f"{ARTIFACT} of run {run_id} has no array {absent[0]!r}; it holds {sorted(arrays)}")
+    sizes = {name: array.shape for name, array in arrays.items() if name.removeprefix("initial_") in REQUIRED}
+    if len(set(sizes.values())) > 1:
+        raise ReportError(f"{ARTIFACT} of run {run_id} has arrays of different length: {sizes}")
+    return Evaluation(
+        window_loss_sum_W=arrays["window_loss_sum"],
+        window_tokens_W=arrays["window_tokens"],
+        window_words_W=arrays["window_words"],
+        initial_window_loss_sum_W=arrays.get("initial_window_loss_sum"),
+    )
+
+
+def check_evaluations(store: RunStore, *, rows: Sequence[pd.DataFrame]) -> EvaluationCheck | None:
+    """Recompute token and word perplexity of some finished runs from their per-window losses.
+
+    Args:
+        store: the store that holds the artifacts.
+        rows: parts of the trial table.
+
+    Returns:
+        What was found, or None where no run kept its per-window losses.
+
+    Raises:
+        ReportError: a corrupted artifact.
+    """
+    records = [record for part in rows for record in part.to_dict("records")]
+    found = {str(row["run_id"]): read_evaluation(store, run_id=str(row["run_id"])) for row in records}
+    kept = {run_id: value for run_id, value in found.items() if value is not None}
+    if not kept:
+        return None
+    agreeing = [str(row["run_id"]) for row in records if row["run_id"] in kept and _agrees(kept[row["run_id"]], row)]
+    values = list(kept.values())
+    first = values[0]
+    return EvaluationCheck(
+        agreeing=tuple(agreeing),
+        disagreeing=tuple(run_id for run_id in kept if run_id not in agreeing),
+        missing=tuple(run_id for run_id in found if run_id not in kept),
+        windows=len(first.window_tokens_W),
+        tokens=int(first.window_tokens_W.sum()),
+        words=int(first.window_words_W.sum()),
+        is_same_text=_same_text(values),
+    )
+
+
+def _agrees(evaluation: Evaluation, row: dict[Any, Any]) -> bool:
+    pairs = (
+        (evaluation.token_perplexity, row.get("eval/token_perplexity")),
+        (evaluation.word_perplexity, row.get("eval/word_perplexity")),
+    )
+    return all(
+        math.isclose(recomputed, recorded, rel_tol=TOLERANCE)
+        for recomputed, recorded in pairs
+        if recorded is not None and not math.isnan(recorded)
+    )
+
+
+def _same_text(values: Sequence[Evaluation]) -> bool:
+    first = values[0]
+    return all(
+        np.array_equal(first.window_tokens_W, other.window_tokens_W)
+        and np.array_equal(first.window_words_W, other.window_words_W)
+        for other in values[1:]
+    )

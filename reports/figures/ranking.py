@@ -1,0 +1,224 @@
+"""The searched metric of every configuration with its interval, beside dense and the masks nobody learned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+
+from nmlab.reports.configurations import (
+    Configuration,
+    baselines,
+    groups_of,
+    searched,
+    value_text,
+    varying,
+)
+from nmlab.reports.figures.style import (
+    DASHES,
+    INK,
+    MUTED,
+    PAPER,
+    SERIES,
+    SETTINGS,
+    FigureFile,
+    new_figure,
+    saved,
+    wants_log,
+)
+from nmlab.reports.metrics import plain_name
+from nmlab.reports.wording import counted
+
+KEY, TITLE = "ranking", "Configurations side by side"
+SHOWN = 30
+
+
+@dataclass(frozen=True, slots=True)
+class RankedPoint:
+    """One configuration: its mean, its interval (None for one seed) and the mean of its own initial mask."""
+
+    key: str
+    label: str
+    mean: float
+    low: float | None
+    high: float | None
+    initial: float | None
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLine:
+    """The mean of one baseline, beside the points from ``first`` to ``last`` that it may be compared with."""
+
+    name: str
+    value: float
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class RankingInfo:
+    """Points from top to bottom, group by group and best first; baselines as lines beside their group."""
+
+    metric: str
+    label_names: tuple[str, ...]
+    points: tuple[RankedPoint, ...]
+    lines: tuple[ReferenceLine, ...]
+    hidden: int
+    without_value: int
+    is_log: bool
+
+
+def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN) -> RankingInfo:
+    """Return what the ranking shows: the best ``shown`` configurations, the same number of each group."""
+    tried = searched(configurations)
+    valued = [item for item in tried if item.value is not None]
+    groups = groups_of(valued)
+    names = label_names(valued)
+    points: list[RankedPoint] = []
+    lines: list[ReferenceLine] = []
+    for group, members in groups.items():
+        first = len(points)
+        points += [_point(item, names) for item in members[: max(3, shown // len(groups))]]
+        others = groups_of(baselines(configurations)).get(group, [])
+        lines += _lines(others, first, len(points) - 1)
+    lines = [*_lines([item for item in configurations if item.is_dense], 0, len(points) - 1), *lines]
+    values = [value for point in points for value in (point.mean, point.initial) if value is not None]
+    return RankingInfo(
+        metric=configurations[0].objective.metric,
+        label_names=names,
+        points=tuple(points),
+        lines=tuple(lines),
+        hidden=len(valued) - len(points),
+        without_value=len(tried) - len(valued),
+        is_log=wants_log([*values, *(line.value for line in lines)], ratio=10.0),
+    )
+
+
+def label_names(items: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return what a short label of a configuration consists of: method and pattern if they vary, and settings."""
+    attributes = [name for name in ("method", "pattern") if len({getattr(item, name) for item in items}) > 1]
+    return (*attributes, *varying(items))
+
+
+def draw_ranking(info: RankingInfo) -> FigureFile:
+    """Draw the points with their intervals, hollow circles for initial masks, and lines for the baselines."""
+    if not info.points:
+        return FigureFile(KEY, TITLE, "", skipped="no searched configuration has a finished run")
+    with matplotlib.rc_context(SETTINGS):
+        figure = new_figure(1.7 + 0.27 * len(info.points))
+        axes = figure.add_subplot()
+        _draw_lines(axes, info.lines)
+        for place, point in enumerate(info.points):
+            _draw_point(axes, point, place)
+        _dress(axes, info)
+        figure.legend(loc="outside upper left", ncols=6, fontsize=8.5)
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+
+
+def _draw_lines(axes: "matplotlib.axes.Axes", lines: Sequence[ReferenceLine]) -> None:
+    names = list(dict.fromkeys(line.name for line in lines))
+    named: set[str] = set()
+    for line in lines:
+        index = names.index(line.name)
+        axes.plot(
+            [line.value, line.value],
+            [line.first - 0.5, line.last + 0.5],
+            color=INK if line.name == "dense" else SERIES[1 + index % (len(SERIES) - 1)],
+            linestyle=DASHES[index % len(DASHES)],
+            linewidth=1.4,
+            label=None if line.name in named else line.name,
+        )
+        named.add(line.name)
+
+
+def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) -> None:
+    first = place == 0
+    if point.initial is not None:
+        hollow: dict[str, Any] = {
+            "markerfacecolor": PAPER,
+            "markeredgecolor": MUTED,
+            "markersize": 5.5,
+            "linestyle": "none",
+        }
+        axes.plot(point.initial, place, marker="o", label="its own initial mask" if first else None, **hollow)
+        axes.plot([point.initial, point.mean], [place, place], color=MUTED, linewidth=0.6, zorder=0.5)
+    if point.low is not None and point.high is not None:
+        axes.plot([point.low, point.high], [place, place], color=SERIES[0], linewidth=2.2, solid_capstyle="butt")
+    axes.plot(
+        point.mean,
+        place,
+        marker="o" if point.is_complete else "X",
+        color=SERIES[0],
+        linestyle="none",
+        markersize=6 if point.is_complete else 7.5,
+        label="mean and 95% interval" if first else None,
+    )
+
+
+def _dress(axes: "matplotlib.axes.Axes", info: RankingInfo) -> None:
+    """Put scales, labels and grid around the points."""
+    if info.is_log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 3, 5, 7)))
+        axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes.set_yticks(range(len(info.points)), [point.label for point in info.points])
+    axes.set_ylim(len(info.points) - 0.4, -0.6)
+    axes.set_xlabel(plain_name(info.metric) + (" (log scale)" if info.is_log else ""))
+    axes.annotate(
+        _label_head(info.label_names),
+        xy=(0, 1),
+        xycoords="axes fraction",
+        xytext=(-4, 3),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        color=MUTED,
+        fontsize=8,
+    )
+    axes.xaxis.grid(True)
+    axes.tick_params(axis="y", length=0)
+
+
+def _lines(items: Sequence[Configuration], first: int, last: int) -> list[ReferenceLine]:
+    return [ReferenceLine(item.method, item.value.mean, first, last) for item in items if item.value is not None]
+
+
+def _label_head(names: Sequence[str]) -> str:
+    """Return the names that head the labels, two a line so that they stay as narrow as the labels."""
+    pairs = [" · ".join(names[start : start + 2]) for start in range(0, len(names), 2)]
+    return " ·\n".join(pairs)
+
+
+def _caption(info: RankingInfo) -> str:
+    text = "Means over finished seeds with their 95% t-interval, best at the top; the numbers are in the tables."
+    if any(not point.is_complete for point in info.points):
+        text += " A cross instead of a dot: not every seed finished."
+    if any(point.low is None for point in info.points):
+        text += " No bar: one seed."
+    if info.hidden:
+        text += f" In the tables only: {counted(info.hidden, 'further configuration')}."
+    if info.without_value:
+        text += f" Not drawn, without a finished run: {counted(info.without_value, 'configuration')}."
+    return text
+
+
+def _point(item: Configuration, names: Sequence[str]) -> RankedPoint:
+    value = item.value
+    assert value is not None
+    initial = item.initial
+    return RankedPoint(
+        key=item.key,
+        label=_label(item, names),
+        mean=value.mean,
+        low=value.low,
+        high=value.high,
+        initial=initial.mean if initial else None,
+        is_complete=item.is_complete,
+    )
+
+
+def _label(item: Configuration, names: Sequence[str]) -> str:
+    parts = {"method": item.method, "pattern": item.pattern, **item.settings}
+    return " · ".join(value_text(parts[name]) if name in parts else "–" for name in names or ("method",))

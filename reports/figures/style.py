@@ -1,0 +1,110 @@
+"""Colours, type and saving: what all figures share.
+
+Series use the Okabe-Ito palette (Okabe & Ito, "Color Universal Design", 2008) with a marker and a dash pattern
+each, so that they differ in grey print too; ordered values use viridis, whose lightness is monotone. In the HTML
+page every colour is replaced by a CSS variable, so that one SVG serves the light and the dark page.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#1c2128", "#5d6672", "#d8dde3", "#fefefe"
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.5)), (0, (8, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+LEVEL_COUNT = 9
+WIDTH_INCHES = 9.6
+DOTS_PER_INCH = 160
+
+
+def _viridis(start: float, stop: float) -> tuple[str, ...]:
+    colours = matplotlib.colormaps["viridis"]
+    steps = (start + (stop - start) * index / (LEVEL_COUNT - 1) for index in range(LEVEL_COUNT))
+    return tuple(matplotlib.colors.to_hex(colours(step)) for step in steps)
+
+
+LEVELS = _viridis(0.0, 0.88)  # best first: darkest on paper
+LEVELS_ON_DARK = _viridis(1.0, 0.22)  # best first: lightest on a dark page
+SERIES_ON_DARK = ("#4aa8e8", "#f0884a", "#2fc89b", "#e3a3c6", "#f2b632", "#8fd0f5")
+
+LIGHT: Mapping[str, str] = {
+    "fig-ink": INK,
+    "fig-muted": MUTED,
+    "fig-grid": GRID,
+    "fig-paper": PAPER,
+    **{f"fig-series-{index}": colour for index, colour in enumerate(SERIES)},
+    **{f"fig-level-{index}": colour for index, colour in enumerate(LEVELS)},
+}
+DARK: Mapping[str, str] = {
+    "fig-ink": "#e4e8ee",
+    "fig-muted": "#9aa5b3",
+    "fig-grid": "#343b45",
+    "fig-paper": "#171b21",
+    **{f"fig-series-{index}": colour for index, colour in enumerate(SERIES_ON_DARK)},
+    **{f"fig-level-{index}": colour for index, colour in enumerate(LEVELS_ON_DARK)},
+}
+
+SETTINGS: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.grid": False,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "axes.unicode_minus": True,
+    "figure.facecolor": "none",
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "savefig.facecolor": "none",
+    "svg.fonttype": "path",
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": INK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FigureFile:
+    """A drawn figure, or the reason why there is none (then ``svg`` and ``png`` are empty)."""
+
+    key: str
+    title: str
+    caption: str
+    svg: bytes = b""
+    png: bytes = b""
+    skipped: str = ""
+
+
+def new_figure(height_inches: float) -> Figure:
+    """Return an empty figure of the report's width."""
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def saved(figure: Figure, *, key: str, title: str, caption: str) -> FigureFile:
+    """Return a figure as SVG and PNG whose bytes depend on nothing but what is drawn."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": key}):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(svg, format="svg", metadata=nothing)
+        figure.savefig(png, format="png", dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
+    return FigureFile(key=key, title=title, caption=caption, svg=svg.getvalue(), png=png.getvalue())
+
+
+def wants_log(values: Sequence[float], *, ratio: float) -> bool:
+    """Return whether positive values spread over at least this ratio, so that a log scale reads better."""
+    return bool(values) and min(values) > 0 and max(values) / min(values) >= ratio

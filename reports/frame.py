@@ -1,0 +1,155 @@
+"""The child runs of a launch as one table: strings back to numbers, statuses made honest."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from nmlab.reports.errors import ReportError
+from nmlab.reports.histories import restored
+
+Value: TypeAlias = int | float | str
+
+IDENTITY = ("run_id", "trial_key", "configuration", "role", "method", "pattern", "seed")
+OUTCOME = ("status", "recorded_status", "reason", "git_commit", "git_dirty", "model_digest", "data_digest")
+MISSING = ("", "None", "null")
+FROM_MLFLOW = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped"}
+
+
+@dataclass(frozen=True, slots=True)
+class TrialTable:
+    """The rows of a launch and which of their columns are settings and which are metrics."""
+
+    rows: pd.DataFrame
+    settings: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+def initial_name(metric: str) -> str:
+    """Return the column that holds a metric of the initial mask: ``eval/x`` gives ``initial/x``."""
+    return "initial/" + metric.removeprefix("eval/")
+
+
+def trial_frame(runs: Sequence[Any], histories: pd.DataFrame, objective: str) -> TrialTable:
+    """Build the table of child runs.
+
+    Args:
+        runs: MLflow runs.
+        histories: ``run_id, metric, step, value`` of every ``eval/*`` metric.
+        objective: the searched metric. A run recorded as finished whose value of it is not finite counts as
+            diverged, and one that lacks it as failed. Of several runs of one trial key one counts (a finished
+            one before others, then the newest); the others get the status ``duplicate``.
+
+    Returns:
+        Rows sorted by configuration and seed. Columns: ``run_id trial_key configuration role method pattern
+        seed``, ``status recorded_status reason`` and provenance, every parameter (int where all values parse
+        as int, else float, else str), every final metric, and ``initial/*`` for each ``eval/*`` metric that a
+        learned mask has both before and after training.
+
+    Raises:
+        ReportError: a run lacks a tag that every trial carries.
+    """
+    rows = pd.DataFrame([_identity(run) for run in runs], columns=[*IDENTITY, *OUTCOME])
+    settings = _settings(runs)
+    metrics = sorted({name for run in runs for name in run.data.metrics})
+    columns: dict[str, list[Any]] = {name: typed([_param(run, name) for run in runs]) for name in settings}
+    columns |= {name: [restored(run.data.metrics.get(name, math.nan)) for run in runs] for name in metrics}
+    columns |= _initial_values(rows["run_id"], histories)
+    wide = pd.concat([rows, pd.DataFrame(columns, index=rows.index, dtype=object)], axis="columns")
+    for name in [*metrics, *(name for name in wide.columns if name.startswith("initial/"))]:
+        wide[name] = wide[name].astype(float)
+    wide = _with_honest_status(wide, objective, {run.info.run_id: run.data.metrics for run in runs})
+    wide = _with_one_run_per_trial(wide)
+    wide = wide.sort_values(["configuration", "seed", "run_id"], ignore_index=True)
+    return TrialTable(rows=wide, settings=tuple(settings), metrics=tuple(metrics))
+
+
+def typed(values: Iterable[str | None]) -> list[Value | None]:
+    """Return parameters with the type they had: int where all parse as int, else float, else str.
+
+    Missing values stay None and do not decide the type.
+    """
+    texts = [None if text is None or text in MISSING else text for text in values]
+    present = [text for text in texts if text is not None]
+    for kind in (int, float):
+        try:
+            parsed = [None if text is None else kind(text) for text in texts]
+        except ValueError:
+            continue
+        if present and all(math.isfinite(number) for number in parsed if number is not None):
+            return list(parsed)
+    return list(texts)
+
+
+def _identity(run: Any) -> dict[str, Any]:
+    tags, params = run.data.tags, run.data.params
+    status = tags.get("nmlab.status", FROM_MLFLOW.get(run.info.status, "running"))
+    return {
+        "run_id": run.info.run_id,
+        "trial_key": _tag(run, "nmlab.trial_key"),
+        "configuration": _tag(run, "nmlab.configuration"),
+        "role": _tag(run, "nmlab.role"),
+        "method": params.get("method", "unknown"),
+        "pattern": params.get("pattern", ""),
+        "seed": typed([params.get("seed")])[0],
+        "status": status,
+        "recorded_status": status,
+        "reason": tags.get("nmlab.status_reason", ""),
+        "git_commit": tags.get("nmlab.git_commit", ""),
+        "git_dirty": tags.get("nmlab.git_dirty", "unknown"),
+        "model_digest": tags.get("nmlab.model_digest", ""),
+        "data_digest": tags.get("nmlab.data_digest", ""),
+    }
+
+
+def _tag(run: Any, name: str) -> str:
+    value = run.data.tags.get(name)
+    if value is None:
+        raise ReportError(f"child run {run.info.run_id} has no tag {name!r}; it was not written by nmlab")
+    return str(value)
+
+
+def _settings(runs: Sequence[Any]) -> list[str]:
+    names = {name for run in runs for name in run.data.params} - {"method", "pattern", "seed"}
+    return sorted(names, key=lambda name: ("." in name, name))
+
+
+def _param(run: Any, name: str) -> str | None:
+    value = run.data.params.get(name)
+    return None if value is None else str(value)
+
+
+def _initial_values(run_ids: "pd.Series[str]", histories: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return the step-0 value of each metric, for the runs that also have a later one."""
+    if histories.empty:
+        return {}
+    last = histories.groupby(["run_id", "metric"])["step"].transform("max")
+    starts = histories[(histories["step"] == 0) & (last > 0)]
+    columns = {}
+    for metric, part in starts.groupby("metric"):
+        by_run = dict(zip(part["run_id"], part["value"], strict=True))
+        columns[initial_name(str(metric))] = [by_run.get(run_id, math.nan) for run_id in run_ids]
+    return columns
+
+
+def _with_honest_status(wide: pd.DataFrame, objective: str, recorded: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """Take back 'finished' from runs that have no finite value of the searched metric."""
+    for index, row in wide[wide["status"] == "finished"].iterrows():
+        if objective not in recorded[row["run_id"]]:
+            wide.loc[index, ["status", "reason"]] = ["failed", f"finished without a value of {objective}"]
+        elif not math.isfinite(row[objective]):
+            wide.loc[index, ["status", "reason"]] = ["diverged", f"{objective} is {row[objective]}"]
+    return wide
+
+
+def _with_one_run_per_trial(wide: pd.DataFrame) -> pd.DataFrame:
+    """Keep one run of each trial key in play; ``wide`` is in order of start."""
+    for _, rows in wide[wide.duplicated("trial_key", keep=False)].groupby("trial_key"):
+        finished = rows[rows["status"] == "finished"]
+        kept = (finished if len(finished) else rows).index[-1]
+        others = rows.index.difference([kept])
+        wide.loc[others, "status"] = "duplicate"
+        wide.loc[others, "reason"] = f"same trial as run {wide.loc[kept, 'run_id']}"
+    return wide

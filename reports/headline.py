@@ -1,0 +1,169 @@
+"""What a study found, in two to five plain sentences."""
+
+from collections.abc import Sequence
+
+from nmlab.reports.collect import Objective, StudyRuns
+from nmlab.reports.configurations import (
+    FAILED,
+    UNFINISHED,
+    Configuration,
+    baselines,
+    best_of,
+    evaluation_setting,
+    groups_of,
+    searched,
+    setting_text,
+    varying,
+)
+from nmlab.reports.metrics import plain_name, style_of
+from nmlab.reports.statistics import Estimate
+from nmlab.reports.tables import number_text
+from nmlab.reports.wording import counted
+
+GROUPS_IN_WORDS = 3
+
+
+def headline_of(runs: StudyRuns, configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return the findings: the best configuration, its gain, its place, what became of the runs, and a caution.
+
+    A study of one pattern gets a sentence each; one of several patterns a sentence for each, since masks of
+    different patterns are not compared.
+    """
+    groups = {group: members for group, members in groups_of(configurations).items() if _best(members) is not None}
+    if len(groups) == 1:
+        found = _findings(next(iter(groups.values())), configurations)
+    else:
+        shown = list(groups.items())[:GROUPS_IN_WORDS]
+        found = [_short_finding(_group_name(group, list(groups)), members) for group, members in shown]
+    found = found or [_only_dense(configurations)]
+    return (*found, *[_outcomes(runs), *_caution(list(groups.values()))][: 5 - len(found)])
+
+
+def _best(members: Sequence[Configuration]) -> Configuration | None:
+    """Return the best searched configuration, or the best baseline where none of those finished."""
+    return best_of(searched(members)) or best_of(members)
+
+
+def _group_name(group: tuple[str, ...], groups: Sequence[tuple[str, ...]]) -> str:
+    """Return what sets a group apart from the others: its pattern, or the model or text it was evaluated on."""
+    return ", ".join(part for part in group if not all(part in other for other in groups))
+
+
+def _findings(members: Sequence[Configuration], configurations: Sequence[Configuration]) -> list[str]:
+    best = _best(members)
+    assert best is not None
+    gain = _gain_sentence(best)
+    place = _place_sentence(best, members, configurations)
+    return [_best_sentence(best, searched(members)), *([gain] if gain else []), *([place] if place else [])]
+
+
+def _best_sentence(best: Configuration, tried: Sequence[Configuration]) -> str:
+    setting = setting_text(best, varying([item for item in tried if item.method == best.method]))
+    metric = plain_name(best.objective.metric)
+    what = "Best configuration" if len(tried) > 1 else "The configuration"
+    if best.is_baseline:
+        what = "No searched configuration finished; best baseline" if tried else "Best mask"
+    name = f"{best.method} with {setting}" if setting else best.method
+    missing = "" if best.is_complete else f"; only {len(best.finished)} of its {len(best.trials)} runs finished"
+    return f"{what}: {name} ({best.key}) reaches {metric} {_mean_text(best)}{missing}."
+
+
+def _gain_sentence(best: Configuration) -> str:
+    gain, initial = best.gain, best.initial
+    if gain is None or initial is None:
+        return ""
+    start = best.settings.get("initial_mask")
+    mask = f"its own initial mask ({start}, {_number(best, initial.mean)})" if start else "its own initial mask"
+    text = f"That is {_number(best, abs(gain.mean))} {_better(gain.mean, best.objective)} than {mask}"
+    return f"{text}, {_interval_words(best, gain)}."
+
+
+def _interval_words(best: Configuration, gain: Estimate) -> str:
+    if gain.low is None or gain.high is None:
+        return "on one seed, which gives no interval"
+    between = f"difference {_number(best, gain.mean)} [{_number(best, gain.low)}, {_number(best, gain.high)}]"
+    verdict = "excludes" if gain.excludes_zero else "does not exclude"
+    return f"paired over {gain.n} seeds: {between}, and the 95% interval {verdict} zero"
+
+
+def _place_sentence(
+    best: Configuration, members: Sequence[Configuration], configurations: Sequence[Configuration]
+) -> str:
+    """Say where the best configuration stands between the dense model and the best baseline mask."""
+    setting = evaluation_setting(best)
+    dense = best_of([item for item in configurations if item.is_dense and evaluation_setting(item) == setting])
+    rule = None if best.is_baseline else best_of(baselines(members))
+    parts = [
+        f"{_against(best, item)} {name} {_mean_text(item)}"
+        for item, name in ((dense, "the dense model's"), (rule, f"the {rule.method} mask's" if rule else ""))
+        if item is not None
+    ]
+    return f"It is {' and '.join(parts)}." if parts else ""
+
+
+def _against(best: Configuration, other: Configuration) -> str:
+    own, reference = best.value, other.value
+    assert own is not None
+    assert reference is not None
+    difference = own.mean - reference.mean
+    return f"{_number(best, abs(difference))} {_better(difference, best.objective)} than"
+
+
+def _outcomes(runs: StudyRuns) -> str:
+    planned = runs.launch.planned
+    counts = {"finished": runs.count("finished"), "diverged": runs.count("diverged")}
+    counts["failed"] = sum(runs.count(status) for status in FAILED)
+    counts["unfinished"] = sum(runs.count(status) for status in UNFINISHED)
+    recorded = len(runs.trials) - runs.count("duplicate")
+    shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "finished")
+    of = (
+        f"{recorded} of {counted(planned, 'planned run')} recorded" if planned is not None else counted(recorded, "run")
+    )
+    return f"{of}: {shown}."
+
+
+def _caution(groups: Sequence[Sequence[Configuration]]) -> list[str]:
+    most = max((len(searched(members)) for members in groups), default=0)
+    if most < 2:
+        return []
+    return [
+        f"The best of {most} configurations was chosen on the same evaluation text that is reported here, so its "
+        "mean is optimistic; a fresh text or fresh seeds would say by how much."
+    ]
+
+
+def _short_finding(name: str, members: Sequence[Configuration]) -> str:
+    best = _best(members)
+    assert best is not None
+    gain = best.gain
+    text = f"{name}: {_best_sentence(best, searched(members))}"
+    if gain is None:
+        return text
+    verdict = {True: "excludes zero", False: "does not exclude zero", None: "is not known from one seed"}
+    change = f"{_number(best, abs(gain.mean))} {_better(gain.mean, best.objective)}"
+    return f"{text[:-1]}, {change} than its own initial mask; the 95% interval {verdict[gain.excludes_zero]}."
+
+
+def _only_dense(configurations: Sequence[Configuration]) -> str:
+    best = best_of(configurations)
+    assert best is not None
+    metric = plain_name(best.objective.metric)
+    return f"No mask has a finished run; {best.method} has {metric} {_mean_text(best)}."
+
+
+def _better(difference: float, objective: Objective) -> str:
+    lower = difference < 0
+    return ("lower" if lower else "higher") + (" (better)" if lower == (objective.mode == "min") else " (worse)")
+
+
+def _mean_text(item: Configuration) -> str:
+    value = item.value
+    assert value is not None
+    text = _number(item, value.mean)
+    if value.half_width is None:
+        return f"{text} (one seed)"
+    return f"{text} ± {_number(item, value.half_width)} ({value.n} seeds)"
+
+
+def _number(item: Configuration, value: float) -> str:
+    return number_text(value, style_of(item.objective.metric))

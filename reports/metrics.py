@@ -1,0 +1,88 @@
+"""What is known about metric names: how a column of them is titled, written and compared."""
+
+from collections.abc import Sequence
+
+from nmlab.reports.collect import Objective
+from nmlab.reports.configurations import Configuration
+from nmlab.reports.tables.table import Column, Direction, Style
+
+SIGNED = {Style.FIXED2: Style.SIGNED2, Style.FIXED4: Style.SIGNED4}
+
+
+def metric_column(metric: str, *, objective: Objective | None = None, title: str = "") -> Column:
+    """Return the column of one metric, titled by the name users type without its ``eval/``.
+
+    Args:
+        metric: the full metric name.
+        objective: the searched metric, whose direction is the study's own.
+        title: a title other than the metric's name.
+    """
+    direction = direction_of(metric, objective)
+    return Column(
+        key=metric,
+        title=title or plain_name(metric),
+        style=style_of(metric),
+        direction=direction,
+        help=f"{metric}; {direction} is better" if direction else metric,
+    )
+
+
+def plain_name(metric: str) -> str:
+    """Return a metric's name as people say it: ``eval/token_perplexity`` gives ``token perplexity``."""
+    return metric.removeprefix("eval/").replace("_", " ").replace("/", " ")
+
+
+def style_of(metric: str) -> Style:
+    """Return how values of a metric are written."""
+    if "perplexity" in metric:
+        return Style.FIXED2
+    if metric.endswith("/acc") or "loss" in metric or "accuracy" in metric:
+        return Style.FIXED4
+    return Style.GENERAL
+
+
+def difference_style(metric: str) -> Style:
+    """Return how differences of a metric are written: like the metric, with a sign."""
+    return SIGNED.get(style_of(metric), Style.GENERAL)
+
+
+def direction_of(metric: str, objective: Objective | None = None) -> Direction:
+    """Return which way a metric gets better; the study decides for its own objective."""
+    if objective is not None and metric == objective.metric:
+        return Direction.LOWER if objective.mode == "min" else Direction.HIGHER
+    if metric.endswith("/acc") or "accuracy" in metric:
+        return Direction.HIGHER
+    if any(word in metric for word in ("perplexity", "loss", "bytes", "time/", "cost/")):
+        return Direction.LOWER
+    return Direction.NONE
+
+
+def evaluation_metrics(configurations: Sequence[Configuration], objective: Objective) -> tuple[str, ...]:
+    """Return the searched metric and then every other ``eval/*`` metric that says something else.
+
+    ``eval/perplexity`` is an alias of the token or the word perplexity; a metric whose values equal those of
+    one already listed, run by run, is left out.
+    """
+    chosen: dict[str, list[tuple[str, float]]] = {}
+    names = _evaluated(configurations)
+    for name in sorted(names, key=lambda name: (name != objective.metric, name)):
+        own = _by_run(configurations, name)
+        if own and own not in chosen.values():
+            chosen[name] = own
+    return tuple(chosen)
+
+
+def alias_of(configurations: Sequence[Configuration], objective: Objective) -> str | None:
+    """Return the metric that the searched metric repeats run by run, such as ``eval/token_perplexity``."""
+    own = _by_run(configurations, objective.metric)
+    others = (name for name in sorted(_evaluated(configurations)) if name != objective.metric)
+    return next((name for name in others if _by_run(configurations, name) == own), None)
+
+
+def _evaluated(configurations: Sequence[Configuration]) -> set[str]:
+    return {name for item in configurations for name in item.trials.columns if name.startswith("eval/")}
+
+
+def _by_run(configurations: Sequence[Configuration], metric: str) -> list[tuple[str, float]]:
+    parts = [item.finished.dropna(subset=[metric]) for item in configurations]
+    return [pair for part in parts for pair in zip(part["run_id"], part[metric], strict=True)]

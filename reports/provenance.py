@@ -1,0 +1,168 @@
+"""Where the numbers come from, and what a reader must know before trusting them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from nmlab.reports.collect import Launch, StudyRuns
+from nmlab.reports.configurations import UNFINISHED
+from nmlab.reports.errors import ReportError
+from nmlab.reports.evaluations import EvaluationCheck
+from nmlab.reports.wording import counted
+
+UNKNOWN = "not recorded"
+FROZEN = {
+    "verified": "verified: byte-identical after the study",
+    "mismatch": "CHANGED during the study",
+    "unverified": "not verified",
+}
+DIRTY = {"true": "yes: uncommitted changes", "false": "no"}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A titled list of facts."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def provenance_of(runs: StudyRuns, check: EvaluationCheck | None) -> tuple[Section, ...]:
+    """Return the provenance of a launch: study, code, model and data, hardware, and the whole study's settings.
+
+    Raises:
+        ReportError: a tag that should hold JSON does not.
+    """
+    launch = runs.launch
+    versions = _json_tag(launch, "nmlab.versions")
+    hardware = _json_tag(launch, "nmlab.hardware")
+    sections = (
+        Section("Study", _study_facts(runs)),
+        Section("Code", (*_code_facts(launch.tags), *sorted(versions.items()))),
+        Section("Model and data", (*_data_facts(launch), *_check_facts(check))),
+        Section("Hardware", tuple(sorted(hardware.items())) or (("hardware", UNKNOWN),)),
+        Section("All settings of the study", tuple(sorted(launch.params.items()))),
+    )
+    return tuple(section for section in sections if section.facts)
+
+
+def warnings_of(runs: StudyRuns, check: EvaluationCheck | None) -> tuple[str, ...]:
+    """Return what stands out: uncommitted code, changed weights, an unfinished launch, runs that don't match."""
+    found = [*_code_warnings(runs), *_weights_warnings(runs.launch), *_launch_warnings(runs)]
+    if check is not None and check.disagreeing:
+        found.append(
+            "The per-window losses do not give the recorded perplexity in "
+            f"{counted(len(check.disagreeing), 'run')} (first: {check.disagreeing[0]})."
+        )
+    if check is not None and not check.is_same_text:
+        found.append("The compared runs were not evaluated on the same windows of text.")
+    if check is None or check.missing:
+        missing = "No" if check is None else "Not every"
+        found.append(f"{missing} compared run kept its per-window losses (evaluation.npz), so not all were checked.")
+    return tuple(found)
+
+
+def moment_text(moment: datetime) -> str:
+    """Return a time in UTC as text, to the second."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _study_facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
+    launch = runs.launch
+    number, launches = launch.position
+    facts = [
+        ("study", runs.study),
+        ("launch", f"{launch.name} ({number} of {launches})" if launches > 1 else launch.name),
+        ("status", launch.status),
+        ("parent run", launch.run_id),
+        ("started", moment_text(launch.started)),
+    ]
+    if launch.ended is not None:
+        seconds = (launch.ended - launch.started).total_seconds()
+        facts.append(("ended", f"{moment_text(launch.ended)}, after {seconds:,.0f} s"))
+    facts.append(("runs planned", UNKNOWN if launch.planned is None else str(launch.planned)))
+    facts += [(f"runs {status}", str(count)) for status, count in sorted(runs.trials["status"].value_counts().items())]
+    if "nmlab.reproduces" in launch.tags:
+        facts.append(("reproduces", launch.tags["nmlab.reproduces"]))
+    return tuple(facts)
+
+
+def _code_facts(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("commit", tags.get("nmlab.git_commit") or UNKNOWN),
+        ("uncommitted changes", DIRTY.get(tags.get("nmlab.git_dirty", ""), "unknown")),
+    )
+
+
+def _data_facts(launch: Launch) -> tuple[tuple[str, str], ...]:
+    named = [(name, value) for name, value in sorted(launch.params.items()) if name.startswith(("model.", "data."))]
+    return (
+        *named,
+        ("model digest", launch.tags.get("nmlab.model_digest") or UNKNOWN),
+        ("data digest", launch.tags.get("nmlab.data_digest") or UNKNOWN),
+        ("frozen weights", FROZEN.get(launch.tags.get("nmlab.frozen_weights", ""), "not verified")),
+    )
+
+
+def _check_facts(check: EvaluationCheck | None) -> tuple[tuple[str, str], ...]:
+    if check is None:
+        return ()
+    size = f"{check.windows:,} windows, {check.tokens:,} tokens, {check.words:,} words"
+    checked = len(check.agreeing) + len(check.disagreeing)
+    agree = f"{len(check.agreeing)} of {checked} compared runs agree with their per-window losses"
+    return (("evaluation text", size), ("perplexity recomputed", agree))
+
+
+def _code_warnings(runs: StudyRuns) -> list[str]:
+    found = []
+    flags = {runs.launch.tags.get("nmlab.git_dirty", "unknown"), *runs.trials["git_dirty"]}
+    if "true" in flags:
+        found.append(
+            "Run from a dirty tree: uncommitted changes were in the code, so the commit alone does not give it back."
+        )
+    elif flags != {"false"}:
+        found.append("It is not known whether the code had uncommitted changes.")
+    for column, name in (("git_commit", "commits"), ("model_digest", "models"), ("data_digest", "data sets")):
+        values = sorted(set(runs.trials[column]) - {""})
+        if len(values) > 1:
+            shown = ", ".join(value[:12] for value in values)
+            found.append(f"The runs come from {len(values)} different {name}: {shown}.")
+    return found
+
+
+def _weights_warnings(launch: Launch) -> list[str]:
+    state = launch.tags.get("nmlab.frozen_weights", "unverified")
+    if state == "verified":
+        return []
+    if state == "mismatch":
+        return ["The frozen weights CHANGED during the study: no number here can be trusted."]
+    return ["The frozen weights were not checked after the study."]
+
+
+def _launch_warnings(runs: StudyRuns) -> list[str]:
+    found = []
+    launch = runs.launch
+    if launch.status != "finished":
+        found.append(f"The launch is {launch.status}, not finished: this report shows what it had recorded.")
+    recorded = len(runs.trials) - runs.count("duplicate")
+    if launch.planned is not None and recorded != launch.planned:
+        found.append(f"Planned: {counted(launch.planned, 'run')}; recorded: {recorded}.")
+    unfinished = sum(runs.count(status) for status in UNFINISHED)
+    if unfinished:
+        found.append(f"In no mean, because stopped or not ended: {counted(unfinished, 'run')}.")
+    duplicates = runs.count("duplicate")
+    if duplicates:
+        found.append(f"In no mean, because another run holds the same trial: {counted(duplicates, 'run')}.")
+    return found
+
+
+def _json_tag(launch: Launch, name: str) -> dict[str, str]:
+    text = launch.tags.get(name, "{}")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ReportError(f"tag {name!r} of run {launch.run_id} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ReportError(f"tag {name!r} of run {launch.run_id} holds {value!r}; expected a JSON object")
+    return {str(key): item if isinstance(item, str) else json.dumps(item) for key, item in value.items()}

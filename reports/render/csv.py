@@ -1,0 +1,52 @@
+"""Tables as CSV at full precision: one column a value, its interval and count beside it, and the run ids."""
+
+import csv
+import io
+
+from nmlab.reports.tables import Cell, Column, Table
+
+
+def csv_text(table: Table) -> str:
+    """Return a table as CSV.
+
+    A column of means gives ``key, key_low, key_high, key_n`` and, where it was marked, ``key_mark``; the last
+    column holds the row's run ids, separated by spaces.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    parts = [_parts(column, table.column(column.key)) for column in table.columns]
+    writer.writerow([*(name for names in parts for name in names), "run_ids"])
+    for row in table.rows:
+        values = [
+            value
+            for column, names, cell in zip(table.columns, parts, row.cells, strict=True)
+            for value in _values(column, names, cell)
+        ]
+        writer.writerow([*values, " ".join(row.run_ids)])
+    return out.getvalue()
+
+
+def _parts(column: Column, cells: tuple[Cell, ...]) -> tuple[str, ...]:
+    names = [column.key]
+    if any(cell.n is not None for cell in cells):
+        names += [f"{column.key}_low", f"{column.key}_high", f"{column.key}_n"]
+    if any(cell.mark for cell in cells):
+        names.append(f"{column.key}_mark")
+    return tuple(names)
+
+
+def _values(column: Column, names: tuple[str, ...], cell: Cell) -> list[str]:
+    known = {
+        column.key: cell.value,
+        f"{column.key}_low": cell.low,
+        f"{column.key}_high": cell.high,
+        f"{column.key}_n": cell.n,
+        f"{column.key}_mark": str(cell.mark),
+    }
+    return [_text(known[name]) for name in names]
+
+
+def _text(value: float | int | str | None) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)

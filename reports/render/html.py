@@ -1,0 +1,99 @@
+"""The report as one HTML file that needs nothing else: styles, script and drawings are inside it."""
+
+import re
+from collections.abc import Mapping
+
+from markupsafe import Markup, escape
+
+from nmlab.reports.document import Document, RunLinks
+from nmlab.reports.figures import DARK, LIGHT, FigureFile
+from nmlab.reports.provenance import moment_text
+from nmlab.reports.render.templates import environment
+from nmlab.reports.tables import Cell, Column, Mark, Style, cell_text, title_text
+
+SHORT_ID = 8
+LONG_TEXT = 34  # longer cells may break into lines
+NO_BREAK = "\N{NO-BREAK SPACE}"
+MARKS = {Mark.NONE: "{}", Mark.BEST: "<strong>{}</strong>", Mark.SECOND: "<u>{}</u>"}
+
+
+def html_text(document: Document) -> str:
+    """Return the whole report. Besides links to MLflow it holds no address, and it loads nothing."""
+    anchors = {row.anchor for table in document.tables for row in table.rows if row.anchor}
+    return (
+        environment(autoescape=True)
+        .get_template("report.html.jinja")
+        .render(
+            document=document,
+            light=_variables(LIGHT),
+            dark=_variables(DARK),
+            written=moment_text(document.written),
+            title=_title,
+            kind=_kind,
+            cell=lambda cell, column: cell_html(cell, column, links=document.links, anchors=anchors),
+            sort_value=_sort_value,
+            drawing=inline_svg,
+            linked=lambda text: _with_anchors(text.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}"), anchors),
+        )
+    )
+
+
+def cell_html(cell: Cell, column: Column, *, links: RunLinks, anchors: set[str]) -> Markup:
+    """Return what stands inside one table cell: the marked value, linked to the runs it comes from."""
+    text = cell_text(cell, column)
+    if column.style is Style.CODE:
+        return _with_anchors(text, anchors) if text in anchors else Markup("<code>{}</code>").format(text)
+    if column.style is Style.RUN:
+        inside = Markup("<code>{}</code>").format(text[:SHORT_ID])
+    else:
+        inside = Markup(MARKS[cell.mark]).format(text)
+    if not cell.run_ids or cell.value is None:
+        return inside
+    noun = "run" if len(cell.run_ids) == 1 else f"{len(cell.run_ids)} runs"
+    return Markup('<a href="{}" data-runs="{}" title="{}: {}">{}</a>').format(
+        links.run(cell.run_ids[0]), " ".join(cell.run_ids), noun, ", ".join(cell.run_ids), inside
+    )
+
+
+def inline_svg(figure: FigureFile) -> Markup:
+    """Return a drawing as an SVG element: colours become the page's variables, ids are the figure's own."""
+    text = figure.svg.decode("utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
+    text = re.sub(r'\bid="', f'id="{figure.key}-', text)
+    text = re.sub(r'href="#', f'href="#{figure.key}-', text)
+    text = re.sub(r"url\(#", f"url(#{figure.key}-", text)
+    for name, colour in LIGHT.items():
+        text = re.sub(re.escape(colour), f"var(--{name})", text, flags=re.IGNORECASE)
+    label = f'<svg role="img" aria-label="{escape(figure.title)}"'
+    return Markup(re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text, count=1).replace("<svg", label, 1))
+
+
+def _title(column: Column) -> Markup:
+    """Return a column's title: names may break after an underscore, the arrow stays with the last word."""
+    text = title_text(column)
+    for arrow in ("↓", "↑"):
+        text = text.replace(f" {arrow}", f"{NO_BREAK}{arrow}")
+    return Markup("_<wbr>").join(escape(part) for part in text.split("_"))
+
+
+def _kind(cell: Cell, column: Column) -> str:
+    """Return the classes of one table cell."""
+    is_long = column.is_prose or len(cell_text(cell, column)) > LONG_TEXT
+    return " ".join([column.style, *["number"] * column.is_numeric, *["long"] * is_long])
+
+
+def _variables(colours: Mapping[str, str]) -> Markup:
+    return Markup(" ".join(f"--{name}: {colour};" for name, colour in colours.items()))
+
+
+def _sort_value(cell: Cell) -> str:
+    return "" if cell.value is None else str(cell.value)
+
+
+def _with_anchors(text: str, anchors: set[str]) -> Markup:
+    """Return text in which every configuration's hash leads to its row in the table of configurations."""
+    parts = re.split(r"\b([0-9a-f]{6,64})\b", text)
+    link = Markup('<a class="key" href="#configuration-{0}"><code>{0}</code></a>')
+    return Markup("").join(link.format(part) if part in anchors else escape(part) for part in parts)

@@ -1,0 +1,150 @@
+"""Tables as LaTeX with booktabs, ready for ``\\input``; best in bold, second best underlined."""
+
+import re
+import textwrap
+
+from nmlab.reports.tables import Cell, Column, Direction, Mark, Style, Table, cell_text
+
+MARKS = {Mark.NONE: "{}", Mark.BEST: "\\textbf{{{}}}", Mark.SECOND: "\\underline{{{}}}"}
+ARROWS = {Direction.NONE: "", Direction.LOWER: " $\\downarrow$", Direction.HIGHER: " $\\uparrow$"}
+SPECIAL = {
+    "\\": "\\textbackslash{}",
+    "&": "\\&",
+    "%": "\\%",
+    "$": "\\$",
+    "#": "\\#",
+    "_": "\\_",
+    "{": "\\{",
+    "}": "\\}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "−": "$-$",
+    "±": "$\\pm$",
+    "∞": "$\\infty$",
+    "·": "$\\cdot$",
+    "×": "$\\times$",
+    "–": "--",
+    "→": "$\\rightarrow$",
+    "α": "$\\alpha$",
+}
+PATTERN = re.compile("|".join(re.escape(character) for character in SPECIAL))
+SHORT_ID = 8
+LONG_TEXT, LONG_TEXT_ON_PAGES = 30, 22  # characters; longer text breaks into lines
+LONG_TITLE = 13
+CHARACTERS_THAT_FIT = 88
+ROWS_ON_A_PAGE = 40
+
+
+def latex_text(table: Table) -> str:
+    """Return one table: a float that fits the text width, or a ``longtable`` where it is longer than a page.
+
+    The preamble needs ``array``, ``booktabs`` and ``graphicx``, and ``longtable`` for long ones.
+    """
+    if _is_long(table):
+        return _long(table)
+    body = "\n".join([_begin("tabular", table), *_lines(table), "\\end{tabular}"])
+    if _is_wide(table):
+        body = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{body}}}"
+    opening = ["\\begin{table}", "\\centering", "\\small", _caption(table), "\\medskip"]
+    return "\n".join([*opening, body, *_notes(table), "\\end{table}", ""])
+
+
+def escaped(text: str) -> str:
+    """Return text with every character that LaTeX would read as a command made harmless."""
+    return PATTERN.sub(lambda match: SPECIAL[match.group()], text)
+
+
+def _long(table: Table) -> str:
+    top, head, rule, *rows, bottom = _lines(table)
+    size = "tiny" if _is_wide(table) else "scriptsize"
+    lines = [
+        f"\\begingroup\\{size}\\setlength{{\\tabcolsep}}{{2pt}}",
+        _begin("longtable", table),
+        _caption(table) + "\\\\",
+        *(top, head, rule, "\\endfirsthead"),
+        *(top, head, rule, "\\endhead"),
+        *rows,
+        bottom,
+        "\\end{longtable}",
+        *_notes(table),
+        "\\endgroup",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _begin(name: str, table: Table) -> str:
+    widths = zip(table.columns, _widths(table), strict=True)
+    places = "".join(_place(column, width, _limit(table)) for column, width in widths)
+    return f"\\begin{{{name}}}{{{places}}}"
+
+
+def _place(column: Column, width: int, limit: int) -> str:
+    if column.is_numeric:
+        return "r"
+    return "l" if width < limit else f">{{\\raggedright\\arraybackslash}}p{{{width / 2:g}em}}"
+
+
+def _is_long(table: Table) -> bool:
+    return len(table.rows) > ROWS_ON_A_PAGE
+
+
+def _limit(table: Table) -> int:
+    return LONG_TEXT_ON_PAGES if _is_long(table) else LONG_TEXT
+
+
+def _is_wide(table: Table) -> bool:
+    widths = _widths(table)
+    return sum(widths) + 2 * len(widths) > CHARACTERS_THAT_FIT
+
+
+def _widths(table: Table) -> list[int]:
+    """Return the characters that each column takes, text that breaks into lines counted as one of them."""
+    widths = []
+    for column in table.columns:
+        texts = [cell_text(cell, column) for cell in table.column(column.key)]
+        widest = max([len(line) for line in _title_lines(column)] + [len(text) for text in texts])
+        short = SHORT_ID if column.style is Style.RUN else widest
+        widths.append(short if column.is_numeric else min(short, _limit(table)))
+    return widths
+
+
+def _lines(table: Table) -> list[str]:
+    head = " & ".join(_title(column) for column in table.columns)
+    rows = [
+        " & ".join(_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)) + " \\\\"
+        for row in table.rows
+    ]
+    return ["\\toprule", f"{head} \\\\", "\\midrule", *rows, "\\bottomrule"]
+
+
+def _title(column: Column) -> str:
+    """Return a column's title, in several lines where it is long, with the arrow of its direction."""
+    lines = [escaped(line) for line in _title_lines(column)]
+    lines[-1] += ARROWS[column.direction]
+    side, stacked = "r" if column.is_numeric else "l", "\\\\".join(lines)
+    return lines[0] if len(lines) == 1 else f"\\shortstack[{side}]{{{stacked}}}"
+
+
+def _title_lines(column: Column) -> list[str]:
+    width = LONG_TITLE if column.is_numeric else LONG_TEXT_ON_PAGES
+    return textwrap.wrap(column.title, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _cell(cell: Cell, column: Column) -> str:
+    text = cell_text(cell, column)
+    if column.style is Style.RUN:
+        text = text[:SHORT_ID]
+    if column.style in (Style.RUN, Style.CODE) and text:
+        return f"\\texttt{{{escaped(text)}}}"
+    return MARKS[cell.mark].format(escaped(text))
+
+
+def _caption(table: Table) -> str:
+    return f"\\caption{{{escaped(table.title)}. {escaped(table.caption)}}}\\label{{tab:{table.key}}}"
+
+
+def _notes(table: Table) -> list[str]:
+    return [f"\\par\\smallskip\\footnotesize {escaped(note)}" for note in table.notes]

@@ -1,0 +1,43 @@
+"""The report as Markdown, readable as plain text and on a code host; best in bold, second best underlined."""
+
+import re
+
+from nmlab.reports.document import Document, RunLinks
+from nmlab.reports.provenance import moment_text
+from nmlab.reports.render.templates import environment
+from nmlab.reports.tables import Cell, Column, Mark, Style, Table, cell_text, title_text
+
+SPECIAL = re.compile(r"[\\|*<`]|(?<!\w)_|_(?!\w)")
+MARKS = {Mark.NONE: "{}", Mark.BEST: "**{}**", Mark.SECOND: "<u>{}</u>"}
+
+
+def markdown_text(document: Document) -> str:
+    """Return the whole report; the runs table holds the full run ids, linked to MLflow."""
+    template = environment(autoescape=False).get_template("report.md.jinja")
+    tables = [(table, markdown_table(table, links=document.links)) for table in document.tables]
+    return template.render(document=document, tables=tables, written=moment_text(document.written), escaped=_escaped)
+
+
+def markdown_table(table: Table, *, links: RunLinks) -> str:
+    """Return one table as a pipe table."""
+    head = [_escaped(title_text(column)) for column in table.columns]
+    rule = ["---:" if column.is_numeric else ":---" for column in table.columns]
+    rows = [
+        [_cell(cell, column, links) for cell, column in zip(row.cells, table.columns, strict=True)]
+        for row in table.rows
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *rows))
+
+
+def _cell(cell: Cell, column: Column, links: RunLinks) -> str:
+    text = _escaped(cell_text(cell, column))
+    if column.style is Style.RUN and isinstance(cell.value, str):
+        return f"[`{text}`]({links.run(cell.value)})"
+    if column.style is Style.CODE and text:
+        return f"`{text}`"
+    return MARKS[cell.mark].format(text)
+
+
+def _escaped(text: str) -> str:
+    """Return text on one line that Markdown shows as it is; an underscore inside a word is safe as it stands."""
+    return " ".join(SPECIAL.sub(r"\\\g<0>", text).split())

@@ -1,0 +1,17 @@
+"""The templates that lie beside this file."""
+
+from pathlib import Path
+
+import jinja2
+
+
+def environment(*, autoescape: bool) -> jinja2.Environment:
+    """Return a Jinja environment over the package's own templates, in which a missing name is an error."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

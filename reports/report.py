@@ -1,0 +1,171 @@
+"""Write the comparison report of one launch of a study, from MLflow alone.
+
+The report is built in a folder beside its place and moved there when it is whole, so that no half-written
+report is ever seen.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nmlab.reports.collect import StudyRuns, collect
+from nmlab.reports.comparison import comparison_tables
+from nmlab.reports.comparison.summary import summary_lines
+from nmlab.reports.configurations import Configuration, configurations_of
+from nmlab.reports.document import Document, RunLinks
+from nmlab.reports.errors import ReportError
+from nmlab.reports.evaluations import EvaluationCheck, check_evaluations
+from nmlab.reports.figures import study_figures
+from nmlab.reports.headline import headline_of
+from nmlab.reports.provenance import moment_text, provenance_of, warnings_of
+from nmlab.reports.render import csv_text, html_text, latex_text, markdown_text
+from nmlab.reports.store import RunStore, open_store
+
+UI_BASE = "http://127.0.0.1:5000"
+FOLDERS = {"tables": (".csv", ".tex"), "figures": (".svg", ".png")}
+PAGES = ("report.html", "report.md")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Where a written report is, and what it found in two to five sentences."""
+
+    html: Path
+    markdown: Path
+    tables: list[Path]
+    figures: list[Path]
+    headline: tuple[str, ...]
+
+
+def write_report(
+    study: str, *, tracking_uri: str, output: Path, launch: str | None = None, ui_base: str = UI_BASE
+) -> Report:
+    """Write ``report.html``, ``report.md``, ``tables/*.csv|tex`` and ``figures/*.svg|png``.
+
+    The same store gives the same bytes, apart from the one line in each of the first two that starts with
+    "Report written".
+
+    Args:
+        study: the study's name.
+        tracking_uri: the MLflow store to read.
+        output: the folder to write; a report that is there is replaced, anything else is refused.
+        launch: name or parent run id of the launch; the newest by default.
+        ui_base: address of the MLflow user interface that the links lead to.
+
+    Raises:
+        ReportError: a store that can't be read, an unknown study or launch, no finished run, a corrupted
+            artifact, or an output folder that can't be written or holds something else.
+    """
+    _refuse_foreign_folder(output)
+    document = document_of(open_store(tracking_uri), study=study, launch=launch, ui_base=ui_base)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
+            _write(document, Path(folder) / "new")
+            _put_in_place(Path(folder), output)
+    except OSError as error:
+        raise ReportError(f"the report can't be written to {output}: {error.strerror or error}") from error
+    return _report_at(output, document)
+
+
+def document_of(store: RunStore, *, study: str, launch: str | None = None, ui_base: str = UI_BASE) -> Document:
+    """Build the whole report as a value.
+
+    Raises:
+        ReportError: see :func:`write_report`.
+    """
+    runs = collect(store, study=study, launch=launch)
+    configurations = configurations_of(runs)
+    check = _checked(store, configurations)
+    return Document(
+        study=study,
+        facts=_facts(runs),
+        headline=headline_of(runs, configurations),
+        warnings=warnings_of(runs, check),
+        tables=comparison_tables(runs, configurations),
+        figures=study_figures(runs, configurations),
+        provenance=provenance_of(runs, check),
+        links=RunLinks(ui_base=ui_base, experiment_id=runs.experiment_id),
+        written=datetime.now(tz=UTC),
+    )
+
+
+def _checked(store: RunStore, configurations: tuple[Configuration, ...]) -> EvaluationCheck | None:
+    """Check the runs that the summary speaks about."""
+    named = {line.item.key: line.item for line in summary_lines(configurations)}
+    rows = [item.finished for item in named.values()]
+    return check_evaluations(store, rows=rows)
+
+
+def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
+    launch = runs.launch
+    model = launch.params.get("model.source", "")
+    return tuple(
+        (name, value)
+        for name, value in (
+            ("launch", launch.name),
+            ("started", moment_text(launch.started)),
+            ("status", launch.status),
+            ("model", model),
+            ("evaluated on", launch.params.get("data.evaluation.source", "")),
+            ("runs", f"{runs.count('finished')} finished of {launch.planned or len(runs.trials)}"),
+        )
+        if value
+    )
+
+
+def _write(document: Document, folder: Path) -> None:
+    for name in FOLDERS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "report.html").write_text(html_text(document), encoding="utf-8")
+    (folder / "report.md").write_text(markdown_text(document), encoding="utf-8")
+    for table in document.tables:
+        (folder / "tables" / f"{table.key}.csv").write_text(csv_text(table), encoding="utf-8")
+        (folder / "tables" / f"{table.key}.tex").write_text(latex_text(table), encoding="utf-8")
+    for figure in document.figures:
+        if not figure.skipped:
+            (folder / "figures" / f"{figure.key}.svg").write_bytes(figure.svg)
+            (folder / "figures" / f"{figure.key}.png").write_bytes(figure.png)
+
+
+def _refuse_foreign_folder(output: Path) -> None:
+    """Refuse to replace anything that is not a report."""
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise ReportError(f"{output} is a file; expected a folder for the report")
+    for entry in sorted(output.rglob("*")):
+        place = entry.relative_to(output)
+        if not _is_of_report(place, is_folder=entry.is_dir()):
+            raise ReportError(f"{output} holds {place}, which is no part of a report; give a new or empty folder")
+
+
+def _is_of_report(place: Path, *, is_folder: bool) -> bool:
+    if is_folder or place.as_posix() in PAGES:
+        return place.as_posix() in (*FOLDERS, *PAGES)
+    return place.suffix in FOLDERS.get(place.parent.as_posix(), ())
+
+
+def _put_in_place(folder: Path, output: Path) -> None:
+    if output.exists():
+        output.replace(folder / "previous")
+    try:
+        (folder / "new").replace(output)
+    except OSError:
+        if (folder / "previous").exists():
+            (folder / "previous").replace(output)
+        raise
+
+
+def _report_at(output: Path, document: Document) -> Report:
+    return Report(
+        html=output / "report.html",
+        markdown=output / "report.md",
+        tables=sorted((output / "tables").iterdir()),
+        figures=sorted((output / "figures").iterdir()),
+        headline=document.headline,
+    )
+
+
+__all__ = ["UI_BASE", "Report", "ReportError", "document_of", "write_report"]

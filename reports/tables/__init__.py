@@ -1,0 +1,33 @@
+"""Tables as values, and how their numbers become text."""
+
+from nmlab.reports.tables.format import cell_text, number_text, title_text
+from nmlab.reports.tables.marks import marked
+from nmlab.reports.tables.table import (
+    Cell,
+    Column,
+    Direction,
+    Interval,
+    Mark,
+    Row,
+    Style,
+    Table,
+    estimate_cell,
+    without_empty_columns,
+)
+
+__all__ = [
+    "Cell",
+    "Column",
+    "Direction",
+    "Interval",
+    "Mark",
+    "Row",
+    "Style",
+    "Table",
+    "cell_text",
+    "estimate_cell",
+    "marked",
+    "number_text",
+    "title_text",
+    "without_empty_columns",
+]

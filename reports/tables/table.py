@@ -1,0 +1,135 @@
+"""The value that every table of a report is: what the numbers are, where they come from, how they are marked.
+
+Renderers turn a :class:`Table` into HTML, Markdown, LaTeX and CSV; none of them computes anything.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from nmlab.reports.statistics import Estimate
+
+
+class Direction(StrEnum):
+    """Which way a column's numbers get better."""
+
+    NONE = ""
+    LOWER = "lower"
+    HIGHER = "higher"
+
+
+class Style(StrEnum):
+    """How a column's values are written."""
+
+    TEXT = "text"
+    CODE = "code"
+    RUN = "run"
+    INTEGER = "integer"
+    GENERAL = "general"
+    FIXED2 = "fixed2"
+    FIXED4 = "fixed4"
+    SIGNED2 = "signed2"
+    SIGNED4 = "signed4"
+    SECONDS = "seconds"
+    MILLISECONDS = "milliseconds"
+    MEBIBYTES = "mebibytes"
+
+
+class Interval(StrEnum):
+    """How a column writes the interval of a mean."""
+
+    PLUS_MINUS = "plus_minus"
+    BRACKET = "bracket"
+
+
+class Mark(StrEnum):
+    """What a cell is among the rows it may be compared with."""
+
+    NONE = ""
+    BEST = "best"
+    SECOND = "second"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; ``help`` says in a sentence what it holds, and prose may break into lines."""
+
+    key: str
+    title: str
+    style: Style = Style.TEXT
+    direction: Direction = Direction.NONE
+    interval: Interval = Interval.PLUS_MINUS
+    help: str = ""
+    is_prose: bool = False
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the column holds numbers, which stand flush right."""
+        return self.style not in (Style.TEXT, Style.CODE, Style.RUN)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One value, the interval and number of replicates of a mean, and the runs that it comes from.
+
+    ``shown`` is what pages print instead of a text value that only data files need in full.
+    """
+
+    value: float | int | str | None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    run_ids: tuple[str, ...] = ()
+    mark: Mark = Mark.NONE
+    shown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row. ``kind`` says what it is about: dense, baseline, initial, searched or run."""
+
+    cells: tuple[Cell, ...]
+    run_ids: tuple[str, ...]
+    kind: str = ""
+    anchor: str = ""
+    is_flawed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its title, what it says, and the notes that a reader needs to trust it."""
+
+    key: str
+    title: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Hold every row to the columns."""
+        for row in self.rows:
+            assert len(row.cells) == len(self.columns), f"table {self.key}: {row} does not fit the columns"
+
+    def column(self, key: str) -> tuple[Cell, ...]:
+        """Return one column's cells, top to bottom."""
+        index = [column.key for column in self.columns].index(key)
+        return tuple(row.cells[index] for row in self.rows)
+
+
+def estimate_cell(estimate: Estimate | None, *, run_ids: Sequence[str] = ()) -> Cell:
+    """Return the cell of a mean over seeds; an empty one for None."""
+    if estimate is None:
+        return Cell(value=None)
+    return Cell(value=estimate.mean, low=estimate.low, high=estimate.high, n=estimate.n, run_ids=tuple(run_ids))
+
+
+def without_empty_columns(table: Table) -> Table:
+    """Return the table without the columns that hold no value in any row."""
+    kept = [
+        index
+        for index in range(len(table.columns))
+        if any(row.cells[index].value not in (None, "") for row in table.rows)
+    ]
+    rows = tuple(replace(row, cells=tuple(row.cells[index] for index in kept)) for row in table.rows)
+    return replace(table, columns=tuple(table.columns[index] for index in kept), rows=rows)

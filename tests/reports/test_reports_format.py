@@ -1,0 +1,112 @@
+"""Numbers as text, and the marks of best and second best."""
+
+import math
+
+import pytest
+
+from nmlab.reports.metrics import difference_style, direction_of, metric_column, style_of
+from nmlab.reports.tables import (
+    Cell,
+    Column,
+    Direction,
+    Interval,
+    Mark,
+    Style,
+    cell_text,
+    marked,
+    number_text,
+    title_text,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "style", "text"),
+    [
+        (78.123, Style.FIXED2, "78.12"),
+        (1234.5, Style.FIXED2, "1,234.50"),
+        (1.5e9, Style.FIXED2, "1.5e+09"),
+        (-3.14159, Style.SIGNED2, "−3.14"),
+        (3.14159, Style.SIGNED2, "+3.14"),
+        (0.0, Style.SIGNED2, "0.00"),
+        (0.45678, Style.FIXED4, "0.4568"),
+        (2000, Style.INTEGER, "2,000"),
+        (20000, Style.GENERAL, "20000"),
+        (0.00012345, Style.GENERAL, "0.0001234"),
+        (2.0**27, Style.MEBIBYTES, "128"),
+        (0.0125, Style.MILLISECONDS, "12.5"),
+        (61.26, Style.SECONDS, "61.3"),
+        (math.inf, Style.FIXED2, "∞"),
+        (-math.inf, Style.INTEGER, "−∞"),
+        (math.nan, Style.GENERAL, "nan"),
+    ],
+)
+def test_number_text(value, style, text):
+    assert number_text(value, style) == text
+
+
+def test_cells():
+    column = Column("x", "x", Style.FIXED2)
+    assert cell_text(Cell(80.0, 75.03, 84.97, 3), column) == "80.00 ± 4.97"
+    assert cell_text(Cell(80.0, n=1), column) == "80.00 (n = 1)"
+    assert cell_text(Cell(80.0), column) == "80.00"
+    assert cell_text(Cell(None), column) == "–"
+    assert cell_text(Cell("alpha=1", shown="1"), column) == "1"
+    bracket = Column("x", "x", Style.SIGNED2, interval=Interval.BRACKET)
+    assert cell_text(Cell(-40.0, -42.48, 1.0, 3), bracket) == "−40.00 [−42.48, +1.00]"
+    assert cell_text(Cell(-40.0, -42.0, -38.0, 3), Column("x", "x", Style.SIGNED2)) == "−40.00 ± 2.00"
+
+
+def marks(values, direction=Direction.LOWER, groups=None):
+    cells = marked([Cell(v) for v in values], direction=direction, groups=groups or ["g"] * len(values))
+    return [str(cell.mark) for cell in cells]
+
+
+def test_lowest_is_best_and_highest_where_higher_is_better():
+    assert marks([3.0, 1.0, 2.0]) == ["", "best", "second"]
+    assert marks([3.0, 1.0, 2.0], Direction.HIGHER) == ["best", "", "second"]
+    assert marks([3.0, 1.0], Direction.NONE) == ["", ""]
+
+
+def test_equal_values_share_a_mark():
+    assert marks([1.0, 1.0, 2.0, 3.0]) == ["best", "best", "second", ""]
+    assert marks([2.0, 1.0, 2.0 + 1e-12]) == ["second", "best", "second"]
+
+
+def test_rows_compete_only_within_their_group():
+    assert marks([37.0, 80.0, 70.0, 60.0, 50.0], groups=[None, "a", "a", "b", "b"]) == [
+        "",
+        "second",
+        "best",
+        "second",
+        "best",
+    ]
+
+
+def test_a_lone_row_and_an_empty_cell_win_nothing():
+    assert marks([1.0]) == [""]
+    assert marks([None, 1.0, 2.0]) == ["", "best", "second"]
+
+
+def test_marks_keep_everything_else():
+    (cell, _) = marked([Cell(1.0, 0.5, 1.5, 3, ("r",)), Cell(2.0)], direction=Direction.LOWER, groups=["g", "g"])
+    assert cell == Cell(1.0, 0.5, 1.5, 3, ("r",), Mark.BEST)
+
+
+@pytest.mark.parametrize(
+    ("metric", "style", "direction"),
+    [
+        ("eval/word_perplexity", Style.FIXED2, Direction.LOWER),
+        ("eval/arc/acc", Style.FIXED4, Direction.HIGHER),
+        ("train/loss", Style.FIXED4, Direction.LOWER),
+        ("memory/peak_bytes", Style.GENERAL, Direction.LOWER),
+        ("eval/mystery", Style.GENERAL, Direction.NONE),
+    ],
+)
+def test_metrics(metric, style, direction):
+    assert (style_of(metric), direction_of(metric)) == (style, direction)
+
+
+def test_titles():
+    assert title_text(metric_column("eval/token_perplexity")) == "token perplexity ↓"
+    assert title_text(metric_column("eval/arc/acc")) == "arc acc ↑"
+    assert difference_style("eval/perplexity") is Style.SIGNED2
