@@ -95,12 +95,12 @@ def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyR
     run_ids = [run.info.run_id for run in children]
     evaluated = sorted({name for run in children for name in run.data.metrics if name.startswith("eval/")})
     histories = read_histories(store, run_ids=run_ids, metrics=evaluated)
-    table = trial_frame(children, histories, objective.metric)
+    table = trial_frame(children, histories=histories, objective=objective.metric)
     _refuse_without_results(table.rows, table.metrics, objective, parent, study)
     return StudyRuns(
         study=study,
         experiment_id=experiment_id,
-        launch=launch_of(parent, position),
+        launch=launch_of(parent, position=position),
         objective=objective,
         trials=table.rows,
         settings=table.settings,
@@ -122,7 +122,7 @@ def objective_of(params: Mapping[str, str]) -> Objective:
     return Objective(metric=metric, mode=mode)
 
 
-def launch_of(parent: Any, position: tuple[int, int]) -> Launch:
+def launch_of(parent: Any, *, position: tuple[int, int]) -> Launch:
     """Return what the parent run says; ``position`` is the launch's number and the number of launches."""
     tags, info = parent.data.tags, parent.info
     planned = tags.get("nmlab.planned")
@@ -151,7 +151,7 @@ def _refuse_without_results(
     ended = ", ".join(f"{count} {status}" for status, count in counts.items())
     line = f"launch {name!r} of study {study!r} has no finished run with {objective.metric!r}: {ended}"
     if (trials["recorded_status"] == "finished").any() and objective.metric not in metrics:
-        line += f"; {nearest(objective.metric, metrics)}"
+        line += f"; {nearest(objective.metric, names=metrics)}"
     raise ReportError(line)
 
 

@@ -6,6 +6,7 @@ Every table, figure and sentence of a report speaks about these values, so that 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -17,12 +18,13 @@ from nmlab.reports.statistics import Estimate, mean_interval, paired_difference
 UNFINISHED = ("running", "stopped")
 FAILED = ("failed", "oom")
 EXACT_BELOW = 1e6
+ATTRIBUTES = ("method", "pattern")
 GROUPED_BY = ("model.", "data.evaluation.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Configuration:
-    """One configuration and all its runs.
+    """One configuration and all its runs; what is asked of it again and again is computed once.
 
     Attributes:
         key: the configuration's hash, the same for all its seeds.
@@ -38,7 +40,7 @@ class Configuration:
     trials: pd.DataFrame
     objective: Objective
 
-    @property
+    @cached_property
     def finished(self) -> pd.DataFrame:
         """The rows of its finished runs."""
         return self.trials[self.trials["status"] == "finished"]
@@ -53,13 +55,13 @@ class Configuration:
         """Whether this configuration was run for comparison and not searched."""
         return self.role == "baseline"
 
-    @property
+    @cached_property
     def is_learned(self) -> bool:
         """Whether its finished runs started from a mask of their own and learned another."""
         rows = self.finished
         return self.objective.initial in rows and bool(rows[self.objective.initial].notna().any())
 
-    @property
+    @cached_property
     def is_complete(self) -> bool:
         """Whether every one of its runs finished, so that its mean leaves nobody out."""
         return len(self.finished) == len(self.trials) > 0
@@ -69,25 +71,26 @@ class Configuration:
         """Every run of it, by seed."""
         return tuple(self.trials["run_id"])
 
-    @property
+    @cached_property
     def value(self) -> Estimate | None:
         """The searched metric of its finished runs."""
         return self.estimate(self.objective.metric)
 
-    @property
+    @cached_property
     def initial(self) -> Estimate | None:
         """The searched metric of its finished runs' own initial masks."""
         return self.estimate(self.objective.initial)
 
-    @property
+    @cached_property
     def gain(self) -> Estimate | None:
-        """Learned minus own initial mask, paired by seed; None where it is not learned."""
-        rows = self.finished
+        """Learned minus own initial mask, paired by seed; None where it is not learned or a value is not finite."""
         if not self.is_learned:
             return None
-        rows = rows[rows[self.objective.initial].map(math.isfinite)]
-        after, before = list(rows[self.objective.metric]), list(rows[self.objective.initial])
-        return paired_difference(after, before) if after else None
+        values = zip(self.finished[self.objective.metric], self.finished[self.objective.initial], strict=True)
+        pairs = [(after, before) for after, before in values if not math.isnan(before)]
+        if not all(math.isfinite(before) for _, before in pairs):
+            return None
+        return paired_difference([after for after, _ in pairs], before=[before for _, before in pairs])
 
     def count(self, *statuses: str) -> int:
         """Return how many of its runs ended with one of these statuses."""
@@ -96,15 +99,17 @@ class Configuration:
     def runs_with(self, metric: str) -> tuple[str, ...]:
         """Return the finished runs that a number about this metric comes from."""
         rows = self.finished
-        return tuple(rows.loc[rows[metric].notna(), "run_id"]) if metric in rows else ()
+        if metric not in rows:
+            return ()
+        return tuple(
+            run_id for run_id, value in zip(rows["run_id"], rows[metric], strict=True) if not math.isnan(value)
+        )
 
     def estimate(self, metric: str) -> Estimate | None:
         """Return the mean of a metric over its finished runs, or None where it has no finite mean."""
         rows = self.finished
-        values = [float(value) for value in rows[metric].dropna()] if metric in rows else []
-        if not values or not all(math.isfinite(value) for value in values):
-            return None
-        return mean_interval(values)
+        values = [float(value) for value in rows[metric] if not math.isnan(value)] if metric in rows else []
+        return mean_interval(values) if values and all(map(math.isfinite, values)) else None
 
 
 def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
@@ -140,6 +145,17 @@ def varying(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     return tuple(name for name in names if len({item.settings.get(name) for item in configurations}) > 1)
 
 
+def distinguishing(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return all that tells these configurations apart: method and pattern where they vary, then settings."""
+    attributes = [name for name in ATTRIBUTES if len({getattr(item, name) for item in configurations}) > 1]
+    return (*attributes, *varying(configurations))
+
+
+def setting_of(item: Configuration, *, name: str) -> Value | None:
+    """Return a configuration's method, pattern or setting; None where it has no such setting."""
+    return str(getattr(item, name)) if name in ATTRIBUTES else item.settings.get(name)
+
+
 def constant(configurations: Sequence[Configuration]) -> dict[str, Value]:
     """Return the settings that all of these configurations share."""
     if not configurations:
@@ -173,7 +189,7 @@ def best_of(configurations: Sequence[Configuration]) -> Configuration | None:
     return next((item for item in configurations if item.value is not None), None)
 
 
-def setting_text(item: Configuration, names: Iterable[str]) -> str:
+def setting_text(item: Configuration, *, names: Iterable[str]) -> str:
     """Return ``alpha=0.99, initial_mask=wanda`` for those of the named settings that this configuration has."""
     return ", ".join(f"{name}={value_text(item.settings[name])}" for name in names if name in item.settings)
 

@@ -8,7 +8,7 @@ class ReportError(ValueError):
     """A report can't be made from what was given; the message is one line for the user."""
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, *, names: Iterable[str]) -> str:
     """Return the names most like ``name`` as the end of a sentence.
 
     Args:

@@ -1,6 +1,7 @@
 """The child runs of a launch as one table: strings back to numbers, statuses made honest."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ Value: TypeAlias = int | float | str
 
 IDENTITY = ("run_id", "trial_key", "configuration", "role", "method", "pattern", "seed")
 OUTCOME = ("status", "recorded_status", "reason", "git_commit", "git_dirty", "model_digest", "data_digest")
+NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")  # 007 is a name
 MISSING = ("", "None", "null")
 FROM_MLFLOW = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped"}
 
@@ -32,7 +34,7 @@ def initial_name(metric: str) -> str:
     return "initial/" + metric.removeprefix("eval/")
 
 
-def trial_frame(runs: Sequence[Any], histories: pd.DataFrame, objective: str) -> TrialTable:
+def trial_frame(runs: Sequence[Any], *, histories: pd.DataFrame, objective: str) -> TrialTable:
     """Build the table of child runs.
 
     Args:
@@ -73,6 +75,8 @@ def typed(values: Iterable[str | None]) -> list[Value | None]:
     """
     texts = [None if text is None or text in MISSING else text for text in values]
     present = [text for text in texts if text is not None]
+    if not all(NUMBER.fullmatch(text) for text in present):
+        return list(texts)
     for kind in (int, float):
         try:
             parsed = [None if text is None else kind(text) for text in texts]

@@ -23,7 +23,7 @@ from nmlab.reports.wording import counted
 GROUPS_IN_WORDS = 3
 
 
-def headline_of(runs: StudyRuns, configurations: Sequence[Configuration]) -> tuple[str, ...]:
+def headline_of(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> tuple[str, ...]:
     """Return the findings: the best configuration, its gain, its place, what became of the runs, and a caution.
 
     A study of one pattern gets a sentence each; one of several patterns a sentence for each, since masks of
@@ -58,7 +58,7 @@ def _findings(members: Sequence[Configuration], configurations: Sequence[Configu
 
 
 def _best_sentence(best: Configuration, tried: Sequence[Configuration]) -> str:
-    setting = setting_text(best, varying([item for item in tried if item.method == best.method]))
+    setting = setting_text(best, names=varying([item for item in tried if item.method == best.method]))
     metric = plain_name(best.objective.metric)
     what = "Best configuration" if len(tried) > 1 else "The configuration"
     if best.is_baseline:
@@ -117,7 +117,9 @@ def _outcomes(runs: StudyRuns) -> str:
     recorded = len(runs.trials) - runs.count("duplicate")
     shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "finished")
     of = (
-        f"{recorded} of {counted(planned, 'planned run')} recorded" if planned is not None else counted(recorded, "run")
+        f"{recorded} of {counted(planned, noun='planned run')} recorded"
+        if planned is not None
+        else counted(recorded, noun="run")
     )
     return f"{of}: {shown}."
 
@@ -166,4 +168,4 @@ def _mean_text(item: Configuration) -> str:
 
 
 def _number(item: Configuration, value: float) -> str:
-    return number_text(value, style_of(item.objective.metric))
+    return number_text(value, style=style_of(item.objective.metric))

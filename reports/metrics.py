@@ -1,5 +1,6 @@
 """What is known about metric names: how a column of them is titled, written and compared."""
 
+import math
 from collections.abc import Sequence
 
 from nmlab.reports.collect import Objective
@@ -17,7 +18,7 @@ def metric_column(metric: str, *, objective: Objective | None = None, title: str
         objective: the searched metric, whose direction is the study's own.
         title: a title other than the metric's name.
     """
-    direction = direction_of(metric, objective)
+    direction = direction_of(metric, objective=objective)
     return Column(
         key=metric,
         title=title or plain_name(metric),
@@ -46,7 +47,7 @@ def difference_style(metric: str) -> Style:
     return SIGNED.get(style_of(metric), Style.GENERAL)
 
 
-def direction_of(metric: str, objective: Objective | None = None) -> Direction:
+def direction_of(metric: str, *, objective: Objective | None = None) -> Direction:
     """Return which way a metric gets better; the study decides for its own objective."""
     if objective is not None and metric == objective.metric:
         return Direction.LOWER if objective.mode == "min" else Direction.HIGHER
@@ -57,14 +58,14 @@ def direction_of(metric: str, objective: Objective | None = None) -> Direction:
     return Direction.NONE
 
 
-def evaluation_metrics(configurations: Sequence[Configuration], objective: Objective) -> tuple[str, ...]:
+def evaluation_metrics(configurations: Sequence[Configuration], *, objective: Objective) -> tuple[str, ...]:
     """Return the searched metric and then every other ``eval/*`` metric that says something else.
 
     ``eval/perplexity`` is an alias of the token or the word perplexity; a metric whose values equal those of
     one already listed, run by run, is left out.
     """
     chosen: dict[str, list[tuple[str, float]]] = {}
-    names = _evaluated(configurations)
+    names = _evaluated(configurations) | {objective.metric}
     for name in sorted(names, key=lambda name: (name != objective.metric, name)):
         own = _by_run(configurations, name)
         if own and own not in chosen.values():
@@ -72,7 +73,7 @@ def evaluation_metrics(configurations: Sequence[Configuration], objective: Objec
     return tuple(chosen)
 
 
-def alias_of(configurations: Sequence[Configuration], objective: Objective) -> str | None:
+def alias_of(configurations: Sequence[Configuration], *, objective: Objective) -> str | None:
     """Return the metric that the searched metric repeats run by run, such as ``eval/token_perplexity``."""
     own = _by_run(configurations, objective.metric)
     others = (name for name in sorted(_evaluated(configurations)) if name != objective.metric)
@@ -80,9 +81,12 @@ def alias_of(configurations: Sequence[Configuration], objective: Objective) -> s
 
 
 def _evaluated(configurations: Sequence[Configuration]) -> set[str]:
-    return {name for item in configurations for name in item.trials.columns if name.startswith("eval/")}
+    """Return the evaluation metrics; every configuration's rows have the columns of one and the same table."""
+    return {name for item in configurations[:1] for name in item.trials.columns if name.startswith("eval/")}
 
 
 def _by_run(configurations: Sequence[Configuration], metric: str) -> list[tuple[str, float]]:
-    parts = [item.finished.dropna(subset=[metric]) for item in configurations]
-    return [pair for part in parts for pair in zip(part["run_id"], part[metric], strict=True)]
+    pairs = (
+        pair for item in configurations for pair in zip(item.finished["run_id"], item.finished[metric], strict=True)
+    )
+    return [(run_id, value) for run_id, value in pairs if not math.isnan(value)]

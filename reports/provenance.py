@@ -28,7 +28,7 @@ class Section:
     facts: tuple[tuple[str, str], ...]
 
 
-def provenance_of(runs: StudyRuns, check: EvaluationCheck | None) -> tuple[Section, ...]:
+def provenance_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[Section, ...]:
     """Return the provenance of a launch: study, code, model and data, hardware, and the whole study's settings.
 
     Raises:
@@ -47,13 +47,13 @@ def provenance_of(runs: StudyRuns, check: EvaluationCheck | None) -> tuple[Secti
     return tuple(section for section in sections if section.facts)
 
 
-def warnings_of(runs: StudyRuns, check: EvaluationCheck | None) -> tuple[str, ...]:
+def warnings_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[str, ...]:
     """Return what stands out: uncommitted code, changed weights, an unfinished launch, runs that don't match."""
     found = [*_code_warnings(runs), *_weights_warnings(runs.launch), *_launch_warnings(runs)]
     if check is not None and check.disagreeing:
         found.append(
             "The per-window losses do not give the recorded perplexity in "
-            f"{counted(len(check.disagreeing), 'run')} (first: {check.disagreeing[0]})."
+            f"{counted(len(check.disagreeing), noun='run')} (first: {check.disagreeing[0]})."
         )
     if check is not None and not check.is_same_text:
         found.append("The compared runs were not evaluated on the same windows of text.")
@@ -147,13 +147,13 @@ def _launch_warnings(runs: StudyRuns) -> list[str]:
         found.append(f"The launch is {launch.status}, not finished: this report shows what it had recorded.")
     recorded = len(runs.trials) - runs.count("duplicate")
     if launch.planned is not None and recorded != launch.planned:
-        found.append(f"Planned: {counted(launch.planned, 'run')}; recorded: {recorded}.")
+        found.append(f"Planned: {counted(launch.planned, noun='run')}; recorded: {recorded}.")
     unfinished = sum(runs.count(status) for status in UNFINISHED)
     if unfinished:
-        found.append(f"In no mean, because stopped or not ended: {counted(unfinished, 'run')}.")
+        found.append(f"In no mean, because stopped or not ended: {counted(unfinished, noun='run')}.")
     duplicates = runs.count("duplicate")
     if duplicates:
-        found.append(f"In no mean, because another run holds the same trial: {counted(duplicates, 'run')}.")
+        found.append(f"In no mean, because another run holds the same trial: {counted(duplicates, noun='run')}.")
     return found
 
 

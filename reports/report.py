@@ -57,9 +57,9 @@ def write_report(
         ReportError: a store that can't be read, an unknown study or launch, no finished run, a corrupted
             artifact, or an output folder that can't be written or holds something else.
     """
-    _refuse_foreign_folder(output)
-    document = document_of(open_store(tracking_uri), study=study, launch=launch, ui_base=ui_base)
     try:
+        _refuse_foreign_folder(output)
+        document = document_of(open_store(tracking_uri), study=study, launch=launch, ui_base=ui_base)
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
             _write(document, Path(folder) / "new")
@@ -81,11 +81,11 @@ def document_of(store: RunStore, *, study: str, launch: str | None = None, ui_ba
     return Document(
         study=study,
         facts=_facts(runs),
-        headline=headline_of(runs, configurations),
-        warnings=warnings_of(runs, check),
-        tables=comparison_tables(runs, configurations),
-        figures=study_figures(runs, configurations),
-        provenance=provenance_of(runs, check),
+        headline=headline_of(runs, configurations=configurations),
+        warnings=warnings_of(runs, check=check),
+        tables=comparison_tables(runs, configurations=configurations),
+        figures=study_figures(runs, configurations=configurations),
+        provenance=provenance_of(runs, check=check),
         links=RunLinks(ui_base=ui_base, experiment_id=runs.experiment_id),
         written=datetime.now(tz=UTC),
     )

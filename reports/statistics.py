@@ -58,7 +58,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) ->
     return Estimate(mean=mean, low=mean - half, high=mean + half, n=n)
 
 
-def paired_difference(after: Sequence[float], before: Sequence[float], *, confidence: float = CONFIDENCE) -> Estimate:
+def paired_difference(after: Sequence[float], *, before: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
     """Return the mean of ``after - before`` over pairs and its t-interval.
 
     Args:

@@ -24,7 +24,6 @@ from nmlab.reports.errors import ReportError, nearest
 
 CONNECT_SECONDS = 5.0
 PAGE = 1000
-SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class RunStore:
                 return str(experiment.experiment_id)
             names = [found.name for found in self.client.search_experiments(max_results=PAGE)]
         known = [name for name in names if name != "Default"]
-        raise ReportError(f"unknown study {study!r} in {shown(self.uri)}; {nearest(study, known)}")
+        raise ReportError(f"unknown study {study!r} in {shown(self.uri)}; {nearest(study, names=known)}")
 
     def launches(self, experiment_id: str) -> list[Any]:
         """Return the parent runs of an experiment, newest first."""
@@ -98,6 +97,23 @@ def open_store(tracking_uri: str) -> RunStore:
     return RunStore(uri=tracking_uri, client=client)
 
 
+def newest_or_named(launches: Sequence[Any], *, name: str | None, study: str) -> Any:
+    """Choose one launch of a study: the newest, or the one with that launch name or run id.
+
+    Raises:
+        ReportError: the study has no launch, or none of that name.
+    """
+    if not launches:
+        raise ReportError(f"study {study!r} has no launch: nothing has been run under it yet")
+    if name is None:
+        return launches[0]
+    for run in launches:
+        if name in (run.data.tags.get("nmlab.launch"), run.info.run_id):
+            return run
+    names = [run.data.tags.get("nmlab.launch", run.info.run_id) for run in launches]
+    raise ReportError(f"unknown launch {name!r} of study {study!r}; {nearest(name, names=names)}")
+
+
 @contextmanager
 def reading(uri: str) -> Iterator[None]:
     """Turn what MLflow, SQLAlchemy and the network raise while reading into one line.
@@ -126,8 +142,11 @@ def database_path(tracking_uri: str) -> Path:
     Raises:
         ReportError: the address names no file.
     """
-    path = tracking_uri.removeprefix(SQLITE)
-    if path == tracking_uri or not path:
+    try:
+        path = sqlalchemy.make_url(tracking_uri).database
+    except sqlalchemy.exc.ArgumentError:
+        path = None
+    if not path or path == ":memory:":
         raise ReportError(f"{tracking_uri!r} names no database file; expected sqlite:///path/to/nmlab.db")
     return Path(path)
 
@@ -169,20 +188,3 @@ def _without_progress_bar() -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-def newest_or_named(launches: Sequence[Any], *, name: str | None, study: str) -> Any:
-    """Choose one launch of a study: the newest, or the one with that launch name or run id.
-
-    Raises:
-        ReportError: the study has no launch, or none of that name.
-    """
-    if not launches:
-        raise ReportError(f"study {study!r} has no launch: nothing has been run under it yet")
-    if name is None:
-        return launches[0]
-    for run in launches:
-        if name in (run.data.tags.get("nmlab.launch"), run.info.run_id):
-            return run
-    names = [run.data.tags.get("nmlab.launch", run.info.run_id) for run in launches]
-    raise ReportError(f"unknown launch {name!r} of study {study!r}; {nearest(name, names)}")

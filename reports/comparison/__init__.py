@@ -19,13 +19,13 @@ __all__ = [
 ]
 
 
-def comparison_tables(runs: StudyRuns, configurations: tuple[Configuration, ...]) -> tuple[Table, ...]:
+def comparison_tables(runs: StudyRuns, *, configurations: tuple[Configuration, ...]) -> tuple[Table, ...]:
     """Return every table of the report that has a row, in the order of reading."""
     built = (
         summary_table(configurations),
         learned_table(configurations),
         configurations_table(configurations),
         cost_table(configurations),
-        runs_table(runs, configurations),
+        runs_table(runs, configurations=configurations),
     )
     return tuple(table for table in built if table.rows)

@@ -50,7 +50,7 @@ class Settings:
         if item.is_baseline:
             return Cell("")
         bare = " · ".join(value_text(item.settings[name]) for name in self.names) if self.is_bare else ""
-        return Cell(setting_text(item, self.names), shown=bare)
+        return Cell(setting_text(item, names=self.names), shown=bare)
 
 
 def ranks(configurations: Sequence[Configuration]) -> dict[str, int]:
@@ -59,23 +59,23 @@ def ranks(configurations: Sequence[Configuration]) -> dict[str, int]:
     return {item.key: place for members in groups.values() for place, item in enumerate(members, start=1)}
 
 
-def rank_cell(item: Configuration, places: dict[str, int]) -> Cell:
+def rank_cell(item: Configuration, *, places: dict[str, int]) -> Cell:
     """Return a configuration's place; empty where it has none."""
     return Cell(places.get(item.key, ""))
 
 
 def pattern_columns(configurations: Sequence[Configuration]) -> tuple[Column, ...]:
     """Return the column of patterns where several were run, else none."""
-    return (PATTERN,) if has_several(configurations, "pattern") else ()
+    return (PATTERN,) if has_several(configurations, attribute="pattern") else ()
 
 
-def pattern_cells(item: Configuration, configurations: Sequence[Configuration]) -> tuple[Cell, ...]:
+def pattern_cells(item: Configuration, *, configurations: Sequence[Configuration]) -> tuple[Cell, ...]:
     """Return the cell that belongs to :func:`pattern_columns`."""
     shown = Cell("" if item.is_dense else item.pattern)
-    return (shown,) if has_several(configurations, "pattern") else ()
+    return (shown,) if has_several(configurations, attribute="pattern") else ()
 
 
-def metric_cell(item: Configuration, metric: str) -> Cell:
+def metric_cell(item: Configuration, *, metric: str) -> Cell:
     """Return the mean of a metric over the configuration's finished runs, with those runs."""
     return estimate_cell(item.estimate(metric), run_ids=item.runs_with(metric))
 
@@ -87,7 +87,7 @@ def seeds_cell(item: Configuration) -> Cell:
     return Cell(value=text, run_ids=item.run_ids)
 
 
-def metric_columns(metrics: Sequence[str], configurations: Sequence[Configuration]) -> tuple[Column, ...]:
+def metric_columns(metrics: Sequence[str], *, configurations: Sequence[Configuration]) -> tuple[Column, ...]:
     """Return one column for each metric, the searched one with the study's direction."""
     objective = configurations[0].objective if configurations else None
     return tuple(metric_column(metric, objective=objective) for metric in metrics)
@@ -98,6 +98,6 @@ def competes(item: Configuration) -> tuple[str, ...] | None:
     return None if item.is_dense or not item.is_complete else comparable_group(item)
 
 
-def has_several(configurations: Sequence[Configuration], attribute: str) -> bool:
+def has_several(configurations: Sequence[Configuration], *, attribute: str) -> bool:
     """Return whether the masks differ in an attribute such as ``pattern`` or ``method``."""
     return len({getattr(item, attribute) for item in configurations if not item.is_dense}) > 1

@@ -33,27 +33,33 @@ SPLIT = Column("split", " · ".join(PARTS.values()), help="shares of these parts
 def cost_table(configurations: Sequence[Configuration]) -> Table:
     """Return the mean cost of a finished run of every configuration, in the order of the other tables."""
     tried = searched(configurations)
-    settings = Settings.of(tried)
-    rows = [
-        _row(item, lead=(Cell(item.method), *pattern_cells(item, configurations), settings.cell(item)))
-        for item in (*tried, *baselines(configurations))
-        if item.count("finished")
-    ]
+    ordered = [item for item in (*tried, *baselines(configurations)) if item.count("finished")]
+    settings, costs = Settings.of(tried), _costs_spent(ordered)
+    rows = []
+    for item in ordered:
+        lead = (Cell(item.method), *pattern_cells(item, configurations=configurations), settings.cell(item))
+        rows.append(_row(item, lead=lead, costs=costs))
     table = Table(
         key="cost",
         title="Cost",
         caption="Means over finished runs, with a 95% t-interval where runs differ.",
-        columns=(METHOD, *pattern_columns(configurations), settings.column, *COSTS, SPLIT, SEEDS, CONFIGURATION),
+        columns=(METHOD, *pattern_columns(configurations), settings.column, *costs, SPLIT, SEEDS, CONFIGURATION),
         rows=tuple(rows),
         notes=_notes(configurations),
     )
     return without_empty_columns(table)
 
 
-def _row(item: Configuration, *, lead: Sequence[Cell]) -> Row:
+def _costs_spent(items: Sequence[Configuration]) -> tuple[Column, ...]:
+    """Return the kinds of cost of which any configuration has some."""
+    spent = {column.key: [item.estimate(column.key) for item in items] for column in COSTS}
+    return tuple(column for column in COSTS if any(found and found.mean for found in spent[column.key]))
+
+
+def _row(item: Configuration, *, lead: Sequence[Cell], costs: Sequence[Column]) -> Row:
     cells = (
         *lead,
-        *(_cost_cell(item, column.key) for column in COSTS),
+        *(_cost_cell(item, column.key) for column in costs),
         _split_cell(item),
         seeds_cell(item),
         Cell(item.key, run_ids=item.run_ids),
@@ -64,7 +70,7 @@ def _row(item: Configuration, *, lead: Sequence[Cell]) -> Row:
 
 def _cost_cell(item: Configuration, metric: str) -> Cell:
     """Return the mean of a cost; a count that is the same in every run needs no interval."""
-    cell = metric_cell(item, metric)
+    cell = metric_cell(item, metric=metric)
     if (cell.low is not None and cell.low == cell.high) or cell.n == 1:
         return Cell(cell.value, run_ids=cell.run_ids)
     return cell
@@ -94,4 +100,5 @@ def _notes(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     ]
     if not spent:
         return ()
-    return (f"Together, finished or not: {number_text(sum(spent), Style.SECONDS)} s in {counted(len(spent), 'run')}.",)
+    seconds = number_text(sum(spent), style=Style.SECONDS)
+    return (f"Together, finished or not: {seconds} s in {counted(len(spent), noun='run')}.",)

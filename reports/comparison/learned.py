@@ -43,17 +43,17 @@ def learned_table(configurations: Sequence[Configuration]) -> Table:
     objective = learned[0].objective
     final = metric_column(objective.metric, objective=objective, title="learned mask")
     values = marked(
-        [metric_cell(item, objective.metric) for item in learned],
+        [metric_cell(item, metric=objective.metric) for item in learned],
         direction=final.direction,
         groups=[competes(item) for item in learned],
     )
     settings, places = Settings.of(learned), ranks(configurations)
-    several = {name: has_several(learned, name) for name in ("method", "pattern")}
+    several = {name: has_several(learned, attribute=name) for name in ("method", "pattern")}
     rows = [
         _row(
             item,
             lead=(
-                rank_cell(item, places),
+                rank_cell(item, places=places),
                 *(Cell(getattr(item, name) if shown else "") for name, shown in several.items()),
                 settings.cell(item),
             ),
@@ -105,9 +105,9 @@ def _notes(learned: Sequence[Configuration]) -> tuple[str, ...]:
         notes.append("One seed gives a difference but no interval.")
     if len(learned) > 1:
         notes.append(
-            f"{counted(len(learned), 'interval')} at 95% each, not corrected for their number: if no mask had "
+            f"{counted(len(learned), noun='interval')} at 95% each, not corrected for their number: if no mask had "
             f"learned, about {0.05 * len(learned):.1f} of them would exclude zero by chance."
         )
-    if has_several(learned, "pattern"):
+    if has_several(learned, attribute="pattern"):
         notes.append("Masks of different patterns are not compared with each other.")
     return tuple(notes)

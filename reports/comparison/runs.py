@@ -18,7 +18,7 @@ REASON = Column("reason", "reason", help="why a run did not finish", is_prose=Tr
 SECONDS = Column("cost/seconds", "seconds", Style.SECONDS, help="cost/seconds")
 
 
-def runs_table(runs: StudyRuns, configurations: Sequence[Configuration]) -> Table:
+def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> Table:
     """Return one row for each child run, in the order of the configurations and then by seed."""
     tried = searched(configurations)
     ordered = (*tried, *baselines(configurations))
@@ -26,7 +26,7 @@ def runs_table(runs: StudyRuns, configurations: Sequence[Configuration]) -> Tabl
     numbers = _number_columns(runs, configurations)
     rows = []
     for item in ordered:
-        lead = (Cell(item.method), *pattern_cells(item, ordered), settings.cell(item))
+        lead = (Cell(item.method), *pattern_cells(item, configurations=ordered), settings.cell(item))
         rows += [_row(record, lead, numbers) for record in item.trials.to_dict("records")]
     rows += _duplicate_rows(runs, configurations, numbers)
     columns = (RUN, METHOD, *pattern_columns(ordered), settings.column, SEED, STATUS, *numbers, CONFIGURATION, REASON)
@@ -35,7 +35,7 @@ def runs_table(runs: StudyRuns, configurations: Sequence[Configuration]) -> Tabl
 
 
 def _number_columns(runs: StudyRuns, configurations: Sequence[Configuration]) -> tuple[Column, ...]:
-    metrics = evaluation_metrics(configurations, runs.objective)
+    metrics = evaluation_metrics(configurations, objective=runs.objective)
     first = metric_column(runs.objective.initial, title=f"initial {plain_name(runs.objective.metric)}")
     last = [metric_column(name, objective=runs.objective) for name in metrics]
     return (first, *last, SECONDS)

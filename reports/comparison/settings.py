@@ -43,13 +43,13 @@ def configurations_table(configurations: Sequence[Configuration]) -> Table:
     ordered = (*tried, *baselines(configurations))
     names = varying(tried)
     objective = configurations[0].objective
-    metrics = metric_columns(evaluation_metrics(configurations, objective), configurations)
+    metrics = metric_columns(evaluation_metrics(configurations, objective=objective), configurations=configurations)
     cells = {column.key: _marked_column(column, ordered) for column in metrics}
     outcomes = _outcomes(ordered)
     places = ranks(configurations)
     rows = []
     for index, item in enumerate(ordered):
-        lead = (rank_cell(item, places), Cell(item.method), *pattern_cells(item, ordered))
+        lead = (rank_cell(item, places=places), Cell(item.method), *pattern_cells(item, configurations=ordered))
         values = [cells[column.key][index] for column in metrics]
         rows.append(_row(item, lead=(*lead, *_setting_cells(item, names)), values=values, outcomes=outcomes))
     hyperparameters = [_setting_column(name, tried) for name in names]
@@ -74,7 +74,7 @@ def configurations_table(configurations: Sequence[Configuration]) -> Table:
 
 
 def _marked_column(column: Column, items: Sequence[Configuration]) -> tuple[Cell, ...]:
-    cells = [metric_cell(item, column.key) for item in items]
+    cells = [metric_cell(item, metric=column.key) for item in items]
     return marked(cells, direction=column.direction, groups=[competes(item) for item in items])
 
 
@@ -113,4 +113,4 @@ def _notes(tried: Sequence[Configuration]) -> tuple[str, ...]:
     shared = {name: value for name, value in constant(tried).items() if not name.startswith(MACHINERY)}
     if not shared:
         return ()
-    return (f"The same in every searched configuration: {setting_text(tried[0], shared)}.",)
+    return (f"The same in every searched configuration: {setting_text(tried[0], names=shared)}.",)

@@ -28,18 +28,20 @@ from nmlab.reports.metrics import alias_of, evaluation_metrics, plain_name
 from nmlab.reports.tables import Cell, Column, Row, Table, estimate_cell, marked, without_empty_columns
 
 MASK = Column("mask", "mask")
+EVALUATED = Column("evaluated", "evaluated", help="model and evaluation text, where rows differ in them")
 SETTING = Column("setting", "setting", help="the settings that the search varied, as in the best configuration")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row in the making: which configuration, seen as what, competing where."""
+    """One row in the making: which configuration, seen as what, competing where, the best of how many tried."""
 
     item: Configuration
     kind: str
     name: str
     setting: str = ""
     group: Hashable | None = None
+    tried: int = 1
 
 
 def summary_table(configurations: Sequence[Configuration]) -> Table:
@@ -51,9 +53,18 @@ def summary_table(configurations: Sequence[Configuration]) -> Table:
     """
     lines = summary_lines(configurations)
     objective = configurations[0].objective
-    metrics = evaluation_metrics(configurations, objective)
-    columns = (MASK, PATTERN, SETTING, *metric_columns(metrics, configurations), SEEDS, CONFIGURATION)
-    rows = [_row(line, metrics) for line in lines]
+    metrics = evaluation_metrics(configurations, objective=objective)
+    columns = (
+        MASK,
+        PATTERN,
+        EVALUATED,
+        SETTING,
+        *metric_columns(metrics, configurations=configurations),
+        SEEDS,
+        CONFIGURATION,
+    )
+    shared = set.intersection(*(set(evaluation_setting(line.item)) for line in lines))
+    rows = [_row(line, metrics, shared) for line in lines]
     for index, column in enumerate(columns):
         if column.key in metrics:
             cells = marked(
@@ -82,7 +93,7 @@ def summary_lines(configurations: Sequence[Configuration]) -> list[Line]:
         others = baselines(members)
         for item in others:
             same = [other for other in others if other.method == item.method]
-            setting = setting_text(item, varying(same))
+            setting = setting_text(item, names=varying(same))
             lines.append(Line(item, "baseline", item.method, setting, competes(item)))
         for method in dict.fromkeys(item.method for item in searched(members)):
             lines += _method_lines([item for item in searched(members) if item.method == method])
@@ -93,9 +104,9 @@ def _method_lines(tried: list[Configuration]) -> list[Line]:
     best = best_of(tried)
     if best is None:
         return []
-    setting = setting_text(best, varying(tried))
+    setting = setting_text(best, names=varying(tried))
     name = f"{best.method}, best of {len(tried)}" if len(tried) > 1 else best.method
-    lines = [Line(best, "best", name, setting, competes(best))]
+    lines = [Line(best, "best", name, setting, competes(best), tried=len(tried))]
     if best.is_learned:
         start = best.settings.get("initial_mask")
         title = f"{best.method}, its initial mask" + (f" ({start})" if start else "")
@@ -103,15 +114,16 @@ def _method_lines(tried: list[Configuration]) -> list[Line]:
     return lines
 
 
-def _row(line: Line, metrics: Sequence[str]) -> Row:
+def _row(line: Line, metrics: Sequence[str], shared: set[str]) -> Row:
     item = line.item
-    cells = [Cell(line.name), Cell("" if item.is_dense else item.pattern), Cell(line.setting)]
+    evaluated = ", ".join(part for part in evaluation_setting(item) if part not in shared)
+    cells = [Cell(line.name), Cell("" if item.is_dense else item.pattern), Cell(evaluated), Cell(line.setting)]
     for metric in metrics:
         if line.kind == "initial":
             name = initial_name(metric)
             cells.append(estimate_cell(item.estimate(name), run_ids=item.runs_with(name)))
         else:
-            cells.append(metric_cell(item, metric))
+            cells.append(metric_cell(item, metric=metric))
     cells += [seeds_cell(item), Cell(item.key, run_ids=item.run_ids)]
     return Row(tuple(cells), run_ids=item.run_ids, kind=line.kind, is_flawed=not item.is_complete)
 
@@ -123,18 +135,14 @@ def _with_cell(row: Row, index: int, cell: Cell) -> Row:
 def _notes(configurations: Sequence[Configuration], lines: Sequence[Line]) -> tuple[str, ...]:
     notes = []
     objective = configurations[0].objective
-    alias = alias_of(configurations, objective)
+    alias = alias_of(configurations, objective=objective)
     if alias is not None:
         notes.append(f"{plain_name(objective.metric)} is this study's {plain_name(alias)}.")
-    tried = dict.fromkeys({line.item.method for line in lines if line.kind == "best"}, 0)
-    for item in searched(configurations):
-        if item.method in tried:
-            tried[item.method] += 1
-    if any(count > 1 for count in tried.values()):
+    if any(line.tried > 1 for line in lines):
         notes.append(
             "The best of several configurations was chosen on the same evaluation text, so its mean is optimistic."
         )
-    if len({evaluation_setting(item) for item in configurations}) > 1:
-        groups = {comparable_group(line.item) for line in lines if not line.item.is_dense}
-        notes.append(f"{len(groups)} groups of rows differ in pattern, model or evaluation text.")
+    groups = {comparable_group(line.item) for line in lines if not line.item.is_dense}
+    if len(groups) > 1:
+        notes.append(f"{len(groups)} groups of rows are not compared with each other.")
     return tuple(notes)

@@ -24,11 +24,11 @@ __all__ = [
 ]
 
 
-def study_figures(runs: StudyRuns, configurations: tuple[Configuration, ...]) -> tuple[FigureFile, ...]:
+def study_figures(runs: StudyRuns, *, configurations: tuple[Configuration, ...]) -> tuple[FigureFile, ...]:
     """Return every figure of the report, drawn or with the reason why it is not, in the order of reading."""
     return (
         draw_ranking(ranking_info(configurations)),
-        draw_residual(residual_info(configurations, runs.curves)),
+        draw_residual(residual_info(configurations, curves=runs.curves)),
         draw_importance(importance_info(configurations)),
         draw_parallel(parallel_info(configurations)),
     )

@@ -6,7 +6,6 @@ replicates, so a configuration is one trial whose value is its mean.
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from nmlab.reports.configurations import Configuration, searched, varying
+from nmlab.reports.configurations import Configuration, distinguishing, searched, setting_of
 from nmlab.reports.figures.style import INK, SERIES, SETTINGS, FigureFile, new_figure, saved, wants_log
 from nmlab.reports.frame import Value
 from nmlab.reports.metrics import plain_name
@@ -23,57 +22,80 @@ from nmlab.reports.metrics import plain_name
 KEY, TITLE = "importance", "Hyperparameter importance"
 FEWEST_CONFIGURATIONS = 8
 WANTED_IN_TARGET = 5  # Optuna's advice for a stable estimate
+MOST_REFITS = 20
+MOST_GRID_VALUES = 6
 LOG_RATIO = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The importance of one setting, and the range of it when a few configurations are left out."""
+
+    name: str
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
 class ImportanceInfo:
     """Shares that sum to one, largest first, or the reason why there are none.
 
-    ``quantile`` is the best share of configurations that "good" stands for.
+    ``quantile`` is the best share of configurations that "good" stands for, ``refits`` the number of fits behind
+    the ranges.
     """
 
     metric: str
-    shares: tuple[tuple[str, float], ...]
+    shares: tuple[Share, ...]
     configurations: int
     quantile: float
     log_scaled: tuple[str, ...]
+    refits: int = 0
     skipped: str = ""
 
 
 def importance_info(configurations: Sequence[Configuration]) -> ImportanceInfo:
-    """Compute the importance of every setting that varies between the searched configurations with a mean."""
+    """Compute the importance of every setting that varies between the searched configurations with a mean.
+
+    Few configurations make the estimate jump, so it is fitted again without each of up to twenty parts of them,
+    and the range of these fits is given with every share.
+    """
     tried = [item for item in searched(configurations) if item.value is not None]
     metric = configurations[0].objective.metric
-    names = importance_names(tried)
+    names = distinguishing(tried)
     reason = _reason_to_skip(len(tried), names)
     if reason:
         return ImportanceInfo(metric, (), len(tried), 0.0, (), skipped=reason)
-    space = {name: distribution([_setting(item, name) for item in tried]) for name in names}
+    space = {name: distribution([setting_of(item, name=name) for item in tried]) for name in names}
     quantile = min(0.5, max(0.1, WANTED_IN_TARGET / len(tried)))
-    shares = get_param_importances(
-        _study(tried, space), evaluator=PedAnovaImportanceEvaluator(target_quantile=quantile)
-    )
     logs = tuple(name for name, kind in space.items() if getattr(kind, "log", False))
-    ordered = tuple(sorted(shares.items(), key=lambda pair: (-pair[1], pair[0])))
-    if not all(math.isfinite(share) for _, share in ordered):
+    values = _fitted(tried, space, quantile)
+    if not all(map(math.isfinite, values.values())):
         return ImportanceInfo(metric, (), len(tried), quantile, logs, skipped="no setting made any difference")
-    return ImportanceInfo(metric, ordered, len(tried), quantile, logs)
+    parts = min(MOST_REFITS, len(tried))
+    kept = [[item for place, item in enumerate(tried) if place % parts != part] for part in range(parts)]
+    refits = [values, *(_fitted(items, space, quantile) for items in kept)]
+    shares = [_share(name, refits) for name in names]
+    ordered = tuple(sorted(shares, key=lambda share: (-share.value, share.name)))
+    return ImportanceInfo(metric, ordered, len(tried), quantile, logs, refits=parts)
 
 
 def draw_importance(info: ImportanceInfo) -> FigureFile:
-    """Draw the shares as bars with their values."""
+    """Draw the shares as bars with their values and the ranges as whiskers."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
-    names = [name for name, _ in info.shares]
+    rows = range(len(info.shares))
     with matplotlib.rc_context(SETTINGS):
-        figure = new_figure(0.9 + 0.34 * len(names))
+        figure = new_figure(0.9 + 0.34 * len(info.shares))
         axes = figure.add_subplot()
-        bars = axes.barh(range(len(names)), [share for _, share in info.shares], height=0.62, color=SERIES[0])
-        axes.bar_label(bars, [f"{share:.2f}" for _, share in info.shares], padding=4, color=INK)
-        axes.set_yticks(range(len(names)), names)
+        axes.barh(rows, [share.value for share in info.shares], height=0.62, color=SERIES[0])
+        for row, share in enumerate(info.shares):
+            axes.plot([share.low, share.high], [row, row], color=INK, linewidth=1.3, marker="|", markersize=7)
+            text = f"{share.value:.2f}"
+            axes.annotate(text, (share.high, row), xytext=(8, 0), textcoords="offset points", va="center", color=INK)
+        axes.set_yticks(rows, [share.name for share in info.shares])
         axes.invert_yaxis()
-        axes.set_xlim(0, 1.08 * max(share for _, share in info.shares))
+        axes.set_xlim(0, 1.08 * max(share.high for share in info.shares))
         axes.set_xlabel("share of importance")
         axes.tick_params(axis="y", length=0)
         axes.xaxis.grid(True)
@@ -81,21 +103,18 @@ def draw_importance(info: ImportanceInfo) -> FigureFile:
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
-def importance_names(tried: Sequence[Configuration]) -> tuple[str, ...]:
-    """Return the settings that vary, with ``method`` and ``pattern`` where these were searched."""
-    attributes = [name for name in ("method", "pattern") if len({getattr(item, name) for item in tried}) > 1]
-    return (*attributes, *varying(tried))
-
-
 def distribution(values: Sequence[Value | None]) -> BaseDistribution:
     """Return the Optuna distribution that the observed values of one setting span.
 
-    Numbers that spread over a factor of 20 or more count on a log scale; text is categorical.
+    Text is categorical, and so are numbers of which a few were chosen again and again (a grid). Other numbers that
+    spread over a factor of 20 or more count on a log scale.
     """
     present = [value for value in values if value is not None]
     if any(isinstance(value, str) for value in present):
         return CategoricalDistribution(sorted({str(value) for value in present}))
     numbers = [value for value in present if not isinstance(value, str)]
+    if len(set(numbers)) <= min(MOST_GRID_VALUES, len(numbers) // 2):
+        return CategoricalDistribution(sorted(set(numbers)))
     log = wants_log([float(number) for number in numbers], ratio=LOG_RATIO)
     if all(isinstance(number, int) for number in numbers):
         return IntDistribution(int(min(numbers)), int(max(numbers)), log=log)
@@ -114,6 +133,18 @@ def _reason_to_skip(configurations: int, names: Sequence[str]) -> str:
     return ""
 
 
+def _fitted(tried: Sequence[Configuration], space: dict[str, BaseDistribution], quantile: float) -> dict[str, float]:
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
+    found = get_param_importances(_study(tried, space), evaluator=evaluator)
+    return {name: float(found.get(name, 0.0)) for name in space}
+
+
+def _share(name: str, fits: Sequence[dict[str, float]]) -> Share:
+    """Return a share with its range; the first fit is the one of all configurations."""
+    values = [fit[name] for fit in fits if math.isfinite(fit[name])]
+    return Share(name, values[0], min(values), max(values))
+
+
 def _study(tried: Sequence[Configuration], space: dict[str, BaseDistribution]) -> optuna.Study:
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -123,33 +154,25 @@ def _study(tried: Sequence[Configuration], space: dict[str, BaseDistribution]) -
     finally:
         optuna.logging.set_verbosity(before)
     for item in tried:
-        own = {name: _setting(item, name) for name in space}
-        params = {name: value for name, value in own.items() if value is not None}
-        value = item.value
-        assert value is not None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=params, distributions={name: space[name] for name in params}, value=value.mean
-                )
-            )
+        study.add_trial(_trial(item, space))
     return study
 
 
-def _setting(item: Configuration, name: str) -> Value | None:
-    if name in ("method", "pattern"):
-        return str(getattr(item, name))
-    return item.settings.get(name)
+def _trial(item: Configuration, space: dict[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
+    """Return a configuration as a finished Optuna trial with the settings that it has."""
+    own = {name: setting_of(item, name=name) for name in space}
+    params = {name: value for name, value in own.items() if value is not None}
+    value = item.value
+    assert value is not None
+    kinds = {name: space[name] for name in params}
+    return optuna.trial.create_trial(params=params, distributions=kinds, value=value.mean)
 
 
 def _caption(info: ImportanceInfo) -> str:
     text = (
         f"PED-ANOVA over {info.configurations} configurations (mean over seeds): how much each hyperparameter "
-        f"decides whether {plain_name(info.metric)} is among the best {100 * info.quantile:.0f}%. Shares sum to one; "
-        "with this few configurations they are a rough guide."
-        if info.configurations < 50
-        else f"PED-ANOVA over {info.configurations} configurations (mean over seeds), best "
-        f"{100 * info.quantile:.0f}% of {plain_name(info.metric)}. Shares sum to one."
+        f"decides whether {plain_name(info.metric)} is among the best {100 * info.quantile:.0f}%. Shares sum to one. "
+        f"A whisker spans {info.refits} refits, each without a different 1 in {info.refits} of the configurations: "
+        "where whiskers overlap, the order is not certain."
     )
     return text + (f" On a log scale: {', '.join(info.log_scaled)}." if info.log_scaled else "")

@@ -7,8 +7,8 @@ from itertools import pairwise
 import matplotlib
 import numpy as np
 
-from nmlab.reports.configurations import Configuration, searched, value_text
-from nmlab.reports.figures.importance import LOG_RATIO, importance_names
+from nmlab.reports.configurations import Configuration, distinguishing, searched, setting_of, value_text
+from nmlab.reports.figures.importance import LOG_RATIO
 from nmlab.reports.figures.style import (
     INK,
     LEVELS,
@@ -25,7 +25,7 @@ from nmlab.reports.metrics import plain_name
 from nmlab.reports.wording import counted
 
 KEY, TITLE = "parallel_coordinates", "Parallel coordinates"
-FEWEST_TO_NAME = 6  # up to so many different numbers, each has its own tick
+MOST_OWN_TICKS = 6  # up to so many different numbers, each has its own tick
 TICK_ROOM = 0.06  # the height of a tick's text, as a share of the axis
 UNUSED = (-0.1, "not used")  # place and tick of a configuration that lacks the setting
 
@@ -63,14 +63,14 @@ def parallel_info(configurations: Sequence[Configuration]) -> ParallelInfo:
     """Return the places of every searched configuration on the axes of the settings that vary."""
     tried = searched(configurations)
     metric = configurations[0].objective.metric
-    names = importance_names(tried)
+    names = distinguishing(tried)
     valued = [item for item in tried if item.value is not None]
     if not names or len(valued) < 2:
         reason = "nothing varied between the configurations" if not names else "fewer than two configurations finished"
         return ParallelInfo((), (), metric, 0, skipped=reason)
     axes, columns = [], []
     for name in names:
-        axis, places = setting_axis(name, [_setting(item, name) for item in tried])
+        axis, places = setting_axis(name, values=[setting_of(item, name=name) for item in tried])
         axes.append(axis)
         columns.append(places)
     axis, metric_places = _metric_axis(tried)
@@ -81,7 +81,7 @@ def parallel_info(configurations: Sequence[Configuration]) -> ParallelInfo:
     return ParallelInfo((*axes, axis), lines, metric, len(tried) - len(valued))
 
 
-def setting_axis(name: str, values: Sequence[Value | None]) -> tuple[Axis, list[float]]:
+def setting_axis(name: str, *, values: Sequence[Value | None]) -> tuple[Axis, list[float]]:
     """Return the axis of one setting and each value's place on it, below the axis where there is no value.
 
     Text is spread evenly in sorted order. Numbers are placed by value, on a log scale where they spread over a
@@ -160,7 +160,7 @@ def _number_axis(name: str, values: Sequence[float | None], *, has_own_ticks: bo
         low, high, own = (np.log(item) if is_log else item for item in (present[0], present[-1], value))
         return 0.5 if high == low else float((own - low) / (high - low))
 
-    few = has_own_ticks and len(present) <= FEWEST_TO_NAME
+    few = has_own_ticks and len(present) <= MOST_OWN_TICKS
     if few and any(place(above) - place(below) < TICK_ROOM for below, above in pairwise(present)):
         steps = {value: index / (len(present) - 1) for index, value in enumerate(present)}
         axis = Axis(name, tuple((steps[value], value_text(value)) for value in present), "even steps")
@@ -172,7 +172,11 @@ def _number_axis(name: str, values: Sequence[float | None], *, has_own_ticks: bo
 
 def _round_ticks(low: float, high: float, is_log: bool) -> list[float]:
     """Return round numbers between two values."""
-    locator = matplotlib.ticker.LogLocator(subs=(1, 2, 5)) if is_log else matplotlib.ticker.MaxNLocator(6)
+    locator = (
+        matplotlib.ticker.LogLocator(subs=(1, 2, 5))
+        if is_log
+        else matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+    )
     return [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
 
 
@@ -187,15 +191,11 @@ def _metric_axis(tried: Sequence[Configuration]) -> tuple[Axis, list[float | Non
     return Axis(axis.name, ticks, axis.scale), [None if place is None else 1 - place for place in places]
 
 
-def _setting(item: Configuration, name: str) -> Value | None:
-    return str(getattr(item, name)) if name in ("method", "pattern") else item.settings.get(name)
-
-
 def _caption(info: ParallelInfo) -> str:
     text = (
         f"One line per configuration (mean over seeds), best {plain_name(info.metric)} at the top of the last axis; "
         "thicker and, on paper, darker lines are better."
     )
     if info.without_value:
-        text += f" Dashed: {counted(info.without_value, 'configuration')} without a finished run."
+        text += f" Dashed: {counted(info.without_value, noun='configuration')} without a finished run."
     return text

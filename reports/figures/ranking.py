@@ -9,10 +9,11 @@ import matplotlib
 from nmlab.reports.configurations import (
     Configuration,
     baselines,
+    distinguishing,
     groups_of,
     searched,
+    setting_of,
     value_text,
-    varying,
 )
 from nmlab.reports.figures.style import (
     DASHES,
@@ -74,7 +75,7 @@ def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN)
     tried = searched(configurations)
     valued = [item for item in tried if item.value is not None]
     groups = groups_of(valued)
-    names = label_names(valued)
+    names = distinguishing(valued)
     points: list[RankedPoint] = []
     lines: list[ReferenceLine] = []
     for group, members in groups.items():
@@ -93,12 +94,6 @@ def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN)
         without_value=len(tried) - len(valued),
         is_log=wants_log([*values, *(line.value for line in lines)], ratio=10.0),
     )
-
-
-def label_names(items: Sequence[Configuration]) -> tuple[str, ...]:
-    """Return what a short label of a configuration consists of: method and pattern if they vary, and settings."""
-    attributes = [name for name in ("method", "pattern") if len({getattr(item, name) for item in items}) > 1]
-    return (*attributes, *varying(items))
 
 
 def draw_ranking(info: RankingInfo) -> FigureFile:
@@ -198,9 +193,9 @@ def _caption(info: RankingInfo) -> str:
     if any(point.low is None for point in info.points):
         text += " No bar: one seed."
     if info.hidden:
-        text += f" In the tables only: {counted(info.hidden, 'further configuration')}."
+        text += f" In the tables only: {counted(info.hidden, noun='further configuration')}."
     if info.without_value:
-        text += f" Not drawn, without a finished run: {counted(info.without_value, 'configuration')}."
+        text += f" Not drawn, without a finished run: {counted(info.without_value, noun='configuration')}."
     return text
 
 
@@ -220,5 +215,5 @@ def _point(item: Configuration, names: Sequence[str]) -> RankedPoint:
 
 
 def _label(item: Configuration, names: Sequence[str]) -> str:
-    parts = {"method": item.method, "pattern": item.pattern, **item.settings}
-    return " · ".join(value_text(parts[name]) if name in parts else "–" for name in names or ("method",))
+    values = [setting_of(item, name=name) for name in names or ("method",)]
+    return " · ".join("–" if value is None else value_text(value) for value in values)

@@ -25,6 +25,7 @@ KEY, TITLE = "loss_residual", "Loss residual during training"
 HIGHLIGHTED = 4
 MAX_BINS = 60
 POINTS_PER_BIN = 5
+FEW_POINTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,12 @@ class ResidualInfo:
 
 
 def residual_info(
-    configurations: Sequence[Configuration], curves: pd.DataFrame, *, highlighted: int = HIGHLIGHTED
+    configurations: Sequence[Configuration], *, curves: pd.DataFrame, highlighted: int = HIGHLIGHTED
 ) -> ResidualInfo:
     """Average the recorded residuals into bins of steps, then over seeds.
 
-    Every curve uses the same bins: as many as leave about five recorded points to a bin, at most 60, and one
-    bin a point where few points were recorded.
+    Every curve uses the same bins: as many as leave a typical run about five recorded points to a bin, at most
+    60, and one bin a point where few points were recorded.
 
     Args:
         configurations: best first; only finished runs are drawn.
@@ -104,7 +105,7 @@ def _caption(info: ResidualInfo) -> str:
         "Below zero, the sampled masks lose less than the initial mask on the same minibatches."
     )
     rest = len(info.curves) - info.highlighted
-    return text + (f" In grey: {counted(rest, 'further configuration')}." if rest else "")
+    return text + (f" In grey: {counted(rest, noun='further configuration')}." if rest else "")
 
 
 def _leaders_first(items: Sequence[Configuration]) -> list[Configuration]:
@@ -122,14 +123,14 @@ def _labels(items: Sequence[Configuration]) -> dict[str, str]:
     labels = {}
     for item in items:
         title = f"{item.method} {item.pattern}" if several else item.method
-        setting = setting_text(item, names)
+        setting = setting_text(item, names=names)
         labels[item.key] = f"{title}: {setting}" if setting else title
     return labels
 
 
 def _edges(parts: Sequence[pd.DataFrame]) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    fewest = min(len(part) for part in parts)
-    bins = min(MAX_BINS, max(fewest // POINTS_PER_BIN, min(fewest, 20)))
+    typical = sorted(len(part) for part in parts)[len(parts) // 2]
+    bins = min(MAX_BINS, max(typical // POINTS_PER_BIN, min(typical, FEW_POINTS)))
     first = min(float(part["step"].min()) for part in parts)
     last = max(float(part["step"].max()) for part in parts)
     return np.linspace(first - 0.5, last + 0.5, bins + 1)

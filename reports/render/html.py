@@ -30,7 +30,7 @@ def html_text(document: Document) -> str:
             written=moment_text(document.written),
             title=_title,
             kind=_kind,
-            cell=lambda cell, column: cell_html(cell, column, links=document.links, anchors=anchors),
+            cell=lambda cell, column: cell_html(cell, column=column, links=document.links, anchors=anchors),
             sort_value=_sort_value,
             drawing=inline_svg,
             linked=lambda text: _with_anchors(text.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}"), anchors),
@@ -38,9 +38,9 @@ def html_text(document: Document) -> str:
     )
 
 
-def cell_html(cell: Cell, column: Column, *, links: RunLinks, anchors: set[str]) -> Markup:
+def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str]) -> Markup:
     """Return what stands inside one table cell: the marked value, linked to the runs it comes from."""
-    text = cell_text(cell, column)
+    text = cell_text(cell, column=column)
     if column.style is Style.CODE:
         return _with_anchors(text, anchors) if text in anchors else Markup("<code>{}</code>").format(text)
     if column.style is Style.RUN:
@@ -80,7 +80,7 @@ def _title(column: Column) -> Markup:
 
 def _kind(cell: Cell, column: Column) -> str:
     """Return the classes of one table cell."""
-    is_long = column.is_prose or len(cell_text(cell, column)) > LONG_TEXT
+    is_long = column.is_prose or len(cell_text(cell, column=column)) > LONG_TEXT
     return " ".join([column.style, *["number"] * column.is_numeric, *["long"] * is_long])
 
 

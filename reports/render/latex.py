@@ -104,7 +104,7 @@ def _widths(table: Table) -> list[int]:
     """Return the characters that each column takes, text that breaks into lines counted as one of them."""
     widths = []
     for column in table.columns:
-        texts = [cell_text(cell, column) for cell in table.column(column.key)]
+        texts = [cell_text(cell, column=column) for cell in table.column(column.key)]
         widest = max([len(line) for line in _title_lines(column)] + [len(text) for text in texts])
         short = SHORT_ID if column.style is Style.RUN else widest
         widths.append(short if column.is_numeric else min(short, _limit(table)))
@@ -134,7 +134,7 @@ def _title_lines(column: Column) -> list[str]:
 
 
 def _cell(cell: Cell, column: Column) -> str:
-    text = cell_text(cell, column)
+    text = cell_text(cell, column=column)
     if column.style is Style.RUN:
         text = text[:SHORT_ID]
     if column.style in (Style.RUN, Style.CODE) and text:

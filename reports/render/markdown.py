@@ -30,7 +30,7 @@ def markdown_table(table: Table, *, links: RunLinks) -> str:
 
 
 def _cell(cell: Cell, column: Column, links: RunLinks) -> str:
-    text = _escaped(cell_text(cell, column))
+    text = _escaped(cell_text(cell, column=column))
     if column.style is Style.RUN and isinstance(cell.value, str):
         return f"[`{text}`]({links.run(cell.value)})"
     if column.style is Style.CODE and text:

@@ -7,7 +7,9 @@ from nmlab.reports.tables.table import Cell, Column, Direction, Interval, Style
 EMPTY = "–"
 MINUS = "−"
 ARROWS = {Direction.LOWER: " ↓", Direction.HIGHER: " ↑", Direction.NONE: ""}
-DECIMALS = {Style.FIXED2: 2, Style.FIXED4: 4, Style.SIGNED2: 2, Style.SIGNED4: 4, Style.SECONDS: 1}
+DECIMALS = {Style.FIXED2: 2, Style.FIXED4: 4, Style.SIGNED2: 2, Style.SIGNED4: 4}
+DIGITS = {Style.SECONDS: 3, Style.MILLISECONDS: 3, Style.MEBIBYTES: 3}
+MOST_DECIMALS = 3  # of those that follow the size of the number
 TOO_LONG_FOR_DECIMALS = 1e6
 SCALES = {Style.MILLISECONDS: 1e3, Style.MEBIBYTES: 1 / 2**20}
 
@@ -17,39 +19,48 @@ def title_text(column: Column) -> str:
     return column.title + ARROWS[column.direction]
 
 
-def cell_text(cell: Cell, column: Column) -> str:
+def cell_text(cell: Cell, *, column: Column) -> str:
     """Return a cell as text, without its mark: ``78.12 ± 1.30``, ``37.41 (n = 1)``, ``–``."""
     if cell.value is None:
         return EMPTY
     if isinstance(cell.value, str):
         return cell.shown or cell.value
-    text = number_text(cell.value, column.style)
-    if cell.low is not None and cell.high is not None:
-        return f"{text} {_interval_text(cell.low, cell.high, column)}"
-    return f"{text} (n = 1)" if cell.n == 1 else text
+    text = number_text(cell.value, style=column.style)
+    if cell.low is None or cell.high is None:
+        return f"{text} (n = 1)" if cell.n == 1 else text
+    if column.interval is Interval.BRACKET:
+        low, high = (number_text(end, style=column.style) for end in (cell.low, cell.high))
+        return f"{text} [{low}, {high}]"
+    return f"{text} ± {_half_width_text((cell.high - cell.low) / 2, cell.value, column.style)}"
 
 
-def number_text(value: float, style: Style) -> str:
+def number_text(value: float, *, style: Style) -> str:
     """Return one number in a style, in the unit of that style (seconds to ms, bytes to MiB)."""
     if not math.isfinite(value):
         return "nan" if math.isnan(value) else f"{MINUS if value < 0 else ''}∞"
-    scaled = value * SCALES.get(style, 1.0)
-    if style is Style.INTEGER:
-        text = f"{round(scaled):,d}"
-    elif style in DECIMALS and abs(scaled) < TOO_LONG_FOR_DECIMALS:
-        text = f"{scaled:,.{DECIMALS[style]}f}"
-    elif style is Style.GENERAL and isinstance(value, int):
-        text = str(value)
-    else:
-        text = f"{scaled:.4g}"
+    scaled = value * SCALES[style] if style in SCALES else value
     sign = "+" if style in (Style.SIGNED2, Style.SIGNED4) and scaled > 0 else ""
-    return sign + text.replace("-", MINUS)
+    return sign + _written(scaled, scaled, style).replace("-", MINUS)
 
 
-def _interval_text(low: float, high: float, column: Column) -> str:
-    if column.interval is Interval.BRACKET:
-        return f"[{number_text(low, column.style)}, {number_text(high, column.style)}]"
-    plain = {Style.SIGNED2: Style.FIXED2, Style.SIGNED4: Style.FIXED4}.get(column.style, column.style)
-    if column.style is Style.INTEGER:
-        plain = Style.GENERAL
-    return f"± {number_text((high - low) / 2, plain)}"
+def _half_width_text(half: float, value: float, style: Style) -> str:
+    """Return half an interval with as many decimals, or the same power of ten, as the value beside it."""
+    if not math.isfinite(value) or not math.isfinite(half):
+        return number_text(half, style=style)
+    scale = SCALES.get(style, 1.0)
+    return _written(half * scale, value * scale, style)
+
+
+def _written(number: float, beside: float, style: Style) -> str:
+    """Write a number in the precision that fits the number ``beside`` (itself, or the mean it belongs to)."""
+    magnitude = math.floor(math.log10(abs(beside))) if beside else 0
+    if style is Style.INTEGER:
+        return f"{round(number):,d}"
+    if style is Style.GENERAL:
+        return str(number) if isinstance(number, int) else f"{number:.4g}"
+    if abs(beside) >= TOO_LONG_FOR_DECIMALS:
+        return f"{number / 10**magnitude:.2f}e{magnitude}"
+    if style in DECIMALS:
+        return f"{number:,.{DECIMALS[style]}f}"
+    decimals = min(MOST_DECIMALS, max(0, DIGITS[style] - 1 - magnitude))
+    return f"{number:,.{decimals}f}" if beside else "0"

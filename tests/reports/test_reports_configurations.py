@@ -58,7 +58,7 @@ def test_what_varies_and_what_does_not(configurations):
     tried = searched(configurations)
     assert varying(tried) == ("alpha",)
     assert constant(tried)["steps"] == 100
-    assert setting_text(tried[0], ("alpha", "steps", "missing")) == "alpha=0.99, steps=100"
+    assert setting_text(tried[0], names=("alpha", "steps", "missing")) == "alpha=0.99, steps=100"
 
 
 def test_a_setting_that_only_some_have_varies(configuration):
@@ -100,6 +100,15 @@ def test_another_model_is_another_group(writer, store, trial):
     writer.launch("models", trials, name="models-1")
     groups = {comparable_group(item) for item in configurations_of(collect(store, study="models"))}
     assert len(groups) == 2
+
+
+def test_an_initial_mask_that_is_not_finite_gives_no_gain(configurations):
+    item = searched(configurations)[0]
+    rows = item.trials.assign(**{"initial/perplexity": [120.0, math.inf, 120.0]})
+    odd = type(item)(item.key, item.method, item.pattern, item.role, item.settings, rows, item.objective)
+    assert odd.gain is None
+    assert odd.initial is None
+    assert odd.value.n == 3
 
 
 def test_a_value_that_is_not_finite_gives_no_mean(configurations, runs):

@@ -49,7 +49,7 @@ def test_residuals_are_averaged_within_bins_then_over_seeds(configuration):
     data = pd.concat(
         [curve(item.run_ids[0], [0.0] * 50 + [-1.0] * 50), curve(item.run_ids[1], [0.0] * 50 + [-3.0] * 50)]
     )
-    info = residual_info([item], data)
+    info = residual_info([item], curves=data)
     (drawn,) = info.curves
     assert len(drawn.steps) == 20
     assert info.steps_per_bin == 5.0
@@ -60,21 +60,28 @@ def test_residuals_are_averaged_within_bins_then_over_seeds(configuration):
 
 def test_few_points_are_drawn_as_they_are(configuration):
     item = configuration([70.0])
-    (drawn,) = residual_info([item], curve(item.run_ids[0], [0.0, -1.0, -2.0])).curves
+    (drawn,) = residual_info([item], curves=curve(item.run_ids[0], [0.0, -1.0, -2.0])).curves
     assert drawn.mean == (0.0, -1.0, -2.0)
     assert drawn.steps == pytest.approx((1.0, 2.0, 3.0))
+
+
+def test_one_short_run_does_not_coarsen_the_others(configuration):
+    items = [configuration([70.0], alpha=a) for a in (1, 2, 3)]
+    lengths = dict(zip([item.run_ids[0] for item in items], (200, 200, 2), strict=True))
+    info = residual_info(items, curves=pd.concat([curve(run, [-1.0] * n) for run, n in lengths.items()]))
+    assert [len(drawn.steps) for drawn in info.curves] == [40, 40, 1]
 
 
 def test_seeds_that_did_not_finish_draw_nothing(configuration):
     item = configuration([70.0, float("nan")])
     data = pd.concat([curve(run, [value] * 10) for run, value in zip(item.run_ids, (-1.0, 99.0), strict=True)])
-    (drawn,) = residual_info([item], data).curves
+    (drawn,) = residual_info([item], curves=data).curves
     assert drawn.seeds == 1
     assert max(drawn.high) == -1.0
 
 
 def test_no_residual_is_a_stated_reason(configuration):
-    figure = draw_residual(residual_info([configuration([70.0])], curve("other", [1.0])))
+    figure = draw_residual(residual_info([configuration([70.0])], curves=curve("other", [1.0])))
     assert figure.skipped == "no finished run recorded train/residual"
     assert figure.svg == b""
 
@@ -82,7 +89,7 @@ def test_no_residual_is_a_stated_reason(configuration):
 def test_the_best_of_each_method_is_named_first(configuration):
     items = [configuration([float(v)], alpha=v) for v in range(60, 66)] + [configuration([90.0], method="susi")]
     data = pd.concat([curve(item.run_ids[0], [0.0, -1.0]) for item in items])
-    info = residual_info(items, data)
+    info = residual_info(items, curves=data)
     assert [drawn.label for drawn in info.curves[:2]] == ["maskpro: alpha=60", "susi"]
     assert info.highlighted == 4
     assert len(info.curves) == 7
@@ -121,12 +128,23 @@ def test_reference_lines_stand_beside_their_own_pattern(writer, store, trial):
 
 def test_importance_finds_what_decides(swept):
     info = importance_info(swept)
-    names = [name for name, _ in info.shares]
-    assert names[0] == "learning_rate"
-    assert dict(info.shares)["learning_rate"] > 0.5
-    assert sum(share for _, share in info.shares) == pytest.approx(1.0)
-    assert (info.configurations, info.log_scaled) == (16, ("learning_rate",))
+    first, *others = info.shares
+    assert first.name == "learning_rate"
+    assert first.low > max(share.high for share in others)
+    assert sum(share.value for share in info.shares) == pytest.approx(1.0)
+    assert (info.configurations, info.refits, info.log_scaled) == (16, 16, ("learning_rate",))
     assert info.quantile == pytest.approx(5 / 16)
+
+
+def test_importance_says_how_unsure_it_is(configuration):
+    random = np.random.default_rng(3)
+    items = [
+        configuration([float(random.normal())], left=float(random.uniform()), right=float(random.uniform()))
+        for _ in range(8)
+    ]
+    left, right = importance_info(items).shares
+    assert all(share.low <= share.value <= share.high for share in (left, right))
+    assert max(share.high - share.low for share in (left, right)) > 0.2
 
 
 def test_importance_respects_the_direction(configuration):
@@ -137,15 +155,16 @@ def test_importance_respects_the_direction(configuration):
         ]
 
     low, high = importance_info(study("min")), importance_info(study("max"))
-    assert low.shares[0][0] == high.shares[0][0] == "decides"
-    assert dict(high.shares)["flag"] > dict(low.shares)["flag"]
+    assert low.shares[0].name == high.shares[0].name == "decides"
+    flags = [next(share.value for share in info.shares if share.name == "flag") for info in (low, high)]
+    assert flags[1] > flags[0]
 
 
 def test_conditional_settings_have_an_importance(configuration):
     items = [configuration([50.0 + i], alpha=0.5 + i / 50, steps=100 + i) for i in range(6)]
     items += [configuration([80.0 + i], method="susi", tau_end=0.01 * (i + 1), steps=100 + i) for i in range(6)]
     info = importance_info(items)
-    assert {name for name, _ in info.shares} == {"method", "alpha", "tau_end", "steps"}
+    assert {share.name for share in info.shares} == {"method", "alpha", "tau_end", "steps"}
 
 
 @pytest.mark.parametrize(
@@ -169,6 +188,8 @@ def test_importance_is_skipped_with_the_reason(configuration, settings, reason):
         ([0.5, 1.5], FloatDistribution(0.5, 1.5)),
         ([0.01, 10.0], FloatDistribution(0.01, 10.0, log=True)),
         ([0.0, 10.0], FloatDistribution(0.0, 10.0)),
+        ([0.9, 0.99, 0.9, 0.99], CategoricalDistribution([0.9, 0.99])),
+        ([0.9, 0.95, 0.99, 0.995], FloatDistribution(0.9, 0.995)),
         (["wanda", "random"], CategoricalDistribution(["random", "wanda"])),
     ],
 )
@@ -177,32 +198,32 @@ def test_distributions(values, expected):
 
 
 def test_text_stands_in_even_order_on_an_axis():
-    axis, places = setting_axis("mask", ["wanda", "random", "wanda"])
+    axis, places = setting_axis("mask", values=["wanda", "random", "wanda"])
     assert axis.ticks == ((0.25, "random"), (0.75, "wanda"))
     assert places == [0.75, 0.25, 0.75]
 
 
 def test_numbers_stand_by_value_and_on_a_log_scale_where_they_spread():
-    axis, places = setting_axis("alpha", [0.0, 5.0, 10.0])
+    axis, places = setting_axis("alpha", values=[0.0, 5.0, 10.0])
     assert (places, axis.scale) == ([0.0, 0.5, 1.0], "")
-    axis, places = setting_axis("rate", [0.01, 0.1, 1.0])
+    axis, places = setting_axis("rate", values=[0.01, 0.1, 1.0])
     assert (places, axis.scale) == (pytest.approx([0.0, 0.5, 1.0]), "log")
 
 
 def test_ticks_that_would_lie_on_each_other_are_spread():
-    axis, places = setting_axis("alpha", [0.7, 0.99, 0.995])
+    axis, places = setting_axis("alpha", values=[0.7, 0.99, 0.995])
     assert (places, axis.scale) == ([0.0, 0.5, 1.0], "even steps")
 
 
 def test_many_numbers_have_round_ticks_within_their_range():
-    axis, _ = setting_axis("C", [3.07, 4.4, 5.1, 6.2, 7.3, 8.4, 8.89])
+    axis, _ = setting_axis("C", values=[3.07, 4.4, 5.1, 6.2, 7.3, 8.4, 8.89])
     labels = [float(text) for _, text in axis.ticks]
     assert labels == [4.0, 5.0, 6.0, 7.0, 8.0]
     assert all(0.0 <= place <= 1.0 for place, _ in axis.ticks)
 
 
 def test_a_setting_that_is_not_used_lies_below_the_axis():
-    axis, places = setting_axis("alpha", [0.5, None, 0.9])
+    axis, places = setting_axis("alpha", values=[0.5, None, 0.9])
     assert axis.ticks[0] == (-0.1, "not used")
     assert places == [0.0, -0.1, 1.0]
 
@@ -219,6 +240,8 @@ def test_the_best_is_at_the_top_and_a_loser_has_no_quality(configuration, mode, 
     assert by_key[items[3].key].quality is None
     assert info.without_value == 1
     assert info.axes[-1].name == "perplexity"
+    places = {text: place for place, text in info.axes[-1].ticks}
+    assert (places["10"], places["30"]) == ((1.0, 0.0) if mode == "min" else (0.0, 1.0))
 
 
 def test_parallel_coordinates_need_two_configurations(configuration):
@@ -226,8 +249,8 @@ def test_parallel_coordinates_need_two_configurations(configuration):
 
 
 def test_drawings_are_the_same_bytes_every_time(runs, configurations, swept):
-    first = [*study_figures(runs, configurations), draw_importance(importance_info(swept))]
-    again = [*study_figures(runs, configurations), draw_importance(importance_info(swept))]
+    first = [*study_figures(runs, configurations=configurations), draw_importance(importance_info(swept))]
+    again = [*study_figures(runs, configurations=configurations), draw_importance(importance_info(swept))]
     assert [(figure.svg, figure.png) for figure in first] == [(figure.svg, figure.png) for figure in again]
 
 
@@ -242,7 +265,7 @@ def test_drawings_hold_no_date_and_no_maker(swept):
 def test_every_colour_drawn_is_one_that_the_page_can_swap(runs, configurations, swept):
     assert LIGHT.keys() == DARK.keys()
     assert len(set(LIGHT.values())) == len(LIGHT)
-    figures = [*study_figures(runs, configurations), draw_parallel(parallel_info(swept))]
+    figures = [*study_figures(runs, configurations=configurations), draw_parallel(parallel_info(swept))]
     drawn = {colour for figure in figures for colour in re.findall(r"#[0-9a-f]{6}\b", figure.svg.decode())}
     assert drawn
     assert drawn <= set(LIGHT.values())

@@ -24,7 +24,7 @@ from nmlab.reports.tables import (
     [
         (78.123, Style.FIXED2, "78.12"),
         (1234.5, Style.FIXED2, "1,234.50"),
-        (1.5e9, Style.FIXED2, "1.5e+09"),
+        (1.5e9, Style.FIXED2, "1.50e9"),
         (-3.14159, Style.SIGNED2, "−3.14"),
         (3.14159, Style.SIGNED2, "+3.14"),
         (0.0, Style.SIGNED2, "0.00"),
@@ -35,25 +35,34 @@ from nmlab.reports.tables import (
         (2.0**27, Style.MEBIBYTES, "128"),
         (0.0125, Style.MILLISECONDS, "12.5"),
         (61.26, Style.SECONDS, "61.3"),
+        (0.0312, Style.SECONDS, "0.031"),
+        (0.00000788, Style.SECONDS, "0.000"),
+        (1974.2, Style.SECONDS, "1,974"),
+        (0.0, Style.SECONDS, "0"),
+        (733.7 * 2**20, Style.MEBIBYTES, "734"),
         (math.inf, Style.FIXED2, "∞"),
         (-math.inf, Style.INTEGER, "−∞"),
         (math.nan, Style.GENERAL, "nan"),
     ],
 )
 def test_number_text(value, style, text):
-    assert number_text(value, style) == text
+    assert number_text(value, style=style) == text
 
 
 def test_cells():
     column = Column("x", "x", Style.FIXED2)
-    assert cell_text(Cell(80.0, 75.03, 84.97, 3), column) == "80.00 ± 4.97"
-    assert cell_text(Cell(80.0, n=1), column) == "80.00 (n = 1)"
-    assert cell_text(Cell(80.0), column) == "80.00"
-    assert cell_text(Cell(None), column) == "–"
-    assert cell_text(Cell("alpha=1", shown="1"), column) == "1"
+    assert cell_text(Cell(80.0, 75.03, 84.97, 3), column=column) == "80.00 ± 4.97"
+    assert cell_text(Cell(80.0, n=1), column=column) == "80.00 (n = 1)"
+    assert cell_text(Cell(80.0), column=column) == "80.00"
+    assert cell_text(Cell(None), column=column) == "–"
+    assert cell_text(Cell("alpha=1", shown="1"), column=column) == "1"
+    assert cell_text(Cell(1.21e7, 0.87e7, 1.55e7, 3), column=column) == "1.21e7 ± 0.34e7"
+    assert cell_text(Cell(1.0, math.nan, math.nan, 3), column=column) == "1.00 ± nan"
+    seconds = Column("x", "x", Style.SECONDS)
+    assert cell_text(Cell(22.31, 18.9, 25.72, 3), column=seconds) == "22.3 ± 3.4"
     bracket = Column("x", "x", Style.SIGNED2, interval=Interval.BRACKET)
-    assert cell_text(Cell(-40.0, -42.48, 1.0, 3), bracket) == "−40.00 [−42.48, +1.00]"
-    assert cell_text(Cell(-40.0, -42.0, -38.0, 3), Column("x", "x", Style.SIGNED2)) == "−40.00 ± 2.00"
+    assert cell_text(Cell(-40.0, -42.48, 1.0, 3), column=bracket) == "−40.00 [−42.48, +1.00]"
+    assert cell_text(Cell(-40.0, -42.0, -38.0, 3), column=Column("x", "x", Style.SIGNED2)) == "−40.00 ± 2.00"
 
 
 def marks(values, direction=Direction.LOWER, groups=None):

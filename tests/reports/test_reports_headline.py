@@ -12,7 +12,7 @@ from nmlab.reports.provenance import provenance_of, warnings_of
 
 def headline(store, study):
     runs = collect(store, study=study)
-    return headline_of(runs, configurations_of(runs))
+    return headline_of(runs, configurations=configurations_of(runs))
 
 
 def test_small_study(store, configurations):
@@ -90,12 +90,12 @@ def test_the_best_that_lacks_a_seed_says_so(writer, store, trial):
 
 def warned(store, study):
     runs = collect(store, study=study)
-    return warnings_of(runs, check_evaluations(store, rows=[runs.trials]))
+    return warnings_of(runs, check=check_evaluations(store, rows=[runs.trials]))
 
 
 def test_a_clean_finished_study_has_no_warning(store, runs):
     finished = runs.trials[runs.trials["status"] == "finished"]
-    assert warnings_of(runs, check_evaluations(store, rows=[finished])) == ()
+    assert warnings_of(runs, check=check_evaluations(store, rows=[finished])) == ()
 
 
 @pytest.mark.parametrize(
@@ -133,16 +133,16 @@ def test_runs_that_do_not_match_each_other(writer, store, trial):
 
 def test_warnings_from_the_check(runs):
     check = EvaluationCheck(("a",), ("b",), ("c",), windows=8, tokens=8, words=8, is_same_text=False)
-    found = " ".join(warnings_of(runs, check))
+    found = " ".join(warnings_of(runs, check=check))
     assert "do not give the recorded perplexity in 1 run (first: b)" in found
     assert "not evaluated on the same windows" in found
     assert "Not every compared run kept" in found
-    assert "No compared run kept" in " ".join(warnings_of(runs, None))
+    assert "No compared run kept" in " ".join(warnings_of(runs, check=None))
 
 
 def test_provenance_names_code_model_data_and_hardware(store, runs):
     finished = runs.trials[runs.trials["status"] == "finished"]
-    sections = provenance_of(runs, check_evaluations(store, rows=[finished]))
+    sections = provenance_of(runs, check=check_evaluations(store, rows=[finished]))
     facts = {name: value for section in sections for name, value in section.facts}
     assert facts["commit"] == "0123456789abcdef0123456789abcdef01234567"
     assert facts["uncommitted changes"] == "no"
@@ -161,4 +161,4 @@ def test_a_broken_tag_is_named(writer, store, trial, text, message):
     trials = [trial("wanda", 0, 50.0, role="baseline")]
     writer.launch(study, trials, name="b-1", tags={"nmlab.versions": text})
     with pytest.raises(ReportError, match=f"tag 'nmlab.versions' of run .*{message}"):
-        provenance_of(collect(store, study=study), None)
+        provenance_of(collect(store, study=study), check=None)

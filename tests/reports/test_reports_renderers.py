@@ -56,7 +56,7 @@ def page(document):
 
 def expected(table, *, run_length):
     def text(cell, column):
-        shown = cell_text(cell, column)
+        shown = cell_text(cell, column=column)
         return shown[:run_length] if column.style is Style.RUN else shown
 
     return [[text(c, column) for c, column in zip(row.cells, table.columns, strict=True)] for row in table.rows]
@@ -163,7 +163,7 @@ def test_other_user_interfaces_are_linked_where_asked(store):
 
 def test_text_from_the_store_is_never_markup():
     column = Column("x", "x")
-    cell = cell_html(Cell("<script>alert(1)</script>"), column, links=LINKS, anchors=set())
+    cell = cell_html(Cell("<script>alert(1)</script>"), column=column, links=LINKS, anchors=set())
     assert cell == "&lt;script&gt;alert(1)&lt;/script&gt;"
 
 

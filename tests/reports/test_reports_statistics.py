@@ -30,7 +30,7 @@ def test_interval_is_scipys_t_interval(values, confidence):
 @given(VALUES, st.data())
 def test_paired_difference_is_scipys_paired_t_interval(after, data):
     before = data.draw(st.lists(st.floats(-1e3, 1e3), min_size=len(after), max_size=len(after)))
-    ours = paired_difference(after, before)
+    ours = paired_difference(after, before=before)
     if np.std(np.subtract(after, before)) > 1e-6:
         theirs = stats.ttest_rel(after, before).confidence_interval(0.95)
         assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=1e-9, abs=1e-9)
@@ -61,7 +61,7 @@ def test_ninety_percent_intervals_cover_less_than_95():
 def test_pairing_removes_what_seeds_share():
     shared = np.random.default_rng(1).normal(100.0, 30.0, size=5)
     before, after = shared.tolist(), (shared - 1.0 + np.array([0.1, -0.1, 0.0, 0.1, -0.1])).tolist()
-    assert paired_difference(after, before).excludes_zero is True
+    assert paired_difference(after, before=before).excludes_zero is True
     assert mean_interval(after).low < mean_interval(before).mean < mean_interval(after).high
 
 
@@ -90,6 +90,6 @@ def test_refuses_what_has_no_mean(values, message):
 
 def test_refuses_unequal_pairs_and_bad_confidence():
     with pytest.raises(ValueError, match="got 2 after and 1 before"):
-        paired_difference([1.0, 2.0], [1.0])
+        paired_difference([1.0, 2.0], before=[1.0])
     with pytest.raises(ValueError, match="between 0 and 1 but got 95"):
         mean_interval([1.0, 2.0], confidence=95)

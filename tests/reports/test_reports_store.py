@@ -47,7 +47,12 @@ def test_a_server_that_is_away_is_noticed_at_once():
 
 @pytest.mark.parametrize(
     ("uri", "message"),
-    [("sqlite://", "names no database file"), ("carrier-pigeon://coop", "can't be read"), ("mlruns", "can't be read")],
+    [
+        ("sqlite:///:memory:", "names no database file"),
+        ("sqlite://", "names no database file"),
+        ("carrier-pigeon://coop", "can't be read"),
+        ("mlruns", "can't be read"),
+    ],
 )
 def test_addresses_that_are_no_store(uri, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -80,4 +85,4 @@ def test_passwords_are_not_shown():
     ],
 )
 def test_nearest(name, names, expected):
-    assert nearest(name, names) == expected
+    assert nearest(name, names=names) == expected

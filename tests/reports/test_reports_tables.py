@@ -17,7 +17,7 @@ from nmlab.reports.tables import cell_text
 
 def texts(table, key):
     index = [column.key for column in table.columns].index(key)
-    return [cell_text(row.cells[index], table.columns[index]) for row in table.rows]
+    return [cell_text(row.cells[index], column=table.columns[index]) for row in table.rows]
 
 
 def shown_marks(table, key):
@@ -115,7 +115,7 @@ def test_a_configuration_that_lacks_a_seed_is_never_marked(writer, store, trial)
 
 
 def test_runs(configurations, runs):
-    table = runs_table(runs, configurations)
+    table = runs_table(runs, configurations=configurations)
     assert len(table.rows) == 18
     assert sorted(texts(table, "run")) == sorted(runs.trials["run_id"])
     statuses = dict(zip(texts(table, "status"), texts(table, "reason"), strict=True))
@@ -131,7 +131,7 @@ def test_duplicates_are_listed_but_in_no_mean(writer, store, trial):
     writer.launch("listed", twice, name="listed-1")
     found = collect(store, study="listed")
     items = configurations_of(found)
-    assert texts(runs_table(found, items), "status") == ["finished", "duplicate"]
+    assert texts(runs_table(found, configurations=items), "status") == ["finished", "duplicate"]
     assert texts(configurations_table(items), "eval/perplexity") == ["71.00 (n = 1)"]
 
 
@@ -140,17 +140,17 @@ def test_cost(configurations):
     assert texts(table, "cost/seconds")[0] == "11.0"
     assert texts(table, "cost/forwards")[0] == "101"
     assert texts(table, "memory/peak_bytes") == ["128"] * 8
-    assert texts(table, "time/step_s") == ["10"] * 5 + ["–"] * 3
+    assert texts(table, "time/step_s") == ["10.0"] * 5 + ["–"] * 3
     assert texts(table, "split") == ["10% · 80% · 10%"] * 5 + ["–"] * 3
     assert table.column("split")[0].value == "sample 10%, forward 80%, update 10%"
-    assert table.notes == ("Together, finished or not: 168.0 s in 18 runs.",)
+    assert table.notes == ("Together, finished or not: 168 s in 18 runs.",)
 
 
 def test_costs_that_differ_have_an_interval(writer, store, trial):
     trials = [trial("wanda", s, 50.0, role="baseline", metrics={"cost/seconds": 1.0 + s}) for s in range(3)]
     writer.launch("costs", trials, name="costs-1")
     table = cost_table(configurations_of(collect(store, study="costs")))
-    assert texts(table, "cost/seconds") == ["2.0 ± 2.5"]
+    assert texts(table, "cost/seconds") == ["2.00 ± 2.48"]
 
 
 def test_several_patterns_show_the_pattern_and_rank_apart(writer, store, trial):
@@ -166,11 +166,31 @@ def test_several_patterns_show_the_pattern_and_rank_apart(writer, store, trial):
     assert shown_marks(table, "eval/perplexity") == ["best", "second", "best", "second", ""]
 
 
+def test_rows_of_different_models_say_which(writer, store, trial):
+    trials = [
+        trial("wanda", 0, value, role="baseline", params={"model.source": name, "alpha": "1"})
+        for name, value in (("a", 50.0), ("b", 60.0))
+    ]
+    writer.launch("two-models", trials, name="two-models-1")
+    table = summary_table(configurations_of(collect(store, study="two-models")))
+    assert texts(table, "evaluated") == ["model.source=a", "model.source=b"]
+    assert shown_marks(table, "eval/perplexity") == ["", ""]
+    assert "2 groups of rows are not compared with each other." in table.notes
+
+
+def test_the_searched_metric_is_shown_whatever_it_is(writer, store, trial):
+    trials = [trial("wanda", s, 50.0, role="baseline", metrics={"memory/state_bytes": 5.0 + s}) for s in range(2)]
+    writer.launch("memory", trials, name="memory-1", params={"search.metric": "memory/state_bytes"})
+    table = summary_table(configurations_of(collect(store, study="memory")))
+    assert [cell.value for cell in table.column("memory/state_bytes")] == [5.5]
+    assert next(column.key for column in table.columns if "/" in column.key) == "memory/state_bytes"
+
+
 def test_a_study_of_baselines_has_no_learned_table(writer, store, trial):
     trials = [trial("wanda", s, 50.0 + s, role="baseline") for s in range(2)]
     writer.launch("only-baselines", trials, name="only-baselines-1")
     found = collect(store, study="only-baselines")
-    keys = [table.key for table in comparison_tables(found, configurations_of(found))]
+    keys = [table.key for table in comparison_tables(found, configurations=configurations_of(found))]
     assert keys == ["summary", "configurations", "cost", "runs"]
 
 

@@ -119,6 +119,22 @@ def test_a_failure_halfway_leaves_the_old_report(built, store, tmp_path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
+def test_a_failed_move_puts_the_old_report_back(built, store, tmp_path, monkeypatch):
+    output = tmp_path / "report"
+    shutil.copytree(built.html.parent, output)
+    move = Path.replace
+
+    def only_aside(path, target):
+        if path.name == "new":
+            raise OSError(5, "Input/output error")
+        return move(path, target)
+
+    monkeypatch.setattr(Path, "replace", only_aside)
+    with pytest.raises(ReportError, match="Input/output error"):
+        write_report("maskpro-alpha", tracking_uri=store.uri, output=output)
+    assert contents(output) == contents(built.html.parent)
+
+
 def test_the_report_is_made_without_torch_and_ray():
     folder = Path(report_module.__file__).parent
     names = set()
