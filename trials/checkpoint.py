@@ -1,5 +1,6 @@
 """Checkpoints of one trial: whole or not there, and found by what is in the folder, not by who remembers them."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from nmlab.trials.errors import CheckpointError
@@ -37,8 +39,9 @@ class CheckpointFolder:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"checkpoint-{step:09d}.safetensors"
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        header = {"key": self._key, "step": str(step), "values": json.dumps(values)}
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        header = {"key": self._key, "step": str(step), "values": json.dumps(values)}
+        header["digest"] = _digest(header, plain)
         try:
             safetensors.torch.save_file(plain, partial, metadata=header)
             with partial.open("rb") as file:
@@ -59,7 +62,9 @@ class CheckpointFolder:
         for path in reversed(self._paths()):
             try:
                 return self._read(path)
-            except (OSError, safetensors.SafetensorError, json.JSONDecodeError, KeyError):
+            except CheckpointError:
+                raise
+            except (OSError, safetensors.SafetensorError, ValueError, KeyError):
                 path.rename(path.with_suffix(".damaged"))
         return None
 
@@ -72,4 +77,14 @@ class CheckpointFolder:
             if header["key"] != self._key:
                 raise CheckpointError(f"{path} belongs to trial {header['key']}, not to {self._key}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if header.pop("digest") != _digest(header, tensors):
+            raise ValueError(f"{path} is damaged: its contents do not match its digest")
         return Checkpoint(int(header["step"]), tensors, json.loads(header["values"]))
+
+
+def _digest(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.blake2b(json.dumps(dict(header), sort_keys=True).encode(), digest_size=8)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

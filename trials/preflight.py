@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from nmlab.trials.data import TextSource, calibration_batches, evaluation_windows
-from nmlab.trials.data.sources import documents_digest, read_documents
+from nmlab.trials.data.sources import documents_digest, overlap, read_documents
 from nmlab.trials.errors import SourceError
 from nmlab.trials.models import ModelSource, locate
 from nmlab.trials.models.frozen import read_tokenizer
@@ -67,12 +67,12 @@ def preflight(
 
 
 def _check_apart(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> None:
-    same = (calibration.source, calibration.split) == (evaluation.source, evaluation.split)
-    if same and not calibration.source.startswith("builtin:"):
-        source = calibration.source
+    learned = TextSource(calibration.source, part="calibration", split=calibration.split)
+    held_out = TextSource(evaluation.source, part="evaluation", split=evaluation.split)
+    if overlap(learned, held_out):
         raise SourceError(
-            f"data: calibration and evaluation both read {source!r}, so masks would be judged on what they learned; "
-            f"give another text, or slices such as {source}[:80%] and {source}[80%:]"
+            f"data: calibration ({learned.source!r}) and evaluation ({held_out.source!r}) read the same text, so masks "
+            "would be judged on what they learned; give another text, or slices such as FILE[:80%] and FILE[80%:]"
         )
 
 

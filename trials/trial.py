@@ -46,6 +46,7 @@ class TrialResult:
     metrics: Mapping[str, float]
     reason: str = ""
     artifacts: tuple[str, ...] = ()
+    model_digest: str = ""
 
 
 def run_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, events: Events) -> TrialResult:
@@ -134,7 +135,8 @@ class _Trial:
         artifacts: tuple[str, ...] = (),
     ) -> TrialResult:
         """Return how the trial ended, where it stands now."""
-        return TrialResult(self.spec.key, status, self.step, metrics or {}, reason, artifacts)
+        digest = self.bench.frozen.digest
+        return TrialResult(self.spec.key, status, self.step, metrics or {}, reason, artifacts, digest)
 
     def _advance(self) -> None:
         with self._total_time():

@@ -1,6 +1,11 @@
 """Small real models, a small real text, and one-trial configurations for the tests of the science."""
 
+import gc
+import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +56,15 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imports_are_no_garbage():
+    """Every trial begins with a full collection: 0.3 s if it has to look at all that was ever imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
@@ -176,3 +190,32 @@ class Listener:
 @pytest.fixture(scope="session")
 def listener() -> type[Listener]:
     return Listener
+
+
+_ELSEWHERE = """
+import json
+from nmlab.trials.masks.randomness import keyed_generator
+from nmlab.trials.models import ModelSource
+from nmlab.trials.spec import TrialSpec
+spec = TrialSpec(
+    method="maskpro",
+    pattern="2:4",
+    seed=3,
+    hyperparameters={"alpha": 0.9, "steps": 100, "initial_mask": "wanda"},
+    model=ModelSource("builtin:tiny", dtype="bfloat16"),
+    calibration={"source": "text.txt[:80%]"},
+    evaluation={"source": "text.txt[80%:]"},
+)
+draws = keyed_generator(3, 7, "layer", 1).standard_exponential(50).tolist()
+print(json.dumps({"keys": [spec.key, spec.configuration], "draws": draws}))
+"""
+
+
+@pytest.fixture(scope="session")
+def elsewhere() -> dict:
+    """What another process, with another hash seed, finds for one trial's keys and one key's draws."""
+    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    done = subprocess.run(
+        [sys.executable, "-c", _ELSEWHERE], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    return json.loads(done.stdout)

@@ -53,6 +53,22 @@ def documents_digest(documents: list[str]) -> str:
     return digest.hexdigest()
 
 
+def overlap(first: TextSource, second: TextSource) -> bool:
+    """Say whether two sources read some of the same text, as far as their names, splits and slices tell.
+
+    The parts of a built-in corpus never overlap, whatever asks for them.
+    """
+    if first.source.startswith("builtin:"):
+        return first == second
+    (name, start, stop), (other, other_start, other_stop) = _cut(first.source), _cut(second.source)
+    same = (
+        Path(name).expanduser().resolve() == Path(other).expanduser().resolve()
+        if Path(name).exists()
+        else name == other
+    )
+    return same and first.split == second.split and start < other_stop and other_start < stop
+
+
 def _builtin(text: TextSource) -> list[str]:
     if text.source != "builtin:python-docs":
         raise SourceError(unknown_name(text.source, kind="data", known=["builtin:python-docs"]))

@@ -53,7 +53,12 @@ def _words_by_hand(documents, tokenizer, *, predicted):
 
 @pytest.mark.parametrize("length", [1, 4, 9])
 def test_words_are_counted_where_they_begin(windows_of, tokenizer, length):
-    documents = ["two words", "naïve café – 日本語 🙂 end", "  spaces   and\ttabs\n\nlines ", "(punctuation), isn't-it?"]
+    documents = [
+        "two words",
+        "naïve café – 日本語 🙂 end",
+        "  spaces   and\ttabs\n\nlines ",
+        "(punctuation), isn't-it?",
+    ]
     windows = windows_of(documents, length=length)
     by_hand = _words_by_hand(documents, tokenizer, predicted=windows.tokens[:, 1:].numel())
     assert windows.words.tolist() == torch.tensor(by_hand).view(-1, length).sum(1).tolist()

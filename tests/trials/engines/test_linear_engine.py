@@ -23,7 +23,8 @@ PATTERNS = ["1:4", "2:4", "2:8", "4:8", "8:16"]
 def _logits(layers, *, spread=2.0):
     """Logits that depend on the layer and not on which others there are."""
     return {
-        layer.name: spread * torch.randn(layer.out_features, layer.in_features, generator=torch.Generator().manual_seed(i))
+        layer.name: spread
+        * torch.randn(layer.out_features, layer.in_features, generator=torch.Generator().manual_seed(i))
         for i, layer in enumerate(LAYERS)
         if layer in layers
     }
@@ -32,7 +33,9 @@ def _logits(layers, *, spread=2.0):
 def _engine(pattern, *, layers=LAYERS, seed=0, sampler="multinomial", spread=2.0) -> LinearEngine:
     layout = GroupLayout(layers, pattern=Pattern.parse(pattern))
     logits_GM = layout.join(_logits(layers, spread=spread))
-    return LinearEngine(layout, logits_GM=logits_GM, seed=seed, score=partial(score, n=layout.pattern.n), sampler=sampler)
+    return LinearEngine(
+        layout, logits_GM=logits_GM, seed=seed, score=partial(score, n=layout.pattern.n), sampler=sampler
+    )
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -1,0 +1,232 @@
+"""A run of MaskPro against the same step written out, and what it must keep whatever happens: seeds, state, masks."""
+
+import pytest
+import safetensors.torch
+import torch
+
+from nmlab.trials import registry
+from nmlab.trials.engines import GroupLayout, LinearEngine
+from nmlab.trials.errors import DivergedError
+from nmlab.trials.masks.plackett_luce import score
+from nmlab.trials.masks.topn import check_mask
+from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.workbench import Workbench
+
+MASKPRO = registry.get("maskpro")
+SMALL = {"logit_magnitude": 3.0, "learning_rate": 5.0, "steps": 12}
+
+
+@pytest.fixture
+def start(make_setting):
+    """Begin a run: start("2:4", seed=1, estimator="residual")."""
+
+    def begin(pattern="2:4", *, seed=0, on=None, **hyperparameters):
+        config = MASKPRO.configure({**SMALL, **hyperparameters})
+        return MASKPRO.start(make_setting(pattern, seed=seed, on=on), config)
+
+    return begin
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Workbench:
+    return Workbench(FrozenModel.load(ModelSource("builtin:tiny")))
+
+
+def _walk(run, *, steps=6, begin=0):
+    return [dict(run.step(step)) for step in range(begin, begin + steps)]
+
+
+def _copy(state):
+    return safetensors.torch.load(safetensors.torch.save(state))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"estimator": "vanilla"},
+        {"estimator": "residual"},
+        {"estimator": "tracked", "tracker": "paper"},
+        {"estimator": "tracked", "masks_per_step": 3},
+        {"estimator": "residual", "masks_per_step": 2, "sampler": "gaussian_topk"},
+    ],
+)
+def test_steps_are_what_algorithm_1_says(start, make_setting, changes):
+    """Losses and logits of five steps, recomputed with a model and an engine of one's own."""
+    run, setting = start(alpha=0.8, **changes), make_setting()
+    model, count = setting.model, changes.get("masks_per_step", 1)
+    layout = GroupLayout(model.frozen.layers, pattern=setting.pattern)
+    initial_GM = layout.join(run.initial_masks())
+    logits_GM, delta = initial_GM * 3.0, 0.0
+    for step in range(5):
+        tokens = setting.batches[step % len(setting.batches)]
+        sampler = LinearEngine(
+            layout, logits_GM=logits_GM, seed=0, score=score, sampler=changes.get("sampler", "multinomial")
+        )
+        model.wear(layout.split(initial_GM))
+        reference, gradient_GM, residuals = model.loss(tokens), torch.zeros_like(logits_GM), []
+        for index in range(count):
+            mask_GM = sampler.sample(step=step, index=index)
+            model.wear(layout.split(mask_GM))
+            loss = model.loss(tokens)
+            residuals.append(loss - reference)
+            unbiased = delta / (1 - 0.8**step) if step else residuals[-1]
+            baseline = delta if changes.get("tracker") == "paper" else unbiased
+            weight = {"vanilla": loss, "residual": loss - reference, "tracked": loss - reference - baseline}
+            gradient_GM += weight[changes["estimator"]] * score(logits_GM, mask_GM, n=2) / count
+        told = run.step(step)
+        logits_GM = logits_GM - 5.0 * gradient_GM
+        delta = 0.8 * delta + 0.2 * sum(residuals) / count
+        torch.testing.assert_close(run.state()["logits"], logits_GM, rtol=0, atol=2e-5)
+        assert told["train/residual"] == pytest.approx(sum(residuals) / count, abs=1e-6)
+        assert told["train/delta"] == pytest.approx(delta, abs=1e-6)
+    assert (logits_GM - initial_GM * 3.0).abs().max() > 0.01
+
+
+def test_the_first_official_step_sees_the_initial_mask(start, make_setting):
+    run, setting = start(compat="official", masks_per_step=2), make_setting()
+    before = run.state()["logits"].clone()
+    (told,) = _walk(run, steps=1)
+    setting.model.wear(run.initial_masks())
+    assert told["train/loss"] == setting.model.loss(setting.batches[0])
+    assert told["train/residual"] == told["train/delta"] == told["train/flips"] == 0.0
+    assert torch.equal(run.state()["logits"], before)
+    assert _walk(run, steps=1, begin=1)[0]["train/flips"] > 0
+
+
+def test_by_default_the_first_step_samples_and_only_starts_the_tracker(start):
+    run = start()
+    before = run.state()["logits"].clone()
+    (told,) = _walk(run, steps=1)
+    assert told["train/flips"] > 0
+    assert torch.equal(run.state()["logits"], before)
+    assert told["train/delta"] == pytest.approx((1 - 0.99) * told["train/residual"])
+    _walk(run, steps=1, begin=1)
+    assert not torch.equal(run.state()["logits"], before)
+
+
+def test_flips_and_mask_change_count_groups(start):
+    run = start(learning_rate=200.0, estimator="residual")
+    told = _walk(run, steps=4)
+    groups = run.state()["logits"].shape[0]
+    changed = sum(
+        int((mask != run.initial_masks()[name]).view(-1, 4).any(1).sum()) for name, mask in run.masks().items()
+    )
+    assert changed > 0
+    assert run.observe()["train/mask_change"] == changed / groups
+    assert all(0 < values["train/flips"] <= groups for values in told)
+    initial = torch.cat([mask.reshape(-1, 4) for mask in run.initial_masks().values()]) * 3.0
+    assert run.observe()["train/logit_move_max"] == float((run.state()["logits"] - initial).abs().max())
+
+
+def test_one_seed_gives_one_run_and_another_seed_another(start):
+    first, second, other = start(seed=3), start(seed=3), start(seed=4)
+    assert _walk(first) == _walk(second)
+    _walk(other)
+    assert all(torch.equal(first.state()[name], second.state()[name]) for name in first.state())
+    assert not torch.equal(first.state()["logits"], other.state()["logits"])
+
+
+@pytest.mark.parametrize("changes", [{}, {"masks_per_step": 3}, {"compat": "official"}, {"tracker": "paper"}])
+def test_a_run_goes_on_from_its_state_bit_for_bit(start, changes):
+    undisturbed, before, after = start(**changes), start(**changes), start(**changes)
+    told = _walk(undisturbed, steps=9)
+    assert _walk(before, steps=4) == told[:4]
+    after.load_state(_copy(before.state()))
+    assert _walk(after, steps=5, begin=4) == told[4:]
+    assert undisturbed.state().keys() == after.state().keys()
+    assert all(torch.equal(undisturbed.state()[name], tensor) for name, tensor in after.state().items())
+    assert undisturbed.observe() == after.observe()
+
+
+def test_forwards_and_tokens_are_counted(make_setting):
+    setting = make_setting()
+    run = MASKPRO.start(setting, MASKPRO.configure({**SMALL, "masks_per_step": 3}))
+    _walk(run, steps=5)
+    tokens = setting.batches[0].numel()
+    assert (setting.cost.forwards, setting.cost.backwards, setting.cost.tokens) == (15, 0, 15 * tokens)
+    assert setting.cost.trainable_params == sum(layer.numel for layer in setting.bench.frozen.layers)
+    assert {"sample", "forward", "update"} <= setting.cost.seconds.keys()
+
+
+def test_the_state_is_one_float_and_one_byte_a_weight(start, bench):
+    weights = sum(layer.numel for layer in bench.frozen.layers)
+    assert 5 * weights <= start().state_bytes <= 5 * weights + 1000
+
+
+def test_trials_share_the_losses_of_the_initial_mask(random_model, freeze, make_setting):
+    calls = []
+    module = random_model("llama")
+    module.register_forward_hook(lambda *_: calls.append(1))  # views are copies, hooks included
+    bench = Workbench(freeze(module))
+    for seed in range(3):
+        MASKPRO.start(make_setting(seed=seed, on=bench), MASKPRO.configure(SMALL))
+    assert len(calls) == len(make_setting(on=bench).batches)
+
+
+def test_initial_masks_are_those_of_the_method_named(start, make_setting):
+    for name in ("magnitude", "wanda", "random"):
+        alone = registry.get(name).start(make_setting(seed=2), registry.get(name).configure({})).masks()
+        begun = start(initial_mask=name, seed=2)
+        assert all(torch.equal(mask, alone[layer]) for layer, mask in begun.initial_masks().items())
+        assert all(torch.equal(mask, alone[layer]) for layer, mask in begun.masks().items())
+    by_seed = [start(initial_mask="random", seed=seed).initial_masks() for seed in (0, 1)]
+    assert any(not torch.equal(by_seed[0][layer], by_seed[1][layer]) for layer in by_seed[0])
+
+
+@pytest.mark.parametrize("pattern", ["1:4", "2:4", "2:8", "4:8", "8:16"])
+@pytest.mark.parametrize("initial_mask", ["magnitude", "wanda"])
+def test_every_pattern_on_the_shipped_model(start, tiny, pattern, initial_mask):
+    run = start(pattern, on=tiny, initial_mask=initial_mask)
+    _walk(run, steps=4)
+    assert len(run.masks()) == 14
+    for name, mask in run.masks().items():
+        check_mask(mask, Pattern.parse(pattern), name=name)
+    assert tiny.frozen.unchanged()
+
+
+@pytest.mark.parametrize("learning_rate", [40.0, 1e6])
+def test_a_run_that_lost_everything_is_ended(start, tiny, learning_rate):
+    """Sampled masks that are worse than guessing for a hundred losses never come back."""
+    run = start(on=tiny, learning_rate=learning_rate, estimator="residual")
+    with pytest.raises(DivergedError, match=r"worse than guessing .*; lower learning_rate or raise logit_magnitude"):
+        _walk(run, steps=150)
+    assert torch.isfinite(run.state()["logits"]).all()
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run(random_model, freeze, start):
+    module = random_model("llama")
+    module.model.norm.weight.data[0] = torch.nan
+    with pytest.raises(DivergedError, match="a sampled mask has the loss nan"):
+        start(on=Workbench(freeze(module))).step(0)
+
+
+def test_it_learns(make_setting, tiny):
+    """The loss of the learned mask on the calibration text is well below that of the mask it began with."""
+    setting = make_setting(on=tiny)
+    steps = 800
+    config = MASKPRO.configure({"steps": steps, "learning_rate": 1.0, "logit_magnitude": 4.0})
+    run = MASKPRO.start(setting, config)
+    _walk(run, steps=steps)
+
+    def loss(masks):
+        model = MaskedModel(tiny.frozen)
+        model.wear(masks)
+        return sum(model.loss(batch) for batch in setting.batches) / len(setting.batches)
+
+    assert loss(run.masks()) < loss(run.initial_masks()) - 0.4
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hyperparameters", "told"),
+    [
+        ("4:8", {"compat": "official"}, "2:4 only"),
+        ("2:4", {"initial_mask": "wnada"}, "did you mean 'wanda'"),
+        ("2:4", {"initial_mask": "dense"}, "unknown initial_mask 'dense'"),
+        ("2:4", {"initial_mask": "maskpro"}, "unknown initial_mask 'maskpro'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(make_setting, pattern, hyperparameters, told):
+    config = MASKPRO.configure(hyperparameters)
+    assert told in MASKPRO.refuse(make_setting(pattern).pattern, config)
+    assert MASKPRO.refuse(make_setting("2:4").pattern, MASKPRO.configure({})) is None

@@ -1,0 +1,53 @@
+"""Methods by name, and what is said of a name that is none."""
+
+import pytest
+import torch
+
+from nmlab.trials import registry
+from nmlab.trials.initial_masks import available, initial_mask
+from nmlab.trials.method import Method
+from nmlab.trials.names import unknown_name
+from nmlab.trials.workbench import Workbench
+
+
+def test_every_name_gives_its_method():
+    assert {"dense", "random", "magnitude", "wanda", "maskpro"} <= set(registry.names())
+    for name in registry.names():
+        assert isinstance(registry.get(name), Method)
+        assert registry.get(name).name == name
+        assert registry.get(name) is registry.get(name)
+
+
+@pytest.mark.parametrize(("given", "nearest"), [("mask-pro", "maskpro"), ("Wanda", "wanda"), ("magnitud", "magnitude")])
+def test_an_unknown_method_gives_the_nearest_name(given, nearest):
+    with pytest.raises(ValueError, match=f"unknown method '{given}'; did you mean '{nearest}'"):
+        registry.get(given)
+
+
+def test_a_name_far_from_all_lists_what_is_known():
+    told = unknown_name("xyz", kind="method", known=["wanda", "dense"])
+    assert told == "unknown method 'xyz'; known: dense, wanda"
+
+
+def test_masks_to_begin_with_are_those_of_one_shot_methods(make_setting):
+    assert {"random", "magnitude", "wanda"} <= set(available())
+    assert not {"dense", "maskpro"} & set(available())
+    with pytest.raises(ValueError, match="unknown initial_mask 'magnitud'; did you mean 'magnitude'"):
+        initial_mask("magnitud", make_setting())
+
+
+def test_an_initial_mask_is_computed_once_for_all_that_start_there(random_model, freeze, make_setting):
+    calls, module = [], random_model("llama")
+    module.register_forward_hook(lambda *_: calls.append(1))  # views are copies, hooks included
+    bench = Workbench(freeze(module))
+    settings = [make_setting(pattern, seed=seed, on=bench) for pattern, seed in [("2:4", 0), ("2:4", 1), ("1:4", 0)]]
+    first, again, other = (initial_mask("wanda", setting) for setting in settings)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first)
+    assert len(calls) == 2 * len(settings[0].batches)  # once for each pattern, not for each trial
+
+
+def test_an_initial_mask_drawn_at_random_is_the_trials_own(make_setting):
+    zero, one, again = (initial_mask("random", make_setting(seed=seed)) for seed in (0, 1, 0))
+    assert any(not torch.equal(zero[name], one[name]) for name in zero)
+    assert all(torch.equal(zero[name], again[name]) for name in zero)
