@@ -1,8 +1,8 @@
 """What a tiny trial costs on shared replicas, against a Ray TorchTrainer of its own for every trial.
 
-Both ways run the same trials (one evaluation of a random mask on the shipped model) with the same concurrency in one Ray
-session. Blocks of the two ways alternate, and medians over blocks are compared. Starting the replicas is paid once a
-sweep and reported apart.
+Both ways run the same trials (one evaluation of a random mask on the shipped model) with the same concurrency in one
+Ray session. Blocks of the two ways alternate, and medians over blocks are compared. Starting the replicas is paid once
+a sweep and reported apart.
 
     python benchmarks/trial_overhead.py --concurrency 2 --json trial_overhead.json
 """
@@ -46,13 +46,12 @@ class SharedReplicas:
     def __init__(self, concurrency: int, folder: Path) -> None:
         import ray
 
-        from nmlab.platform.hub import HUB, Hub
+        from nmlab.platform.hub import start_hub
         from nmlab.platform.replica import start_replicas
 
         self._concurrency, self._folder = concurrency, folder
         start = time.perf_counter()
-        self._hub = Hub.options(name=HUB).remote(max_failures=0)
-        ray.get(self._hub.stopping.remote())
+        self._hub = start_hub(max_failures=0)
         self._replicas = start_replicas(study_of(range(1), concurrency), folder=folder, max_failures=0)
         while len(ray.get(self._hub.call.remote("snapshot"))["hosts"]) < concurrency:
             time.sleep(0.1)

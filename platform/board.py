@@ -23,6 +23,7 @@ class TrialLine:
     initial: float | None = None
     perplexity: float | None = None
     reason: str = ""
+    ended: bool = False
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Board:
     planned: int
     metric: str
     mode: str = "min"
+    searched: tuple[str, ...] = ()
     started: float = field(default_factory=time.time)
     resumed: int = 0
     trials: dict[str, TrialLine] = field(default_factory=dict)
@@ -56,7 +58,7 @@ class Board:
     @property
     def ended(self) -> int:
         """Trials that need no more work, those of an earlier process of this launch included."""
-        return self.resumed + sum(line.status not in ("waiting", "running") for line in self.trials.values())
+        return self.resumed + sum(line.ended for line in self.trials.values())
 
     def counts(self) -> Counter[str]:
         """Number of trials by status."""
@@ -87,7 +89,8 @@ class Board:
 
     def _trial(self, record: Record) -> None:
         spec = record["spec"]
-        settings = " ".join(f"{name}={_short(value)}" for name, value in spec["hyperparameters"].items())
+        chosen = {name: value for name, value in spec["hyperparameters"].items() if name in self.searched}
+        settings = " ".join(f"{name}={_short(value)}" for name, value in chosen.items())
         label = f"{spec['method']} {spec['pattern']} {settings}".strip()
         steps = int(spec["hyperparameters"].get("steps", 0))
         self.trials.setdefault(record["key"], TrialLine(label, spec["seed"], steps))
@@ -108,6 +111,7 @@ class Board:
     def _ended(self, record: Record) -> None:
         line, result = self.trials[record["key"]], record["result"]
         line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
+        line.ended = not result.get("resumable", False)
 
     def _replica(self, record: Record) -> None:
         facts = {name: value for name, value in record.items() if name not in ("event", "host")}

@@ -96,7 +96,8 @@ class Host:
             (self._folder / job["key"] / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             result = TrialResult(job["key"], "failed", 0, {}, reason)
         events.flush()
-        self.tell("finish", job["key"], job["epoch"], {**asdict(result), "metrics": dict(result.metrics)})
+        metrics = {**events.last, **result.metrics}  # a search may aim at a metric of training, such as train/loss
+        self.tell("finish", job["key"], job["epoch"], {**asdict(result), "metrics": metrics})
 
 
 class _HubEvents:
@@ -107,8 +108,10 @@ class _HubEvents:
         self._points: list[dict[str, Any]] = []
         self._sent = time.monotonic()
         self._go_on = True
+        self.last: dict[str, float] = {}
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self.last = dict(values)
         self._points.append({"step": step, "time": int(time.time() * 1000), "values": dict(values)})
         evaluated = any(name.startswith("eval/") for name in values)
         if evaluated or time.monotonic() - self._sent > _FLUSH_S:

@@ -200,7 +200,14 @@ def _is_intermediate(values: Record) -> bool:
     return any(name.startswith("eval/") for name in values) and not any(name.startswith("cost/") for name in values)
 
 
-@ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)
+def start_hub(*, max_failures: int) -> Any:
+    """Start the hub under its name in this session's namespace and return its handle once it answers."""
+    remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(Hub)
+    hub = remote.options(name=HUB).remote(max_failures=max_failures)
+    ray.get(hub.stopping.remote())
+    return hub
+
+
 class Hub:
     """``HubState`` as an async actor: the same calls, with waiting."""
 

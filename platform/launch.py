@@ -12,6 +12,8 @@ from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import Study
 
 Record = dict[str, Any]
+ENDED_FOR_GOOD = ("finished", "diverged", "oom", "stopped")
+"""Ends that another try would only repeat, unless the result is marked resumable; a failed trial is tried again."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,14 @@ class Launch:
     @property
     def report_folder(self) -> Path:
         return self.folder / "report"
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "log.jsonl"
+
+    @property
+    def environment_file(self) -> Path:
+        return self.folder / "environment.json"
 
     @property
     def optuna_journal(self) -> Path:
@@ -121,11 +131,23 @@ class Journal:
                 yield record
 
 
+def write_log(launch: Launch, records: Iterator[Record]) -> Path:
+    """Write what happened in a launch, metrics apart, as JSON lines; return the file."""
+    lines = [json.dumps(record) for record in records if record["event"] != "metrics"]
+    launch.log_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return launch.log_file
+
+
+def is_over(result: Mapping[str, Any]) -> bool:
+    """Say whether a trial's result is its last word."""
+    return result["status"] in ENDED_FOR_GOOD and not result.get("resumable", False)
+
+
 def ended_trials(records: Iterator[Record]) -> dict[str, Record]:
-    """Return the results of the trials that have ended for good, by key; stopped ones go on when resumed."""
+    """Return the results of the trials that have ended for good, by key; interrupted and failed ones go on."""
     ended = {}
     for record in records:
         if record["event"] == "ended":
             result = record["result"]
             ended[result["key"]] = {**result["metrics"], **result}
-    return {key: result for key, result in ended.items() if result["status"] in ("finished", "diverged", "oom")}
+    return {key: result for key, result in ended.items() if is_over(result)}

@@ -158,7 +158,7 @@ class OptunaProposals:
             return optuna.samplers.RandomSampler(seed=seed)
         if self._search.algorithm == "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed)
-        startup = min(10, max(2, self._configurations // 3))
+        startup = min(10, max(4, self._configurations // 3))
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
 
 

@@ -5,7 +5,7 @@ import os
 import platform as machine
 import subprocess
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 _PACKAGES = ("nmlab", "torch", "ray", "transformers", "datasets", "optuna", "mlflow", "pandas")
@@ -21,6 +21,11 @@ def provenance() -> dict[str, str]:
         "nmlab.versions": json.dumps(_versions(), sort_keys=True),
         "nmlab.hardware": json.dumps(_hardware(), sort_keys=True),
     }
+
+
+def environment() -> dict[str, str]:
+    """Return every installed distribution with its version."""
+    return {found.metadata["Name"]: found.version for found in sorted(distributions(), key=lambda d: d.name.lower())}
 
 
 def _versions() -> dict[str, str]:

@@ -56,8 +56,9 @@ def resolve(study: Study) -> Plan:
 
 
 def trial_spec(study: Study, configuration: Configuration, *, seed: int) -> TrialSpec:
-    """Return the trial of one configuration with one seed."""
-    hyperparameters = {name: value for name, value in configuration.items() if name not in ("method", "pattern")}
+    """Return the trial of one configuration with one seed, its method's defaults written out."""
+    given = {name: value for name, value in configuration.items() if name not in ("method", "pattern")}
+    hyperparameters = registry.get(configuration["method"]).configure(given).model_dump()
     budget = study.budget.model_dump(include={"tokens", "forwards", "seconds"})
     return TrialSpec(
         method=configuration["method"],
@@ -109,8 +110,10 @@ def _check(configuration: Configuration) -> None:
 def _check_baselines(study: Study) -> None:
     """Refuse a baseline that the search would run as well: one trial cannot be both, and would be counted twice."""
     baselines = baseline_points(study)
+    methods = {baseline["method"] for baseline in baselines}
+    taken = {trial_spec(study, baseline, seed=0).configuration for baseline in baselines}
     for point in islice(points(study), _POINTS):
-        if point in baselines:
+        if point["method"] in methods and trial_spec(study, point, seed=0).configuration in taken:
             raise ValueError(
                 f"baselines: {point['method']} {point['pattern']} is a point of the search too; take it out of one"
             )

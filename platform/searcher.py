@@ -4,6 +4,7 @@ Seeds are replicates of a configuration and never points of the search. What has
 before it was killed, is counted and not run again.
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -126,5 +127,5 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
             return Outcome(None, intermediate=intermediate)
         if "stopped" in statuses:
             return Outcome(None, pruned=True, intermediate=intermediate)
-        columns = [[float(result[metric]) for result in results] for metric in self._metrics]
+        columns = [[float(result.get(metric, math.nan)) for result in results] for metric in self._metrics]
         return Outcome([sum(column) / len(column) for column in columns], intermediate=intermediate)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ class _Listener:
         return False
 
 
+def make_folder(results: Path, *, key: str) -> Path:
+    """Make the folder of a single run; raises ``ValueError`` where it cannot be written."""
+    folder = results.expanduser().resolve() / EXPERIMENT / key
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"results folder {str(results)!r} cannot be written: {error.strerror}") from error
+    return folder
+
+
 def run_single(
     spec: TrialSpec,
     *,
@@ -45,13 +56,12 @@ def run_single(
     store = MlflowStore(EXPERIMENT, launch=spec.key, uri=tracking_uri)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bench = Workbench(FrozenModel.load(spec.model, device=device))
-    tags = {"nmlab.model_digest": bench.frozen.digest, "nmlab.data_digest": facts.data_digest}
-    store.begin_trial(spec, role="search", tags={**provenance(), **tags})
+    store.begin_trial(spec, role="search", tags={**provenance(), "nmlab.data_digest": facts.data_digest})
     listener = _Listener(watch)
     result = TrialResult(spec.key, "failed", 0, {}, "interrupted")
     try:
         result = run_trial(spec, bench=bench, folder=folder, events=listener)
     finally:
         store.log_points(spec.key, listener.points)
-        store.end_trial(spec.key, status=result.status, reason=result.reason, folder=folder, artifacts=result.artifacts)
+        store.end_trial(asdict(result), folder=folder)
     return result

@@ -1,18 +1,21 @@
 """Run a study on a Ray cluster: replicas hold the model, Tune decides, the hub connects them, the recorder writes."""
 
+import json
+import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from nmlab.platform.board import Board
 from nmlab.platform.cluster import cluster
-from nmlab.platform.launch import Journal, Launch, ended_trials
+from nmlab.platform.launch import Journal, Launch, ended_trials, write_log
 from nmlab.platform.progress import StatusFile
 from nmlab.platform.proposals import proposals_of
-from nmlab.platform.provenance import provenance
+from nmlab.platform.provenance import environment, provenance
 from nmlab.platform.resolve import Plan
 from nmlab.platform.tracking import MlflowStore, Recorder
 from nmlab.search_spaces.schema import Study
@@ -60,7 +63,9 @@ class Sweep:
         self._board = self._new_board(resumed=len(ended))
         self._status = StatusFile(self.launch.status_file)
         store.begin(self._parent_tags(), _flat_study(study))
-        store.attach(self.launch.study_file)
+        self.launch.environment_file.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+        for file in (self.launch.study_file, self.launch.environment_file):
+            store.attach(file)
         baselines = [spec.key for spec in self.plan.baselines]
         self._recorder = Recorder(
             self.launch, journal=self._journal, store=store, baselines=baselines, tags=self._common_tags()
@@ -69,30 +74,29 @@ class Sweep:
         with ExitStack() as stack:
             stack.callback(self._close, store)
             self._publish(force=True)
-            stack.enter_context(cluster(self.address, cpus=_local_cpus(study)))
-            self._fit(ended)
+            if len(ended) < self.plan.trials:
+                stack.enter_context(cluster(self.address, cpus=_local_cpus(study)))
+                self._fit(ended)
         return self._result
 
     def _fit(self, ended: dict[str, Any]) -> None:
         """Run Tune beside the replicas; the model is loaded while Tune starts its actors."""
-        import ray
-
-        from nmlab.platform.hub import HUB, Hub
+        from nmlab.platform.hub import start_hub
         from nmlab.platform.replica import start_replicas
         from nmlab.platform.tune import Watch, tune_trials
 
-        self._hub = Hub.options(name=HUB).remote(max_failures=self.max_failures)
-        ray.get(self._hub.stopping.remote())
+        self._hub = start_hub(max_failures=self.max_failures)
         self._replicas = start_replicas(self.plan.study, folder=self.launch.folder, max_failures=self.max_failures)
+        self._watch = Watch(self._check, self._actor_lost)
         self._pumping = True
         pump = threading.Thread(target=self._pump, name="hub-pump", daemon=True)
         pump.start()
         proposals = proposals_of(self.plan.study, journal=self.launch.optuna_journal)
         try:
-            watch = Watch(self._check, self._actor_lost)
-            tune_trials(self.plan, proposals, ended=ended, folder=self.launch.folder, watch=watch)
+            with _interrupts(self._on_interrupt):
+                tune_trials(self.plan, proposals, ended=ended, folder=self.launch.folder, watch=self._watch)
         except KeyboardInterrupt:
-            self._interrupted = True
+            assert self._interrupted
         finally:
             self._wind_down()
             self._pumping = False
@@ -103,6 +107,11 @@ class Sweep:
         if not self._replicas.alive:
             reasons = "; ".join(f"{name}: {_first_line(error)}" for name, error in self._replicas.errors.items())
             raise SweepError(f"no replica is left to run trials ({reasons or 'all ended'})")
+
+    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
+        """Note the interruption before Tune begins to tidy up: what stops from now on was not stopped by the search."""
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def _actor_lost(self, key: str, error: str) -> None:
         """Called by Tune when a trial's actor died; Tune starts another, which finds its trial at the hub."""
@@ -131,6 +140,7 @@ class Sweep:
             last = not self._pumping
             records = ray.get(self._hub.drain.remote(_DRAIN_S))
             if records:
+                self._mark_interrupted(records)
                 self._recorder.record(records)
                 self._board.update(records)
             self._publish()
@@ -138,6 +148,14 @@ class Sweep:
                 return
             if not records:
                 time.sleep(0.05)
+
+    def _mark_interrupted(self, records: list[dict[str, Any]]) -> None:
+        """A trial that was stopped by anyone but the scheduler goes on when the launch is resumed."""
+        for record in records:
+            if record["event"] == "ended" and record["result"]["status"] == "stopped":
+                early = record["key"] in self._watch.stopped
+                why = "the scheduler stopped it early" if early else "interrupted; it goes on when resumed"
+                record["result"] |= {"resumable": not early, "reason": why}
 
     def _publish(self, *, force: bool = False) -> None:
         snapshot = self._board.snapshot()
@@ -149,6 +167,7 @@ class Sweep:
         final = getattr(self, "_final", {"checks": {}, "loads": {}})
         status = self._final_status()
         self._recorder.close()
+        store.attach(write_log(self.launch, self._journal.read()))
         self._journal.close()
         checks = list(final["checks"].values())
         frozen = "unverified" if not checks else "verified" if all(checks) else "mismatch"
@@ -161,14 +180,16 @@ class Sweep:
         self._result = SweepResult(status, counts, loads, frozen, time.time() - self._board.started)
 
     def _final_status(self) -> str:
-        if self._interrupted or (self._board.counts()["stopped"] and self._board.ended < self.plan.trials):
-            return "stopped"
-        return "finished" if self._board.ended >= self.plan.trials else "failed"
+        if self._board.ended >= self.plan.trials:
+            return "finished"
+        return "stopped" if self._interrupted or self._board.counts()["stopped"] else "failed"
 
     def _new_board(self, *, resumed: int) -> Board:
         study = self.plan.study
         metric, mode = study.search.metrics[0], study.search.modes[0]
-        return Board(study.name, self.launch.name, self.plan.trials, metric, mode, resumed=resumed)
+        return Board(
+            study.name, self.launch.name, self.plan.trials, metric, mode, searched=tuple(study.space), resumed=resumed
+        )
 
     def _common_tags(self) -> dict[str, str]:
         return {**provenance(), "nmlab.data_digest": self.plan.facts.data_digest}
@@ -180,6 +201,20 @@ class Sweep:
     def _digest_tag(self) -> dict[str, str]:
         digests = {replica["model_digest"] for replica in self._board.replicas.values()}
         return {"nmlab.model_digest": ",".join(sorted(digests))} if digests else {}
+
+
+@contextmanager
+def _interrupts(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let ``handler`` take Ctrl-C and SIGTERM; signals reach the main thread only, so elsewhere nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def _local_cpus(study: Study) -> float:

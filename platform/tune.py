@@ -20,14 +20,36 @@ from nmlab.search_spaces.schema import Study
 _CRUMB = {"cpu": 0.01}
 
 
+class _Remembering:
+    """Mixed into a scheduler: notes the key of every trial it stops, so that no one takes it for an interrupted one."""
+
+    stopped: set[str]
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        decision = str(super().on_trial_result(tune_controller, trial, result))  # type: ignore[misc]
+        if decision == TrialScheduler.STOP:
+            self.stopped.add(trial.config["key"])
+        return decision
+
+
+class _Asha(_Remembering, AsyncHyperBandScheduler):  # type: ignore[misc]
+    pass
+
+
+class _Median(_Remembering, MedianStoppingRule):  # type: ignore[misc]
+    pass
+
+
 class Watch(Callback):  # type: ignore[misc]
     """Lets the sweep look around between Tune's events, and hear of trial actors that were lost.
 
-    What ``check`` raises ends the run; ``lost`` is called with the trial's key and the last line of the error.
+    What ``check`` raises ends the run; ``lost`` is called with the trial's key and the last line of the error. After
+    the run ``stopped`` holds the keys of the trials that the scheduler stopped.
     """
 
     def __init__(self, check: Callable[[], None], lost: Callable[[str, str], None]) -> None:
         self._check, self._lost = check, lost
+        self.stopped: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks for a restore that nmlab does not use
@@ -54,7 +76,7 @@ def tune_trials(plan: Plan, proposals: Proposals, *, ended: Mapping[str, Any], f
             metric=search.metrics[0],
             mode=search.modes[0],
             search_alg=searcher,
-            scheduler=_scheduler(plan.study),
+            scheduler=_scheduler(plan.study, watch.stopped),
             num_samples=max(1, plan.trials),
             max_concurrent_trials=plan.study.concurrency,
             reuse_actors=True,
@@ -81,11 +103,14 @@ def _folder_name(trial: Trial) -> str:
     return str(trial.trial_id)
 
 
-def _scheduler(study: Study) -> TrialScheduler | None:
+def _scheduler(study: Study, stopped: set[str]) -> TrialScheduler | None:
     every = study.cadence.evaluate_every
     if study.search.scheduler is None or every is None:
         return None
     if study.search.scheduler == "median":
-        return MedianStoppingRule(time_attr="step", grace_period=every)
-    longest = int(study.fixed.get("steps", 10_000))  # type: ignore[arg-type]
-    return AsyncHyperBandScheduler(time_attr="step", grace_period=every, max_t=longest)
+        scheduler = _Median(time_attr="step", grace_period=every)
+    else:
+        longest = int(study.fixed.get("steps", 10_000))  # type: ignore[arg-type]
+        scheduler = _Asha(time_attr="step", grace_period=every, max_t=longest)
+    scheduler.stopped = stopped
+    return scheduler

@@ -47,7 +47,7 @@ def run(
 
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5
     """
-    from nmlab.platform.single import run_single
+    from nmlab.platform.single import make_folder, run_single
     from nmlab.platform.tracking.store import absolute_uri, check_store
     from nmlab.trials.models import ModelSource
     from nmlab.trials.pattern import Pattern
@@ -76,7 +76,7 @@ def run(
         evaluation=spec.evaluation,
     )
     check_store(uri)
-    folder = results.expanduser().resolve() / "runs" / spec.key
+    folder = make_folder(results, key=spec.key)
     watch = _Watcher(quiet=quiet or as_json)
     with watch:
         result = run_single(spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch)
@@ -108,7 +108,7 @@ def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, A
     config = known.configure(parsed)
     if reason := known.refuse(Pattern.parse(pattern), config):
         raise ValueError(f"{method}: {reason}")
-    return {**config.model_dump(), **parsed}
+    return config.model_dump()
 
 
 class _Watcher:

@@ -23,7 +23,7 @@ def ui(
 
     uri = absolute_uri(tracking_uri)
     check_store(uri)
-    place = f"#/experiments/{experiment_id(study, uri=uri)}" if study else ""
+    place = f"#/experiments/{experiment_id(study, uri=uri)}/runs" if study else ""
     if uri.startswith("http"):
         console().print(f"{uri}/{place}", markup=False)
         return

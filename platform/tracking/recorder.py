@@ -89,10 +89,5 @@ class Recorder:
             self._store.log_points(key, waiting)
 
     def _end(self, result: Mapping[str, Any]) -> None:
-        self._store.end_trial(
-            result["key"],
-            status=result["status"],
-            reason=result["reason"],
-            folder=self._launch.trial_folder(result["key"]),
-            artifacts=result.get("artifacts", ()),
-        )
+        self._begun.discard(result["key"])  # a trial that was stopped begins again when it goes on
+        self._store.end_trial(result, folder=self._launch.trial_folder(result["key"]))

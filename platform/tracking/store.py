@@ -1,13 +1,16 @@
 """The runs of one launch in an MLflow store; calls are idempotent, so that a resumed launch continues its runs."""
 
+import getpass
 import logging
 import os
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from nmlab.platform.launch import is_over
 from nmlab.trials.names import unknown_name
 from nmlab.trials.spec import TrialSpec
 
@@ -17,6 +20,7 @@ logging.getLogger("alembic").setLevel(logging.ERROR)
 
 _BATCH = 1000  # MLflow's limit on metrics a call
 _PARAMS = 100  # and on parameters
+_SQLITE = b"SQLite format 3\0"
 _ENDS = {
     "finished": "FINISHED",
     "diverged": "FAILED",
@@ -24,6 +28,11 @@ _ENDS = {
     "failed": "FAILED",
     "stopped": "KILLED",
 }
+
+
+def _shown_as(name: str) -> dict[str, str]:
+    """Return the tags from which MLflow's pages take a run's name, source and owner."""
+    return {"mlflow.runName": name, "mlflow.source.name": "nmlab", "mlflow.user": getpass.getuser()}
 
 
 def absolute_uri(uri: str) -> str:
@@ -48,10 +57,12 @@ def experiment_id(study: str, *, uri: str) -> str:
     """Return the MLflow experiment of a study; raises ``ValueError`` when it has none."""
     from mlflow.tracking import MlflowClient
 
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise ValueError(f"there is no tracking store at {uri!r} yet; a run or a sweep makes it")
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(study)
     if experiment is None:
-        names = [known.name for known in client.search_experiments()]
+        names = [known.name for known in client.search_experiments() if known.name != "Default"]
         raise ValueError(unknown_name(study, kind="study", known=names))
     return str(experiment.experiment_id)
 
@@ -66,14 +77,19 @@ def _check_writable(path: Path) -> None:
         raise ValueError(f"tracking store {str(path)!r} cannot be written: {error.strerror}") from error
     if path.stat().st_size == 0:
         path.unlink()
+        return
+    with path.open("rb") as file:
+        if file.read(len(_SQLITE)) != _SQLITE:
+            raise ValueError(f"tracking store {str(path)!r} is not an sqlite database")
 
 
 def _check_server(uri: str) -> None:
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
             pass
-    except OSError as error:
-        raise ValueError(f"tracking store {uri!r} does not answer: {error}") from error
+    except (OSError, HTTPException) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"tracking store {uri!r} does not answer: {reason}") from error
 
 
 class MlflowStore:
@@ -86,26 +102,40 @@ class MlflowStore:
         self._study, self._launch, self.uri = study, launch, uri
         self._experiment = self._open_experiment()
         self.parent = self._find_parent() or ""
-        self._children = self._find_children() if self.parent else {}
+        self._children = self._find_children()
         self._seen: dict[str, set[tuple[str, int]]] = {}
 
     def begin(self, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
         """Create the parent run, or open the one that this launch had before it was interrupted."""
         if not self.parent:
-            name = {"mlflow.runName": self._launch, "nmlab.kind": "study", "nmlab.launch": self._launch}
-            self.parent = self._client.create_run(self._experiment, tags={**name, **tags}).info.run_id
-            self._log_params(self.parent, params)
+            own = {"nmlab.kind": "study", "nmlab.launch": self._launch, **_shown_as(self._launch)}
+            self.parent = self._client.create_run(self._experiment, tags={**own, **tags}).info.run_id
+        self._log_params(self.parent, params)
         self._client.update_run(self.parent, status="RUNNING")
         self._client.set_tag(self.parent, "nmlab.status", "running")
 
     def begin_trial(self, spec: TrialSpec, *, role: str, tags: Mapping[str, str]) -> None:
-        """Create a trial's child run, or open the one it had."""
-        if (run := self._children.get(spec.key)) is not None:
+        """Create a trial's child run, or open the one it had unless that has ended for good."""
+        run = self._children.get(spec.key)
+        if run is None:
+            own = self._child_tags(spec, role=role)
+            run = self._client.create_run(self._experiment, tags={**tags, **own}).info.run_id
+            self._children[spec.key] = run
+        elif self._is_over(run):
+            return
+        else:
             self._client.update_run(run, status="RUNNING")
             self._client.set_tag(run, "nmlab.status", "running")
-            return
-        own = {
-            "mlflow.runName": f"{spec.method}-{spec.configuration}-seed{spec.seed}",
+            self._client.set_tag(run, "nmlab.resumable", "false")
+        self._log_params(run, spec.flat())
+
+    def _is_over(self, run: str) -> bool:
+        tags = self._client.get_run(run).data.tags
+        return is_over({"status": tags["nmlab.status"], "resumable": tags.get("nmlab.resumable") == "true"})
+
+    def _child_tags(self, spec: TrialSpec, *, role: str) -> dict[str, str]:
+        return {
+            **_shown_as(f"{spec.method}-{spec.configuration}-seed{spec.seed}"),
             **({"mlflow.parentRunId": self.parent} if self.parent else {}),
             "nmlab.kind": "trial",
             "nmlab.launch": self._launch,
@@ -114,9 +144,6 @@ class MlflowStore:
             "nmlab.role": role,
             "nmlab.status": "running",
         }
-        run = self._client.create_run(self._experiment, tags={**tags, **own}).info.run_id
-        self._log_params(run, spec.flat())
-        self._children[spec.key] = run
 
     def log_points(self, key: str, points: Sequence[Mapping[str, Any]]) -> None:
         """Log metric points; a metric that has a value at a step already is left as it is."""
@@ -132,17 +159,27 @@ class MlflowStore:
         metrics = list(fresh.values())
         for start in range(0, len(metrics), _BATCH):
             self._client.log_batch(run, metrics=metrics[start : start + _BATCH], synchronous=True)
-        seen |= fresh.keys()
+        seen.update(fresh)
 
-    def end_trial(self, key: str, *, status: str, reason: str, folder: Path, artifacts: Sequence[str]) -> None:
-        """Close a child run with its artifacts; one that is closed already with this status is left alone."""
-        run = self._children[key]
-        if self._client.get_run(run).info.status == _ENDS[status]:
+    def end_trial(self, result: Mapping[str, Any], *, folder: Path) -> None:
+        """Close a child run with its artifacts; one that is closed already with this status is left alone.
+
+        ``result`` holds the fields of a ``TrialResult``; ``folder`` is where its artifacts lie.
+        """
+        run, status = self._children[result["key"]], result["status"]
+        before = self._client.get_run(run).data.tags
+        if before["nmlab.status"] == status:
             return
-        for name in artifacts:
+        for name in result.get("artifacts", ()):
             self._client.log_artifact(run, str(folder / name))
-        if reason:
-            self._client.set_tag(run, "nmlab.status_reason", reason[:5000])
+        if result["reason"]:
+            self._client.set_tag(run, "nmlab.status_reason", result["reason"][:5000])
+        elif "nmlab.status_reason" in before:  # it was stopped or failed, and went on
+            self._client.delete_tag(run, "nmlab.status_reason")
+        if result.get("resumable"):
+            self._client.set_tag(run, "nmlab.resumable", "true")
+        if result.get("model_digest"):
+            self._client.set_tag(run, "nmlab.model_digest", result["model_digest"])
         self._client.set_tag(run, "nmlab.status", status)
         self._client.set_terminated(run, status=_ENDS[status])
 
@@ -166,7 +203,9 @@ class MlflowStore:
     def _open_experiment(self) -> str:
         experiment = self._client.get_experiment_by_name(self._study)
         if experiment is None:
-            return str(self._client.create_experiment(self._study, tags={"nmlab.study": self._study}))
+            # The kind makes MLflow's pages open on training runs and not on traces of a language application.
+            tags = {"nmlab.study": self._study, "mlflow.experimentKind": "custom_model_development"}
+            return str(self._client.create_experiment(self._study, tags=tags))
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
@@ -177,7 +216,7 @@ class MlflowStore:
         return runs[0].info.run_id if runs else None
 
     def _find_children(self) -> dict[str, str]:
-        wanted, token = f"tags.`mlflow.parentRunId` = '{self.parent}'", None
+        wanted, token = f"tags.`nmlab.launch` = '{self._launch}' and tags.`nmlab.kind` = 'trial'", None
         found: dict[str, str] = {}
         while True:
             page = self._client.search_runs([self._experiment], wanted, max_results=1000, page_token=token)

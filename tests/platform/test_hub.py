@@ -234,13 +234,27 @@ def test_submitting_a_job_again_before_it_has_ended_changes_nothing(taken):
     assert hub.take("a", "a1") is None
 
 
-def test_a_job_that_failed_may_be_submitted_again():
+@pytest.mark.parametrize("status", ["finished", "diverged", "failed"])
+def test_a_lost_trial_actor_that_submits_again_finds_the_result(status):
+    """Tune starts another actor for the same trial; the work is not done twice."""
     hub = hub_with("x")
-    finish(hub, hub.take("a", "a1"), status="failed")
+    finish(hub, hub.take("a", "a1"), status=status)
+    hub.drain()
+    hub.submit("x", SPEC)
+    assert hub.drain() == []
+    assert hub.take("a", "a1") is None
+    assert hub.pull("x")["ended"]["status"] == status
+
+
+def test_a_job_that_was_stopped_may_be_submitted_again():
+    hub = hub_with("x")
+    job = hub.take("a", "a1")
+    hub.cancel("x")
+    finish(hub, job, status="stopped")
     hub.submit("x", SPEC)
     assert hub.pull("x")["ended"] is None
     finish(hub, hub.take("a", "a1"))
-    assert [record["result"]["status"] for record in events(hub, "ended")] == ["failed", "finished"]
+    assert [record["result"]["status"] for record in events(hub, "ended")] == ["stopped", "finished"]
 
 
 def test_a_job_submitted_again_while_it_is_being_stopped_belongs_to_its_new_replica_alone():

@@ -73,7 +73,7 @@ class Hub(RuleBasedStateMachine):
     @rule(key=KEYS)
     def submit(self, key):
         current = self.submissions.get(key)
-        if current is None or current.ends or current.cancelled:
+        if current is None or current.cancelled:
             self.submissions[key] = Submission()
             self.revoke(key)
         self.hub.submit(key, {"key": key})

@@ -1,0 +1,134 @@
+"""Launches on disk: making and finding them, and the journal that survives a crash."""
+
+import json
+import os
+
+import pytest
+
+from nmlab.platform import launch as launches
+from nmlab.platform.launch import Journal, Launch, ended_trials
+
+SETTINGS = {"tracking_uri": "sqlite:///somewhere.db", "address": None, "max_failures": 3}
+POINT = {"event": "metrics", "key": "aa", "step": 1, "time": 5, "values": {"train/loss": 2.5}}
+
+
+def ended(key, status, **metrics):
+    result = {"key": key, "status": status, "step": 4, "metrics": metrics, "reason": ""}
+    return {"event": "ended", "key": key, "result": result}
+
+
+@pytest.fixture
+def study(plan_of):
+    return plan_of().study
+
+
+@pytest.fixture
+def launch(study, tmp_path):
+    return launches.create(study, results=tmp_path / "results", settings=SETTINGS)
+
+
+def test_a_launch_keeps_its_study_and_settings(launch, study):
+    again = Launch(launch.folder)
+    assert again.study() == study
+    assert again.settings() == SETTINGS
+    assert launch.folder.parent.name == "quickstart"
+    assert launch.name.startswith("quickstart-")
+
+
+def test_launches_within_one_second_have_folders_of_their_own(study, tmp_path):
+    folders = {launches.create(study, results=tmp_path, settings=SETTINGS).folder for _ in range(4)}
+    assert len(folders) == 4
+
+
+@pytest.mark.parametrize("blocked", ["results", "quickstart"])
+def test_an_unwritable_results_folder_is_told_in_one_line(study, tmp_path, blocked):
+    """A file stands where a folder is needed; permissions would not stop a test that runs as root."""
+    results = tmp_path / "results"
+    if blocked == "quickstart":
+        results.mkdir()
+    (results if blocked == "results" else results / "quickstart").write_text("in the way")
+    with pytest.raises(ValueError, match="cannot be written") as raised:
+        launches.create(study, results=results, settings=SETTINGS)
+    assert str(results) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_launches_are_found_by_folder_name_and_study(study, tmp_path):
+    first, second = (launches.create(study, results=tmp_path, settings=SETTINGS) for _ in range(2))
+    os.utime(first.folder / "launch.json", (1, 1))
+    assert launches.find(str(first.folder), results=tmp_path / "elsewhere") == first
+    assert launches.find(first.name, results=tmp_path) == first
+    assert launches.find("quickstart", results=tmp_path) == second
+    assert launches.find(None, results=tmp_path) == second
+
+
+def test_an_unknown_launch_is_told_with_the_studies_there_are(launch):
+    with pytest.raises(ValueError, match="no launch 'quickstop'") as raised:
+        launches.find("quickstop", results=launch.folder.parents[1])
+    assert str(raised.value).endswith("studies launched there: quickstart")
+
+
+def test_without_any_launch_there_is_nothing_to_find(tmp_path):
+    with pytest.raises(ValueError, match="studies launched there: none"):
+        launches.find(None, results=tmp_path / "nowhere")
+
+
+def test_the_journal_gives_back_what_it_was_given(launch):
+    journal = Journal(launch)
+    records = [POINT, {**POINT, "values": {"train/loss": float("inf")}}, ended("aa", "finished")]
+    journal.write(records[:1])
+    journal.write(records[1:])
+    assert list(journal.read()) == records
+    journal.close()
+    assert list(Journal(launch).read()) == records
+
+
+def test_records_reach_the_file_before_write_returns(launch):
+    """Whoever is killed afterwards has lost nothing."""
+    journal = Journal(launch)
+    journal.write([POINT])
+    assert json.loads((launch.folder / "journal.jsonl").read_text()) == POINT
+
+
+def test_a_line_cut_off_anywhere_is_left_out_and_does_not_spoil_the_next(launch):
+    path = launch.folder / "journal.jsonl"
+    whole = json.dumps(POINT)
+    for cut in range(1, len(whole) + 1):
+        path.write_text(whole + "\n" + whole[:cut], encoding="utf-8")
+        journal = Journal(launch)
+        journal.write([ended("bb", "finished")])
+        kept = [POINT, POINT] if cut == len(whole) else [POINT]
+        assert list(journal.read()) == [*kept, ended("bb", "finished")]
+        journal.close()
+
+
+def test_a_journal_that_ends_properly_is_not_changed_by_opening_it(launch):
+    journal = Journal(launch)
+    journal.write([POINT])
+    journal.close()
+    before = (launch.folder / "journal.jsonl").read_bytes()
+    Journal(launch).close()
+    assert (launch.folder / "journal.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("status", "for_good"),
+    [("finished", True), ("diverged", True), ("oom", True), ("stopped", True), ("failed", False)],
+)
+def test_only_what_would_end_the_same_again_has_ended_for_good(status, for_good):
+    assert ("aa" in ended_trials(iter([ended("aa", status)]))) is for_good
+
+
+def test_a_trial_that_was_interrupted_goes_on(launch):
+    """One that a scheduler stopped has ended; one that Ctrl-C or the time limit stopped has not."""
+    record = ended("aa", "stopped")
+    record["result"]["resumable"] = True
+    assert ended_trials(iter([record])) == {}
+
+
+def test_the_last_end_of_a_trial_counts_and_carries_its_metrics():
+    records = [ended("aa", "failed"), POINT, ended("aa", "finished", **{"eval/perplexity": 3.0})]
+    found = ended_trials(iter(records))
+    assert found["aa"]["status"] == "finished"
+    assert found["aa"]["eval/perplexity"] == 3.0
+    assert found["aa"]["step"] == 4
