@@ -3,7 +3,7 @@
 Every block runs with the arguments that the model's own forward gave it; nothing about an architecture is assumed
 beyond that a block takes the hidden states first and returns them first.
 
-Legend: B batch, T tokens, I inputs.
+Legend: B batch, T tokens, R rows (tokens of all sequences of a batch), I inputs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +40,26 @@ class SquareMean:
         return self._sum_I / self._sequences
 
 
-@torch.no_grad()
+class SecondMoment:
+    """The Hessian of a layer's reconstruction error, H = 2/n sum_s X_s^T X_s (SparseGPT), float32 [I, I].
+
+    X_s are the inputs of sequence s, [T, I]; n counts sequences.
+    """
+
+    def __init__(self, layer: PrunableLayer, *, device: torch.device) -> None:
+        self._sum_II = torch.zeros(layer.in_features, layer.in_features, dtype=torch.float32, device=device)
+        self._sequences = 0
+
+    def update(self, inputs_BTI: Tensor) -> None:
+        inputs_RI = inputs_BTI.flatten(0, 1).float()
+        self._sum_II.addmm_(inputs_RI.T, inputs_RI)
+        self._sequences += inputs_BTI.shape[0]
+
+    @property
+    def hessian_II(self) -> Tensor:
+        return self._sum_II * (2 / self._sequences)
+
+
 def prune_blocks(
     model: MaskedModel,
     batches: Sequence[Tensor],
@@ -53,24 +72,45 @@ def prune_blocks(
 
     ``statistic(layer)`` makes an ``InputStatistic``; ``mask_of(layer, statistic)`` returns the layer's boolean mask.
     """
+    masks: dict[str, Tensor] = {}
+
+    def dress(layer: PrunableLayer, gathered: Any) -> None:
+        masks[layer.name] = mask_of(layer, gathered)
+        model.wear({layer.name: masks[layer.name]})
+
+    visit_blocks(model, batches, statistic=statistic, dress=dress, cost=cost)
+    return masks
+
+
+@torch.no_grad()
+def visit_blocks(
+    model: MaskedModel,
+    batches: Sequence[Tensor],
+    *,
+    statistic: Callable[[PrunableLayer], Any],
+    dress: Callable[[PrunableLayer, Any], None],
+    cost: Cost,
+) -> None:
+    """Measure a dense block after dressed ones, dress it, and go on to the next with what it then gives.
+
+    ``statistic(layer)`` makes an ``InputStatistic``; ``dress(layer, statistic)`` has the model wear what the layer
+    keeps from then on. All layers of a block are measured before the first of them is dressed.
+    """
     model.undress()
     _, blocks = decoder_blocks(model.module)
     calls = _record_calls(model, blocks, batches, cost)
     hidden = [calls_of_batch[0][0][0] for calls_of_batch in calls]
-    masks: dict[str, Tensor] = {}
     for index, block in enumerate(blocks):
         layers = [layer for layer in model.frozen.layers if layer.block == index]
         statistics = {layer.name: statistic(layer) for layer in layers}
         for batch, states in enumerate(hidden):
             with _observing(model.module, statistics, sequences=states.shape[0]):
                 _run(block, states, calls[batch][index])
-        pruned = {layer.name: mask_of(layer, statistics[layer.name]) for layer in layers}
-        model.wear(pruned)
+        for layer in layers:
+            dress(layer, statistics.pop(layer.name))  # popped, because a Hessian is large
         hidden = [_run(block, states, calls[batch][index]) for batch, states in enumerate(hidden)]
-        masks |= pruned
     cost.forwards += 2 * len(batches)  # each block runs twice: to be measured, then pruned
     cost.tokens += 2 * sum(batch.numel() for batch in batches)
-    return masks
 
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]

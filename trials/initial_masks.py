@@ -25,13 +25,14 @@ def initial_mask_key(name: str, setting: Setting) -> tuple[Hashable, ...]:
 def initial_mask(name: str, setting: Setting) -> dict[str, Tensor]:
     """Return the mask of the one-shot method ``name`` for this model, text and pattern, boolean [out, in] by layer.
 
-    Raises ``ValueError`` for a name that is none.
+    Of a method that changes weights only the mask is taken. What it noted is noted in ``setting`` too. Raises
+    ``ValueError`` for a name that is none.
     """
     if name not in available():
         raise ValueError(unknown_name(name, kind="initial_mask", known=available()))
     method = registry.get(name)
 
-    def compute() -> dict[str, Tensor]:  # kept as bits: it outlives the trial that asked first
+    def compute() -> tuple[dict[str, Tensor], list[str]]:  # kept as bits: it outlives the trial that asked first
         own = Setting(
             bench=setting.bench,
             model=MaskedModel(setting.bench.frozen),
@@ -39,9 +40,11 @@ def initial_mask(name: str, setting: Setting) -> dict[str, Tensor]:
             calibration=setting.calibration,
             seed=setting.seed,
         )
-        return {layer: pack(mask) for layer, mask in method.start(own, method.configure({})).masks().items()}
+        masks = method.start(own, method.configure({})).masks()
+        return {layer: pack(mask) for layer, mask in masks.items()}, own.notes
 
-    bits = setting.bench.once(("initial mask", *initial_mask_key(name, setting)), compute)
+    bits, notes = setting.bench.once(("initial mask", *initial_mask_key(name, setting)), compute)
+    setting.notes.extend(f"initial mask: {note}" for note in notes)
     return {
         layer.name: unpack(bits[layer.name], shape=(layer.out_features, layer.in_features)).to(
             setting.bench.frozen.device

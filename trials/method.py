@@ -42,6 +42,8 @@ class Setting:
     calibration: CalibrationSpec
     seed: int
     cost: Cost = field(default_factory=Cost)
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the result must know beside its numbers, a line each; it goes into the trial's record."""
 
     @property
     def batches(self) -> list[Tensor]:
@@ -68,6 +70,10 @@ class Run(ABC):
     @abstractmethod
     def masks(self) -> dict[str, Tensor]:
         """Return the hard mask of every prunable layer as it stands, boolean [out, in]; empty for the dense model."""
+
+    def weights(self) -> Mapping[str, Tensor] | None:
+        """Return new weights [out, in] by layer for a method that changes them, else None; masks apply to them."""
+        return None
 
     def initial_masks(self) -> dict[str, Tensor] | None:
         """Return the hard masks a learned run starts from, or None for a method that learns nothing."""

@@ -11,7 +11,14 @@ _HOME = {
     "random": "nmlab.trials.methods.random",
     "magnitude": "nmlab.trials.methods.magnitude",
     "wanda": "nmlab.trials.methods.wanda",
+    "sparsegpt": "nmlab.trials.methods.sparsegpt",
+    "sparsegpt_mask": "nmlab.trials.methods.sparsegpt_mask",
+    "gblm": "nmlab.trials.methods.gblm",
+    "pruner_zero": "nmlab.trials.methods.pruner_zero",
+    "maskllm": "nmlab.trials.methods.maskllm",
+    "proxsparse": "nmlab.trials.methods.proxsparse",
     "maskpro": "nmlab.trials.methods.maskpro",
+    "susi": "nmlab.trials.methods.susi",
 }
 
 

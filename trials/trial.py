@@ -119,10 +119,12 @@ class _Trial:
             spec=self.spec,
             frozen=self.bench.frozen,
             masks=self.run.masks(),
+            weights=self.run.weights(),
             perplexity=self.evaluated[self.step],
             initial=self._initial_perplexity(),
             history=self.history if self.run.steps else None,
             metrics=final,
+            notes=self.setting.notes,
         )
         return self.result("finished", metrics=final, artifacts=artifacts)
 
@@ -162,7 +164,7 @@ class _Trial:
         for name, mask in masks.items():
             check_mask(mask, self.setting.pattern, name=name)
         self.setting.model.undress()
-        self.setting.model.wear(masks)
+        self.setting.model.wear(masks, weights_OI=self.run.weights())
         self.evaluated[step] = measure(self.setting.model, self.windows, batch_size=self.spec.evaluation.batch_size)
         return self._perplexities(self.evaluated[step])
 

@@ -41,9 +41,11 @@ class GroupLayout:
 
     def split(self, tensor_GM: Tensor) -> dict[str, Tensor]:
         """Return a view [out, in] of every layer's part."""
+        # One split, not a slice a layer: the gradient of each slice would be as large as the whole tensor.
+        parts = torch.split(tensor_GM, [rows.stop - rows.start for rows in self._rows.values()])
         return {
-            layer.name: tensor_GM[self._rows[layer.name]].view(layer.out_features, layer.in_features)
-            for layer in self.layers
+            layer.name: part.view(layer.out_features, layer.in_features)
+            for layer, part in zip(self.layers, parts, strict=True)
         }
 
     def join(self, tensors: Mapping[str, Tensor]) -> Tensor:

@@ -1,15 +1,21 @@
 """The run of a method whose mask is ready at once."""
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from nmlab.trials.method import Run
 
 
 class OneShotRun(Run):
-    """Masks by layer name, boolean [out, in]."""
+    """Masks by layer name, boolean [out, in], and the weights beneath them where the method changes weights."""
 
-    def __init__(self, masks: dict[str, Tensor]) -> None:
+    def __init__(self, masks: dict[str, Tensor], *, weights: Mapping[str, Tensor] | None = None) -> None:
         self._masks = masks
+        self._weights = weights
 
     def masks(self) -> dict[str, Tensor]:
         return self._masks
+
+    def weights(self) -> Mapping[str, Tensor] | None:
+        return self._weights

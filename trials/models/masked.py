@@ -31,10 +31,14 @@ class MaskedModel:
         return sum(weight.numel() * weight.element_size() for weight in self._worn.values())
 
     @torch.no_grad()
-    def wear(self, masks_OI: Mapping[str, Tensor]) -> None:
-        """Replace the weight of each named layer by dense weight times mask (boolean [out, in])."""
+    def wear(self, masks_OI: Mapping[str, Tensor], *, weights_OI: Mapping[str, Tensor] | None = None) -> None:
+        """Replace the weight of each named layer by dense weight times mask (boolean [out, in]).
+
+        Where ``weights_OI`` has a weight for the layer, that one is masked in place of the dense one.
+        """
         for name, mask_OI in masks_OI.items():
-            torch.mul(self._dense[name], mask_OI, out=self._own(name))
+            weight_OI = (weights_OI or {}).get(name, self._dense[name])
+            torch.mul(weight_OI, mask_OI, out=self._own(name))
 
     def undress(self) -> None:
         """Return to the dense weights and give the private copies back."""
@@ -51,9 +55,28 @@ class MaskedModel:
     def token_losses(self, tokens_BT: Tensor) -> Tensor:
         """Return the next-token cross-entropy in nats of each prediction, [B, T-1], float32."""
         tokens_BT = tokens_BT.to(self.frozen.device)
-        logits_BTV = self.module(input_ids=tokens_BT, use_cache=False).logits[:, :-1].float()
-        losses = F.cross_entropy(logits_BTV.flatten(0, 1), tokens_BT[:, 1:].flatten(), reduction="none")
-        return losses.view(tokens_BT.shape[0], -1)
+        return _token_losses(self.module(input_ids=tokens_BT, use_cache=False).logits, tokens_BT)
+
+    def masked_weights(self, masks_OI: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return dense weight times mask (any real numbers [out, in] by layer) under the names of the parameters.
+
+        Differentiable in the masks. The product is taken in float32 and has the model's type.
+        """
+        return {
+            f"{name}.weight": (self._dense[name] * mask_OI.float()).to(self._dense[name].dtype)
+            for name, mask_OI in masks_OI.items()
+        }
+
+    def loss_under(self, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
+        """Return the loss of ``loss`` as a scalar that is differentiable in ``weights``.
+
+        ``weights`` stand in, for this one forward, for the parameters whose qualified names they bear; the others are
+        those of the frozen model or what this view wears, and get no gradient.
+        """
+        tokens_BT = tokens_BT.to(self.frozen.device)
+        arguments = {"input_ids": tokens_BT, "use_cache": False}
+        output = torch.func.functional_call(self.module, dict(weights), kwargs=arguments)
+        return _token_losses(output.logits, tokens_BT).mean()
 
     def _own(self, name: str) -> Tensor:
         if name not in self._worn:
@@ -66,3 +89,10 @@ def _linear(module: nn.Module, name: str) -> nn.Linear:
     linear = module.get_submodule(name)
     assert isinstance(linear, nn.Linear)
     return linear
+
+
+def _token_losses(logits_BTV: Tensor, tokens_BT: Tensor) -> Tensor:
+    """[B, T-1] float32: logits at position t predict the token at t+1."""
+    predicted = logits_BTV[:, :-1].float().flatten(0, 1)
+    losses = F.cross_entropy(predicted, tokens_BT[:, 1:].flatten(), reduction="none")
+    return losses.view(tokens_BT.shape[0], -1)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
 
 from nmlab.trials.calibration import SquareMean, prune_blocks
 from nmlab.trials.cost import Cost
@@ -34,25 +33,12 @@ def test_wanda_masks_of_one_layer(load_parity, name):
     assert torch.equal(mask, golden[f"mask/{FC}"].bool())
 
 
-@pytest.fixture
-def golden_model(load_parity, freeze):
-    """The golden two-block decoder is a Llama with unit norms and without rotation; return it frozen."""
-
-    def build(golden):
-        config = LlamaConfig(
-            vocab_size=32, hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
-            rms_norm_eps=1e-5, max_position_embeddings=8, tie_word_embeddings=False,
-        )  # fmt: skip
-        module = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval().requires_grad_(False)
-        weights = {f"{name[3:]}.weight": tensor for name, tensor in golden.items() if name.startswith("w0/")}
-        weights |= {"model.embed_tokens.weight": golden["embed"], "lm_head.weight": golden["lm_head"]}
-        missing, unexpected = module.load_state_dict(weights, strict=False)
-        assert not unexpected
-        assert all("norm" in name for name in missing)
-        module.model.rotary_emb.inv_freq.zero_()
-        return freeze(module)
-
-    return build
+@pytest.mark.parametrize("name", ["2of4", "4of8"])
+def test_magnitude_through_two_blocks(load_parity, golden_setting, name):
+    golden = load_parity(f"magnitude/e2e_{name}_seed0")
+    masks = magnitude.METHOD.start(golden_setting(golden, PATTERNS[name]), magnitude.METHOD.configure({})).masks()
+    assert len(masks) == 14
+    assert all(torch.equal(masks[layer], golden[f"mask/{layer}"].bool()) for layer in masks)
 
 
 @pytest.mark.parametrize("name", ["2of4", "4of8"])

@@ -60,6 +60,20 @@ def test_worn_weights_are_dense_times_mask(random_model, freeze, dtype, tokens_B
     assert frozen.unchanged()
 
 
+def test_other_weights_can_be_worn_under_the_mask(random_model, freeze):
+    """A method that updates weights gives them for the layers it changed; the rest is dense times mask as ever."""
+    frozen = freeze(random_model("llama"))
+    model, masks = MaskedModel(frozen), _masks(frozen)
+    changed, *others = masks
+    weight = torch.randn(masks[changed].shape, generator=torch.Generator().manual_seed(1))
+    model.wear(masks, weights_OI={changed: weight})
+    assert torch.equal(model.module.get_parameter(f"{changed}.weight"), weight * masks[changed])
+    for name in others:
+        dense = frozen.module.get_parameter(f"{name}.weight")
+        assert torch.equal(model.module.get_parameter(f"{name}.weight"), dense * masks[name])
+    assert frozen.unchanged()
+
+
 def test_a_second_mask_replaces_the_first(random_model, freeze):
     frozen = freeze(random_model("llama"))
     model, masks = MaskedModel(frozen), _masks(frozen)

@@ -1,0 +1,58 @@
+"""The golden two-block decoder that the authors' pruning codes were run on, as a frozen model of this library."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from nmlab.trials.method import Setting
+from nmlab.trials.models import FrozenModel, MaskedModel
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.spec import CalibrationSpec
+from nmlab.trials.workbench import Workbench
+
+
+@pytest.fixture
+def golden_model(freeze) -> Callable[[dict[str, torch.Tensor]], FrozenModel]:
+    """The golden decoder is a Llama with unit norms, without rotation and without a last norm; return it frozen."""
+
+    def build(golden):
+        config = LlamaConfig(
+            vocab_size=32, hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+            rms_norm_eps=1e-5, max_position_embeddings=8, tie_word_embeddings=False,
+        )  # fmt: skip
+        module = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval().requires_grad_(False)
+        weights = {f"{name[3:]}.weight": tensor for name, tensor in golden.items() if name.startswith("w0/")}
+        weights |= {"model.embed_tokens.weight": golden["embed"], "lm_head.weight": golden["lm_head"]}
+        missing, unexpected = module.load_state_dict(weights, strict=False)
+        assert not unexpected
+        assert all("norm" in name for name in missing)
+        module.model.rotary_emb.inv_freq.zero_()
+        module.model.norm = torch.nn.Identity()
+        return freeze(module)
+
+    return build
+
+
+class _GoldenSetting(Setting):
+    """A setting whose calibration tokens are given and not cut from a text."""
+
+    tokens: torch.Tensor
+
+    @property
+    def batches(self):
+        return list(torch.split(self.tokens, 2))
+
+
+@pytest.fixture
+def golden_setting(golden_model) -> Callable[..., Setting]:
+    """The place of a run on the golden decoder and its five sequences, in minibatches of unequal sizes."""
+
+    def make(golden, pattern: Pattern):
+        frozen = golden_model(golden)
+        setting = _GoldenSetting(Workbench(frozen), MaskedModel(frozen), pattern, CalibrationSpec(source="golden"), 0)
+        setting.tokens = golden["ids"]
+        return setting
+
+    return make

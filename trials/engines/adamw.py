@@ -1,0 +1,71 @@
+"""AdamW over a run's own tensors, with a state that a checkpoint can hold by name."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nmlab.trials.errors import DivergedError
+
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+class AdamW:
+    """torch's AdamW on named float32 tensors; they alone get gradients, and none outlives a step."""
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        *,
+        betas: tuple[float, float],
+        weight_decay: float,
+        epsilon: float = 1e-8,
+        clip_norm: float = math.inf,
+    ) -> None:
+        self.parameters = {name: tensor.requires_grad_() for name, tensor in parameters.items()}
+        self._clip_norm = clip_norm
+        self._optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=0.0, betas=betas, weight_decay=weight_decay, eps=epsilon
+        )
+        self._load_moments({f"{moment}/{name}": self._zero(moment, name) for moment in _MOMENTS for name in parameters})
+
+    def descend(self, loss: Tensor, *, rate: float) -> float:
+        """Move every tensor one step against the gradient of ``loss``; return the gradient's norm before clipping.
+
+        Raises ``DivergedError`` where the gradient is not finite; the tensors then stay as they were.
+        """
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self._clip_norm))
+        if not math.isfinite(norm):
+            raise DivergedError(f"the gradient has the norm {norm}")
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors by name, and the two moments and the step count of each."""
+        values = {f"parameter/{name}": tensor.detach() for name, tensor in self.parameters.items()}
+        held = self._optimizer.state
+        moments = {f"{key}/{name}": held[p][key] for name, p in self.parameters.items() for key in _MOMENTS}
+        return {**values, **moments}
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what ``state`` returned; the tensors are changed in place."""
+        for name, tensor in self.parameters.items():
+            tensor.copy_(state[f"parameter/{name}"])
+        self._load_moments(state)
+
+    def _load_moments(self, state: Mapping[str, Tensor]) -> None:
+        by_index = {
+            index: {moment: state[f"{moment}/{name}"].clone() for moment in _MOMENTS}
+            for index, name in enumerate(self.parameters)
+        }
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": by_index, "param_groups": groups})
+
+    def _zero(self, moment: str, name: str) -> Tensor:
+        return torch.tensor(0.0) if moment == "step" else torch.zeros_like(self.parameters[name].detach())

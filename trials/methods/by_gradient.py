@@ -1,0 +1,151 @@
+"""The runs of methods that learn by gradient: a forward under weights of their own, a backward, a step of AdamW.
+
+Legend: G groups, M group size, W random numbers a group, O outputs, I inputs.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nmlab.trials.engines import GroupLayout
+from nmlab.trials.engines.adamw import AdamW
+from nmlab.trials.errors import DivergedError
+from nmlab.trials.masks.bits import pack, unpack
+from nmlab.trials.method import Run, Setting
+
+
+class GradientRun(Run):
+    """One minibatch a step. The frozen weights never require a gradient; only the optimiser's own tensors do."""
+
+    def __init__(self, setting: Setting, *, steps: int, adamw: AdamW) -> None:
+        self.steps = steps
+        self._setting = setting
+        self._batches = setting.batches
+        self._layout = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern)
+        self._adamw = adamw
+        self._steps_done = 0
+        self._observed_bits = pack(self._hard_mask())
+        setting.cost.trainable_params = sum(tensor.numel() for tensor in adamw.parameters.values())
+
+    @abstractmethod
+    def _weights(self, step: int) -> Mapping[str, Tensor]:
+        """Return the weights of this step's forward by parameter name, differentiable in what is learned."""
+
+    @abstractmethod
+    def _learning_rate(self, step: int) -> float: ...
+
+    @abstractmethod
+    def _hard_mask(self) -> Tensor:
+        """Return the mask as it stands, boolean [G, M]."""
+
+    def _penalty(self, step: int, weights: Mapping[str, Tensor]) -> Tensor | None:
+        """Return what is added to the loss, if anything."""
+        return None
+
+    def _after_update(self) -> None:
+        """Do what follows the optimiser's step, if anything."""
+
+    def step(self, step: int) -> Mapping[str, float]:
+        tokens, cost, device = self._batches[step % len(self._batches)], self._setting.cost, self._device
+        self._setting.model.undress()  # an evaluation's private copies are of no use to a forward under other weights
+        with cost.phase("sample", device=device):
+            weights = self._weights(step)
+        with cost.phase("forward", device=device):
+            loss = self._setting.model.loss_under(weights, tokens)
+            penalty = self._penalty(step, weights)
+            told = self._told(loss, penalty)
+        cost.count_forward(tokens.numel())
+        with cost.phase("update", device=device):
+            whole = loss if penalty is None else loss + penalty
+            told["train/gradient_norm"] = self._adamw.descend(whole, rate=self._learning_rate(step))
+            self._after_update()
+        cost.backwards += 1
+        self._steps_done = step + 1
+        return told
+
+    def observe(self) -> Mapping[str, float]:
+        """Share of groups whose hard mask is another one than when this was last asked."""
+        mask_GM = self._hard_mask().cpu()
+        before_GM = unpack(self._observed_bits, shape=mask_GM.shape)
+        self._observed_bits = pack(mask_GM)
+        return {"train/mask_change": float((mask_GM != before_GM).any(dim=1).double().mean())}
+
+    def masks(self) -> dict[str, Tensor]:
+        return self._layout.split(self._hard_mask())
+
+    def state(self) -> dict[str, Tensor]:
+        steps_done = torch.tensor(self._steps_done)
+        return {**self._adamw.state(), "steps_done": steps_done, "observed_mask": self._observed_bits}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self._adamw.load_state(state)
+        self._steps_done = int(state["steps_done"])
+        self._observed_bits = state["observed_mask"].clone()
+
+    @property
+    def _device(self) -> torch.device:
+        return self._setting.model.frozen.device
+
+    @property
+    def _last_step(self) -> int:
+        """The step that was taken last; before any, the first."""
+        return max(0, self._steps_done - 1)
+
+    def _told(self, loss: Tensor, penalty: Tensor | None) -> dict[str, float]:
+        told = {"train/loss": float(loss.detach())}
+        if penalty is not None:
+            told["train/penalty"] = float(penalty.detach())
+        for name, value in told.items():
+            if not math.isfinite(value):
+                raise DivergedError(f"{name.removeprefix('train/')} is {value} at step {self._steps_done}")
+        return told
+
+
+class SoftMaskRun(GradientRun):
+    """Frozen weights times a random soft mask of the parameters; the hard mask is read off the parameters at the end.
+
+    With ``straight_through`` the forward sees the hard mask of the same draw and the gradient is the soft one's.
+    """
+
+    def __init__(self, setting: Setting, *, steps: int, adamw: AdamW, straight_through: bool) -> None:
+        super().__init__(setting, steps=steps, adamw=adamw)
+        self._straight_through = straight_through
+
+    @abstractmethod
+    def _noise(self, step: int) -> Tensor:
+        """Return the step's random numbers [G, W]."""
+
+    @abstractmethod
+    def _soft(self, noise_GW: Tensor, step: int) -> Tensor:
+        """Return the soft mask of a draw [G, M], differentiable in the parameters."""
+
+    @abstractmethod
+    def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
+        """Return the hard mask of a draw, boolean [G, M]: what the soft one would be at temperature 0."""
+
+    def observe(self) -> Mapping[str, float]:
+        """Add how far the last step's soft mask was from the hard mask of the same draw."""
+        step = self._last_step
+        with torch.no_grad():
+            noise_GW = self._noise(step)
+            soft_GM, hard_GM = self._soft(noise_GW, step), self._hard(noise_GW, step)
+        gap = float((soft_GM - hard_GM.float()).abs().mean())
+        return {**super().observe(), "train/soft_hard_gap": gap, **self._observe_soft(soft_GM)}
+
+    def _observe_soft(self, soft_GM: Tensor) -> Mapping[str, float]:
+        return {}
+
+    def _weights(self, step: int) -> Mapping[str, Tensor]:
+        noise_GW = self._noise(step)
+        mask_GM = self._soft(noise_GW, step)
+        if self._straight_through:
+            mask_GM = straight_through(self._hard(noise_GW, step), soft_GM=mask_GM)
+        return self._setting.model.masked_weights(self._layout.split(mask_GM))
+
+
+def straight_through(hard_GM: Tensor, *, soft_GM: Tensor) -> Tensor:
+    """Return exactly ``hard_GM`` (0 and 1, the type of ``soft_GM``) with the gradient of ``soft_GM``."""
+    return hard_GM.to(soft_GM.dtype) + (soft_GM - soft_GM.detach())

@@ -1,0 +1,54 @@
+"""Keep the N weights of every M whose magnitude times (input norm + gradient norm) is largest (Das et al. 2023)."""
+
+from torch import Tensor
+
+from nmlab.trials.calibration import SquareMean, prune_blocks
+from nmlab.trials.gradients import SCALE, gradient_norms, in_precision_of
+from nmlab.trials.masks.topn import topn
+from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.gblm.config import GBLMConfig
+from nmlab.trials.methods.one_shot import OneShotRun
+from nmlab.trials.models import PrunableLayer
+
+
+def scores(weight: Tensor, input_square_mean: Tensor, grad_norm: Tensor) -> Tensor:
+    """Return |W_ij| (sqrt(a_j) + g_ij), float32 [out, in].
+
+    a_j [in] is the mean over sequences of summed squared inputs; g_ij [out, in] the root of the sum over sequences of
+    squared gradients, each times the gradient scale (100 in the authors' code).
+    """
+    return weight.detach().float().abs() * (input_square_mean.float().sqrt() + grad_norm.float())
+
+
+class GBLM(Method):
+    name = "gblm"
+    about = About(
+        "Keeps the N weights of largest |weight| x (input norm + gradient norm) in every M, block after block.\n"
+        "Gradients are those of the dense model, gathered once for all trials.",
+        paper="Das et al. 2023, GBLM-Pruner, arXiv:2311.04902",
+        cost="three forward passes over the calibration text, and a forward and a backward for each of its sequences",
+    )
+    config = GBLMConfig
+
+    def start(self, setting: Setting, config: GBLMConfig) -> Run:
+        frozen = setting.model.frozen
+        norms, factor = gradient_norms(setting), config.gradient_scale / SCALE
+
+        def mask_of(layer: PrunableLayer, statistic: SquareMean) -> Tensor:
+            weight = frozen.module.get_parameter(f"{layer.name}.weight")
+            norm = in_precision_of(norms[layer.name], compat=config.compat).to(weight.device)
+            return topn(scores(weight, statistic.mean_I, norm * factor), setting.pattern)
+
+        masks = prune_blocks(
+            setting.model,
+            setting.batches,
+            statistic=lambda layer: SquareMean(layer, device=frozen.device),
+            mask_of=mask_of,
+            cost=setting.cost,
+        )
+        return OneShotRun(masks)
+
+
+METHOD = GBLM()
+
+__all__ = ["GBLM", "METHOD", "GBLMConfig", "scores"]

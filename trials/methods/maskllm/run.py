@@ -1,0 +1,138 @@
+"""A run of MaskLLM on one trial's view of the frozen model.
+
+Legend: G groups, M group size, K candidates a group.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nmlab.trials.engines import GroupLayout
+from nmlab.trials.engines.adamw import AdamW
+from nmlab.trials.engines.noise import gumbel, normal
+from nmlab.trials.engines.schedules import cosine_to_a_tenth, linear
+from nmlab.trials.initial_masks import available, initial_mask
+from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.by_gradient import SoftMaskRun
+from nmlab.trials.methods.maskllm.config import MaskLLMConfig
+from nmlab.trials.methods.maskllm.maths import hard_mask, sampled_mask, soft_mask, with_prior
+from nmlab.trials.names import unknown_name
+from nmlab.trials.pattern import Pattern
+
+_NO_PRIOR = "none"
+_BETAS, _EPSILON = (0.9, 0.95), 1e-5  # the scripts'
+_BYTES_A_GATE = 16  # float32: value, gradient and two moments
+
+
+class MaskLLM(Method):
+    name = "maskllm"
+    about = About(
+        "Learns a gate for every one of the C(M, N) masks of every group by gradient through Gumbel-softmax.\n"
+        "The gates grow and the temperature falls until one mask a group is left; a one-shot mask is the prior.",
+        paper="Fang et al. 2024, MaskLLM",
+        cost="one forward and backward a step; C(M, N) / M gates a weight with two Adam moments",
+        patterns="any N:M with at most max_candidates masks a group (2:4 has 6, 4:8 has 70, 8:16 has 12870)",
+    )
+    config = MaskLLMConfig
+    learned = True
+    depends_on_seed = True
+
+    def refuse(self, pattern: Pattern, config: MaskLLMConfig) -> str | None:
+        known = (*available(), _NO_PRIOR)
+        if config.initial_mask not in known:
+            return unknown_name(config.initial_mask, kind="initial_mask", known=known)
+        if pattern.mask_count <= config.max_candidates:
+            return None
+        gates = pattern.mask_count / pattern.m
+        return (
+            f"{pattern} has {pattern.mask_count} masks a group, more than max_candidates = {config.max_candidates}: "
+            f"{gates:g} gates a weight, {_BYTES_A_GATE * gates * 1e6:,.0f} bytes with gradient and Adam "
+            "for every million weights"
+        )
+
+    def start(self, setting: Setting, config: MaskLLMConfig) -> Run:
+        return MaskLLMRun(setting, config)
+
+
+class MaskLLMRun(SoftMaskRun):
+    """Draw a soft mask, take the loss less the reward for large weights, step."""
+
+    def __init__(self, setting: Setting, config: MaskLLMConfig) -> None:
+        self._config = config
+        self._gate_GK = _initial_gates(setting, config)
+        adamw = AdamW(
+            {"gates": self._gate_GK},
+            betas=_BETAS,
+            weight_decay=config.weight_decay,
+            epsilon=_EPSILON,
+            clip_norm=config.clip_norm,
+        )
+        super().__init__(setting, steps=config.steps, adamw=adamw, straight_through=config.straight_through)
+
+    def initial_masks(self) -> dict[str, Tensor]:
+        """Return the masks of the largest first gates: near the prior, not equal to it, because the gates are noisy."""
+        gate_GK = _initial_gates(self._setting, self._config)
+        return self._layout.split(hard_mask(gate_GK, pattern=self._setting.pattern))
+
+    @torch.no_grad()
+    def observe(self) -> Mapping[str, float]:
+        """Add the schedules at the last step, and how sure the gates are without noise."""
+        kappa, tau = self._scale_and_temperature(self._last_step)
+        surest_G = (self._gate_GK * kappa).softmax(dim=1).amax(dim=1)
+        own = {
+            "train/kappa": kappa,
+            "train/tau": tau,
+            "train/max_probability": float(surest_G.mean()),
+            "train/gate_std": float(self._gate_GK.std()),
+        }
+        return {**super().observe(), **own}
+
+    def _noise(self, step: int) -> Tensor:
+        key = (self._setting.seed, step)
+        return gumbel(self._layout, width=self._setting.pattern.mask_count, key=key).to(self._device)
+
+    def _soft(self, noise_GW: Tensor, step: int) -> Tensor:
+        kappa, tau = self._scale_and_temperature(step)
+        return soft_mask(self._gate_GK, noise_GW, kappa, tau, self._setting.pattern)
+
+    def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
+        kappa, _ = self._scale_and_temperature(step)
+        return sampled_mask(self._gate_GK, noise_GW, kappa, self._setting.pattern)
+
+    def _hard_mask(self) -> Tensor:
+        return hard_mask(self._gate_GK.detach(), pattern=self._setting.pattern)
+
+    def _penalty(self, step: int, weights: Mapping[str, Tensor]) -> Tensor | None:
+        if not self._config.weight_regularization:
+            return None
+        strength = linear(self._config.weight_regularization, 0.0, step / self.steps)
+        return -strength * torch.stack([weight.float().square().sum() for weight in weights.values()]).sum()
+
+    def _learning_rate(self, step: int) -> float:
+        return cosine_to_a_tenth(self._config.learning_rate, step, steps=self.steps)
+
+    def _scale_and_temperature(self, step: int) -> tuple[float, float]:
+        """kappa and tau, each linear in the step."""
+        config, share = self._config, step / self.steps
+        return linear(config.kappa_init, config.kappa_end, share), linear(config.tau_init, config.tau_end, share)
+
+
+def _initial_gates(setting: Setting, config: MaskLLMConfig) -> Tensor:
+    pattern = setting.pattern
+    layout = GroupLayout(setting.model.frozen.layers, pattern=pattern)
+    gate_GK = normal(layout, width=pattern.mask_count, key=(setting.seed, "initial gates")).mul_(config.initial_std)
+    gate_GK = gate_GK.to(setting.model.frozen.device)
+    if config.initial_mask == _NO_PRIOR:
+        return gate_GK
+    priors = initial_mask(config.initial_mask, setting)
+    ((_, layers),) = layout.pieces(layout.groups)
+    return torch.cat(
+        [
+            with_prior(gate_GK[rows], priors[name].view(-1, pattern.m), strength=config.prior_strength, pattern=pattern)
+            for name, rows in layers
+        ]
+    )
+
+
+METHOD = MaskLLM()

@@ -1,0 +1,88 @@
+"""A run of ProxSparse: the trial trains a copy of all parameters of its own; the frozen model is only read."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nmlab.trials.engines.adamw import AdamW
+from nmlab.trials.engines.schedules import warmup_then_linear
+from nmlab.trials.initial_masks import initial_mask
+from nmlab.trials.masks.topn import topn
+from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.by_gradient import GradientRun
+from nmlab.trials.methods.proxsparse.config import ProxSparseConfig
+from nmlab.trials.methods.proxsparse.maths import anchor_penalty, prox, refusal
+from nmlab.trials.pattern import Pattern
+
+_BETAS, _WARMUP = (0.9, 0.999), 0.1  # Hugging Face's defaults, which the scripts keep
+
+
+class ProxSparse(Method):
+    name = "proxsparse"
+    about = About(
+        "Fine-tunes a copy of all parameters, with a proximal step towards 2:4 after every update.\n"
+        "The mask is the top-2 of the tuned weights and is applied to the original ones; the copy is dropped.",
+        paper="Liu et al. 2025, ProxSparse",
+        cost="one forward and backward a step; a float32 copy of all parameters with two Adam moments",
+        patterns="2:4 only",
+    )
+    config = ProxSparseConfig
+    learned = True
+
+    def refuse(self, pattern: Pattern, config: ProxSparseConfig) -> str | None:
+        return refusal(pattern)
+
+    def start(self, setting: Setting, config: ProxSparseConfig) -> Run:
+        return ProxSparseRun(setting, config)
+
+
+class ProxSparseRun(GradientRun):
+    """Take the gradient at the trial's own weights, step, shrink every group."""
+
+    def __init__(self, setting: Setting, config: ProxSparseConfig) -> None:
+        self._config = config
+        self._original = dict(setting.model.frozen.module.named_parameters())
+        # float32 whatever the model's type: a step of 1e-4 is below the resolution of bfloat16 weights.
+        self._own = {name: tensor.detach().float().clone() for name, tensor in self._original.items()}
+        self._prunable = {layer.name: self._own[f"{layer.name}.weight"] for layer in setting.model.frozen.layers}
+        adamw = AdamW(self._own, betas=_BETAS, weight_decay=config.weight_decay, clip_norm=config.clip_norm)
+        super().__init__(setting, steps=config.steps, adamw=adamw)
+
+    def initial_masks(self) -> dict[str, Tensor]:
+        """Return the top-2 of the untouched weights."""
+        return initial_mask("magnitude", self._setting)
+
+    @torch.no_grad()
+    def observe(self) -> Mapping[str, float]:
+        """Add the share of groups that are not yet 2:4."""
+        weights_GM = self._layout.join(self._prunable)
+        dense = (weights_GM != 0).sum(dim=1) > self._setting.pattern.n
+        return {**super().observe(), "train/dense_groups": float(dense.double().mean())}
+
+    def _weights(self, step: int) -> Mapping[str, Tensor]:
+        return {name: weight.to(self._original[name].dtype) for name, weight in self._own.items()}
+
+    def _penalty(self, step: int, weights: Mapping[str, Tensor]) -> Tensor | None:
+        if not self._config.anchor_lambda:
+            return None
+        penalties = [
+            anchor_penalty(own, self._original[f"{name}.weight"].float(), epsilon=self._config.anchor_epsilon)
+            for name, own in self._prunable.items()
+        ]
+        return self._config.anchor_lambda * torch.stack(penalties).sum()
+
+    @torch.no_grad()
+    def _after_update(self) -> None:
+        for weight in self._prunable.values():
+            weight.copy_(prox(weight, self._config.prox_lambda, self._setting.pattern))
+
+    def _hard_mask(self) -> Tensor:
+        masks = {name: topn(weight.detach().abs(), self._setting.pattern) for name, weight in self._prunable.items()}
+        return self._layout.join(masks)
+
+    def _learning_rate(self, step: int) -> float:
+        return warmup_then_linear(self._config.learning_rate, step, steps=self.steps, warmup=_WARMUP)
+
+
+METHOD = ProxSparse()

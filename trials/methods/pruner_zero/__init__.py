@@ -1,0 +1,46 @@
+"""Keep the N weights of every M with the largest score that a symbolic search found (Dong et al. 2024)."""
+
+from torch import Tensor
+
+from nmlab.trials.gradients import gradient_norms, in_precision_of
+from nmlab.trials.masks.topn import topn
+from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.one_shot import OneShotRun
+from nmlab.trials.methods.pruner_zero.config import PrunerZeroConfig
+
+
+def scores(weight: Tensor, grad_norm: Tensor) -> Tensor:
+    """Return W^2 (g - min g) / (max g - min g), float32 [out, in]; minimum and maximum are those of the whole matrix.
+
+    g [out, in] is the root of the sum over sequences of squared gradients; its scale does not matter. Where all of g is
+    one number it tells no weight from another, and the score is W^2.
+    """
+    square, norm = weight.detach().float().square(), grad_norm.float()
+    least, most = norm.aminmax()
+    return square * ((norm - least) / (most - least)) if bool(most > least) else square
+
+
+class PrunerZero(Method):
+    name = "pruner_zero"
+    about = About(
+        "Keeps the N weights of largest weight^2 x gradient norm (min-max normalised over the matrix) in every M.\n"
+        "Gradients are those of the dense model, gathered once for all trials; no layer inputs are needed.",
+        paper="Dong et al. 2024, Pruner-Zero, arXiv:2406.02924",
+        cost="a forward and a backward pass for each calibration sequence",
+    )
+
+    config = PrunerZeroConfig
+
+    def start(self, setting: Setting, config: PrunerZeroConfig) -> Run:
+        frozen, norms = setting.model.frozen, gradient_norms(setting)
+        masks = {}
+        for layer in frozen.layers:
+            weight = frozen.module.get_parameter(f"{layer.name}.weight")
+            norm = in_precision_of(norms[layer.name], compat=config.compat).to(weight.device)
+            masks[layer.name] = topn(scores(weight, norm), setting.pattern)
+        return OneShotRun(masks)
+
+
+METHOD = PrunerZero()
+
+__all__ = ["METHOD", "PrunerZero", "PrunerZeroConfig", "scores"]

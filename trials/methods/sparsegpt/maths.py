@@ -1,0 +1,105 @@
+"""Pruning columns from left to right while the columns to come make up for the error (Frantar and Alistarh 2023).
+
+Legend: O outputs, I inputs, B columns of one block, M group size. U is upper triangular with U^T U = H^-1 for the
+damped Hessian H [I, I]. Row c of U over U_cc is what the removal of column c asks of the later columns, and U_cc^2 is
+the inverse Hessian's diagonal entry once all earlier columns are settled. All in float32.
+"""
+
+import torch
+from torch import Tensor
+
+from nmlab.trials.masks.topn import topn
+from nmlab.trials.pattern import Pattern
+
+
+class IndefiniteHessianError(ValueError):
+    """A Hessian that has no Cholesky factor in float32 at the given damping."""
+
+
+def prune(
+    weight: Tensor, hessian: Tensor, pattern: Pattern, damping: float = 0.01, block_size: int = 128
+) -> tuple[Tensor, Tensor]:
+    """Choose a mask and update the weights that stay, by the saliency W_ij^2 / U_jj^2 of the weights as updated so far.
+
+    The mask of a group is chosen at its first column and not revised. ``block_size`` changes speed and rounding only.
+
+    Args:
+        weight: [out, in], any floating-point dtype.
+        hessian: [in, in], twice the mean over sequences of X^T X. An input that was always zero counts as dead: its
+            weights become zero, but where a group has too few live ones the mask keeps dead ones, so it is N:M always.
+        damping: share of the mean diagonal that is added to the diagonal.
+
+    Returns:
+        The mask, bool [out, in], and the updated weight in the dtype of ``weight``, zero where the mask is false.
+
+    Raises:
+        IndefiniteHessianError: if the damped Hessian cannot be factored; more damping helps.
+        ValueError: if shapes do not fit, or M does not divide the input size or ``block_size``.
+    """
+    _check(weight, hessian, pattern, block_size=block_size)
+    work_OI = weight.detach().to(torch.float32, copy=True)
+    work_OI[:, hessian.diagonal() == 0] = 0
+    factor_II = inverse_factor(hessian, damping=damping)
+    mask_OI = torch.empty_like(work_OI, dtype=torch.bool)
+    for start in range(0, work_OI.shape[1], block_size):
+        here, later = slice(start, start + block_size), slice(start + block_size, None)
+        errors_OB = _prune_block(work_OI[:, here], mask_OI[:, here], factor_II[here, here], pattern=pattern)
+        work_OI[:, later] -= errors_OB @ factor_II[here, later]
+    return mask_OI, work_OI.to(weight.dtype)
+
+
+def inverse_factor(hessian: Tensor, *, damping: float) -> Tensor:
+    """Return the upper Cholesky factor U of the inverse of the damped Hessian, float32 [in, in].
+
+    Dead inputs get a diagonal of 1 before the mean diagonal is taken. Raises ``IndefiniteHessianError``.
+    """
+    damped_II = hessian.detach().to(torch.float32, copy=True)
+    diagonal_I = damped_II.diagonal()
+    diagonal_I[diagonal_I == 0] = 1
+    diagonal_I += damping * diagonal_I.mean()
+    try:
+        lower_II = torch.linalg.cholesky(damped_II)
+        upper_II: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower_II), upper=True)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # documented, but not in its __all__
+        raise _indefinite(damping) from error
+    if not bool(upper_II.isfinite().all()):
+        raise _indefinite(damping)
+    return upper_II
+
+
+def refuse_block_size(block_size: int, pattern: Pattern) -> str | None:
+    """Return why a block size does not fit a pattern, or None if it does."""
+    if block_size % pattern.m == 0:
+        return None
+    near = max(1, round(block_size / pattern.m)) * pattern.m
+    return f"block_size = {block_size} would cut a group of pattern {pattern} in two; take a multiple such as {near}"
+
+
+def _indefinite(damping: float) -> IndefiniteHessianError:
+    return IndefiniteHessianError(f"hessian: not positive definite in float32 with damping {damping:g}; raise damping")
+
+
+def _prune_block(work_OB: Tensor, mask_OB: Tensor, factor_BB: Tensor, *, pattern: Pattern) -> Tensor:
+    """Prune the columns of a block in place, fill in its mask, and return the errors, each over its pivot, [O, B]."""
+    errors_OB, pivots_B = torch.empty_like(work_OB), factor_BB.diagonal()
+    for column in range(work_OB.shape[1]):
+        if column % pattern.m == 0:
+            group = slice(column, column + pattern.m)
+            mask_OB[:, group] = topn((work_OB[:, group] / pivots_B[group]).abs(), pattern)  # ranks as its square does
+        kept_O = work_OB[:, column] * mask_OB[:, column]
+        errors_OB[:, column] = (work_OB[:, column] - kept_O) / pivots_B[column]
+        work_OB[:, column] = kept_O
+        work_OB[:, column + 1 :].addr_(errors_OB[:, column], factor_BB[column, column + 1 :], alpha=-1)
+    return errors_OB
+
+
+def _check(weight: Tensor, hessian: Tensor, pattern: Pattern, *, block_size: int) -> None:
+    inputs = weight.shape[-1]
+    if weight.ndim != 2 or hessian.shape != (inputs, inputs):
+        raise ValueError(
+            f"hessian: shape {tuple(hessian.shape)}, expected [in, in] for a weight [out, in] of {tuple(weight.shape)}"
+        )
+    if inputs % pattern.m:
+        raise ValueError(f"weight: {inputs} inputs do not split into groups of {pattern.m} (pattern {pattern})")
+    if reason := refuse_block_size(block_size, pattern):
+        raise ValueError(reason)

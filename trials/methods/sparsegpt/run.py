@@ -1,0 +1,82 @@
+"""SparseGPT on a whole model, block after block."""
+
+import torch
+from torch import Tensor
+
+from nmlab.trials.calibration import SecondMoment, visit_blocks
+from nmlab.trials.errors import DivergedError
+from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.one_shot import OneShotRun
+from nmlab.trials.methods.sparsegpt.config import SparseGPTConfig
+from nmlab.trials.methods.sparsegpt.maths import IndefiniteHessianError, prune, refuse_block_size
+from nmlab.trials.models import PrunableLayer
+from nmlab.trials.pattern import Pattern
+
+# With damping the size of the mean diagonal any Hessian of finite inputs has a factor; far beyond, something is wrong.
+_LARGEST_DAMPING = 100.0
+
+
+class SparseGPT(Method):
+    name = "sparsegpt"
+    about = About(
+        "Prunes columns from left to right and updates the weights that stay, block after block.\n"
+        "The weights are not the model's own any more; an initial mask takes the mask alone.",
+        paper="Frantar and Alistarh 2023, arXiv:2301.00774",
+        cost="three forward passes over the calibration text; an in x in matrix and its Cholesky factor for each layer",
+        patterns="any N:M with M a divisor of block_size",
+    )
+    config = SparseGPTConfig
+
+    def refuse(self, pattern: Pattern, config: SparseGPTConfig) -> str | None:
+        return refuse_block_size(config.block_size, pattern)
+
+    def start(self, setting: Setting, config: SparseGPTConfig) -> Run:
+        masks, weights = prune_model(setting, config)
+        return OneShotRun(masks, weights=weights)
+
+
+def prune_model(setting: Setting, config: SparseGPTConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return masks and updated weights [out, in] of all layers; every block sees what the updated ones before it give.
+
+    A layer whose Hessian cannot be factored gets ten times the damping until it can, which ``setting.notes`` tells.
+    Raises ``DivergedError`` if a layer's inputs are not finite.
+    """
+    assert torch.get_float32_matmul_precision() == "highest", "a Hessian of TensorFloat-32 products is too coarse"
+    frozen = setting.model.frozen
+    masks: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
+
+    def dress(layer: PrunableLayer, moment: SecondMoment) -> None:
+        weight, hessian = frozen.module.get_parameter(f"{layer.name}.weight"), moment.hessian_II
+        if not bool(hessian.isfinite().all()):
+            raise DivergedError(f"the calibration inputs of {layer.name} are not finite")
+        masks[layer.name], weights[layer.name], damping = _prune_layer(weight, hessian, setting.pattern, config=config)
+        if damping != config.damping:
+            setting.notes.append(f"the Hessian of {layer.name} needed damping {damping:g}, not {config.damping:g}")
+        setting.model.wear({layer.name: masks[layer.name]}, weights_OI=weights)
+
+    visit_blocks(
+        setting.model,
+        setting.batches,
+        statistic=lambda layer: SecondMoment(layer, device=frozen.device),
+        dress=dress,
+        cost=setting.cost,
+    )
+    return masks, weights
+
+
+def _prune_layer(
+    weight: Tensor, hessian: Tensor, pattern: Pattern, *, config: SparseGPTConfig
+) -> tuple[Tensor, Tensor, float]:
+    """Return mask, updated weight, and the damping it took."""
+    damping = config.damping
+    while True:
+        try:
+            return *prune(weight, hessian, pattern, damping, config.block_size), damping
+        except IndefiniteHessianError:
+            if damping >= _LARGEST_DAMPING:
+                raise
+            damping *= 10
+
+
+METHOD = SparseGPT()

@@ -1,0 +1,24 @@
+"""The mask that SparseGPT chooses, on the dense weights: how MaskPro's tables compare with it."""
+
+from nmlab.trials.method import About, Run, Setting
+from nmlab.trials.methods.one_shot import OneShotRun
+from nmlab.trials.methods.sparsegpt import SparseGPT, SparseGPTConfig, prune_model
+
+
+class SparseGPTMask(SparseGPT):
+    name = "sparsegpt_mask"
+    about = About(
+        "Chooses masks as sparsegpt does, updating weights on the way, and puts them on the dense weights.",
+        paper="Frantar and Alistarh 2023, arXiv:2301.00774; the mask alone as in MaskPro, Table 1",
+        cost=SparseGPT.about.cost,
+        patterns=SparseGPT.about.patterns,
+    )
+
+    def start(self, setting: Setting, config: SparseGPTConfig) -> Run:
+        masks, _ = prune_model(setting, config)
+        return OneShotRun(masks)
+
+
+METHOD = SparseGPTMask()
+
+__all__ = ["METHOD", "SparseGPTMask"]

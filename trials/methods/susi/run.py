@@ -1,0 +1,93 @@
+"""A run of SUSI on one trial's view of the frozen model.
+
+Legend: G groups, M group size.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from nmlab.trials.engines import GroupLayout
+from nmlab.trials.engines.adamw import AdamW
+from nmlab.trials.engines.noise import gumbel, normal
+from nmlab.trials.engines.schedules import cosine_to_a_tenth, geometric
+from nmlab.trials.masks.topn import topn
+from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.by_gradient import SoftMaskRun
+from nmlab.trials.methods.susi.config import SusiConfig
+from nmlab.trials.methods.susi.maths import relaxed_mask, sampled_mask
+
+_BETAS = (0.9, 0.95)  # Table 6
+
+
+class Susi(Method):
+    name = "susi"
+    about = About(
+        "Learns logits of every weight by gradient through a relaxed draw of N of M without replacement.\n"
+        "Two temperatures fall until the draw is the top-N of the logits; the loss is the model's own.",
+        paper="SUSI (Algorithm 1, Eq. 13)",
+        cost="one forward and backward a step; one logit a weight with two Adam moments",
+        patterns="any N:M; for N >= 3 the relaxed mask is not N-hot even at the end, and the paper has N = 2 only",
+    )
+    config = SusiConfig
+    learned = True
+    depends_on_seed = True
+
+    def start(self, setting: Setting, config: SusiConfig) -> Run:
+        return SusiRun(setting, config)
+
+
+class SusiRun(SoftMaskRun):
+    """Draw a soft mask, take the loss and its gradient, step."""
+
+    def __init__(self, setting: Setting, config: SusiConfig) -> None:
+        self._config = config
+        self._logits_GM = _initial_logits(setting, config)
+        adamw = AdamW({"logits": self._logits_GM}, betas=_BETAS, weight_decay=config.weight_decay)
+        super().__init__(setting, steps=config.steps, adamw=adamw, straight_through=config.straight_through)
+
+    def initial_masks(self) -> dict[str, Tensor]:
+        """Return the top-N of the first logits: small normal numbers, so a mask drawn uniformly at random."""
+        return self._layout.split(topn(_initial_logits(self._setting, self._config), self._setting.pattern))
+
+    def observe(self) -> Mapping[str, float]:
+        """Add the temperatures of the last step."""
+        tau, lam = self._temperatures(self._last_step)
+        return {**super().observe(), "train/tau": tau, "train/lambda": lam}
+
+    def _observe_soft(self, soft_GM: Tensor) -> Mapping[str, float]:
+        return {"train/above_one": float((soft_GM > 1.01).double().mean())}
+
+    def _noise(self, step: int) -> Tensor:
+        pattern, key = self._setting.pattern, (self._setting.seed, step)
+        return gumbel(self._layout, width=pattern.m, key=key).to(self._device)
+
+    def _soft(self, noise_GW: Tensor, step: int) -> Tensor:
+        tau, lam = self._temperatures(step)
+        return relaxed_mask(self._logits_GM, noise_GW, tau, lam, self._setting.pattern.n)
+
+    def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
+        _, lam = self._temperatures(step)
+        return sampled_mask(self._logits_GM, noise_GW, lam, self._setting.pattern.n)
+
+    def _hard_mask(self) -> Tensor:
+        return topn(self._logits_GM, self._setting.pattern)
+
+    def _learning_rate(self, step: int) -> float:
+        return cosine_to_a_tenth(self._config.learning_rate, step, steps=self.steps)
+
+    def _temperatures(self, step: int) -> tuple[float, float]:
+        """tau and lambda of Eq. 13."""
+        config = self._config
+        share = step / (config.anneal_steps or max(1, config.steps * 3 // 4))
+        tau = geometric(config.tau_init, config.tau_end, share)
+        return tau, geometric(config.lambda_init, config.lambda_end, share)
+
+
+def _initial_logits(setting: Setting, config: SusiConfig) -> Tensor:
+    layout = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern)
+    standard_GM = normal(layout, width=setting.pattern.m, key=(setting.seed, "initial logits"))
+    return standard_GM.mul_(config.initial_std).to(setting.model.frozen.device)
+
+
+METHOD = Susi()
