@@ -40,6 +40,10 @@ def host_loop(config: dict[str, Any]) -> None:
     Host(config, bench, facts).serve()
 
 
+class GivenUpError(RuntimeError):
+    """The hub took this replica for dead, because it was stopped or starved of time. To return, it must start anew."""
+
+
 class Host:
     """The threads of one replica."""
 
@@ -61,7 +65,8 @@ class Host:
         while not ray.get(self._hub.stopping.remote()):
             cancelled = self.tell("heartbeat", self._name, self._incarnation)
             if cancelled is None:
-                break  # replaced: another incarnation serves under this name
+                self._stop.set()  # what its slots still run, runs elsewhere by now
+                raise GivenUpError(f"{self._name} was silent for too long and was given up; Train starts it again")
             self.cancelled |= set(cancelled)
             self._stop.wait(_HEARTBEAT_S)
         self._stop.set()

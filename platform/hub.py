@@ -141,6 +141,13 @@ class HubState:
         if job.host is None:
             self._end(key, job, {"key": key, "status": "stopped", "step": 0, "metrics": {}, "reason": "not started"})
 
+    def abandon(self) -> None:
+        """Stop whatever has not ended, when nobody is left to run it; it may go on in a later process."""
+        for key, job in self._jobs.items():
+            if job.ended is None:
+                reason = "no replica was left to run it"
+                self._end(key, job, {"key": key, "status": "stopped", "step": 0, "metrics": {}, "reason": reason})
+
     def drain(self) -> list[Record]:
         """Return everything that happened since the last call, in order."""
         records = list(self._stream)

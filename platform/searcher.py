@@ -74,14 +74,13 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
 
     def on_trial_result(self, trial_id: str, result: Result) -> None:
         """Remember intermediate values of the (first) objective."""
-        key = self._key_of[trial_id]
-        if key in self._by_key and self._metrics[0] in result:
-            curve = self._by_key[key].curves.setdefault(key, {})
-            curve[int(result["step"])] = float(result[self._metrics[0]])
+        self._note(self._key_of[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
         """Take a trial's last result; once all seeds of its configuration have one, tell the search."""
         key = self._key_of.pop(trial_id)
+        if result is not None:  # of a trial that a scheduler stops, Tune tells the last value only here
+            self._note(key, result)
         self._take(key, {"status": "failed"} if error or result is None else dict(result))
 
     def save(self, checkpoint_path: str) -> None:
@@ -107,6 +106,11 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
                 self._take(spec.key, self._ended[spec.key])
             else:
                 self._queue.append(spec)
+
+    def _note(self, key: str, result: Result) -> None:
+        if key in self._by_key and self._metrics[0] in result:
+            curve = self._by_key[key].curves.setdefault(key, {})
+            curve[int(result["step"])] = float(result[self._metrics[0]])
 
     def _take(self, key: str, result: Result) -> None:
         replicates = self._by_key.get(key)

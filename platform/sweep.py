@@ -130,6 +130,7 @@ class Sweep:
                 time.sleep(0.1)
         ray.get(self._hub.stop.remote())
         self._replicas.join(timeout=max(1.0, deadline - time.monotonic()))
+        ray.get(self._hub.call.remote("abandon"))
         self._final = ray.get(self._hub.call.remote("snapshot"))
 
     def _pump(self) -> None:
@@ -182,7 +183,9 @@ class Sweep:
     def _final_status(self) -> str:
         if self._board.ended >= self.plan.trials:
             return "finished"
-        return "stopped" if self._interrupted or self._board.counts()["stopped"] else "failed"
+        limit = self.plan.study.budget.time_limit_seconds
+        out_of_time = limit is not None and time.time() - self._board.started >= limit
+        return "stopped" if self._interrupted or out_of_time or self._board.counts()["stopped"] else "failed"
 
     def _new_board(self, *, resumed: int) -> Board:
         study = self.plan.study

@@ -19,6 +19,7 @@ SMALL = (
     "fixed.steps=4",
     "search.samples=3",
     "seeds=[0, 1]",
+    "baselines=[dense, magnitude, wanda]",
 )
 
 

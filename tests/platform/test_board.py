@@ -64,6 +64,16 @@ def test_a_moved_trial_repeats_steps_without_going_back(board):
     assert board.trials["x"].step == 6
 
 
+def test_an_interrupted_trial_has_stopped_but_still_needs_work(board):
+    board.update([REPLICA, trial("x", steps=9), leased("x")])
+    interrupted = ended("x", status="stopped", step=4)
+    interrupted["result"]["resumable"] = True
+    board.update([interrupted])
+    assert (board.ended, board.counts()) == (0, {"stopped": 1})
+    board.update([leased("x"), ended("x")])
+    assert (board.ended, board.counts()) == (1, {"finished": 1})
+
+
 def test_trials_of_a_lost_replica_wait_and_those_of_others_go_on(board):
     board.update([REPLICA, {**REPLICA, "host": "replica-1"}, trial("x"), trial("y")])
     board.update([leased("x"), leased("y", "replica-1"), {"event": "replica lost", "host": "replica-0"}])

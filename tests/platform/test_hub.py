@@ -271,6 +271,19 @@ def test_a_job_submitted_again_while_it_is_being_stopped_belongs_to_its_new_repl
     assert [record["event"] for record in events(hub, "ended", "replica lost")] == ["replica lost", "ended"]
 
 
+def test_what_nobody_is_left_to_run_is_stopped_and_what_has_ended_stays():
+    hub = hub_with("done", "running", "waiting")
+    finish(hub, hub.take("a", "a1"))
+    running = hub.take("a", "a1")
+    hub.drain()
+    hub.abandon()
+    ended = {record["key"]: record["result"]["status"] for record in events(hub, "ended")}
+    assert ended == {"running": "stopped", "waiting": "stopped"}
+    assert hub.snapshot()["running"] == 0
+    assert hub.push("running", running["epoch"], [point(1)]) is False
+    assert hub.take("a", "a1") is None
+
+
 def test_replicas_say_whether_their_weights_are_unchanged():
     hub = hub_with(hosts=("a", "b"))
     for host, unchanged in (("a", True), ("b", False), ("a", True), ("b", True)):

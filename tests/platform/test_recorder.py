@@ -91,6 +91,41 @@ def test_trials_told_in_turns_are_each_recorded_whole(launch, plan, specs, track
     assert repeated(tracking_uri) == ([], 20)
 
 
+class NotingStore(MlflowStore):
+    """A store that notes in which order it is called."""
+
+    calls: list
+
+    def begin(self, tags, params):
+        self.calls = []
+        super().begin(tags, params)
+
+    def begin_trial(self, spec, **others):
+        self.calls.append(("begin", spec.key))
+        super().begin_trial(spec, **others)
+
+    def log_points(self, key, points):
+        self.calls += [(point["step"], key) for point in points]
+        super().log_points(key, points)
+
+    def end_trial(self, result, **others):
+        self.calls.append(("end", result["key"]))
+        super().end_trial(result, **others)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_mlflow_hears_of_each_trial_in_the_order_of_the_hub(launch, plan, specs, tracking_uri, batch):
+    """However the records are batched: nothing of a trial before its beginning, nothing after its end."""
+    recorder, store = open_recorder(launch, plan, tracking_uri, kind=NotingStore)
+    told = [record for pair in zip(*(story(spec) for spec in specs), strict=True) for record in pair]
+    for start in range(0, len(told), batch):
+        recorder.record(told[start : start + batch])
+    recorder.close()
+    for spec in specs:
+        calls = [call for call, key in store.calls if key == spec.key]
+        assert calls == ["begin", *range(10), "end"]
+
+
 def test_baselines_are_known_by_their_keys(launch, plan, specs, tracking_uri):
     recorder, store = open_recorder(launch, plan, tracking_uri)
     recorder.record([begun(plan.baselines[0]), begun(specs[0])])

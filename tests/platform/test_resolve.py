@@ -26,8 +26,8 @@ GRID = "search={algorithm: grid}"
         (["baselines=[{method: magnitude, steps: 3}]"], "magnitude takes no 'steps'"),
         (["pattern='3:2'"], "pattern '3:2': keeps 3 of every 2"),
         (["pattern='2:40'"], "1 <= N <= M <= 32"),
-        (["pattern='7:13'"], "pattern 7:13: M=13 does not divide the input size of model.layers.0."),
-        (["pattern={grid: ['2:4', '3:7']}", GRID, "space={}"], "pattern 3:7: M=7 does not divide"),
+        (["pattern='7:13'", "baselines=[]"], "pattern 7:13: M=13 does not divide the input size of model.layers.0."),
+        (["pattern={grid: ['2:4', '3:7']}", GRID, "space={}", "baselines=[]"], "pattern 3:7: M=7 does not divide"),
         (["replica.shards=2"], "replica.shards = 2"),
         (["data.evaluation.tasks=[piqa]"], "data.evaluation.tasks"),
         (["data.calibration.samples=1000000"], "1000000 samples were asked"),
@@ -89,7 +89,9 @@ def test_packaged_studies_resolve_and_plan_trials_with_keys_of_their_own(study):
     searched = [trial_spec(study, point, seed=seed) for point in configurations for seed in study.seeds]
     keys = [spec.key for spec in (*plan.baselines, *searched)]
     assert len(keys) == len(set(keys))
-    assert plan.trials == (len(keys) if configurations else len(plan.baselines) + 8 * 3)
+    tried = len(configurations) if configurations else study.search.samples
+    assert plan.configurations == tried
+    assert plan.trials == len(plan.baselines) + plan.configurations * len(study.seeds)
     assert plan.facts.prunable > 0
     assert plan.facts.evaluation_windows > 0
 

@@ -133,17 +133,18 @@ def test_points_that_come_again_with_other_times_and_values_change_nothing(store
 
 @pytest.mark.parametrize("cut", range(len(POINTS) + 1))
 def test_a_second_process_continues_the_runs_of_the_first(store, reopen, client, spec, tracking_uri, cut):
-    """As after kill -9 at any point: the journal is delivered again from its beginning."""
+    """As after kill -9 at any point: the trial repeats what it said, at another time of day."""
     store.begin_trial(spec, role="search", tags={})
     store.log_points(spec.key, POINTS[:cut])
     second = reopen()
     second.begin({"nmlab.planned": "3"}, {"method": "maskpro"})
     second.begin_trial(spec, role="search", tags={})
-    second.log_points(spec.key, POINTS)
+    later = [{**point, "time": point["time"] + 50} for point in POINTS]
+    second.log_points(spec.key, later)
     second.end_trial(result_of(spec), folder=NOWHERE)
     assert second.parent == store.parent
     assert [run.data.tags["nmlab.trial_key"] for run in children(client, second)] == [spec.key]
-    assert history(tracking_uri) == rows(POINTS)
+    assert history(tracking_uri) == rows([*POINTS[:cut], *later[cut:]])
 
 
 def test_parameters_that_a_crash_cut_off_are_written_by_the_next_process(store, reopen, client, spec):

@@ -25,7 +25,7 @@ from safetensors.numpy import load_file
 pytestmark = pytest.mark.slow
 
 NMLAB = Path(sys.executable).with_name("nmlab")
-STEPS = 200
+STEPS = 300
 GRID = {
     "name": "tiny-grid",
     "model": {"source": "builtin:tiny"},
@@ -158,7 +158,7 @@ def halfway(journal):
     learned = {r["key"]: r["spec"]["hyperparameters"].get("steps") for r in journal if r["event"] == "trial"}
     ended = set(keys(journal, "ended"))
     steps = {record["key"]: record["step"] for record in journal if record["event"] == "metrics"}
-    running = [key for key, step in steps.items() if key not in ended and 40 <= step < STEPS - 40]
+    running = [key for key, step in steps.items() if key not in ended and 20 <= step < STEPS - 20]
     return bool(running) and any(learned[key] for key in ended)
 
 
@@ -249,9 +249,10 @@ def test_trials_are_shared_out_among_the_replicas(undisturbed):
 
 def test_the_status_says_finished(undisturbed):
     nmlab, _ = undisturbed
-    status = nmlab.status()
-    assert (status["phase"], status["ended"], status["planned"]) == ("finished", PLANNED, PLANNED)
-    assert {line["status"] for line in status["trials"].values()} == {"finished"}
+    told = subprocess.run([NMLAB, "status", "--json"], cwd=nmlab.folder, capture_output=True, check=True).stdout
+    for status in (nmlab.status(), json.loads(told)):
+        assert (status["phase"], status["ended"], status["planned"]) == ("finished", PLANNED, PLANNED)
+        assert {line["status"] for line in status["trials"].values()} == {"finished"}
 
 
 def test_the_report_is_written_and_attached(undisturbed):
@@ -268,11 +269,18 @@ def test_learning_is_recorded_from_the_first_mask_to_the_last(undisturbed):
     learned = [values for values in results(nmlab).values() if ("train/loss", STEPS) in values]
     assert len(learned) == 4
     for values in learned:
-        assert sorted(step for name, step in values.keys() - {"mask"} if name == "train/loss") == list(
-            range(10, STEPS + 1, 10)
-        )
+        losses = sorted(step for name, step in values.keys() - {"mask"} if name == "train/loss")
+        assert losses == list(range(10, STEPS + 1, 10))
         assert {step for name, step in values.keys() - {"mask"} if name == "eval/perplexity"} == {0, STEPS}
         assert values["mask"]
+
+
+def test_a_result_holds_the_last_values_of_learning_too(undisturbed):
+    """A search may aim at them; the journal keeps them for a launch that is resumed."""
+    nmlab, _ = undisturbed
+    ended = [record["result"]["metrics"] for record in nmlab.journal() if record["event"] == "ended"]
+    assert sum("train/loss" in metrics for metrics in ended) == 4
+    assert all({"eval/perplexity", "cost/forwards"} <= metrics.keys() for metrics in ended)
 
 
 def test_a_killed_sweep_resumes_to_the_very_same_results(undisturbed, new_nmlab):
@@ -339,7 +347,7 @@ def damaged(new_nmlab):
 def test_no_trial_is_lost_with_a_killed_replica(damaged):
     """Its trial moves to the other replica or waits for the model to be loaded again."""
     assert damaged.printed["status"] == "finished"
-    assert damaged.printed["model_loads"] == 3
+    assert damaged.printed["model_loads"] in (2, 3), "the sweep may be over before the replica is back"
     check_complete(damaged.nmlab, planned=1 + 2 * 2)
     journal = damaged.nmlab.journal()
     assert damaged.victim["host"] in [record["host"] for record in journal if record["event"] == "replica lost"]
@@ -362,7 +370,7 @@ def test_optuna_was_told_what_became_of_every_configuration(damaged):
     states = sorted(trial.state.name for trial in told if trial.user_attrs)
     assert states == ["COMPLETE"] * len(complete) + ["PRUNED"] * (len(by_configuration) - len(complete))
     assert sorted(trial.value for trial in told if trial.state.name == "COMPLETE") == pytest.approx(sorted(complete))
-    assert all(trial.intermediate_values for trial in told if trial.state.name == "PRUNED")
+    assert all(100 in trial.intermediate_values for trial in told if trial.state.name == "PRUNED")
 
 
 def test_a_program_reads_nothing_but_json_whatever_ray_has_to_say(damaged, undisturbed):

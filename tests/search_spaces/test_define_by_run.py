@@ -106,8 +106,8 @@ def test_quickstart():
     assert list(point) == [
         "method", "pattern", "steps", "alpha", "logit_magnitude", "learning_rate", "initial_mask",
     ]  # fmt: skip
-    assert (point["method"], point["pattern"], point["steps"]) == ("maskpro", "2:4", 1500)
+    assert (point["method"], point["pattern"], point["steps"]) == ("maskpro", "2:4", 2000)
     assert point["alpha"] in (0.9, 0.97, 0.99)
-    assert 3 <= point["logit_magnitude"] <= 6
-    assert 0.3 <= point["learning_rate"] <= 10
+    assert 4 <= point["logit_magnitude"] <= 6
+    assert 0.5 <= point["learning_rate"] <= 4
     assert point["initial_mask"] in ("magnitude", "wanda")
