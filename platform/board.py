@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,8 +42,17 @@ class Board:
     replicas: dict[str, Record] = field(default_factory=dict)
     phase: str = "starting"
 
+    def recall(self, records: Iterable[Record], *, over: Container[str]) -> None:
+        """Take the records of earlier processes of this launch; trials that are not ``over`` run again."""
+        self.update(records)
+        self.replicas, self.phase = {}, "starting"
+        for key, line in self.trials.items():
+            line.ended = key in over
+            line.status = line.status if line.ended else "waiting"
+        self.resumed = sum(line.ended for line in self.trials.values())
+
     def update(self, records: Iterable[Record]) -> None:
-        """Take records of the hub in order."""
+        """Take records of the hub in order; kinds that a watcher need not know are passed over."""
         handlers = {
             "trial": self._trial,
             "leased": self._leased,
@@ -51,14 +60,16 @@ class Board:
             "ended": self._ended,
             "replica": self._replica,
             "replica lost": self._replica_lost,
+            "replica left": self._replica_left,
         }
         for record in records:
-            handlers[record["event"]](record)
+            if record["event"] in handlers:
+                handlers[record["event"]](record)
 
     @property
     def ended(self) -> int:
         """Trials that need no more work, those of an earlier process of this launch included."""
-        return self.resumed + sum(line.ended for line in self.trials.values())
+        return sum(line.ended for line in self.trials.values())
 
     def counts(self) -> Counter[str]:
         """Number of trials by status."""
@@ -115,13 +126,16 @@ class Board:
 
     def _replica(self, record: Record) -> None:
         facts = {name: value for name, value in record.items() if name not in ("event", "host")}
-        self.replicas[record["host"]] = {**facts, "alive": True}
+        self.replicas[record["host"]] = {**facts, "state": "ready"}
 
     def _replica_lost(self, record: Record) -> None:
-        self.replicas[record["host"]]["alive"] = False
+        self.replicas[record["host"]]["state"] = "lost"
         for line in self.trials.values():
             if line.host == record["host"] and line.status == "running":
                 line.status = "waiting"
+
+    def _replica_left(self, record: Record) -> None:
+        self.replicas[record["host"]]["state"] = "done"
 
 
 def _short(value: Any) -> str:

@@ -161,7 +161,7 @@ class HubState:
     def leave(self, host: str, incarnation: str) -> None:
         """A replica says goodbye."""
         if host in self._hosts and self._hosts[host].incarnation == incarnation:
-            self._lose(host)
+            self._lose(host, event="replica left")
 
     def snapshot(self) -> Record:
         """Return what ``nmlab status`` shows of replicas and queue."""
@@ -182,11 +182,11 @@ class HubState:
             self._hosts[job.host].jobs.discard(key)
         self._stream.append({"event": "ended", "key": key, "result": result})
 
-    def _lose(self, name: str) -> None:
+    def _lose(self, name: str, *, event: str = "replica lost") -> None:
         host = self._hosts.pop(name, None)
         if host is None:
             return
-        self._stream.append({"event": "replica lost", "host": name})
+        self._stream.append({"event": event, "host": name})
         for key in sorted(host.jobs):
             job = self._jobs[key]
             self._epoch += 1

@@ -50,6 +50,7 @@ class Sweep:
     max_failures: int = 3
     watch: Callable[[dict[str, Any]], None] = lambda snapshot: None
     _interrupted: bool = field(default=False, init=False)
+    _pump_error: Exception | None = field(default=None, init=False)
 
     def run(self) -> SweepResult:
         """Run what has not ended yet; raises ``SweepError`` when no replica could be kept.
@@ -60,7 +61,8 @@ class Sweep:
         store = MlflowStore(study.name, launch=self.launch.name, uri=self.tracking_uri)
         self._journal = Journal(self.launch)
         ended = ended_trials(self._journal.read())
-        self._board = self._new_board(resumed=len(ended))
+        self._board = self._new_board()
+        self._board.recall(self._journal.read(), over=ended)
         self._status = StatusFile(self.launch.status_file)
         store.begin(self._parent_tags(), _flat_study(study))
         self.launch.environment_file.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
@@ -103,7 +105,9 @@ class Sweep:
             pump.join()
 
     def _check(self) -> None:
-        """Called by Tune between events: stop a sweep that nobody can serve."""
+        """Called by Tune between events: stop a sweep that nobody can serve, or of which nothing is recorded."""
+        if self._pump_error is not None:
+            raise SweepError(f"records can no longer be kept: {_first_line(self._pump_error)}") from self._pump_error
         if not self._replicas.alive:
             reasons = "; ".join(f"{name}: {_first_line(error)}" for name, error in self._replicas.errors.items())
             raise SweepError(f"no replica is left to run trials ({reasons or 'all ended'})")
@@ -134,6 +138,13 @@ class Sweep:
         self._final = ray.get(self._hub.call.remote("snapshot"))
 
     def _pump(self) -> None:
+        """Carry records until the end; what goes wrong is raised in the driver's thread by ``_check``."""
+        try:
+            self._carry()
+        except Exception as error:
+            self._pump_error = error
+
+    def _carry(self) -> None:
         """Carry what the hub says to recorder and board until the sweep is over and the hub is empty."""
         import ray
 
@@ -154,9 +165,9 @@ class Sweep:
         """A trial that was stopped by anyone but the scheduler goes on when the launch is resumed."""
         for record in records:
             if record["event"] == "ended" and record["result"]["status"] == "stopped":
-                early = record["key"] in self._watch.stopped
-                why = "the scheduler stopped it early" if early else "interrupted; it goes on when resumed"
-                record["result"] |= {"resumable": not early, "reason": why}
+                result, early = record["result"], record["key"] in self._watch.stopped
+                result["resumable"] = not early
+                result["reason"] = "stopped early by the scheduler" if early else f"{result['reason']}; resumable"
 
     def _publish(self, *, force: bool = False) -> None:
         snapshot = self._board.snapshot()
@@ -173,7 +184,9 @@ class Sweep:
         checks = list(final["checks"].values())
         frozen = "unverified" if not checks else "verified" if all(checks) else "mismatch"
         loads = sum(final["loads"].values())
-        store.tag_parent({"nmlab.frozen_weights": frozen, "nmlab.model_loads": str(loads), **self._digest_tag()})
+        if loads:  # a resumed launch of which nothing was left to run loaded nothing and says nothing new
+            tags = {"nmlab.frozen_weights": frozen, "nmlab.model_loads": str(loads)}
+            store.tag_parent({**tags, **self._digest_tag()})
         store.end(status)
         self._board.phase = status
         self._publish(force=True)
@@ -187,12 +200,10 @@ class Sweep:
         out_of_time = limit is not None and time.time() - self._board.started >= limit
         return "stopped" if self._interrupted or out_of_time or self._board.counts()["stopped"] else "failed"
 
-    def _new_board(self, *, resumed: int) -> Board:
+    def _new_board(self) -> Board:
         study = self.plan.study
         metric, mode = study.search.metrics[0], study.search.modes[0]
-        return Board(
-            study.name, self.launch.name, self.plan.trials, metric, mode, searched=tuple(study.space), resumed=resumed
-        )
+        return Board(study.name, self.launch.name, self.plan.trials, metric, mode, searched=tuple(study.space))
 
     def _common_tags(self) -> dict[str, str]:
         return {**provenance(), "nmlab.data_digest": self.plan.facts.data_digest}

@@ -106,7 +106,7 @@ class _Trial:
         while self.step < self.run.steps and not self._budget_spent():
             if self.events.cancelled():
                 self._save()
-                return self.result("stopped", reason="stopped before its last step")
+                return self.result("stopped", reason="interrupted")
             self._advance()
         if self.run.steps:
             self._save()

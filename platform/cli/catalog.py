@@ -61,10 +61,10 @@ def studies(
 
 
 def _study_record(study: "Study") -> dict[str, Any]:
+    from nmlab.platform.points import configurations_tried
     from nmlab.platform.resolve import baseline_specs
-    from nmlab.search_spaces.space import configuration_count
 
-    trials = len(baseline_specs(study)) + configuration_count(study) * len(study.seeds)
+    trials = len(baseline_specs(study)) + configurations_tried(study) * len(study.seeds)
     return {
         "name": study.name,
         "answers": study.answers,

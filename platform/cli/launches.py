@@ -1,7 +1,7 @@
 """``nmlab sweep``, ``resume`` and ``status``: launch a study, go on with one, look at one."""
 
-import json
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,9 +125,11 @@ def _execute(
     with ProgressView(out, quiet=quiet) as view:
         sweep = Sweep(plan, launch, watch=view.show, **settings)
         try:
-            result = sweep.run()
+            # Ray tells of lost workers on the standard output, whatever it was asked.
+            with (launch.folder / "ray.log").open("a", encoding="utf-8") as noise, redirect_stdout(noise):
+                result = sweep.run()
         except SweepError as error:
-            out.print(f"nmlab: {error}", markup=False)
+            console(stderr=True).print(f"nmlab: {error}", markup=False)
             raise typer.Exit(1) from error
     written = _report(plan, launch, settings["tracking_uri"]) if report and result.counts.get("finished") else None
     _tell(result, launch, written, quiet=quiet, as_json=as_json)
@@ -163,4 +165,4 @@ def _tell(
     if report:
         out.print(f"report: {report['html']}", markup=False)
     if result.status == "stopped":
-        out.print(f"go on with: nmlab resume {json.loads(json.dumps(launch.name))}", markup=False)
+        out.print(f"go on with: nmlab resume {launch.name}", markup=False)

@@ -1,6 +1,7 @@
 """Options that several verbs share, and how they print."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +26,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but th
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that leaves text as it is."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    """Return a console that leaves text as it is and keeps to today's stream, whatever is redirected later."""
+    return Console(file=sys.stderr if stderr else sys.stdout, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -123,7 +123,8 @@ class _Watcher:
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
         )
-        self._progress = Progress(*columns, console=console(stderr=True), transient=True, disable=quiet)
+        out = console(stderr=True)
+        self._progress = Progress(*columns, console=out, transient=True, disable=quiet or not out.is_terminal)
         self._task = self._progress.add_task("", total=None)
 
     def __enter__(self) -> "_Watcher":

@@ -78,20 +78,28 @@ def test_trials_of_a_lost_replica_wait_and_those_of_others_go_on(board):
     board.update([REPLICA, {**REPLICA, "host": "replica-1"}, trial("x"), trial("y")])
     board.update([leased("x"), leased("y", "replica-1"), {"event": "replica lost", "host": "replica-0"}])
     assert (board.trials["x"].status, board.trials["y"].status) == ("waiting", "running")
-    assert [board.replicas[name]["alive"] for name in ("replica-0", "replica-1")] == [False, True]
+    assert [board.replicas[name]["state"] for name in ("replica-0", "replica-1")] == ["lost", "ready"]
     board.update([{**REPLICA, "loads": 2}])
-    assert board.replicas["replica-0"]["alive"]
+    assert board.replicas["replica-0"]["state"] == "ready"
+    board.update([{"event": "replica left", "host": "replica-0"}])
+    assert board.replicas["replica-0"]["state"] == "done"
     assert board.snapshot()["model_loads"] == 3
 
 
 def test_what_an_earlier_process_ended_counts_but_not_towards_the_pace(board):
-    board.resumed = 2
-    assert (board.ended, board.eta_seconds()) == (2, None)
+    earlier = [trial("u"), leased("u"), ended("u"), trial("v"), leased("v"), ended("v"), trial("x"), leased("x")]
+    board.recall([REPLICA, *earlier], over={"u", "v"})
+    assert (board.ended, board.eta_seconds(), board.replicas) == (2, None, {})
+    assert {key: line.status for key, line in board.trials.items()} == {
+        "u": "finished",
+        "v": "finished",
+        "x": "waiting",
+    }
     board.started = time.time() - 60
     board.update([REPLICA, trial("x"), leased("x"), ended("x", status="diverged", reason="nan")])
     assert board.ended == 3
     assert board.eta_seconds() == 0.0
-    assert board.counts() == {"diverged": 1}
+    assert board.counts() == {"finished": 2, "diverged": 1}
 
 
 def test_the_time_to_go_is_the_pace_so_far(board):

@@ -67,7 +67,7 @@ def test_the_stream_tells_everything_in_order():
         "metrics",
         "metrics",
         "ended",
-        "replica lost",
+        "replica left",
     ]
     assert [record["step"] for record in told if record["event"] == "metrics"] == [1, 2]
     assert hub.drain() == []
@@ -268,7 +268,7 @@ def test_a_job_submitted_again_while_it_is_being_stopped_belongs_to_its_new_repl
     hub.leave("a", "a1")
     assert hub.push("x", new["epoch"], [point(1)]) is True
     finish(hub, new)
-    assert [record["event"] for record in events(hub, "ended", "replica lost")] == ["replica lost", "ended"]
+    assert [record["event"] for record in events(hub, "ended", "replica left")] == ["replica left", "ended"]
 
 
 def test_what_nobody_is_left_to_run_is_stopped_and_what_has_ended_stays():

@@ -20,7 +20,7 @@ def test_defaults(study_of):
     )
     assert (study.replica.count, study.replica.slots, study.replica.shards) == (1, 1, 1)
     assert (study.cadence.log_every, study.cadence.evaluate_every, study.cadence.checkpoint_every) == (
-        1,
+        None,
         None,
         500,
     )
