@@ -88,6 +88,12 @@ def baseline_specs(study: Study) -> list[TrialSpec]:
     return specs
 
 
+def longest_trial(study: Study) -> int:
+    """Return the most steps that a trial of the search takes, its method's default where the study names none."""
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in _examples(study)]
+    return max(int(spec.hyperparameters.get("steps") or 0) for spec in specs)
+
+
 def _examples(study: Study) -> list[dict[str, Any]]:
     """Return configurations that between them use every method, name and listed value of the search, and all ends.
 

@@ -11,7 +11,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, Tri
 
 from nmlab.platform.cluster import NAMESPACE
 from nmlab.platform.proposals import Proposals
-from nmlab.platform.resolve import Plan
+from nmlab.platform.resolve import Plan, longest_trial
 from nmlab.platform.searcher import ReplicateSearcher
 from nmlab.platform.trainable import TrialActor
 from nmlab.search_spaces.schema import Study
@@ -110,7 +110,7 @@ def _scheduler(study: Study, stopped: set[str]) -> TrialScheduler | None:
     if study.search.scheduler == "median":
         scheduler = _Median(time_attr="step", grace_period=every)
     else:
-        longest = int(study.fixed.get("steps", 10_000))  # type: ignore[arg-type]
-        scheduler = _Asha(time_attr="step", grace_period=every, max_t=longest)
+        # A method without steps has no rung; ASHA still asks that its limit is not below the first one.
+        scheduler = _Asha(time_attr="step", grace_period=every, max_t=max(every, longest_trial(study)))
     scheduler.stopped = stopped
     return scheduler

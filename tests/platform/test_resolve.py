@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from nmlab.platform.points import configurations_tried, points
-from nmlab.platform.resolve import baseline_specs, resolve, trial_spec
+from nmlab.platform.resolve import baseline_specs, longest_trial, resolve, trial_spec
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.space import grid_points
 from nmlab.trials import registry
@@ -167,3 +167,17 @@ def test_a_plan_counts_baselines_and_replicates(plan_of):
     plan = plan_of()
     assert plan.trials == 3 + 3 * 2
     assert replace(plan, configurations=5).trials == 3 + 5 * 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps"),
+    [
+        (["fixed.steps=70"], 70),
+        (["space.steps={int: [10, 90]}"], 90),
+        (["space={alpha: {grid: [0.9]}, steps: {grid: [30, 20]}}", "fixed={}", GRID, "search.samples=null"], 30),
+        (["fixed={}"], registry.get("maskpro").configure({}).model_dump()["steps"]),
+        (["method=magnitude", "space={}", "fixed={}", "baselines=[]", GRID], 0),
+    ],
+)
+def test_the_longest_trial_is_what_a_scheduler_may_expect(overrides, steps):
+    assert longest_trial(loader.load("quickstart", overrides=overrides)) == steps
