@@ -1,9 +1,9 @@
 """All groups of all layers in one [G, M] tensor, so that a small model costs one kernel an operation, not one a layer.
 
-Legend: G groups of all layers, M group size.
+Legend: G groups of all layers, g some of them, M group size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -38,6 +38,18 @@ class GroupLayout:
             layers = [(name, slice(low - start, high - start)) for name, low, high in overlaps if low < high]
             cut.append((slice(start, stop), layers))
         return cut
+
+    def parts(self, groups_g: Tensor) -> Iterator[tuple[str, slice, int]]:
+        """Tell apart, by layer, some groups given in ascending order.
+
+        Yields for every layer with any of them its name, which of ``groups_g`` they are, and its first group.
+        """
+        ends = torch.tensor([rows.stop for rows in self._rows.values()], device=groups_g.device)
+        start = 0
+        for (name, rows), stop in zip(self._rows.items(), torch.searchsorted(groups_g, ends).tolist(), strict=True):
+            if start < stop:
+                yield name, slice(start, stop), rows.start
+            start = stop
 
     def split(self, tensor_GM: Tensor) -> dict[str, Tensor]:
         """Return a view [out, in] of every layer's part."""

@@ -1,34 +1,48 @@
 """One trial's own view of a frozen model: every tensor shared, except the masked weights it wears.
 
-Legend: B batch, T tokens, V vocabulary, O outputs, I inputs.
+Legend: B batch, T tokens, V vocabulary, O outputs, I inputs, g some groups of a layer, M group size.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nmlab.trials.models.dress import CopiedWeight, Dress, MultipliedWeight
 from nmlab.trials.models.frozen import FrozenModel
 
 
 class MaskedModel:
     """A frozen model under a mask.
 
-    The weights are masked when the mask changes and not in the forward, so a forward costs what the dense one costs.
-    A trial pays for its own copy of the prunable weights only.
+    The weights are masked when the mask changes and not in the forward, so a forward costs what the dense one costs
+    and a trial pays for its own copy of the prunable weights; ``multiply_on_the_fly`` makes the opposite choice.
     """
 
     def __init__(self, frozen: FrozenModel) -> None:
         self.frozen = frozen
         self.module = frozen.view()
         self._dense = {layer.name: _linear(frozen.module, layer.name).weight for layer in frozen.layers}
-        self._worn: dict[str, Tensor] = {}
+        self._dressed_by: Callable[[nn.Linear], Dress] = CopiedWeight
+        self._worn: dict[str, Dress] = {}
+        self._changes = 0
 
     @property
     def bytes(self) -> int:
-        """Bytes of the weights that belong to this view alone."""
-        return sum(weight.numel() * weight.element_size() for weight in self._worn.values())
+        """Bytes of the weights or masks that belong to this view alone."""
+        return sum(dress.bytes for dress in self._worn.values())
+
+    @property
+    def changes(self) -> int:
+        """How often the masks have been replaced as a whole, so that whoever patches them sees that others did."""
+        return self._changes
+
+    def multiply_on_the_fly(self, m: int) -> None:
+        """Hold masks only (one code for ``m`` inputs) and make each masked weight anew in every forward."""
+        self.undress()
+        self._dressed_by = partial(MultipliedWeight, m=m)
 
     @torch.no_grad()
     def wear(self, masks_OI: Mapping[str, Tensor], *, weights_OI: Mapping[str, Tensor] | None = None) -> None:
@@ -36,14 +50,25 @@ class MaskedModel:
 
         Where ``weights_OI`` has a weight for the layer, that one is masked in place of the dense one.
         """
+        self._changes += 1
         for name, mask_OI in masks_OI.items():
-            weight_OI = (weights_OI or {}).get(name, self._dense[name])
-            torch.mul(weight_OI, mask_OI, out=self._own(name))
+            if name not in self._worn:
+                self._worn[name] = self._dressed_by(_linear(self.module, name))
+            self._worn[name].wear((weights_OI or {}).get(name, self._dense[name]), mask_OI)
+
+    @torch.no_grad()
+    def patch(self, name: str, groups_g: Tensor, masks_gM: Tensor) -> None:
+        """Change the mask of some groups of a layer that wears one.
+
+        ``groups_g`` int64 without repeats counts groups of M inputs row by row; ``masks_gM`` is boolean.
+        """
+        self._worn[name].patch(groups_g, masks_gM)
 
     def undress(self) -> None:
         """Return to the dense weights and give the private copies back."""
-        for name, weight in self._dense.items():
-            _linear(self.module, name).weight = weight
+        self._changes += 1
+        for dress in self._worn.values():
+            dress.take_off()
         self._worn.clear()
 
     @torch.no_grad()
@@ -77,12 +102,6 @@ class MaskedModel:
         arguments = {"input_ids": tokens_BT, "use_cache": False}
         output = torch.func.functional_call(self.module, dict(weights), kwargs=arguments)
         return _token_losses(output.logits, tokens_BT).mean()
-
-    def _own(self, name: str) -> Tensor:
-        if name not in self._worn:
-            self._worn[name] = torch.empty_like(self._dense[name])
-            _linear(self.module, name).weight = nn.Parameter(self._worn[name], requires_grad=False)
-        return self._worn[name]
 
 
 def _linear(module: nn.Module, name: str) -> nn.Linear:

@@ -98,6 +98,19 @@ def test_the_estimators(estimator, expected):
     assert after == Tracker(0.5, value=0.5 * 0.5 + 0.5 * 2.0, updates=2)
 
 
+@given(losses=st.lists(st.floats(0, 9), min_size=2, max_size=6), index=st.integers(0, 5))
+def test_leaving_one_out_gives_every_mask_a_baseline_of_the_others_only(losses, index):
+    """The weights sum to zero, and the baseline of a mask does not move with the mask's own loss."""
+    config = _config(tracker="leave_one_out", masks_per_step=len(losses))
+    weights, after = _weights(losses, initial=1.0, tracker=Tracker(0.9), config=config)
+    index %= len(losses)
+    others = [loss for other, loss in enumerate(losses) if other != index]
+    expected = (losses[index] - sum(others) / len(others)) / len(losses)
+    assert weights[index] == pytest.approx(expected, abs=1e-12)
+    assert sum(weights) == pytest.approx(0.0, abs=1e-12)
+    assert after.updates == 1
+
+
 @pytest.mark.parametrize(
     ("estimator", "tracker", "compat"),
     itertools.product(["vanilla", "residual", "tracked"], ["corrected", "paper"], ["none", "official"]),
@@ -134,6 +147,7 @@ def test_the_tracked_weights_of_one_step_differ_by_the_losses_alone():
         ({"masks_per_step": 0}, "masks_per_step = 0"),
         ({"estimator": "trakced"}, "estimator = 'trakced': Input should be 'vanilla', 'residual' or 'tracked'"),
         ({"sampler": "gumbel"}, "sampler = 'gumbel'"),
+        ({"tracker": "leave_one_out"}, "leave_one_out needs masks_per_step of 2 or more"),
         ({"learning_rat": 1.0}, "unknown hyperparameter of maskpro 'learning_rat'; did you mean 'learning_rate'"),
     ],
 )

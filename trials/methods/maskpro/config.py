@@ -1,8 +1,8 @@
 """The hyperparameters of MaskPro, with the paper's values as defaults."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nmlab.trials.method import MethodConfig
 
@@ -29,11 +29,18 @@ class MaskProConfig(MethodConfig):
         description="how masks are drawn (Table 17); the first two are one distribution",
     )
     masks_per_step: int = Field(default=1, ge=1, description="masks drawn a step, averaged (paper: 1)")
-    tracker: Literal["corrected", "paper"] = Field(
+    tracker: Literal["corrected", "paper", "leave_one_out"] = Field(
         default="corrected",
-        description="'paper' starts the tracker at 0, which biases early steps; 'corrected' divides by 1 - alpha^t",
+        description="'paper' starts the tracker at 0, which biases early steps; 'corrected' divides by 1 - alpha^t; "
+        "'leave_one_out' is no tracker but the mean residual of the step's other masks (masks_per_step >= 2)",
     )
     compat: Literal["none", "official"] = Field(
         default="none",
         description="'official' repeats the authors' code: its 2:4 gradient with 1e-8 guards, tracker moved before use",
     )
+
+    @model_validator(mode="after")
+    def _others_to_leave_in(self) -> Self:
+        if self.tracker == "leave_one_out" and self.masks_per_step < 2:
+            raise ValueError("tracker leave_one_out needs masks_per_step of 2 or more: one mask alone has no others")
+        return self

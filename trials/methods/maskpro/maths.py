@@ -36,7 +36,9 @@ def score_weights(
 
     With several masks a step the gradient is their average and the tracker follows their mean residual. The paper uses
     the tracker before it moves; the official code moves it first, which equals a learning rate of alpha times eta.
-    With the corrected tracker the very first step has no baseline yet and does not move the logits.
+    With the corrected tracker the very first step has no baseline yet and does not move the logits. The leave-one-out
+    baseline of a mask is the mean residual of the step's other masks, which is independent of it and so adds no bias;
+    the tracker is then followed and not used.
     """
     residuals = [loss - initial_loss for loss in losses]
     after = tracker.moved(sum(residuals) / len(residuals))
@@ -44,10 +46,19 @@ def score_weights(
         weights = list(losses)
     elif config.estimator == "residual":
         weights = residuals
+    elif config.tracker == "leave_one_out":
+        weights = leave_one_out(residuals)
     else:
         baseline = _baseline(tracker, after, config)
         weights = [0.0 if baseline is None else residual - baseline for residual in residuals]
     return [weight / len(weights) for weight in weights], after
+
+
+def leave_one_out(residuals: Sequence[float]) -> list[float]:
+    """Return each of K >= 2 residuals less the mean of the others (Kool et al. 2019, "Buy 4 REINFORCE samples")."""
+    assert len(residuals) > 1, "one residual alone has no others"
+    total, others = sum(residuals), len(residuals) - 1
+    return [residual - (total - residual) / others for residual in residuals]
 
 
 def _baseline(before: Tracker, after: Tracker, config: MaskProConfig) -> float | None:

@@ -59,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(json.dumps(record["token_perplexity"]))
 
 
-def train_tokenizer(documents: Sequence[str]) -> Any:
-    """Return a fast byte-level BPE tokenizer of `VOCABULARY` entries; text in NFC round-trips."""
+def train_tokenizer(documents: Sequence[str], *, vocabulary: int = VOCABULARY) -> Any:
+    """Return a fast byte-level BPE tokenizer of `vocabulary` entries; text in NFC round-trips."""
     # Qwen2's own class: for this model type AutoTokenizer replaces any other pre-tokenizer by Qwen2's.
     blank = transformers.Qwen2Tokenizer(model_max_length=WINDOW)
-    return blank.train_new_from_iterator(documents, VOCABULARY, show_progress=False)
+    return blank.train_new_from_iterator(documents, vocabulary, show_progress=False)
 
 
 def encode(documents: Sequence[str], *, tokenizer: Any) -> torch.Tensor:
@@ -91,12 +91,12 @@ def new_model(tokenizer: Any) -> Any:
     return transformers.Qwen2ForCausalLM(config).float()
 
 
-def train(model: Any, *, tokens_T: torch.Tensor, steps: int, seed: int) -> list[float]:
+def train(
+    model: Any, *, tokens_T: torch.Tensor, steps: int, seed: int, learning_rate: float = PEAK_LEARNING_RATE
+) -> list[float]:
     """Train in place on random windows of the stream and return the loss of every step, in nats a token."""
     windows = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.95), weight_decay=WEIGHT_DECAY
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=WEIGHT_DECAY)
     schedule = transformers.get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, steps)
     losses: list[float] = []
     model.train()
