@@ -3,7 +3,8 @@
 Legend: G groups of all layers, W numbers a group (its M entries, or its K candidates).
 """
 
-import numpy as np
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -14,21 +15,41 @@ from nmlab.trials.masks.randomness import keyed_generator
 _SMALLEST = 1e-300
 
 
+# Numbers drawn at a time in float64: what becomes of them happens in the cache, and no float64 copy of a model exists.
+_PIECE = 2**16
+
+
 def normal(layout: GroupLayout, *, width: int, key: tuple[int | str, ...]) -> Tensor:
     """Return standard normal numbers, float32 [G, W] on the CPU; a layer's are keyed by ``key`` and its name."""
-    return _draw(layout, "standard_normal", width=width, key=key).float()
+    return _draw(layout, "standard_normal", lambda drawn: drawn, width=width, key=key)
 
 
 def gumbel(layout: GroupLayout, *, width: int, key: tuple[int | str, ...]) -> Tensor:
     """Return standard Gumbel numbers -log(exponential), float32 [G, W] on the CPU, keyed like ``normal``."""
-    return _draw(layout, "standard_exponential", width=width, key=key).clamp_(min=_SMALLEST).log_().neg_().float()
+    return _draw(layout, "standard_exponential", _gumbel_of, width=width, key=key)
 
 
-def _draw(layout: GroupLayout, distribution: str, *, width: int, key: tuple[int | str, ...]) -> Tensor:
-    drawn_GW = np.empty((layout.groups, width))
+def _gumbel_of(exponential: Tensor) -> Tensor:
+    return exponential.clamp_(min=_SMALLEST).log_().neg_()
+
+
+def _draw(
+    layout: GroupLayout,
+    distribution: str,
+    transform: Callable[[Tensor], Tensor],
+    *,
+    width: int,
+    key: tuple[int | str, ...],
+) -> Tensor:
+    drawn_GW = torch.empty(layout.groups, width)
+    buffer = torch.empty(_PIECE, dtype=torch.float64)
     start = 0
     for layer in layout.layers:
+        generator = keyed_generator(*key, layer.name)
         stop = start + layout.pattern.groups(layer.numel)
-        getattr(keyed_generator(*key, layer.name), distribution)(out=drawn_GW[start:stop])
+        for piece in torch.split(drawn_GW[start:stop].view(-1), _PIECE):
+            fresh = buffer[: len(piece)]
+            getattr(generator, distribution)(out=fresh.numpy())
+            piece.copy_(transform(fresh))
         start = stop
-    return torch.from_numpy(drawn_GW)
+    return drawn_GW

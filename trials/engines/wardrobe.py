@@ -24,6 +24,11 @@ class Wardrobe:
         self._off_mode_g: Tensor | None = None
         self._changes = -1
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held between two draws: which groups wear another mask than the mode."""
+        return 0 if self._off_mode_g is None else self._off_mode_g.nbytes
+
     def show(self, draw: Draw) -> None:
         """Make the model wear ``draw``, which the engine drew from its logits as they stand."""
         if self._off_mode_g is None or self._changes != self._model.changes or self._is_much(draw):

@@ -2,19 +2,18 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.pattern import Pattern
+from nmlab.trials.tensor_file import read_tensors, tensor_digest, write_tensors
 
 _FORMAT = "nmlab-mask/1"
 
@@ -30,36 +29,48 @@ class BundleInfo:
     trial_key: str
 
 
-def save_bundle(path: Path, masks: Mapping[str, Tensor], *, info: BundleInfo) -> None:
+@dataclass(frozen=True)
+class Bundle:
+    """What a file holds: masks (boolean [out, in] by layer), what they belong to, and what its writer added."""
+
+    masks: dict[str, Tensor]
+    info: BundleInfo
+    origin: dict[str, Any]
+
+
+def save_bundle(
+    path: Path, masks: Mapping[str, Tensor], *, info: BundleInfo, origin: Mapping[str, Any] | None = None
+) -> None:
     """Write masks (boolean [out, in] by layer name) in one step: the file is whole or not there.
 
-    Raises ``ValueError`` naming the layer and the group if a mask does not keep exactly N of every M inputs.
+    ``origin`` is plain JSON that is kept with them, such as what they cost. The same masks give the same bytes. Raises
+    ``ValueError`` naming the layer and the group if a mask does not keep exactly N of every M inputs.
     """
     pattern = Pattern.parse(info.pattern)
     for name, mask in masks.items():
         check_mask(mask, pattern, name=name)
+    packed = {name: pack(mask) for name, mask in sorted(masks.items())}
     header = {
         "format": _FORMAT,
         "info": json.dumps(asdict(info)),
         "group_axis": "input",
         "bit_order": "little",
-        "shapes": json.dumps({name: list(mask.shape) for name, mask in masks.items()}),
+        "shapes": json.dumps({name: list(masks[name].shape) for name in packed}),
+        "digests": json.dumps({name: tensor_digest(name, bits) for name, bits in packed.items()}),
+        **({"origin": json.dumps(dict(origin), sort_keys=True)} if origin else {}),
     }
-    packed = {name: pack(mask) for name, mask in masks.items()}
-    header["digest"] = _digest(header, packed)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    safetensors.torch.save_file(packed, partial, metadata=header)
-    partial.replace(path)
+    write_tensors(path, packed, header={**header, "digest": _digest(header, packed)})
 
 
 def load_bundle(path: Path) -> tuple[dict[str, Tensor], BundleInfo]:
     """Read masks and what they belong to; raises ``ValueError`` saying which tensor and group is wrong."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ValueError(f"mask bundle {path}: not a readable safetensors file ({error})") from error
+    bundle = read_bundle(path)
+    return bundle.masks, bundle.info
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read all that a file of masks holds; raises ``ValueError`` saying which tensor and group is wrong."""
+    packed, header = read_tensors(path, kind="mask bundle")
     info, shapes = _header(header, path)
     if packed.keys() != shapes.keys():
         wrong = sorted(packed.keys() ^ shapes.keys())[0]
@@ -67,8 +78,18 @@ def load_bundle(path: Path) -> tuple[dict[str, Tensor], BundleInfo]:
     masks = {name: _mask(bits, shapes[name], info, name, path) for name, bits in packed.items()}
     # Last, because what is found before says where the damage is; this finds what still looks like an N:M mask.
     if header.get("digest") != _digest(header, packed):
-        raise ValueError(f"mask bundle {path}: damaged, its contents do not match the digest in its header")
-    return masks, info
+        raise ValueError(f"mask bundle {path}: damaged, {_damage(header, packed)} not match the digest in its header")
+    return Bundle(masks, info, json.loads(header.get("origin", "{}")))
+
+
+def _damage(header: Mapping[str, str], packed: Mapping[str, Tensor]) -> str:
+    """Return what a file's digest does not fit: the first tensor that is another one, or else the contents."""
+    try:
+        digests = dict(json.loads(header["digests"]))
+    except (KeyError, TypeError, ValueError):
+        return "its contents do"
+    wrong = [name for name, bits in sorted(packed.items()) if digests.get(name) != tensor_digest(name, bits)]
+    return f"tensor {wrong[0]!r} does" if wrong else "its contents do"
 
 
 def _digest(header: Mapping[str, str], packed: Mapping[str, Tensor]) -> str:

@@ -3,13 +3,18 @@
 A model's masks then take one bit a weight where M is 8, 16 or 32, and are compared, gathered and changed a group at a
 time.
 
-Legend: G groups, M group size.
+Legend: G groups (g where they are few), M group size, N kept, C codes.
 """
 
 from functools import cache
 
 import torch
 from torch import Tensor
+
+from nmlab.trials.pattern import Pattern
+
+# Up to here the positions of every code are looked up in tables of 2^M entries.
+_LARGEST_TABLE_M = 16
 
 
 def code_dtype(m: int) -> torch.dtype:
@@ -32,8 +37,11 @@ def encode(mask_GM: Tensor) -> Tensor:
     if mask_GM.ndim != 2 or mask_GM.dtype != torch.bool:
         raise ValueError(f"encode: {mask_GM.dtype} of shape {tuple(mask_GM.shape)}, expected torch.bool [G, M]")
     dtype = code_dtype(mask_GM.shape[1])
-    # Bits are distinct, so a sum in the narrow type is their union even where the top bit is the sign.
-    return (mask_GM.to(dtype) * _bits(mask_GM.shape[1], mask_GM.device)).sum(dim=1, dtype=dtype)
+    code_G = torch.zeros(mask_GM.shape[0], dtype=dtype, device=mask_GM.device)
+    # Column by column: a reduction over a short axis is several times slower.
+    for position, column_G in enumerate(mask_GM.unbind(1)):
+        code_G |= column_G.to(dtype) << position
+    return code_G
 
 
 def decode(code_G: Tensor, m: int) -> Tensor:
@@ -45,6 +53,29 @@ def decode(code_G: Tensor, m: int) -> Tensor:
     if code_G.ndim != 1 or code_G.dtype != code_dtype(m):
         raise ValueError(f"decode: {code_G.dtype} of shape {tuple(code_G.shape)}, expected {code_dtype(m)} [G]")
     return code_G.unsqueeze(1).bitwise_and(_bits(m, code_G.device)).ne(0)
+
+
+def decode_columns(code_G: Tensor, m: int) -> Tensor:
+    """Return the mask transposed, as the numbers 0 and 1 in float32: [M, G], ready for arithmetic."""
+    return code_G.bitwise_and(_bits(m, code_G.device).unsqueeze(1)).ne_(0).float()
+
+
+def kept_positions(code_g: Tensor, pattern: Pattern) -> Tensor:
+    """Return where the kept entries of codes of ``pattern`` stand, in ascending order: [N, g] int64."""
+    if pattern.m > _LARGEST_TABLE_M:
+        return decode(code_g, pattern.m).nonzero()[:, 1].view(-1, pattern.n).t().contiguous()
+    row_g = code_g.int() & ((1 << pattern.m) - 1)
+    return torch.stack([table_C[row_g] for table_C in _positions(pattern, code_g.device)]).long()
+
+
+@cache
+def _positions(pattern: Pattern, device: torch.device) -> tuple[Tensor, ...]:
+    """N tables [2^M] uint8: where the first, second, ... kept entry of a code stands; 0 for codes of other patterns."""
+    mask_CM = (torch.arange(1 << pattern.m).unsqueeze(1) >> torch.arange(pattern.m)).bitwise_and_(1).bool()
+    fits_C = mask_CM.sum(1) == pattern.n
+    table_CN = torch.zeros(len(mask_CM), pattern.n, dtype=torch.uint8)
+    table_CN[fits_C] = mask_CM[fits_C].nonzero()[:, 1].view(-1, pattern.n).to(torch.uint8)
+    return tuple(table_CN.t().contiguous().to(device).unbind(0))
 
 
 @cache

@@ -5,6 +5,7 @@ memory bandwidth; copying column by column beats ``tensor.t().contiguous()`` two
 """
 
 from collections.abc import Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -23,6 +24,15 @@ def write_columns(tensor_MG: Tensor, *, out_GM: Tensor) -> None:
     """Copy [M, G] into an existing [G, M], casting to its dtype."""
     for column_G, out_G in zip(tensor_MG.unbind(0), out_GM.unbind(1), strict=True):
         out_G.copy_(column_G)
+
+
+def total(tensor_MG: Tensor) -> Tensor:
+    """Sum over the group, row after row; [G].
+
+    From M = 5 on, `Tensor.sum` adds in an order that depends on where a group stands in the tensor, and then a shard
+    that holds some of the layers would not move them exactly as one that holds all of them.
+    """
+    return reduce(torch.add, tensor_MG.unbind(0))
 
 
 def chunks(*tensors_GM: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -1,81 +1,59 @@
-"""Samplers of N-hot masks from logits, and the pure functions behind them that take their noise from outside.
+"""Samplers of N-hot masks from logits: pure functions that take their noise from outside, and their names.
 
 `multinomial` and `gumbel_topk` draw from the same distribution, Plackett-Luce sets, by different arithmetic;
 `gaussian_topk` (MaskPro, appendix A.14) is another distribution, for which the Plackett-Luce score is biased.
 
 Exact means exact in both tails. At a margin of C between kept and dropped logits a group deviates with
 probability about e^-C, and uniforms on the 24-bit grid of float32 are wrong by percents at C = 14 and never
-deviate at C = 20. Uniforms here are float64 on a grid of 2^-53 and enter through log1p, so small and large
-exponential times are both resolved; `Tensor.exponential_` is avoided, as its precision depends on the build.
+deviate at C = 20. Noise here is float64 from numpy's generators, with uniforms on a grid of 2^-53;
+`Tensor.exponential_` is avoided, as its precision depends on the build.
 
-Legend: G groups, M group size, N kept; a lower-case g marks a chunk of the groups. Noise is drawn chunk by
-chunk, see `layout.chunks`.
+Legend: G groups, M group size, N kept, K numbers a group; a lower-case g marks a chunk of the groups.
 """
 
-import difflib
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nmlab.trials.masks.layout import chunks, columns, write_columns
-from nmlab.trials.masks.ranking import keep_largest, keep_largest_columns
+from nmlab.trials.masks.ranking import keep_largest
+from nmlab.trials.names import unknown_name
 
 
-class Sampler(Protocol):
-    """Draws one mask for every group."""
+@dataclass(frozen=True)
+class Sampler:
+    """A distribution over N-hot masks: what noise it needs, and what it makes of it.
 
-    def __call__(self, logits_GM: Tensor, n: int, *, generator: torch.Generator) -> Tensor:
-        """Return [G, M] bool with exactly ``n`` kept in every row.
+    ``noise`` is the name of the method of `numpy.random.Generator` that draws it, ``width(n, m)`` how many numbers a
+    group takes, and ``mask(logits_GM, noise_GK, n)`` the [G, M] bool mask they give. ``plackett_luce`` says whether
+    masks follow the law that the score belongs to.
+    """
 
-        Args:
-            logits_GM: [G, M] finite.
-            n: kept a group, 1 <= n <= M.
-            generator: on the device of the logits.
+    noise: str
+    width: Callable[[int, int], int]
+    mask: Callable[[Tensor, Tensor, int], Tensor]
+    plackett_luce: bool = True
 
-        Raises:
-            ValueError: if the logits are not a finite matrix, or ``n`` does not fit it.
+    def fill(self, noise_GK: Tensor, generator: np.random.Generator) -> None:
+        """Draw noise into a contiguous float64 CPU tensor, row after row: cutting it into chunks changes nothing."""
+        getattr(generator, self.noise)(out=noise_GK.numpy())
+
+    def __call__(self, logits_GM: Tensor, n: int, *, generator: np.random.Generator) -> Tensor:
+        """Draw one mask for every group: [G, M] bool with exactly ``n`` kept in every row.
+
+        Raises ``ValueError`` if the logits are not a finite matrix, or not 1 <= n <= M.
         """
-        ...
-
-
-def multinomial(logits_GM: Tensor, n: int, *, generator: torch.Generator) -> Tensor:
-    """N draws without replacement from softmax(logits), one after the other. Exact; see `Sampler`.
-
-    `successive_mask` with N uniforms a group; from N = 4 on `gumbel_topk` is the faster of the two.
-    """
-    return _in_chunks(_draw_with_uniforms, logits_GM, n, generator=generator)
-
-
-def gumbel_topk(logits_GM: Tensor, n: int, *, generator: torch.Generator) -> Tensor:
-    """Top-N of logits plus independent Gumbel noise. Exact; see `Sampler`."""
-    return _in_chunks(_perturb_with_gumbel, logits_GM, n, generator=generator)
-
-
-def gaussian_topk(logits_GM: Tensor, n: int, *, generator: torch.Generator) -> Tensor:
-    """Top-N of logits plus independent standard normal noise. Not Plackett-Luce; see `Sampler`."""
-    return _in_chunks(_perturb_with_gaussian, logits_GM, n, generator=generator)
-
-
-SAMPLERS: dict[str, Sampler] = {
-    "multinomial": multinomial,
-    "gumbel_topk": gumbel_topk,
-    "gaussian_topk": gaussian_topk,
-}
-
-
-def find_sampler(name: str) -> Sampler:
-    """Look a sampler up by name.
-
-    Raises:
-        ValueError: naming the nearest known sampler.
-    """
-    if name in SAMPLERS:
-        return SAMPLERS[name]
-    near = difflib.get_close_matches(name, SAMPLERS, n=1, cutoff=0.0)
-    raise ValueError(f"sampler {name!r}: expected one of {', '.join(SAMPLERS)}; nearest is {near[0]!r}")
+        _check(logits_GM, n=n)
+        mask_GM = torch.empty(logits_GM.shape, dtype=torch.bool, device=logits_GM.device)
+        for logits_gM, mask_gM in chunks(logits_GM.detach(), mask_GM):
+            noise_gK = torch.empty(len(logits_gM), self.width(n, logits_gM.shape[1]), dtype=torch.float64)
+            self.fill(noise_gK, generator)
+            mask_gM.copy_(self.mask(logits_gM, noise_gK.to(logits_GM.device), n))
+        return mask_GM
 
 
 def race_mask(logits_GM: Tensor, exponential_GM: Tensor, n: int) -> Tensor:
@@ -102,6 +80,20 @@ def race_order(logits_GM: Tensor, exponential_GM: Tensor, n: int) -> Tensor:
     return arrival_GM.sort(dim=1, stable=True).indices[:, :n]
 
 
+def gaussian_mask(logits_GM: Tensor, normal_GM: Tensor, n: int) -> Tensor:
+    """The N largest of logits plus standard normal noise; not Plackett-Luce.
+
+    Args:
+        logits_GM: [G, M] finite.
+        normal_GM: [G, M] independent standard normals.
+        n: kept a group.
+
+    Returns:
+        [G, M] bool.
+    """
+    return keep_largest(logits_GM + normal_GM, n)
+
+
 def successive_mask(logits_GM: Tensor, uniform_GN: Tensor) -> Tensor:
     """N draws without replacement, each by inverting the cumulative weights of what is left: exact.
 
@@ -117,22 +109,20 @@ def successive_mask(logits_GM: Tensor, uniform_GN: Tensor) -> Tensor:
     return mask_GM
 
 
-def standard_exponential(shape: Sequence[int], *, generator: torch.Generator) -> Tensor:
-    """Float64 standard exponentials -log(1 - u) on the device of the generator, in steps of 2^-53 near zero."""
-    uniform = torch.rand(tuple(shape), generator=generator, dtype=torch.float64, device=generator.device)
-    return uniform.neg_().log1p_().neg_()
+# Drawing N of M without replacement (`multinomial`) and the N largest Gumbel-perturbed logits (`gumbel_topk`, drawn as
+# a race of exponential clocks) are one distribution by two computations. The Gaussian one is another.
+SAMPLERS = {
+    "multinomial": Sampler("random", lambda n, m: n, lambda logits, noise, n: successive_mask(logits, noise)),
+    "gumbel_topk": Sampler("standard_exponential", lambda n, m: m, race_mask),
+    "gaussian_topk": Sampler("standard_normal", lambda n, m: m, gaussian_mask, plackett_luce=False),
+}
 
 
-class _ChunkSampler(Protocol):
-    def __call__(self, logits_Mg: Tensor, n: int, *, generator: torch.Generator) -> Tensor: ...
-
-
-def _in_chunks(sample: _ChunkSampler, logits_GM: Tensor, n: int, *, generator: torch.Generator) -> Tensor:
-    _check(logits_GM, n=n)
-    mask_GM = torch.empty(logits_GM.shape, dtype=torch.bool, device=logits_GM.device)
-    for logits_gM, mask_gM in chunks(logits_GM.detach(), mask_GM):
-        write_columns(sample(columns(logits_gM), n, generator=generator), out_GM=mask_gM)
-    return mask_GM
+def find_sampler(name: str) -> Sampler:
+    """Look a sampler up by name; raises ``ValueError`` naming the nearest known one."""
+    if name not in SAMPLERS:
+        raise ValueError(unknown_name(name, kind="sampler", known=SAMPLERS))
+    return SAMPLERS[name]
 
 
 def _check(logits_GM: Tensor, *, n: int) -> None:
@@ -142,12 +132,6 @@ def _check(logits_GM: Tensor, *, n: int) -> None:
     # A sum shows every NaN and infinity at a tenth of the price of a test by element.
     if not math.isfinite(float(logits_GM.sum(dtype=torch.float64))):
         raise ValueError(f"sampler: logits of shape {shape} hold NaN or infinity, expected finite numbers")
-
-
-def _draw_with_uniforms(logits_Mg: Tensor, n: int, *, generator: torch.Generator) -> Tensor:
-    shape = (n, logits_Mg.shape[1])
-    uniform_Ng = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
-    return _draw_successively(logits_Mg, uniform_Ng)
 
 
 def _draw_successively(logits_Mg: Tensor, uniform_Ng: Tensor) -> Tensor:
@@ -161,13 +145,3 @@ def _draw_successively(logits_Mg: Tensor, uniform_Ng: Tensor) -> Tensor:
         drawn_Mg.scatter_(0, position_1g, True)
         left_Mg.scatter_(0, position_1g, -torch.inf)
     return drawn_Mg
-
-
-def _perturb_with_gumbel(logits_Mg: Tensor, n: int, *, generator: torch.Generator) -> Tensor:
-    gumbel_Mg = standard_exponential(logits_Mg.shape, generator=generator).log_().neg_()
-    return keep_largest_columns(gumbel_Mg.add_(logits_Mg), n)
-
-
-def _perturb_with_gaussian(logits_Mg: Tensor, n: int, *, generator: torch.Generator) -> Tensor:
-    noise_Mg = torch.randn(logits_Mg.shape, generator=generator, device=generator.device)
-    return keep_largest_columns(noise_Mg.add_(logits_Mg), n)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.masks import plackett_luce
-from nmlab.trials.masks.samplers import race_order, standard_exponential
+from nmlab.trials.masks.samplers import race_order
 
 
 def order_log_prob(logits_GM, order_GN):
@@ -30,7 +30,7 @@ def order_log_prob(logits_GM, order_GN):
 def test_matches_autograd_of_the_definition(pattern, spread, seed):
     (n, m), generator = pattern, torch.Generator().manual_seed(seed)
     logits_GM = spread * torch.randn(6, m, generator=generator, dtype=torch.float64)
-    order_GN = race_order(logits_GM, standard_exponential((6, m), generator=generator), n)
+    order_GN = race_order(logits_GM, torch.empty(6, m, dtype=torch.float64).exponential_(generator=generator), n)
     leaf_GM = logits_GM.clone().requires_grad_()
     (expected_GM,) = torch.autograd.grad(order_log_prob(leaf_GM, order_GN).sum(), leaf_GM)
     ours_GM = plackett_luce.ordered_score(logits_GM, order_GN)

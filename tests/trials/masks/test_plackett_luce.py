@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nmlab.trials.masks import plackett_luce, topn
 from nmlab.trials.masks.plackett_luce import reference
-from nmlab.trials.masks.samplers import race_mask, standard_exponential
+from nmlab.trials.masks.samplers import race_mask
 from nmlab.trials.pattern import Pattern
 
 GOLDEN = ["1of4", "2of4", "3of4", "2of8", "4of8", "8of16"]
@@ -37,7 +37,7 @@ def random_case(text, *, spread, groups=24, seed=0, dtype=torch.float64):
     """Logits of standard deviation ``spread`` with half of the masks sampled and half of them arbitrary."""
     pattern, generator = Pattern.parse(text), torch.Generator().manual_seed(seed)
     logits_GM = spread * torch.randn(groups, pattern.m, generator=generator, dtype=torch.float64)
-    sampled_GM = race_mask(logits_GM, standard_exponential(logits_GM.shape, generator=generator), pattern.n)
+    sampled_GM = race_mask(logits_GM, torch.empty_like(logits_GM).exponential_(generator=generator), pattern.n)
     arbitrary_GM = topn(torch.randn(groups, pattern.m, generator=generator), pattern)
     even_G1 = torch.arange(groups).unsqueeze(1) % 2 == 0
     return logits_GM.to(dtype), torch.where(even_G1, sampled_GM, arbitrary_GM)

@@ -13,7 +13,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from nmlab.trials.masks.layout import columns
+from nmlab.trials.masks.layout import columns, total
 
 # A kept item that leads or trails all dropped ones by more moves no derivative by more than 1e-17, and the
 # products of three such weights stay far inside the range of float32.
@@ -25,7 +25,7 @@ def score_of_one(logits_GM: Tensor, mask_GM: Tensor) -> Tensor:
     """Gradient of log p for N = 1, r/S for the kept item and -w_k/S for a dropped one; [M, G]."""
     weight_MG, kept_MG = _weights(logits_GM, mask_GM)
     dropped_MG = weight_MG - weight_MG * kept_MG
-    rest_G, total_G = _total(dropped_MG), _total(weight_MG)
+    rest_G, total_G = total(dropped_MG), total(weight_MG)
     return torch.addcmul(dropped_MG.div_(-total_G), kept_MG, rest_G / total_G)
 
 
@@ -40,8 +40,8 @@ def score_of_two(logits_GM: Tensor, mask_GM: Tensor) -> Tensor:
     weight_MG, kept_MG = _weights(logits_GM, mask_GM)
     kept_weight_MG = weight_MG * kept_MG
     dropped_MG = weight_MG - kept_weight_MG
-    rest_G = _total(dropped_MG)
-    total_G = _total(kept_weight_MG).add_(rest_G)
+    rest_G = total(dropped_MG)
+    total_G = total(kept_weight_MG).add_(rest_G)
     product_G = reduce(torch.mul, kept_weight_MG.add_(1.0 - kept_MG).unbind(0))
     both_G = total_G + rest_G
     pull_G = 2.0 / both_G - 1.0 / total_G - both_G / torch.addcmul(product_G, rest_G, total_G)
@@ -63,15 +63,6 @@ def _weights(logits_GM: Tensor, mask_GM: Tensor) -> tuple[Tensor, Tensor]:
     largest_dropped_G = torch.sub(logits_MG, kept_MG, alpha=out_of_reach).amax(0)
     lead_MG = logits_MG.sub_(largest_dropped_G).clamp_(-_LARGEST_LEAD, _LARGEST_LEAD)
     return lead_MG.exp_(), kept_MG
-
-
-def _total(tensor_MG: Tensor) -> Tensor:
-    """Sum over the group, row after row; [G].
-
-    From M = 5 on, `Tensor.sum` adds in an order that depends on where a group stands in the tensor, and then a shard
-    that holds some of the layers would not move them exactly as one that holds all of them.
-    """
-    return reduce(torch.add, tensor_MG.unbind(0))
 
 
 def log_prob_of_one(log_odds_1G: Tensor) -> Tensor:

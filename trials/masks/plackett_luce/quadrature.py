@@ -10,10 +10,12 @@ Legend: G groups, N kept, Q nodes.
 """
 
 import math
-from functools import cache
+from functools import cache, reduce
 
 import torch
 from torch import Tensor
+
+from nmlab.trials.masks.layout import total
 
 # Against a step of 0.02, logits 100 apart: below 1e-10 for N = 9 to 24, 1e-9 for 31:32.
 _STEP, _FIRST, _LAST = 0.05, -3.6, 4.8
@@ -39,11 +41,11 @@ def solve(log_odds_NG: Tensor) -> tuple[Tensor, Tensor]:
     # An item that trails rings with probability about w_i t; w_i is taken out so that no product underflows.
     trailing_NG1 = log_odds_NG1.clamp(max=0.0)
     factor_NGQ = rung_NGQ / trailing_NG1.clamp(min=-_LARGEST_LOG_ODDS).exp()
-    density_GQ = factor_NGQ.prod(0) * measure_Q
+    density_GQ = reduce(torch.mul, factor_NGQ.unbind(0)) * measure_Q
     total_G = density_GQ.sum(-1)
     slope_NGQ = x_NGQ.mul_(1.0 - rung_NGQ).div_(rung_NGQ)
     derivative_NG = (slope_NGQ * density_GQ).sum(-1) / total_G
-    return total_G.log() + trailing_NG1.squeeze(-1).sum(0), derivative_NG
+    return total_G.log() + total(trailing_NG1.squeeze(-1)), derivative_NG
 
 
 @cache

@@ -10,7 +10,7 @@ Legend: G groups, M group size, N kept; a lower-case letter marks a chunk of the
 import torch
 from torch import Tensor
 
-from nmlab.trials.masks.layout import chunks, write_columns
+from nmlab.trials.masks.layout import chunks, columns, total, write_columns
 from nmlab.trials.masks.plackett_luce import quadrature, subset_dp
 from nmlab.trials.masks.plackett_luce.closed_form import (
     log_prob_of_one,
@@ -79,11 +79,13 @@ def _kept_count(mask_GM: Tensor) -> int:
 
 
 def _log_odds(logits_GM: Tensor, mask_GM: Tensor, *, n: int) -> tuple[Tensor, Tensor]:
-    """[N, G] float64 log weight of each kept item over the dropped total, and their [G, N] positions."""
-    index_GN = mask_GM.to(torch.uint8).topk(n, dim=1, sorted=False).indices
-    wide_GM = logits_GM.double()
-    dropped_G1 = wide_GM.masked_fill(mask_GM, -torch.inf).logsumexp(1, keepdim=True)
-    return (wide_GM.gather(1, index_GN) - dropped_G1).t().contiguous(), index_GN
+    """[N, G] float64 log weight of each kept item over the dropped total, and their [N, G] positions."""
+    index_NG = mask_GM.to(torch.uint8).topk(n, dim=1, sorted=False).indices.t().contiguous()
+    wide_MG = columns(logits_GM.double())
+    dropped_MG = wide_MG.masked_fill(columns(mask_GM), -torch.inf)
+    largest_G = dropped_MG.amax(0)
+    dropped_G = total(dropped_MG.sub_(largest_G).exp_()).log_().add_(largest_G)
+    return wide_MG.gather(0, index_NG).sub_(dropped_G), index_NG
 
 
 def _solve(log_odds_NG: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,8 +99,9 @@ def _solve(log_odds_NG: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _solved_score(logits_GM: Tensor, mask_GM: Tensor, *, n: int) -> Tensor:
-    log_odds_NG, index_GN = _log_odds(logits_GM, mask_GM, n=n)
-    kept_GN = _solve(log_odds_NG)[1].t()
-    share_GM = logits_GM.double().masked_fill(mask_GM, -torch.inf).softmax(1)
-    score_GM = share_GM.mul_(-kept_GN.sum(1, keepdim=True))
-    return score_GM.scatter_(1, index_GN, kept_GN).to(logits_GM.dtype)
+    log_odds_NG, index_NG = _log_odds(logits_GM, mask_GM, n=n)
+    kept_NG = _solve(log_odds_NG)[1]
+    dropped_MG = columns(logits_GM.double()).masked_fill_(columns(mask_GM), -torch.inf)
+    share_MG = dropped_MG.sub_(dropped_MG.amax(0)).exp_()
+    score_MG = share_MG.mul_(total(kept_NG).div_(total(share_MG)).neg_())
+    return score_MG.scatter_(0, index_NG, kept_NG).t().to(logits_GM.dtype, memory_format=torch.contiguous_format)

@@ -1,23 +1,25 @@
 """A run of MaskPro on one trial's view of the frozen model.
 
-Legend: G groups, M group size, O outputs, I inputs.
+Legend: G groups, g some of them, M group size.
 """
 
 import math
 from collections import deque
 from collections.abc import Mapping
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from nmlab.trials.engines import GroupLayout, LinearEngine
+from nmlab.trials.cost import Cost
+from nmlab.trials.engines import Draw, GroupLayout, MaskKey, initial_store, make_engine
+from nmlab.trials.engines.wardrobe import Wardrobe
 from nmlab.trials.errors import DivergedError
 from nmlab.trials.initial_masks import available, initial_mask, initial_mask_key
-from nmlab.trials.masks.plackett_luce import official_score, score
+from nmlab.trials.masks.plackett_luce import official_score
 from nmlab.trials.method import About, Method, Run, Setting
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
+from nmlab.trials.methods.maskpro.strayed import Strayed
 from nmlab.trials.names import unknown_name
 from nmlab.trials.pattern import Pattern
 
@@ -53,34 +55,42 @@ class MaskProRun(Run):
 
     def __init__(self, setting: Setting, config: MaskProConfig) -> None:
         self.steps = config.steps
-        self._config = config
+        self._config, self._seed = config, setting.seed
         self._model, self._cost = setting.model, setting.cost
         self._batches = setting.batches
         self._layout = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern)
-        self._initial_GM = self._layout.join(initial_mask(config.initial_mask, setting))
-        self._initial_losses = self._losses_of_initial_mask(setting)
-        self._engine = LinearEngine(
-            self._layout,
-            logits_GM=self._initial_GM * config.logit_magnitude,
-            seed=setting.seed,
-            sampler=config.sampler,
-            score=official_score if config.compat == "official" else partial(score, n=setting.pattern.n),
+        initial_GM = self._layout.join(initial_mask(config.initial_mask, setting))
+        if config.masked_weights == "multiplied":
+            self._model.multiply_on_the_fly(setting.pattern.m)
+        self._initial_losses = self._losses_of_initial_mask(setting, initial_GM)
+        store = initial_store(self._layout, initial_GM, magnitude=config.logit_magnitude, kind=config.logits)
+        by_event = config.sampler == "event"
+        self._engine = make_engine(
+            "event" if by_event else config.engine,
+            layout=self._layout,
+            store=store,
+            sampler="multinomial" if by_event else config.sampler,
+            score=official_score if config.compat == "official" else None,
         )
+        self._wardrobe = Wardrobe(self._model, self._engine)
+        self._strayed = Strayed(self._engine, store.initial_G)
         self._tracker = Tracker(config.alpha)
         self._recent: deque[float] = deque(maxlen=_COLLAPSE_WINDOW)
         mean_initial = sum(self._initial_losses) / len(self._initial_losses)
         self._collapsed_above = max(math.log(setting.bench.frozen.vocabulary_size), mean_initial + 1.0)
-        self._cost.trainable_params = self._engine.logits_GM.numel()
+        self._cost.trainable_params = initial_GM.numel()
 
     def step(self, step: int) -> Mapping[str, float]:
         batch = step % len(self._batches)
-        masks_GM, losses = self._sampled_losses(step, self._batches[batch])
+        draws, losses = self._sampled_losses(step, self._batches[batch])
         self._check(losses)
         initial = self._initial_losses[batch]
         weights, self._tracker = score_weights(losses, initial, tracker=self._tracker, config=self._config)
+        flips = sum(self._strayed.flips(draw) for draw in draws) / len(draws)
         with self._cost.phase("update", device=self._device):
-            self._engine.descend(masks_GM, weights=weights, rate=self._config.learning_rate)
-            flips = sum(self._changed_groups(mask_GM) for mask_GM in masks_GM) / len(masks_GM)
+            changed_g = self._engine.descend(draws, weights=weights, rate=self._config.learning_rate)
+        self._strayed.mode_changed(changed_g)
+        self._wardrobe.mode_changed(changed_g)
         mean_loss = sum(losses) / len(losses)
         return {
             "train/loss": mean_loss,
@@ -90,56 +100,58 @@ class MaskProRun(Run):
         }
 
     def observe(self) -> Mapping[str, float]:
-        """Share of groups whose most probable mask is no longer the initial one, and how far the logits have moved."""
-        moved_GM = self._engine.logits_GM - self._initial_GM * self._config.logit_magnitude
-        return {
-            "train/mask_change": self._changed_groups(self._engine.mode()) / self._layout.groups,
-            "train/logit_move_max": float(moved_GM.abs().max()),
-        }
+        """Share of groups whose most probable mask is no longer the initial one."""
+        return {"train/mask_change": self._strayed.count / self._layout.groups}
 
     def masks(self) -> dict[str, Tensor]:
         return self._layout.split(self._engine.mode())
 
     def initial_masks(self) -> dict[str, Tensor]:
-        return self._layout.split(self._initial_GM)
+        return self._layout.split(self._strayed.initial())
 
     def state(self) -> dict[str, Tensor]:
         return {
-            "logits": self._engine.logits_GM,
+            **{f"engine/{name}": tensor for name, tensor in self._engine.state().items()},
             "tracker": torch.tensor([self._tracker.value, self._tracker.updates], dtype=torch.float64),
             "recent_losses": torch.tensor(list(self._recent), dtype=torch.float64),
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        self._engine.logits_GM.copy_(state["logits"])
+        held = {name.removeprefix("engine/"): tensor for name, tensor in state.items() if name.startswith("engine/")}
+        self._engine.load_state(held)
+        self._wardrobe = Wardrobe(self._model, self._engine)
+        self._strayed.recount()
         value, updates = state["tracker"].tolist()
         self._tracker = Tracker(self._config.alpha, value, int(updates))
         self._recent.extend(state["recent_losses"].tolist())
 
     @property
     def state_bytes(self) -> int:
-        return super().state_bytes + self._initial_GM.numel() * self._initial_GM.element_size()
+        return self._engine.state_bytes + self._strayed.nbytes + self._wardrobe.nbytes
 
     @property
     def _device(self) -> torch.device:
-        return self._engine.logits_GM.device
+        return self._model.frozen.device
 
-    def _sampled_losses(self, step: int, tokens: Tensor) -> tuple[list[Tensor], list[float]]:
-        masks_GM, losses = [], []
+    def _sampled_losses(self, step: int, tokens: Tensor) -> tuple[list[Draw], list[float]]:
+        draws, losses = [], []
         for index in range(self._config.masks_per_step):
             with self._cost.phase("sample", device=self._device):
-                mask_GM = self._sample(step, index)
-                self._model.wear(self._layout.split(mask_GM))
+                draw = self._sample(MaskKey(self._seed, step, index))
+            with self._cost.phase("patch", device=self._device):
+                self._wardrobe.show(draw)
             with self._cost.phase("forward", device=self._device):
                 losses.append(self._model.loss(tokens))
             self._cost.count_forward(tokens.numel())
-            masks_GM.append(mask_GM)
-        return masks_GM, losses
+            draws.append(draw)
+        return draws, losses
 
-    def _sample(self, step: int, index: int) -> Tensor:
-        if self._config.compat == "official" and step == 0:
-            return self._initial_GM  # the authors' first forward sees m_0 itself
-        return self._engine.sample(step=step, index=index)
+    def _sample(self, key: MaskKey) -> Draw:
+        if self._config.compat == "official" and key.step == 0:
+            # The authors' first forward sees m_0 itself, the mode of the initial logits.
+            none_g = torch.empty(0, dtype=torch.int64, device=self._device)
+            return Draw(key, none_g, self._engine.mode(none_g))
+        return self._engine.sample(key)
 
     def _check(self, losses: list[float]) -> None:
         if not all(math.isfinite(loss) for loss in losses):
@@ -152,18 +164,17 @@ class MaskProRun(Run):
                 "lower learning_rate or raise logit_magnitude"
             )
 
-    def _changed_groups(self, mask_GM: Tensor) -> int:
-        return int((mask_GM != self._initial_GM).any(dim=1).sum())
-
-    def _losses_of_initial_mask(self, setting: Setting) -> list[float]:
+    def _losses_of_initial_mask(self, setting: Setting, initial_GM: Tensor) -> list[float]:
         """f(m_0) of every minibatch; all trials that start from the same mask on the same text share them."""
 
-        def compute() -> list[float]:
-            self._model.wear(self._layout.split(self._initial_GM))
+        def compute(account: Cost) -> list[float]:
+            self._model.wear(self._layout.split(initial_GM))
+            for tokens in self._batches:
+                account.count_forward(tokens.numel())
             return [self._model.loss(tokens) for tokens in self._batches]
 
         key = ("initial losses", *initial_mask_key(self._config.initial_mask, setting))
-        return setting.bench.once(key, compute)
+        return setting.share(key, compute, initial=True)
 
 
 METHOD = MaskPro()

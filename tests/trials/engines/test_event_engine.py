@@ -1,0 +1,138 @@
+"""Event and adaptive engine over runs in which groups turn hot and cold, windows end, and layers change hands."""
+
+import dataclasses
+
+import pytest
+import safetensors.torch
+import torch
+
+from nmlab.trials.engines import GroupLayout, adaptive
+from nmlab.trials.engines.adaptive import PERIOD, AdaptiveEngine
+from nmlab.trials.engines.engine import MaskKey
+from nmlab.trials.engines.event import EventEngine
+from nmlab.trials.engines.logits import store_of
+from nmlab.trials.masks.topn import topn
+from nmlab.trials.models import PrunableLayer
+from nmlab.trials.pattern import Pattern
+
+LAYERS = [PrunableLayer("cold", 0, 30, 80), PrunableLayer("mixed", 0, 25, 240), PrunableLayer("hot", 1, 5, 80)]
+# By how much the kept items of a layer lead, at least and at most.
+LEADS = {"cold": (9.0, 12.0), "mixed": (7.4, 9.5), "hot": (0.0, 3.0)}
+
+
+@pytest.fixture(autouse=True)
+def small_layers_count(monkeypatch):
+    """Layers of these tests are far smaller than those for which the adaptive engine takes the trouble to choose."""
+    monkeypatch.setattr(adaptive, "SMALL", 0)
+
+
+def start(kind, text="2:4", *, kept=slice(None)):
+    """An engine over some of the layers, whose logits depend on the layer alone."""
+    layout = GroupLayout(LAYERS[kept], pattern=Pattern.parse(text))
+    logits = {}
+    for layer in layout.layers:
+        generator = torch.Generator().manual_seed(len(layer.name))
+        shape = (layout.pattern.groups(layer.numel), layout.pattern.m)
+        low, high = LEADS[layer.name]
+        lead_G1 = low + (high - low) * torch.rand(shape[0], 1, generator=generator)
+        noise_GM = torch.randn(shape, generator=generator)
+        logits[layer.name] = lead_G1 * topn(noise_GM, layout.pattern) + 0.1 * noise_GM
+    return kind(layout, store=store_of(layout, layout.join(logits)))
+
+
+def walk(engine, *, steps):
+    """Steps of one or two masks, first against the mode and then with it; returns all masks, modes and logits."""
+    seen = []
+    for step in steps:
+        draws = [engine.sample(MaskKey(3, step, index)) for index in range(1 + step % 2)]
+        seen += [draw.over(engine.mode()) for draw in draws]
+        weights = [(0.2 if step < 100 else -0.3) / len(draws)] * len(draws)
+        engine.descend(draws, weights=weights, rate=1.0)
+        if step % 30 == 0:
+            seen += [engine.mode(), engine.logits()]
+    seen += [engine.mode(), engine.logits()]
+    return {name: [engine.layout.split(tensor)[name] for tensor in seen] for name in engine.layout.split(seen[0])}
+
+
+def assert_same(some, whole):
+    for name, tensors in some.items():
+        assert all(torch.equal(a, b) for a, b in zip(tensors, whole[name], strict=True)), name
+
+
+@pytest.mark.parametrize("kind", [EventEngine, AdaptiveEngine])
+@pytest.mark.parametrize("text", ["2:4", "4:8"])
+def test_long_runs_do_not_depend_on_shards(kind, text):
+    whole = walk(start(kind, text), steps=range(150))
+    assert_same(walk(start(kind, text, kept=slice(0, 1)), steps=range(150)), whole)
+    assert_same(walk(start(kind, text, kept=slice(1, 3)), steps=range(150)), whole)
+
+
+@pytest.mark.parametrize("kind", [EventEngine, AdaptiveEngine])
+@pytest.mark.parametrize("saved_at", [1, 90, 130])
+def test_long_runs_go_on_from_their_state_bit_for_bit(kind, saved_at):
+    undisturbed, after = start(kind), start(kind)
+    walk(undisturbed, steps=range(saved_at))
+    after.load_state(safetensors.torch.load(safetensors.torch.save(undisturbed.state())))
+    assert_same(walk(after, steps=range(saved_at, 160)), walk(undisturbed, steps=range(saved_at, 160)))
+
+
+def test_groups_turn_hot_and_cold_again_and_are_bounded_all_the_while():
+    engine, hot = start(EventEngine, kept=slice(1, 2)), []
+    watch = engine._watch
+    for step in range(300):
+        draw = engine.sample(MaskKey(0, step))
+        engine.descend([draw], weights=[1.0 if step < 120 else -10.0], rate=1.0)
+        hot.append(len(watch.hot))
+        assert torch.equal(watch.hot.groups_H, watch.hot.groups_H.unique())
+        slots_H = watch.blocks.slots(watch.hot.groups_H)
+        assert not watch.rates.bound_S[slots_H].any()
+        assert int((watch.rates.bound_S > 0).sum()) == engine.layout.groups - hot[-1]
+        assert watch.windows.expired(engine._history) is None
+    assert max(hot) > hot[0] + 50
+    assert hot[-1] < max(hot) / 2
+    assert torch.equal(engine.mode(), topn(engine.logits(), engine.layout.pattern))
+
+
+@pytest.mark.parametrize("kind", [EventEngine, AdaptiveEngine])
+def test_a_draw_that_was_sent_is_as_good_as_the_engines_own(kind):
+    """What the engine remembers of its last draw saves work and changes nothing."""
+    own, sent = start(kind), start(kind)
+    for step in range(40):
+        for engine in (own, sent):
+            draw = engine.sample(MaskKey(0, step))
+            copy = dataclasses.replace(draw, groups_g=draw.groups_g.clone())
+            engine.descend([draw if engine is own else copy], weights=[0.7], rate=1.0)
+        assert torch.equal(own.logits(), sent.logits())
+
+
+def test_a_pattern_of_too_many_kept_items_is_refused():
+    with pytest.raises(ValueError, match="expected N <= 8"):
+        start(EventEngine, "9:20")
+
+
+def test_layers_go_to_the_engine_that_suits_them():
+    engine = start(AdaptiveEngine)
+    assert engine.linear_layers == ["hot"]
+    heated = start(AdaptiveEngine, kept=slice(0, 2))
+    assert heated.linear_layers == []
+    _drive(heated, steps=range(12 * PERIOD), weight=2.0)
+    assert heated.linear_layers == ["mixed"]
+    _drive(heated, steps=range(12 * PERIOD, 40 * PERIOD), weight=-3.0)
+    assert heated.linear_layers == []
+    assert torch.equal(heated.mode(), topn(heated.logits(), heated.layout.pattern))
+
+
+def test_small_layers_are_touched_as_a_whole(monkeypatch):
+    monkeypatch.setattr(adaptive, "SMALL", 601)
+    assert start(AdaptiveEngine).linear_layers == ["cold", "hot"]
+
+
+def _drive(engine, *, steps, weight):
+    for step in steps:
+        engine.descend([engine.sample(MaskKey(0, step))], weights=[weight], rate=1.0)
+
+
+def test_the_state_of_an_engine_that_lent_a_layer_counts_its_logits_once():
+    engine = start(AdaptiveEngine)
+    logits = engine.layout.groups * 4 * 4
+    assert logits < engine.state_bytes < 3.6 * logits

@@ -1,0 +1,31 @@
+"""Runs the checks of the Triton engine where kernels run: in Triton's interpreter, and on a GPU where there is one.
+
+The interpreter must be chosen before ``triton`` is first imported, so the checks have a process of their own.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="the package triton exists for Linux only")
+
+FOLDER = Path(__file__).parent / "triton"
+PLACES = ["interpreter", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("file", ["masks.py", "moves.py"])
+@pytest.mark.parametrize("place", PLACES)
+def test_checks_pass(file, place):
+    environment = {**os.environ, "TRITON_INTERPRET": "1" if place == "interpreter" else "0"}
+    options = ["-q", "-p", "no:cacheprovider", "-o", "python_functions=check_*", "-W", "ignore"]
+    command = [sys.executable, "-m", "pytest", *options, str(FOLDER / file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout

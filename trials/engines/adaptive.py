@@ -1,0 +1,168 @@
+"""Layer by layer the cheaper of two engines: `event` where few groups deviate, `linear` where many do.
+
+The choice depends on the layer's own state and on the number of steps, never on timing or on other layers, so every
+shard that holds a layer makes the same one. A layer is looked at every `PERIOD` steps, and changes hands only when the
+other engine is clearly cheaper.
+
+Legend: G groups of all layers, g some of them, M group size.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from nmlab.trials.engines.checks import check_descent
+from nmlab.trials.engines.engine import Draw, Engine, MaskKey
+from nmlab.trials.engines.event.engine import EventEngine
+from nmlab.trials.engines.event.groups import pieces
+from nmlab.trials.engines.event.windows import HOT
+from nmlab.trials.engines.layout import GroupLayout
+from nmlab.trials.engines.linear import LinearEngine
+from nmlab.trials.engines.logits import LogitStore
+from nmlab.trials.masks import deviation
+
+PERIOD = 64
+# Shares of a layer's groups that a step of the event engine touches: above the first, touching all of them in order is
+# cheaper; below the second, touching those few is. Measured, see docs/benchmarks.md.
+LEAVE, RETURN = 1 / 8, 1 / 16
+# A layer of fewer groups is touched as a whole in less time than it takes to find out what to touch.
+SMALL = 2**11
+
+
+class AdaptiveEngine(Engine):
+    """The event engine, which lends the layers that have become hot to linear engines on the same logits.
+
+    Raises ``ValueError`` for patterns with N > 8, which the event engine does not know.
+    """
+
+    name: ClassVar[str] = "adaptive"
+
+    def __init__(self, layout: GroupLayout, *, store: LogitStore) -> None:
+        self.layout = layout
+        self._store = store
+        self._event = EventEngine(layout, store=store)
+        self._ends = list(accumulate((layout.pattern.groups(layer.numel) for layer in layout.layers), initial=0))
+        self._linear: list[_Loan] = []
+        self._steps = 0
+        # The last draw, and its part that belongs to the event engine.
+        self._last: tuple[Draw, Draw] | None = None
+        self._choose()
+
+    def sample(self, key: MaskKey) -> Draw:
+        drawn = self._event.sample(key)
+        if not self._linear:
+            return drawn
+        parts = [(0, drawn), *((loan.rows.start, loan.engine.sample(key)) for loan in self._linear)]
+        groups_g, order_g = torch.cat([part.groups_g + first for first, part in parts]).sort()
+        draw = Draw(key, groups_g, torch.cat([part.masks_gM for _, part in parts])[order_g])
+        self._last = draw, drawn
+        return draw
+
+    def descend(self, draws: Sequence[Draw], *, weights: Sequence[float], rate: float) -> Tensor:
+        check_descent(draws, weights, rate, layout=self.layout, device=self._store.device)
+        changed = [self._event.descend([self._cold(draw) for draw in draws], weights=weights, rate=rate)]
+        for loan in self._linear:
+            parts = [_within(draw, loan.rows) for draw in draws]
+            changed_g = loan.engine.descend(parts, weights=weights, rate=rate) + loan.rows.start
+            self._event.note_modes(changed_g)
+            changed.append(changed_g)
+        self._last = None
+        self._steps += 1
+        if self._steps % PERIOD == 0:
+            self._choose()
+        return changed[0] if len(changed) == 1 else torch.cat(changed).sort().values
+
+    def mode(self, groups_g: Tensor | None = None) -> Tensor:
+        return self._event.mode(groups_g)
+
+    def logits(self) -> Tensor:
+        logits_GM = self._event.logits()
+        for loan in self._linear:
+            logits_GM[loan.rows] = loan.engine.logits()
+        return logits_GM
+
+    def state(self) -> dict[str, Tensor]:
+        return {**self._event.state(), "steps": torch.tensor(self._steps)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self._event.load_state(state)
+        self._steps = int(state["steps"])
+        self._last = None
+        self._lend()
+
+    @property
+    def state_bytes(self) -> int:
+        # The linear engines' logits are those of the event engine, so they are counted once.
+        return self._event.state_bytes + sum(loan.engine.state_bytes - loan.store.nbytes for loan in self._linear)
+
+    @property
+    def linear_layers(self) -> list[str]:
+        """Names of the layers that linear engines hold."""
+        return [layer.name for loan in self._linear for layer in loan.engine.layout.layers]
+
+    def _choose(self) -> None:
+        """Look at every layer and let those change hands for which the other engine is clearly cheaper."""
+        touches = self._event.expected_touches()
+        for layer, away in enumerate(list(self._event.away)):
+            rows = slice(*self._ends[layer : layer + 2])
+            share = (self._touches(rows) if away else touches[layer]) / (rows.stop - rows.start)
+            small = rows.stop - rows.start < SMALL
+            if away and share < RETURN and not small:
+                self._event.adopt(layer)
+            elif not away and (share > LEAVE or small):
+                self._event.release(layer)
+        self._lend()
+
+    def _touches(self, rows: slice) -> float:
+        """Groups of a lent layer that a step of the event engine would be expected to touch."""
+        n, total = self.layout.pattern.n, 0.0
+        if n == self.layout.pattern.m:
+            return total
+        for part in pieces(rows):
+            logits_gM = self._store.read(part)
+            q_g = deviation.probability(logits_gM, self._event.mode(part), n=n)
+            total += float(torch.where(q_g > HOT, 1.0, q_g).sum())
+        return total
+
+    def _lend(self) -> None:
+        """Start a linear engine for every run of layers that are away; they follow from the logits alone."""
+        self._linear = []
+        for away, run in groupby(range(len(self.layout.layers)), key=self._event.away.__getitem__):
+            if away:
+                self._linear.append(self._loan(list(run)))
+
+    def _loan(self, run: Sequence[int]) -> "_Loan":
+        rows = slice(self._ends[run[0]], self._ends[run[-1] + 1])
+        layout = GroupLayout([self.layout.layers[layer] for layer in run], pattern=self.layout.pattern)
+        store = self._store.part(rows)
+        return _Loan(rows, store, LinearEngine(layout, store=store))
+
+    def _cold(self, draw: Draw) -> Draw:
+        """The part of a draw that belongs to the event engine."""
+        if not self._linear:
+            return draw
+        if self._last is not None and draw is self._last[0]:
+            return self._last[1]
+        lent_g = torch.zeros_like(draw.groups_g, dtype=torch.bool)
+        for loan in self._linear:
+            lent_g |= (draw.groups_g >= loan.rows.start) & (draw.groups_g < loan.rows.stop)
+        return Draw(draw.key, draw.groups_g[~lent_g], draw.masks_gM[~lent_g])
+
+
+@dataclass(frozen=True, slots=True)
+class _Loan:
+    """Groups of neighbouring layers that a linear engine holds, and the part of the logits that it works on."""
+
+    rows: slice
+    store: LogitStore
+    engine: LinearEngine
+
+
+def _within(draw: Draw, rows: slice) -> Draw:
+    """The part of a draw among some rows, numbered from the first of them."""
+    low, high = torch.searchsorted(draw.groups_g, draw.groups_g.new_tensor([rows.start, rows.stop])).tolist()
+    return Draw(draw.key, draw.groups_g[low:high] - rows.start, draw.masks_gM[low:high])

@@ -1,0 +1,134 @@
+"""Every group as of its last touch: logits, mode, and the step at which it was touched.
+
+Legend: G groups, g some of them, s those of them that have drifted since; M group size, N kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from nmlab.trials.engines.event.drift import History, drifted
+from nmlab.trials.engines.logits import LogitStore, Rows
+from nmlab.trials.masks.codes import code_dtype, decode, encode
+from nmlab.trials.masks.deviation import Race, arrange, kept_first, restore
+from nmlab.trials.masks.topn import topn
+from nmlab.trials.pattern import Pattern
+
+# Groups worked on at a time when all of them are.
+PIECE = 2**14
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arranged:
+    """Logits of some groups, ``logits_Mg`` float64, arranged for their mode by ``order_gM`` (see `masks.deviation`)."""
+
+    logits_Mg: Tensor
+    order_gM: Tensor
+
+    def __getitem__(self, rows_s: Tensor) -> "Arranged":
+        """Some of these groups."""
+        return Arranged(self.logits_Mg.index_select(1, rows_s), self.order_gM.index_select(0, rows_s))
+
+    def race(self, *, n: int) -> Race:
+        """The race of these groups."""
+        return Race.of(self.logits_Mg, n=n)
+
+
+class Groups:
+    """The logits, modes and stamps of all groups."""
+
+    def __init__(self, store: LogitStore, *, pattern: Pattern) -> None:
+        self.store = store
+        self._pattern = pattern
+        self._stamp_G = torch.zeros(store.groups, dtype=torch.int32, device=store.device)
+        self._code_G = self._modes()
+
+    def mode(self, groups_g: Rows | None = None) -> Tensor:
+        """Return the modes of all or of some groups; [g, M] bool."""
+        return decode(self._code_G if groups_g is None else self._code_G[groups_g], self._pattern.m)
+
+    def stored(self, rows: Rows) -> Arranged:
+        """Return groups as of their last touch."""
+        order_gM = _order(self._code_G[rows], self._pattern.m)
+        return Arranged(arrange(self.store.read(rows).double(), order_gM), order_gM)
+
+    def current(self, rows: Rows, *, history: History) -> Arranged:
+        """Return groups as they stand now, without touching them."""
+        then, since = self.stored(rows), history.since(self._stamp_G[rows])
+        return Arranged(drifted(then.logits_Mg, n=self._pattern.n, since=since), then.order_gM)
+
+    def write(self, groups_g: Tensor, logits: Arranged, *, step: int) -> tuple[Arranged, Tensor]:
+        """Set groups as of ``step``; return them as they were stored, and those whose mode changed, int64."""
+        self.store.write(groups_g, restore(logits.logits_Mg, logits.order_gM))
+        self._stamp_G[groups_g] = step
+        stored = Arranged(arrange(self.store.read(groups_g).double(), logits.order_gM), logits.order_gM)
+        n = self._pattern.n
+        if n == self._pattern.m:
+            return stored, groups_g[:0]
+        # Equal logits are resolved by position, so they are looked at as well.
+        doubtful_s = (stored.logits_Mg[:n].amin(0) <= stored.logits_Mg[n:].amax(0)).nonzero().squeeze(1)
+        if len(doubtful_s) == 0:
+            return stored, groups_g[:0]
+        changed_g = self.find_modes(groups_g[doubtful_s])
+        return (self.stored(groups_g) if len(changed_g) else stored), changed_g
+
+    def state(self) -> dict[str, Tensor]:
+        """Return logits and stamps: the commonest stamp, and the groups that have another."""
+        common = self._stamp_G.long().bincount().argmax().to(torch.int32)
+        other_g = (self._stamp_G != common).nonzero().squeeze(1)
+        stamps = {"stamp": common, "stamped": other_g, "stamps": self._stamp_G[other_g]}
+        return {**stamps, **{f"logits/{name}": tensor for name, tensor in self.store.state().items()}}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what ``state`` returned; modes follow from the logits."""
+        prefix = "logits/"
+        self.store.load_state({name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)})
+        self._stamp_G.fill_(int(state["stamp"]))
+        self._stamp_G[state["stamped"].to(self.store.device)] = state["stamps"].to(self.store.device)
+        self._code_G = self._modes()
+
+    def refresh(self, rows: slice, *, step: int) -> None:
+        """Find the modes of a run of groups that another engine has moved until ``step``."""
+        self._code_G[rows] = encode(topn(self.store.read(rows), self._pattern))
+        self._stamp_G[rows] = step
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.store.nbytes + self._stamp_G.nbytes + self._code_G.nbytes
+
+    def _modes(self) -> Tensor:
+        rows = pieces(slice(0, self.store.groups))
+        return torch.cat([encode(topn(self.store.read(part), self._pattern)) for part in rows])
+
+    def find_modes(self, groups_g: Tensor) -> Tensor:
+        """Find the modes of groups after the store was written to; returns those of them whose mode changed."""
+        code_g = encode(topn(self.store.read(groups_g), self._pattern))
+        changed_g = groups_g[code_g != self._code_G[groups_g]]
+        self._code_G[groups_g] = code_g
+        return changed_g
+
+
+# Up to this M the orders of all codes are kept in a table, of 16 kB.
+_LARGEST_TABLE_M = 8
+
+
+def _order(code_g: Tensor, m: int) -> Tensor:
+    """`kept_first` of codes; [g, M] int64."""
+    if m > _LARGEST_TABLE_M:
+        return kept_first(decode(code_g, m))
+    return _orders(m, code_g.device).index_select(0, code_g.int())
+
+
+@cache
+def _orders(m: int, device: torch.device) -> Tensor:
+    """`kept_first` of every code of M bits; [2^M, M] int64."""
+    return kept_first(decode(torch.arange(1 << m, dtype=code_dtype(m), device=device), m))
+
+
+def pieces(rows: slice) -> list[slice]:
+    """Cut a run of groups into runs that fit the cache."""
+    return [slice(start, min(start + PIECE, rows.stop)) for start in range(rows.start, rows.stop, PIECE)]
