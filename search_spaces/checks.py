@@ -14,12 +14,22 @@ from nmlab.search_spaces.wording import nearest, shown
 RESERVED = ("method", "pattern", "seed", "seeds")
 """Names with a place of their own in a study and a trial, so no hyperparameter can have them."""
 
+_TRAIN = (
+    *("loss", "mask_change"),
+    *("residual", "delta", "flips"),  # maskpro
+    *("penalty", "gradient_norm", "soft_hard_gap"),  # those that learn by gradient
+    *("tau", "lambda", "above_one"),  # susi
+    *("kappa", "max_probability", "gate_std"),  # maskllm
+    "dense_groups",  # proxsparse
+)
+_BILL = ("forwards", "backwards", "tokens", "seconds")
 METRICS = (
-    *(f"train/{name}" for name in ("loss", "residual", "delta", "flips", "mask_change")),
+    *(f"train/{name}" for name in _TRAIN),
     *(f"eval/{name}" for name in ("perplexity", "token_perplexity", "word_perplexity")),
-    *(f"memory/{name}" for name in ("peak_bytes", "state_bytes")),
+    *(f"memory/{name}" for name in ("peak_bytes", "state_bytes", "masked_weight_bytes")),
     *(f"time/{name}" for name in ("sample_s", "forward_s", "update_s", "step_s")),
-    *(f"cost/{name}" for name in ("forwards", "backwards", "tokens", "seconds", "trainable_params")),
+    *(f"cost/{part}{name}" for part in ("", "initial_", "spent_") for name in _BILL),
+    "cost/trainable_params",
 )
 """What a trial records and a search can aim at, beside `eval/<task>/<measure>` of the study's tasks."""
 
@@ -118,6 +128,11 @@ def scheduler(search: Search, *, cadence: Cadence) -> Iterator[str]:
         return
     if search.algorithm == "nsga2":
         yield f"search.scheduler {search.scheduler!r}: expected null, because nsga2 has several objectives"
+    elif search.metrics[0].startswith("eval/") and search.metrics[0] not in METRICS:
+        yield (
+            f"search.scheduler {search.scheduler!r}: expected null, because {search.metrics[0]} is measured once, at "
+            "the end of a trial"
+        )
     elif search.metrics[0].startswith("eval/") and cadence.evaluate_every is None:
         yield (
             f"cadence.evaluate_every null: {search.scheduler} compares {search.metrics[0]} during training; "

@@ -3,18 +3,21 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import safetensors.torch
 from torch import Tensor
 
-from nmlab.trials.evaluation import Perplexity
+from nmlab.trials.evaluation import Perplexity, TaskResults
+from nmlab.trials.finished import MASK_FILE, WEIGHTS, WEIGHTS_FILE
 from nmlab.trials.history import History
 from nmlab.trials.masks.bundle import BundleInfo, save_bundle
+from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.spec import TrialSpec
+
+TASKS_FILE = "tasks.npz"
 
 
 def write_artifacts(
@@ -26,21 +29,23 @@ def write_artifacts(
     weights: Mapping[str, Tensor] | None,
     perplexity: Perplexity,
     initial: Perplexity | None,
+    tasks: TaskResults | None,
     history: History | None,
     metrics: Mapping[str, float],
     notes: Sequence[str],
+    started_from: Mapping[str, Mapping[str, Any]],
 ) -> tuple[str, ...]:
     """Write every artifact of a finished trial into ``folder`` and return the file names; ``trial.json`` comes last."""
     folder.mkdir(parents=True, exist_ok=True)
     written = ["evaluation.npz"]
-    _save_windows(folder / "evaluation.npz", perplexity, initial)
+    save_windows(folder / "evaluation.npz", perplexity, initial)
+    if tasks is not None:
+        save_questions(folder / TASKS_FILE, tasks)
+        written.append(TASKS_FILE)
     if masks:
         info = BundleInfo(spec.model.source, frozen.digest, spec.pattern, spec.method, spec.key)
-        save_bundle(folder / "mask.safetensors", masks, info=info)
-        written.append("mask.safetensors")
-        if weights is not None:
-            _save_weights(folder / "weights.safetensors", weights, masks, info)
-            written.append("weights.safetensors")
+        origin = {"model": {"revision": spec.model.revision, "dtype": spec.model.dtype}}
+        written += _save_masks(folder, masks, weights, info=info, origin=origin, started_from=list(started_from))
     if history is not None:
         history.save(folder / "steps.npz")
         written.append("steps.npz")
@@ -49,7 +54,9 @@ def write_artifacts(
         "model_digest": frozen.digest,
         "spec": spec.model_dump(mode="json"),
         "metrics": dict(metrics),
+        "tasks": None if tasks is None else dict(tasks.facts),
         "notes": list(notes),
+        "initial_masks": dict(started_from),
     }
     partial = folder / f"trial.json.{os.getpid()}.partial"
     partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -57,16 +64,31 @@ def write_artifacts(
     return (*written, "trial.json")
 
 
-def _save_weights(path: Path, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], info: BundleInfo) -> None:
-    """Write changed weights under the names that the model gives its parameters, with zeros where the mask has none."""
-    parameters = {f"{name}.weight": (weight * masks[name]).cpu() for name, weight in weights.items()}
-    header = {"format": "nmlab-weights/1", "info": json.dumps(asdict(info))}
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    safetensors.torch.save_file(parameters, partial, metadata=header)
-    partial.replace(path)
+def _save_masks(
+    folder: Path,
+    masks: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor] | None,
+    *,
+    info: BundleInfo,
+    origin: Mapping[str, object],
+    started_from: Sequence[str],
+) -> list[str]:
+    """Write the weights first: a mask that says they lie beside it never lies there alone."""
+    origin = {**origin, **({"initial_masks": list(started_from)} if started_from else {})}
+    if weights is not None:
+        save_weights(folder / WEIGHTS_FILE, weights, masks=masks, info=info)
+        origin = {**origin, WEIGHTS: WEIGHTS_FILE}
+    save_bundle(folder / MASK_FILE, masks, info=info, origin=origin)
+    return [MASK_FILE] if weights is None else [MASK_FILE, WEIGHTS_FILE]
 
 
-def _save_windows(path: Path, perplexity: Perplexity, initial: Perplexity | None) -> None:
+def save_questions(path: Path, tasks: TaskResults) -> None:
+    """Write the outcome of every question: arrays ``<task>/question``, ``<task>/<measure>``, and log-likelihoods."""
+    np.savez_compressed(path, **tasks.arrays())  # type: ignore[arg-type]
+
+
+def save_windows(path: Path, perplexity: Perplexity, initial: Perplexity | None) -> None:
+    """Write the losses of every window, for paired comparisons; see the arrays' names."""
     arrays = {
         "window_loss_sum": perplexity.loss_sum,
         "window_tokens": perplexity.tokens,

@@ -6,14 +6,16 @@ beyond that a block takes the hidden states first and returns them first.
 Legend: B batch, T tokens, R rows (tokens of all sequences of a batch), I inputs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from nmlab.trials.cost import Cost
+from nmlab.trials.errors import SourceError
 from nmlab.trials.models import MaskedModel, PrunableLayer
 from nmlab.trials.models.prunable import decoder_blocks
 
@@ -93,8 +95,9 @@ def visit_blocks(
 ) -> None:
     """Measure a dense block after dressed ones, dress it, and go on to the next with what it then gives.
 
-    ``statistic(layer)`` makes an ``InputStatistic``; ``dress(layer, statistic)`` has the model wear what the layer
-    keeps from then on. All layers of a block are measured before the first of them is dressed.
+    ``statistic(layer)`` makes an ``InputStatistic``; layers that are given the very same inputs share one.
+    ``dress(layer, statistic)`` has the model wear what the layer keeps from then on. All layers of a block are measured
+    before the first of them is dressed. Raises ``SourceError`` for a layer that no calibration text reaches.
     """
     model.undress()
     _, blocks = decoder_blocks(model.module)
@@ -102,14 +105,16 @@ def visit_blocks(
     hidden = [calls_of_batch[0][0][0] for calls_of_batch in calls]
     for index, block in enumerate(blocks):
         layers = [layer for layer in model.frozen.layers if layer.block == index]
-        statistics = {layer.name: statistic(layer) for layer in layers}
+        observer = _Observer(layers, statistic=statistic)
         for batch, states in enumerate(hidden):
-            with _observing(model.module, statistics, sequences=states.shape[0]):
+            with observer.watching(model.module, sequences=states.shape[0]):
                 _run(block, states, calls[batch][index])
+        gathered = observer.gathered()
         for layer in layers:
-            dress(layer, statistics.pop(layer.name))  # popped, because a Hessian is large
-        hidden = [_run(block, states, calls[batch][index]) for batch, states in enumerate(hidden)]
-    cost.forwards += 2 * len(batches)  # each block runs twice: to be measured, then pruned
+            dress(layer, gathered.pop(layer.name))  # popped, because a Hessian is large
+        if index + 1 < len(blocks):
+            hidden = [_run(block, states, calls[batch][index]) for batch, states in enumerate(hidden)]
+    cost.forwards += 2 * len(batches)  # each block but the last runs twice: to be measured, then pruned
     cost.tokens += 2 * sum(batch.numel() for batch in batches)
 
 
@@ -121,9 +126,11 @@ def _record_calls(
 ) -> list[list[_Call]]:
     """Return for every batch the positional and keyword arguments that each block was called with.
 
-    Beyond the first block the hidden states are dropped: they will come from pruned predecessors.
+    Beyond the first block the hidden states are dropped: they will come from pruned predecessors. So no batch needs to
+    run through the blocks; one sequence does, to show what they give beside hidden states.
     """
     record: list[_Call] = []
+    besides: list[tuple[Any, ...] | None] = []
 
     def remember(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not args:
@@ -131,19 +138,58 @@ def _record_calls(
             args = (kwargs.pop("hidden_states"),)
         record.append((args, kwargs) if not record else ((None, *args[1:]), kwargs))
 
-    handles = [block.register_forward_pre_hook(remember, with_kwargs=True) for block in blocks]
+    def remember_form(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        besides.append(output[1:] if isinstance(output, tuple) else None)
+
+    with _hooked(block.register_forward_hook(remember_form) for block in blocks):
+        _forward(model, batches[0][:1])
+    cost.count_forward(batches[0].shape[1])
     calls = []
-    try:
+    with _passed_by(blocks, besides), _hooked(_before(block, remember) for block in blocks):
         for batch in batches:
-            model.module(input_ids=batch.to(model.frozen.device), use_cache=False)
-            cost.count_forward(batch.numel())
+            _forward(model, batch)
             assert len(record) == len(blocks)
             calls.append(list(record))
             record.clear()
-    finally:
-        for handle in handles:
-            handle.remove()
     return calls
+
+
+def _before(block: nn.Module, hook: Callable[..., None]) -> RemovableHandle:
+    return block.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _forward(model: MaskedModel, tokens_BT: Tensor) -> None:
+    model.module(input_ids=tokens_BT.to(model.frozen.device), use_cache=False)
+
+
+@contextmanager
+def _hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    held = list(handles)
+    try:
+        yield
+    finally:
+        for handle in held:
+            handle.remove()
+
+
+@contextmanager
+def _passed_by(blocks: nn.ModuleList, besides: Sequence[tuple[Any, ...] | None]) -> Iterator[None]:
+    """Have every block give back the hidden states it is given, with what stood beside them in its output, if any."""
+
+    def stand_in(beside: tuple[Any, ...] | None) -> Callable[..., Any]:
+        def give_back(*args: Any, **kwargs: Any) -> Any:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            return hidden if beside is None else (hidden, *beside)
+
+        return give_back
+
+    for block, beside in zip(blocks, besides, strict=True):
+        block.forward = stand_in(beside)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward  # the class's own is seen again
 
 
 def _run(block: nn.Module, hidden: Tensor, call: _Call) -> Tensor:
@@ -154,16 +200,41 @@ def _run(block: nn.Module, hidden: Tensor, call: _Call) -> Tensor:
     return first
 
 
-@contextmanager
-def _observing(module: nn.Module, statistics: dict[str, InputStatistic], *, sequences: int) -> Iterator[None]:
-    """Show every layer's inputs to its statistic as [B, T, I]; some blocks (OPT's) flatten B and T for their MLP."""
+class _Observer:
+    """Shows every layer's inputs to its statistic as [B, T, I]; some blocks (OPT's) flatten B and T for their MLP.
 
-    def hook_for(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _, args: statistics[name].update(args[0].reshape(sequences, -1, args[0].shape[-1]))
+    Queries, keys and values are given one tensor, and so are gate and up: what was measured for one holds for all.
+    """
 
-    handles = [module.get_submodule(name).register_forward_pre_hook(hook_for(name)) for name in statistics]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def __init__(self, layers: Sequence[PrunableLayer], *, statistic: Callable[[PrunableLayer], Any]) -> None:
+        self._layers = layers
+        self._statistic = statistic
+        self._statistics: dict[str, InputStatistic] = {}
+        self._measured_as: dict[str, str] = {}
+        self._last: tuple[str, Tensor, int] | None = None
+
+    @contextmanager
+    def watching(self, module: nn.Module, *, sequences: int) -> Iterator[None]:
+        def hook_for(layer: PrunableLayer) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            return lambda _, args: self._see(layer, args[0], sequences=sequences)
+
+        with _hooked(module.get_submodule(it.name).register_forward_pre_hook(hook_for(it)) for it in self._layers):
+            yield
+        self._last = None
+
+    def gathered(self) -> dict[str, InputStatistic]:
+        """Return the statistic of every layer by name."""
+        for layer in self._layers:
+            if layer.name not in self._measured_as:
+                raise SourceError(f"{layer.name}: no calibration text reaches it, so its inputs cannot be measured")
+        return {layer.name: self._statistics[self._measured_as[layer.name]] for layer in self._layers}
+
+    def _see(self, layer: PrunableLayer, inputs: Tensor, *, sequences: int) -> None:
+        if self._last is None or self._last[1] is not inputs or self._last[2] != inputs._version:
+            self._last = (layer.name, inputs, inputs._version)
+        source = self._last[0]
+        assert self._measured_as.setdefault(layer.name, source) == source, f"{layer.name} shares its inputs at times"
+        if source == layer.name:
+            if source not in self._statistics:
+                self._statistics[source] = self._statistic(layer)
+            self._statistics[source].update(inputs.reshape(sequences, -1, inputs.shape[-1]))

@@ -1,23 +1,85 @@
-"""One account of what a trial cost, the same for every method."""
+"""One account of what a trial cost, the same for every method.
+
+A trial is charged all that its method would cost alone, so that methods can be compared at equal budget. What another
+trial had computed already, and this one only took over, is in that sum; ``Cost.shared`` says how much it was.
+"""
 
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Generic, TypeVar
 
 import torch
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Forward and backward passes (of one minibatch each), the tokens they read, and wall seconds."""
+
+    forwards: int = 0
+    backwards: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "Bill") -> "Bill":
+        return Bill(**{item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(Bill)})
+
+    def __sub__(self, other: "Bill") -> "Bill":
+        return Bill(**{item.name: getattr(self, item.name) - getattr(other, item.name) for item in fields(Bill)})
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """Return the four sums under names that begin with ``prefix``."""
+        return {f"{prefix}{name}": float(value) for name, value in asdict(self).items()}
 
 
 @dataclass
 class Cost:
-    """Forward and backward passes (of one minibatch each), tokens they read, and seconds by phase."""
+    """Forward and backward passes (of one minibatch each), tokens they read, and seconds by phase, as if alone.
+
+    ``initial`` is the part of it that the mask it starts from cost, ``shared`` the part that others computed.
+    """
 
     forwards: int = 0
     backwards: int = 0
     tokens: int = 0
     trainable_params: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    initial: Bill = Bill()
+    shared: Bill = Bill()
+    start_seconds: float = 0.0
+    _paused: float = field(default=0.0, repr=False)
+
+    @property
+    def bill(self) -> Bill:
+        """What all of it costs alone."""
+        return Bill(self.forwards, self.backwards, self.tokens, self.seconds["total"])
+
+    @property
+    def spent(self) -> Bill:
+        """What was spent for this trial: all of it but what others had computed."""
+        return self.bill - self.shared
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Add wall time to the total, without draining a GPU's queue at every step."""
+        self._paused, start = 0.0, time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds["total"] += time.perf_counter() - start - self._paused
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Take time out of ``watch``: it is nobody's, or it is charged by a bill."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._paused += time.perf_counter() - start
 
     @contextmanager
     def phase(self, name: str, *, device: torch.device) -> Iterator[None]:
@@ -34,30 +96,56 @@ class Cost:
         self.forwards += 1
         self.tokens += tokens
 
+    def charge(self, bill: Bill, *, shared: Bill, initial: bool) -> None:
+        """Add what something costs alone, of which others have paid ``shared``; see ``Setting.share``."""
+        self.forwards += bill.forwards
+        self.backwards += bill.backwards
+        self.tokens += bill.tokens
+        self.seconds["total"] += bill.seconds
+        self.shared += shared
+        if initial:
+            self.initial += bill
+
+    def begun(self) -> None:
+        """Note that the run is made: what the total holds so far belongs to no step."""
+        self.start_seconds = self.seconds["total"]
+
     def metrics(self, *, steps: int) -> dict[str, float]:
-        """Return the account under the names of the MLflow contract; phase times are seconds per step."""
-        names = {phase: "step" if phase == "total" else phase for phase in self.seconds}
-        per_step = {f"time/{names[phase]}_s": total / max(1, steps) for phase, total in self.seconds.items()}
+        """Return the account under the names of the MLflow contract; phase times are seconds per step.
+
+        The time of a step leaves out the start; a method without steps has all of its time in one.
+        """
+        phases = {f"{phase}_s": total for phase, total in self.seconds.items() if phase != "total"}
+        phases["step_s"] = self.seconds["total"] - (self.start_seconds if steps else 0.0)
         return {
-            "cost/forwards": float(self.forwards),
-            "cost/backwards": float(self.backwards),
-            "cost/tokens": float(self.tokens),
-            "cost/seconds": self.seconds["total"],
+            **self.bill.metrics("cost/"),
+            **self.initial.metrics("cost/initial_"),
+            **self.spent.metrics("cost/spent_"),
             "cost/trainable_params": float(self.trainable_params),
-            **per_step,
+            **{f"time/{name}": total / max(1, steps) for name, total in phases.items()},
         }
 
-    def state(self) -> dict[str, float]:
-        """Return plain numbers that ``restore`` takes back after a checkpoint."""
+    def state(self) -> dict[str, Any]:
+        """Return plain values that ``restore`` takes back after a checkpoint."""
         counts = {"forwards": self.forwards, "backwards": self.backwards, "tokens": self.tokens}
-        return {**counts, **{f"seconds/{phase}": total for phase, total in self.seconds.items()}}
+        bills = {"initial": asdict(self.initial), "shared": asdict(self.shared)}
+        return {**counts, **bills, "seconds": dict(self.seconds), "start_seconds": self.start_seconds}
 
-    def restore(self, state: dict[str, float]) -> None:
-        """Go on counting from ``state``."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on counting from ``state``; what it took to get ready again is not counted twice."""
         self.forwards, self.backwards = int(state["forwards"]), int(state["backwards"])
-        self.tokens = int(state["tokens"])
-        phases = {name.removeprefix("seconds/"): value for name, value in state.items() if name.startswith("seconds/")}
-        self.seconds.update(phases)
+        self.tokens, self.start_seconds = int(state["tokens"]), float(state["start_seconds"])
+        self.initial, self.shared = Bill(**state["initial"]), Bill(**state["shared"])
+        self.seconds.update(state["seconds"])
+
+
+@dataclass(frozen=True)
+class Priced(Generic[T]):
+    """A result with what it costs alone, and what was spent on it when it was computed here."""
+
+    value: T
+    bill: Bill
+    spent: Bill
 
 
 def _synchronise(device: torch.device) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from nmlab.trials.cost import Cost
 from nmlab.trials.errors import DivergedError
 from nmlab.trials.method import Setting
 from nmlab.trials.models import FrozenModel, MaskedModel
@@ -23,13 +24,16 @@ def gradient_norms(setting: Setting) -> Mapping[str, Tensor]:
     L_s is the mean next-token cross-entropy of calibration sequence s. Every trial is charged for the passes, whoever
     was the first to ask, so that the costs of methods compare. Raises ``DivergedError`` if a loss is not finite.
     """
-    frozen, batches, cost = setting.bench.frozen, setting.batches, setting.cost
-    norms = setting.bench.once(("gradient norms", setting.calibration), lambda: collect_gradient_norms(frozen, batches))
-    sequences = sum(len(batch) for batch in batches)
-    cost.forwards += sequences
-    cost.backwards += sequences
-    cost.tokens += sum(batch.numel() for batch in batches)
-    return norms
+    frozen, batches = setting.bench.frozen, setting.batches
+
+    def collect(cost: Cost) -> dict[str, Tensor]:
+        sequences = sum(len(batch) for batch in batches)
+        cost.forwards += sequences
+        cost.backwards += sequences
+        cost.tokens += sum(batch.numel() for batch in batches)
+        return collect_gradient_norms(frozen, batches)
+
+    return setting.share(("gradient norms", setting.calibration), collect)
 
 
 def collect_gradient_norms(frozen: FrozenModel, batches: Sequence[Tensor]) -> dict[str, Tensor]:

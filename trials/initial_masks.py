@@ -1,14 +1,39 @@
-"""Masks that another method starts from, computed once for all trials that start there."""
+"""Masks that learned methods start from: computed once for all trials that start there, and kept as files.
 
-from collections.abc import Hashable
+The key of a file is a digest of all that the mask depends on: the method with its hyperparameters, the model's weights,
+the calibration tokens, the pattern, and the seed of a method that draws at random.
+"""
 
+import hashlib
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
 from torch import Tensor
 
 from nmlab.trials import registry
-from nmlab.trials.masks.bits import pack, unpack
-from nmlab.trials.method import Setting
+from nmlab.trials.cost import Bill, Priced
+from nmlab.trials.finished import MASK_FILE, check_fits
+from nmlab.trials.masks.bits import masks_digest, pack, unpack
+from nmlab.trials.masks.bundle import BundleInfo, read_bundle, save_bundle
+from nmlab.trials.method import Method, Setting
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.names import unknown_name
+
+
+@dataclass(frozen=True, eq=False)
+class InitialMask:
+    """An initial mask as the trials of one process share it: packed bits by layer, their digest, and its record.
+
+    The record is plain JSON: the key of the file, what the mask was made from and by what, what it cost, and notes.
+    """
+
+    bits: Mapping[str, Tensor]
+    digest: str
+    record: dict[str, Any]
 
 
 def available() -> tuple[str, ...]:
@@ -18,36 +43,124 @@ def available() -> tuple[str, ...]:
 
 def initial_mask_key(name: str, setting: Setting) -> tuple[Hashable, ...]:
     """Return what an initial mask depends on; a method that draws at random is keyed by the trial's seed."""
-    seed = setting.seed if registry.get(name).depends_on_seed else 0
-    return (name, setting.pattern, setting.calibration, seed)
+    return (name, setting.pattern, setting.calibration, _seed(registry.get(name), setting))
+
+
+def initial_mask_file(folder: Path, *, key: str) -> Path:
+    """Return the file of an initial mask in the folder that holds those of a launch."""
+    return folder / key / MASK_FILE
 
 
 def initial_mask(name: str, setting: Setting) -> dict[str, Tensor]:
     """Return the mask of the one-shot method ``name`` for this model, text and pattern, boolean [out, in] by layer.
 
-    Of a method that changes weights only the mask is taken. What it noted is noted in ``setting`` too. Raises
-    ``ValueError`` for a name that is none.
+    Of a method that changes weights only the mask is taken. The trial is charged what the mask cost, whoever computed
+    it; what was noted on the way is noted in ``setting`` too. Raises ``ValueError`` for a name that is none.
     """
     if name not in available():
         raise ValueError(unknown_name(name, kind="initial_mask", known=available()))
-    method = registry.get(name)
+    shared_by = ("initial mask", *initial_mask_key(name, setting))
+    found = setting.share_priced(shared_by, lambda: _find(registry.get(name), setting), initial=True)
+    if found.digest not in setting.started_from:
+        setting.started_from[found.digest] = found.record
+        setting.notes.extend(f"initial mask: {note}" for note in found.record["notes"])
+    return {layer: mask.to(setting.bench.frozen.device) for layer, mask in _unpacked(found, setting).items()}
 
-    def compute() -> tuple[dict[str, Tensor], list[str]]:  # kept as bits: it outlives the trial that asked first
-        own = Setting(
-            bench=setting.bench,
-            model=MaskedModel(setting.bench.frozen),
-            pattern=setting.pattern,
-            calibration=setting.calibration,
-            seed=setting.seed,
-        )
+
+def _find(method: Method, setting: Setting) -> Priced[InitialMask]:
+    """Read the mask from its file, or compute it and write the file; of several processes one computes."""
+    key = _file_key(method, setting)
+    if setting.bench.initial_masks is None:
+        return _compute(method, setting, key=key)
+    path = initial_mask_file(setting.bench.initial_masks, key=key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # the system lets go of it when its owner dies
+        if not path.exists():
+            return _kept(_compute(method, setting, key=key), path, _info(method, setting, key=key), setting)
+        try:
+            return _read(path, method, setting, key=key)
+        except ValueError as error:
+            note = f"computed again, because its file could not be used: {error}"
+            computed = _compute(method, setting, key=key, notes=(note,))
+            return _kept(computed, path, _info(method, setting, key=key), setting)
+
+
+def _compute(method: Method, setting: Setting, *, key: str, notes: tuple[str, ...] = ()) -> Priced[InitialMask]:
+    own = Setting(
+        bench=setting.bench,
+        model=MaskedModel(setting.bench.frozen),
+        pattern=setting.pattern,
+        calibration=setting.calibration,
+        seed=setting.seed,
+    )
+    with own.cost.watch():
         masks = method.start(own, method.configure({})).masks()
-        return {layer: pack(mask) for layer, mask in masks.items()}, own.notes
+    bill = own.cost.bill
+    record = {
+        "key": key,
+        **_made_from(method, setting),
+        "model": setting.bench.frozen.source.source,
+        "calibration": setting.calibration.model_dump(mode="json", exclude_none=True),
+        "cost": asdict(bill),
+        "notes": [*notes, *own.notes],
+    }
+    bits = {layer: pack(mask) for layer, mask in masks.items()}  # an eighth of the size: it outlives the trial
+    return Priced(InitialMask(bits, masks_digest(masks), record), bill, own.cost.spent)
 
-    bits, notes = setting.bench.once(("initial mask", *initial_mask_key(name, setting)), compute)
-    setting.notes.extend(f"initial mask: {note}" for note in notes)
+
+def _kept(priced: Priced[InitialMask], path: Path, info: BundleInfo, setting: Setting) -> Priced[InitialMask]:
+    """Write a mask to its file."""
+    save_bundle(path, _unpacked(priced.value, setting), info=info, origin=priced.value.record)
+    return priced
+
+
+def _read(path: Path, method: Method, setting: Setting, *, key: str) -> Priced[InitialMask]:
+    """Return what another trial has computed; raises ``ValueError`` for a file that is damaged or another mask's."""
+    bundle = read_bundle(path)
+    check_fits(bundle.masks, info=bundle.info, frozen=setting.bench.frozen)
+    record, made_from = bundle.origin, _made_from(method, setting)
+    if bundle.info != _info(method, setting, key=key) or not made_from.items() <= record.items():
+        raise ValueError(f"{path} holds another mask than its name says")
+    bits = {layer: pack(mask) for layer, mask in bundle.masks.items()}
+    return Priced(InitialMask(bits, masks_digest(bundle.masks), record), Bill(**record["cost"]), Bill())
+
+
+def _unpacked(found: InitialMask, setting: Setting) -> dict[str, Tensor]:
     return {
-        layer.name: unpack(bits[layer.name], shape=(layer.out_features, layer.in_features)).to(
-            setting.bench.frozen.device
-        )
+        layer.name: unpack(found.bits[layer.name], shape=(layer.out_features, layer.in_features))
         for layer in setting.bench.frozen.layers
     }
+
+
+def _info(method: Method, setting: Setting, *, key: str) -> BundleInfo:
+    frozen = setting.bench.frozen
+    return BundleInfo(frozen.source.source, frozen.digest, str(setting.pattern), method.name, key)
+
+
+def _file_key(method: Method, setting: Setting) -> str:
+    """16 hexadecimal digits over what the mask was made from."""
+    text = json.dumps(_made_from(method, setting), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _made_from(method: Method, setting: Setting) -> dict[str, Any]:
+    """Return as plain JSON all that a mask depends on; the calibration text counts by its tokens, not by its name."""
+    return {
+        "method": method.name,
+        "hyperparameters": method.configure({}).model_dump(mode="json"),
+        "pattern": str(setting.pattern),
+        "seed": _seed(method, setting),
+        "model_digest": setting.bench.frozen.digest,
+        "calibration_digest": _tokens_digest(setting.batches),
+    }
+
+
+def _tokens_digest(batches: list[Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for batch in batches:
+        digest.update(json.dumps(list(batch.shape)).encode() + batch.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _seed(method: Method, setting: Setting) -> int:
+    return setting.seed if method.depends_on_seed else 0

@@ -1,25 +1,42 @@
 """What a method promises: a name, a configuration, and a run that turns a frozen model into an N:M mask."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic.fields import FieldInfo
 from torch import Tensor
 
-from nmlab.trials.cost import Cost
+from nmlab.trials.cost import Bill, Cost, Priced
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.names import unknown_name
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, Scalar
 from nmlab.trials.workbench import Workbench
 
+T = TypeVar("T")
+
+
+_DEFAULT_FROM = "default_from"
+
 
 class MethodConfig(BaseModel):
-    """The hyperparameters of a method; each field says in its description what it does and whence its default."""
+    """The hyperparameters of a method; each field says in its description what it does, and whence its default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def default_from(source: str) -> dict[str, JsonValue]:
+    """Return what a field of a ``MethodConfig`` keeps as ``json_schema_extra`` to say where its default comes from."""
+    return {_DEFAULT_FROM: source}
+
+
+def source_of_default(field: FieldInfo) -> str:
+    """Return where a hyperparameter's default comes from, or "" where its field does not say."""
+    extra = field.json_schema_extra
+    return str(extra.get(_DEFAULT_FROM, "")) if isinstance(extra, dict) else ""
 
 
 @dataclass(frozen=True)
@@ -44,11 +61,46 @@ class Setting:
     cost: Cost = field(default_factory=Cost)
     notes: list[str] = field(default_factory=list)
     """What a reader of the result must know beside its numbers, a line each; it goes into the trial's record."""
+    started_from: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Masks that the trial started from: the digest of each, and as plain JSON what it is, was made from and cost."""
+    _charged: set[Hashable] = field(default_factory=set, repr=False)
 
     @property
     def batches(self) -> list[Tensor]:
         """The fixed minibatches of calibration tokens."""
         return self.bench.calibration(self.calibration)
+
+    def share(self, key: Hashable, compute: Callable[[Cost], T], *, initial: bool = False) -> T:
+        """Return ``compute(account)``, computed once for all trials of a replica, and charge this trial for it.
+
+        ``compute`` counts its passes in the account it is given. Every trial is charged what it cost, once, whoever
+        computed it; with ``initial`` as part of the mask that the trial starts from.
+        """
+
+        def measured() -> Priced[T]:
+            own = Cost()
+            with own.watch():
+                value = compute(own)
+            return Priced(value, own.bill, own.spent)
+
+        return self.share_priced(key, measured, initial=initial)
+
+    def share_priced(self, key: Hashable, compute: Callable[[], Priced[T]], *, initial: bool = False) -> T:
+        """Do as ``share`` with a computation that knows its own price."""
+        computed_here = False
+
+        def note() -> Priced[T]:
+            nonlocal computed_here
+            computed_here = True
+            return compute()
+
+        with self.cost.pause():  # who waits while another trial computes is charged the computation, not the wait
+            priced = self.bench.once(key, note)
+        if key not in self._charged:
+            self._charged.add(key)
+            spent = priced.spent if computed_here else Bill()
+            self.cost.charge(priced.bill, shared=priced.bill - spent, initial=initial)
+        return priced.value
 
 
 class Run(ABC):

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBa
 from nmlab.trials.data import TextSource, calibration_batches, evaluation_windows
 from nmlab.trials.data.sources import documents_digest, overlap, read_documents
 from nmlab.trials.errors import SourceError
+from nmlab.trials.evaluation import check_tasks
 from nmlab.trials.models import ModelSource, locate
 from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import check_divisible, prunable_layers
@@ -52,6 +53,8 @@ def preflight(
         check_divisible(layers, pattern=pattern)
     _check_apart(calibration, evaluation)
     _check_length(config.get_text_config(decoder=True), calibration, evaluation)
+    longest = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    check_tasks(evaluation, tokenizer=tokenizer, longest=longest)
     windows, digest = _check_text(tokenizer, calibration, evaluation)
     parameters = list(skeleton.parameters())
     return Facts(
@@ -100,7 +103,11 @@ def _check_text(
     )
     held_out = TextSource(evaluation.source, part="evaluation", split=evaluation.split, column=evaluation.column)
     windows = evaluation_windows(
-        held_out, tokenizer=tokenizer, sequence_length=evaluation.sequence_length, limit=evaluation.windows
+        held_out,
+        tokenizer=tokenizer,
+        sequence_length=evaluation.sequence_length,
+        limit=evaluation.windows,
+        windowing=evaluation.windowing,
     )
     digest = documents_digest([documents_digest(read_documents(learned)), documents_digest(read_documents(held_out))])
     return len(windows), digest

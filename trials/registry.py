@@ -1,38 +1,88 @@
-"""The methods by name. A method is registered by one line and imported when first asked for."""
+"""The methods by name: those of nmlab, and those that installed packages offer as entry points.
+
+A package adds a method by one line in its pyproject.toml, and every process that can import the package, Ray's workers
+included, finds it:
+
+    [project.entry-points."nmlab.methods"]
+    my_method = "my_package.my_method:METHOD"
+"""
 
 from functools import cache
-from importlib import import_module
+from importlib import metadata
 
 from nmlab.trials.method import Method
 from nmlab.trials.names import unknown_name
 
-_HOME = {
-    "dense": "nmlab.trials.methods.dense",
-    "random": "nmlab.trials.methods.random",
-    "magnitude": "nmlab.trials.methods.magnitude",
-    "wanda": "nmlab.trials.methods.wanda",
-    "sparsegpt": "nmlab.trials.methods.sparsegpt",
-    "sparsegpt_mask": "nmlab.trials.methods.sparsegpt_mask",
-    "gblm": "nmlab.trials.methods.gblm",
-    "pruner_zero": "nmlab.trials.methods.pruner_zero",
-    "maskllm": "nmlab.trials.methods.maskllm",
-    "proxsparse": "nmlab.trials.methods.proxsparse",
-    "maskpro": "nmlab.trials.methods.maskpro",
-    "susi": "nmlab.trials.methods.susi",
+ENTRY_POINTS = "nmlab.methods"
+_OWN = {
+    name: metadata.EntryPoint(name, f"nmlab.trials.methods.{name}:METHOD", ENTRY_POINTS)
+    for name in (
+        "dense",
+        "random",
+        "magnitude",
+        "wanda",
+        "sparsegpt",
+        "sparsegpt_mask",
+        "gblm",
+        "pruner_zero",
+        "maskllm",
+        "proxsparse",
+        "maskpro",
+        "susi",
+    )
 }
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all methods."""
-    return tuple(_HOME)
+    """Return the names of all methods, those of other packages last; raises ``ValueError`` where two have one name."""
+    return tuple(_homes())
 
 
 @cache
 def get(name: str) -> Method:
-    """Return the method called ``name``; raises ``ValueError`` with the nearest name."""
-    if name not in _HOME:
-        raise ValueError(unknown_name(name, kind="method", known=_HOME))
-    method = import_module(_HOME[name]).METHOD
-    assert isinstance(method, Method)
-    assert method.name == name
+    """Return the method called ``name``.
+
+    Raises ``ValueError`` with the nearest name where there is none, and for a package's method that cannot be used.
+    """
+    homes = _homes()
+    if name not in homes:
+        raise ValueError(unknown_name(name, kind="method", known=homes))
+    home = homes[name]
+    try:
+        method = home.load()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"method {name!r} of {_package(home)} cannot be loaded from {home.value}: {error}") from error
+    if not isinstance(method, Method) or method.name != name:
+        raise ValueError(f"method {name!r} of {_package(home)}: {home.value} is {method!r}, expected a Method so named")
     return method
+
+
+def package_of(name: str) -> str:
+    """Return the name of the installed package that a method comes from."""
+    return _package(_homes()[name])
+
+
+def packages() -> tuple[str, ...]:
+    """Return the names of the installed packages, nmlab apart, that offer methods."""
+    return tuple(sorted({_package(home) for home in _homes().values()} - {"nmlab"}))
+
+
+def rescan() -> None:
+    """Forget which methods there are; for a process in which a package appears or goes while it runs, as in tests."""
+    _homes.cache_clear()
+    get.cache_clear()
+
+
+@cache
+def _homes() -> dict[str, metadata.EntryPoint]:
+    homes = dict(_OWN)
+    for home in sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda found: (found.name, _package(found))):
+        if home.name in homes:
+            owners = f"{_package(homes[home.name])} and {_package(home)}"
+            raise ValueError(f"two methods are called {home.name!r}, those of {owners}; uninstall or rename one")
+        homes[home.name] = home
+    return homes
+
+
+def _package(home: metadata.EntryPoint) -> str:
+    return home.dist.name if home.dist is not None else "nmlab"

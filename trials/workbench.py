@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from torch import Tensor
@@ -22,10 +23,14 @@ class _Entry:
 
 
 class Workbench:
-    """A frozen model with everything that depends on it alone, safe to use from several threads."""
+    """A frozen model with everything that depends on it alone, safe to use from several threads.
 
-    def __init__(self, frozen: FrozenModel) -> None:
+    ``initial_masks`` is a folder in which masks that trials start from are kept for other processes.
+    """
+
+    def __init__(self, frozen: FrozenModel, *, initial_masks: Path | None = None) -> None:
         self.frozen = frozen
+        self.initial_masks = initial_masks
         self._entries: dict[Hashable, _Entry] = {}
         self._guard = threading.Lock()
 
@@ -59,7 +64,8 @@ class Workbench:
     def evaluation(self, spec: EvaluationSpec) -> Windows:
         """Return the windows of held-out text."""
         text = TextSource(spec.source, part="evaluation", split=spec.split, column=spec.column)
-        key = ("evaluation", spec.model_copy(update={"batch_size": 1, "perplexity": "token"}))
+        others = {"batch_size": 1, "perplexity": "token", "tasks": (), "few_shot": None, "questions": None}
+        key = ("evaluation", spec.model_copy(update=others))
         return self.once(
             key,
             lambda: evaluation_windows(
@@ -67,5 +73,6 @@ class Workbench:
                 tokenizer=self.frozen.tokenizer,
                 sequence_length=spec.sequence_length,
                 limit=spec.windows,
+                windowing=spec.windowing,
             ),
         )

@@ -14,6 +14,8 @@ EXPECTED = {
     "maskpro-logit-magnitude": 15,
     "maskpro-estimators": 9,
     "maskpro-initial-masks": 3,
+    "methods-2-4": 1,
+    "methods-patterns": 4,
 }
 """Name of each study that must be there, with its number of configurations."""
 

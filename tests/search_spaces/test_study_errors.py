@@ -265,8 +265,8 @@ def test_missing_keys_say_what_belongs_there():
         loader.loads("name: x\nmodel: {}\ndata: {calibration: {source: a.txt}}\n", source="my.yaml")
     assert list(caught.value.problems) == [
         "my.yaml: model.source: missing; expected `builtin:tiny`, a local Hugging Face folder, or a hub id",
-        "my.yaml: data.evaluation: missing; expected a mapping with source, split, column, sequence_length, "
-        "windows, batch_size, tasks, perplexity",
+        "my.yaml: data.evaluation: missing; expected a mapping with source, split, column, windowing, "
+        "sequence_length, windows, batch_size, tasks, few_shot, questions, perplexity",
         'my.yaml: pattern: missing; expected N:M in quotes, for example "2:4", or an entry with several',
         "my.yaml: method: missing; expected method, for example maskpro, or an entry with several, "
         "each with its part of the space by `when`",

@@ -162,6 +162,9 @@ def make_setting(bench, make_spec) -> Callable[..., Setting]:
     return make
 
 
+_OF_THE_MACHINE = ("time/", "memory/peak", "cost/seconds", "cost/spent")
+
+
 class Listener:
     """Takes every event; asks to stop once ``cancel_at`` steps were told, or crashes after ``crash_at``."""
 
@@ -178,11 +181,11 @@ class Listener:
         return self._cancel_at is not None and bool(self.points) and self.points[-1][0] >= self._cancel_at
 
     def curve(self) -> dict[int, dict[str, float]]:
-        """Everything told of each step, without what measures the machine and not the trial."""
+        """Everything told of each step, without what depends on the machine or on who came first."""
         merged: dict[int, dict[str, float]] = {}
         for step, values in self.points:
-            kept = {name: value for name, value in values.items() if not name.startswith(("time/", "memory/peak"))}
-            kept.pop("cost/seconds", None)
+            kept = {name: value for name, value in values.items() if not name.startswith(_OF_THE_MACHINE)}
+            kept = {name: value for name, value in kept.items() if not name.endswith("_seconds")}
             merged.setdefault(step, {}).update(kept)
         return merged
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from nmlab.trials import registry
-from nmlab.trials.calibration import SquareMean, prune_blocks
+from nmlab.trials.calibration import SquareMean, prune_blocks, visit_blocks
 from nmlab.trials.cost import Cost
+from nmlab.trials.errors import SourceError
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import decoder_blocks
 
@@ -139,15 +140,43 @@ def test_no_hook_is_left_behind(random_model, freeze, batches):
     assert not any(module._forward_pre_hooks for module in model.module.modules())
 
 
-def test_three_passes_over_the_calibration_text_are_counted(random_model, freeze, batches):
-    """One forward records what each block is called with; then each block runs dense and pruned."""
+def test_two_passes_over_the_calibration_text_and_one_sequence_are_counted(random_model, freeze, batches):
+    """One sequence shows the form of the blocks' outputs; then each block runs dense, and all but the last pruned."""
     model, cost, calls = MaskedModel(freeze(random_model("llama"))), Cost(), []
     _, blocks = decoder_blocks(model.module)
-    for block in blocks:
-        block.register_forward_hook(lambda *_: calls.append(1))
+    for index, block in enumerate(blocks):
+        block.mlp.down_proj.register_forward_hook(lambda *_, index=index: calls.append(index))
     _prune(model, batches, cost=cost)
-    assert cost.forwards == len(calls) / len(blocks) == 3 * len(batches)
-    assert cost.tokens == 3 * torch.cat(batches).numel()
+    assert [calls.count(index) for index in range(len(blocks))] == [1 + 2 * len(batches), 1 + len(batches)]
+    assert cost.forwards == 1 + 2 * len(batches)
+    assert cost.tokens == batches[0].shape[1] + 2 * torch.cat(batches).numel()
+    assert not any("forward" in vars(block) for block in blocks)
+
+
+def test_layers_with_the_very_same_inputs_share_one_statistic(random_model, freeze, batches):
+    made, seen = [], {}
+
+    def statistic(layer):
+        made.append(layer.name)
+        return SquareMean(layer, device=torch.device("cpu"))
+
+    model = MaskedModel(freeze(random_model("llama")))
+    visit_blocks(
+        model, batches, statistic=statistic, dress=lambda layer, it: seen.update({layer.name: it}), cost=Cost()
+    )
+    assert [name.rpartition(".")[2] for name in made] == 2 * ["q_proj", "o_proj", "gate_proj", "down_proj"]
+    for block in ("model.layers.0", "model.layers.1"):
+        assert seen[f"{block}.self_attn.q_proj"] is seen[f"{block}.self_attn.v_proj"]
+        assert seen[f"{block}.self_attn.q_proj"] is not seen[f"{block}.mlp.gate_proj"]
+        assert seen[f"{block}.mlp.gate_proj"] is seen[f"{block}.mlp.up_proj"]
+
+
+def test_a_layer_that_no_text_reaches_is_named(random_model, freeze, batches):
+    model = MaskedModel(freeze(random_model("llama")))
+    mlp = model.module.get_submodule("model.layers.1.mlp")
+    mlp.forward = torch.zeros_like
+    with pytest.raises(SourceError, match=r"^model\.layers\.1\.mlp\.gate_proj: no calibration text reaches it"):
+        _prune(model, batches)
 
 
 def test_the_square_mean_counts_sequences_and_not_tokens(random_model, freeze):

@@ -75,10 +75,10 @@ def test_they_are_computed_once_and_charged_to_every_trial(random_model, freeze,
     for (name, _), setting in zip(methods, settings, strict=True):
         registry.get(name).start(setting, registry.get(name).configure({}))
     sequences, batches = 8, 4
-    assert len(calls) == sequences + batches  # the gradients once, and the calls that gblm's blocks are made with
+    assert len(calls) == sequences + 1 + batches  # the gradients once, and the calls that gblm's blocks are made with
     assert [setting.cost.backwards for setting in settings] == [sequences] * 3
-    assert [setting.cost.forwards for setting in settings] == [sequences + 3 * batches, sequences, sequences]
-    assert [setting.cost.tokens for setting in settings] == [4 * 8 * 16, 8 * 16, 8 * 16]
+    assert [setting.cost.forwards for setting in settings] == [sequences + 1 + 2 * batches, sequences, sequences]
+    assert [setting.cost.tokens for setting in settings] == [(3 * 8 + 1) * 16, 8 * 16, 8 * 16]
     assert gradient_norms(settings[0]) is gradient_norms(settings[1])
 
 

@@ -52,6 +52,7 @@ def test_one_mask_gives_one_file(path, tmp_path):
     save_bundle(path, _masks(), info=_info())
     save_bundle(tmp_path / "again.safetensors", dict(reversed(_masks().items())), info=_info())
     assert len(list(tmp_path.iterdir())) == 2  # nothing partial is left
+    assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
     _assert_same(load_bundle(tmp_path / "again.safetensors")[0], load_bundle(path)[0])
 
 
@@ -99,7 +100,7 @@ def _widen(tensors):
     ("changes", "told"),
     [
         ({"change_bits": _flip}, r"tensor 'layers\.0\.up': layers\.0\.up: row 0, group 8 keeps [13] of 4, expected 2"),
-        ({"change_bits": _swap}, "do not match the digest"),
+        ({"change_bits": _swap}, r"tensor 'layers\.0\.up' does not match the digest"),
         ({"change_bits": _drop}, r"tensor 'layers\.0\.q' is not both in the file and in its header"),
         ({"change_bits": _shorten}, r"tensor 'layers\.0\.q': unpack: .* expected 12 bytes"),
         ({"change_bits": _widen}, r"tensor 'layers\.0\.q': expected packed bits in uint8, found torch\.int16"),

@@ -21,6 +21,7 @@ ACCOUNT = {
     "cost/seconds", "cost/trainable_params",
 }  # fmt: skip
 LEARNING = {"train/loss", "train/residual", "train/delta", "train/flips", "train/mask_change"}
+START = 4  # forwards of the initial mask on the four minibatches, which every trial of maskpro is charged
 PHASES = {"time/sample_s", "time/forward_s", "time/update_s"}
 
 
@@ -36,7 +37,7 @@ def run(bench, tmp_path, listener):
 
 
 @pytest.mark.parametrize("method", ["dense", "random", "magnitude", "wanda"])
-def test_a_one_shot_trial_tells_one_point(run, make_spec, method):
+def test_a_one_shot_trial_tells_one_point(run, make_spec, bench, method):
     spec = make_spec(method)
     result, events = run(spec)
     assert (result.key, result.status, result.step, result.reason) == (spec.key, "finished", 0, "")
@@ -44,7 +45,9 @@ def test_a_one_shot_trial_tells_one_point(run, make_spec, method):
     assert events.points[0][1] == result.metrics
     assert result.metrics.keys() >= EVALUATION | ACCOUNT
     assert all(math.isfinite(value) for value in result.metrics.values())
-    assert result.metrics["memory/state_bytes"] == result.metrics["cost/trainable_params"] == 0
+    assert result.metrics["cost/trainable_params"] == 0
+    prunable = sum(layer.numel for layer in bench.frozen.layers)
+    assert result.metrics["memory/state_bytes"] == (0 if method == "dense" else prunable)  # a byte a weight: its mask
 
 
 def test_a_learned_trial_tells_every_name_of_the_contract(run, make_spec):
@@ -59,8 +62,8 @@ def test_a_learned_trial_tells_every_name_of_the_contract(run, make_spec):
     assert not any(curve[step].keys() & EVALUATION for step in range(1, 12))
     assert curve[12].keys() >= LEARNING | EVALUATION | ACCOUNT | PHASES
     assert curve[12].items() >= result.metrics.items()
-    assert result.metrics["cost/forwards"] == 12
-    assert result.metrics["cost/tokens"] == 12 * 2 * 16
+    assert result.metrics["cost/forwards"] == START + 12
+    assert result.metrics["cost/tokens"] == (START + 12) * 2 * 16
 
 
 def test_points_come_in_order_of_steps(run, make_spec):
@@ -148,14 +151,14 @@ def test_every_trial_leaves_the_frozen_weights_alone(run, make_spec, bench):
 
 
 @pytest.mark.parametrize(
-    ("budget", "steps"), [({"forwards": 5}, 5), ({"tokens": 5 * 32 - 1}, 5), ({"seconds": 1e-9}, 0)]
+    ("budget", "steps"), [({"forwards": START + 5}, 5), ({"tokens": (START + 5) * 32 - 1}, 5), ({"seconds": 1e-9}, 0)]
 )
 def test_a_budget_ends_learning_and_the_trial_finishes(run, make_spec, tmp_path, budget, steps):
     result, events = run(make_spec(steps=1000, budget=budget))
     assert (result.status, result.step) == ("finished", steps)
     assert events.points[-1][0] == steps
     assert events.points[-1][1].items() >= result.metrics.items()
-    assert result.metrics["cost/forwards"] == steps
+    assert result.metrics["cost/forwards"] == START + steps
     load_bundle(tmp_path / "trial" / "mask.safetensors")
 
 

@@ -19,3 +19,9 @@ class OneShotRun(Run):
 
     def weights(self) -> Mapping[str, Tensor] | None:
         return self._weights
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the masks, and of the weights where it has new ones."""
+        held = [*self._masks.values(), *(self._weights or {}).values()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)

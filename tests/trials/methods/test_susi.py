@@ -13,7 +13,7 @@ from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.noise import gumbel
 from nmlab.trials.method import Setting
 from nmlab.trials.methods.susi import relaxed_mask
-from nmlab.trials.methods.susi.maths import log_one_minus_softmax, sampled_mask
+from nmlab.trials.methods.susi.maths import pick, sampled_mask
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
@@ -83,7 +83,7 @@ def test_rows_sum_to_n_and_stay_finite_at_any_scale(pattern, exponent, temperatu
 
 
 def test_log_one_minus_softmax_where_the_leader_is_certain_and_where_two_lead():
-    found_GM = log_one_minus_softmax(torch.tensor([[500.0, 0.0, 0.0, -3.0], [7.0, 7.0, -200.0, -200.0]]))
+    found_GM = pick(torch.tensor([[500.0, 0.0, 0.0, -3.0], [7.0, 7.0, -200.0, -200.0]]).T).log_left_Mg.T
     certain = math.log(2 + math.exp(-3)) - 500
     assert found_GM[0].tolist() == pytest.approx([certain, 0, 0, 0], rel=1e-6)
     assert found_GM[1].tolist() == pytest.approx([-math.log(2), -math.log(2), 0, 0], abs=1e-6)

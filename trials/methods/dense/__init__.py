@@ -12,7 +12,13 @@ class _DenseRun(Run):
 
 class Dense(Method):
     name = "dense"
-    about = About("The unpruned model; the ceiling of the comparison.", paper="-", cost="nothing")
+    about = About(
+        "The unpruned model, for scale.\n"
+        "Not quite a ceiling: a learned mask can fit the calibration text better than the model does.",
+        paper="-",
+        cost="nothing",
+        patterns="none: nothing is pruned",
+    )
     sparse = False
 
     def start(self, setting: Setting, config: MethodConfig) -> Run:

@@ -26,7 +26,7 @@ class GBLM(Method):
         "Keeps the N weights of largest |weight| x (input norm + gradient norm) in every M, block after block.\n"
         "Gradients are those of the dense model, gathered once for all trials.",
         paper="Das et al. 2023, GBLM-Pruner, arXiv:2311.04902",
-        cost="three forward passes over the calibration text, and a forward and a backward for each of its sequences",
+        cost="two forward passes over the calibration text, and a forward and a backward for each of its sequences",
     )
     config = GBLMConfig
 

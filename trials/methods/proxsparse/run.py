@@ -7,7 +7,6 @@ from torch import Tensor
 
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.schedules import warmup_then_linear
-from nmlab.trials.initial_masks import initial_mask
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.method import About, Method, Run, Setting
 from nmlab.trials.methods.by_gradient import GradientRun
@@ -50,8 +49,8 @@ class ProxSparseRun(GradientRun):
         super().__init__(setting, steps=config.steps, adamw=adamw)
 
     def initial_masks(self) -> dict[str, Tensor]:
-        """Return the top-2 of the untouched weights."""
-        return initial_mask("magnitude", self._setting)
+        """Return the top-2 of the untouched weights: what it would give if it did not learn. It starts from no mask."""
+        return {name: self._top_2(self._original[f"{name}.weight"]) for name in self._prunable}
 
     @torch.no_grad()
     def observe(self) -> Mapping[str, float]:
@@ -78,8 +77,10 @@ class ProxSparseRun(GradientRun):
             weight.copy_(prox(weight, self._config.prox_lambda, self._setting.pattern))
 
     def _hard_mask(self) -> Tensor:
-        masks = {name: topn(weight.detach().abs(), self._setting.pattern) for name, weight in self._prunable.items()}
-        return self._layout.join(masks)
+        return self._layout.join({name: self._top_2(weight) for name, weight in self._prunable.items()})
+
+    def _top_2(self, weight: Tensor) -> Tensor:
+        return topn(weight.detach().float().abs(), self._setting.pattern)
 
     def _learning_rate(self, step: int) -> float:
         return warmup_then_linear(self._config.learning_rate, step, steps=self.steps, warmup=_WARMUP)

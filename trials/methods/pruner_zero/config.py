@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from nmlab.trials.method import MethodConfig
+from nmlab.trials.method import MethodConfig, default_from
 
 
 class PrunerZeroConfig(MethodConfig):
@@ -13,4 +13,5 @@ class PrunerZeroConfig(MethodConfig):
     compat: Literal["none", "official"] = Field(
         default="none",
         description="'official' rounds gradient norms to float16, in which the authors' code stores them",
+        json_schema_extra=default_from("ours: float32 neither underflows nor overflows"),
     )

@@ -10,7 +10,12 @@ from nmlab.trials.methods.one_shot import OneShotRun
 
 class Random(Method):
     name = "random"
-    about = About("Keeps N of every M weights at random.", paper="-", cost="nothing")
+    about = About(
+        "Keeps N of every M weights at random, all masks alike, another one for every seed.\n"
+        "The floor of a comparison: what no method should fall below.",
+        paper="-",
+        cost="nothing",
+    )
     depends_on_seed = True
 
     def start(self, setting: Setting, config: MethodConfig) -> Run:

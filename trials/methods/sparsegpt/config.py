@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from nmlab.trials.method import MethodConfig
+from nmlab.trials.method import MethodConfig, default_from
 
 
 class SparseGPTConfig(MethodConfig):
@@ -11,10 +11,12 @@ class SparseGPTConfig(MethodConfig):
     damping: float = Field(
         default=0.01,
         gt=0,
-        description="share of the Hessian's mean diagonal that is added to its diagonal (authors' code: percdamp)",
+        description="share of the Hessian's mean diagonal that is added to its diagonal",
+        json_schema_extra=default_from("the authors' code: percdamp"),
     )
     block_size: int = Field(
         default=128,
         ge=1,
-        description="columns whose update of the later ones is done at once; speed only (authors' code: blocksize)",
+        description="columns whose update of the later ones is done at once; speed only",
+        json_schema_extra=default_from("the authors' code: blocksize"),
     )

@@ -2,13 +2,14 @@
 
 Legend: O outputs, I inputs, B columns of one block, M group size. U is upper triangular with U^T U = H^-1 for the
 damped Hessian H [I, I]. Row c of U over U_cc is what the removal of column c asks of the later columns, and U_cc^2 is
-the inverse Hessian's diagonal entry once all earlier columns are settled. All in float32.
+the inverse Hessian's diagonal entry once all earlier columns are settled. All in float32. Weights are worked on
+transposed, [I, O], so that a column lies in one piece.
 """
 
 import torch
 from torch import Tensor
 
-from nmlab.trials.masks.topn import topn
+from nmlab.trials.masks.ranking import keep_largest_columns
 from nmlab.trials.pattern import Pattern
 
 
@@ -37,15 +38,17 @@ def prune(
         ValueError: if shapes do not fit, or M does not divide the input size or ``block_size``.
     """
     _check(weight, hessian, pattern, block_size=block_size)
-    work_OI = weight.detach().to(torch.float32, copy=True)
-    work_OI[:, hessian.diagonal() == 0] = 0
+    work_IO = weight.detach().T.to(torch.float32).clone(memory_format=torch.contiguous_format)
+    work_IO[hessian.diagonal() == 0] = 0
     factor_II = inverse_factor(hessian, damping=damping)
-    mask_OI = torch.empty_like(work_OI, dtype=torch.bool)
-    for start in range(0, work_OI.shape[1], block_size):
+    mask_IO = torch.empty_like(work_IO, dtype=torch.bool)
+    for start in range(0, len(work_IO), block_size):
         here, later = slice(start, start + block_size), slice(start + block_size, None)
-        errors_OB = _prune_block(work_OI[:, here], mask_OI[:, here], factor_II[here, here], pattern=pattern)
-        work_OI[:, later] -= errors_OB @ factor_II[here, later]
-    return mask_OI, work_OI.to(weight.dtype)
+        errors_BO = _prune_block(work_IO[here], mask_IO[here], factor_II[here, here], pattern=pattern)
+        work_IO[later].addmm_(factor_II[here, later].T, errors_BO, alpha=-1)
+    if not bool(work_IO.isfinite().all()):
+        raise ValueError("weight: the updated weights are not finite; is the given one?")
+    return mask_IO.T.contiguous(), work_IO.T.to(weight.dtype).contiguous()
 
 
 def inverse_factor(hessian: Tensor, *, damping: float) -> Tensor:
@@ -79,18 +82,27 @@ def _indefinite(damping: float) -> IndefiniteHessianError:
     return IndefiniteHessianError(f"hessian: not positive definite in float32 with damping {damping:g}; raise damping")
 
 
-def _prune_block(work_OB: Tensor, mask_OB: Tensor, factor_BB: Tensor, *, pattern: Pattern) -> Tensor:
-    """Prune the columns of a block in place, fill in its mask, and return the errors, each over its pivot, [O, B]."""
-    errors_OB, pivots_B = torch.empty_like(work_OB), factor_BB.diagonal()
-    for column in range(work_OB.shape[1]):
-        if column % pattern.m == 0:
-            group = slice(column, column + pattern.m)
-            mask_OB[:, group] = topn((work_OB[:, group] / pivots_B[group]).abs(), pattern)  # ranks as its square does
-        kept_O = work_OB[:, column] * mask_OB[:, column]
-        errors_OB[:, column] = (work_OB[:, column] - kept_O) / pivots_B[column]
-        work_OB[:, column] = kept_O
-        work_OB[:, column + 1 :].addr_(errors_OB[:, column], factor_BB[column, column + 1 :], alpha=-1)
-    return errors_OB
+def _prune_block(work_BO: Tensor, mask_BO: Tensor, factor_BB: Tensor, *, pattern: Pattern) -> Tensor:
+    """Prune the columns of a block in place, fill in its mask, and return the errors, each over its pivot, [B, O].
+
+    What a group asks of later columns is due when the next group is chosen, so that one product brings it to them.
+    """
+    errors_BO = torch.empty_like(work_BO)
+    for start in range(0, len(work_BO), pattern.m):
+        group, later = slice(start, start + pattern.m), slice(start + pattern.m, None)
+        _prune_group(work_BO[group], mask_BO[group], errors_BO[group], factor_BB[group, group], n=pattern.n)
+        work_BO[later].addmm_(factor_BB[group, later].T, errors_BO[group], alpha=-1)
+    return errors_BO
+
+
+def _prune_group(work_MO: Tensor, mask_MO: Tensor, errors_MO: Tensor, factor_MM: Tensor, *, n: int) -> None:
+    """Choose the mask of a group, then settle its columns one by one; all but the factor are written in place."""
+    pivots_M = factor_MM.diagonal()
+    mask_MO.copy_(keep_largest_columns((work_MO / pivots_M[:, None]).abs_(), n))  # ranks as its square does
+    for column, pivot in enumerate(pivots_M):
+        torch.div(work_MO[column].masked_fill(mask_MO[column], 0), pivot, out=errors_MO[column])
+        work_MO[column].mul_(mask_MO[column])
+        work_MO[column + 1 :].addr_(factor_MM[column, column + 1 :], errors_MO[column], alpha=-1)
 
 
 def _check(weight: Tensor, hessian: Tensor, pattern: Pattern, *, block_size: int) -> None:

@@ -22,7 +22,7 @@ class SparseGPT(Method):
         "Prunes columns from left to right and updates the weights that stay, block after block.\n"
         "The weights are not the model's own any more; an initial mask takes the mask alone.",
         paper="Frantar and Alistarh 2023, arXiv:2301.00774",
-        cost="three forward passes over the calibration text; an in x in matrix and its Cholesky factor for each layer",
+        cost="two forward passes over the calibration text; an in x in matrix and its Cholesky factor for each layer",
         patterns="any N:M with M a divisor of block_size",
     )
     config = SparseGPTConfig

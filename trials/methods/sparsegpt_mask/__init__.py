@@ -8,7 +8,8 @@ from nmlab.trials.methods.sparsegpt import SparseGPT, SparseGPTConfig, prune_mod
 class SparseGPTMask(SparseGPT):
     name = "sparsegpt_mask"
     about = About(
-        "Chooses masks as sparsegpt does, updating weights on the way, and puts them on the dense weights.",
+        "Chooses masks as sparsegpt does, updating weights on the way, and puts them on the dense weights.\n"
+        "So it can be compared with methods that leave the weights as they are.",
         paper="Frantar and Alistarh 2023, arXiv:2301.00774; the mask alone as in MaskPro, Table 1",
         cost=SparseGPT.about.cost,
         patterns=SparseGPT.about.patterns,

@@ -1,16 +1,22 @@
 """The relaxed draw of N of M without replacement (SUSI, Algorithm 1), and the same draw without relaxation.
 
-Legend: G groups, M group size.
+Legend: G groups, g groups of one chunk, M group size. Work is done in the transposed layout [M, g], a chunk at a time,
+and the backward repeats the forward of its chunk: a pass over all groups would be paid for in memory traffic, and what
+it leaves for the backward in a dozen tensors of the model's size.
 """
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from nmlab.trials.masks.layout import chunks, columns, write_columns
 from nmlab.trials.masks.ranking import keep_largest
 
 
 def relaxed_mask(logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int) -> Tensor:
-    """Return the soft mask [G, M] of one draw, differentiable in the logits.
+    """Return the soft mask [G, M] of one draw, differentiable in the logits (once).
 
     N times over: add softmax(keys / tau) to the mask, then log(1 - softmax) to the keys, which start as
     logits / lam + gumbel. Rows sum to N. A row need not lie in [0, 1]: for N >= 3 the leader of a group may be picked
@@ -23,13 +29,8 @@ def relaxed_mask(logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n
         lam: divisor of the logits before the noise, > 0.
         n: kept a group, 1 <= n <= M.
     """
-    # A shift of a whole group changes nothing but the rounding: near the largest key it is now that of the differences.
-    centred_GM = logits_GM - logits_GM.detach().amax(dim=1, keepdim=True)
-    keys_GM = (centred_GM / lam + gumbel_GM) / tau
-    mask_GM = keys_GM.softmax(dim=1)
-    for _ in range(n - 1):
-        keys_GM = keys_GM + log_one_minus_softmax(keys_GM) / tau
-        mask_GM = mask_GM + keys_GM.softmax(dim=1)
+    mask_GM = _RelaxedMask.apply(logits_GM, gumbel_GM, tau, lam, n)  # type: ignore[no-untyped-call]
+    assert isinstance(mask_GM, Tensor)
     return mask_GM
 
 
@@ -38,15 +39,107 @@ def sampled_mask(logits_GM: Tensor, gumbel_GM: Tensor, lam: float, n: int) -> Te
     return keep_largest(logits_GM.detach() / lam + gumbel_GM, n)
 
 
-def log_one_minus_softmax(keys_GM: Tensor) -> Tensor:
-    """Return log(1 - softmax(keys)) [G, M] for M >= 2, without cancellation in value or gradient.
+class Pick(NamedTuple):
+    """One softmax over the keys of each group, in parts that neither cancel nor underflow.
 
-    A share of at most a half is subtracted by log1p; what is left beside the largest share is summed up without it.
-    (1 - softmax in float32 is 0 for a leader by 17, and the gradient of its logarithm NaN.)
+    A share above a half is its group's leader; where two share the lead there is none.
     """
-    leader_GM = torch.zeros_like(keys_GM, dtype=torch.bool).scatter_(1, keys_GM.argmax(dim=1, keepdim=True), True)
-    followers_GM = keys_GM.masked_fill(leader_GM, -torch.inf)
-    total_G1 = keys_GM.logsumexp(dim=1, keepdim=True)
-    beside_leader_G1 = followers_GM.logsumexp(dim=1, keepdim=True)
-    beside_follower_GM = torch.log1p(-(followers_GM - total_G1).exp())
-    return torch.where(leader_GM, beside_leader_G1 - total_G1, beside_follower_GM)
+
+    share_Mg: Tensor
+    leads_Mg: Tensor
+    """Boolean: the one largest key of its group."""
+    behind_Mg: Tensor
+    """exp(key - second largest key), 0 for the leader."""
+    beside_g: Tensor
+    """The sum of ``behind_Mg``."""
+    log_left_Mg: Tensor
+    """log(1 - share): a share of at most a half by log1p, the leader's from what is beside it.
+
+    (1 - share in float32 is 0 for a leader by 17, and the gradient of its logarithm NaN.)
+    """
+
+
+def pick(keys_Mg: Tensor) -> Pick:
+    """Return softmax and log(1 - softmax) over the first axis, M >= 2."""
+    first_g, second_g = _two_largest(keys_Mg)
+    leads_Mg = keys_Mg > second_g
+    behind_Mg = (keys_Mg - second_g).clamp_(max=0).exp_().masked_fill_(leads_Mg, 0)
+    beside_g, gap_g = behind_Mg.sum(dim=0), second_g - first_g
+    lag_g = gap_g.exp()
+    total_g = torch.addcmul((first_g > second_g).to(keys_Mg.dtype), lag_g, beside_g)
+    share_Mg = torch.where(leads_Mg, total_g.reciprocal(), behind_Mg * (lag_g / total_g))
+    log_left_g = gap_g + (beside_g / total_g).log_()
+    return Pick(share_Mg, leads_Mg, behind_Mg, beside_g, torch.where(leads_Mg, log_left_g, (-share_Mg).log1p_()))
+
+
+class _RelaxedMask(torch.autograd.Function):
+    """The draw with its derivative written out; ``pick`` is computed anew in the backward."""
+
+    @staticmethod
+    def forward(ctx: Any, logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int) -> Tensor:
+        ctx.save_for_backward(logits_GM, gumbel_GM)
+        ctx.temperatures, ctx.n = (tau, lam), n
+        mask_GM = torch.empty_like(logits_GM)
+        for logits_gM, gumbel_gM, mask_gM in chunks(logits_GM, gumbel_GM, mask_GM):
+            mask_Mg = torch.zeros_like(logits_gM.T)
+            for share_Mg, _ in _picks(logits_gM, gumbel_gM, tau, lam, n):
+                mask_Mg = mask_Mg.add_(share_Mg)
+            write_columns(mask_Mg, out_GM=mask_gM)
+        return mask_GM
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient_GM: Tensor) -> tuple[Tensor | None, ...]:
+        logits_GM, gumbel_GM = ctx.saved_tensors
+        (tau, lam), n = ctx.temperatures, ctx.n
+        out_GM = torch.empty_like(logits_GM)
+        for logits_gM, gumbel_gM, gradient_gM, out_gM in chunks(logits_GM, gumbel_GM, gradient_GM, out_GM):
+            told_Mg = columns(gradient_gM)
+            toward_keys_Mg = torch.zeros_like(told_Mg)
+            for share_Mg, picked in reversed(list(_picks(logits_gM, gumbel_gM, tau, lam, n))):
+                toward_keys_Mg = _before_pick(told_Mg, toward_keys_Mg, share_Mg, picked, tau)
+            write_columns(toward_keys_Mg.div_(tau * lam), out_GM=out_gM)
+        return out_GM, None, None, None, None
+
+
+def _picks(
+    logits_gM: Tensor, gumbel_gM: Tensor, tau: float, lam: float, n: int
+) -> Iterator[tuple[Tensor, Pick | None]]:
+    """Yield the shares [M, g] of every pick, and all of it where another follows."""
+    logits_Mg = columns(logits_gM)
+    # A shift of a whole group changes nothing but the rounding: near the largest key it is now that of the differences.
+    keys_Mg = logits_Mg.sub_(logits_Mg.amax(dim=0)).div_(lam).add_(columns(gumbel_gM)).div_(tau)
+    for _ in range(n - 1):
+        picked = pick(keys_Mg)
+        yield picked.share_Mg, picked
+        keys_Mg = keys_Mg.add_(picked.log_left_Mg, alpha=1 / tau)
+    yield keys_Mg.softmax(dim=0), None
+
+
+def _before_pick(told_Mg: Tensor, after_Mg: Tensor, share_Mg: Tensor, picked: Pick | None, tau: float) -> Tensor:
+    """Return the gradient with respect to the keys before a pick.
+
+    ``told_Mg`` is the gradient with respect to the mask, to which the pick adds its shares; ``after_Mg`` that with
+    respect to the keys after it. d share_i / d key_j is share_i ((i = j) - share_j); d log(1 - share_i) / d key_j is
+    odds_i (share_j - (i = j)) for a follower, odds = share / (1 - share) <= 1; for the leader, whose odds may overflow,
+    it is behind_j / beside - share_j.
+    """
+    common_g = (share_Mg * told_Mg).sum(dim=0).neg_()
+    if picked is None:
+        return share_Mg * (told_Mg + common_g)
+    follower_Mg = after_Mg.masked_fill(picked.leads_Mg, 0)
+    leader_g = (after_Mg - follower_Mg).sum(dim=0)
+    odds_Mg = follower_Mg.mul_(share_Mg).div_((1 - share_Mg).clamp_(min=0.5))  # below a half for the leader only
+    common_g.add_(odds_Mg.sum(dim=0).sub_(leader_g), alpha=1 / tau)
+    before_Mg = torch.addcmul(after_Mg, share_Mg, told_Mg + common_g)
+    before_Mg.addcmul_(picked.behind_Mg, leader_g / picked.beside_g, value=1 / tau)
+    return before_Mg.sub_(odds_Mg, alpha=1 / tau)
+
+
+def _two_largest(keys_Mg: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the largest and the second largest key of each group, one number where two share the lead."""
+    first_g, second_g = torch.maximum(keys_Mg[0], keys_Mg[1]), torch.minimum(keys_Mg[0], keys_Mg[1])
+    for key_g in keys_Mg[2:]:
+        second_g = torch.maximum(second_g, torch.minimum(first_g, key_g))
+        first_g = torch.maximum(first_g, key_g)
+    return first_g, second_g

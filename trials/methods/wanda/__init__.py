@@ -17,9 +17,10 @@ def scores(weight: Tensor, input_square_mean: Tensor) -> Tensor:
 class Wanda(Method):
     name = "wanda"
     about = About(
-        "Keeps the N weights of largest |weight| x input norm in every M, block after block.",
+        "Keeps the N weights of largest |weight| x input norm in every M, block after block.\n"
+        "A block's inputs come from pruned predecessors; it is itself dense while they are measured.",
         paper="Sun et al. 2023, arXiv:2306.11695",
-        cost="three forward passes over the calibration text",
+        cost="two forward passes over the calibration text",
     )
 
     def start(self, setting: Setting, config: MethodConfig) -> Run:

@@ -1,0 +1,134 @@
+"""A method that another package brings: one folder and one line, and it is a method like any other."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from nmlab.trials import registry
+from nmlab.trials.initial_masks import available
+
+CONFORMANCE = """
+from nmlab.trials.testing import MethodConformance
+
+class TestHillClimb(MethodConformance):
+    name = "hill_climb"
+"""
+
+
+@pytest.fixture
+def rescan():
+    """Have the registry look again, now and when the test is over."""
+    yield registry.rescan
+    registry.rescan()
+
+
+@pytest.fixture
+def installed(thirteenth, monkeypatch, rescan):
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(thirteenth))
+        rescan()
+        yield
+    sys.modules.pop("nmlab_thirteenth", None)
+
+
+def _offer(folder, line, *, package="nmlab-other"):
+    """Install a package that offers a method by one line."""
+    info = folder / f"{package.replace('-', '_')}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[nmlab.methods]\n{line}\n")
+
+
+def test_an_installed_method_is_found_by_name(installed):
+    assert registry.names()[-1] == "hill_climb"
+    assert registry.get("hill_climb").learned
+    assert registry.package_of("hill_climb") == "nmlab-thirteenth"
+    assert registry.package_of("wanda") == "nmlab"
+    assert registry.packages() == ("nmlab-thirteenth",)
+    assert "hill_climb" not in available(), "it learns"
+
+
+def test_where_it_is_not_installed_there_are_twelve(rescan):
+    rescan()
+    assert "hill_climb" not in registry.names()
+    assert registry.packages() == ()
+
+
+@pytest.mark.slow
+def test_an_installed_method_passes_the_conformance_suite(thirteenth, tmp_path):
+    """As its author would run it: a test file of four lines, in a process that has the package on its path."""
+    (tmp_path / "test_hill_climb.py").write_text(CONFORMANCE)
+    told = _pytest(tmp_path, thirteenth, expected=0)
+    passed = re.search(r"(\d+) passed", told)
+    assert passed is not None
+    assert int(passed[1]) > 60
+    assert "failed" not in told
+    assert "skipped" not in told
+
+
+FAULTS = {
+    "test_masks_are_exact": ('return {"train/loss"', 'self._masks[name][0, 0] ^= True; return {"train/loss"'),
+    "test_one_seed_gives_one_result": ("(self._setting.seed, step,", "(id(self), step,"),
+    "test_a_run_goes_on_from": ("self._masks = {name: state[name].clone() for name in self._masks}", "pass"),
+    "test_its_memory_is_what": ("+ sum(bits.numel() for bits in self._initial.values())", "* 2"),
+}
+
+
+@pytest.mark.slow
+def test_the_suite_finds_what_is_wrong(thirteenth, tmp_path):
+    """What the suite is worth: of four copies with a fault each, every one fails the test that is meant for it."""
+    source, tests = (thirteenth / "nmlab_thirteenth.py").read_text(), [CONFORMANCE.splitlines()[1]]
+    for number, (right, wrong) in enumerate(FAULTS.values()):
+        assert right in source
+        faulty = source.replace(right, wrong).replace('"hill_climb"', f'"fault_{number}"')
+        (tmp_path / f"fault_{number}.py").write_text(faulty)
+        _offer(tmp_path, f"fault_{number} = fault_{number}:METHOD", package=f"nmlab-fault-{number}")
+        tests.append(f"class TestFault{number}(MethodConformance):\n    name = 'fault_{number}'\n")
+    (tmp_path / "test_faults.py").write_text("\n".join(tests))
+    told = _pytest(tmp_path, tmp_path, "-rf", "-k", "2:4-float32", expected=1)
+    for number, test in enumerate(FAULTS):
+        assert f"TestFault{number}::{test}" in told
+
+
+def _pytest(folder, packages, *options, expected):
+    """Run the tests of a folder in a process that has ``packages`` on its path; return what it printed."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *options]
+    environment = {**os.environ, "PYTHONPATH": str(packages)}
+    done = subprocess.run(
+        [*command, str(folder)], env=environment, cwd=folder, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == expected, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("wanda = somewhere:METHOD", "two methods are called 'wanda', those of nmlab and nmlab-other"),
+        ("mine = no_such_module_here:METHOD", "method 'mine' of nmlab-other cannot be loaded from no_such_module_here"),
+        ("mine = math:METHOD", "method 'mine' of nmlab-other cannot be loaded from math:METHOD"),
+        ("mine = math:pi", "math:pi is 3.14159.*, expected a Method so named"),
+        ("mine = nmlab.trials.methods.wanda:METHOD", "expected a Method so named"),
+    ],
+)
+def test_a_package_that_offers_nonsense_is_named(tmp_path, monkeypatch, rescan, line, told):
+    _offer(tmp_path, line)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        rescan()
+        with pytest.raises(ValueError, match=told) as refused:
+            registry.get("mine")
+        assert "\n" not in str(refused.value)
+
+
+def test_two_packages_with_one_name_are_both_named(tmp_path, monkeypatch, rescan):
+    for package in ("nmlab-one", "nmlab-two"):
+        _offer(tmp_path, "mine = math:pi", package=package)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        rescan()
+        with pytest.raises(ValueError, match="two methods are called 'mine', those of nmlab-one and nmlab-two"):
+            registry.names()

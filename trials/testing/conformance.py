@@ -1,0 +1,277 @@
+"""What every method promises. Subclass ``MethodConformance``, name the method, and pytest does the rest."""
+
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from nmlab.trials import registry
+from nmlab.trials.cost import Cost
+from nmlab.trials.evaluation import measure
+from nmlab.trials.finished import load_finished
+from nmlab.trials.masks.topn import check_mask
+from nmlab.trials.method import Method, MethodConfig, Run, Setting
+from nmlab.trials.models import MaskedModel
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.testing.held import held_bytes
+from nmlab.trials.testing.small import BATCH, LENGTH, small_bench, small_spec, small_text
+from nmlab.trials.trial import TrialResult, run_trial
+from nmlab.trials.workbench import Workbench
+
+PATTERNS = ("1:4", "2:4", "2:8", "4:8", "8:16")
+KINDS: Mapping[str, Mapping[str, Any]] = {"float32": {}, "bfloat16": {"dtype": "bfloat16"}, "tied": {"tied": True}}
+STEPS = 4
+_SLACK = 512  # bytes: counters and the like
+
+every_pattern = pytest.mark.parametrize("pattern", PATTERNS)
+every_model = pytest.mark.parametrize("bench", KINDS, indirect=True)
+
+
+class MethodConformance:
+    """The promises of one method, each a test: on three kinds of model, for five patterns.
+
+    Where the method refuses a pattern, the tests of it are skipped with its reason.
+    """
+
+    name: ClassVar[str]
+    """The registered name of the method."""
+
+    def hyperparameters(self, method: Method) -> Mapping[str, Any]:
+        """Return what differs from the defaults in these tests beside ``steps``; override it where some must."""
+        return {}
+
+    @pytest.fixture(scope="class")
+    def method(self) -> Method:
+        return registry.get(self.name)
+
+    @pytest.fixture(scope="class")
+    def text(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return small_text(tmp_path_factory.mktemp("text"))
+
+    @pytest.fixture(scope="class")
+    def benches(self) -> dict[str, Workbench]:
+        return {}
+
+    @pytest.fixture
+    def bench(self, benches: dict[str, Workbench], request: pytest.FixtureRequest) -> Workbench:
+        """The model of the kind that a test asks for, float32 where it asks for none."""
+        kind = getattr(request, "param", "float32")
+        if kind not in benches:
+            benches[kind] = small_bench(**KINDS[kind])
+        return benches[kind]
+
+    @pytest.fixture(scope="class", autouse=True)
+    def one_thread(self) -> Iterator[None]:
+        """Tensors this small lose time to a second thread."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
+
+    @every_model
+    @every_pattern
+    def test_masks_are_exact_and_frozen_weights_untouched(
+        self, method: Method, bench: Workbench, text: Path, pattern: str
+    ) -> None:
+        run = self._start(method, self._setting(bench, text, pattern))
+        self._assert_exact(run.masks(), bench, method, pattern)
+        initial = run.initial_masks()
+        _walk(run)
+        self._assert_exact(run.masks(), bench, method, pattern)
+        assert (initial is not None) is method.learned, "a learned run has masks that it starts from, no other has"
+        if initial is not None:
+            self._assert_exact(initial, bench, method, pattern)
+        assert bench.frozen.unchanged()
+        assert all(p.grad is None and not p.requires_grad for p in bench.frozen.module.parameters())
+
+    @every_model
+    @every_pattern
+    def test_one_seed_gives_one_result(self, method: Method, bench: Workbench, text: Path, pattern: str) -> None:
+        first, second = (self._start(method, self._setting(bench, text, pattern)) for _ in range(2))
+        assert _walk(first) == _walk(second)
+        _assert_same(first.masks(), second.masks())
+        _assert_same(first.weights() or {}, second.weights() or {})
+        _assert_same(first.state(), second.state())
+        assert first.observe() == second.observe()
+
+    @every_model
+    @every_pattern
+    def test_a_run_goes_on_from_its_saved_state(
+        self, method: Method, bench: Workbench, text: Path, pattern: str
+    ) -> None:
+        """State travels as a file between two runs; what comes after is what an undisturbed run gives."""
+        undisturbed, before, after = (self._start(method, self._setting(bench, text, pattern)) for _ in range(3))
+        told, half = _walk(undisturbed), undisturbed.steps // 2
+        assert [dict(before.step(step)) for step in range(half)] == told[:half]
+        after.load_state(safetensors.torch.load(safetensors.torch.save(_plain(before.state()))))
+        assert _walk(after, begin=half) == told[half:]
+        _assert_same(after.masks(), undisturbed.masks())
+        _assert_same(after.state(), undisturbed.state())
+
+    @every_model
+    @every_pattern
+    def test_its_memory_is_what_it_says(self, method: Method, bench: Workbench, text: Path, pattern: str) -> None:
+        """``state_bytes`` is within a tenth of the tensors that live on with a run and with nothing else."""
+        setting = self._setting(bench, text, pattern)
+        run = self._start(method, setting)
+        _walk(run)
+        run.observe()
+        setting.model.undress()  # what it wears is memory/masked_weight_bytes, an account of its own
+        found = held_bytes(run, apart_from=[bench, setting.model])
+        assert run.state_bytes == pytest.approx(found, rel=0.1, abs=_SLACK)
+
+    def test_the_seed_matters_where_the_method_says_so(self, method: Method, bench: Workbench, text: Path) -> None:
+        first, second = (self._start(method, self._setting(bench, text, seed=seed)) for seed in (0, 1))
+        _walk(first)
+        _walk(second)
+        mine, others = ({**run.masks(), **run.state()} for run in (first, second))
+        same = all(torch.equal(mine[key], others[key]) for key in mine)
+        assert same is not method.depends_on_seed
+
+    def test_every_step_tells_the_same_names(self, method: Method, bench: Workbench, text: Path) -> None:
+        """Curves are columns: a quantity that some steps leave out would slip against the others."""
+        run = self._start(method, self._setting(bench, text))
+        assert (run.steps > 0) is method.learned
+        told = _walk(run)
+        assert all(values.keys() == told[0].keys() for values in told)
+        every = {**(told[0] if told else {}), **run.observe()}
+        assert ("train/loss" in every) is method.learned
+        assert all(key.startswith("train/") for key in every)
+        assert all(isinstance(value, float | int) for values in [*told, every] for value in values.values())
+
+    def test_its_passes_are_accounted_for(self, method: Method, bench: Workbench, text: Path) -> None:
+        setting = self._setting(bench, text)
+        run = self._start(method, setting)
+        before = Cost(**vars(setting.cost))
+        _walk(run)
+        assert setting.cost.forwards - before.forwards >= run.steps
+        assert setting.cost.tokens - before.tokens >= run.steps * BATCH * LENGTH
+        assert (setting.cost.trainable_params > 0) is method.learned
+
+    @pytest.mark.parametrize("limited", ["tokens", "forwards", "seconds"])
+    def test_it_stops_at_a_budget(
+        self, method: Method, bench: Workbench, text: Path, tmp_path: Path, limited: str
+    ) -> None:
+        """A learned run stops at the first step that reaches the limit; one that cannot stop says so in a note."""
+        setting = self._setting(bench, text)
+        start = self._start(method, setting).steps and getattr(setting.cost.bill, limited)
+        limit = {"tokens": start + BATCH * LENGTH + 1, "forwards": start + 2, "seconds": 1e-9}[limited]
+        result = self._trial(method, bench, text, tmp_path, budget={limited: limit})
+        assert result.status == "finished"
+        used, noted = result.metrics[f"cost/{limited}"], any("over the budget" in note for note in result.notes)
+        if method.learned and limited != "seconds":
+            assert 0 < result.step < STEPS
+            assert limit <= used
+            assert not noted
+        else:
+            assert result.step == 0
+            assert noted is (used > limit)
+
+    def test_an_interrupted_trial_ends_as_an_undisturbed_one(
+        self, method: Method, bench: Workbench, text: Path, tmp_path: Path
+    ) -> None:
+        undisturbed = self._trial(method, bench, text, tmp_path / "one")
+        stopped = self._trial(method, bench, text, tmp_path / "other", stop_at=STEPS // 2)
+        assert (stopped.status == "stopped") is method.learned
+        resumed = self._trial(method, bench, text, tmp_path / "other")
+        assert resumed.status == undisturbed.status == "finished"
+        assert resumed.step == undisturbed.step
+        for name in ("eval/perplexity", "cost/forwards", "cost/tokens"):
+            assert resumed.metrics[name] == undisturbed.metrics[name]
+        if method.sparse:
+            one, other = (tmp_path / folder / "mask.safetensors" for folder in ("one", "other"))
+            assert one.read_bytes() == other.read_bytes(), "equal runs leave the same bytes"
+
+    @every_model
+    def test_what_it_leaves_is_what_was_judged(
+        self, method: Method, bench: Workbench, text: Path, tmp_path: Path
+    ) -> None:
+        result = self._trial(method, bench, text, tmp_path)
+        if not method.sparse:
+            pytest.skip(f"{method.name} leaves no mask")
+        spec, model = self._spec(method, text), MaskedModel(bench.frozen)
+        load_finished(tmp_path).wear(model)
+        again = measure(model, bench.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size)
+        assert again.per_token == result.metrics["eval/token_perplexity"]
+
+    def test_it_travels_between_processes(self, method: Method) -> None:
+        config = self._config(method)
+        assert type(pickle.loads(pickle.dumps(method))) is type(method)
+        assert pickle.loads(pickle.dumps(config)) == config
+        assert method.configure(config.model_dump()) == config
+        assert method.config.model_validate_json(config.model_dump_json()) == config
+
+    def test_it_explains_itself(self, method: Method) -> None:
+        assert method.refuse(Pattern(2, 4), method.configure({})) is None
+        assert all([method.about.summary, method.about.paper, method.about.cost, method.about.patterns])
+        assert len(method.about.summary.splitlines()) == 2, "what it does, in two lines"
+        for name, field in method.config.model_fields.items():
+            assert field.description, f"what {name} does"
+            assert not field.is_required(), f"{name} has a default"
+        with pytest.raises(ValueError, match="no_such_name"):
+            method.configure({"no_such_name": 1})
+
+    def _config(self, method: Method) -> MethodConfig:
+        steps = {"steps": STEPS} if "steps" in method.config.model_fields else {}
+        return method.configure({**self.hyperparameters(method), **steps})
+
+    def _setting(self, bench: Workbench, text: Path, pattern: str = "2:4", *, seed: int = 0) -> Setting:
+        return Setting(
+            bench=bench,
+            model=MaskedModel(bench.frozen),
+            pattern=Pattern.parse(pattern),
+            calibration=small_spec("dense", text=text).calibration,
+            seed=seed,
+        )
+
+    def _start(self, method: Method, setting: Setting) -> Run:
+        if reason := method.refuse(setting.pattern, self._config(method)):
+            pytest.skip(reason)
+        return method.start(setting, self._config(method))
+
+    def _spec(self, method: Method, text: Path, **settings: Any) -> Any:
+        return small_spec(method.name, text=text, hyperparameters=self._config(method).model_dump(), **settings)
+
+    def _trial(
+        self, method: Method, bench: Workbench, text: Path, folder: Path, *, stop_at: int | None = None, **settings: Any
+    ) -> TrialResult:
+        spec = self._spec(method, text, cadence={"log_every": 1, "checkpoint_every": 1}, **settings)
+        return run_trial(spec, bench=bench, folder=folder, events=_Events(stop_at))
+
+    def _assert_exact(self, masks: Mapping[str, Tensor], bench: Workbench, method: Method, pattern: str) -> None:
+        layers = bench.frozen.layers if method.sparse else ()
+        assert masks.keys() == {layer.name for layer in layers}
+        for layer in layers:
+            assert masks[layer.name].shape == (layer.out_features, layer.in_features)
+            check_mask(masks[layer.name], Pattern.parse(pattern), name=layer.name)
+
+
+class _Events:
+    """Takes no notice, and asks to stop once a number of steps was told."""
+
+    def __init__(self, stop_at: int | None) -> None:
+        self._stop_at, self._told = stop_at, 0
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self._told = step
+
+    def cancelled(self) -> bool:
+        return self._stop_at is not None and self._told >= self._stop_at
+
+
+def _walk(run: Run, *, begin: int = 0) -> list[dict[str, float]]:
+    return [dict(run.step(step)) for step in range(begin, run.steps)]
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in state.items()}
+
+
+def _assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
