@@ -39,15 +39,25 @@ def check_logits(logits_GM: Tensor, *, layout: GroupLayout) -> None:
 
 
 def check_descent(
-    draws: Sequence[Draw], weights: Sequence[float], rate: float, *, layout: GroupLayout, device: torch.device
+    draws: Sequence[Draw],
+    weights: Sequence[float],
+    rate: float,
+    *,
+    layout: GroupLayout,
+    device: torch.device,
+    known: Draw | None = None,
 ) -> None:
-    """Raise ``ValueError`` unless every draw is a sparse mask of this layout, with one finite weight each."""
+    """Raise ``ValueError`` unless every draw is a sparse mask of this layout, with one finite weight each.
+
+    ``known`` is a draw that the engine remembers having made, and need not look at again.
+    """
     if len(draws) != len(weights) or not draws:
         raise ValueError(f"descend: {len(draws)} draws and {len(weights)} weights, expected one weight for each draw")
     if not all(math.isfinite(rate * weight) for weight in weights):
         raise ValueError(f"descend: weights {list(weights)} at the rate {rate}, expected finite numbers")
     for number, draw in enumerate(draws):
-        _check_draw(f"draw {number}", draw, layout=layout, device=device)
+        if draw is not known:
+            _check_draw(f"draw {number}", draw, layout=layout, device=device)
 
 
 def _check_draw(name: str, draw: Draw, *, layout: GroupLayout, device: torch.device) -> None:

@@ -68,7 +68,8 @@ class EventEngine(Engine):
         return draw
 
     def descend(self, draws: Sequence[Draw], *, weights: Sequence[float], rate: float) -> Tensor:
-        check_descent(draws, weights, rate, layout=self.layout, device=self._groups.store.device)
+        known, device = self._last[0] if self._last is not None else None, self._groups.store.device
+        check_descent(draws, weights, rate, layout=self.layout, device=device, known=known)
         changed_g = self._touch(draws, [-rate * weight for weight in weights])
         expired_g = self._watch.expired(self._history)
         if expired_g is not None:
