@@ -27,7 +27,8 @@ def host_loop(config: dict[str, Any]) -> None:
     torch.set_num_threads(config["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     start = time.perf_counter()
-    bench = Workbench(FrozenModel.load(ModelSource(**config["model"]), device=device))
+    frozen = FrozenModel.load(ModelSource(**config["model"]), device=device)
+    bench = Workbench(frozen, initial_masks=Path(config["initial_masks"]))
     facts = {
         "pid": os.getpid(),
         "node": ray.util.get_node_ip_address(),

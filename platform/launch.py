@@ -50,9 +50,18 @@ class Launch:
     def optuna_journal(self) -> Path:
         return self.folder / "optuna.journal"
 
+    @property
+    def trials_folder(self) -> Path:
+        return self.folder / "trials"
+
+    @property
+    def initial_masks_folder(self) -> Path:
+        """Where the masks that trials start from are kept for every process of the launch."""
+        return self.folder / "initial_masks"
+
     def trial_folder(self, key: str) -> Path:
         """Return where the trial ``key`` keeps its checkpoints and artifacts."""
-        return self.folder / "trials" / key
+        return self.trials_folder / key
 
     def study(self) -> Study:
         """Read the resolved study that this launch was started with."""

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
+from nmlab.trials import registry
+
 _PACKAGES = ("nmlab", "torch", "ray", "transformers", "datasets", "optuna", "mlflow", "pandas")
 
 
@@ -30,7 +32,7 @@ def environment() -> dict[str, str]:
 
 def _versions() -> dict[str, str]:
     found = {"python": machine.python_version()}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *registry.packages()):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from nmlab.platform.cluster import NAMESPACE
+from nmlab.platform.launch import Launch
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.models import ModelSource
 
@@ -33,13 +34,14 @@ class Replicas:
 
 def start_replicas(study: Study, *, folder: Path, max_failures: int) -> Replicas:
     """Start one Train run per replica and return without waiting for them."""
-    replicas = Replicas([], {})
+    replicas, launch = Replicas([], {}), Launch(folder)
     for index in range(study.replica.count):
         name = f"replica-{index}"
         config = {
             "name": name,
             "namespace": NAMESPACE,
-            "folder": str(folder / "trials"),
+            "folder": str(launch.trials_folder),
+            "initial_masks": str(launch.initial_masks_folder),
             "model": asdict(ModelSource(**study.model.model_dump())),
             "slots": study.replica.slots,
             "threads": _threads(study),

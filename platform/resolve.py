@@ -43,8 +43,6 @@ def resolve(study: Study) -> Plan:
     _check_baselines(study)
     if study.replica.shards > 1:
         raise ValueError(f"replica.shards = {study.replica.shards}: a replica has one worker for now; use shards: 1")
-    if study.data.evaluation.tasks:
-        raise ValueError("data.evaluation.tasks: task accuracy is not available yet; leave the list empty")
     example = trial_spec(study, examples[0], seed=study.seeds[0])
     facts = preflight(
         example.model,
@@ -67,7 +65,7 @@ def trial_spec(study: Study, configuration: Configuration, *, seed: int) -> Tria
         hyperparameters=hyperparameters,
         model=ModelSource(**study.model.model_dump()),
         calibration=CalibrationSpec(**study.data.calibration.model_dump()),
-        evaluation=EvaluationSpec(**study.data.evaluation.model_dump(exclude={"tasks"})),
+        evaluation=EvaluationSpec(**study.data.evaluation.model_dump()),
         budget=Budget(**budget),
         cadence=Cadence(**study.cadence.model_dump()),
     )

@@ -55,13 +55,17 @@ def run_single(
     """Run a trial, from its newest checkpoint in ``folder`` if any, and record it in the MLflow experiment ``runs``."""
     store = MlflowStore(EXPERIMENT, launch=spec.key, uri=tracking_uri)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    bench = Workbench(FrozenModel.load(spec.model, device=device))
-    store.begin_trial(spec, role="search", tags={**provenance(), "nmlab.data_digest": facts.data_digest})
+    initial_masks = folder.parent / "initial_masks"  # shared by all single runs
+    bench = Workbench(FrozenModel.load(spec.model, device=device), initial_masks=initial_masks)
+    tags = {**provenance(), "nmlab.data_digest": facts.data_digest}
+    store.begin_trial(spec, role="search", tags=tags)
     listener = _Listener(watch)
     result = TrialResult(spec.key, "failed", 0, {}, "interrupted")
     try:
         result = run_trial(spec, bench=bench, folder=folder, events=listener)
     finally:
         store.log_points(spec.key, listener.points)
+        for digest, record in result.initial_masks.items():
+            store.keep_initial_mask(digest, record=record, folder=initial_masks, tags=tags)
         store.end_trial(asdict(result), folder=folder)
     return result

@@ -109,6 +109,8 @@ class Evaluation(Section):
     """Split of a hub dataset; null takes the source's own choice."""
     column: Text | None = None
     """Column that holds the text; null takes the source's own choice."""
+    windowing: Literal["joined", "rolling"] = "joined"
+    """`joined` cuts all documents as one text into equal windows; `rolling` cuts each by itself, as lm-eval does."""
     sequence_length: Length = 128
     """Tokens in a window."""
     windows: Count | None = None
@@ -117,6 +119,10 @@ class Evaluation(Section):
     """Windows in a forward pass."""
     tasks: Annotated[tuple[Text, ...], AfterValidator(distinct)] = ()
     """lm-eval task names, or local JSONL files of multiple-choice questions."""
+    few_shot: Annotated[int, Strict(), Field(ge=0)] | None = None
+    """Worked examples before a question; null takes each task's own number."""
+    questions: Count | None = None
+    """Largest number of questions of a task; null takes them all."""
     perplexity: Literal["token", "word"] = "token"
     """Which perplexity `eval/perplexity` stands for."""
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
@@ -28,15 +28,22 @@ class CalibrationSpec(_Value):
 
 
 class EvaluationSpec(_Value):
-    """The held-out text: windows of ``sequence_length`` predicted tokens, at most ``windows`` of them."""
+    """The held-out text: windows of ``sequence_length`` predicted tokens, at most ``windows`` of them; and the tasks.
+
+    ``few_shot`` null leaves the number of worked examples to each task; ``questions`` limits a task to its first ones.
+    """
 
     source: str
+    windowing: Literal["joined", "rolling"] = "joined"
     sequence_length: PositiveInt = 128
     windows: PositiveInt | None = None
     batch_size: PositiveInt = 32
     split: str | None = None
     column: str | None = None
     perplexity: str = Field(default="token", pattern="^(token|word)$")
+    tasks: tuple[str, ...] = ()
+    few_shot: int | None = Field(default=None, ge=0)
+    questions: PositiveInt | None = None
 
 
 class Cadence(_Value):
@@ -96,5 +103,8 @@ def _digest(value: dict[str, Any], *, size: int) -> str:
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Scalar]:
     flat: dict[str, Scalar] = {}
     for name, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        elif value != ():  # no tasks is no setting
+            flat[f"{prefix}{name}"] = ", ".join(value) if isinstance(value, tuple) else value
     return flat

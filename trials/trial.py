@@ -1,17 +1,16 @@
 """One trial from configuration to result; the only door that the platform needs."""
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from nmlab.trials import registry
 from nmlab.trials.artifacts import write_artifacts
 from nmlab.trials.checkpoint import CheckpointFolder
 from nmlab.trials.errors import DivergedError, is_out_of_memory
-from nmlab.trials.evaluation import Perplexity, measure
+from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
 from nmlab.trials.history import History
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.topn import check_mask
@@ -47,6 +46,12 @@ class TrialResult:
     reason: str = ""
     artifacts: tuple[str, ...] = ()
     model_digest: str = ""
+    notes: tuple[str, ...] = ()
+    """What a reader must know beside the numbers, a line each."""
+    initial_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The masks it started from, by digest: what each is, was made from and cost, and the key of its file."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What its numbers were measured with, where they compare only with others measured alike."""
 
 
 def run_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, events: Events) -> TrialResult:
@@ -74,6 +79,7 @@ class _Trial:
     events: Events
     step: int = 0
     evaluated: dict[int, Perplexity] = field(default_factory=dict)
+    tasks: TaskResults | None = None
 
     def begin(self) -> None:
         """Make the run, and bring it to where its newest checkpoint stands."""
@@ -92,8 +98,9 @@ class _Trial:
             seed=self.spec.seed,
         )
         self.windows = self.bench.evaluation(self.spec.evaluation)
-        with self._total_time():
+        with self.setting.cost.watch():
             self.run: Run = method.start(self.setting, config)
+        self.setting.cost.begun()
         self.history = History(steps=self.run.steps, log_every=self.spec.cadence.log_every)
         self.checkpoints = CheckpointFolder(self.folder, key=self.spec.key)
         self._resume()
@@ -110,7 +117,8 @@ class _Trial:
             self._advance()
         if self.run.steps:
             self._save()
-        final = {**self._evaluate(self.step), **self._account()}
+        self._note_overspending()
+        final = {**self._evaluate(self.step), **self._put_tasks(), **self._account()}
         self._tell(self.step, final)
         if not math.isfinite(final["eval/perplexity"]):
             raise DivergedError(f"the perplexity of the final mask is {final['eval/perplexity']}")
@@ -122,9 +130,11 @@ class _Trial:
             weights=self.run.weights(),
             perplexity=self.evaluated[self.step],
             initial=self._initial_perplexity(),
+            tasks=self.tasks,
             history=self.history if self.run.steps else None,
             metrics=final,
             notes=self.setting.notes,
+            started_from=self.setting.started_from,
         )
         return self.result("finished", metrics=final, artifacts=artifacts)
 
@@ -137,11 +147,21 @@ class _Trial:
         artifacts: tuple[str, ...] = (),
     ) -> TrialResult:
         """Return how the trial ended, where it stands now."""
-        digest = self.bench.frozen.digest
-        return TrialResult(self.spec.key, status, self.step, metrics or {}, reason, artifacts, digest)
+        return TrialResult(
+            key=self.spec.key,
+            status=status,
+            step=self.step,
+            metrics=metrics or {},
+            reason=reason,
+            artifacts=artifacts,
+            model_digest=self.bench.frozen.digest,
+            notes=tuple(self.setting.notes),
+            initial_masks=dict(self.setting.started_from),
+            facts={} if self.tasks is None else {"tasks": self.tasks.facts_line()},
+        )
 
     def _advance(self) -> None:
-        with self._total_time():
+        with self.setting.cost.watch():
             values = self.run.step(self.step)
         self.step += 1
         self.history.append(values)
@@ -168,6 +188,13 @@ class _Trial:
         self.evaluated[step] = measure(self.setting.model, self.windows, batch_size=self.spec.evaluation.batch_size)
         return self._perplexities(self.evaluated[step])
 
+    def _put_tasks(self) -> dict[str, float]:
+        """Put the questions of the tasks to the model as ``_evaluate`` left it dressed."""
+        if not self.spec.evaluation.tasks:
+            return {}
+        self.tasks = run_tasks(self.setting.model, self.spec.evaluation)
+        return self.tasks.metrics()
+
     def _evaluate_initial(self) -> dict[str, float]:
         perplexity = self._initial_perplexity()
         assert perplexity is not None
@@ -187,12 +214,7 @@ class _Trial:
         return self.bench.once(("initial perplexity", digest, self.spec.evaluation), compute)
 
     def _perplexities(self, measured: Perplexity) -> dict[str, float]:
-        chosen = measured.per_token if self.spec.evaluation.perplexity == "token" else measured.per_word
-        return {
-            "eval/token_perplexity": measured.per_token,
-            "eval/word_perplexity": measured.per_word,
-            "eval/perplexity": chosen,
-        }
+        return measured.metrics(self.spec.evaluation.perplexity)
 
     def _account(self) -> dict[str, float]:
         memory = {
@@ -203,13 +225,22 @@ class _Trial:
         return {**self.setting.cost.metrics(steps=self.step), **memory}
 
     def _budget_spent(self) -> bool:
-        budget, cost = self.spec.budget, self.setting.cost
-        spent = (
-            (budget.tokens, cost.tokens),
-            (budget.forwards, cost.forwards),
-            (budget.seconds, cost.seconds["total"]),
-        )
-        return any(limit is not None and used >= limit for limit, used in spent)
+        return bool(self._overspent())
+
+    def _overspent(self) -> dict[str, tuple[float, float]]:
+        """Return the limits that are reached, each with what was used. What others computed for this trial counts."""
+        bill = self.setting.cost.bill
+        limits = self.spec.budget.model_dump(exclude_none=True)
+        return {name: (limit, getattr(bill, name)) for name, limit in limits.items() if getattr(bill, name) >= limit}
+
+    def _note_overspending(self) -> None:
+        """A one-shot method cannot stop halfway, nor a learned one before its start; a reader must know."""
+        if self.step > 0:
+            return
+        kind = "its start alone took" if self.run.steps else "a one-shot method cannot stop halfway and took"
+        for name, (limit, used) in self._overspent().items():
+            if used > limit:
+                self.setting.notes.append(f"over the budget of {limit:g} {name}: {kind} {used:g}")
 
     def _save(self) -> None:
         tensors = {**self.run.state(), **self.history.tensors()}
@@ -226,19 +257,3 @@ class _Trial:
         self.step = saved.step
         for step, values in self.history.points():
             self.events.metrics(step, values)
-
-    def _total_time(self) -> "_Stopwatch":
-        return _Stopwatch(self.setting)
-
-
-class _Stopwatch:
-    """Add wall time to the account without draining a GPU's queue at every step."""
-
-    def __init__(self, setting: Setting) -> None:
-        self._seconds = setting.cost.seconds
-
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds["total"] += time.perf_counter() - self._start

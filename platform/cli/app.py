@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from nmlab.platform.cli import catalog, doctor, launches, plan, report, run, ui
+from nmlab.platform.cli import catalog, compare, diff, doctor, evaluate, export, launches, plan, report, run, ui
 
 app = typer.Typer(
     name="nmlab",
@@ -23,7 +23,11 @@ _VERBS: dict[str, Callable[..., None]] = {
     "sweep": launches.sweep,
     "resume": launches.resume,
     "status": launches.status,
+    "evaluate": evaluate.evaluate,
+    "diff": diff.diff,
+    "export": export.export,
     "report": report.report,
+    "compare": compare.compare,
     "ui": ui.ui,
 }
 

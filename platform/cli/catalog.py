@@ -15,7 +15,7 @@ Name = Annotated[str | None, typer.Argument(help="Show this one in full.", show_
 
 
 def methods(name: Name = None, as_json: Json = False) -> None:
-    """List the methods, or explain one with its hyperparameters.
+    """List the methods, those of installed packages too, or explain one with its hyperparameters.
 
     Example: nmlab methods maskpro
     """
@@ -75,6 +75,8 @@ def _study_record(study: "Study") -> dict[str, Any]:
 
 
 def _method_record(method: "Method") -> dict[str, Any]:
+    from nmlab.trials import registry
+
     schema = method.config.model_json_schema().get("properties", {})
     return {
         "name": method.name,
@@ -83,22 +85,28 @@ def _method_record(method: "Method") -> dict[str, Any]:
         "cost": method.about.cost,
         "patterns": method.about.patterns,
         "learned": method.learned,
+        "package": registry.package_of(method.name),
         "hyperparameters": schema,
     }
 
 
 def _explain(method: "Method") -> None:
+    from nmlab.trials import registry
+    from nmlab.trials.method import source_of_default
+
     out, about = console(), method.about
     out.print(f"[bold]{method.name}[/bold]\n{about.summary}\n")
-    for title, text in (("paper", about.paper), ("cost", about.cost), ("patterns", about.patterns)):
-        out.print(f"{title:9}{text}")
+    facts = (("paper", about.paper), ("cost", about.cost), ("patterns", about.patterns))
+    for title, text in (*facts, ("package", registry.package_of(method.name))):
+        out.print(f"{title:9}{text}", markup=False)
     fields = method.config.model_fields
     if not fields:
         out.print("\nIt has no hyperparameters.")
         return
     table = Table(box=None, pad_edge=False, title="\nhyperparameters", title_justify="left")
-    for column in ("name", "default", "what it does, and whence the default"):
+    for column in ("name", "default", "what it does", "default from"):
         table.add_column(column, overflow="fold")
     for name, field in fields.items():
-        table.add_row(name, str(field.default), field.description or "")
+        default = "null" if field.default is None else str(field.default)
+        table.add_row(name, default, field.description or "", source_of_default(field))
     out.print(table)

@@ -7,29 +7,54 @@ import typer
 
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Results, TrackingUri, console, print_json
 
+Study = Annotated[
+    str | None,
+    typer.Argument(help="Name of the study, which is its MLflow experiment; every study and an index page without."),
+]
+
 
 def report(
-    study: Annotated[str, typer.Argument(help="Name of the study, which is its MLflow experiment.")],
+    study: Study = None,
     launch: Annotated[str | None, typer.Option("--launch", help="A launch of it; the newest without.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder to write to; results/STUDY/LAUNCH/report without."),
+        typer.Option("--output", "-o", help="Folder to write to; results/STUDY/report or results/reports without."),
     ] = None,
     results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
 ) -> None:
-    """Write a study's report (HTML, Markdown, CSV, LaTeX, figures) from what MLflow holds.
+    """Write a study's report (HTML, Markdown, CSV, LaTeX, JSON, figures), or all of them, from what MLflow holds.
 
     Example: nmlab report quickstart --output quickstart-report
     """
+    if study is None:
+        if launch is not None:
+            raise ValueError(f"--launch {launch}: expected a study, whose launch it is")
+        _all(output or results / "reports", tracking_uri, as_json=as_json)
+        return
     from nmlab.reports.report import write_report
 
     folder = output or results / study / "report"
     written = write_report(study, tracking_uri=tracking_uri, output=folder, launch=launch)
     if as_json:
-        print_json(vars(written))
+        print_json({name: getattr(written, name) for name in written.__slots__})
         return
     for sentence in written.headline:
         console().print(sentence, markup=False)
     console().print(f"report: {written.html}", markup=False)
+
+
+def _all(output: Path, tracking_uri: str, *, as_json: bool) -> None:
+    """Write the reports of all studies and the page that leads to them."""
+    from nmlab.reports.index import write_index
+
+    page, entries = write_index(tracking_uri=tracking_uri, output=output)
+    problems = {entry.study: entry.problem for entry in entries if entry.problem}
+    if as_json:
+        written = [entry.study for entry in entries if entry.document is not None]
+        print_json({"index": page, "reports": written, "problems": problems})
+        return
+    for study, problem in problems.items():
+        console(stderr=True).print(f"{study}: {problem}", markup=False)
+    console().print(f"index: {page}", markup=False)

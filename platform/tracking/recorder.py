@@ -90,4 +90,8 @@ class Recorder:
 
     def _end(self, result: Mapping[str, Any]) -> None:
         self._begun.discard(result["key"])  # a trial that was stopped begins again when it goes on
+        for digest, record in result.get("initial_masks", {}).items():
+            self._store.keep_initial_mask(
+                digest, record=record, folder=self._launch.initial_masks_folder, tags=self._tags
+            )
         self._store.end_trial(result, folder=self._launch.trial_folder(result["key"]))

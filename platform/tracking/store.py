@@ -8,11 +8,11 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from nmlab.platform.launch import is_over
+from nmlab.trials.initial_masks import initial_mask_file
 from nmlab.trials.names import unknown_name
-from nmlab.trials.spec import TrialSpec
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # creating a store is not worth a line
@@ -20,7 +20,9 @@ logging.getLogger("alembic").setLevel(logging.ERROR)
 
 _BATCH = 1000  # MLflow's limit on metrics a call
 _PARAMS = 100  # and on parameters
+_TEXT = 5000  # characters of a tag, below every store's limit
 _SQLITE = b"SQLite format 3\0"
+_INITIAL_MASK = "nmlab.initial_mask_digest"
 _ENDS = {
     "finished": "FINISHED",
     "diverged": "FAILED",
@@ -33,6 +35,18 @@ _ENDS = {
 def _shown_as(name: str) -> dict[str, str]:
     """Return the tags from which MLflow's pages take a run's name, source and owner."""
     return {"mlflow.runName": name, "mlflow.source.name": "nmlab", "mlflow.user": getpass.getuser()}
+
+
+def _notes_tag(notes: Sequence[str]) -> dict[str, str]:
+    return {"nmlab.notes": "\n".join(notes)[:_TEXT]} if notes else {}
+
+
+def _initial_mask_params(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an initial mask was made from under the names that trials have for the same."""
+    calibration = {f"data.calibration.{name}": value for name, value in record["calibration"].items()}
+    own = {name: record[name] for name in ("method", "pattern", "seed")}
+    others = {"model.source": record["model"], "calibration_digest": record["calibration_digest"]}
+    return {**own, **record["hyperparameters"], **calibration, **others}
 
 
 def absolute_uri(uri: str) -> str:
@@ -92,6 +106,25 @@ def _check_server(uri: str) -> None:
         raise ValueError(f"tracking store {uri!r} does not answer: {reason}") from error
 
 
+class Recorded(Protocol):
+    """What a child run stands for: a trial, or a model that was only judged here."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def configuration(self) -> str: ...
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    def flat(self) -> Mapping[str, Any]:
+        """Return every setting under a dotted name."""
+
+
 class MlflowStore:
     """Parent and child runs of one launch of a study."""
 
@@ -104,6 +137,7 @@ class MlflowStore:
         self.parent = self._find_parent() or ""
         self._children = self._find_children()
         self._seen: dict[str, set[tuple[str, int]]] = {}
+        self._initial_masks: set[str] = set()
 
     def begin(self, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
         """Create the parent run, or open the one that this launch had before it was interrupted."""
@@ -114,7 +148,7 @@ class MlflowStore:
         self._client.update_run(self.parent, status="RUNNING")
         self._client.set_tag(self.parent, "nmlab.status", "running")
 
-    def begin_trial(self, spec: TrialSpec, *, role: str, tags: Mapping[str, str]) -> None:
+    def begin_trial(self, spec: "Recorded", *, role: str, tags: Mapping[str, str]) -> None:
         """Create a trial's child run, or open the one it had unless that has ended for good."""
         run = self._children.get(spec.key)
         if run is None:
@@ -133,7 +167,7 @@ class MlflowStore:
         tags = self._client.get_run(run).data.tags
         return is_over({"status": tags["nmlab.status"], "resumable": tags.get("nmlab.resumable") == "true"})
 
-    def _child_tags(self, spec: TrialSpec, *, role: str) -> dict[str, str]:
+    def _child_tags(self, spec: "Recorded", *, role: str) -> dict[str, str]:
         return {
             **_shown_as(f"{spec.method}-{spec.configuration}-seed{spec.seed}"),
             **({"mlflow.parentRunId": self.parent} if self.parent else {}),
@@ -173,15 +207,58 @@ class MlflowStore:
         for name in result.get("artifacts", ()):
             self._client.log_artifact(run, str(folder / name))
         if result["reason"]:
-            self._client.set_tag(run, "nmlab.status_reason", result["reason"][:5000])
+            self._client.set_tag(run, "nmlab.status_reason", result["reason"][:_TEXT])
         elif "nmlab.status_reason" in before:  # it was stopped or failed, and went on
             self._client.delete_tag(run, "nmlab.status_reason")
+        started_from = ",".join(result.get("initial_masks", {}))
+        for tag, text in {**_notes_tag(result.get("notes", ())), _INITIAL_MASK: started_from}.items():
+            if text:
+                self._client.set_tag(run, tag, text)
+        for name, text in result.get("facts", {}).items():
+            self._client.set_tag(run, f"nmlab.{name}", text[:_TEXT])
         if result.get("resumable"):
             self._client.set_tag(run, "nmlab.resumable", "true")
         if result.get("model_digest"):
             self._client.set_tag(run, "nmlab.model_digest", result["model_digest"])
         self._client.set_tag(run, "nmlab.status", status)
         self._client.set_terminated(run, status=_ENDS[status])
+
+    def keep_initial_mask(
+        self, digest: str, *, record: Mapping[str, Any], folder: Path, tags: Mapping[str, str]
+    ) -> None:
+        """Keep a mask that trials start from as a run of its own beneath the launch, once.
+
+        It is none of the planned trials: its kind is ``initial_mask``. ``record`` is what ``InitialMask`` has of it;
+        its file lies in ``folder``. Trials that started from it have its digest as a tag.
+        """
+        if digest in self._initial_masks:
+            return
+        self._initial_masks.add(digest)
+        own = {
+            **_shown_as(f"initial-mask-{record['method']}-{record['pattern']}-{digest[:8]}"),
+            **({"mlflow.parentRunId": self.parent} if self.parent else {}),
+            "nmlab.kind": "initial_mask",
+            "nmlab.launch": self._launch,
+            "nmlab.status": "running",
+            "nmlab.model_digest": record["model_digest"],
+            _INITIAL_MASK: digest,
+            **_notes_tag(record["notes"]),
+        }
+        found = self._find_initial_mask(digest) or self._client.create_run(self._experiment, tags={**tags, **own})
+        if found.data.tags["nmlab.status"] == "finished":
+            return
+        run = found.info.run_id
+        self._log_params(run, _initial_mask_params(record))
+        for name, value in record["cost"].items():
+            if f"cost/{name}" not in found.data.metrics:  # there already, if the process died halfway through this
+                self._client.log_metric(run, f"cost/{name}", value, step=0)
+        self._client.log_artifact(run, str(initial_mask_file(folder, key=record["key"])))
+        self._client.set_tag(run, "nmlab.status", "finished")
+        self._client.set_terminated(run, status="FINISHED")
+
+    def run_of(self, key: str) -> str:
+        """Return the run id of a child that was begun."""
+        return self._children[key]
 
     def tag_parent(self, tags: Mapping[str, str]) -> None:
         """Set tags on the parent run."""
@@ -224,6 +301,13 @@ class MlflowStore:
             token = page.token
             if not token:
                 return found
+
+    def _find_initial_mask(self, digest: str) -> Any:
+        """Return the run of an initial mask of this launch, or of any single run where there is no launch."""
+        wanted = f"tags.`nmlab.kind` = 'initial_mask' and tags.`{_INITIAL_MASK}` = '{digest}'"
+        within = f" and tags.`nmlab.launch` = '{self._launch}'" if self.parent else ""
+        runs = self._client.search_runs([self._experiment], wanted + within, max_results=1)
+        return runs[0] if runs else None
 
     def _seen_in(self, key: str, run: str) -> set[tuple[str, int]]:
         """Return the (metric, step) pairs that a run holds; read once, for a run that an earlier process wrote."""

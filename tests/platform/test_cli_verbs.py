@@ -44,9 +44,10 @@ def asked(nmlab):
     return call
 
 
-def runs(uri):
+def runs(uri, *, kind="trial"):
     client = MlflowClient(tracking_uri=uri)
-    return client.search_runs([client.get_experiment_by_name("runs").experiment_id])
+    experiment = client.get_experiment_by_name("runs").experiment_id
+    return client.search_runs([experiment], f"tags.`nmlab.kind` = '{kind}'")
 
 
 def test_every_promised_verb_is_there():
@@ -96,6 +97,20 @@ def test_learned_run_continues_where_it_was_and_is_recorded_once(asked, tracking
     assert [p.step for p in client.get_metric_history(run.info.run_id, "eval/perplexity")] == [0, 6]
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert {"evaluation.npz", "mask.safetensors", "trial.json"} <= artifacts
+
+
+def test_single_runs_share_the_masks_they_start_from(asked, tracking_uri):
+    """Two runs from one mask: it is computed by the first, kept once, and both are charged for it."""
+    command = ("run", "maskllm", "--set", "steps=2", "--set", "initial_mask=wanda", *SHORT)
+    first, second = (asked(*command, "--seed", seed, "--tracking-uri", tracking_uri) for seed in ("0", "1"))
+    (mask,) = runs(tracking_uri, kind="initial_mask")
+    assert mask.data.params["method"] == "wanda"
+    digest = mask.data.tags["nmlab.initial_mask_digest"]
+    assert [run.data.tags["nmlab.initial_mask_digest"] for run in runs(tracking_uri)] == [digest] * 2
+    start = mask.data.metrics["cost/forwards"]
+    assert start > 0
+    assert [record["metrics"]["cost/initial_forwards"] for record in (first, second)] == [start, start]
+    assert [record["metrics"]["cost/spent_forwards"] for record in (first, second)] == [start + 2, 2]
 
 
 def test_a_run_tells_people_the_same_in_words(nmlab, tracking_uri):

@@ -102,8 +102,11 @@ class Nmlab:
         client = MlflowClient(tracking_uri=f"sqlite:///{self.folder / 'nmlab.db'}")
         found = client.search_runs([client.get_experiment_by_name(self.study).experiment_id])
         (parent,) = [run for run in found if run.data.tags["nmlab.kind"] == "study"]
-        children = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-        assert len(found) == 1 + len(children)
+        below = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        assert len(found) == 1 + len(below)
+        children = [run for run in below if run.data.tags["nmlab.kind"] == "trial"]
+        starts = [run.data.tags["nmlab.initial_mask_digest"] for run in below if run not in children]
+        assert len(starts) == len(set(starts)), "a mask that trials start from is there twice"
         return parent, children
 
     def points(self):

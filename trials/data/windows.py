@@ -1,43 +1,61 @@
 """Cut documents into fixed windows of tokens.
 
 Legend: W windows, L predicted tokens of a window. A window holds L+1 tokens, the first of which is context only, and
-consecutive windows overlap by that one token: every token of the text but the first is predicted exactly once.
+consecutive windows overlap by that one token: every token of the text but the first is predicted exactly once. Held-out
+text can also be cut document by document (`rolling`).
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from nmlab.trials.data.rolling import rolling_windows, word_starts
 from nmlab.trials.data.sources import TextSource, documents_digest, read_documents
 from nmlab.trials.errors import SourceError
 
-_WORD = re.compile(r"\S+")
+Windowing = Literal["joined", "rolling"]
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Tokens int64 [W, L+1], the number of words that begin in each window's predicted part [W], and a digest."""
+    """Tokens int64 [W, L+1], the number of words that begin in each window's predicted part [W], and a digest.
+
+    ``predicted`` is boolean [W, L] and says which tokens after the first count; None means all of them.
+    """
 
     tokens: Tensor
     words: Tensor
     digest: str
+    predicted: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
 
 
 def evaluation_windows(
-    text: TextSource, *, tokenizer: PreTrainedTokenizerBase, sequence_length: int, limit: int | None = None
+    text: TextSource,
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    sequence_length: int,
+    limit: int | None = None,
+    windowing: Windowing = "joined",
 ) -> Windows:
-    """Return the windows of a text from its beginning, at most ``limit`` of them; a last partial window is left out.
+    """Return the windows of a text from its beginning, at most ``limit`` of them.
 
-    Raises ``SourceError`` when the text is shorter than one window.
+    ``joined`` cuts all documents, joined by the end-of-text token, into equal windows and leaves a last partial one
+    out; ``rolling`` cuts every document by itself, as lm-evaluation-harness does (see ``rolling_windows``). Raises
+    ``SourceError`` when the text is shorter than one window.
     """
+    if windowing == "rolling":
+        documents = read_documents(text)
+        tokens, words, predicted = rolling_windows(documents, tokenizer=tokenizer, length=sequence_length)
+        digest = documents_digest(documents)
+        return Windows(tokens[:limit], words[:limit], digest, predicted[:limit])
     every = _all_windows(text, tokenizer, sequence_length)
     if not len(every):
         raise SourceError(f"data {text.source!r} is shorter than one window of {sequence_length} tokens")
@@ -70,10 +88,10 @@ def calibration_batches(
 
 def _all_windows(text: TextSource, tokenizer: PreTrainedTokenizerBase, length: int) -> Windows:
     documents = read_documents(text)
-    tokens, word_starts = _encode(documents, tokenizer)
+    tokens, starts = _encode(documents, tokenizer)
     count = max(0, (len(tokens) - 1) // length)
     index_WL = torch.arange(count)[:, None] * length + torch.arange(length + 1)
-    words = word_starts[1 : count * length + 1].view(count, length).sum(1)
+    words = starts[1 : count * length + 1].view(count, length).sum(1)
     return Windows(tokens[index_WL], words, documents_digest(documents))
 
 
@@ -87,17 +105,6 @@ def _encode(documents: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tup
     for document in documents:
         encoded = tokenizer(document, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         tokens += encoded["input_ids"] + separator
-        starts.append(_word_starts(document, encoded["offset_mapping"]))
+        starts.append(word_starts(document, encoded["offset_mapping"]))
         starts.append(np.zeros(len(separator), dtype=np.int64))
     return torch.tensor(tokens, dtype=torch.long), torch.from_numpy(np.concatenate(starts))
-
-
-def _word_starts(document: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Count for each token the words that begin in it; a word belongs to the first token that reaches its first letter.
-
-    Byte-level tokenizers give several tokens the same character span, so the token's end decides, not its beginning.
-    """
-    words = np.array([match.start() for match in _WORD.finditer(document)], dtype=np.int64)
-    ends = np.array([end for _, end in offsets], dtype=np.int64)
-    owner = np.searchsorted(ends, words, side="right")
-    return np.bincount(owner[owner < len(ends)], minlength=len(ends)).astype(np.int64)

@@ -1,5 +1,7 @@
 """How good a masked model is."""
 
+from nmlab.trials.evaluation.evaluate import Evaluated, evaluate
 from nmlab.trials.evaluation.perplexity import Perplexity, measure
+from nmlab.trials.evaluation.tasks import TaskResult, TaskResults, check_tasks, run_tasks
 
-__all__ = ["Perplexity", "measure"]
+__all__ = ["Evaluated", "Perplexity", "TaskResult", "TaskResults", "check_tasks", "evaluate", "measure", "run_tasks"]

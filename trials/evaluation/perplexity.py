@@ -1,6 +1,6 @@
 """Perplexity of held-out text, with the loss of every window kept for paired comparisons.
 
-Legend: W windows.
+Legend: W windows, B of them in a batch, L tokens that the model reads, V vocabulary.
 """
 
 import math
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nmlab.trials.data.windows import Windows
 from nmlab.trials.models.masked import MaskedModel
@@ -32,14 +34,38 @@ class Perplexity:
         """exp(nats per whitespace-separated word), comparable across tokenizers."""
         return _exp(self.loss_sum.sum() / self.words.sum())
 
+    def metrics(self, chosen: str) -> dict[str, float]:
+        """Return both under their names in the records; ``chosen`` is ``token`` or ``word``."""
+        return {
+            "eval/token_perplexity": self.per_token,
+            "eval/word_perplexity": self.per_word,
+            "eval/perplexity": self.per_token if chosen == "token" else self.per_word,
+        }
+
 
 def measure(model: MaskedModel, windows: Windows, *, batch_size: int) -> Perplexity:
     """Return the losses of a model on every window; windows never see each other, so batches only set the speed."""
-    losses = [model.token_losses(batch).double().sum(1).cpu() for batch in torch.split(windows.tokens, batch_size)]
-    predicted = windows.tokens.shape[1] - 1
-    return Perplexity(
-        torch.cat(losses).numpy(), np.full(len(windows), predicted, dtype=np.int64), windows.words.numpy()
-    )
+    everything = torch.ones(windows.tokens.shape[0], windows.tokens.shape[1] - 1, dtype=torch.bool)
+    predicted_WL = everything if windows.predicted is None else windows.predicted
+    batches = zip(torch.split(windows.tokens, batch_size), torch.split(predicted_WL, batch_size), strict=True)
+    losses = [_loss_sums(model, tokens, predicted) for tokens, predicted in batches]
+    return Perplexity(torch.cat(losses).numpy(), predicted_WL.sum(1).numpy(), windows.words.numpy())
+
+
+@torch.no_grad()
+def _loss_sums(model: MaskedModel, tokens_BL: Tensor, predicted_BL: Tensor) -> Tensor:
+    """Return the summed loss of each window's predicted tokens, [B] float64, on the CPU.
+
+    The last token is only ever predicted, so a window of the model's full length fits it. Losses are float32 whatever
+    the model's type, window by window, because logits in float32 would be the largest tensor of the whole run.
+    """
+    tokens_BL = tokens_BL.to(model.frozen.device)
+    logits_BLV = model.module(input_ids=tokens_BL[:, :-1], use_cache=False).logits
+    losses = [
+        F.cross_entropy(logits_LV.float(), targets_L, reduction="none")
+        for logits_LV, targets_L in zip(logits_BLV, tokens_BL[:, 1:], strict=True)
+    ]
+    return (torch.stack(losses).double().cpu() * predicted_BL).sum(1)
 
 
 def _exp(nats: float) -> float:

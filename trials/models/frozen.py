@@ -71,6 +71,11 @@ class FrozenModel:
         return weights_digest(self.module) == self.digest
 
 
+def best_device() -> torch.device:
+    """Return the GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def weights_digest(module: nn.Module) -> str:
     """Return 16 hexadecimal digits over names, types, shapes and bytes of every parameter and buffer."""
     digest = hashlib.blake2b(digest_size=8)

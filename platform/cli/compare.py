@@ -1,0 +1,54 @@
+"""``nmlab compare``: several studies in one table, from MLflow alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nmlab.platform.cli.options import DEFAULT_URI, TrackingUri
+
+Studies = Annotated[
+    list[str], typer.Argument(help="Names of studies; STUDY@LAUNCH means another launch than the newest.")
+]
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
+
+
+def compare(
+    studies: Studies,
+    rows: Annotated[str | None, typer.Option("--rows", metavar="A,B", help="What tells rows apart.")] = None,
+    columns: Annotated[str | None, typer.Option("--columns", metavar="A,B", help="What tells columns apart.")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", metavar="A,B", help="Metrics to show.")] = None,
+    form: Annotated[str, typer.Option("--format", help="html, md, tex, csv or json.")] = "md",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of printing.")] = None,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Allow runs that were not evaluated alike, with a warning.")
+    ] = False,
+    tracking_uri: TrackingUri = DEFAULT_URI,
+) -> None:
+    """Put the configurations of studies into one table: rows and columns are study, method, pattern or a setting.
+
+    Example: nmlab compare maskpro-alpha maskpro-initial-masks --rows method,alpha --columns study --format tex
+    """
+    from nmlab.reports.crosstab import compare as compared
+    from nmlab.reports.errors import ReportError
+
+    found = compared(
+        studies,
+        tracking_uri=tracking_uri,
+        rows=_names(rows),
+        columns=_names(columns),
+        metrics=_names(metric),
+        mixed=mixed,
+    )
+    text = found.text(form)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"the table can't be written to {output}: {error.strerror or error}") from error
+    typer.echo(f"table: {output}")

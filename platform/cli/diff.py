@@ -1,0 +1,51 @@
+"""``nmlab diff``: how alike are two masks?"""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from nmlab.platform.cli.evaluate import Dtype, Model, Revision, TargetName
+from nmlab.platform.cli.options import DEFAULT_URI, Json, TrackingUri, console, print_json
+
+
+def diff(
+    first: TargetName,
+    second: TargetName,
+    model: Model = None,
+    revision: Revision = None,
+    dtype: Dtype = None,
+    layers: Annotated[bool, typer.Option(help="Show every layer, not the model alone.")] = True,
+    tracking_uri: TrackingUri = DEFAULT_URI,
+    as_json: Json = False,
+) -> None:
+    """Compare two masks of one model layer by layer, beside what two random masks would have in common.
+
+    Example: nmlab diff results/runs/KEY-A results/runs/KEY-B
+    """
+    from rich.table import Table
+
+    from nmlab.platform.targets import located
+    from nmlab.trials.export.overlap import compare
+    from nmlab.trials.export.subject import Base, read_masks
+
+    base, found = Base(model, revision, dtype), []
+    for target in (first, second):
+        with located(target, tracking_uri=tracking_uri) as place:
+            found.append(read_masks(place.place, base=base))
+    (ours, pattern), (theirs, other) = found
+    compared = compare(ours, theirs, patterns=(pattern, other))
+    if as_json:
+        print_json({"first": first, "second": second, "patterns": [str(pattern), str(other)], **asdict(compared)})
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("layer", "weights", "agree", "kept by both", "same groups"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for row in (*(compared.layers if layers else ()), compared.total, compared.chance):
+        table.add_row(*_cells(row))
+    console().print(table)
+
+
+def _cells(row: Any) -> tuple[str, ...]:
+    shares = (row.agreement, row.kept_in_common, row.same_groups)
+    return (row.name, f"{row.weights:,}" if row.weights else "", *("-" if s is None else f"{s:.1%}" for s in shares))

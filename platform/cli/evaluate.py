@@ -1,0 +1,183 @@
+"""``nmlab evaluate``: judge a run's mask, a mask bundle, or any checkpoint."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nmlab.platform.cli.options import DEFAULT_URI, Json, TrackingUri, console, print_json
+
+if TYPE_CHECKING:
+    from nmlab.platform.judged import Table
+    from nmlab.trials.evaluation import Evaluated
+    from nmlab.trials.export.subject import Subject
+    from nmlab.trials.spec import EvaluationSpec
+
+TargetName = Annotated[
+    str,
+    typer.Argument(help="A run id or trial key, a trial's folder, a mask file (with its model), or a checkpoint."),
+]
+Model = Annotated[str | None, typer.Option(help="Base model of a mask; that of its own record without.")]
+Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; that of the record without.")]
+
+
+def evaluate(
+    target: TargetName,
+    data: Annotated[str | None, typer.Option(help="Held-out text, as in a study; that of the run without.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a hub dataset.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column that holds the text.")] = None,
+    windowing: Annotated[str | None, typer.Option(help="joined, or rolling as lm-eval does it.")] = None,
+    sequence_length: Annotated[int | None, typer.Option(min=1, help="Tokens of a window.")] = None,
+    windows: Annotated[int | None, typer.Option(min=1, help="At most so many windows.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Windows or answers at once.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="lm-eval names or JSONL files, joined by commas.")] = None,
+    few_shot: Annotated[int | None, typer.Option(min=0, help="Worked examples before a question.")] = None,
+    questions: Annotated[int | None, typer.Option(min=1, help="At most so many questions a task.")] = None,
+    model: Model = None,
+    revision: Revision = None,
+    dtype: Dtype = None,
+    record: Annotated[bool, typer.Option("--record", help="Keep the result in MLflow.")] = False,
+    study: Annotated[str | None, typer.Option(help="Judge as this study does, and join its newest table.")] = None,
+    label: Annotated[str | None, typer.Option(help="Name in tables of what was made elsewhere.")] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure tokens a second and count FLOPs too.")] = False,
+    tracking_uri: TrackingUri = DEFAULT_URI,
+    as_json: Json = False,
+) -> None:
+    """Say whether a model is N:M, its perplexity, and its accuracy on tasks; keep it in MLflow when asked.
+
+    Example: nmlab evaluate path/to/pruned-model --data corpus.txt --sequence-length 512 --tasks quiz.jsonl
+    """
+    from nmlab.platform.judged import table_of
+    from nmlab.platform.targets import located
+    from nmlab.trials.evaluation import evaluate as measure
+    from nmlab.trials.evaluation.throughput import Workload
+    from nmlab.trials.export.subject import Base, open_subject
+    from nmlab.trials.export.usage import measure_use
+    from nmlab.trials.models.frozen import best_device
+
+    text = {"source": data, "split": split, "column": column, "windowing": windowing, "windows": windows}
+    sizes = {"sequence_length": sequence_length, "batch_size": batch_size, "questions": questions}
+    names = tuple(name.strip() for name in tasks.split(",")) if tasks else None
+    asked = {**text, **sizes, "tasks": names, "few_shot": few_shot}
+    given = {name: value for name, value in asked.items() if value is not None}
+    table = table_of(study, tracking_uri=tracking_uri) if study else None
+    with located(target, tracking_uri=tracking_uri) as found:
+        subject = open_subject(found.place, base=Base(model, revision, dtype), device=best_device())
+        spec = _specification(given, subject=subject, table=table)
+        _check_recordable(found.run_id, table, spec, record=record)
+        evaluated = measure(subject.model, spec)
+        run_id = _keep(found.run_id, subject, evaluated, spec, table, label, tracking_uri) if record else None
+        use = measure_use(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None
+    facts = {**_facts(target, subject, evaluated, spec, run_id), "use": use}
+    print_json(facts) if as_json else _tell(facts)
+
+
+def _specification(given: dict[str, Any], *, subject: "Subject", table: "Table | None") -> "EvaluationSpec":
+    """Return what to measure on: the study's text and tasks, else the run's own, changed by what was given."""
+    from pydantic import ValidationError
+
+    from nmlab.trials.spec import EvaluationSpec
+
+    if table is not None and table.study is not None:
+        if given:
+            name = next(iter(given)).replace("source", "data").replace("_", "-")
+            raise ValueError(
+                f"--study takes text and tasks from {table.experiment}, so that they compare; drop --{name}"
+            )
+        return EvaluationSpec(**table.study.data.evaluation.model_dump())
+    own = subject.spec.evaluation if subject.spec else EvaluationSpec(source="builtin:python-docs")
+    if "source" in given:  # split and column belong to the source
+        own = own.model_copy(update={"split": None, "column": None})
+    try:
+        return EvaluationSpec.model_validate({**own.model_dump(), **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise ValueError(f"--{option} {first['input']!r}: {first['msg']}") from error
+
+
+def _check_recordable(run_id: str | None, table: "Table | None", spec: "EvaluationSpec", *, record: bool) -> None:
+    """Refuse before anything is measured what could not be kept afterwards."""
+    if record and run_id is not None and table is None and not spec.tasks:
+        raise ValueError(f"--record: run {run_id} has its perplexity already; give --tasks, or a --study to join")
+
+
+def _keep(
+    run_id: str | None,
+    subject: "Subject",
+    evaluated: "Evaluated",
+    spec: "EvaluationSpec",
+    table: "Table | None",
+    label: str | None,
+    tracking_uri: str,
+) -> str:
+    """Record tasks in the run that the mask came from; whatever else is judged gets a run of its own."""
+    from nmlab.platform.judged import Table, judge_as, record_judged, record_tasks
+    from nmlab.platform.tracking.store import absolute_uri, check_store
+
+    if run_id is not None and table is None:
+        record_tasks(run_id, evaluated=evaluated, tracking_uri=tracking_uri)
+        return run_id
+    uri = absolute_uri(tracking_uri)
+    check_store(uri)
+    table = table or Table()
+    judged = judge_as(subject, label=label, evaluation=spec, study=table.study)
+    return record_judged(judged, subject=subject, evaluated=evaluated, table=table, tracking_uri=uri)
+
+
+def _facts(
+    target: str, subject: "Subject", evaluated: "Evaluated", spec: "EvaluationSpec", run_id: str | None
+) -> dict[str, Any]:
+    frozen, found = subject.model.frozen, subject.sparsity()
+    layers = [{"name": at.name, "density": at.density, "pattern": str(at.pattern or "none")} for at in found.layers]
+    return {
+        "target": target,
+        "kind": subject.kind,
+        "model": {**vars(frozen.source), "digest": frozen.digest},
+        "mask": vars(subject.finished.info) if subject.finished else None,
+        "sparsity": {"pattern": str(found.pattern or "none"), "density": found.density, "layers": layers},
+        "evaluation": spec.model_dump(mode="json"),
+        "metrics": dict(evaluated.metrics),
+        "tasks": dict(evaluated.tasks.facts) if evaluated.tasks else None,
+        "recorded": run_id,
+    }
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    out, model, evaluation = console(), facts["model"], facts["evaluation"]
+    rows = {
+        "model": f"{model['source']} in {model['dtype']}, digest {model['digest']}",
+        **({"mask": f"{facts['mask']['method']} {facts['mask']['pattern']}"} if facts["mask"] else {}),
+        "pattern": _pattern(facts["sparsity"]),
+        "text": f"{evaluation['source']}, {evaluation['windowing']} windows of {evaluation['sequence_length']} tokens",
+        **{name: f"{value:.6g}" for name, value in facts["metrics"].items()},
+        **({"recorded": f"run {facts['recorded']}"} if facts["recorded"] else {}),
+    }
+    rows |= _use(facts["use"]) if facts["use"] else {}
+    width = max(map(len, rows))
+    for name, text in rows.items():
+        out.print(f"{name:{width}}  {text}", markup=False)
+
+
+def _use(use: dict[str, Any]) -> dict[str, str]:
+    count, load = use["flops"], use["workload"]
+    rows = {
+        "FLOPs": f"{count['dense']:.4g} for a prompt of {load['prompt']} tokens, {count['prunable']:.4g} of them in "
+        f"layers with a mask; {count['with_pattern']:.4g} with sparse kernels",
+    }
+    for speed in use["tokens_per_second"]:
+        told = f"{speed['prefill']:.4g} prefill, {speed['decode']:.4g} decode" if speed["prefill"] else speed["skipped"]
+        rows[f"tokens/s {speed['name']}"] = told
+    return rows
+
+
+def _pattern(sparsity: dict[str, Any]) -> str:
+    layers = sparsity["layers"]
+    other = [layer["name"] for layer in layers if layer["pattern"] == "none"]
+    density = f"{sparsity['density']:.4g} of the weights are not zero"
+    if sparsity["pattern"] != "none":
+        return f"{sparsity['pattern']} in all {len(layers)} layers; {density}"
+    if len(other) == len(layers):
+        return f"none in any of {len(layers)} layers; {density}"
+    named = ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else "")
+    return f"none that all layers share; {len(layers) - len(other)} of {len(layers)} follow one, not {named}; {density}"

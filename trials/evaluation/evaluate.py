@@ -1,0 +1,43 @@
+"""Everything that is measured of a dressed model: perplexity on held-out text, and the tasks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nmlab.trials.data import TextSource, evaluation_windows
+from nmlab.trials.errors import SourceError
+from nmlab.trials.evaluation.perplexity import Perplexity, measure
+from nmlab.trials.evaluation.tasks import TaskResults, run_tasks
+from nmlab.trials.models import FrozenModel, MaskedModel
+from nmlab.trials.spec import EvaluationSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """The losses of every window, the outcome of every question, and all of it as metrics."""
+
+    perplexity: Perplexity
+    tasks: TaskResults | None
+    metrics: Mapping[str, float]
+
+
+def evaluate(model: MaskedModel, spec: EvaluationSpec) -> Evaluated:
+    """Measure a model as it is dressed; raises ``SourceError`` for text or tasks that cannot be read or do not fit."""
+    _check_length(model.frozen, spec)
+    text = TextSource(spec.source, part="evaluation", split=spec.split, column=spec.column)
+    windows = evaluation_windows(
+        text,
+        tokenizer=model.frozen.tokenizer,
+        sequence_length=spec.sequence_length,
+        limit=spec.windows,
+        windowing=spec.windowing,
+    )
+    tasks = run_tasks(model, spec) if spec.tasks else None  # first, because its data may not be there
+    perplexity = measure(model, windows, batch_size=spec.batch_size)
+    metrics = {**perplexity.metrics(spec.perplexity), **(tasks.metrics() if tasks else {})}
+    return Evaluated(perplexity, tasks, metrics)
+
+
+def _check_length(frozen: FrozenModel, spec: EvaluationSpec) -> None:
+    longest = getattr(frozen.module.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if longest is not None and spec.sequence_length > longest:
+        raise SourceError(f"sequence length {spec.sequence_length}: the model reads at most {longest} tokens")

@@ -1,0 +1,133 @@
+"""The one place that imports lm-evaluation-harness (the optional extra `tasks`); import it when tasks are asked for."""
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import lm_eval.api.model
+import lm_eval.api.task
+import lm_eval.models.huggingface
+import torch
+from lm_eval.evaluator import evaluate
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from nmlab.trials.errors import SourceError
+from nmlab.trials.evaluation.questions import LocalTask, local_task
+from nmlab.trials.models import MaskedModel
+from nmlab.trials.names import unknown_name
+
+VERSION = f"lm_eval {version('lm_eval')}"
+_SEED = 1234  # the harness's own default for the choice of few-shot examples
+
+
+def _silent(*arguments: Any, **options: Any) -> Any:
+    return tqdm(*arguments, **{**options, "disable": True})
+
+
+# A trial has nobody to show progress bars and hints about the use of the library to.
+logging.getLogger("lm_eval").setLevel(logging.ERROR)
+for _module in (lm_eval.api.task, lm_eval.models.huggingface, lm_eval.api.model):
+    _module.tqdm = _silent
+
+
+class MaskedLM(HFLM):  # type: ignore[misc]
+    """A masked model as the harness sees it: the trial's own view, nothing copied or written.
+
+    Log-probabilities are taken in float32 whatever the model's type; the harness would round them to bfloat16.
+    """
+
+    def __init__(self, model: MaskedModel, *, batch_size: int) -> None:
+        super().__init__(
+            pretrained=model.module,
+            backend="causal",
+            tokenizer=copy.deepcopy(model.frozen.tokenizer),  # it is given a padding token, and trials share ours
+            batch_size=batch_size,
+            softmax_dtype=torch.float32,
+        )
+
+    def _loglikelihood_tokens(self, requests: list[Any], **options: Any) -> Any:
+        longest = max((len(continuation) for _, _, continuation in requests), default=0)
+        if longest > self.max_length:
+            raise SourceError(f"tasks: an answer has {longest} tokens, the model reads at most {self.max_length}")
+        return super()._loglikelihood_tokens(requests, **options)
+
+
+def load(references: Sequence[str], *, few_shot: int | None) -> dict[str, Any]:
+    """Return the harness's tasks for local files and registered names, ready to be run once.
+
+    Raises ``SourceError`` for a name that is unknown, given twice, or whose data cannot be reached.
+    """
+    loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
+    for reference in references:
+        found = _load_one(reference)
+        if twice := sorted(loaded["tasks"].keys() & found["tasks"].keys()):
+            raise SourceError(f"tasks: {twice[0]!r} is asked for twice, the second time by {reference!r}")
+        for part, entries in found.items():
+            loaded[part] |= entries
+    for task in loaded["tasks"].values():
+        _set_few_shot(task, few_shot)
+    return loaded
+
+
+def run(model: MaskedModel, loaded: dict[str, Any], *, batch_size: int, limit: int | None) -> dict[str, Any]:
+    """Return what the harness found, with one sample for every question; ``loaded`` can be run only once."""
+    found: dict[str, Any] = evaluate(
+        MaskedLM(model, batch_size=batch_size), task_dict=loaded, limit=limit, bootstrap_iters=0, log_samples=True
+    )
+    return found
+
+
+def longest_answer(loaded: dict[str, Any], *, tokenizer: PreTrainedTokenizerBase, limit: int | None) -> tuple[str, int]:
+    """Return the task with the longest answer and how many tokens that has; ``loaded`` can't be run afterwards."""
+    longest = {}
+    for name, task in loaded["tasks"].items():
+        task.build_all_requests(limit=limit)
+        answers = [instance.args[1] for instance in task.instances if instance.request_type == "loglikelihood"]
+        tokens = tokenizer(answers, add_special_tokens=False)["input_ids"] if answers else []
+        longest[name] = max(map(len, tokens), default=0)
+    return max(longest.items(), key=lambda item: item[1])
+
+
+@cache
+def _manager(*, registered: bool) -> TaskManager:
+    """The index of registered tasks takes seconds to build, and local files need none of it."""
+    return TaskManager(include_defaults=registered)
+
+
+def _load_one(reference: str) -> Mapping[str, Any]:
+    local = local_task(reference)
+    if local is not None:
+        return _load_local(local)
+    manager = _manager(registered=True)
+    if reference not in manager.all_tasks:
+        message = unknown_name(reference, kind="task", known=manager.all_tasks).partition("known:")[0]
+        raise SourceError(f"{message}expected a name that `lm-eval ls tasks` lists, or a JSON-lines file")
+    try:
+        return dict(manager.load([reference]))
+    except Exception as error:  # the hub, the builders and the tasks' own code raise many unrelated types
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SourceError(
+            f"task {reference!r}: its data could not be fetched ({reason}); "
+            "check the network, or give the questions as a JSON-lines file"
+        ) from error
+
+
+def _load_local(local: LocalTask) -> Mapping[str, Any]:
+    local.rows()  # a wrong line is told as it is, and not wrapped by the harness
+    return dict(_manager(registered=False).load([local.configuration()]))
+
+
+def _set_few_shot(task: Any, few_shot: int | None) -> None:
+    """Do as the harness's command line: a task that insists on none keeps to it, one that says nothing has none."""
+    own = task.get_config("num_fewshot")
+    if few_shot is not None and own != 0:
+        task.set_config(key="num_fewshot", value=few_shot)
+    elif own is None:
+        task.set_config(key="num_fewshot", value=0)
+    task.set_fewshot_seed(seed=_SEED)

@@ -1,0 +1,124 @@
+"""Multiple-choice questions in a local JSON-lines file, as a task of lm-evaluation-harness.
+
+A line is ``{"question": ..., "choices": [...], "label": ...}``, the label counting from 0. Each choice is scored by the
+log-likelihood that the model gives it. The style, written after the file's name and a colon, says how:
+
+* ``cloze`` (the default): the choice after the question and a space, as in the harness's `openbookqa`;
+* ``qa``: after ``Question: ...``, a new line and ``Answer:``, as in its `arc_easy` and `piqa`;
+* ``blank``: the choice stands for the ``_`` in the question, and what follows is scored, as in its `winogrande`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nmlab.trials.errors import SourceError
+from nmlab.trials.names import unknown_name
+
+STYLES = ("cloze", "qa", "blank")
+_SUFFIXES = (".jsonl", ".ndjson")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LocalTask:
+    """A file of questions and how they are put; its name is the file's, without the suffix."""
+
+    path: Path
+    style: str
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def rows(self) -> list[Row]:
+        """Read the questions; raises ``SourceError`` naming the first line that is not one."""
+        try:
+            lines = self.path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceError(f"task file {str(self.path)!r} could not be read as UTF-8 text: {error}") from error
+        rows = [self._row(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
+        if not rows:
+            raise SourceError(f"task file {str(self.path)!r} holds no question")
+        return rows
+
+    def _row(self, line: str, number: int) -> Row:
+        where = f"task file {str(self.path)!r} line {number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise SourceError(f"{where} is not JSON: {error.msg}") from error
+        if problem := _problem(row, style=self.style):
+            raise SourceError(f"{where}: {problem}")
+        return {name: row[name] for name in ("question", "choices", "label")}
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the task in the harness's own terms."""
+        return {
+            "task": self.name,
+            "custom_dataset": lambda **_: {"test": self._dataset()},
+            "test_split": "test",
+            "output_type": "multiple_choice",
+            **_PROMPTS[self.style],
+            "metric_list": [{"metric": name} for name in ("acc", "acc_norm")],
+            "metadata": {"version": f"{self.style}-1"},
+        }
+
+    def _dataset(self) -> Any:
+        from datasets import Dataset
+
+        return Dataset.from_list(self.rows())
+
+
+def local_task(reference: str) -> LocalTask | None:
+    """Return the local task that a reference such as ``quiz.jsonl`` or ``quiz.jsonl:qa`` means; None for other names.
+
+    Raises ``SourceError`` for a file that is missing and for an unknown style.
+    """
+    name, colon, style = reference.rpartition(":") if Path(reference).suffix not in _SUFFIXES else (reference, "", "")
+    if Path(name).suffix not in _SUFFIXES:
+        return None
+    if colon and style not in STYLES:
+        raise SourceError(unknown_name(style, kind=f"style of {name}", known=STYLES))
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise SourceError(f"task file {name!r} does not exist")
+    return LocalTask(path, style or "cloze")
+
+
+def _problem(row: Any, *, style: str) -> str:
+    """Return what keeps a parsed line from being a question, "" when nothing does."""
+    if not isinstance(row, dict) or not {"question", "choices", "label"} <= row.keys():
+        return 'expected {"question": ..., "choices": [...], "label": ...}'
+    choices, label = row["choices"], row["label"]
+    if not isinstance(row["question"], str):
+        return f"question {row['question']!r} is not a text"
+    if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
+        return f"choices {choices!r}: expected two or more texts that are not empty"
+    if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < len(choices):
+        return f"label {label!r}: expected a number from 0 to {len(choices) - 1}"
+    if style == "blank" and not _after_blank(row):
+        return "expected a question with a blank, _, and words after it"
+    return ""
+
+
+def _after_blank(row: Row) -> str:
+    return str(row["question"]).partition("_")[2].strip()
+
+
+def _filled(row: Row) -> list[str]:
+    return [row["question"].partition("_")[0] + choice for choice in row["choices"]]
+
+
+# In `blank` the contexts differ and the continuation does not: the harness then wants the label from doc_to_text.
+_PROMPTS: dict[str, dict[str, Any]] = {
+    "cloze": {"doc_to_text": "question", "doc_to_choice": "choices", "doc_to_target": "label"},
+    "qa": {
+        "doc_to_text": lambda row: f"Question: {row['question']}\nAnswer:",
+        "doc_to_choice": "choices",
+        "doc_to_target": "label",
+    },
+    "blank": {"doc_to_text": lambda row: row["label"], "doc_to_choice": _filled, "doc_to_target": _after_blank},
+}

@@ -1,0 +1,50 @@
+"""`mask`: the mask alone, one bit a weight, and the weights beside it where the method changed them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nmlab.trials.export.exporter import Exporter
+from nmlab.trials.export.subject import Subject, linear_of
+from nmlab.trials.finished import MASK_FILE, WEIGHTS, WEIGHTS_FILE, load_finished
+from nmlab.trials.masks.bits import masks_digest
+from nmlab.trials.masks.bundle import BundleInfo, save_bundle
+from nmlab.trials.masks.weights import save_weights
+from nmlab.trials.models import MaskedModel
+
+
+class MaskBundle(Exporter):
+    """The canonical form. Of a pruned checkpoint, the mask goes with that checkpoint's own weights."""
+
+    name = "mask"
+    about = "the mask, 1 bit a weight; needs the base model"
+
+    def write(self, subject: Subject, folder: Path) -> dict[str, Any]:
+        masks, pattern = subject.masks()
+        frozen = subject.model.frozen
+        info = BundleInfo(frozen.source.source, frozen.digest, str(pattern), "external", masks_digest(masks))
+        weights = None
+        if subject.finished is not None:
+            info, weights = subject.finished.info, subject.finished.weights
+        origin: dict[str, Any] = {"model": {"revision": frozen.source.revision, "dtype": frozen.source.dtype}}
+        if weights is not None:
+            save_weights(folder / WEIGHTS_FILE, weights, masks=masks, info=info)
+            origin[WEIGHTS] = WEIGHTS_FILE
+        save_bundle(folder / MASK_FILE, masks, info=info, origin=origin)
+        return {"files": [MASK_FILE, *([WEIGHTS_FILE] if weights is not None else [])]}
+
+    def read_weights(self, subject: Subject, folder: Path) -> Mapping[str, Tensor]:
+        dressed = self._dressed(subject, folder)
+        layers = subject.model.frozen.layers
+        return {at.name: linear_of(dressed.module, at.name).weight.detach().cpu() + 0.0 for at in layers}
+
+    def read_logits(self, subject: Subject, folder: Path, tokens_BT: Tensor) -> Tensor:
+        logits: Tensor = self._dressed(subject, folder).module(input_ids=tokens_BT, use_cache=False).logits
+        return logits
+
+    def _dressed(self, subject: Subject, folder: Path) -> MaskedModel:
+        model = MaskedModel(subject.model.frozen)
+        load_finished(folder).wear(model)
+        return model

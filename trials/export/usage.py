@@ -1,0 +1,25 @@
+"""What a model costs in use, on this machine: FLOPs, and tokens a second with and without a sparse kernel."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from nmlab.trials.evaluation.throughput import Workload, flops, speeds
+from nmlab.trials.export.subject import Subject
+from nmlab.trials.export.torch_sparse import TorchSparse, accelerated
+from nmlab.trials.pattern import Pattern
+
+
+def measure_use(subject: Subject, load: Workload) -> dict[str, Any]:
+    """Return plain JSON: the workload, the device, FLOPs of a prompt, and the speed of each way to run the model."""
+    pattern = subject.sparsity().pattern or Pattern(1, 1)  # a dense model saves nothing
+    longest = getattr(subject.model.frozen.module.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if longest is not None:  # what is generated needs positions too
+        load = replace(load, prompt=max(1, min(load.prompt, longest - load.generated)))
+    why_not = TorchSparse().refuse(subject) or ""
+    measured = speeds(subject.model, load, sparse=None if why_not else lambda: accelerated(subject), why_not=why_not)
+    return {
+        "workload": asdict(load),
+        "device": subject.model.frozen.device.type,
+        "flops": asdict(flops(subject.model.frozen, pattern=pattern, tokens=load.prompt)),
+        "tokens_per_second": [asdict(speed) for speed in measured],
+    }
