@@ -17,6 +17,7 @@ from nmlab.reports.histories import read_histories
 from nmlab.reports.store import RunStore, newest_or_named
 
 RESIDUAL = "train/residual"
+MOST_CURVES = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,18 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class InitialMask:
+    """A mask that trials of a launch started from: what made it, from what, and what that cost (``cost/*``)."""
+
+    run_id: str
+    digest: str
+    method: str
+    pattern: str
+    seed: str
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class StudyRuns:
     """Everything that a report says about one launch of one study.
 
@@ -58,7 +71,9 @@ class StudyRuns:
         trials: one row per child run; see :func:`nmlab.reports.frame.trial_frame` for the columns.
         settings: the columns of ``trials`` that are parameters of the runs, hyperparameters first.
         metrics: the columns of ``trials`` that are final metrics, sorted.
-        curves: ``run_id, metric, step, value`` of the loss residual.
+        curves: ``run_id, metric, step, value`` of the loss residual, of up to 300 runs; see :func:`curve_runs`.
+        progress: the same of the searched metric, wherever a run evaluated it.
+        initial_masks: the masks that trials started from, each computed once; they are none of the trials.
     """
 
     study: str
@@ -69,6 +84,8 @@ class StudyRuns:
     settings: tuple[str, ...]
     metrics: tuple[str, ...]
     curves: pd.DataFrame
+    progress: pd.DataFrame
+    initial_masks: tuple[InitialMask, ...] = ()
 
     def count(self, status: str) -> int:
         """Return how many child runs ended with this status."""
@@ -105,8 +122,31 @@ def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyR
         trials=table.rows,
         settings=table.settings,
         metrics=table.metrics,
-        curves=read_histories(store, run_ids=run_ids, metrics=[RESIDUAL]),
+        curves=read_histories(store, run_ids=curve_runs(table.rows, objective=objective), metrics=[RESIDUAL]),
+        progress=histories[histories["metric"] == objective.metric].reset_index(drop=True),
+        initial_masks=tuple(map(_initial_mask, store.initial_masks(experiment_id, parent=parent.info.run_id))),
     )
+
+
+def curve_runs(rows: pd.DataFrame, *, objective: Objective, most: int = MOST_CURVES) -> list[str]:
+    """Return the runs whose residuals are read: all of a small study, else some configurations with all their seeds.
+
+    These are the best of each method, pattern and estimator, and then configurations at even distances in the order
+    of the searched metric, so that the figures show good and bad ones alike.
+    """
+    kept = rows[(rows["status"] != "duplicate") & (rows["role"] == "search")]
+    if len(kept) <= most or objective.metric not in kept:
+        return list(rows["run_id"])
+    means = kept.groupby("configuration")[objective.metric].mean()
+    order = list(means.sort_values(ascending=objective.mode == "min", na_position="last").index)
+    apart = [name for name in ("method", "pattern", "estimator") if name in kept]
+    first = kept.drop_duplicates("configuration").set_index("configuration").loc[order].groupby(apart, dropna=False)
+    leaders = [str(key) for key in first.apply(lambda part: part.index[0])]
+    per_configuration = max(1, round(len(kept) / len(order)))
+    spread = order[:: max(1, len(order) * per_configuration // most)]
+    best = order[: max(1, most // (8 * per_configuration))]
+    chosen = list(dict.fromkeys([*leaders, *best, *spread]))
+    return list(kept[kept["configuration"].isin(chosen)]["run_id"])
 
 
 def objective_of(params: Mapping[str, str]) -> Objective:
@@ -136,6 +176,18 @@ def launch_of(parent: Any, *, position: tuple[int, int]) -> Launch:
         tags=dict(tags),
         params=dict(parent.data.params),
         position=position,
+    )
+
+
+def _initial_mask(run: Any) -> InitialMask:
+    tags, params = run.data.tags, run.data.params
+    return InitialMask(
+        run_id=run.info.run_id,
+        digest=tags.get("nmlab.initial_mask_digest", ""),
+        method=params.get("method", "unknown"),
+        pattern=params.get("pattern", ""),
+        seed=params.get("seed", ""),
+        metrics=dict(run.data.metrics),
     )
 
 

@@ -140,9 +140,16 @@ def baselines(configurations: Iterable[Configuration]) -> tuple[Configuration, .
 
 
 def varying(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Return the settings in which these configurations differ; one that only some have counts as differing."""
-    names = sorted({name for item in configurations for name in item.settings}, key=lambda name: ("." in name, name))
-    return tuple(name for name in names if len({item.settings.get(name) for item in configurations}) > 1)
+    """Return the settings in which configurations of one and the same method differ.
+
+    One that only some configurations of a method have counts as differing. What only tells one method from another
+    is not listed, since the method's name says it; see :func:`constant`.
+    """
+    methods: dict[str, list[Configuration]] = {}
+    for item in configurations:
+        methods.setdefault(item.method, []).append(item)
+    chosen = {name for items in methods.values() for name in _differing(items)}
+    return tuple(sorted(chosen, key=lambda name: ("." in name, name)))
 
 
 def distinguishing(configurations: Sequence[Configuration]) -> tuple[str, ...]:
@@ -157,12 +164,15 @@ def setting_of(item: Configuration, *, name: str) -> Value | None:
 
 
 def constant(configurations: Sequence[Configuration]) -> dict[str, Value]:
-    """Return the settings that all of these configurations share."""
+    """Return the settings that all of these configurations have and share."""
     if not configurations:
         return {}
-    first = configurations[0].settings
-    shared = set(first) - set(varying(configurations))
-    return {name: value for name, value in first.items() if name in shared}
+    first, *others = configurations
+    return {
+        name: value
+        for name, value in first.settings.items()
+        if all(item.settings.get(name) == value for item in others)
+    }
 
 
 def comparable_group(item: Configuration) -> tuple[str, ...]:
@@ -199,6 +209,11 @@ def value_text(value: Value) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < EXACT_BELOW else f"{value:.4g}"
     return str(value)
+
+
+def _differing(items: Sequence[Configuration]) -> set[str]:
+    names = {name for item in items for name in item.settings}
+    return {name for name in names if len({item.settings.get(name) for item in items}) > 1}
 
 
 def _configuration(rows: pd.DataFrame, runs: StudyRuns) -> Configuration:

@@ -1,23 +1,31 @@
 """The whole report as one value, before any format: renderers only write it down."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from nmlab.reports.figures import FigureFile
 from nmlab.reports.provenance import Section
-from nmlab.reports.tables import Table
+from nmlab.reports.tables import Table, for_pages
+
+LEADING = ("summary", "rivals", "claims", "published")
 
 
 @dataclass(frozen=True, slots=True)
 class RunLinks:
-    """How to reach a run: the address of an MLflow user interface and the experiment of the study."""
+    """How to reach a run: the address of an MLflow user interface and the experiment of the study.
+
+    ``experiments`` names the experiments of runs that belong to other studies.
+    """
 
     ui_base: str
     experiment_id: str
+    experiments: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, run_id: str) -> str:
         """Return the address of one run's page."""
-        return f"{self.ui_base.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        experiment = self.experiments.get(run_id, self.experiment_id)
+        return f"{self.ui_base.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
     @property
     def experiment(self) -> str:
@@ -38,3 +46,23 @@ class Document:
     provenance: tuple[Section, ...]
     links: RunLinks
     written: datetime
+
+    @property
+    def lead(self) -> tuple[Table, ...]:
+        """The tables that give the answers; they stand before the figures."""
+        return tuple(for_pages(table) for table in self.tables if table.key in LEADING)
+
+    @property
+    def details(self) -> tuple[Table, ...]:
+        """All other tables, which stand after the figures."""
+        return tuple(for_pages(table) for table in self.tables if table.key not in LEADING)
+
+    @property
+    def drawn(self) -> tuple[FigureFile, ...]:
+        """The figures that there are data for."""
+        return tuple(figure for figure in self.figures if not figure.skipped)
+
+    @property
+    def undrawn(self) -> tuple[FigureFile, ...]:
+        """The figures that lack data, each with its reason."""
+        return tuple(figure for figure in self.figures if figure.skipped)

@@ -3,7 +3,7 @@
 import io
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -83,31 +83,38 @@ def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
     )
 
 
-def check_evaluations(store: RunStore, *, rows: Sequence[pd.DataFrame]) -> EvaluationCheck | None:
-    """Recompute token and word perplexity of some finished runs from their per-window losses.
-
-    Args:
-        store: the store that holds the artifacts.
-        rows: parts of the trial table.
-
-    Returns:
-        What was found, or None where no run kept its per-window losses.
+def read_evaluations(store: RunStore, *, run_ids: Iterable[str]) -> dict[str, Evaluation | None]:
+    """Read the per-window losses of some runs, None for those that kept none.
 
     Raises:
         ReportError: a corrupted artifact.
     """
-    records = [record for part in rows for record in part.to_dict("records")]
-    found = {str(row["run_id"]): read_evaluation(store, run_id=str(row["run_id"])) for row in records}
-    kept = {run_id: value for run_id, value in found.items() if value is not None}
+    return {run_id: read_evaluation(store, run_id=run_id) for run_id in dict.fromkeys(run_ids)}
+
+
+def check_evaluations(
+    found: Mapping[str, Evaluation | None], *, rows: Sequence[pd.DataFrame]
+) -> EvaluationCheck | None:
+    """Recompute token and word perplexity of some finished runs from their per-window losses.
+
+    Args:
+        found: what :func:`read_evaluations` read of these runs.
+        rows: parts of the trial table.
+
+    Returns:
+        What was found, or None where no run kept its per-window losses.
+    """
+    records = {str(record["run_id"]): record for part in rows for record in part.to_dict("records")}
+    kept = {run_id: value for run_id in records if (value := found[run_id]) is not None}
     if not kept:
         return None
-    agreeing = [str(row["run_id"]) for row in records if row["run_id"] in kept and _agrees(kept[row["run_id"]], row)]
+    agreeing = [run_id for run_id, value in kept.items() if _agrees(value, records[run_id])]
     values = list(kept.values())
     first = values[0]
     return EvaluationCheck(
         agreeing=tuple(agreeing),
         disagreeing=tuple(run_id for run_id in kept if run_id not in agreeing),
-        missing=tuple(run_id for run_id in found if run_id not in kept),
+        missing=tuple(run_id for run_id in records if run_id not in kept),
         windows=len(first.window_tokens_W),
         tokens=int(first.window_tokens_W.sum()),
         words=int(first.window_words_W.sum()),

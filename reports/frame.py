@@ -14,7 +14,17 @@ from nmlab.reports.histories import restored
 Value: TypeAlias = int | float | str
 
 IDENTITY = ("run_id", "trial_key", "configuration", "role", "method", "pattern", "seed")
-OUTCOME = ("status", "recorded_status", "reason", "git_commit", "git_dirty", "model_digest", "data_digest")
+OUTCOME = (
+    "status",
+    "recorded_status",
+    "reason",
+    "notes",
+    "initial_mask_digest",
+    "git_commit",
+    "git_dirty",
+    "model_digest",
+    "data_digest",
+)
 NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")  # 007 is a name
 MISSING = ("", "None", "null")
 FROM_MLFLOW = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped"}
@@ -46,9 +56,9 @@ def trial_frame(runs: Sequence[Any], *, histories: pd.DataFrame, objective: str)
 
     Returns:
         Rows sorted by configuration and seed. Columns: ``run_id trial_key configuration role method pattern
-        seed``, ``status recorded_status reason`` and provenance, every parameter (int where all values parse
-        as int, else float, else str), every final metric, and ``initial/*`` for each ``eval/*`` metric that a
-        learned mask has both before and after training.
+        seed``, ``status recorded_status reason notes initial_mask_digest`` and provenance, every parameter (int
+        where all values parse as int, else float, else str), every final metric, and ``initial/*`` for each
+        ``eval/*`` metric that a learned mask has both before and after training.
 
     Raises:
         ReportError: a run lacks a tag that every trial carries.
@@ -101,6 +111,8 @@ def _identity(run: Any) -> dict[str, Any]:
         "status": status,
         "recorded_status": status,
         "reason": tags.get("nmlab.status_reason", ""),
+        "notes": tags.get("nmlab.notes", ""),
+        "initial_mask_digest": tags.get("nmlab.initial_mask_digest", ""),
         "git_commit": tags.get("nmlab.git_commit", ""),
         "git_dirty": tags.get("nmlab.git_dirty", "unknown"),
         "model_digest": tags.get("nmlab.model_digest", ""),

@@ -23,11 +23,18 @@ from nmlab.reports.wording import counted
 GROUPS_IN_WORDS = 3
 
 
-def headline_of(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> tuple[str, ...]:
+def headline_of(
+    runs: StudyRuns, *, configurations: Sequence[Configuration], verdicts: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Return the findings: the best configuration, its gain, its place, what became of the runs, and a caution.
 
     A study of one pattern gets a sentence each; one of several patterns a sentence for each, since masks of
     different patterns are not compared.
+
+    Args:
+        runs: one launch.
+        configurations: its configurations, best first.
+        verdicts: what tests say about it, told after what was found.
     """
     groups = {group: members for group, members in groups_of(configurations).items() if _best(members) is not None}
     if len(groups) == 1:
@@ -36,7 +43,8 @@ def headline_of(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> 
         shown = list(groups.items())[:GROUPS_IN_WORDS]
         found = [_short_finding(_group_name(group, list(groups)), members) for group, members in shown]
     found = found or [_only_dense(configurations)]
-    return (*found, *[_outcomes(runs), *_caution(list(groups.values()))][: 5 - len(found)])
+    rest = [_outcomes(runs), *_caution(list(groups.values()))]
+    return (*found, *verdicts, *rest[: max(1, 5 - len(found))])
 
 
 def _best(members: Sequence[Configuration]) -> Configuration | None:

@@ -17,6 +17,7 @@ FROZEN = {
     "mismatch": "CHANGED during the study",
     "unverified": "not verified",
 }
+NOTES = 12  # at most so many notes of runs among the warnings
 DIRTY = {"true": "yes: uncommitted changes", "false": "no"}
 
 
@@ -50,6 +51,7 @@ def provenance_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[Se
 def warnings_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[str, ...]:
     """Return what stands out: uncommitted code, changed weights, an unfinished launch, runs that don't match."""
     found = [*_code_warnings(runs), *_weights_warnings(runs.launch), *_launch_warnings(runs)]
+    found += _notes(runs)
     if check is not None and check.disagreeing:
         found.append(
             "The per-window losses do not give the recorded perplexity in "
@@ -83,6 +85,9 @@ def _study_facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
         facts.append(("ended", f"{moment_text(launch.ended)}, after {seconds:,.0f} s"))
     facts.append(("runs planned", UNKNOWN if launch.planned is None else str(launch.planned)))
     facts += [(f"runs {status}", str(count)) for status, count in sorted(runs.trials["status"].value_counts().items())]
+    drawn = runs.curves["run_id"].nunique()
+    if drawn and drawn < len(runs.trials) // 2:
+        facts.append(("loss curves", f"of {drawn:,} of {len(runs.trials):,} runs"))
     if "nmlab.reproduces" in launch.tags:
         facts.append(("reproduces", launch.tags["nmlab.reproduces"]))
     return tuple(facts)
@@ -155,6 +160,21 @@ def _launch_warnings(runs: StudyRuns) -> list[str]:
     if duplicates:
         found.append(f"In no mean, because another run holds the same trial: {counted(duplicates, noun='run')}.")
     return found
+
+
+def _notes(runs: StudyRuns) -> list[str]:
+    """Return what runs noted of themselves, each note once with the number of runs that made it."""
+    noted: dict[str, list[str]] = {}
+    for run_id, text in zip(runs.trials["run_id"], runs.trials["notes"], strict=True):
+        for note in text.splitlines():
+            noted.setdefault(note, []).append(run_id)
+    shown = [f"{note} ({_runs_text(run_ids)})." for note, run_ids in noted.items()]
+    left = len(shown) - NOTES
+    return shown if left <= 0 else [*shown[:NOTES], f"Runs made {counted(left, noun='further note')}; see nmlab.notes."]
+
+
+def _runs_text(run_ids: list[str]) -> str:
+    return f"noted by run {run_ids[0]}" if len(run_ids) == 1 else f"noted by {len(run_ids)} runs, first {run_ids[0]}"
 
 
 def _json_tag(launch: Launch, name: str) -> dict[str, str]:

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nmlab.reports.analysis import analyse
 from nmlab.reports.collect import StudyRuns, collect
 from nmlab.reports.comparison import comparison_tables
-from nmlab.reports.comparison.summary import summary_lines
-from nmlab.reports.configurations import Configuration, configurations_of
 from nmlab.reports.document import Document, RunLinks
 from nmlab.reports.errors import ReportError
-from nmlab.reports.evaluations import EvaluationCheck, check_evaluations
 from nmlab.reports.figures import study_figures
 from nmlab.reports.headline import headline_of
 from nmlab.reports.provenance import moment_text, provenance_of, warnings_of
-from nmlab.reports.render import csv_text, html_text, latex_text, markdown_text
+from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text
 from nmlab.reports.store import RunStore, open_store
+from nmlab.reports.tables import for_pages
+from nmlab.reports.verdicts import verdict_sentences
 
 UI_BASE = "http://127.0.0.1:5000"
 FOLDERS = {"tables": (".csv", ".tex"), "figures": (".svg", ".png")}
-PAGES = ("report.html", "report.md")
+PAGES = ("report.html", "report.md", "report.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Report:
 def write_report(
     study: str, *, tracking_uri: str, output: Path, launch: str | None = None, ui_base: str = UI_BASE
 ) -> Report:
-    """Write ``report.html``, ``report.md``, ``tables/*.csv|tex`` and ``figures/*.svg|png``.
+    """Write ``report.html``, ``report.md``, ``report.json``, ``tables/*.csv|tex`` and ``figures/*.svg|png``.
 
     The same store gives the same bytes, apart from the one line in each of the first two that starts with
     "Report written".
@@ -57,9 +57,14 @@ def write_report(
         ReportError: a store that can't be read, an unknown study or launch, no finished run, a corrupted
             artifact, or an output folder that can't be written or holds something else.
     """
+    document = document_of(open_store(tracking_uri), study=study, launch=launch, ui_base=ui_base)
+    return write_document(document, output=output)
+
+
+def write_document(document: Document, *, output: Path) -> Report:
+    """Write a report that is built already; see :func:`write_report`."""
     try:
         _refuse_foreign_folder(output)
-        document = document_of(open_store(tracking_uri), study=study, launch=launch, ui_base=ui_base)
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
             _write(document, Path(folder) / "new")
@@ -75,27 +80,18 @@ def document_of(store: RunStore, *, study: str, launch: str | None = None, ui_ba
     Raises:
         ReportError: see :func:`write_report`.
     """
-    runs = collect(store, study=study, launch=launch)
-    configurations = configurations_of(runs)
-    check = _checked(store, configurations)
+    found = analyse(store, runs=collect(store, study=study, launch=launch))
     return Document(
         study=study,
-        facts=_facts(runs),
-        headline=headline_of(runs, configurations=configurations),
-        warnings=warnings_of(runs, check=check),
-        tables=comparison_tables(runs, configurations=configurations),
-        figures=study_figures(runs, configurations=configurations),
-        provenance=provenance_of(runs, check=check),
-        links=RunLinks(ui_base=ui_base, experiment_id=runs.experiment_id),
+        facts=_facts(found.runs),
+        headline=headline_of(found.runs, configurations=found.configurations, verdicts=verdict_sentences(found)),
+        warnings=warnings_of(found.runs, check=found.check),
+        tables=comparison_tables(found),
+        figures=study_figures(found),
+        provenance=provenance_of(found.runs, check=found.check),
+        links=RunLinks(ui_base=ui_base, experiment_id=found.runs.experiment_id),
         written=datetime.now(tz=UTC),
     )
-
-
-def _checked(store: RunStore, configurations: tuple[Configuration, ...]) -> EvaluationCheck | None:
-    """Check the runs that the summary speaks about."""
-    named = {line.item.key: line.item for line in summary_lines(configurations)}
-    rows = [item.finished for item in named.values()]
-    return check_evaluations(store, rows=rows)
 
 
 def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
@@ -120,9 +116,10 @@ def _write(document: Document, folder: Path) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "report.html").write_text(html_text(document), encoding="utf-8")
     (folder / "report.md").write_text(markdown_text(document), encoding="utf-8")
+    (folder / "report.json").write_text(json_text(document), encoding="utf-8")
     for table in document.tables:
         (folder / "tables" / f"{table.key}.csv").write_text(csv_text(table), encoding="utf-8")
-        (folder / "tables" / f"{table.key}.tex").write_text(latex_text(table), encoding="utf-8")
+        (folder / "tables" / f"{table.key}.tex").write_text(latex_text(for_pages(table)), encoding="utf-8")
     for figure in document.figures:
         if not figure.skipped:
             (folder / "figures" / f"{figure.key}.svg").write_bytes(figure.svg)
@@ -168,4 +165,4 @@ def _report_at(output: Path, document: Document) -> Report:
     )
 
 
-__all__ = ["UI_BASE", "Report", "ReportError", "document_of", "write_report"]
+__all__ = ["UI_BASE", "Report", "ReportError", "document_of", "write_document", "write_report"]

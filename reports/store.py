@@ -47,6 +47,21 @@ class RunStore:
         known = [name for name in names if name != "Default"]
         raise ReportError(f"unknown study {study!r} in {shown(self.uri)}; {nearest(study, names=known)}")
 
+    def studies(self) -> tuple[str, ...]:
+        """Return the names of all studies that have been launched, sorted."""
+        names: list[str] = []
+        token: str | None = None
+        with reading(self.uri):
+            while True:
+                page = self.client.search_experiments(max_results=PAGE, page_token=token)
+                names += [found.name for found in page if self._has_launch(str(found.experiment_id))]
+                token = page.token
+                if not token:
+                    return tuple(sorted(names))
+
+    def _has_launch(self, experiment_id: str) -> bool:
+        return bool(self.client.search_runs([experiment_id], "tags.`nmlab.kind` = 'study'", max_results=1))
+
     def launches(self, experiment_id: str) -> list[Any]:
         """Return the parent runs of an experiment, newest first."""
         runs = self._search(experiment_id, "tags.`nmlab.kind` = 'study'")
@@ -58,6 +73,12 @@ class RunStore:
         runs = self._search(experiment_id, where)
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
+    def initial_masks(self, experiment_id: str, *, parent: str) -> list[Any]:
+        """Return the runs that hold the masks which trials of one launch started from, in order of start."""
+        where = f"tags.`mlflow.parentRunId` = '{parent}' and tags.`nmlab.kind` = 'initial_mask'"
+        runs = self._search(experiment_id, where)
+        return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+
     def artifact(self, run_id: str, *, name: str) -> bytes | None:
         """Return the bytes of one artifact at the top of a run, or None where the run has none of that name."""
         with reading(self.uri):
@@ -65,6 +86,12 @@ class RunStore:
                 return None
             with tempfile.TemporaryDirectory() as folder, _without_progress_bar():
                 return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
+
+    def artifact_size(self, run_id: str, *, name: str) -> int | None:
+        """Return the bytes that one artifact at the top of a run takes, or None where the run has none of that name."""
+        with reading(self.uri):
+            sizes = {entry.path: int(entry.file_size or 0) for entry in self.client.list_artifacts(run_id)}
+        return sizes.get(name)
 
     def _search(self, experiment_id: str, where: str) -> list[Any]:
         runs: list[Any] = []

@@ -27,7 +27,7 @@ METRICS = (
     *(f"train/{name}" for name in _TRAIN),
     *(f"eval/{name}" for name in ("perplexity", "token_perplexity", "word_perplexity")),
     *(f"memory/{name}" for name in ("peak_bytes", "state_bytes", "masked_weight_bytes")),
-    *(f"time/{name}" for name in ("sample_s", "forward_s", "update_s", "step_s")),
+    *(f"time/{name}" for name in ("sample_s", "patch_s", "forward_s", "update_s", "step_s")),
     *(f"cost/{part}{name}" for part in ("", "initial_", "spent_") for name in _BILL),
     "cost/trainable_params",
 )

@@ -1,31 +1,52 @@
 """The tables of a comparison report, built from the configurations of one launch."""
 
-from nmlab.reports.collect import StudyRuns
+from nmlab.reports.analysis import Analysis
+from nmlab.reports.comparison.budget import equal_budget_table, pareto_table
+from nmlab.reports.comparison.claims import claims_table
 from nmlab.reports.comparison.cost import cost_table
+from nmlab.reports.comparison.initial_masks import initial_masks_table
 from nmlab.reports.comparison.learned import learned_table
+from nmlab.reports.comparison.published import published_table
+from nmlab.reports.comparison.rivals import rivals_table
 from nmlab.reports.comparison.runs import runs_table
 from nmlab.reports.comparison.settings import configurations_table
 from nmlab.reports.comparison.summary import summary_table
-from nmlab.reports.configurations import Configuration
+from nmlab.reports.lines import names_of
 from nmlab.reports.tables import Table
 
 __all__ = [
     "comparison_tables",
     "configurations_table",
     "cost_table",
+    "initial_masks_table",
     "learned_table",
+    "rivals_table",
     "runs_table",
     "summary_table",
 ]
 
 
-def comparison_tables(runs: StudyRuns, *, configurations: tuple[Configuration, ...]) -> tuple[Table, ...]:
+def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
     """Return every table of the report that has a row, in the order of reading."""
+    configurations = analysis.configurations
     built = (
-        summary_table(configurations),
+        summary_table(configurations, contrasts=analysis.contrasts),
+        claims_table(analysis.judgements),
+        rivals_table(configurations, names=names_of(analysis.lines), contrasts=analysis.decisive_contrasts),
+        *(published_table(analysis.pairs, reproduces=name) for name in _reproduced(analysis)),
         learned_table(configurations),
         configurations_table(configurations),
+        equal_budget_table(configurations, budgets=analysis.budgets),
+        pareto_table(configurations, points=analysis.front),
         cost_table(configurations),
-        runs_table(runs, configurations=configurations),
+        initial_masks_table(analysis.runs),
+        runs_table(analysis.runs, configurations=configurations),
     )
     return tuple(table for table in built if table.rows)
+
+
+def _reproduced(analysis: Analysis) -> tuple[str, ...]:
+    """Return the published table to set ours beside, if the study reproduces one and a row of it was run."""
+    if analysis.reproduces is None or not any(pair.ours is not None for pair in analysis.pairs):
+        return ()
+    return (analysis.reproduces,)

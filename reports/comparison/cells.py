@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from nmlab.reports.configurations import (
     Configuration,
-    comparable_group,
     groups_of,
     searched,
     setting_text,
@@ -91,11 +90,6 @@ def metric_columns(metrics: Sequence[str], *, configurations: Sequence[Configura
     """Return one column for each metric, the searched one with the study's direction."""
     objective = configurations[0].objective if configurations else None
     return tuple(metric_column(metric, objective=objective) for metric in metrics)
-
-
-def competes(item: Configuration) -> tuple[str, ...] | None:
-    """Return the group in which a row is compared; None for the dense model and where a seed is missing."""
-    return None if item.is_dense or not item.is_complete else comparable_group(item)
 
 
 def has_several(configurations: Sequence[Configuration], *, attribute: str) -> bool:

@@ -17,8 +17,15 @@ from nmlab.reports.tables import Cell, Column, Row, Style, Table, number_text, w
 from nmlab.reports.wording import counted
 
 COSTS = (
-    Column("cost/seconds", "seconds", Style.SECONDS, help="cost/seconds of one run"),
+    Column("cost/seconds", "seconds", Style.SECONDS, help="cost/seconds of one run, as if it shared nothing"),
+    Column(
+        "cost/initial_seconds", "start s", Style.SECONDS, help="cost/initial_seconds: of these, the mask it starts from"
+    ),
+    Column(
+        "cost/spent_seconds", "spent s", Style.SECONDS, help="cost/spent_seconds: of these, not computed by another run"
+    ),
     Column("cost/forwards", "forwards", Style.INTEGER, help="cost/forwards of one run"),
+    Column("cost/initial_forwards", "start forwards", Style.INTEGER, help="cost/initial_forwards: of these, the start"),
     Column("cost/backwards", "backwards", Style.INTEGER, help="cost/backwards of one run"),
     Column("cost/tokens", "tokens", Style.INTEGER, help="cost/tokens of one run"),
     Column("cost/trainable_params", "trainable", Style.INTEGER, help="cost/trainable_params: trained numbers"),
@@ -92,13 +99,19 @@ def _split_cell(item: Configuration) -> Cell:
 
 
 def _notes(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    spent = [
-        float(seconds)
-        for item in configurations
-        if "cost/seconds" in item.trials
-        for seconds in item.trials["cost/seconds"].dropna()
-    ]
-    if not spent:
+    alone = [value for item in configurations for value in _seconds(item, "cost/seconds")]
+    if not alone:
         return ()
-    seconds = number_text(sum(spent), style=Style.SECONDS)
-    return (f"Together, finished or not: {seconds} s in {counted(len(spent), noun='run')}.",)
+    seconds = number_text(sum(alone), style=Style.SECONDS)
+    notes = [f"Together, finished or not: {seconds} s in {counted(len(alone), noun='run')}."]
+    spent = [value for item in configurations for value in _seconds(item, "cost/spent_seconds")]
+    if len(spent) == len(alone) and round(sum(spent), 2) < round(sum(alone), 2):
+        notes.append(
+            "Every run is charged what its method costs alone, initial masks and gradients included. Runs shared some "
+            f"of that: {number_text(sum(spent), style=Style.SECONDS)} s were spent."
+        )
+    return tuple(notes)
+
+
+def _seconds(item: Configuration, metric: str) -> list[float]:
+    return [float(value) for value in item.trials[metric].dropna()] if metric in item.trials else []

@@ -9,7 +9,6 @@ from nmlab.reports.comparison.cells import (
     RANK,
     SEEDS,
     Settings,
-    competes,
     has_several,
     metric_cell,
     rank_cell,
@@ -17,6 +16,7 @@ from nmlab.reports.comparison.cells import (
     seeds_cell,
 )
 from nmlab.reports.configurations import Configuration
+from nmlab.reports.lines import competes
 from nmlab.reports.metrics import difference_style, metric_column, plain_name
 from nmlab.reports.tables import (
     Cell,

@@ -1,12 +1,11 @@
 """Every configuration with its hyperparameters, its means, and what became of its runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nmlab.reports.comparison.cells import (
     CONFIGURATION,
     METHOD,
     RANK,
-    competes,
     metric_cell,
     metric_columns,
     pattern_cells,
@@ -24,6 +23,9 @@ from nmlab.reports.configurations import (
     setting_text,
     varying,
 )
+from nmlab.reports.contrasts import rivals_of, tied_with_best
+from nmlab.reports.frame import Value
+from nmlab.reports.lines import Line, competes
 from nmlab.reports.metrics import evaluation_metrics
 from nmlab.reports.tables import Cell, Column, Row, Style, Table, marked, without_empty_columns
 
@@ -57,7 +59,8 @@ def configurations_table(configurations: Sequence[Configuration]) -> Table:
         key="configurations",
         title="Every configuration",
         caption="Mean and 95% t-interval over the finished seeds of each configuration, best first. "
-        "One that lacks a seed stands below the complete ones, without a place and without a mark.",
+        "What a t-test over seeds does not tell from the best is bold as well. One that lacks a seed stands below "
+        "the complete ones, without a place and without a mark.",
         columns=(
             RANK,
             METHOD,
@@ -74,8 +77,16 @@ def configurations_table(configurations: Sequence[Configuration]) -> Table:
 
 
 def _marked_column(column: Column, items: Sequence[Configuration]) -> tuple[Cell, ...]:
+    """Return the means of a metric, marked; what the seeds do not tell from the best of its group shares its mark."""
     cells = [metric_cell(item, metric=column.key) for item in items]
-    return marked(cells, direction=column.direction, groups=[competes(item) for item in items])
+    lines = [Line(item, "searched", item.key, group=competes(item)) for item in items]
+    tied = tied_with_best(rivals_of(lines, metric=column.key, evaluations={}))
+    return marked(
+        cells,
+        direction=column.direction,
+        groups=[line.group for line in lines],
+        tied=[(item.key, False) in tied for item in items],
+    )
 
 
 def _setting_column(name: str, tried: Sequence[Configuration]) -> Column:
@@ -107,10 +118,17 @@ def _row(item: Configuration, *, lead: Sequence[Cell], values: Sequence[Cell], o
 
 
 def _notes(tried: Sequence[Configuration]) -> tuple[str, ...]:
-    """Say what all searched configurations share, leaving model, data and search to the provenance."""
-    if not tried:
-        return ()
-    shared = {name: value for name, value in constant(tried).items() if not name.startswith(MACHINERY)}
-    if not shared:
-        return ()
-    return (f"The same in every searched configuration: {setting_text(tried[0], names=shared)}.",)
+    """Say what all searched configurations share, and what those of each method do; the rest is in the provenance."""
+    shared = _hyperparameters(constant(tried))
+    notes = [f"The same in every searched configuration: {setting_text(tried[0], names=shared)}."] if shared else []
+    methods = list(dict.fromkeys(item.method for item in tried))
+    for method in methods if len(methods) > 1 else ():
+        own = [item for item in tried if item.method == method]
+        names = [name for name in _hyperparameters(constant(own)) if name not in shared]
+        if names:
+            notes.append(f"The same in every configuration of {method}: {setting_text(own[0], names=names)}.")
+    return tuple(notes)
+
+
+def _hyperparameters(settings: Mapping[str, Value]) -> list[str]:
+    return [name for name in settings if not name.startswith(MACHINERY)]

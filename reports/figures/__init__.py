@@ -1,34 +1,77 @@
 """Figures: each a pure ``*_info`` value first, then a drawing of it as SVG and PNG."""
 
-from nmlab.reports.collect import StudyRuns
-from nmlab.reports.configurations import Configuration
+from nmlab.reports.analysis import Analysis
+from nmlab.reports.figures.estimators import draw_estimators, estimators_info
 from nmlab.reports.figures.importance import draw_importance, importance_info
+from nmlab.reports.figures.layers import draw_layers, layer_info
+from nmlab.reports.figures.losses import draw_losses, losses_info
+from nmlab.reports.figures.memory import draw_memory, memory_info
+from nmlab.reports.figures.overlaps import draw_overlap, draw_pictures, overlap_info, pictures_info
 from nmlab.reports.figures.parallel import draw_parallel, parallel_info
+from nmlab.reports.figures.pareto import draw_pareto, pareto_info
+from nmlab.reports.figures.progress import draw_progress, progress_info
 from nmlab.reports.figures.ranking import draw_ranking, ranking_info
+from nmlab.reports.figures.ranks import draw_ranks, rank_info
 from nmlab.reports.figures.residual import draw_residual, residual_info
+from nmlab.reports.figures.sensitivity import draw_sensitivity, sensitivity_info
 from nmlab.reports.figures.style import DARK, LIGHT, FigureFile
+from nmlab.reports.figures.timing import draw_timing, timing_info
 
 __all__ = [
     "DARK",
     "LIGHT",
     "FigureFile",
+    "draw_estimators",
     "draw_importance",
+    "draw_layers",
+    "draw_losses",
+    "draw_memory",
+    "draw_overlap",
     "draw_parallel",
+    "draw_pareto",
+    "draw_pictures",
+    "draw_progress",
     "draw_ranking",
+    "draw_ranks",
     "draw_residual",
+    "draw_sensitivity",
+    "draw_timing",
+    "estimators_info",
     "importance_info",
+    "layer_info",
+    "losses_info",
+    "memory_info",
+    "overlap_info",
     "parallel_info",
+    "pareto_info",
+    "pictures_info",
+    "progress_info",
+    "rank_info",
     "ranking_info",
     "residual_info",
+    "sensitivity_info",
     "study_figures",
+    "timing_info",
 ]
 
 
-def study_figures(runs: StudyRuns, *, configurations: tuple[Configuration, ...]) -> tuple[FigureFile, ...]:
+def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
     """Return every figure of the report, drawn or with the reason why it is not, in the order of reading."""
+    runs, configurations, lines = analysis.runs, analysis.configurations, analysis.lines
     return (
         draw_ranking(ranking_info(configurations)),
-        draw_residual(residual_info(configurations, curves=runs.curves)),
+        draw_pareto(pareto_info(analysis.front, objective=runs.objective)),
+        draw_progress(progress_info(configurations, lines=lines, progress=runs.progress)),
+        draw_sensitivity(sensitivity_info(configurations)),
         draw_importance(importance_info(configurations)),
         draw_parallel(parallel_info(configurations)),
+        draw_residual(residual_info(configurations, curves=runs.curves)),
+        draw_estimators(estimators_info(configurations, curves=runs.curves)),
+        draw_losses(losses_info(configurations, curves=runs.curves)),
+        draw_ranks(rank_info(configurations, progress=runs.progress)),
+        draw_overlap(overlap_info(lines, masks=analysis.masks)),
+        draw_pictures(pictures_info(lines, masks=analysis.masks)),
+        draw_layers(layer_info(lines, runs=runs, masks=analysis.masks)),
+        draw_timing(timing_info(lines)),
+        draw_memory(memory_info(configurations)),
     )

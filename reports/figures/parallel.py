@@ -25,6 +25,7 @@ from nmlab.reports.metrics import plain_name
 from nmlab.reports.wording import counted
 
 KEY, TITLE = "parallel_coordinates", "Parallel coordinates"
+MOST_LINES = 300
 MOST_OWN_TICKS = 6  # up to so many different numbers, each has its own tick
 TICK_ROOM = 0.06  # the height of a tick's text, as a share of the axis
 UNUSED = (-0.1, "not used")  # place and tick of a configuration that lacks the setting
@@ -109,7 +110,7 @@ def draw_parallel(info: ParallelInfo) -> FigureFile:
     with matplotlib.rc_context(SETTINGS):
         figure = new_figure(4.0)
         axes = figure.add_subplot()
-        for line in sorted(info.lines, key=lambda line: -1 if line.quality is None else line.quality, reverse=True):
+        for line in reversed(shown_lines(info.lines)):
             _draw_line(axes, line)
         for index, axis in enumerate(info.axes):
             _draw_axis(axes, axis, index, is_last=index == len(info.axes) - 1)
@@ -118,6 +119,16 @@ def draw_parallel(info: ParallelInfo) -> FigureFile:
         axes.set_ylim(min(lowest, 0.0) - 0.04, 1.18)
         axes.axis("off")
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+
+
+def shown_lines(lines: Sequence[Line], *, most: int = MOST_LINES) -> list[Line]:
+    """Return the lines to draw, best first: all, or of very many the best and others at even distances."""
+    ordered = sorted(lines, key=lambda line: 2.0 if line.quality is None else line.quality)
+    if len(ordered) <= most:
+        return ordered
+    best = most // 3
+    step = -(-(len(ordered) - best) // (most - best))
+    return [*ordered[:best], *ordered[best::step]]
 
 
 def _draw_line(axes: "matplotlib.axes.Axes", line: Line) -> None:
@@ -196,6 +207,9 @@ def _caption(info: ParallelInfo) -> str:
         f"One line per configuration (mean over seeds), best {plain_name(info.metric)} at the top of the last axis; "
         "thicker and, on paper, darker lines are better."
     )
+    drawn = len(shown_lines(info.lines))
+    if drawn < len(info.lines):
+        text += f" Of {len(info.lines):,} lines {drawn} are drawn: the best, and the others at even distances."
     if info.without_value:
         text += f" Dashed: {counted(info.without_value, noun='configuration')} without a finished run."
     return text

@@ -71,15 +71,15 @@ def residual_info(
         return ResidualInfo((), 0, 0.0)
     edges = _edges(parts)
     drawn_items = [item for item in learned if owned[item.key]]
-    labels = _labels(drawn_items)
+    labels = labels_of(drawn_items)
     drawn = tuple(_curve(item, labels[item.key], owned[item.key], edges) for item in drawn_items)
     return ResidualInfo(drawn, min(highlighted, len(drawn)), float(edges[1] - edges[0]))
 
 
-def draw_residual(info: ResidualInfo) -> FigureFile:
+def draw_residual(info: ResidualInfo, *, key: str = KEY, title: str = TITLE) -> FigureFile:
     """Draw the curves: the best in colour with the range of their seeds, the others thin and grey."""
     if not info.curves:
-        return FigureFile(KEY, TITLE, "", skipped="no finished run recorded train/residual")
+        return FigureFile(key, title, "", skipped="no finished run recorded train/residual")
     with matplotlib.rc_context(SETTINGS):
         figure = new_figure(4.3)
         axes = figure.add_subplot()
@@ -96,7 +96,7 @@ def draw_residual(info: ResidualInfo) -> FigureFile:
         figure.legend(
             loc="outside upper left", ncols=1 if len(info.curves[0].label) > 45 else 2, labelcolor=INK, fontsize=8.5
         )
-        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+        return saved(figure, key=key, title=title, caption=_caption(info))
 
 
 def _caption(info: ResidualInfo) -> str:
@@ -117,7 +117,8 @@ def _leaders_first(items: Sequence[Configuration]) -> list[Configuration]:
     return [*chosen, *(item for item in items if item.key not in {leader.key for leader in chosen})]
 
 
-def _labels(items: Sequence[Configuration]) -> dict[str, str]:
+def labels_of(items: Sequence[Configuration]) -> dict[str, str]:
+    """Return what figures call configurations: method, pattern where there are several, and what varies."""
     names = varying(items)
     several = len({item.pattern for item in items}) > 1
     labels = {}

@@ -76,6 +76,12 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+def look_of(index: int) -> tuple[str, str, Any]:
+    """Return colour, marker and dashes of a series by its number; 36 series differ in colour or marker."""
+    turn = index // len(SERIES)
+    return SERIES[index % len(SERIES)], MARKERS[(index + turn) % len(MARKERS)], DASHES[(index + turn) % len(DASHES)]
+
+
 @dataclass(frozen=True, slots=True)
 class FigureFile:
     """A drawn figure, or the reason why there is none (then ``svg`` and ``png`` are empty)."""
@@ -108,3 +114,12 @@ def saved(figure: Figure, *, key: str, title: str, caption: str) -> FigureFile:
 def wants_log(values: Sequence[float], *, ratio: float) -> bool:
     """Return whether positive values spread over at least this ratio, so that a log scale reads better."""
     return bool(values) and min(values) > 0 and max(values) / min(values) >= ratio
+
+
+def numbers_on_log_axis(axes: "matplotlib.axes.Axes", *, axis: str) -> None:
+    """Put an axis on a log scale and write its ticks as plain numbers."""
+    own = axes.xaxis if axis == "x" else axes.yaxis
+    (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
+    own.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    own.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    own.set_minor_locator(matplotlib.ticker.NullLocator())

@@ -1,8 +1,9 @@
-"""Renderers: one document, written as HTML, Markdown, LaTeX and CSV with the same values in each."""
+"""Renderers: HTML, Markdown, LaTeX, CSV and JSON of the same values; none computes anything."""
 
 from nmlab.reports.render.csv import csv_text
 from nmlab.reports.render.html import html_text
+from nmlab.reports.render.json import json_text, table_json
 from nmlab.reports.render.latex import latex_text
 from nmlab.reports.render.markdown import markdown_text
 
-__all__ = ["csv_text", "html_text", "latex_text", "markdown_text"]
+__all__ = ["csv_text", "html_text", "json_text", "latex_text", "markdown_text", "table_json"]

@@ -14,12 +14,12 @@ from nmlab.reports.tables import Cell, Column, Mark, Style, cell_text, title_tex
 SHORT_ID = 8
 LONG_TEXT = 34  # longer cells may break into lines
 NO_BREAK = "\N{NO-BREAK SPACE}"
-MARKS = {Mark.NONE: "{}", Mark.BEST: "<strong>{}</strong>", Mark.SECOND: "<u>{}</u>"}
+MARKS = {Mark.NONE: "{}", Mark.BEST: "<strong>{}</strong>", Mark.TIED: "<strong>{}</strong>", Mark.SECOND: "<u>{}</u>"}
 
 
 def html_text(document: Document) -> str:
     """Return the whole report. Besides links to MLflow it holds no address, and it loads nothing."""
-    anchors = {row.anchor for table in document.tables for row in table.rows if row.anchor}
+    anchors = {row.anchor for table in document.details for row in table.rows if row.anchor}
     return (
         environment(autoescape=True)
         .get_template("report.html.jinja")
@@ -47,6 +47,8 @@ def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str])
         inside = Markup("<code>{}</code>").format(text[:SHORT_ID])
     else:
         inside = Markup(MARKS[cell.mark]).format(text)
+    if cell.href:
+        return Markup('<a class="key" href="{}">{}</a>').format(cell.href, inside)
     if not cell.run_ids or cell.value is None:
         return inside
     noun = "run" if len(cell.run_ids) == 1 else f"{len(cell.run_ids)} runs"
@@ -81,7 +83,8 @@ def _title(column: Column) -> Markup:
 def _kind(cell: Cell, column: Column) -> str:
     """Return the classes of one table cell."""
     is_long = column.is_prose or len(cell_text(cell, column=column)) > LONG_TEXT
-    return " ".join([column.style, *["number"] * column.is_numeric, *["long"] * is_long])
+    verdict = ["verdict", str(cell.value).split()[0]] if column.key == "verdict" else []
+    return " ".join([column.style, *["number"] * column.is_numeric, *["long"] * is_long, *verdict])
 
 
 def _variables(colours: Mapping[str, str]) -> Markup:

@@ -5,7 +5,7 @@ import textwrap
 
 from nmlab.reports.tables import Cell, Column, Direction, Mark, Style, Table, cell_text
 
-MARKS = {Mark.NONE: "{}", Mark.BEST: "\\textbf{{{}}}", Mark.SECOND: "\\underline{{{}}}"}
+MARKS = {Mark.NONE: "{}", Mark.BEST: "\\textbf{{{}}}", Mark.TIED: "\\textbf{{{}}}", Mark.SECOND: "\\underline{{{}}}"}
 ARROWS = {Direction.NONE: "", Direction.LOWER: " $\\downarrow$", Direction.HIGHER: " $\\uparrow$"}
 SPECIAL = {
     "\\": "\\textbackslash{}",

@@ -8,13 +8,13 @@ from nmlab.reports.render.templates import environment
 from nmlab.reports.tables import Cell, Column, Mark, Style, Table, cell_text, title_text
 
 SPECIAL = re.compile(r"[\\|*<`]|(?<!\w)_|_(?!\w)")
-MARKS = {Mark.NONE: "{}", Mark.BEST: "**{}**", Mark.SECOND: "<u>{}</u>"}
+MARKS = {Mark.NONE: "{}", Mark.BEST: "**{}**", Mark.TIED: "**{}**", Mark.SECOND: "<u>{}</u>"}
 
 
 def markdown_text(document: Document) -> str:
     """Return the whole report; the runs table holds the full run ids, linked to MLflow."""
     template = environment(autoescape=False).get_template("report.md.jinja")
-    tables = [(table, markdown_table(table, links=document.links)) for table in document.tables]
+    tables = [(table, markdown_table(table, links=document.links)) for table in (*document.lead, *document.details)]
     return template.render(document=document, tables=tables, written=moment_text(document.written), escaped=_escaped)
 
 
@@ -35,7 +35,8 @@ def _cell(cell: Cell, column: Column, links: RunLinks) -> str:
         return f"[`{text}`]({links.run(cell.value)})"
     if column.style is Style.CODE and text:
         return f"`{text}`"
-    return MARKS[cell.mark].format(text)
+    shown = MARKS[cell.mark].format(text)
+    return f"[{shown}]({cell.href})" if cell.href else shown
 
 
 def _escaped(text: str) -> str:

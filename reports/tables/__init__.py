@@ -12,6 +12,7 @@ from nmlab.reports.tables.table import (
     Style,
     Table,
     estimate_cell,
+    for_pages,
     without_empty_columns,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "Table",
     "cell_text",
     "estimate_cell",
+    "for_pages",
     "marked",
     "number_text",
     "title_text",

@@ -7,7 +7,8 @@ from nmlab.reports.tables.table import Cell, Column, Direction, Interval, Style
 EMPTY = "–"
 MINUS = "−"
 ARROWS = {Direction.LOWER: " ↓", Direction.HIGHER: " ↑", Direction.NONE: ""}
-DECIMALS = {Style.FIXED2: 2, Style.FIXED4: 4, Style.SIGNED2: 2, Style.SIGNED4: 4}
+DECIMALS = {Style.FIXED2: 2, Style.FIXED4: 4, Style.SIGNED2: 2, Style.SIGNED4: 4, Style.RATIO: 3}
+SMALLEST_P_VALUE = 0.001
 DIGITS = {Style.SECONDS: 3, Style.MILLISECONDS: 3, Style.MEBIBYTES: 3}
 MOST_DECIMALS = 3  # of those that follow the size of the number
 TOO_LONG_FOR_DECIMALS = 1e6
@@ -23,8 +24,8 @@ def cell_text(cell: Cell, *, column: Column) -> str:
     """Return a cell as text, without its mark: ``78.12 ± 1.30``, ``37.41 (n = 1)``, ``–``."""
     if cell.value is None:
         return EMPTY
-    if isinstance(cell.value, str):
-        return cell.shown or cell.value
+    if isinstance(cell.value, str) or cell.shown:
+        return cell.shown or str(cell.value)
     text = number_text(cell.value, style=column.style)
     if cell.low is None or cell.high is None:
         return f"{text} (n = 1)" if cell.n == 1 else text
@@ -54,6 +55,8 @@ def _half_width_text(half: float, value: float, style: Style) -> str:
 def _written(number: float, beside: float, style: Style) -> str:
     """Write a number in the precision that fits the number ``beside`` (itself, or the mean it belongs to)."""
     magnitude = math.floor(math.log10(abs(beside))) if beside else 0
+    if style is Style.P_VALUE:
+        return "<0.001" if number < SMALLEST_P_VALUE else f"{number:.3f}"
     if style is Style.INTEGER:
         return f"{round(number):,d}"
     if style is Style.GENERAL:

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from nmlab.reports.statistics import Estimate
 
+MOST_ROWS_ON_PAGES = 400
+
 
 class Direction(StrEnum):
     """Which way a column's numbers get better."""
@@ -33,6 +35,8 @@ class Style(StrEnum):
     SECONDS = "seconds"
     MILLISECONDS = "milliseconds"
     MEBIBYTES = "mebibytes"
+    P_VALUE = "p_value"
+    RATIO = "ratio"
 
 
 class Interval(StrEnum):
@@ -43,10 +47,11 @@ class Interval(StrEnum):
 
 
 class Mark(StrEnum):
-    """What a cell is among the rows it may be compared with."""
+    """What a cell is among the rows it may be compared with; tied: no test tells it from the best."""
 
     NONE = ""
     BEST = "best"
+    TIED = "tied"
     SECOND = "second"
 
 
@@ -72,7 +77,8 @@ class Column:
 class Cell:
     """One value, the interval and number of replicates of a mean, and the runs that it comes from.
 
-    ``shown`` is what pages print instead of a text value that only data files need in full.
+    ``shown`` is what pages print instead of the value: a shorter text, or a number as it stands in print.
+    ``href`` is where pages lead from it, other than to runs.
     """
 
     value: float | int | str | None
@@ -82,6 +88,7 @@ class Cell:
     run_ids: tuple[str, ...] = ()
     mark: Mark = Mark.NONE
     shown: str = ""
+    href: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,15 @@ class Table:
         """Return one column's cells, top to bottom."""
         index = [column.key for column in self.columns].index(key)
         return tuple(row.cells[index] for row in self.rows)
+
+
+def for_pages(table: Table, *, most: int = MOST_ROWS_ON_PAGES) -> Table:
+    """Return a table that people can read: its first rows, and a note that says where all of them are."""
+    left = len(table.rows) - most
+    if left <= 0:
+        return table
+    note = f"{left:,} further rows are in tables/{table.key}.csv and in report.json."
+    return replace(table, rows=table.rows[:most], notes=(note, *table.notes))
 
 
 def estimate_cell(estimate: Estimate | None, *, run_ids: Sequence[str] = ()) -> Cell:

@@ -15,12 +15,14 @@ import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
+from nmlab.reports.analysis import Analysis, analyse
 from nmlab.reports.collect import Objective, StudyRuns, collect
 from nmlab.reports.configurations import Configuration, configurations_of
+from nmlab.reports.evaluations import EvaluationCheck, check_evaluations, read_evaluations
 from nmlab.reports.store import RunStore, open_store
 
 START = 1_790_000_000_000  # milliseconds: 2026-09-21
-WINDOWS, TOKENS, WORDS = 8, 100, 60
+WINDOWS, TOKENS, WORDS = 12, 100, 60
 DATA = {"model.source": "builtin:tiny", "data.evaluation.source": "builtin:python-docs"}
 CODE = {
     "nmlab.git_commit": "0123456789abcdef0123456789abcdef01234567",
@@ -212,13 +214,19 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> StudyWriter:
 
 
 @pytest.fixture(scope="session")
+def store_writer() -> type[StudyWriter]:
+    """What writes a store of its own."""
+    return StudyWriter
+
+
+@pytest.fixture(scope="session")
 def store(writer: StudyWriter) -> RunStore:
     """The store, with the study ``maskpro-alpha`` in it."""
     writer.launch("maskpro-alpha", small_study(), name="maskpro-alpha-1")
     return open_store(writer.uri)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trial() -> type[Trial]:
     """The kind of run that a test writes."""
     return Trial
@@ -234,6 +242,22 @@ def runs(store: RunStore) -> StudyRuns:
 def configurations(runs: StudyRuns) -> tuple[Configuration, ...]:
     """Its configurations, best first."""
     return configurations_of(runs)
+
+
+@pytest.fixture(scope="session")
+def analysis(store: RunStore, runs: StudyRuns) -> Analysis:
+    """The small study, compared."""
+    return analyse(store, runs=runs)
+
+
+@pytest.fixture
+def checked(store: RunStore) -> Callable[[pd.DataFrame], EvaluationCheck | None]:
+    """Check the runs of some rows against their per-window losses."""
+
+    def check(rows: pd.DataFrame) -> EvaluationCheck | None:
+        return check_evaluations(read_evaluations(store, run_ids=rows["run_id"]), rows=[rows])
+
+    return check
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import Metric
 
-from nmlab.reports.collect import collect, objective_of
+from nmlab.reports.collect import collect, curve_runs, objective_of
 from nmlab.reports.errors import ReportError
 from nmlab.reports.frame import typed
 from nmlab.reports.histories import read_histories
@@ -189,3 +189,16 @@ def test_objective(params, metric, mode):
 def test_bad_mode():
     with pytest.raises(ReportError, match="'minimise'; expected 'min' or 'max'"):
         objective_of({"search.mode": "minimise"})
+
+
+def test_of_many_runs_the_curves_of_good_and_bad_ones_are_read(store, runs):
+    every = curve_runs(runs.trials, objective=runs.objective)
+    assert every == list(runs.trials["run_id"])
+    some = curve_runs(runs.trials, objective=runs.objective, most=6)
+    chosen = runs.trials[runs.trials["run_id"].isin(some)]
+    assert set(chosen["role"]) == {"search"}
+    assert len(chosen) < 15
+    assert (chosen.groupby("configuration").size() == 3).all()  # all seeds of a configuration or none
+    best = runs.trials.groupby("configuration")["eval/perplexity"].mean().drop(
+        index=runs.trials.query("role == 'baseline'")["configuration"]).idxmin()  # fmt: skip
+    assert best in set(chosen["configuration"])

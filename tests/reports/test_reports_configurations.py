@@ -5,6 +5,7 @@ import math
 import pytest
 
 from nmlab.reports.collect import collect
+from nmlab.reports.comparison.settings import _notes
 from nmlab.reports.configurations import (
     baselines,
     best_of,
@@ -61,9 +62,25 @@ def test_what_varies_and_what_does_not(configurations):
     assert setting_text(tried[0], names=("alpha", "steps", "missing")) == "alpha=0.99, steps=100"
 
 
-def test_a_setting_that_only_some_have_varies(configuration):
-    items = [configuration([1.0], alpha=0.9), configuration([2.0], method="susi", tau_end=0.1)]
-    assert varying(items) == ("alpha", "tau_end")
+def test_a_setting_that_only_some_of_a_method_have_varies(configuration):
+    items = [configuration([1.0], alpha=0.9), configuration([2.0], alpha=0.9, tau_end=0.1)]
+    assert varying(items) == ("tau_end",)
+
+
+def test_what_only_tells_methods_apart_does_not_vary(configuration):
+    items = [
+        configuration([1.0], alpha=0.9, steps=10),
+        configuration([1.5], alpha=0.8, steps=10),
+        configuration([2.0], method="susi", tau_end=0.1, steps=20),
+        configuration([2.5], method="susi", tau_end=0.1, steps=20),
+    ]
+    assert varying(items) == ("alpha",)
+    assert constant(items) == {}
+    assert constant(items[2:]) == {"tau_end": 0.1, "steps": 20}
+    assert _notes(items) == (
+        "The same in every configuration of maskpro: steps=10.",
+        "The same in every configuration of susi: tau_end=0.1, steps=20.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from nmlab.reports.collect import collect
 from nmlab.reports.errors import ReportError
-from nmlab.reports.evaluations import check_evaluations, read_evaluation
+from nmlab.reports.evaluations import read_evaluation
 
 
 def replace_artifact(writer, run_id, content, tmp_path):
@@ -35,34 +35,34 @@ def test_perplexities_follow_from_the_windows(store, runs):
     evaluation = read_evaluation(store, run_id=row["run_id"])
     assert evaluation.token_perplexity == pytest.approx(78.0)
     assert evaluation.word_perplexity == pytest.approx(row["eval/word_perplexity"])
-    assert evaluation.initial_window_loss_sum_W.shape == evaluation.window_tokens_W.shape == (8,)
+    assert evaluation.initial_window_loss_sum_W.shape == evaluation.window_tokens_W.shape == (12,)
 
 
-def test_check_of_the_small_study(store, runs):
+def test_check_of_the_small_study(checked, runs):
     finished = runs.trials[runs.trials["status"] == "finished"]
-    check = check_evaluations(store, rows=[finished])
+    check = checked(finished)
     assert (len(check.agreeing), check.disagreeing, check.missing) == (16, (), ())
-    assert (check.windows, check.tokens, check.words, check.is_same_text) == (8, 800, 480, True)
+    assert (check.windows, check.tokens, check.words, check.is_same_text) == (12, 1200, 720, True)
 
 
-def test_a_perplexity_that_does_not_follow_is_named(writer, store, run_id, tmp_path):
+def test_a_perplexity_that_does_not_follow_is_named(writer, store, checked, run_id, tmp_path):
     arrays = {"window_tokens": np.array([10]), "window_words": np.array([6])}
     replace_artifact(writer, run_id, archive(window_loss_sum=np.array([10 * np.log(51.0)]), **arrays), tmp_path)
     rows = collect(store, study="evaluation-test_a_perplexity_that_does_not_follow_is_named").trials
-    check = check_evaluations(store, rows=[rows])
+    check = checked(rows)
     assert check.disagreeing == (run_id,)
 
 
-def test_a_run_without_the_artifact_is_missing(writer, store, trial):
+def test_a_run_without_the_artifact_is_missing(writer, store, checked, trial):
     trials = [
         trial("wanda", 0, 50.0, role="baseline"),
         trial("magnitude", 0, 60.0, role="baseline", keeps_losses=False),
     ]
     writer.launch("half-kept", trials, name="half-kept-1")
     rows = collect(store, study="half-kept").trials
-    check = check_evaluations(store, rows=[rows])
+    check = checked(rows)
     assert check.missing == tuple(rows.loc[rows["method"] == "magnitude", "run_id"])
-    assert check_evaluations(store, rows=[rows[rows["method"] == "magnitude"]]) is None
+    assert checked(rows[rows["method"] == "magnitude"]) is None
 
 
 @pytest.mark.parametrize(

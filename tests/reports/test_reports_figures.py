@@ -24,7 +24,7 @@ from nmlab.reports.figures import (
     study_figures,
 )
 from nmlab.reports.figures.importance import distribution
-from nmlab.reports.figures.parallel import setting_axis
+from nmlab.reports.figures.parallel import Line, setting_axis, shown_lines
 
 
 def curve(run_id, values, *, first=1):
@@ -248,9 +248,9 @@ def test_parallel_coordinates_need_two_configurations(configuration):
     assert parallel_info([configuration([1.0], alpha=1.0)]).skipped == "nothing varied between the configurations"
 
 
-def test_drawings_are_the_same_bytes_every_time(runs, configurations, swept):
-    first = [*study_figures(runs, configurations=configurations), draw_importance(importance_info(swept))]
-    again = [*study_figures(runs, configurations=configurations), draw_importance(importance_info(swept))]
+def test_drawings_are_the_same_bytes_every_time(analysis, swept):
+    first = [*study_figures(analysis), draw_importance(importance_info(swept))]
+    again = [*study_figures(analysis), draw_importance(importance_info(swept))]
     assert [(figure.svg, figure.png) for figure in first] == [(figure.svg, figure.png) for figure in again]
 
 
@@ -262,10 +262,10 @@ def test_drawings_hold_no_date_and_no_maker(swept):
         assert trace not in figure.svg + figure.png
 
 
-def test_every_colour_drawn_is_one_that_the_page_can_swap(runs, configurations, swept):
+def test_every_colour_drawn_is_one_that_the_page_can_swap(analysis, swept):
     assert LIGHT.keys() == DARK.keys()
     assert len(set(LIGHT.values())) == len(LIGHT)
-    figures = [*study_figures(runs, configurations=configurations), draw_parallel(parallel_info(swept))]
+    figures = [*study_figures(analysis), draw_parallel(parallel_info(swept))]
     drawn = {colour for figure in figures for colour in re.findall(r"#[0-9a-f]{6}\b", figure.svg.decode())}
     assert drawn
     assert drawn <= set(LIGHT.values())
@@ -275,3 +275,12 @@ def test_drawing_leaves_the_readers_matplotlib_alone(configurations):
     before = dict(matplotlib.rcParams)
     draw_ranking(ranking_info(searched(configurations)))
     assert dict(matplotlib.rcParams) == before
+
+
+def test_of_very_many_lines_the_best_and_some_of_the_others_are_drawn():
+    lines = [Line(str(place), (0.5,), place / 1000) for place in range(1000)]
+    shown = shown_lines(lines, most=90)
+    assert shown[:30] == lines[:30]
+    assert 60 <= len(shown) <= 90
+    assert shown[-1].quality > 0.95
+    assert shown_lines(lines[:90], most=90) == lines[:90]

@@ -5,9 +5,13 @@ import pytest
 from nmlab.reports.collect import collect
 from nmlab.reports.configurations import configurations_of
 from nmlab.reports.errors import ReportError
-from nmlab.reports.evaluations import EvaluationCheck, check_evaluations
+from nmlab.reports.evaluations import EvaluationCheck, check_evaluations, read_evaluations
 from nmlab.reports.headline import headline_of
 from nmlab.reports.provenance import provenance_of, warnings_of
+
+
+def check_of(store, rows):
+    return check_evaluations(read_evaluations(store, run_ids=rows["run_id"]), rows=[rows])
 
 
 def headline(store, study):
@@ -90,12 +94,12 @@ def test_the_best_that_lacks_a_seed_says_so(writer, store, trial):
 
 def warned(store, study):
     runs = collect(store, study=study)
-    return warnings_of(runs, check=check_evaluations(store, rows=[runs.trials]))
+    return warnings_of(runs, check=check_of(store, runs.trials))
 
 
 def test_a_clean_finished_study_has_no_warning(store, runs):
     finished = runs.trials[runs.trials["status"] == "finished"]
-    assert warnings_of(runs, check=check_evaluations(store, rows=[finished])) == ()
+    assert warnings_of(runs, check=check_of(store, finished)) == ()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +146,7 @@ def test_warnings_from_the_check(runs):
 
 def test_provenance_names_code_model_data_and_hardware(store, runs):
     finished = runs.trials[runs.trials["status"] == "finished"]
-    sections = provenance_of(runs, check=check_evaluations(store, rows=[finished]))
+    sections = provenance_of(runs, check=check_of(store, finished))
     facts = {name: value for section in sections for name, value in section.facts}
     assert facts["commit"] == "0123456789abcdef0123456789abcdef01234567"
     assert facts["uncommitted changes"] == "no"
@@ -151,7 +155,7 @@ def test_provenance_names_code_model_data_and_hardware(store, runs):
     assert facts["frozen weights"] == "verified: byte-identical after the study"
     assert (facts["runs planned"], facts["runs finished"], facts["runs diverged"]) == ("18", "16", "1")
     assert facts["perplexity recomputed"] == "16 of 16 compared runs agree with their per-window losses"
-    assert facts["evaluation text"] == "8 windows, 800 tokens, 480 words"
+    assert facts["evaluation text"] == "12 windows, 1,200 tokens, 720 words"
     assert facts["search.metric"] == "eval/perplexity"
 
 

@@ -2,7 +2,10 @@
 
 import csv
 import io
+import json
+import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -10,12 +13,12 @@ import pytest
 
 from nmlab.reports.document import RunLinks
 from nmlab.reports.figures import FigureFile
-from nmlab.reports.render import csv_text, html_text, latex_text, markdown_text
+from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text, table_json
 from nmlab.reports.render.html import cell_html, inline_svg
 from nmlab.reports.render.latex import escaped
 from nmlab.reports.render.markdown import markdown_table
 from nmlab.reports.report import document_of
-from nmlab.reports.tables import Cell, Column, Direction, Mark, Row, Style, Table, cell_text
+from nmlab.reports.tables import Cell, Column, Direction, Mark, Row, Style, Table, cell_text, for_pages
 
 LINKS = RunLinks("http://127.0.0.1:5000", "7")
 
@@ -89,9 +92,19 @@ def test_latex_holds_every_cell_of_every_table(document):
         assert rows == expected(table, run_length=8)
 
 
+PLAIN = {"−": "$-$", "±": r"$\pm$", "·": r"$\cdot$", "–": "--", "×": r"$\times$", "<": r"\textless{}"}
+
+
 def plain_latex(text):
     text = re.sub(r"\\(?:textbf|underline|texttt)\{(.*)\}", r"\1", text)
-    for shown, written in (("−", "$-$"), ("±", r"$\pm$"), ("·", r"$\cdot$"), ("–", "--")):
+    for shown, written in (
+        ("−", "$-$"),
+        ("±", r"$\pm$"),
+        ("·", r"$\cdot$"),
+        ("–", "--"),
+        ("×", r"$\times$"),
+        ("<", r"\textless{}"),
+    ):
         text = text.replace(written, shown)
     return re.sub(r"\\([%&#_$])", r"\1", text)
 
@@ -244,6 +257,41 @@ def test_warnings_stand_out(writer, store, trial):
     assert "> **Warning.** Run from a dirty tree" in markdown_text(document)
 
 
-def test_a_skipped_figure_gives_its_reason(document, page):
-    assert "Not drawn: only alpha varied between the configurations" in page
-    assert "Not drawn: only alpha varied between the configurations" in markdown_text(document)
+def test_a_figure_without_data_is_left_out_with_its_reason(document, page):
+    reason = "only alpha varied between the configurations"
+    assert 'id="figure-importance"' not in page
+    assert f"<dt>Hyperparameter importance</dt><dd>{reason}" in page
+    markdown = markdown_text(document)
+    assert "![Hyperparameter importance]" not in markdown
+    assert f"- Hyperparameter importance: {reason}" in markdown
+
+
+def test_json_holds_every_cell_and_the_findings(document):
+    read = json.loads(json_text(document))
+    assert read["headline"] == list(document.headline)
+    assert [table["key"] for table in read["tables"]] == [table.key for table in document.tables]
+    for own, table in zip(read["tables"], document.tables, strict=True):
+        for line, row in zip(own["rows"], table.rows, strict=True):
+            assert line["runs"] == list(row.run_ids)
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                found = line["cells"][column.key]
+                assert found["value"] == (None if cell.value is None else pytest.approx(cell.value)
+                                          if isinstance(cell.value, float) else cell.value)  # fmt: skip
+                assert found["shown"] == cell_text(cell, column=column)
+                assert found.get("mark", "") == str(cell.mark)
+
+
+def test_json_knows_no_infinity(document):
+    table = replace(document.tables[0], columns=(Column("x", "x", Style.FIXED2),), rows=(Row((Cell(math.inf),), ()),))
+    assert json.loads(table_json(table))["rows"][0]["cells"]["x"]["value"] == "inf"
+
+
+def test_a_long_table_is_cut_on_pages_and_whole_in_data_files():
+    rows = tuple(Row((Cell(float(place)),), ()) for place in range(12))
+    table = Table("long", "Long", "Rows.", (Column("x", "x", Style.FIXED2),), rows, notes=("A note.",))
+    cut = for_pages(table, most=10)
+    assert len(cut.rows) == 10
+    assert cut.notes == ("2 further rows are in tables/long.csv and in report.json.", "A note.")
+    assert for_pages(table, most=12) is table
+    assert len(csv_text(table).splitlines()) == 13
+    assert len(json.loads(table_json(table))["rows"]) == 12

@@ -2,6 +2,7 @@
 
 import pytest
 
+from nmlab.reports.analysis import analyse
 from nmlab.reports.collect import collect
 from nmlab.reports.comparison import (
     comparison_tables,
@@ -190,7 +191,7 @@ def test_a_study_of_baselines_has_no_learned_table(writer, store, trial):
     trials = [trial("wanda", s, 50.0 + s, role="baseline") for s in range(2)]
     writer.launch("only-baselines", trials, name="only-baselines-1")
     found = collect(store, study="only-baselines")
-    keys = [table.key for table in comparison_tables(found, configurations=configurations_of(found))]
+    keys = [table.key for table in comparison_tables(analyse(store, runs=found))]
     assert keys == ["summary", "configurations", "cost", "runs"]
 
 

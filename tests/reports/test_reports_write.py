@@ -13,8 +13,8 @@ import nmlab.reports.report as report_module
 from nmlab.reports.errors import ReportError
 from nmlab.reports.report import document_of, write_report
 
-TABLES = ("configurations", "cost", "learned_vs_initial", "runs", "summary")
-FIGURES = ("loss_residual", "parallel_coordinates", "ranking")
+TABLES = ("claims", "configurations", "cost", "learned_vs_initial", "pareto", "rivals", "runs", "summary")
+FIGURES = ("loss_residual", "parallel_coordinates", "pareto", "ranking", "sensitivity", "step_time")
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +44,14 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_everything_is_there(written):
     folder = written.html.parent
-    names = ["report.html", "report.md"]
+    names = ["report.html", "report.md", "report.json"]
     names += [f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "tex")]
     names += [f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")]
     assert sorted(contents(folder)) == sorted(names)
     assert written.markdown == folder / "report.md"
     assert [path.name for path in written.tables] == [f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")]
-    assert len(written.figures) == 6
-    assert len(written.headline) == 5
+    assert len(written.figures) == 2 * len(FIGURES)
+    assert len(written.headline) == 8
     assert all(sentence in written.markdown.read_text().replace("\\", "") for sentence in written.headline)
 
 

@@ -321,3 +321,17 @@ def test_whatever_is_given_there_is_a_study_or_readable_lines(path, extra, value
         assert error.problems
         assert all(len(line) < 400 and line.startswith("my.yaml: ") for line in error.problems)
         assert str(error).splitlines() == list(error.problems)
+
+
+def test_early_stopping_cannot_look_at_what_is_measured_at_the_end():
+    overrides = [
+        "data.evaluation.tasks=[quiz.jsonl]",
+        "search={algorithm: tpe, samples: 3, metric: eval/quiz/acc, mode: max, scheduler: asha}",
+        "cadence.evaluate_every=50",
+    ]
+    with pytest.raises(StudyError) as caught:
+        loader.load("quickstart", overrides=overrides)
+    assert list(caught.value.problems) == [
+        "quickstart.yaml: search.scheduler 'asha': expected null, because eval/quiz/acc is measured once, at the end "
+        "of a trial"
+    ]

@@ -6,6 +6,8 @@ Two masks of one step and two of neighbouring steps differ where either is not t
 Legend: G groups of all layers, g some of them, M group size.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -16,37 +18,43 @@ from nmlab.trials.models import MaskedModel
 _WORTH_PATCHING = 0.1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Patches:
+    """What a model remembers of a wardrobe: the groups that wear another mask than the mode, int64 ascending."""
+
+    by: "Wardrobe"
+    off_mode_g: Tensor
+
+
 class Wardrobe:
     """A model that wears the draws of one engine, one after the other."""
 
     def __init__(self, model: MaskedModel, engine: Engine) -> None:
         self._model, self._engine = model, engine
-        self._off_mode_g: Tensor | None = None
-        self._changes = -1
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held between two draws: which groups wear another mask than the mode."""
-        return 0 if self._off_mode_g is None else self._off_mode_g.nbytes
 
     def show(self, draw: Draw) -> None:
         """Make the model wear ``draw``, which the engine drew from its logits as they stand."""
-        if self._off_mode_g is None or self._changes != self._model.changes or self._is_much(draw):
+        off_mode_g = self._off_mode()
+        if off_mode_g is None or self._is_much(draw, off_mode_g):
             self._model.wear(self._engine.layout.split(draw.over(self._engine.mode())))
-            self._changes = self._model.changes
         else:
-            self._patch(self._off_mode_g, self._engine.mode(self._off_mode_g))
+            self._patch(off_mode_g, self._engine.mode(off_mode_g))
             self._patch(draw.groups_g, draw.masks_gM)
-        self._off_mode_g = draw.groups_g
+        self._model.patches = _Patches(self, draw.groups_g)
 
     def mode_changed(self, groups_g: Tensor) -> None:
         """Learn that the mode of these groups is another one than when the last draw was shown."""
-        if self._off_mode_g is not None and len(groups_g):
-            self._off_mode_g = torch.unique(torch.cat([self._off_mode_g, groups_g]))
+        off_mode_g = self._off_mode()
+        if off_mode_g is not None and len(groups_g):
+            self._model.patches = _Patches(self, torch.unique(torch.cat([off_mode_g, groups_g])))
 
-    def _is_much(self, draw: Draw) -> bool:
-        assert self._off_mode_g is not None
-        return len(draw.groups_g) + len(self._off_mode_g) > _WORTH_PATCHING * self._engine.layout.groups
+    def _off_mode(self) -> Tensor | None:
+        """Return the groups that do not wear the mode, or None where another one has dressed the model since."""
+        patches = self._model.patches
+        return patches.off_mode_g if isinstance(patches, _Patches) and patches.by is self else None
+
+    def _is_much(self, draw: Draw, off_mode_g: Tensor) -> bool:
+        return len(draw.groups_g) + len(off_mode_g) > _WORTH_PATCHING * self._engine.layout.groups
 
     def _patch(self, groups_g: Tensor, masks_gM: Tensor) -> None:
         for name, which, first in self._engine.layout.parts(groups_g):

@@ -27,17 +27,13 @@ class MaskedModel:
         self._dense = {layer.name: _linear(frozen.module, layer.name).weight for layer in frozen.layers}
         self._dressed_by: Callable[[nn.Linear], Dress] = CopiedWeight
         self._worn: dict[str, Dress] = {}
-        self._changes = 0
+        self.patches: object | None = None
+        """What whoever patches the masks remembers of them; forgotten when masks are replaced as a whole."""
 
     @property
     def bytes(self) -> int:
         """Bytes of the weights or masks that belong to this view alone."""
         return sum(dress.bytes for dress in self._worn.values())
-
-    @property
-    def changes(self) -> int:
-        """How often the masks have been replaced as a whole, so that whoever patches them sees that others did."""
-        return self._changes
 
     def multiply_on_the_fly(self, m: int) -> None:
         """Hold masks only (one code for ``m`` inputs) and make each masked weight anew in every forward."""
@@ -50,7 +46,7 @@ class MaskedModel:
 
         Where ``weights_OI`` has a weight for the layer, that one is masked in place of the dense one.
         """
-        self._changes += 1
+        self.patches = None
         for name, mask_OI in masks_OI.items():
             if name not in self._worn:
                 self._worn[name] = self._dressed_by(_linear(self.module, name))
@@ -66,7 +62,7 @@ class MaskedModel:
 
     def undress(self) -> None:
         """Return to the dense weights and give the private copies back."""
-        self._changes += 1
+        self.patches = None
         for dress in self._worn.values():
             dress.take_off()
         self._worn.clear()

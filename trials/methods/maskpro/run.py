@@ -127,7 +127,7 @@ class MaskProRun(Run):
 
     @property
     def state_bytes(self) -> int:
-        return self._engine.state_bytes + self._strayed.nbytes + self._wardrobe.nbytes
+        return self._engine.state_bytes + self._strayed.nbytes
 
     @property
     def _device(self) -> torch.device:

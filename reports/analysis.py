@@ -1,0 +1,111 @@
+"""Everything that tables, figures and sentences of one report rest on, computed once from the runs."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nmlab.reports.budgets import EqualBudget, FrontPoint, equal_budgets, front_points
+from nmlab.reports.claims import Judgement, judged
+from nmlab.reports.collect import StudyRuns
+from nmlab.reports.configurations import Configuration, configurations_of
+from nmlab.reports.contrasts import Contrast, rivals_of
+from nmlab.reports.evaluations import Evaluation, EvaluationCheck, check_evaluations, read_evaluations
+from nmlab.reports.lines import Line, summary_lines
+from nmlab.reports.masks import PackedMask, overlap, read_masks
+from nmlab.reports.metrics import evaluation_metrics
+from nmlab.reports.published import published_tables
+from nmlab.reports.published.beside import Pair, pairs_of
+from nmlab.reports.store import RunStore
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One launch, looked at.
+
+    Attributes:
+        lines: what the summary is about.
+        evaluations: per-window losses of the runs of these lines, by run id, where they kept them.
+        check: whether the recorded perplexities follow from them; None where no run kept any.
+        contrasts: for each metric of the summary, the lines of each group against its best.
+        budgets: what each method reached at the same budget.
+        front: every complete configuration with the fronts of quality against cost that it stands on.
+        masks: the masks of the lines and the masks that trials started from, by run id and layer, as far as kept.
+        judgements: what the study says about the papers' claims.
+        pairs: printed numbers beside ours, where the study reproduces a published table.
+    """
+
+    runs: StudyRuns
+    configurations: tuple[Configuration, ...]
+    lines: tuple[Line, ...]
+    evaluations: Mapping[str, Evaluation]
+    check: EvaluationCheck | None
+    contrasts: Mapping[str, Mapping[Hashable, tuple[Contrast, ...]]]
+    budgets: tuple[EqualBudget, ...]
+    front: tuple[FrontPoint, ...]
+    masks: Mapping[str, Mapping[str, PackedMask]]
+    judgements: tuple[Judgement, ...]
+    pairs: tuple[Pair, ...]
+
+    @property
+    def reproduces(self) -> str | None:
+        """The published item that the study reproduces, such as ``maskpro/table-10``."""
+        return self.runs.launch.tags.get("nmlab.reproduces") or None
+
+    @property
+    def decisive_contrasts(self) -> Mapping[Hashable, tuple[Contrast, ...]]:
+        """The contrasts in the searched metric."""
+        return self.contrasts[self.runs.objective.metric]
+
+
+def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
+    """Read what the comparison needs beyond the table of runs, and compare.
+
+    Raises:
+        ReportError: a corrupted artifact.
+    """
+    configurations = configurations_of(runs)
+    lines = tuple(summary_lines(configurations))
+    rows = [item.finished for item in {line.item.key: line.item for line in lines}.values()]
+    found = read_evaluations(store, run_ids=[str(run_id) for part in rows for run_id in part["run_id"]])
+    evaluations = {run_id: item for run_id, item in found.items() if item is not None}
+    metrics = {runs.objective.metric, *evaluation_metrics(configurations, objective=runs.objective)}
+    masks = read_masks(store, run_ids=_masks_wanted(lines, runs))
+    reproduces = runs.launch.tags.get("nmlab.reproduces") or None
+    return Analysis(
+        runs=runs,
+        configurations=configurations,
+        lines=lines,
+        evaluations=evaluations,
+        check=check_evaluations(found, rows=rows),
+        contrasts={metric: rivals_of(lines, metric=metric, evaluations=evaluations) for metric in sorted(metrics)},
+        budgets=equal_budgets(configurations, progress=runs.progress),
+        front=front_points(configurations),
+        masks=masks,
+        judgements=judged(
+            configurations, reproduces=reproduces, evaluations=evaluations, overlaps=_overlaps(lines, masks)
+        ),
+        pairs=_pairs(reproduces, configurations),
+    )
+
+
+def _pairs(reproduces: str | None, configurations: Sequence[Configuration]) -> tuple[Pair, ...]:
+    """Return printed numbers beside ours; a figure has no numbers in print."""
+    if reproduces is None or reproduces not in published_tables():
+        return ()
+    return pairs_of(reproduces, configurations=configurations)
+
+
+def _masks_wanted(lines: Sequence[Line], runs: StudyRuns) -> list[str]:
+    """Return the runs whose masks are looked at: the first seed of every line, initial masks, then other seeds."""
+    items = list({line.item.key: line.item for line in lines if not line.item.is_dense}.values())
+    seeds = [[str(run_id) for run_id in item.finished["run_id"]] for item in items]
+    starts = [start.run_id for start in runs.initial_masks]
+    return [*(own[0] for own in seeds if own), *starts, *(run_id for own in seeds for run_id in own[1:])]
+
+
+def _overlaps(lines: Sequence[Line], masks: Mapping[str, Mapping[str, PackedMask]]) -> dict[tuple[str, str], float]:
+    """Return the overlap of every two runs of different lines."""
+    keys = {str(run_id): line.item.key for line in lines for run_id in line.item.finished["run_id"]}
+    own = [run_id for run_id in masks if run_id in keys]
+    pairs = [(first, second) for first in own for second in own if keys[first] != keys[second]]
+    shares = {pair: overlap(masks[pair[0]], second=masks[pair[1]]) for pair in pairs}
+    return {pair: share for pair, share in shares.items() if share is not None}

@@ -1,0 +1,130 @@
+"""The claims of the papers as data: what is said, where, and the test that decides it."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+CLAIMS = Path(__file__).with_name("claims.yaml")
+EXTREMES = ("largest", "smallest")
+
+
+class Strict(BaseModel):
+    """A frozen value that refuses unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Selector(Strict):
+    """Which configurations a side of a test means."""
+
+    method: str
+    pattern: str | None = None
+    settings: Mapping[str, bool | int | float | str] = Field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The side in a few words: ``maskpro 2:4, alpha=0.99``."""
+        name = f"{self.method} {self.pattern}" if self.pattern else self.method
+        return ", ".join([name, *(f"{key}={value}" for key, value in self.settings.items())])
+
+
+class OrderTest(Strict):
+    """Sides from best to worst."""
+
+    kind: Literal["order"]
+    sides: tuple[Selector, ...] = Field(min_length=2)
+    metric: str | None = None
+
+
+class BeatsTest(Strict):
+    """One side against each of several others; those that were not run are left out, but one must have been."""
+
+    kind: Literal["beats"]
+    side: Selector
+    others: tuple[Selector, ...] = Field(min_length=1)
+    metric: str | None = None
+
+
+class ChoiceTest(Strict):
+    """One value of a setting against all others that were run."""
+
+    kind: Literal["choice"]
+    method: str
+    setting: str
+    value: float | str
+    metric: str | None = None
+
+
+class FlatTest(Strict):
+    """Every value of a setting within a relative margin of the largest one: an equivalence test."""
+
+    kind: Literal["flat"]
+    method: str
+    setting: str
+    margin: float = Field(gt=0, lt=1)
+    metric: str | None = None
+
+
+class ImprovesTest(Strict):
+    """Learned masks against their own initial masks."""
+
+    kind: Literal["improves"]
+    method: str
+    metric: str | None = None
+
+
+class RatioTest(Strict):
+    """A counted quantity of one side over another's."""
+
+    kind: Literal["ratio"]
+    side: Selector
+    other: Selector
+    metric: str
+    value: float
+    tolerance: float = 0.01
+
+
+class DominatesTest(Strict):
+    """One metric of a run against the sum of others."""
+
+    kind: Literal["dominates"]
+    method: str
+    part: str
+    others: tuple[str, ...]
+
+
+class OverlapTest(Strict):
+    """Masks of one side overlap more with the nearest than with any of the others."""
+
+    kind: Literal["overlap"]
+    side: Selector
+    nearest: Selector
+    others: tuple[Selector, ...]
+
+
+Test = Annotated[
+    OrderTest | BeatsTest | ChoiceTest | FlatTest | ImprovesTest | RatioTest | DominatesTest | OverlapTest,
+    Field(discriminator="kind"),
+]
+
+
+class Claim(Strict):
+    """One claim: ``items`` are the published tables and figures that it summarises."""
+
+    id: str
+    paper: Literal["maskpro", "susi"]
+    items: tuple[str, ...] = Field(min_length=1)
+    says: str
+    scale: Literal["strong", "medium", "weak"]
+    test: Test
+
+
+@cache
+def claims() -> Mapping[str, Claim]:
+    """Return every claim by name, in the order of the papers."""
+    records = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
+    return {record["id"]: Claim.model_validate(record) for record in records}

@@ -1,0 +1,53 @@
+"""What the study says about the papers' claims."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from nmlab.reports.claims import Judgement, Verdict
+from nmlab.reports.tables import Cell, Column, Row, Table, without_empty_columns
+
+CLAIM = Column("claim", "claim", is_prose=True)
+SOURCE = Column("source", "published in", help="tables and figures of the paper that the claim sums up")
+VERDICT = Column("verdict", "verdict")
+EVIDENCE = Column("evidence", "evidence", is_prose=True)
+SCALE = Column("scale", "at small scale", help="how likely the effect shows in a small model: strong, medium, weak")
+ORDER = {verdict: place for place, verdict in enumerate(Verdict)}
+
+
+def claims_table(judgements: Sequence[Judgement]) -> Table:
+    """Return one row for each claim that the study decides, reproduced ones first and untested ones last."""
+    ordered = sorted(judgements, key=lambda item: ORDER[item.verdict])
+    rows = tuple(_row(item) for item in ordered)
+    return without_empty_columns(
+        Table(
+            key="claims",
+            title="The papers' claims",
+            caption="Each claim with the test that decides it. Reproduced: every comparison it rests on is told apart "
+            "at 5% in the claimed direction; contradicted: at least one is told apart in the other; p-values are "
+            "adjusted over all comparisons of this table. A verdict holds for this model, text and budget.",
+            columns=(CLAIM, SOURCE, VERDICT, EVIDENCE, SCALE, Column("claim_id", "id")),
+            rows=rows,
+            notes=(summary_of(judgements),) if judgements else (),
+        )
+    )
+
+
+def summary_of(judgements: Sequence[Judgement]) -> str:
+    """Return the verdicts in one sentence: ``Of 3 claims: 2 reproduced, 1 not tested at this scale.``"""
+    counts = Counter(item.verdict for item in judgements)
+    shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    noun = "claim" if len(judgements) == 1 else "claims"
+    return f"Of {len(judgements)} {noun} of the papers: {shown}."
+
+
+def _row(item: Judgement) -> Row:
+    claim = item.claim
+    cells = (
+        Cell(claim.says),
+        Cell(", ".join(claim.items)),
+        Cell(str(item.verdict), run_ids=item.run_ids),
+        Cell(item.evidence, run_ids=item.run_ids),
+        Cell(claim.scale),
+        Cell(claim.id),
+    )
+    return Row(cells, run_ids=item.run_ids, kind="claim")

@@ -1,0 +1,52 @@
+"""The best of each group of comparable masks, and everything else in the group against it."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+
+from nmlab.reports.contrasts.contrast import Contrast, contrasts_with
+from nmlab.reports.contrasts.side import Side
+from nmlab.reports.evaluations import Evaluation
+from nmlab.reports.lines import Line
+from nmlab.reports.metrics import direction_of
+from nmlab.reports.tables import Direction
+
+
+def rivals_of(
+    lines: Sequence[Line], *, metric: str, evaluations: Mapping[str, Evaluation]
+) -> dict[Hashable, tuple[Contrast, ...]]:
+    """Contrast the masks of each group of lines with the best of the group.
+
+    Args:
+        lines: the summary's rows; the dense model and incomplete configurations compete nowhere.
+        metric: the metric to compare.
+        evaluations: per-window losses by run id.
+    """
+    found: dict[Hashable, tuple[Contrast, ...]] = {}
+    for group in dict.fromkeys(line.group for line in lines if line.group is not None):
+        sides = [Side(line.item, line.kind == "initial") for line in lines if line.group == group]
+        valued = [side for side in sides if side.values(metric)]
+        best = best_side(valued, metric=metric)
+        if best is not None and len(valued) > 1:
+            others = [side for side in valued if side is not best]
+            found[group] = contrasts_with(best, others=others, metric=metric, evaluations=evaluations)
+    return found
+
+
+def best_side(sides: Sequence[Side], *, metric: str) -> Side | None:
+    """Return the side with the best mean of a metric; None where there is none or no direction is better."""
+    direction = direction_of(metric, objective=sides[0].item.objective) if sides else Direction.NONE
+    if direction is Direction.NONE:
+        return None
+    sign = 1.0 if direction is Direction.LOWER else -1.0
+    return min(sides, key=lambda side: sign * _mean(side, metric))
+
+
+def tied_with_best(contrasts: Mapping[Hashable, Sequence[Contrast]]) -> set[tuple[str, bool]]:
+    """Return configuration and whether its initial mask is meant, of all that no test tells from the best."""
+    items = [item for group in contrasts.values() for item in group if item.is_separated is False]
+    return {(item.side.item.key, item.side.is_initial) for item in items}
+
+
+def _mean(side: Side, metric: str) -> float:
+    values = side.values(metric).values()
+    return math.fsum(values) / len(values)

@@ -1,0 +1,118 @@
+"""Where in the network learning changed the mask: the share of kept weights exchanged, layer by layer."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+
+from nmlab.reports.collect import StudyRuns
+from nmlab.reports.figures.style import INK, SETTINGS, FigureFile, look_of, new_figure, saved
+from nmlab.reports.lines import Line
+from nmlab.reports.masks import PackedMask, layer_change
+
+KEY, TITLE = "layer_change", "Mask change by layer"
+BLOCK = re.compile(r"\.(\d+)\.")
+ORDER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCurve:
+    """One learned mask: percent of kept weights exchanged in each layer, mean and range over its seeds."""
+
+    label: str
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """Curves over the same layers in the order of the network, or the reason why there are none."""
+
+    layers: tuple[str, ...]
+    curves: tuple[LayerCurve, ...]
+    skipped: str = ""
+
+
+def layer_info(lines: Sequence[Line], *, runs: StudyRuns, masks: Mapping[str, Mapping[str, PackedMask]]) -> LayerInfo:
+    """Return the change of every learned mask of the summary whose initial mask was kept.
+
+    Args:
+        lines: what the summary is about.
+        runs: for the initial masks, which are runs of their own that trials refer to by digest.
+        masks: masks by run id and layer, those of the initial masks among them.
+    """
+    starts = {start.digest: start.run_id for start in runs.initial_masks}
+    several = len({line.item.pattern for line in lines if line.kind == "best"}) > 1
+    layers: tuple[str, ...] = ()
+    curves = []
+    for line in lines:
+        if line.kind not in ("best", "baseline") or not line.item.is_learned:
+            continue
+        changes = [_change(record, starts, masks) for record in line.item.finished.to_dict("records")]
+        known = [change for change in changes if change is not None]
+        if not known or (layers and tuple(known[0]) != layers):
+            continue
+        layers = tuple(known[0])
+        values_SL = 100 * np.array([list(change.values()) for change in known])
+        label = f"{line.item.method} {line.item.pattern}" if several else line.item.method
+        ends = (values_SL.min(axis=0), values_SL.max(axis=0))
+        mean, low, high = (tuple(own.tolist()) for own in (values_SL.mean(axis=0), *ends))
+        curves.append(LayerCurve(label, mean, low, high))
+    if not curves:
+        return LayerInfo((), (), skipped="no learned mask was kept together with the mask it started from")
+    return LayerInfo(tuple(_short(name) for name in layers), tuple(curves))
+
+
+def draw_layers(info: LayerInfo) -> FigureFile:
+    """Draw a line over the layers for each mask, with the range of its seeds."""
+    if info.skipped:
+        return FigureFile(KEY, TITLE, "", skipped=info.skipped)
+    places = range(len(info.layers))
+    with matplotlib.rc_context(SETTINGS):
+        figure = new_figure(4.0)
+        axes = figure.add_subplot()
+        for index, curve in enumerate(info.curves):
+            colour, marker, dashes = look_of(index)
+            axes.fill_between(places, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
+            look = {"color": colour, "marker": marker, "linestyle": dashes}
+            axes.plot(places, curve.mean, label=curve.label, linewidth=1.6, markersize=4.5, **look)
+        step = max(1, len(info.layers) // 28)
+        axes.set_xticks(places[::step], info.layers[::step], rotation=60, ha="right", fontsize=8)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("% of kept weights exchanged", color=INK)
+        axes.yaxis.grid(True)
+        figure.legend(loc="outside upper left", ncols=5, fontsize=8.5)
+        caption = (
+            "Share of the weights a mask keeps that its initial mask did not keep, in the order of the network; mean "
+            "over seeds, the band spans them."
+        )
+        return saved(figure, key=KEY, title=TITLE, caption=caption)
+
+
+def _change(
+    record: Mapping[object, object], starts: Mapping[str, str], masks: Mapping[str, Mapping[str, PackedMask]]
+) -> dict[str, float] | None:
+    """Return the change of one run's mask by layer in the order of the network; None where either was not kept."""
+    digest = str(record.get("initial_mask_digest", ""))
+    start = masks.get(starts.get(digest, ""))
+    own = masks.get(str(record["run_id"]))
+    if start is None or own is None:
+        return None
+    found = layer_change(own, start=start)
+    return None if found is None else {name: found[name] for name in sorted(found, key=_place)}
+
+
+def _place(name: str) -> tuple[int, int, str]:
+    """Return what sorts layers as the network runs through them; unknown ones go to the end of their block."""
+    block, last = BLOCK.search(name), name.rpartition(".")[2]
+    return (int(block[1]) if block else -1, ORDER.index(last) if last in ORDER else len(ORDER), name)
+
+
+def _short(name: str) -> str:
+    """Return ``0 q_proj`` for ``model.layers.0.self_attn.q_proj``."""
+    block = BLOCK.search(name)
+    last = name.rpartition(".")[2]
+    return f"{block[1]} {last}" if block else last

@@ -1,0 +1,194 @@
+"""How alike the masks are: a matrix of overlaps with the chance level, and corners of the masks as pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+
+from nmlab.reports.figures.style import (
+    GRID,
+    INK,
+    LEVELS,
+    MUTED,
+    PAPER,
+    SETTINGS,
+    FigureFile,
+    new_figure,
+    saved,
+)
+from nmlab.reports.lines import Line
+from nmlab.reports.masks import PackedMask, chance_overlap, overlap
+from nmlab.reports.masks.packed import Bools
+
+KEY, TITLE = "mask_overlap", "Overlap of the masks"
+PICTURES_KEY, PICTURES_TITLE = "mask_pictures", "The masks, up close"
+MOST_MASKS = 12
+PICTURES = 6
+CORNER = 8
+LAYERS = ("q_proj", "k_proj", "up_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapMatrix:
+    """The masks of one pattern: ``shares[i][j]`` of weights that masks i and j both keep or both drop."""
+
+    pattern: str
+    labels: tuple[str, ...]
+    shares: tuple[tuple[float, ...], ...]
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapInfo:
+    """One matrix for each pattern with at least two masks, or the reason why there is none."""
+
+    matrices: tuple[OverlapMatrix, ...]
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PicturesInfo:
+    """Corners of masks: ``pictures[i][j]`` of mask i in layer j, True where a weight is kept; or why there are none."""
+
+    labels: tuple[str, ...]
+    layers: tuple[str, ...]
+    pictures: tuple[tuple[Bools, ...], ...]
+    pattern: str = ""
+    skipped: str = ""
+
+
+def overlap_info(lines: Sequence[Line], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> OverlapInfo:
+    """Return the overlaps between the masks of the summary, by the first seed of each.
+
+    Args:
+        lines: what the summary is about; initial masks and the dense model have no artifact of their own.
+        masks: masks by run id and layer.
+    """
+    patterns: dict[str, list[tuple[str, Mapping[str, PackedMask]]]] = {}
+    for label, pattern, found in _kept(lines, masks):
+        patterns.setdefault(pattern, []).append((label, found))
+    matrices = []
+    for pattern, members in patterns.items():
+        shown = members[:MOST_MASKS]
+        rows = [[overlap(own, second=other) for _, other in shown] for _, own in shown]
+        if len(shown) < 2 or any(value is None for row in rows for value in row):
+            continue
+        shares = tuple(tuple(value for value in row if value is not None) for row in rows)
+        n, m = map(int, pattern.split(":"))
+        matrices.append(OverlapMatrix(pattern, tuple(label for label, _ in shown), shares, chance_overlap(n, m=m)))
+    return OverlapInfo(tuple(matrices), skipped="" if matrices else "no two comparable masks were kept")
+
+
+def pictures_info(lines: Sequence[Line], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> PicturesInfo:
+    """Return the first 8 rows and columns of up to six masks of one pattern in three layers."""
+    kept = _kept(lines, masks)
+    first = next((pattern for _, pattern, _ in kept), "")
+    shown = [(label, found) for label, pattern, found in kept if pattern == first]
+    shown = [*shown[: PICTURES // 2], *shown[PICTURES // 2 :][-(PICTURES - PICTURES // 2) :]]
+    if len(shown) < 2:
+        return PicturesInfo((), (), (), skipped="no two comparable masks were kept")
+    names = [name for name in shown[0][1] if all(name in found for _, found in shown)]
+    layers = [next((name for name in names if name.endswith(layer)), None) for layer in LAYERS]
+    chosen = [name for name in layers if name is not None] or names[: len(LAYERS)]
+    pictures = tuple(tuple(found[name].corner(CORNER) for name in chosen) for _, found in shown)
+    return PicturesInfo(tuple(label for label, _ in shown), tuple(chosen), pictures, first)
+
+
+def draw_overlap(info: OverlapInfo) -> FigureFile:
+    """Draw one matrix a pattern, values written in; the colour counts from chance to equality."""
+    if info.skipped:
+        return FigureFile(KEY, TITLE, "", skipped=info.skipped)
+    largest = max(len(matrix.labels) for matrix in info.matrices)
+    with matplotlib.rc_context(SETTINGS):
+        figure = new_figure(max(2.6, 0.62 + 0.36 * largest) * len(info.matrices))
+        for place, matrix in enumerate(info.matrices):
+            axes = figure.add_subplot(len(info.matrices), 1, place + 1)
+            _draw_matrix(axes, matrix)
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+
+
+def draw_pictures(info: PicturesInfo) -> FigureFile:
+    """Draw a row of pictures a layer, dark where a weight is kept."""
+    if info.skipped:
+        return FigureFile(PICTURES_KEY, PICTURES_TITLE, "", skipped=info.skipped)
+    with matplotlib.rc_context(SETTINGS):
+        figure = new_figure(0.5 + 1.65 * len(info.layers))
+        for row, layer in enumerate(info.layers):
+            for column, label in enumerate(info.labels):
+                axes = figure.add_subplot(len(info.layers), len(info.labels), row * len(info.labels) + column + 1)
+                _draw_picture(axes, info.pictures[column][row])
+                if row == 0:
+                    axes.set_title(label, fontsize=8.5)
+                if column == 0:
+                    axes.set_ylabel(layer.rpartition(".")[2], fontsize=8.5)
+        caption = (
+            f"The first {CORNER} rows and {CORNER} input columns of the {info.pattern} masks in "
+            f"{', '.join(info.layers)}: dark on paper is kept. How alike whole masks are is in the overlaps."
+        )
+        return saved(figure, key=PICTURES_KEY, title=PICTURES_TITLE, caption=caption)
+
+
+def _kept(
+    lines: Sequence[Line], masks: Mapping[str, Mapping[str, PackedMask]]
+) -> list[tuple[str, str, Mapping[str, PackedMask]]]:
+    found = []
+    for line in lines:
+        own = [masks[run_id] for run_id in line.item.finished["run_id"] if run_id in masks]
+        if own and line.kind not in ("initial", "dense"):
+            found.append((line.item.method, line.item.pattern, own[0]))
+    return found
+
+
+def _draw_matrix(axes: "matplotlib.axes.Axes", matrix: OverlapMatrix) -> None:
+    count = len(matrix.labels)
+    for row in range(count):
+        for column in range(row + 1):
+            _draw_share(axes, row, column, matrix)
+    places = [place + 0.5 for place in range(count)]
+    axes.set_xticks(places, matrix.labels, rotation=30, ha="right")
+    axes.set_yticks(places, matrix.labels)
+    axes.set(xlim=(0, 1.9 * count), ylim=(count, 0))
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.text(
+        count + 0.6,
+        count / 2,
+        f"{matrix.pattern}\n% of weights on which\ntwo masks agree\nchance: {100 * matrix.chance:g}%",
+        va="center",
+        color=MUTED,
+        fontsize=9,
+    )
+
+
+def _draw_share(axes: "matplotlib.axes.Axes", row: int, column: int, matrix: OverlapMatrix) -> None:
+    """Draw one field of the matrix, with its percentage off the diagonal."""
+    share = matrix.shares[row][column]
+    depth = (share - matrix.chance) / (1 - matrix.chance)
+    level = min(len(LEVELS) - 1, max(0, int((1 - depth) * len(LEVELS))))
+    axes.add_patch(matplotlib.patches.Rectangle((column, row), 1, 1, facecolor=LEVELS[level], edgecolor=PAPER))
+    if row == column:
+        return
+    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.2, "alpha": 0.85}
+    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8.5, "color": INK, "bbox": box}
+    axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", **look)
+
+
+def _draw_picture(axes: "matplotlib.axes.Axes", picture: Bools) -> None:
+    rows, columns = picture.shape
+    for row in range(rows):
+        for column in range(columns):
+            colour = LEVELS[0] if picture[row, column] else PAPER
+            axes.add_patch(
+                matplotlib.patches.Rectangle((column, row), 1, 1, facecolor=colour, edgecolor=GRID, linewidth=0.6)
+            )
+    axes.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", xticks=[], yticks=[])
+
+
+def _caption(info: OverlapInfo) -> str:
+    chances = ", ".join(f"{100 * matrix.chance:g}% at {matrix.pattern}" for matrix in info.matrices)
+    return (
+        "Share of weights that two masks both keep or both drop, over all layers, by the first seed of each. Two "
+        f"independent random masks agree on {chances}; darker on paper is more alike, counted from there."
+    )

@@ -1,0 +1,142 @@
+"""Quality against tokens spent: the searched metric wherever a run evaluated it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+
+from nmlab.reports.budgets import trajectories_of
+from nmlab.reports.configurations import Configuration, baselines
+from nmlab.reports.figures.style import (
+    DASHES,
+    MUTED,
+    SETTINGS,
+    FigureFile,
+    look_of,
+    new_figure,
+    numbers_on_log_axis,
+    saved,
+    wants_log,
+)
+from nmlab.reports.lines import Line
+from nmlab.reports.metrics import plain_name
+
+KEY, TITLE = "progress", "Quality against tokens"
+KIND = "tokens"
+ROOM_FOR_NAME = 0.045  # of the height
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressCurve:
+    """One configuration at its evaluations: mean tokens spent, mean over seeds, and the range of the seeds."""
+
+    label: str
+    tokens: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressInfo:
+    """Curves of learned masks, and the values of masks that nobody trained as lines; or why there are none."""
+
+    metric: str
+    curves: tuple[ProgressCurve, ...]
+    references: tuple[tuple[str, float], ...]
+    is_log: bool
+    skipped: str = ""
+
+
+def progress_info(
+    configurations: Sequence[Configuration], *, lines: Sequence[Line], progress: pd.DataFrame
+) -> ProgressInfo:
+    """Return the curves of the best configuration of each learned method that was evaluated on the way.
+
+    Args:
+        configurations: all of a launch.
+        lines: what the summary is about; the learned ones are drawn.
+        progress: ``run_id, step, value`` of the searched metric.
+    """
+    points = {str(run_id): part for run_id, part in progress.groupby("run_id")}
+    learned = list({line.item.key: line.item for line in lines if line.item.is_learned}.values())
+    several = len({item.pattern for item in learned}) > 1
+    found = [_curve(item, points, several=several) for item in learned]
+    curves = tuple(curve for curve in found if curve is not None and len(curve.tokens) > 2)
+    metric = configurations[0].objective.metric
+    if not curves:
+        return ProgressInfo(metric, (), (), False, "no learned mask was evaluated between its start and its end")
+    rules = [item for item in baselines(configurations) if not item.is_learned and item.value is not None]
+    references = tuple((_name(item, several), item.value.mean) for item in rules if item.value is not None)
+    values = [*(value for curve in curves for value in curve.mean), *(value for _, value in references)]
+    return ProgressInfo(metric, curves, references, wants_log(values, ratio=10.0))
+
+
+def draw_progress(info: ProgressInfo) -> FigureFile:
+    """Draw the curves with the range of their seeds, and what needed no training as horizontal lines."""
+    if info.skipped:
+        return FigureFile(KEY, TITLE, "", skipped=info.skipped)
+    with matplotlib.rc_context(SETTINGS):
+        figure = new_figure(4.4)
+        axes = figure.add_subplot()
+        for index, curve in enumerate(info.curves):
+            colour, marker, dashes = look_of(index)
+            axes.fill_between(curve.tokens, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
+            look = {"color": colour, "linestyle": dashes, "marker": marker, "markersize": 4.5}
+            axes.plot(curve.tokens, curve.mean, label=curve.label, linewidth=1.7, **look)
+        if info.is_log:
+            numbers_on_log_axis(axes, axis="y")
+        for _, value in info.references:
+            axes.axhline(value, color=MUTED, linewidth=0.9, linestyle=DASHES[2], zorder=0.5)
+        for name, value in _labels(info, axes.get_ylim()):
+            edge: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+            axes.annotate(name, (1.0, value), xytext=(4, 0), va="center", fontsize=8, **edge)
+        axes.set(xlabel="tokens spent on one run, its initial mask included", ylabel=plain_name(info.metric))
+        axes.yaxis.grid(True)
+        figure.legend(loc="outside upper left", ncols=4, fontsize=8.5)
+        return saved(figure, key=KEY, title=TITLE, caption=_caption())
+
+
+def _labels(info: ProgressInfo, limits: tuple[float, float]) -> list[tuple[str, float]]:
+    """Return the names of the lines with their places; lines too close for two names share a place."""
+    scale = math.log if info.is_log else float
+    room = ROOM_FOR_NAME * (scale(limits[1]) - scale(limits[0]))
+    labels: list[tuple[str, float]] = []
+    for name, value in sorted(info.references, key=lambda line: line[1]):
+        if labels and scale(value) - scale(labels[-1][1]) < room:
+            labels[-1] = (f"{labels[-1][0]}, {name}", labels[-1][1])
+        else:
+            labels.append((name, value))
+    return labels
+
+
+def _curve(item: Configuration, points: Mapping[str, pd.DataFrame], *, several: bool) -> ProgressCurve | None:
+    """Return the curve of a configuration over the steps at which each of its seeds was evaluated."""
+    paths = trajectories_of(item, points=points, kinds=(KIND,))
+    if not paths:
+        return None
+    shared = sorted(set.intersection(*(set(path.steps) for path in paths)))
+    values_ST = np.array([[path.values[path.steps.index(step)] for step in shared] for path in paths])
+    tokens = [float(np.mean([path.cost_at(step, kind=KIND) for path in paths])) for step in shared]
+    return ProgressCurve(
+        _name(item, several),
+        tuple(tokens),
+        tuple(values_ST.mean(axis=0).tolist()),
+        tuple(values_ST.min(axis=0).tolist()),
+        tuple(values_ST.max(axis=0).tolist()),
+    )
+
+
+def _name(item: Configuration, several: bool) -> str:
+    return f"{item.method} {item.pattern}" if several and not item.is_dense else item.method
+
+
+def _caption() -> str:
+    return (
+        "The best configuration of each learned method, mean over its seeds wherever all of them were evaluated; the "
+        "band spans the seeds. Dotted: masks without training, and the dense model."
+    )

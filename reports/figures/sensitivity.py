@@ -1,0 +1,160 @@
+"""How the result moves with each setting that was searched: one panel a setting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+
+from nmlab.reports.configurations import Configuration, distinguishing, searched, setting_of, value_text
+from nmlab.reports.figures.importance import LOG_RATIO
+from nmlab.reports.figures.style import (
+    INK,
+    MUTED,
+    SETTINGS,
+    FigureFile,
+    look_of,
+    new_figure,
+    numbers_on_log_axis,
+    saved,
+    wants_log,
+)
+from nmlab.reports.frame import Value
+from nmlab.reports.metrics import plain_name
+
+KEY, TITLE = "sensitivity", "Sensitivity to each setting"
+PER_ROW = 3
+FEW_VALUES = 12  # up to half as many different values are ticked one by one, and joined by a line
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityPoint:
+    """One configuration: where it stands on the panel's axis, and its mean over seeds."""
+
+    place: float
+    value: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityPanel:
+    """One setting: points, the best point of each value from left to right, and the ticks of a text setting."""
+
+    name: str
+    points: tuple[SensitivityPoint, ...]
+    best: tuple[tuple[float, float], ...]
+    ticks: tuple[tuple[float, str], ...]
+    is_log: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityInfo:
+    """Panels, with the labels that colour the points (methods and patterns where they vary), or why there are none."""
+
+    metric: str
+    labels: tuple[str, ...]
+    panels: tuple[SensitivityPanel, ...]
+    is_log: bool
+    skipped: str = ""
+
+
+def sensitivity_info(configurations: Sequence[Configuration]) -> SensitivityInfo:
+    """Return one panel for each setting that varied between the searched configurations with a result."""
+    tried = [item for item in searched(configurations) if item.value is not None]
+    objective = configurations[0].objective
+    names = distinguishing(tried)
+    if not names:
+        return SensitivityInfo(objective.metric, (), (), False, "nothing varied between configurations with a result")
+    apart = [name for name in ("method", "pattern") if len({getattr(item, name) for item in tried}) > 1]
+    labels = {item.key: " ".join(str(getattr(item, name)) for name in apart) for item in tried}
+    panels = tuple(_panel(name, tried, labels, objective.mode) for name in names)
+    values = [item.value.mean for item in tried if item.value is not None]
+    return SensitivityInfo(
+        objective.metric, tuple(dict.fromkeys(labels.values())), panels, wants_log(values, ratio=10.0)
+    )
+
+
+def draw_sensitivity(info: SensitivityInfo) -> FigureFile:
+    """Draw the panels in rows of three."""
+    if info.skipped:
+        return FigureFile(KEY, TITLE, "", skipped=info.skipped)
+    rows = -(-len(info.panels) // PER_ROW)
+    columns = min(PER_ROW, len(info.panels))
+    has_legend = info.labels != ("",)
+    with matplotlib.rc_context(SETTINGS):
+        figure = new_figure(2.6 * rows + 0.4 * has_legend)
+        for place, panel in enumerate(info.panels):
+            axes = figure.add_subplot(rows, columns, place + 1)
+            _draw_panel(axes, panel, info)
+            if place % columns == 0:
+                axes.set_ylabel(plain_name(info.metric))
+        if has_legend:
+            for index, label in enumerate(info.labels):
+                colour, marker, _ = look_of(index)
+                look: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": "none", "markersize": 5}
+                figure.axes[0].plot([], [], label=label, **look)
+            figure.legend(loc="outside upper left", ncols=5, fontsize=8.5)
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+
+
+def _panel(name: str, items: Sequence[Configuration], labels: dict[str, str], mode: str) -> SensitivityPanel:
+    known = [(item, setting_of(item, name=name)) for item in items]
+    present = [(item, value) for item, value in known if value is not None]
+    places, ticks, is_log = _places([value for _, value in present])
+    points = []
+    for (item, _), place in zip(present, places, strict=True):
+        assert item.value is not None
+        points.append(SensitivityPoint(place, item.value.mean, labels[item.key]))
+    choose = min if mode == "min" else max
+    different = sorted(set(places))
+    best = [(at, choose(point.value for point in points if point.place == at)) for at in different]
+    is_grid = len(best) <= FEW_VALUES // 2 or 2 * len(best) <= len(points)
+    return SensitivityPanel(name, tuple(points), tuple(best) if is_grid else (), ticks, is_log)
+
+
+def _places(values: Sequence[Value]) -> tuple[list[float], tuple[tuple[float, str], ...], bool]:
+    """Return where values stand: text in even steps with ticks, numbers by value."""
+    if any(isinstance(value, str) for value in values):
+        kinds = sorted({str(value) for value in values})
+        return [float(kinds.index(str(value))) for value in values], tuple(enumerate(kinds)), False
+    numbers = [float(value) for value in values]
+    different = sorted(set(numbers))
+    ticks = tuple((value, value_text(value)) for value in different) if len(different) <= FEW_VALUES // 2 else ()
+    return numbers, ticks, wants_log(numbers, ratio=LOG_RATIO)
+
+
+def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: SensitivityInfo) -> None:
+    axes.plot([at for at, _ in panel.best], [value for _, value in panel.best], color=MUTED, linewidth=0.9, zorder=1)
+    for index, label in enumerate(info.labels):
+        own = [point for point in panel.points if point.label == label]
+        colour, marker, _ = look_of(index)
+        axes.scatter(
+            [point.place for point in own],
+            [point.value for point in own],
+            s=26,
+            marker=marker,
+            facecolors="none" if len(info.labels) > 1 else colour,
+            edgecolors=colour,
+            linewidths=1.3,
+            zorder=2,
+        )
+    if panel.is_log:
+        numbers_on_log_axis(axes, axis="x")
+    if info.is_log:
+        numbers_on_log_axis(axes, axis="y")
+    if panel.ticks:
+        axes.set_xticks([at for at, _ in panel.ticks], [text for _, text in panel.ticks])
+        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    if any(len(text) > 6 for _, text in panel.ticks) and len(panel.ticks) > 2:
+        axes.tick_params(axis="x", labelrotation=30)
+    axes.margins(x=0.12)
+    axes.set_xlabel(panel.name + (" (log scale)" if panel.is_log else ""), color=INK)
+    axes.yaxis.grid(True)
+    axes.set_axisbelow(True)
+
+
+def _caption(info: SensitivityInfo) -> str:
+    text = "Every searched configuration with a finished run, mean over its seeds"
+    if any(panel.best for panel in info.panels):
+        text += "; the line joins the best configuration at each value"
+    return text + ". Other settings vary along, so a panel shows no effect of one setting alone."

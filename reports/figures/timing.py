@@ -1,0 +1,91 @@
+"""Where a training step's time goes, method by method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+
+from nmlab.reports.configurations import Configuration
+from nmlab.reports.figures.style import INK, PAPER, SERIES, SETTINGS, FigureFile, new_figure, saved
+from nmlab.reports.lines import Line
+
+KEY, TITLE = "step_time", "Time of a training step"
+PARTS = {"time/sample_s": "sample the mask", "time/forward_s": "forward", "time/update_s": "update"}
+HATCHES = ("", "///", "...", "xx")
+ROOM_FOR_TEXT = 0.07  # of the longest bar
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """One learned mask: seconds of each part of a step (a mean over seeds), and what of the step is none of them."""
+
+    label: str
+    parts: tuple[float, ...]
+    rest: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimingInfo:
+    """Rows from top to bottom, or the reason why there are none."""
+
+    rows: tuple[StepTime, ...]
+    skipped: str = ""
+
+
+def timing_info(lines: Sequence[Line]) -> TimingInfo:
+    """Return the parts of a step of every learned mask of the summary that was timed."""
+    items = {line.item.key: line.item for line in lines if line.item.is_learned}
+    several = len({item.pattern for item in items.values()}) > 1
+    found = [_row(item, several=several) for item in items.values()]
+    rows = tuple(row for row in found if row is not None)
+    return TimingInfo(rows, skipped="" if rows else "no learned mask recorded the parts of its steps")
+
+
+def draw_timing(info: TimingInfo) -> FigureFile:
+    """Draw one stacked bar a method, in milliseconds, parts told apart by hatching too."""
+    if info.skipped:
+        return FigureFile(KEY, TITLE, "", skipped=info.skipped)
+    names = [*PARTS.values(), "other"]
+    longest = max(sum(row.parts) + row.rest for row in info.rows)
+    with matplotlib.rc_context({**SETTINGS, "hatch.linewidth": 0.6}):
+        figure = new_figure(1.2 + 0.42 * len(info.rows))
+        axes = figure.add_subplot()
+        for place, row in enumerate(info.rows):
+            left = 0.0
+            for index, seconds in enumerate((*row.parts, row.rest)):
+                look: dict[str, Any] = {"color": SERIES[index], "hatch": HATCHES[index], "edgecolor": PAPER}
+                label = names[index] if place == 0 else None
+                axes.barh(place, 1e3 * seconds, left=1e3 * left, height=0.62, linewidth=0, label=label, **look)
+                if seconds > ROOM_FOR_TEXT * longest:
+                    _write_share(axes, place, left + seconds / 2, seconds / (sum(row.parts) + row.rest))
+                left += seconds
+        axes.set_yticks(range(len(info.rows)), [row.label for row in info.rows])
+        axes.invert_yaxis()
+        axes.set_xlabel("milliseconds a step")
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.grid(True)
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside upper left", ncols=4, fontsize=8.5)
+        return saved(figure, key=KEY, title=TITLE, caption=CAPTION)
+
+
+CAPTION = (
+    "Mean over the seeds of the best configuration of each method, on the machine of the provenance. Other: what of a "
+    "step was none of the three, such as reading text and logging."
+)
+
+
+def _row(item: Configuration, *, several: bool) -> StepTime | None:
+    found = [item.estimate(name) for name in PARTS]
+    if any(part is None for part in found):
+        return None
+    parts = tuple(part.mean for part in found if part is not None)
+    whole = item.estimate("time/step_s")
+    rest = max(0.0, whole.mean - sum(parts)) if whole is not None else 0.0
+    return StepTime(f"{item.method} {item.pattern}" if several else item.method, parts, rest)
+
+
+def _write_share(axes: "matplotlib.axes.Axes", place: int, middle: float, share: float) -> None:
+    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.2}
+    axes.text(1e3 * middle, place, f"{100 * share:.0f}%", ha="center", va="center", fontsize=8, color=INK, bbox=box)

@@ -1,0 +1,129 @@
+"""The page over many studies: what each asked, how far it got, what it found, and where its report is."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nmlab.reports.collect import StudyRuns, collect
+from nmlab.reports.document import Document, RunLinks
+from nmlab.reports.errors import ReportError
+from nmlab.reports.provenance import moment_text
+from nmlab.reports.render import html_text, markdown_text
+from nmlab.reports.report import UI_BASE, document_of, write_document
+from nmlab.reports.store import RunStore, open_store, shown
+from nmlab.reports.tables import Cell, Column, Row, Table, without_empty_columns
+from nmlab.reports.wording import counted
+
+COLUMNS = (
+    Column("study", "study"),
+    Column("answers", "question", is_prose=True),
+    Column("reproduces", "reproduces"),
+    Column("status", "status"),
+    Column("runs", "finished runs"),
+    Column("found", "what was found", is_prose=True),
+    Column("claims", "the papers' claims", is_prose=True),
+    Column("started", "started"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One study on the page; without a report it says why there is none."""
+
+    study: str
+    runs: StudyRuns | None
+    document: Document | None
+    problem: str = ""
+
+
+def write_index(*, tracking_uri: str, output: Path, ui_base: str = UI_BASE) -> tuple[Path, tuple[Entry, ...]]:
+    """Write the report of the newest launch of every study, and a page that leads to them.
+
+    Reports go to ``output/STUDY``, the page to ``output/index.html`` and ``output/index.md``. A study that can have
+    no report, because nothing has finished, say, is on the page with the reason.
+
+    Args:
+        tracking_uri: the MLflow store to read.
+        output: the folder to write to.
+        ui_base: address of the MLflow user interface that links lead to.
+
+    Raises:
+        ReportError: a store that can't be read or holds no study, or a folder that can't be written.
+    """
+    store = open_store(tracking_uri)
+    studies = store.studies()
+    if not studies:
+        raise ReportError(f"{shown(tracking_uri)} holds no study: nothing has been run under it yet")
+    entries = []
+    for study in studies:
+        entry = _entry(store, study, ui_base)
+        if entry.document is not None:
+            write_document(entry.document, output=output / study)
+        entries.append(Entry(entry.study, entry.runs, _without_drawings(entry.document), entry.problem))
+    document = index_document(entries, uri=tracking_uri, ui_base=ui_base)
+    page = output / "index.html"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        page.write_text(html_text(document), encoding="utf-8")
+        page.with_suffix(".md").write_text(markdown_text(document), encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"the index can't be written to {output}: {error.strerror or error}") from error
+    return page, tuple(entries)
+
+
+def index_document(entries: list[Entry], *, uri: str, ui_base: str = UI_BASE) -> Document:
+    """Return the page as a value: one table, one row a study."""
+    told = sum(entry.document is not None for entry in entries)
+    table = Table(
+        key="studies",
+        title="Studies",
+        caption="The newest launch of every study in the store. What was found is the first finding of its report, "
+        "which tells how sure it is.",
+        columns=COLUMNS,
+        rows=tuple(_row(entry) for entry in entries),
+        notes=(f"{counted(told, noun='report')} of {len(entries)}.",),
+    )
+    return Document(
+        study="all studies",
+        facts=(("store", shown(uri)), ("studies", str(len(entries)))),
+        headline=(),
+        warnings=tuple(f"{entry.study}: {entry.problem}." for entry in entries if entry.problem),
+        tables=(without_empty_columns(table),),
+        figures=(),
+        provenance=(),
+        links=RunLinks(ui_base=ui_base, experiment_id=""),
+        written=datetime.now(tz=UTC),
+    )
+
+
+def _entry(store: RunStore, study: str, ui_base: str) -> Entry:
+    try:
+        return Entry(study, collect(store, study=study), document_of(store, study=study, ui_base=ui_base))
+    except ReportError as error:
+        return Entry(study, None, None, problem=str(error))
+
+
+def _without_drawings(document: Document | None) -> Document | None:
+    """Return a document without its figures, which are on disk by now and would be held for every study."""
+    if document is None:
+        return None
+    return replace(document, figures=())
+
+
+def _row(entry: Entry) -> Row:
+    if entry.runs is None or entry.document is None:
+        cells = [Cell(entry.study), *(Cell("") for _ in COLUMNS[1:5]), Cell("no report, see above"), Cell(""), Cell("")]
+        return Row(tuple(cells), run_ids=(), is_flawed=True)
+    runs, launch = entry.runs, entry.runs.launch
+    claims = next((table.notes[0] for table in entry.document.tables if table.key == "claims" and table.notes), "")
+    cells = [
+        Cell(entry.study, href=f"{entry.study}/report.html"),
+        Cell(launch.params.get("answers", "")),
+        Cell(launch.tags.get("nmlab.reproduces", "")),
+        Cell(launch.status),
+        Cell(f"{runs.count('finished')} of {launch.planned or len(runs.trials)}"),
+        Cell(entry.document.headline[0]),
+        Cell(claims),
+        Cell(moment_text(launch.started)),
+    ]
+    return Row(tuple(cells), run_ids=(launch.run_id,), is_flawed=launch.status != "finished")

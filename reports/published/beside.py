@@ -1,0 +1,160 @@
+"""Published numbers beside ours: which of our configurations is a printed row, and in which unit both are."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from nmlab.reports.configurations import Configuration, best_of
+from nmlab.reports.published import numbers_of, settings_of
+from nmlab.reports.statistics import Estimate
+
+MAIN_METRICS = ("wikitext/word_perplexity", "average/acc")
+LOWER_IS_BETTER = ("perplexity", "memory/", "time/", "cost/")
+SAME_QUANTITY = {  # published name: our name and the factor from our unit to the printed one
+    "wikitext/word_perplexity": ("eval/word_perplexity", 1.0),
+    "memory/peak": ("memory/peak_bytes", 1e-9),
+    "time/sample_s": ("time/sample_s", 1.0),
+    "time/forward_s": ("time/forward_s", 1.0),
+    "time/update_s": ("time/update_s", 1.0),
+    "cost/trainable_params": ("cost/trainable_params", 1e-9),
+}
+RENAMED = {"samples": "data.calibration.samples"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One printed number and what we have for it.
+
+    ``ours`` is in the printed unit where both measure the same quantity (``is_same_quantity``), else our searched
+    metric. Ranks count from 1, best first, among the rows of one model that have both.
+    """
+
+    model: str
+    pattern: str
+    method: str
+    setting: str
+    metric: str
+    unit: str
+    printed: str
+    value: float
+    flags: tuple[str, ...]
+    item: Configuration | None
+    ours: Estimate | None
+    is_same_quantity: bool
+    rank: int | None = None
+    our_rank: int | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the printed value, where both are the same quantity."""
+        if self.ours is None or not self.is_same_quantity or not math.isfinite(self.value):
+            return None
+        return self.ours.mean - self.value
+
+
+def pairs_of(table: str, *, configurations: Sequence[Configuration]) -> tuple[Pair, ...]:
+    """Return the printed numbers of the main metrics of a table with ours, in the order of print.
+
+    Raises:
+        ReportError: no published table of that name.
+    """
+    rows = numbers_of(table)
+    metrics = [name for name in MAIN_METRICS if name in set(rows["metric"])] or list(dict.fromkeys(rows["metric"]))
+    records = rows[rows["metric"].isin(metrics)].to_dict("records")
+    pairs = [_pair({str(name): value for name, value in record.items()}, configurations) for record in records]
+    return tuple(_ranked(pairs, own) for own in pairs)
+
+
+def agreement(pairs: Sequence[Pair]) -> dict[tuple[str, str], tuple[float, int]]:
+    """Return Kendall's tau between the printed order and ours, by model and metric, with the number of rows."""
+    found = {}
+    ranked = [pair for pair in pairs if pair.rank is not None]
+    for key in dict.fromkeys((pair.model, pair.metric) for pair in ranked):
+        own = [pair for pair in ranked if (pair.model, pair.metric) == key]
+        if len(own) > 2:
+            frame = pd.DataFrame({"theirs": [pair.rank for pair in own], "ours": [pair.our_rank for pair in own]})
+            found[key] = (float(frame["theirs"].corr(frame["ours"], method="kendall")), len(own))
+    return found
+
+
+def is_lower_better(metric: str) -> bool:
+    """Return which way a published metric gets better."""
+    return any(word in metric for word in LOWER_IS_BETTER)
+
+
+def _pair(record: dict[str, object], configurations: Sequence[Configuration]) -> Pair:
+    texts = {name: str(value) for name, value in record.items()}
+    item = _match(texts, configurations)
+    metric = texts["metric"]
+    name, factor = SAME_QUANTITY.get(metric, (f"eval/{metric}", 100.0) if metric.endswith("/acc") else ("", 1.0))
+    same = item.estimate(name) if item is not None and name else None
+    ours = _scaled(same, factor) if same is not None else item.value if item is not None else None
+    return Pair(
+        model=texts["model"],
+        pattern=texts["pattern"],
+        method=texts["method"],
+        setting=texts["setting"],
+        metric=metric,
+        unit=texts["unit"],
+        printed=texts["printed"],
+        value=float(texts["value"]),
+        flags=tuple(texts["flags"].split()),
+        item=item,
+        ours=ours,
+        is_same_quantity=same is not None,
+    )
+
+
+def _match(row: dict[str, str], configurations: Sequence[Configuration]) -> Configuration | None:
+    """Return our best complete configuration of the row's method, pattern and settings."""
+    wanted = {RENAMED.get(name, name): value for name, value in settings_of(row["setting"]).items()}
+    fitting = [
+        item
+        for item in configurations
+        if item.method == row["method"]
+        and (item.is_dense or item.pattern == row["pattern"])
+        and item.is_complete
+        and all(_same(item.settings.get(name), value) for name, value in wanted.items())
+    ]
+    return best_of(fitting)
+
+
+def _same(own: object, wanted: str) -> bool:
+    if own is None:
+        return False
+    try:
+        return float(str(own)) == float(wanted)
+    except ValueError:
+        return str(own).lower() == wanted.lower()
+
+
+def _scaled(estimate: Estimate, factor: float) -> Estimate:
+    low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
+    return Estimate(estimate.mean * factor, low, high, estimate.n)
+
+
+def _ranked(pairs: Sequence[Pair], own: Pair) -> Pair:
+    """Return a pair with its ranks among the masks of the same model and metric that both sides have."""
+    if own.ours is None or math.isnan(own.value) or own.method == "dense":
+        return own
+    peers = [
+        pair
+        for pair in pairs
+        if (pair.model, pair.metric) == (own.model, own.metric)
+        and pair.ours is not None
+        and not math.isnan(pair.value)
+        and pair.method != "dense"
+    ]
+    sign = 1.0 if is_lower_better(own.metric) else -1.0
+    our_sign = sign if own.is_same_quantity else _own_sign(own)
+    mean = own.ours.mean
+    rank = 1 + sum(sign * pair.value < sign * own.value for pair in peers)
+    our_rank = 1 + sum(our_sign * pair.ours.mean < our_sign * mean for pair in peers if pair.ours is not None)
+    return replace(own, rank=rank, our_rank=our_rank)
+
+
+def _own_sign(pair: Pair) -> float:
+    assert pair.item is not None
+    return 1.0 if pair.item.objective.mode == "min" else -1.0

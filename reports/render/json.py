@@ -1,0 +1,74 @@
+"""The report as JSON for programs: every value at full precision, with what pages print beside it."""
+
+import json
+import math
+from typing import Any
+
+from nmlab.reports.document import Document
+from nmlab.reports.tables import Cell, Column, Table, cell_text, title_text
+
+
+def json_text(document: Document) -> str:
+    """Return the whole report without its drawings; the same store gives the same bytes.
+
+    A value that is not finite is written as the string that pages print, since JSON knows no infinity.
+    """
+    value = {
+        "study": document.study,
+        "facts": dict(document.facts),
+        "headline": list(document.headline),
+        "warnings": list(document.warnings),
+        "tables": [table_value(table) for table in document.tables],
+        "figures": [
+            {"key": figure.key, "title": figure.title, "caption": figure.caption}
+            for figure in document.figures
+            if not figure.skipped
+        ],
+        "figures_without_data": {figure.title: figure.skipped for figure in document.figures if figure.skipped},
+        "provenance": {section.title: dict(section.facts) for section in document.provenance},
+    }
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def table_json(table: Table) -> str:
+    """Return one table as JSON."""
+    return json.dumps(table_value(table), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def table_value(table: Table) -> dict[str, Any]:
+    """Return one table as plain values: columns, rows of cells by column, notes."""
+    return {
+        "key": table.key,
+        "title": table.title,
+        "caption": table.caption,
+        "columns": [
+            {"key": column.key, "title": title_text(column), "help": column.help, "better": str(column.direction)}
+            for column in table.columns
+        ],
+        "rows": [
+            {
+                "cells": {
+                    column.key: _cell_value(cell, column) for column, cell in zip(table.columns, row.cells, strict=True)
+                },
+                "runs": list(row.run_ids),
+            }
+            for row in table.rows
+        ],
+        "notes": list(table.notes),
+    }
+
+
+def _cell_value(cell: Cell, column: Column) -> dict[str, Any]:
+    known = {
+        "value": _finite(cell.value),
+        "shown": cell_text(cell, column=column),
+        "low": _finite(cell.low),
+        "high": _finite(cell.high),
+        "n": cell.n,
+        "mark": str(cell.mark),
+    }
+    return {name: value for name, value in known.items() if name in ("value", "shown") or value not in (None, "")}
+
+
+def _finite(value: float | int | str | None) -> float | int | str | None:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

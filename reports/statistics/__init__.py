@@ -1,0 +1,33 @@
+"""Statistics of a comparison: how sure is a difference, of which kind is the noise, what could have been seen.
+
+Two kinds of noise are told apart and never added. *Training noise* is how much a result moves from seed to seed:
+intervals and tests over seeds. *Evaluation noise* is how much it would move on another text of the same kind:
+bootstrap and permutation over the windows or questions of one text.
+"""
+
+from nmlab.reports.statistics.bootstrap import Bootstrapped, paired_bootstrap
+from nmlab.reports.statistics.comparison import Comparison, Noise, compare_constant, compare_paired, compare_windows
+from nmlab.reports.statistics.equivalence import equivalent
+from nmlab.reports.statistics.intervals import CONFIDENCE, Estimate, mean_interval, paired_difference
+from nmlab.reports.statistics.multiplicity import adjusted
+from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
+from nmlab.reports.statistics.questions import mcnemar
+
+__all__ = [
+    "CONFIDENCE",
+    "Bootstrapped",
+    "Comparison",
+    "Estimate",
+    "Noise",
+    "adjusted",
+    "compare_constant",
+    "compare_paired",
+    "compare_windows",
+    "detectable_by_normal",
+    "detectable_by_t",
+    "equivalent",
+    "mcnemar",
+    "mean_interval",
+    "paired_bootstrap",
+    "paired_difference",
+]

@@ -1,0 +1,227 @@
+"""The figures' values before they are drawn: progress, sensitivity, losses, estimators, ranks, time, memory."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nmlab.reports.collect import Objective
+from nmlab.reports.figures import (
+    draw_estimators,
+    draw_losses,
+    draw_memory,
+    draw_progress,
+    draw_ranks,
+    draw_sensitivity,
+    draw_timing,
+    estimators_info,
+    losses_info,
+    memory_info,
+    progress_info,
+    rank_info,
+    sensitivity_info,
+    timing_info,
+)
+from nmlab.reports.frame import initial_name
+from nmlab.reports.lines import Line
+
+METRIC = "eval/perplexity"
+
+
+def with_columns(item, **columns):
+    wide = {name.replace("__", "/"): value for name, value in columns.items()}
+    object.__setattr__(item, "trials", item.trials.assign(**wide))
+    return item
+
+
+def learned(configuration, values, **settings):
+    item = configuration(values, **settings)
+    costs = {"cost/tokens": 100.0, "cost/initial_tokens": 20.0, initial_name(METRIC): 99.0}
+    object.__setattr__(item, "trials", item.trials.assign(**costs))
+    return item
+
+
+def history(*parts):
+    """Points of several runs: each a run id with its values by step."""
+    return pd.DataFrame(
+        [{"run_id": run, "metric": METRIC, "step": step, "value": value} for run, points in parts
+         for step, value in points.items()]
+    )  # fmt: skip
+
+
+def evaluated(item, *by_seed):
+    return list(zip(item.trials["run_id"], by_seed, strict=True))
+
+
+# --- progress -------------------------------------------------------------------------------------------------
+
+
+def test_progress_is_the_mean_over_seeds_by_tokens(configuration):
+    item = learned(configuration, [50.0, 54.0])
+    rule = configuration([80.0], method="wanda", role="baseline")
+    points = history(*evaluated(item, {0: 99.0, 5: 70.0, 10: 50.0}, {0: 99.0, 5: 74.0, 7: 60.0, 10: 54.0}))
+    info = progress_info([item, rule], lines=[Line(item, "best", "x")], progress=points)
+    (curve,) = info.curves
+    assert curve.tokens == (20.0, 60.0, 100.0)  # the initial mask, then half of the steps, then all
+    assert (curve.mean, curve.low, curve.high) == ((99.0, 72.0, 52.0), (99.0, 70.0, 50.0), (99.0, 74.0, 54.0))
+    assert info.references == (("wanda", 80.0),)
+    assert draw_progress(info).svg.startswith(b"<?xml")
+
+
+def test_progress_needs_an_evaluation_on_the_way(configuration):
+    item = learned(configuration, [50.0])
+    points = history(*evaluated(item, {0: 99.0, 10: 50.0}))
+    info = progress_info([item], lines=[Line(item, "best", "x")], progress=points)
+    assert info.skipped == "no learned mask was evaluated between its start and its end"
+    assert draw_progress(info).svg == b""
+
+
+# --- sensitivity ----------------------------------------------------------------------------------------------
+
+
+def test_sensitivity_has_a_panel_for_each_setting_that_varied(configuration):
+    items = [
+        configuration([value], alpha=alpha, initial_mask=mask)
+        for alpha, mask, value in ((0.9, "wanda", 80.0), (0.99, "wanda", 70.0), (0.9, "random", 95.0))
+    ]
+    info = sensitivity_info(items)
+    alpha, mask = info.panels
+    assert (alpha.name, alpha.best, alpha.ticks) == (
+        "alpha",
+        ((0.9, 80.0), (0.99, 70.0)),
+        ((0.9, "0.9"), (0.99, "0.99")),
+    )
+    assert (mask.ticks, mask.best) == (((0, "random"), (1, "wanda")), ((0.0, 95.0), (1.0, 70.0)))
+    assert info.labels == ("",)
+    assert draw_sensitivity(info).png.startswith(b"\x89PNG")
+
+
+def test_sensitivity_takes_the_best_by_the_studys_direction(configuration):
+    items = [configuration([value], mode="max", alpha=0.9, lr=value) for value in (0.3, 0.5)]
+    panels = {panel.name: panel for panel in sensitivity_info(items).panels}
+    assert list(panels) == ["lr"]
+    same = [configuration([value], mode="max", alpha=alpha, lr=value)
+            for value, alpha in ((0.3, 0.9), (0.5, 0.9), (0.4, 0.5))]  # fmt: skip
+    panels = {panel.name: panel for panel in sensitivity_info(same).panels}
+    assert panels["alpha"].best == ((0.5, 0.4), (0.9, 0.5))
+
+
+def test_nothing_varied_means_no_sensitivity(configuration):
+    assert sensitivity_info([configuration([1.0], alpha=1)]).skipped.startswith("nothing varied")
+    assert draw_sensitivity(sensitivity_info([configuration([1.0], alpha=1)])).svg == b""
+
+
+# --- losses by logit magnitude --------------------------------------------------------------------------------
+
+
+def residuals(item, values):
+    return [{"run_id": run, "metric": "train/residual", "step": step, "value": value}
+            for run in item.trials["run_id"] for step, value in enumerate(values, start=1)]  # fmt: skip
+
+
+def test_losses_are_quantiles_of_the_first_steps(configuration):
+    small, large = configuration([90.0], logit_magnitude=2.0), configuration([80.0], logit_magnitude=6)
+    early = np.linspace(0.5, 1.5, 100)
+    curves = pd.DataFrame([*residuals(small, [*early, -99.0]), *residuals(large, [-0.1] * 50 + [0.1] * 50)])
+    info = losses_info([large, small], curves=curves)
+    assert [box.magnitude for box in info.boxes] == [2.0, 6.0]
+    assert info.boxes[0].quantiles == pytest.approx(np.percentile(early, (5, 25, 50, 75, 95)))  # step 101 is late
+    assert [box.share_better for box in info.boxes] == [0.0, 0.5]
+    assert [box.points for box in info.boxes] == [100, 100]
+    assert draw_losses(info).svg.startswith(b"<?xml")
+
+
+def test_losses_count_diverged_runs_and_skip_what_is_not_finite(configuration):
+    gone, kept = configuration([np.inf], logit_magnitude=2.0), configuration([80.0], logit_magnitude=6.0)
+    curves = pd.DataFrame([*residuals(gone, [1.0] * 6 + [np.nan]), *residuals(kept, [0.0] * 6)])
+    assert [box.points for box in losses_info([gone, kept], curves=curves).boxes] == [6, 6]
+    one = losses_info([kept], curves=curves)
+    assert one.skipped == "fewer than two logit magnitudes have residuals of their first steps"
+    assert draw_losses(one).svg == b""
+
+
+# --- estimators -----------------------------------------------------------------------------------------------
+
+
+def test_each_estimator_is_shown_at_its_own_best(configuration):
+    items = [
+        configuration([value, value + 1], estimator=name, learning_rate=rate)
+        for name, rate, value in (("tracked", 1.0, 70.0), ("tracked", 3.0, 75.0), ("vanilla", 1.0, 99.0))
+    ]
+    curves = pd.DataFrame([point for item in items for point in residuals(item, np.linspace(0, -1, 40))])
+    info = estimators_info(items, curves=curves)
+    assert [curve.key for curve in info.curves] == [items[0].key, items[2].key]
+    assert info.highlighted == 2
+    assert draw_estimators(info).key == "estimators"
+    assert estimators_info(items[:2], curves=curves) is None
+    assert draw_estimators(None).skipped.startswith("fewer than two estimators")
+
+
+# --- ranks ----------------------------------------------------------------------------------------------------
+
+
+def test_ranks_over_the_steps_that_all_share(configuration):
+    items = [learned(configuration, [value, value], alpha=value) for value in (50.0, 60.0, 70.0)]
+    points = history(
+        *evaluated(items[0], {0: 99.0, 5: 90.0, 10: 50.0}, {0: 99.0, 5: 92.0, 10: 50.0}),
+        *evaluated(items[1], {0: 99.0, 5: 80.0, 7: 1.0, 10: 60.0}, {0: 99.0, 5: 80.0, 10: 60.0}),
+        *evaluated(items[2], {0: 99.0, 5: 85.0, 10: 70.0}, {0: 99.0, 5: 85.0, 10: 70.0}),
+    )
+    info = rank_info(items, progress=points)
+    assert info.steps == (0, 5, 10)
+    assert [line.ranks for line in info.lines] == [(2.0, 3.0, 1.0), (2.0, 1.0, 2.0), (2.0, 2.0, 3.0)]
+    assert info.agreement[-1] == pytest.approx(1.0)
+    assert info.agreement[1] == pytest.approx(-0.5)
+    assert math.isnan(info.agreement[0])  # all alike at the start
+    assert draw_ranks(info).svg.startswith(b"<?xml")
+
+
+def test_ranks_need_three_configurations_and_three_steps(configuration):
+    items = [learned(configuration, [value], alpha=value) for value in (50.0, 60.0)]
+    points = history(*(part for item in items for part in evaluated(item, {0: 9.0, 5: 8.0, 9: 7.0})))
+    assert rank_info(items, progress=points).skipped.startswith("fewer than three configurations")
+    assert draw_ranks(rank_info(items, progress=points)).svg == b""
+
+
+# --- time and memory ------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_split_into_its_parts_and_the_rest(configuration):
+    parts = {"time__sample_s": [0.001, 0.003], "time__forward_s": 0.005, "time__update_s": 0.002, "time__step_s": 0.01}
+    item = with_columns(learned(configuration, [50.0, 51.0]), **parts)
+    (row,) = timing_info([Line(item, "best", "x"), Line(item, "initial", "y")]).rows
+    assert row.parts == pytest.approx((0.002, 0.005, 0.002))
+    assert row.rest == pytest.approx(0.001)
+    assert draw_timing(timing_info([Line(item, "best", "x")])).svg.startswith(b"<?xml")
+    untimed = timing_info([Line(learned(configuration, [50.0]), "best", "x")])
+    assert untimed.skipped == "no learned mask recorded the parts of its steps"
+    assert draw_timing(untimed).svg == b""
+
+
+def test_memory_is_counted_for_each_masked_weight(configuration):
+    items = []
+    for method, trained in (("susi", 1000.0), ("maskllm", 1500.0)):
+        item = learned(configuration, [50.0], method=method, **{"model.dtype": "float32"})
+        counts = {"cost__trainable_params": trained, "memory__state_bytes": 12 * trained}
+        items.append(with_columns(item, **counts, memory__masked_weight_bytes=4000.0))
+    info = memory_info(items)
+    assert (info.methods, info.patterns) == (("susi", "maskllm"), ("2:4",))
+    assert [panel.values for panel in info.panels] == [((1.0,), (1.5,)), ((12.0,), (18.0,))]
+    assert draw_memory(info).svg.startswith(b"<?xml")
+    nothing = memory_info([learned(configuration, [50.0])])
+    assert nothing.skipped == "no learned mask recorded how much it trains and holds"
+    assert draw_memory(nothing).svg == b""
+
+
+def test_halves_count_two_bytes_a_weight(configuration):
+    item = learned(configuration, [50.0], **{"model.dtype": "bfloat16"})
+    counted = with_columns(item, cost__trainable_params=1000.0, memory__masked_weight_bytes=2000.0)
+    assert memory_info([counted]).panels[0].values == ((1.0,),)
+
+
+def test_the_small_study_draws_what_it_has(analysis):
+    assert analysis.runs.objective == Objective(METRIC, "min")
+    info = sensitivity_info(analysis.configurations)
+    assert [panel.name for panel in info.panels] == ["alpha"]
+    assert timing_info(analysis.lines).rows[0].parts == (0.001, 0.008, 0.001)

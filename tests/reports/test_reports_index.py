@@ -1,0 +1,96 @@
+"""The page over all studies, and that reports need neither torch nor Ray."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from nmlab.reports.errors import ReportError
+from nmlab.reports.index import write_index
+
+WITHOUT = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "ray", "transformers"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from nmlab.platform.cli import main
+
+sys.argv = ["nmlab", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    if end.code:
+        raise
+assert not {"torch", "ray", "transformers"} & set(sys.modules), "a report imported what it must do without"
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory, store_writer, trial):
+    """A store of its own with one good study, one without a finished run, and an experiment that is no study."""
+    folder = tmp_path_factory.mktemp("index")
+    writer = store_writer(f"sqlite:///{folder / 'nmlab.db'}", folder / "artifacts")
+    trials = [
+        trial("maskpro", seed, 70.0 + seed, 99.0, {"alpha": alpha}, residual=[0.0, -0.1])
+        for alpha in ("0.9", "0.99")
+        for seed in range(2)
+    ]
+    writer.launch("good", [*trials, trial("wanda", 0, 90.0, role="baseline")], name="good-1",
+                  params={"answers": "Does it work?"})  # fmt: skip
+    writer.launch("lost", [trial("maskpro", 0, None, status="failed", reason="x")], name="lost-1")
+    writer.client.create_experiment("somebody else's")
+    return writer.uri
+
+
+def test_the_page_leads_to_every_report_and_says_what_has_none(own, tmp_path):
+    page, entries = write_index(tracking_uri=own, output=tmp_path / "reports")
+    text = page.read_text()
+    assert 'href="good/report.html"' in text
+    assert (page.parent / "good" / "report.html").is_file()
+    assert "Does it work?" in text
+    assert [entry.study for entry in entries] == ["good", "lost"]
+    assert "has no finished run" in entries[1].problem
+    assert "has no finished run" in text
+    assert "somebody else" not in text
+    assert not (page.parent / "lost").exists()
+    markdown = page.with_suffix(".md").read_text()
+    assert "[good](good/report.html)" in markdown
+    assert "4 of 5" not in markdown
+    assert "5 of 5" in markdown
+
+
+def test_it_can_be_written_again(own, tmp_path):
+    first, _ = write_index(tracking_uri=own, output=tmp_path)
+    before = [line for line in first.read_text().splitlines() if "Report written" not in line]
+    again, _ = write_index(tracking_uri=own, output=tmp_path)
+    assert [line for line in again.read_text().splitlines() if "Report written" not in line] == before
+
+
+def test_an_empty_store_is_told_in_one_line(tmp_path):
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'nmlab.db'}"
+    MlflowClient(tracking_uri=uri).search_experiments()
+    with pytest.raises(ReportError, match="holds no study"):
+        write_index(tracking_uri=uri, output=tmp_path / "reports")
+    assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report", "good", "--output", "{folder}/report"],
+        ["compare", "good", "--rows", "method,alpha", "--format", "html", "--output", "{folder}/table.html"],
+    ],
+)
+def test_neither_torch_nor_ray_is_needed(own, tmp_path, arguments):
+    given = [text.format(folder=tmp_path) for text in arguments]
+    command = [sys.executable, "-c", WITHOUT, *given, "--tracking-uri", own]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"TERM": "dumb"})
+    assert done.returncode == 0, done.stderr
+    assert next(tmp_path.rglob("*.html")).stat().st_size > 5000

@@ -1,0 +1,85 @@
+"""What the page says of certainty, cost and the papers, in sentences."""
+
+from dataclasses import replace
+
+import pytest
+
+from nmlab.reports.analysis import analyse
+from nmlab.reports.collect import collect
+from nmlab.reports.published.beside import agreement, pairs_of
+from nmlab.reports.verdicts import verdict_sentences
+
+
+def test_the_small_study_is_sure_and_says_what_it_cost(analysis):
+    sure, cost, claims = verdict_sentences(analysis)
+    assert sure == (
+        "Of the 4 masks of the summary, maskpro (best of 5) is best; tests at 5%, corrected for their number, tell it "
+        "from 3 of 3 others."
+    )
+    assert cost.startswith("One run of maskpro (")
+    assert cost.endswith("cost 11.0 s; all 15 runs of maskpro together 165 s.")
+    assert claims.startswith("Of ")
+
+
+def test_what_is_not_separable_says_what_could_have_been_seen(writer, store, trial):
+    trials = [
+        trial(method, seed, value, 99.0, residual=[0.0])
+        for method, values in (("maskpro", (70.0, 80.0, 75.0)), ("susi", (78.0, 71.0, 79.0)))
+        for seed, value in enumerate(values)
+    ]
+    writer.launch("close", trials, name="close-1")
+    sure = verdict_sentences(analyse(store, runs=collect(store, study="close")))[0]
+    assert "not from susi (× 1.01" in sure
+    assert "could have been told apart)" in sure
+
+
+def test_one_seed_says_that_nothing_is_sure(writer, store, trial):
+    trials = [trial(method, 0, value, 99.0, residual=[0.0], keeps_losses=False)
+              for method, value in (("maskpro", 70.0), ("susi", 78.0))]  # fmt: skip
+    writer.launch("single", trials, name="single-1")
+    sure = verdict_sentences(analyse(store, runs=collect(store, study="single")))[0]
+    assert sure == (
+        "Of the 4 masks of the summary, maskpro is best, but nothing was repeated, so no test says how sure that is."
+    )
+
+
+# --- published beside ours ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def alphas(writer, store, trial):
+    """A study that reproduces the published table of alphas, at three of its five values."""
+    trials = [
+        trial("maskpro", seed, value + seed, 99.0, {"alpha": alpha}, residual=[0.0])
+        for alpha, value in (("0.7", 90.0), ("0.9", 70.0), ("0.99", 60.0))
+        for seed in range(2)
+    ]
+    writer.launch("alphas", trials, name="alphas-1", tags={"nmlab.reproduces": "maskpro/table-10"})
+    return analyse(store, runs=collect(store, study="alphas"))
+
+
+def test_printed_rows_find_ours_by_their_setting(alphas):
+    found = {(pair.model, pair.setting): pair for pair in alphas.pairs}
+    assert len(found) == 10
+    pair = found["LLaMA-2-7B", "alpha=0.99"]
+    assert (pair.value, pair.ours.mean, pair.rank, pair.our_rank) == (49.62, 60.5, 1, 1)
+    assert (pair.is_same_quantity, pair.difference) == (False, None)  # accuracy there, perplexity here
+    assert found["LLaMA-2-7B", "alpha=0.95"].ours is None
+    assert found["LLaMA-13B", "alpha=0.7"].rank == 3
+    assert agreement(alphas.pairs)["LLaMA-2-7B", "average/acc"] == (pytest.approx(1.0), 3)
+
+
+def test_a_difference_is_only_of_the_same_quantity(configuration):
+    item = configuration([20.0], method="wanda", role="baseline")
+    object.__setattr__(item, "trials", item.trials.assign(**{"eval/word_perplexity": 500.0, "memory/peak_bytes": 2e9}))
+    pairs = pairs_of("maskpro/table-1", configurations=[item])
+    own = next(pair for pair in pairs if pair.model == "LLaMA-2-7B" and pair.method == "wanda")
+    assert (own.metric, own.value, own.ours.mean) == ("wikitext/word_perplexity", 23.44, 500.0)
+    assert own.difference == pytest.approx(476.56)
+    memory = next(iter(pairs_of("maskpro/table-7", configurations=[replace(item, method="maskpro")])))
+    assert memory.ours is None  # at 1:4, which was not run
+
+
+def test_the_page_shows_the_table_and_the_claims(alphas):
+    sentences = verdict_sentences(alphas)
+    assert sentences[-1] == "Of 2 claims of the papers: 2 reproduced."
