@@ -88,8 +88,18 @@ class StudyRuns:
     initial_masks: tuple[InitialMask, ...] = ()
 
     def count(self, status: str) -> int:
-        """Return how many child runs ended with this status."""
-        return int((self.trials["status"] == status).sum())
+        """Return how many of the launch's own runs ended with this status."""
+        return int(((self.trials["status"] == status) & ~self.trials["judged"].astype(bool)).sum())
+
+    @property
+    def recorded(self) -> int:
+        """The launch's own runs, each trial counted once."""
+        return len(self.trials) - self.judged - self.count("duplicate")
+
+    @property
+    def judged(self) -> int:
+        """Models made elsewhere that were judged as this study judges, and joined its table."""
+        return int(self.trials["judged"].sum())
 
 
 def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyRuns:

@@ -24,6 +24,7 @@ OUTCOME = (
     "git_dirty",
     "model_digest",
     "data_digest",
+    "judged",
 )
 NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")  # 007 is a name
 MISSING = ("", "None", "null")
@@ -117,6 +118,7 @@ def _identity(run: Any) -> dict[str, Any]:
         "git_dirty": tags.get("nmlab.git_dirty", "unknown"),
         "model_digest": tags.get("nmlab.model_digest", ""),
         "data_digest": tags.get("nmlab.data_digest", ""),
+        "judged": tags.get("nmlab.judged") == "true",
     }
 
 

@@ -122,14 +122,15 @@ def _outcomes(runs: StudyRuns) -> str:
     counts = {"finished": runs.count("finished"), "diverged": runs.count("diverged")}
     counts["failed"] = sum(runs.count(status) for status in FAILED)
     counts["unfinished"] = sum(runs.count(status) for status in UNFINISHED)
-    recorded = len(runs.trials) - runs.count("duplicate")
+    recorded = runs.recorded
     shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "finished")
     of = (
         f"{recorded} of {counted(planned, noun='planned run')} recorded"
         if planned is not None
         else counted(recorded, noun="run")
     )
-    return f"{of}: {shown}."
+    joined = f" {counted(runs.judged, noun='model')} from elsewhere joined the table." if runs.judged else ""
+    return f"{of}: {shown}.{joined}"
 
 
 def _caution(groups: Sequence[Sequence[Configuration]]) -> list[str]:

@@ -150,7 +150,7 @@ def _launch_warnings(runs: StudyRuns) -> list[str]:
     launch = runs.launch
     if launch.status != "finished":
         found.append(f"The launch is {launch.status}, not finished: this report shows what it had recorded.")
-    recorded = len(runs.trials) - runs.count("duplicate")
+    recorded = runs.recorded
     if launch.planned is not None and recorded != launch.planned:
         found.append(f"Planned: {counted(launch.planned, noun='run')}; recorded: {recorded}.")
     unfinished = sum(runs.count(status) for status in UNFINISHED)

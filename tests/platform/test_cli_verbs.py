@@ -51,7 +51,8 @@ def runs(uri, *, kind="trial"):
 
 
 def test_every_promised_verb_is_there():
-    promised = {"doctor", "methods", "studies", "plan", "run", "sweep", "resume", "status", "report", "ui"}
+    promised = {"doctor", "methods", "studies", "plan", "run", "sweep", "resume", "status", "report", "compare", "ui"}
+    promised |= {"evaluate", "export", "diff"}
     assert promised <= set(VERBS)
 
 

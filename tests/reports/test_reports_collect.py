@@ -202,3 +202,11 @@ def test_of_many_runs_the_curves_of_good_and_bad_ones_are_read(store, runs):
     best = runs.trials.groupby("configuration")["eval/perplexity"].mean().drop(
         index=runs.trials.query("role == 'baseline'")["configuration"]).idxmin()  # fmt: skip
     assert best in set(chosen["configuration"])
+
+
+def test_models_judged_later_are_no_runs_of_the_launch(writer, store, trial):
+    judged = trial("external", 0, 50.0, role="baseline", tags={"nmlab.judged": "true"})
+    writer.launch("joined", [trial("dense", 0, 40.0), judged], name="joined-1", tags={"nmlab.planned": "1"})
+    runs = collect(store, study="joined")
+    assert len(runs.trials) == 2
+    assert (runs.recorded, runs.count("finished"), runs.judged) == (1, 1, 1)

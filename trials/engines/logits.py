@@ -34,7 +34,10 @@ _PROBES = 1024
 
 
 class LogitStore(ABC):
-    """Logits of all groups, read and written as float32; ``initial_G`` are the codes of the initial mask."""
+    """Logits of all groups, read and written as float32; ``held_GM`` is what is held of them.
+
+    ``initial_G`` are the codes of the initial mask.
+    """
 
     name: ClassVar[str]
 
@@ -42,7 +45,7 @@ class LogitStore(ABC):
         self.m = initial_GM.shape[1]
         self.magnitude = magnitude
         self.initial_G = encode(initial_GM)
-        self._held_GM = self._start(initial_GM)
+        self.held_GM = self._start(initial_GM)
 
     @abstractmethod
     def _start(self, initial_GM: Tensor) -> Tensor:
@@ -67,51 +70,51 @@ class LogitStore(ABC):
     def part(self, rows: slice) -> Self:
         """Return a store of some of the groups on the same memory: what is written to one is read from the other."""
         part = copy(self)
-        part.initial_G, part._held_GM = self.initial_G[rows], self._held_GM[rows]
+        part.initial_G, part.held_GM = self.initial_G[rows], self.held_GM[rows]
         return part
 
     @property
     def device(self) -> torch.device:
-        return self._held_GM.device
+        return self.held_GM.device
 
     @property
     def groups(self) -> int:
-        return len(self._held_GM)
+        return len(self.held_GM)
 
     @property
     def nbytes(self) -> int:
         """Bytes that are held between two steps."""
-        return self._held_GM.nbytes + self.initial_G.nbytes
+        return self.held_GM.nbytes + self.initial_G.nbytes
 
     def state(self) -> dict[str, Tensor]:
         """Return what is held as a difference: the shared two values, and the groups that have others."""
         shared_2 = self._shared()
         other_g = torch.cat([rows + start for start, rows in self._others(shared_2)])
-        listed = {"shared": shared_2, "groups": other_g, "values": self._held_GM[other_g]}
-        whole = {"values": self._held_GM.clone()}
+        listed = {"shared": shared_2, "groups": other_g, "values": self.held_GM[other_g]}
+        whole = {"values": self.held_GM.clone()}
         return listed if sum(t.nbytes for t in listed.values()) < whole["values"].nbytes else whole
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` returned; raises ``ValueError`` for values of another layout or store."""
         values_gM = state["values"]
         groups = len(state["groups"]) if "groups" in state else self.groups
-        if values_gM.dtype != self._held_GM.dtype or tuple(values_gM.shape) != (groups, self.m):
+        if values_gM.dtype != self.held_GM.dtype or tuple(values_gM.shape) != (groups, self.m):
             raise ValueError(
                 f"values of the logits: {values_gM.dtype} of shape {tuple(values_gM.shape)}, expected "
-                f"{self._held_GM.dtype} of shape {(groups, self.m)} for the store {self.name}"
+                f"{self.held_GM.dtype} of shape {(groups, self.m)} for the store {self.name}"
             )
         if "groups" not in state:
-            self._held_GM.copy_(values_gM)
+            self.held_GM.copy_(values_gM)
             return
         shared_2 = state["shared"].to(self.device)
         for rows, held_gM in self._pieces():
             held_gM.copy_(_patterned(self.initial_G[rows], shared_2, self.m))
-        self._held_GM[state["groups"].to(self.device)] = values_gM.to(self.device)
+        self.held_GM[state["groups"].to(self.device)] = values_gM.to(self.device)
 
     def _pieces(self) -> Iterator[tuple[slice, Tensor]]:
         for start in range(0, self.groups, _PIECE):
             rows = slice(start, min(start + _PIECE, self.groups))
-            yield rows, self._held_GM[rows]
+            yield rows, self.held_GM[rows]
 
     def _others(self, shared_2: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Groups that do not hold the shared values, piece by piece: where the piece begins, and their places in it."""
@@ -122,7 +125,7 @@ class LogitStore(ABC):
     def _shared(self) -> Tensor:
         """The value of kept and of dropped weights that most of some evenly spaced groups hold, [2]."""
         probe_g = torch.arange(0, self.groups, max(1, self.groups // _PROBES), device=self.device)
-        kept_gM, held_gM = decode(self.initial_G[probe_g], self.m), self._held_GM[probe_g]
+        kept_gM, held_gM = decode(self.initial_G[probe_g], self.m), self.held_GM[probe_g]
         # The first kept and the first dropped weight of a group speak for it; with N = M nothing is dropped.
         first_g2 = torch.stack([kept_gM.int().argmax(1), kept_gM.int().argmin(1)], dim=1)
         pairs_P2, count_P = torch.unique(held_gM.gather(1, first_g2), dim=0, return_counts=True)
@@ -139,16 +142,16 @@ class Float32Store(LogitStore):
         return initial_GM.float().mul_(self.magnitude).contiguous()
 
     def read(self, rows: Rows) -> Tensor:
-        return self._held_GM[rows]
+        return self.held_GM[rows]
 
     def write(self, rows: Rows, logits_gM: Tensor) -> None:
-        self._held_GM[rows] = logits_gM.float()
+        self.held_GM[rows] = logits_gM.float()
 
     def read_columns(self, rows: slice) -> Tensor:
-        return columns(self._held_GM[rows])
+        return columns(self.held_GM[rows])
 
     def write_columns(self, rows: slice, logits_Mg: Tensor) -> Tensor:
-        write_columns(logits_Mg, out_GM=self._held_GM[rows])
+        write_columns(logits_Mg, out_GM=self.held_GM[rows])
         return logits_Mg
 
 
@@ -161,19 +164,19 @@ class Bfloat16DeltaStore(LogitStore):
         return torch.zeros(initial_GM.shape, dtype=torch.bfloat16, device=initial_GM.device)
 
     def read(self, rows: Rows) -> Tensor:
-        return self._held_GM[rows].float().add_(self._initial(rows), alpha=self.magnitude)
+        return self.held_GM[rows].float().add_(self._initial(rows), alpha=self.magnitude)
 
     def write(self, rows: Rows, logits_gM: Tensor) -> None:
-        self._held_GM[rows] = logits_gM.float().sub(self._initial(rows), alpha=self.magnitude).bfloat16()
+        self.held_GM[rows] = logits_gM.float().sub(self._initial(rows), alpha=self.magnitude).bfloat16()
 
     def read_columns(self, rows: slice) -> Tensor:
         initial_Mg = decode_columns(self.initial_G[rows], self.m)
-        return columns(self._held_GM[rows]).float().add_(initial_Mg, alpha=self.magnitude)
+        return columns(self.held_GM[rows]).float().add_(initial_Mg, alpha=self.magnitude)
 
     def write_columns(self, rows: slice, logits_Mg: Tensor) -> Tensor:
         initial_Mg = decode_columns(self.initial_G[rows], self.m)
         delta_Mg = torch.sub(logits_Mg, initial_Mg, alpha=self.magnitude).bfloat16()
-        write_columns(delta_Mg, out_GM=self._held_GM[rows])
+        write_columns(delta_Mg, out_GM=self.held_GM[rows])
         return delta_Mg.float().add_(initial_Mg, alpha=self.magnitude)
 
     def _initial(self, rows: Rows) -> Tensor:

@@ -38,7 +38,7 @@ class GroupWords:
     @property
     def held_GM(self) -> Tensor:
         """What the store holds, [G, M]: logits in float32, or differences in bfloat16."""
-        return self.store._held_GM
+        return self.store.held_GM
 
     def pieces(self) -> list[slice]:
         """Cut all groups into slices of at most ``PIECE``."""
