@@ -29,13 +29,15 @@ class Maker:
     """How to start an engine from logits, up to which N, and how far its logits may be from a float64 step.
 
     ``rounding`` is relative to the largest logit or move: half a unit in the last place. ``slow`` tests of billions of
-    groups run on ``fast`` engines only, one for each way of sampling.
+    groups run on ``fast`` engines only, one for each way of sampling, and are ``longer`` by a factor where draws are
+    cheap.
     """
 
     start: Callable[[GroupLayout, Tensor], Engine]
     largest_n: int = 32
     rounding: float = 2.0**-24
     fast: bool = True
+    longer: int = 1
 
     def __call__(self, layout: GroupLayout, logits_GM: Tensor) -> Engine:
         if layout.pattern.n > self.largest_n:
@@ -64,8 +66,8 @@ ENGINES = {
     "linear": Maker(_linear),
     "linear-racing": Maker(partial(_linear, sampler="gumbel_topk"), fast=False),
     "linear-bfloat16": Maker(partial(_linear, kind="bfloat16_delta"), rounding=2.0**-8, fast=False),
-    "event": Maker(_event, largest_n=deviation.LARGEST_N),
-    "adaptive": Maker(_adaptive, largest_n=deviation.LARGEST_N),
+    "event": Maker(_event, largest_n=deviation.LARGEST_N, longer=4),
+    "adaptive": Maker(_adaptive, largest_n=deviation.LARGEST_N, longer=4),
 }
 
 

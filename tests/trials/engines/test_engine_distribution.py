@@ -149,7 +149,8 @@ def test_neither_groups_nor_draws_are_correlated(make, layout_of, text):
         assert stats.chi2_contingency(table.numpy()).pvalue > 1e-3
 
 
-# Events to expect: 5e4 tell the rate to 0.45 %. For 2:4 they would be 2e10 groups, so that it gets fewer.
+# Events to expect: 5e4 tell the rate to 0.45 %, four times as many to 0.22 %. For 2:4 they would be 2e10 groups, so that
+# it gets fewer.
 TAILS = {"8:16": (1 << 20, 50_000, 0.01), "4:8": (1 << 20, 50_000, 0.01), "2:4": (1 << 21, 10_000, 0.03)}
 
 
@@ -164,6 +165,6 @@ def test_the_rate_of_deviations_at_a_magnitude_of_14(make, layout_of, text):
     engine = make(layout_of(text, groups=groups), initial_GM * 14.0)
     one = initial_GM[:1]
     rate = -math.expm1(float(log_prob(one * torch.tensor(14.0).double(), one, n=pattern.n)))
-    draws = math.ceil(events / (rate * groups))
+    draws = math.ceil(make.longer * events / (rate * groups))
     ratio = deviation_count(engine, draws, seed=8) / (draws * groups * rate)
     assert ratio == pytest.approx(1.0, abs=tolerance)
