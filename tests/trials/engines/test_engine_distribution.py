@@ -149,8 +149,8 @@ def test_neither_groups_nor_draws_are_correlated(make, layout_of, text):
         assert stats.chi2_contingency(table.numpy()).pvalue > 1e-3
 
 
-# Events to expect: 5e4 tell the rate to 0.45 %, four times as many to 0.22 %. For 2:4 they would be 2e10 groups, so that
-# it gets fewer.
+# Events to expect: 5e4 tell the rate to 0.45 %, four times as many to 0.22 %. For 2:4 they would be 2e10 groups, so
+# that it gets fewer.
 TAILS = {"8:16": (1 << 20, 50_000, 0.01), "4:8": (1 << 20, 50_000, 0.01), "2:4": (1 << 21, 10_000, 0.03)}
 
 
