@@ -41,6 +41,8 @@ class Board:
     trials: dict[str, TrialLine] = field(default_factory=dict)
     replicas: dict[str, Record] = field(default_factory=dict)
     phase: str = "starting"
+    trouble: dict[str, str] = field(default_factory=dict)
+    """What keeps records from where they belong, a line for each place."""
 
     def recall(self, records: Iterable[Record], *, over: Container[str]) -> None:
         """Take the records of earlier processes of this launch; trials that are not ``over`` run again."""
@@ -94,6 +96,7 @@ class Board:
             "elapsed_seconds": round(time.time() - self.started, 1),
             "eta_seconds": self.eta_seconds(),
             "model_loads": sum(replica["loads"] for replica in self.replicas.values()),
+            "trouble": self.trouble,
             "replicas": self.replicas,
             "trials": {key: vars(line) for key, line in self.trials.items()},
         }

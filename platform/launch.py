@@ -1,9 +1,8 @@
-"""A launch: one start of a study, its folder, and the journal of what has happened in it."""
+"""A launch: one start of a study, and its folder."""
 
 import json
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import Study
 
 Record = dict[str, Any]
-ENDED_FOR_GOOD = ("finished", "diverged", "oom", "stopped")
-"""Ends that another try would only repeat, unless the result is marked resumable; a failed trial is tried again."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +26,11 @@ class Launch:
     @property
     def study_file(self) -> Path:
         return self.folder / "study.yaml"
+
+    @property
+    def journal_file(self) -> Path:
+        """Everything the launch heard, in order."""
+        return self.folder / "journal.jsonl"
 
     @property
     def status_file(self) -> Path:
@@ -104,59 +106,3 @@ def _fresh(folder: Path) -> Path:
     while candidate.exists():  # two launches within one second
         candidate, count = folder.with_name(f"{folder.name}-{count}"), count + 1
     return candidate
-
-
-class Journal:
-    """Everything a launch heard, one JSON object a line, written before anyone else is told.
-
-    A line that was cut off by a crash is left out when the journal is read.
-    """
-
-    def __init__(self, launch: Launch) -> None:
-        self._path = launch.folder / "journal.jsonl"
-        self._file = self._path.open("a", encoding="utf-8")
-        if self._path.stat().st_size and not self._path.read_bytes().endswith(b"\n"):
-            self._file.write("\n")
-
-    def write(self, records: list[Record]) -> None:
-        """Append records; those that end a trial reach the disk before this returns."""
-        for record in records:
-            self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
-        if any(record["event"] == "ended" for record in records):
-            os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        self._file.close()
-
-    def read(self) -> Iterator[Record]:
-        """Yield every whole record from the beginning."""
-        with self._path.open(encoding="utf-8") as file:
-            for line in file:
-                try:
-                    record: Record = json.loads(line)
-                except json.JSONDecodeError:
-                    continue
-                yield record
-
-
-def write_log(launch: Launch, records: Iterator[Record]) -> Path:
-    """Write what happened in a launch, metrics apart, as JSON lines; return the file."""
-    lines = [json.dumps(record) for record in records if record["event"] != "metrics"]
-    launch.log_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return launch.log_file
-
-
-def is_over(result: Mapping[str, Any]) -> bool:
-    """Say whether a trial's result is its last word."""
-    return result["status"] in ENDED_FOR_GOOD and not result.get("resumable", False)
-
-
-def ended_trials(records: Iterator[Record]) -> dict[str, Record]:
-    """Return the results of the trials that have ended for good, by key; interrupted and failed ones go on."""
-    ended = {}
-    for record in records:
-        if record["event"] == "ended":
-            result = record["result"]
-            ended[result["key"]] = {**result["metrics"], **result}
-    return {key: result for key, result in ended.items() if is_over(result)}

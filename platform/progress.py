@@ -13,6 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nmlab.trials.disk import is_disk_full
+
 Record = dict[str, Any]
 _SHOWN = 6
 
@@ -29,9 +31,14 @@ class StatusFile:
             return
         partial = self._path.with_suffix(".partial")
         writer = {"written": time.time(), "pid": os.getpid(), "machine": socket.gethostname()}
-        partial.write_text(json.dumps({**snapshot, **writer}), encoding="utf-8")
-        partial.replace(self._path)
         self._written = time.monotonic()
+        try:
+            partial.write_text(json.dumps({**snapshot, **writer}), encoding="utf-8")
+            partial.replace(self._path)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            partial.unlink(missing_ok=True)  # the status grows old until there is room
 
 
 class ProgressView:
@@ -43,6 +50,7 @@ class ProgressView:
             None if quiet or not console.is_terminal else Live(console=console, refresh_per_second=4, transient=True)
         )
         self._told: set[str] = set()
+        self._trouble: set[str] = set()
 
     def __enter__(self) -> "ProgressView":
         if self._live is not None:
@@ -58,7 +66,14 @@ class ProgressView:
         if self._live is not None:
             self._live.update(render(snapshot))
         elif not self._quiet:
+            self._print_trouble(snapshot["trouble"])
             self._print_ended(snapshot)
+
+    def _print_trouble(self, trouble: dict[str, str]) -> None:
+        """Tell of a trouble when it begins, and not again while it lasts."""
+        for source in trouble.keys() - self._trouble:
+            self._console.print(trouble[source], markup=False, highlight=False, soft_wrap=True)
+        self._trouble = set(trouble)
 
     def _print_ended(self, snapshot: Record) -> None:
         for key, trial in snapshot["trials"].items():
@@ -84,7 +99,8 @@ def render(snapshot: Record) -> Group:
     running = [trial for trial in snapshot["trials"].values() if trial["status"] == "running"]
     lines = [_trials(running[:_SHOWN], snapshot["metric"])] if running else []
     best = _best(snapshot)
-    return Group(top, _replicas(snapshot), *lines, *([Text(best)] if best else []))
+    trouble = [Text(line, style="bold red") for line in snapshot["trouble"].values()]
+    return Group(top, _replicas(snapshot), *lines, *([Text(best)] if best else []), *trouble)
 
 
 def _replicas(snapshot: Record) -> Text:

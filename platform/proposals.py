@@ -5,6 +5,7 @@ scheduler stopped it, FAIL when it diverged or was lost. Nothing is left RUNNING
 """
 
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from optuna.trial import TrialState
 from nmlab.platform.points import RandomDraw, configurations_tried
 from nmlab.search_spaces.schema import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
+from nmlab.trials.disk import once_there_is_room
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings(
@@ -81,6 +83,24 @@ class GridProposals:
         """A grid does not learn."""
 
 
+class _PatientFile(JournalFileBackend):  # type: ignore[misc]
+    """Waits for room on a full disk; what a failed attempt left would spoil the journal and is taken back.
+
+    The sweep proposes nothing meanwhile; the trials that run are not held up.
+    """
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        def append() -> None:
+            before = Path(self._file_path).stat().st_size
+            try:
+                super(_PatientFile, self).append_logs(logs)
+            except OSError:
+                os.truncate(self._file_path, before)
+                raise
+
+        once_there_is_room(append, given_up=lambda: False)  # Ctrl-C ends the wait
+
+
 class OptunaProposals:
     """An Optuna study in a journal file; a later process that opens the same file goes on with the same study."""
 
@@ -91,7 +111,7 @@ class OptunaProposals:
         directions = ["minimize" if mode == "min" else "maximize" for mode in study.search.modes]
         self._optuna = optuna.create_study(
             study_name=study.name,
-            storage=JournalStorage(JournalFileBackend(str(journal))),
+            storage=JournalStorage(_PatientFile(str(journal))),
             directions=directions,
             load_if_exists=True,
         )

@@ -12,16 +12,19 @@ from typing import Any
 
 from nmlab.platform.board import Board
 from nmlab.platform.cluster import cluster
-from nmlab.platform.launch import Journal, Launch, ended_trials, write_log
+from nmlab.platform.journal import Journal, Record, ended_trials
+from nmlab.platform.launch import Launch
 from nmlab.platform.progress import StatusFile
 from nmlab.platform.proposals import proposals_of
 from nmlab.platform.provenance import environment, provenance
 from nmlab.platform.resolve import Plan
-from nmlab.platform.tracking import MlflowStore, Recorder
+from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
 from nmlab.search_spaces.schema import Study
+from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
 
 _DRAIN_S = 0.5
 _GOODBYE_S = 30.0
+_HURRY_S = 3.0
 
 
 class SweepError(RuntimeError):
@@ -37,6 +40,8 @@ class SweepResult:
     model_loads: int
     frozen_weights: str
     seconds: float
+    undelivered: str = ""
+    """Why MLflow does not have everything that the launch's journal holds; empty where it has."""
 
 
 @dataclass
@@ -51,6 +56,7 @@ class Sweep:
     watch: Callable[[dict[str, Any]], None] = lambda snapshot: None
     _interrupted: bool = field(default=False, init=False)
     _pump_error: Exception | None = field(default=None, init=False)
+    _disk_trouble: str = field(default="", init=False)
 
     def run(self) -> SweepResult:
         """Run what has not ended yet; raises ``SweepError`` when no replica could be kept.
@@ -64,17 +70,14 @@ class Sweep:
         self._board = self._new_board()
         self._board.recall(self._journal.read(), over=ended)
         self._status = StatusFile(self.launch.status_file)
-        store.begin(self._parent_tags(), _flat_study(study))
         self.launch.environment_file.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
-        for file in (self.launch.study_file, self.launch.environment_file):
-            store.attach(file)
         baselines = [spec.key for spec in self.plan.baselines]
         self._recorder = Recorder(
             self.launch, journal=self._journal, store=store, baselines=baselines, tags=self._common_tags()
         )
-        self._recorder.redeliver()
         with ExitStack() as stack:
-            stack.callback(self._close, store)
+            stack.callback(self._close)
+            self._keep([{"event": "launch began", "tags": self._parent_tags(), "params": _flat_study(study)}])
             self._publish(force=True)
             if len(ended) < self.plan.trials:
                 stack.enter_context(cluster(self.address, cpus=_local_cpus(study)))
@@ -119,7 +122,7 @@ class Sweep:
 
     def _actor_lost(self, key: str, error: str) -> None:
         """Called by Tune when a trial's actor died; Tune starts another, which finds its trial at the hub."""
-        self._recorder.record([{"event": "trial actor lost", "key": key, "error": error}])
+        self._keep([{"event": "trial actor lost", "key": key, "error": error}])
 
     def _wind_down(self) -> None:
         """Let running trials save themselves, the replicas check their weights, and the last words arrive."""
@@ -153,7 +156,7 @@ class Sweep:
             records = ray.get(self._hub.drain.remote(_DRAIN_S))
             if records:
                 self._mark_interrupted(records)
-                self._recorder.record(records)
+                self._keep(records)
                 self._board.update(records)
             self._publish()
             if last and not records:
@@ -169,29 +172,54 @@ class Sweep:
                 result["resumable"] = not early
                 result["reason"] = "stopped early by the scheduler" if early else f"{result['reason']}; resumable"
 
+    def _keep(self, records: list[Record]) -> None:
+        """Write records into the journal; on a full disk wait for room, until someone interrupts the launch."""
+
+        def write() -> None:
+            try:
+                self._recorder.record(records)
+                self._disk_trouble = ""
+            except OSError as error:
+                if is_disk_full(error):
+                    self._disk_trouble = f"{self.launch.folder}: {error.strerror}; waiting for room"
+                    self._publish()
+                raise
+
+        once_there_is_room(write, given_up=lambda: self._interrupted)
+
     def _publish(self, *, force: bool = False) -> None:
+        self._board.trouble = self._trouble()
         snapshot = self._board.snapshot()
         self._status.write(snapshot, force=force)
         self.watch(snapshot)
 
-    def _close(self, store: MlflowStore) -> None:
-        """Finish MLflow whatever happened, so that no run is left open that nobody works on."""
+    def _trouble(self) -> dict[str, str]:
+        mlflow = self._recorder.trouble
+        behind = f"MLflow takes nothing ({mlflow}); {self._recorder.waiting_bytes} bytes wait in the journal"
+        lines = {"disk": self._disk_trouble, "mlflow": behind if mlflow else ""}
+        return {source: line for source, line in lines.items() if line}
+
+    def _close(self) -> None:
+        """Say how the launch ended, whatever happened, so that no run is left open that nobody works on."""
         final = getattr(self, "_final", {"checks": {}, "loads": {}})
-        status = self._final_status()
-        self._recorder.close()
-        store.attach(write_log(self.launch, self._journal.read()))
-        self._journal.close()
+        status, undelivered = self._final_status(), ""
         checks = list(final["checks"].values())
         frozen = "unverified" if not checks else "verified" if all(checks) else "mismatch"
         loads = sum(final["loads"].values())
-        if loads:  # a resumed launch of which nothing was left to run loaded nothing and says nothing new
-            tags = {"nmlab.frozen_weights": frozen, "nmlab.model_loads": str(loads)}
-            store.tag_parent({**tags, **self._digest_tag()})
-        store.end(status)
+        tags = {"nmlab.frozen_weights": frozen, "nmlab.model_loads": str(loads), **self._digest_tag()} if loads else {}
+        # A resumed launch of which nothing was left to run loaded nothing and says nothing new.
+        ended = {"event": "launch ended", "status": status, "time": int(time.time() * 1000), "tags": tags}
+        try:
+            self._keep([ended])
+            self._recorder.close(grace=_HURRY_S if self._interrupted else GRACE_S)
+        except (UndeliveredError, DiskFullError) as error:
+            undelivered = str(error)
         self._board.phase = status
         self._publish(force=True)
+        self._journal.close()
         counts = dict(self._board.counts())
-        self._result = SweepResult(status, counts, loads, frozen, time.time() - self._board.started)
+        seconds = time.time() - self._board.started
+        self._result = SweepResult(status, counts, loads, frozen, seconds, undelivered)
 
     def _final_status(self) -> str:
         if self._board.ended >= self.plan.trials:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from nmlab.trials import registry
 from nmlab.trials.artifacts import write_artifacts
 from nmlab.trials.checkpoint import CheckpointFolder
+from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
 from nmlab.trials.errors import DivergedError, is_out_of_memory
 from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
 from nmlab.trials.history import History
@@ -65,6 +66,8 @@ def run_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, events: Events
         return trial.go()
     except DivergedError as error:
         return trial.result("diverged", reason=str(error))
+    except DiskFullError as error:
+        return trial.result("stopped", reason=str(error))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -122,7 +125,11 @@ class _Trial:
         self._tell(self.step, final)
         if not math.isfinite(final["eval/perplexity"]):
             raise DivergedError(f"the perplexity of the final mask is {final['eval/perplexity']}")
-        artifacts = write_artifacts(
+        artifacts = once_there_is_room(lambda: self._write_artifacts(final), given_up=self.events.cancelled)
+        return self.result("finished", metrics=final, artifacts=artifacts)
+
+    def _write_artifacts(self, final: Mapping[str, float]) -> tuple[str, ...]:
+        return write_artifacts(
             self.folder,
             spec=self.spec,
             frozen=self.bench.frozen,
@@ -136,7 +143,6 @@ class _Trial:
             notes=self.setting.notes,
             started_from=self.setting.started_from,
         )
-        return self.result("finished", metrics=final, artifacts=artifacts)
 
     def result(
         self,
@@ -245,7 +251,14 @@ class _Trial:
     def _save(self) -> None:
         tensors = {**self.run.state(), **self.history.tensors()}
         values = {"history": self.history.values(), "cost": self.setting.cost.state()}
-        self.checkpoints.save(self.step, tensors=tensors, values=values)
+        try:
+            self.checkpoints.save(self.step, tensors=tensors, values=values)
+        except Exception as error:  # the library that writes has exception types of its own
+            if not is_disk_full(error):
+                raise
+            # Learning goes on: the checkpoint before is still there, and more is lost by stopping than by losing this.
+            note = f"no checkpoint after step {self.step}: the disk was full"
+            self.setting.notes.append(note)
 
     def _resume(self) -> None:
         saved = self.checkpoints.newest()

@@ -131,9 +131,10 @@ def _execute(
         except SweepError as error:
             console(stderr=True).print(f"nmlab: {error}", markup=False)
             raise typer.Exit(1) from error
-    written = _report(plan, launch, settings["tracking_uri"]) if report and result.counts.get("finished") else None
+    reportable = report and result.counts.get("finished") and not result.undelivered
+    written = _report(plan, launch, settings["tracking_uri"]) if reportable else None
     _tell(result, launch, written, quiet=quiet, as_json=as_json)
-    if result.status != "finished":
+    if result.status != "finished" or result.undelivered:
         raise typer.Exit(1)
 
 
@@ -164,5 +165,8 @@ def _tell(
         out.print(sentence, markup=False)
     if report:
         out.print(f"report: {report['html']}", markup=False)
-    if result.status == "stopped":
+    if result.undelivered:
+        out.print(f"MLflow does not have everything yet: {result.undelivered}", markup=False)
+        out.print(f"nothing is lost; deliver it and get the report with: nmlab resume {launch.name}", markup=False)
+    elif result.status == "stopped":
         out.print(f"go on with: nmlab resume {launch.name}", markup=False)

@@ -1,6 +1,6 @@
 """MLflow: a parent run for a launch, a child run for every configuration and seed, written by one writer."""
 
-from nmlab.platform.tracking.recorder import Recorder
+from nmlab.platform.tracking.recorder import GRACE_S, Recorder, UndeliveredError
 from nmlab.platform.tracking.store import MlflowStore
 
-__all__ = ["MlflowStore", "Recorder"]
+__all__ = ["GRACE_S", "MlflowStore", "Recorder", "UndeliveredError"]

@@ -1,18 +1,34 @@
-"""The one writer: takes what the hub says, writes it to the journal, then to MLflow, on a thread of its own."""
+"""The one writer: what the hub says goes into the journal; MLflow follows the journal on a thread of its own."""
 
-import queue
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nmlab.platform.launch import Journal, Launch, Record
+from nmlab.platform.journal import Journal, Record, write_log
+from nmlab.platform.launch import Launch
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.trials.spec import TrialSpec
 
+_BATCH_BYTES = 2**18
+_LOOK_S = 0.5
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
+GRACE_S = 30.0
+"""How long the end of a launch waits for an MLflow store that takes nothing; sqlite itself waits 20 s for a lock."""
+
+
+class UndeliveredError(RuntimeError):
+    """MLflow has not taken all that the journal holds; a later process of the launch delivers the rest."""
+
 
 class Recorder:
-    """No trial waits for it: records are queued, and MLflow is written in batches."""
+    """No trial waits for MLflow, and nothing is lost while it cannot be reached.
+
+    The thread reads the journal from its beginning, which tells MLflow again what an earlier process of the launch may
+    not have delivered; the store leaves alone what it has. Where the store fails (it is locked, read-only, full or out
+    of reach), the same records are tried again, ever more slowly, and ``trouble`` says why.
+    """
 
     def __init__(
         self,
@@ -26,63 +42,90 @@ class Recorder:
         self._launch, self._journal, self._store = launch, journal, store
         self._baselines, self._tags = frozenset(baselines), dict(tags)
         self._begun: set[str] = set()
-        self._queue: queue.Queue[list[Record] | None] = queue.Queue()
-        self._error: BaseException | None = None
+        self._position = 0
+        self._news, self._closing, self._given_up = threading.Event(), threading.Event(), threading.Event()
+        self.trouble = ""
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the journal that MLflow does not have yet."""
+        return self._journal.size - self._position
+
     def record(self, records: list[Record]) -> None:
-        """Take records; they are in the journal when this returns, and in MLflow some time later."""
+        """Take records; they are in the journal when this returns, and in MLflow some time later.
+
+        Raises ``OSError`` when the journal cannot take them; none of them is recorded then.
+        """
         self._journal.write(records)
-        self._queue.put(records)
+        self._news.set()
 
-    def redeliver(self) -> None:
-        """Hand everything the journal holds to MLflow again; what is there already stays as it is."""
-        self._queue.put(list(self._journal.read()))
+    def close(self, *, grace: float = GRACE_S) -> None:
+        """Wait until MLflow has everything.
 
-    def close(self) -> None:
-        """Wait until MLflow has everything; raises what the writer could not cope with."""
-        self._queue.put(None)
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
+        Raises ``UndeliveredError`` when it has taken nothing for ``grace`` seconds.
+        """
+        self._closing.set()
+        self._news.set()
+        position, since = self._position, time.monotonic()
+        while self._thread.is_alive():
+            self._thread.join(0.1)
+            if self._position != position:
+                position, since = self._position, time.monotonic()
+            if time.monotonic() - since > grace:
+                break
+        self._given_up.set()
+        if self.waiting_bytes:
+            raise UndeliveredError(self.trouble or f"the store took nothing for {grace:g} s")
 
     def _work(self) -> None:
-        try:
-            while (records := self._gather()) is not None:
+        wait = _FIRST_WAIT_S
+        while not self._given_up.is_set():
+            self._news.clear()
+            last = self._closing.is_set()  # asked first: what is recorded before the closing is read after it
+            records, position = self._journal.read_from(self._position, limit=_BATCH_BYTES)
+            if not records and last:
+                return
+            if not records:
+                self._news.wait(_LOOK_S)
+                continue
+            try:
+                if self.trouble:
+                    self._store.recall()
                 self._deliver(records)
-        except BaseException as error:  # carried to the driver's thread by close()
-            self._error = error
-
-    def _gather(self) -> list[Record] | None:
-        """Return all that is queued, or None once the end was reached and everything before it delivered."""
-        records = self._queue.get()
-        while records is not None and not self._queue.empty():
-            more = self._queue.get()
-            if more is None:
-                self._queue.put(None)
-                break
-            records = records + more
-        return records
+            except Exception as error:  # stores fail in many ways; whichever it is, the records stay in the journal
+                self.trouble = _in_a_line(error)
+                self._given_up.wait(_FIRST_WAIT_S if self._closing.is_set() else wait)
+                wait = min(2 * wait, _LONGEST_WAIT_S)
+            else:
+                self._position, self.trouble, wait = position, "", _FIRST_WAIT_S
 
     def _deliver(self, records: list[Record]) -> None:
+        """Tell the store; told again after a failure halfway, it leaves alone what it has taken."""
         points: dict[str, list[Record]] = defaultdict(list)
         for record in records:
-            if record["event"] == "trial":
+            if record["event"] == "launch began":
+                self._store.begin(record["tags"], record["params"])
+                self._store.attach(self._launch.study_file)
+                self._store.attach(self._launch.environment_file)
+            elif record["event"] == "trial":
                 self._begin(TrialSpec.model_validate(record["spec"]))
             elif record["event"] == "metrics":
                 points[record["key"]].append(record)
             elif record["event"] == "ended":
                 self._flush(points, record["key"])
                 self._end(record["result"])
+            elif record["event"] == "launch ended":
+                self._end_launch(record)
         for key in list(points):
             self._flush(points, key)
 
     def _begin(self, spec: TrialSpec) -> None:
         if spec.key not in self._begun:
-            self._begun.add(spec.key)
             role = "baseline" if spec.key in self._baselines else "search"
             self._store.begin_trial(spec, role=role, tags=self._tags)
+            self._begun.add(spec.key)
 
     def _flush(self, points: dict[str, list[Record]], key: str) -> None:
         if waiting := points.pop(key, None):
@@ -95,3 +138,16 @@ class Recorder:
                 digest, record=record, folder=self._launch.initial_masks_folder, tags=self._tags
             )
         self._store.end_trial(result, folder=self._launch.trial_folder(result["key"]))
+
+    def _end_launch(self, record: Record) -> None:
+        write_log(self._launch, self._journal.read())
+        self._store.attach(self._launch.log_file)
+        self._store.tag_parent(record["tags"])
+        self._store.end(record["status"], time=record["time"])
+
+
+def _in_a_line(error: BaseException) -> str:
+    """Name what is at the bottom of an error; MLflow and its database library wrap it in words of their own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"[:300]

@@ -3,25 +3,27 @@
 import getpass
 import logging
 import os
-import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 
-from nmlab.platform.launch import is_over
+from nmlab.platform.journal import is_over
 from nmlab.trials.initial_masks import initial_mask_file
 from nmlab.trials.names import unknown_name
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # creating a store is not worth a line
 logging.getLogger("alembic").setLevel(logging.ERROR)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints the traceback of what it raises
 
 _BATCH = 1000  # MLflow's limit on metrics a call
 _PARAMS = 100  # and on parameters
 _TEXT = 5000  # characters of a tag, below every store's limit
 _SQLITE = b"SQLite format 3\0"
+# MLflow would try a server that is gone for minutes; whoever writes here tries again on his own.
+_HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 _INITIAL_MASK = "nmlab.initial_mask_digest"
 _ENDS = {
     "finished": "FINISHED",
@@ -131,8 +133,14 @@ class MlflowStore:
     def __init__(self, study: str, *, launch: str, uri: str) -> None:
         from mlflow.tracking import MlflowClient
 
+        for name, value in _HTTP.items():
+            os.environ.setdefault(name, value)
         self._client = MlflowClient(tracking_uri=uri)
         self._study, self._launch, self.uri = study, launch, uri
+        self.recall()
+
+    def recall(self) -> None:
+        """Read which runs the store has; after a call that failed, it may have taken more than it said."""
         self._experiment = self._open_experiment()
         self.parent = self._find_parent() or ""
         self._children = self._find_children()
@@ -231,9 +239,13 @@ class MlflowStore:
         It is none of the planned trials: its kind is ``initial_mask``. ``record`` is what ``InitialMask`` has of it;
         its file lies in ``folder``. Trials that started from it have its digest as a tag.
         """
-        if digest in self._initial_masks:
-            return
-        self._initial_masks.add(digest)
+        if digest not in self._initial_masks:
+            self._keep_initial_mask(digest, record=record, folder=folder, tags=tags)
+            self._initial_masks.add(digest)
+
+    def _keep_initial_mask(
+        self, digest: str, *, record: Mapping[str, Any], folder: Path, tags: Mapping[str, str]
+    ) -> None:
         own = {
             **_shown_as(f"initial-mask-{record['method']}-{record['pattern']}-{digest[:8]}"),
             **({"mlflow.parentRunId": self.parent} if self.parent else {}),
@@ -272,10 +284,10 @@ class MlflowStore:
         else:
             self._client.log_artifact(self.parent, str(path), folder)
 
-    def end(self, status: str) -> None:
-        """Close the parent run."""
+    def end(self, status: str, *, time: int) -> None:
+        """Close the parent run as of ``time``, in milliseconds since 1970."""
         self._client.set_tag(self.parent, "nmlab.status", status)
-        self._client.set_terminated(self.parent, status=_ENDS[status], end_time=int(time.time() * 1000))
+        self._client.set_terminated(self.parent, status=_ENDS[status], end_time=time)
 
     def _open_experiment(self) -> str:
         experiment = self._client.get_experiment_by_name(self._study)

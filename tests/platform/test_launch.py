@@ -6,7 +6,8 @@ import os
 import pytest
 
 from nmlab.platform import launch as launches
-from nmlab.platform.launch import Journal, Launch, ended_trials
+from nmlab.platform.journal import Journal, ended_trials
+from nmlab.platform.launch import Launch
 
 SETTINGS = {"tracking_uri": "sqlite:///somewhere.db", "address": None, "max_failures": 3}
 POINT = {"event": "metrics", "key": "aa", "step": 1, "time": 5, "values": {"train/loss": 2.5}}

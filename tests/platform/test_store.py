@@ -247,9 +247,10 @@ def test_files_and_folders_are_attached_to_the_parent(store, client, tmp_path):
 @pytest.mark.parametrize(("status", "mlflow_status"), [("finished", "FINISHED"), ("stopped", "KILLED")])
 def test_the_parent_ends_with_the_launch_and_runs_again_when_resumed(store, reopen, client, status, mlflow_status):
     store.tag_parent({"nmlab.frozen_weights": "verified"})
-    store.end(status)
+    store.end(status, time=1_700_000_000_000)
     run = client.get_run(store.parent)
     assert (run.info.status, run.data.tags["nmlab.status"]) == (mlflow_status, status)
+    assert run.info.end_time == 1_700_000_000_000
     assert run.data.tags["nmlab.frozen_weights"] == "verified"
     reopen().begin({}, {"method": "maskpro"})
     run = client.get_run(store.parent)
