@@ -12,6 +12,7 @@ from torch import Tensor
 from nmlab.trials.cost import Bill, Cost, Priced
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.names import unknown_name
+from nmlab.trials.party import Alone, Party
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, Scalar
 from nmlab.trials.workbench import Workbench
@@ -63,6 +64,8 @@ class Setting:
     """What a reader of the result must know beside its numbers, a line each; it goes into the trial's record."""
     started_from: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Masks that the trial started from: the digest of each, and as plain JSON what it is, was made from and cost."""
+    party: Party = field(default_factory=Alone)
+    """Who evaluates the masks of a step of a method that draws several."""
     _charged: set[Hashable] = field(default_factory=set, repr=False)
 
     @property

@@ -19,6 +19,7 @@ from nmlab.trials.memory import give_back, peak_bytes
 from nmlab.trials.method import Run, Setting
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_divisible
+from nmlab.trials.party import Alone, Party, PartyOverError, ReloadError
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import TrialSpec
 from nmlab.trials.workbench import Workbench
@@ -55,12 +56,15 @@ class TrialResult:
     """What its numbers were measured with, where they compare only with others measured alike."""
 
 
-def run_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, events: Events) -> TrialResult:
+def run_trial(
+    spec: TrialSpec, *, bench: Workbench, folder: Path, events: Events, party: Party | None = None
+) -> TrialResult:
     """Run a trial on a replica's workbench, from its newest checkpoint in ``folder`` if there is one.
 
-    Raises ``ValueError`` for bad input. Divergence and lack of memory are results, not exceptions.
+    With a ``party`` others evaluate a share of the masks of each step; the result is the same. Raises ``ValueError``
+    for bad input. Divergence and lack of memory are results, not exceptions.
     """
-    trial = _Trial(spec, bench, folder, events)
+    trial = _Trial(spec, bench, folder, events, party or Alone())
     try:
         trial.begin()
         return trial.go()
@@ -68,10 +72,39 @@ def run_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, events: Events
         return trial.result("diverged", reason=str(error))
     except DiskFullError as error:
         return trial.result("stopped", reason=str(error))
+    except PartyOverError as error:
+        return trial.result("stopped", reason=str(error))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         return trial.result("oom", reason=(str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Party) -> None:
+    """Take part in a trial that another slot leads, from its newest checkpoint on, until it is over.
+
+    Steps that the others have taken since the checkpoint are repeated from their losses alone. Nothing is written.
+    """
+    while True:
+        trial = _Trial(spec, bench, folder, _Nobody(), party)
+        try:
+            trial.begin()
+            trial.keep_up()
+        except ReloadError:
+            continue
+        except (PartyOverError, DivergedError):  # the leader has diverged on the same losses, and says so
+            return
+        return
+
+
+class _Nobody:
+    """Listens to who only takes part."""
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """The leader tells them."""
+
+    def cancelled(self) -> bool:
+        return False
 
 
 @dataclass(eq=False)
@@ -80,6 +113,7 @@ class _Trial:
     bench: Workbench
     folder: Path
     events: Events
+    party: Party
     step: int = 0
     evaluated: dict[int, Perplexity] = field(default_factory=dict)
     tasks: TaskResults | None = None
@@ -99,6 +133,7 @@ class _Trial:
             pattern=pattern,
             calibration=self.spec.calibration,
             seed=self.spec.seed,
+            party=self.party,
         )
         self.windows = self.bench.evaluation(self.spec.evaluation)
         with self.setting.cost.watch():
@@ -143,6 +178,12 @@ class _Trial:
             notes=self.setting.notes,
             started_from=self.setting.started_from,
         )
+
+    def keep_up(self) -> None:
+        """Take every step with the others, and nothing but the steps."""
+        while self.step < self.run.steps:
+            self.run.step(self.step)
+            self.step += 1
 
     def result(
         self,
@@ -253,6 +294,7 @@ class _Trial:
         values = {"history": self.history.values(), "cost": self.setting.cost.state()}
         try:
             self.checkpoints.save(self.step, tensors=tensors, values=values)
+            self.party.saved(self.step)
         except Exception as error:  # the library that writes has exception types of its own
             if not is_disk_full(error):
                 raise

@@ -21,10 +21,12 @@ from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
 from nmlab.trials.methods.maskpro.strayed import Strayed
 from nmlab.trials.names import unknown_name
+from nmlab.trials.party import digest_of
 from nmlab.trials.pattern import Pattern
 
 # A run has collapsed when its sampled masks have been worse than uniform guessing for this many steps on average.
 _COLLAPSE_WINDOW = 100
+_MODES_COMPARED = 4096
 
 
 class MaskPro(Method):
@@ -56,7 +58,7 @@ class MaskProRun(Run):
     def __init__(self, setting: Setting, config: MaskProConfig) -> None:
         self.steps = config.steps
         self._config, self._seed = config, setting.seed
-        self._model, self._cost = setting.model, setting.cost
+        self._model, self._cost, self._party = setting.model, setting.cost, setting.party
         self._batches = setting.batches
         self._layout = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern)
         initial_GM = self._layout.join(initial_mask(config.initial_mask, setting))
@@ -134,17 +136,27 @@ class MaskProRun(Run):
         return self._model.frozen.device
 
     def _sampled_losses(self, step: int, tokens: Tensor) -> tuple[list[Draw], list[float]]:
-        draws, losses = [], []
-        for index in range(self._config.masks_per_step):
-            with self._cost.phase("sample", device=self._device):
-                draw = self._sample(MaskKey(self._seed, step, index))
+        """Every participant draws all masks of the step, for the update, and evaluates its share of them."""
+        with self._cost.phase("sample", device=self._device):
+            draws = [self._sample(MaskKey(self._seed, step, index)) for index in range(self._config.masks_per_step)]
+
+        def evaluate(index: int) -> float:
             with self._cost.phase("patch", device=self._device):
-                self._wardrobe.show(draw)
+                self._wardrobe.show(draws[index])
             with self._cost.phase("forward", device=self._device):
-                losses.append(self._model.loss(tokens))
+                return self._model.loss(tokens)
+
+        losses = self._party.losses(step, len(draws), evaluate=evaluate, digest=lambda: self._digest(step, draws))
+        for _ in losses:  # wherever they were evaluated, they belong to this trial
             self._cost.count_forward(tokens.numel())
-            draws.append(draw)
         return draws, losses
+
+    def _digest(self, step: int, draws: list[Draw]) -> bytes:
+        """Say which masks these are: where they differ from the mode, and the mode of some groups, each step others."""
+        count = min(self._layout.groups, _MODES_COMPARED)
+        groups_g = torch.arange(step * count, (step + 1) * count, device=self._device) % self._layout.groups
+        differences = [tensor for draw in draws for tensor in (draw.groups_g, draw.masks_gM)]
+        return digest_of([self._engine.mode(groups_g), *differences])
 
     def _sample(self, key: MaskKey) -> Draw:
         if self._config.compat == "official" and key.step == 0:

@@ -1,0 +1,324 @@
+"""Several slots evaluate the masks of one trial, on real runs: threads stand for slots, and one shared exchange.
+
+Whatever happens to those who take part, the leader's result is that of a trial run alone, bit for bit.
+"""
+
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from nmlab.platform.exchange import Exchange
+from nmlab.platform.participant import Participant
+from nmlab.platform.parties import LEADER
+from nmlab.platform.points import points
+from nmlab.platform.resolve import trial_spec
+from nmlab.trials.engines import MaskKey
+from nmlab.trials.methods.maskpro.run import MaskProRun
+from nmlab.trials.models import FrozenModel, ModelSource
+from nmlab.trials.party import PartyOverError
+from nmlab.trials.trial import assist_trial, run_trial
+from nmlab.trials.workbench import Workbench
+
+STEPS = 24
+
+
+class SharedLine:
+    """The exchange of one process: calls wait on a lock as those of the actor wait on its event loop."""
+
+    def __init__(self):
+        self.exchange, self._changed = Exchange(), threading.Condition()
+
+    def ask(self, method, *args, within=0.0):
+        with self._changed:
+            if method == "call":
+                name, *rest = args
+                timed = {"now": time.monotonic()} if name == "open" else {}
+                answer = getattr(self.exchange, name)(*rest, **timed)
+                self._changed.notify_all()
+                return answer
+            if method == "offer":
+                return self.exchange.offer(now=time.monotonic())
+            return self._attend(*args, within=within)
+
+    def _attend(self, key, epoch, member, step, given, digest, saved, *, within):
+        deadline = time.monotonic() + within
+        answer = self.exchange.attend(key, epoch, member, step, given, digest, saved, now=time.monotonic())
+        self._changed.notify_all()
+        while answer is None and time.monotonic() < deadline:
+            self._changed.wait(0.05)
+            answer = self.exchange.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
+        if answer is None and member == LEADER:
+            self.exchange.take_over(key)
+            answer = self.exchange.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
+        return answer or {"wait": True}
+
+
+class Listener:
+    def __init__(self):
+        self.points = {}
+
+    def metrics(self, step, values):
+        self.points.setdefault(step, {}).update(values)
+
+    def cancelled(self):
+        return False
+
+
+@pytest.fixture(scope="module")
+def frozen():
+    return FrozenModel.load(ModelSource("builtin:tiny"))
+
+
+@pytest.fixture
+def spec(plan_of):
+    plan = plan_of(
+        f"fixed.steps={STEPS}",
+        "fixed.masks_per_step=6",
+        "cadence={log_every: 1, checkpoint_every: 5}",
+        "search.samples=1",
+    )
+    return trial_spec(plan.study, next(points(plan.study)), seed=0)
+
+
+def lead(line, spec, bench, folder, *, epoch=1, participants=3):
+    events = Listener()
+    body = spec.model_dump(mode="json")
+    leader = Participant(line, key=spec.key, epoch=epoch, spec=body, participants=participants)
+    result = run_trial(spec, bench=bench, folder=folder, events=events, party=leader)
+    notices = leader.notices()
+    leader.go()
+    return result, events, notices, leader
+
+
+def take_part(line, spec, bench, folder, *, wrap=lambda participant: participant, patience=20):
+    """Wait for an offer, take part until the trial is over, and return how many masks were evaluated."""
+    deadline = time.monotonic() + patience
+    while (offer := line.ask("offer", 0.1)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    participant = wrap(Participant(line, key=offer["key"], epoch=offer["epoch"], member=offer["member"]))
+    counted = Counting(participant)
+    assist_trial(spec, bench=bench, folder=folder, party=counted)
+    participant.go()
+    return counted.evaluated
+
+
+class Counting:
+    def __init__(self, party):
+        self._party, self.evaluated = party, Counter()
+
+    def losses(self, step, count, *, evaluate, digest):
+        def note(index):
+            self.evaluated[step] += 1
+            return evaluate(index)
+
+        return self._party.losses(step, count, evaluate=note, digest=digest)
+
+    def saved(self, step):
+        self._party.saved(step)
+
+
+def in_threads(*calls):
+    """Run calls at the same time; return what each returned, or raise what one raised."""
+    results, errors = [None] * len(calls), []
+
+    def run(number, call):
+        try:
+            results[number] = call()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def trained(events):
+    """What must not depend on who evaluated."""
+    return {
+        step: {name: value for name, value in values.items() if name.startswith(("train/", "eval/"))}
+        for step, values in events.points.items()
+    }
+
+
+def assert_same_masks(first, second):
+    ours, theirs = load_file(first / "mask.safetensors"), load_file(second / "mask.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture
+def alone(spec, frozen, tmp_path):
+    events = Listener()
+    run_trial(spec, bench=Workbench(frozen), folder=tmp_path / "alone", events=events)
+    return events
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_a_trial_is_the_same_however_many_take_part(spec, frozen, tmp_path, alone, others):
+    line, bench, folder = SharedLine(), Workbench(frozen), tmp_path / "shared"
+    (result, events, notices, _), *evaluated = in_threads(
+        lambda: lead(line, spec, bench, folder, participants=1 + others),
+        *[lambda: take_part(line, spec, bench, folder) for _ in range(others)],
+    )
+    assert (result.status, notices) == ("finished", [])
+    assert trained(events) == trained(alone)
+    assert_same_masks(folder, tmp_path / "alone")
+    assert all(sum(share.values()) > STEPS / 2 for share in evaluated)
+    assert result.metrics["cost/forwards"] == alone.points[STEPS]["cost/forwards"]
+
+
+class DyingError(Exception):
+    pass
+
+
+def test_one_that_dies_in_the_middle_of_a_step_costs_the_time_of_its_share(spec, frozen, tmp_path, alone):
+    line, bench, folder = SharedLine(), Workbench(frozen), tmp_path / "shared"
+
+    class Mortal(Counting):
+        def losses(self, step, count, *, evaluate, digest):
+            def die(index):
+                if step == 3:
+                    raise DyingError
+                return evaluate(index)
+
+            return self._party.losses(step, count, evaluate=die, digest=digest)
+
+    def doomed():
+        with pytest.raises(DyingError):
+            take_part(line, spec, bench, folder, wrap=Mortal)
+
+    (result, events, _, _), _ = in_threads(lambda: lead(line, spec, bench, folder), doomed)
+    assert result.status == "finished"
+    assert trained(events) == trained(alone)
+
+
+def test_one_that_comes_late_catches_up_from_checkpoint_and_losses(spec, frozen, tmp_path, alone):
+    line, bench, folder = SharedLine(), Workbench(frozen), tmp_path / "shared"
+
+    def late():
+        while not list(folder.glob("checkpoint-*10.safetensors")):
+            time.sleep(0.01)
+        return take_part(line, spec, bench, folder)
+
+    class Slow(Listener):
+        def cancelled(self):
+            time.sleep(0.03)
+            return False
+
+    def leader():
+        events = Slow()
+        party = Participant(line, key=spec.key, epoch=1, spec=spec.model_dump(mode="json"), participants=2)
+        run_trial(spec, bench=bench, folder=folder, events=events, party=party)
+        party.go()
+        return events
+
+    events, evaluated = in_threads(leader, late)
+    assert trained(events) == trained(alone)
+    assert min(evaluated) >= 10
+
+
+def test_one_that_goes_astray_is_brought_back_in_line_and_it_is_told(spec, frozen, tmp_path, alone, monkeypatch):
+    line, bench, folder = SharedLine(), Workbench(frozen), tmp_path / "shared"
+    spoiled = threading.Event()
+    step_of = MaskProRun.step
+
+    def step(self, number):
+        """Once, after three steps, the logits of whoever takes part are knocked over, as by a broken memory."""
+        values = step_of(self, number)
+        joined = getattr(self._party, "_party", None)
+        if joined is not None and number == 3 and not spoiled.is_set():
+            spoiled.set()
+            self._engine.descend_from_keys([(MaskKey(seed=9, step=9), -5.0)], rate=100.0)
+        return values
+
+    monkeypatch.setattr(MaskProRun, "step", step)
+    (_, events, notices, _), evaluated = in_threads(
+        lambda: lead(line, spec, bench, folder, participants=2), lambda: take_part(line, spec, bench, folder)
+    )
+    assert spoiled.is_set()
+    assert [notice for notice in notices if "other logits than the leader" in notice]
+    assert trained(events) == trained(alone)
+    assert max(evaluated) == STEPS - 1, "it took part again after it had started anew"
+
+
+def test_a_leader_that_lost_its_lease_stops_and_the_next_one_goes_on(spec, frozen, tmp_path, alone):
+    line, bench, folder = SharedLine(), Workbench(frozen), tmp_path / "shared"
+    later = Participant(line, key=spec.key, epoch=2, spec={}, participants=1)
+
+    class Replaced(Listener):
+        def metrics(self, step, values):
+            super().metrics(step, values)
+            if step == 7:
+                later._open(6, 5)
+
+    party = Participant(line, key=spec.key, epoch=1, spec={}, participants=1)
+    first = run_trial(spec, bench=bench, folder=folder, events=Replaced(), party=party)
+    assert (first.status, first.step) == ("stopped", 7)
+    second = Listener()
+    assert run_trial(spec, bench=bench, folder=folder, events=second, party=later).status == "finished"
+    assert trained(second) == trained(alone)
+
+
+def test_what_is_exchanged_does_not_grow_with_the_model(tmp_path):
+    """Two steps of three masks, of which one is the other's: the bytes depend on masks and steps alone."""
+    line = SharedLine()
+    leader = Participant(line, key="k", epoch=1, spec={"seed": 0}, participants=2)
+    other = []
+
+    def follow():
+        while (offer := line.ask("offer", 0.1)) is None:
+            time.sleep(0.01)
+        other.append(Participant(line, key="k", epoch=1, member=offer["member"]))
+        with suppress(PartyOverError):
+            for step in range(1000):
+                other[0].losses(step, 4, evaluate=float, digest=lambda: b"8 bytes.")
+
+    def go_ahead():
+        leader._open(4, 0)
+        while not other:
+            time.sleep(0.01)
+        for step in range(200):
+            assert leader.losses(step, 4, evaluate=float, digest=lambda: b"8 bytes.") == [0.0, 1.0, 2.0, 3.0]
+            leader.saved(step)
+        leader.go()
+
+    in_threads(go_ahead, follow)
+    assert leader.exchanged_bytes / 200 < 700
+    assert other[0].exchanged_bytes / 200 < 700
+
+
+def test_silent_participants_are_done_without_and_a_silent_leader_is_no_leader():
+    exchange = Exchange()
+    exchange.open("k", 1, {}, 3, 4, 0, now=0.0)
+    first, second = exchange.offer(now=0.0), exchange.offer(now=0.0)
+    assert exchange.offer(now=1.0) is None
+    assert {first["member"], second["member"]} == {"participant-1", "participant-2"}
+    assert exchange.attend("k", 1, LEADER, 0, {}, b"", 0, now=9.0) == {"mine": [0, 3]}
+    assert exchange.attend("k", 1, "participant-1", 0, {}, b"", 0, now=9.0) == {"mine": [1]}
+    assert exchange.offer(now=12.0)["member"] == "participant-3"
+    assert exchange.attend("k", 1, "participant-2", 0, {}, b"", 0, now=12.0) == {"over": True}
+    assert exchange.notices("k") == ["participant-2 was silent for 10 s and is done without"]
+    assert exchange.offer(now=100.0) is None
+    assert exchange.attend("k", 1, LEADER, 0, {}, b"", 0, now=100.0) == {"unknown": True}
+
+
+def test_the_party_that_lacks_most_is_offered_first():
+    exchange = Exchange()
+    exchange.open("a", 1, {"seed": 0}, 2, 4, 0, now=0.0)
+    exchange.open("b", 1, {"seed": 1}, 4, 4, 0, now=0.0)
+    assert [exchange.offer(now=0.0)["key"] for _ in range(4)] == ["b", "b", "b", "a"]
+    assert exchange.offer(now=0.0) is None
+    exchange.leave("b", 1, "participant-2")
+    assert exchange.offer(now=0.0)["key"] == "b"
