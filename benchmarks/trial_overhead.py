@@ -44,16 +44,19 @@ class SharedReplicas:
     """nmlab's way: Train runs that stay, light Tune trials that lease their slots."""
 
     def __init__(self, concurrency: int, folder: Path) -> None:
-        import ray
-
         from nmlab.platform.hub import start_hub
+        from nmlab.platform.pump import Pump
         from nmlab.platform.replica import start_replicas
 
         self._concurrency, self._folder = concurrency, folder
+        self._ended: list[str] = []
         start = time.perf_counter()
-        self._hub = start_hub(max_failures=0)
-        self._replicas = start_replicas(study_of(range(1), concurrency), folder=folder, max_failures=0)
-        while len(ray.get(self._hub.call.remote("snapshot"))["hosts"]) < concurrency:
+        self._hub = start_hub("overhead", max_failures=0)
+        self._pump = Pump(self._hub, heed=self._heed, look=lambda: None, unwanted=list)
+        self._replicas = start_replicas(
+            study_of(range(1), concurrency), hub=self._hub.name, folder=folder, max_failures=0, lost=print
+        )
+        while len(self._pump.intake.replicas) < concurrency:
             time.sleep(0.1)
         self.startup = time.perf_counter() - start
 
@@ -67,22 +70,22 @@ class SharedReplicas:
         folder = self._folder / f"block-{seeds.start}"
         start = time.perf_counter()
         watch = Watch(lambda: None, lambda key, error: print(f"trial actor of {key} lost: {error}", flush=True))
-        tune_trials(plan, GridProposals(plan.study), ended={}, folder=folder, watch=watch)
+        tune_trials(plan, GridProposals(plan.study), hub=self._hub.name, ended={}, folder=folder, watch=watch)
         seconds = time.perf_counter() - start
         self._expect(len(seeds))
         return seconds / len(seeds)
 
     def close(self) -> None:
-        import ray
+        self._replicas.stop()
+        self._pump.stop_replicas()
+        self._replicas.join(list(self._pump.intake.replicas), timeout=30)
+        self._pump.finish()
 
-        ray.get(self._hub.stop.remote())
-        self._replicas.join(timeout=30)
+    def _heed(self, records: list[dict[str, Any]]) -> None:
+        self._ended += [record["result"]["status"] for record in records if record["event"] == "ended"]
 
     def _expect(self, finished: int) -> None:
-        import ray
-
-        records = ray.get(self._hub.drain.remote(0.1))
-        ended = [record["result"]["status"] for record in records if record["event"] == "ended"]
+        ended, self._ended = self._ended, []
         assert ended == ["finished"] * finished, ended
 
 

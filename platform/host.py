@@ -12,18 +12,18 @@ from typing import Any
 import ray
 import torch
 
-from nmlab.platform.hub import HUB
+from nmlab.platform.host_link import HubLink, own_hub_link
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial import TrialResult, run_trial
 from nmlab.trials.workbench import Workbench
 
-_FLUSH_S = 0.5
-_HEARTBEAT_S = 1.0
+_BEAT_S = 0.5
+_FAREWELL_S = 20.0
 
 
 def host_loop(config: dict[str, Any]) -> None:
-    """Load the model, register with the hub, and run trials until the hub says stop (the Train worker's function)."""
+    """Load the model and run trials until the hub says stop (the Train worker's function)."""
     torch.set_num_threads(config["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     start = time.perf_counter()
@@ -41,58 +41,37 @@ def host_loop(config: dict[str, Any]) -> None:
     Host(config, bench, facts).serve()
 
 
-class GivenUpError(RuntimeError):
-    """The hub took this replica for dead, because it was stopped or starved of time. To return, it must start anew."""
-
-
 class Host:
-    """The threads of one replica."""
+    """The threads of one replica: one that talks to the hub, and one for each slot."""
 
     def __init__(self, config: dict[str, Any], bench: Workbench, facts: dict[str, Any]) -> None:
-        self._name: str = config["name"]
         self._folder = Path(config["folder"])
-        self._bench, self._facts = bench, facts
-        self._incarnation = f"{os.getpid()}-{time.time_ns()}"
-        self._hub = ray.get_actor(HUB, namespace=config["namespace"])
-        self._stop = threading.Event()
-        self.cancelled: set[str] = set()
+        self._bench, self._slots = bench, int(facts["slots"])
+        self._link = own_hub_link(config["hub"], namespace=config["namespace"], name=config["name"], facts=facts)
 
     def serve(self) -> None:
-        """Serve until told to stop, then say whether the weights are unchanged."""
-        self.tell("register", self._name, self._incarnation, self._facts)
-        slots = [threading.Thread(target=self._slot, daemon=True) for _ in range(self._facts["slots"])]
+        """Serve until told to stop, then say whether the weights are unchanged; raises ``GivenUpError``."""
+        link = self._link
+        link.exchange()
+        slots = [threading.Thread(target=self._slot, args=(slot,), daemon=True) for slot in range(self._slots)]
         for slot in slots:
             slot.start()
-        while not ray.get(self._hub.stopping.remote()):
-            cancelled = self.tell("heartbeat", self._name, self._incarnation)
-            if cancelled is None:
-                self._stop.set()  # what its slots still run, runs elsewhere by now
-                raise GivenUpError(f"{self._name} was silent for too long and was given up; Train starts it again")
-            self.cancelled |= set(cancelled)
-            self._stop.wait(_HEARTBEAT_S)
-        self._stop.set()
-        for slot in slots:
-            slot.join()
-        self.tell("verified", self._name, self._bench.frozen.unchanged())
-        self.tell("leave", self._name, self._incarnation)
+        while not link.stopping or any(slot.is_alive() for slot in slots):
+            link.exchange()
+            link.wait_for_news(_BEAT_S)
+        link.say("verified", unchanged=self._bench.frozen.unchanged())
+        link.farewell(patience=_FAREWELL_S)
 
-    def tell(self, name: str, *args: Any) -> Any:
-        """Call the hub and wait for its answer."""
-        return ray.get(self._hub.call.remote(name, *args))
-
-    @property
-    def stopping(self) -> bool:
-        return self._stop.is_set()
-
-    def _slot(self) -> None:
-        while not self._stop.is_set():
-            job = ray.get(self._hub.take.remote(self._name, self._incarnation, 1.0))
+    def _slot(self, slot: int) -> None:
+        done = 0
+        while not self._link.stopping:
+            job = self._link.take(slot, done, within=1.0)
             if job is not None:
-                self.cancelled.discard(job["key"])
                 self._run(job)
+                done = job["epoch"]
 
     def _run(self, job: dict[str, Any]) -> None:
-        events = _HubEvents(self, job["key"], job["epoch"])
+        events = _HubEvents(self._link, job["epoch"])
         try:
             spec = TrialSpec.model_validate(job["spec"])
             result = run_trial(spec, bench=self._bench, folder=self._folder / job["key"], events=events)
@@ -101,32 +80,20 @@ class Host:
             (self._folder / job["key"]).mkdir(parents=True, exist_ok=True)
             (self._folder / job["key"] / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             result = TrialResult(job["key"], "failed", 0, {}, reason)
-        events.flush()
         metrics = {**events.last, **result.metrics}  # a search may aim at a metric of training, such as train/loss
-        self.tell("finish", job["key"], job["epoch"], {**asdict(result), "metrics": metrics})
+        self._link.end(job["epoch"], {**asdict(result), "metrics": metrics})
 
 
 class _HubEvents:
-    """A trial's events, sent to the hub in batches."""
+    """A trial's events, on their way to the hub."""
 
-    def __init__(self, host: Host, key: str, epoch: int) -> None:
-        self._host, self._key, self._epoch = host, key, epoch
-        self._points: list[dict[str, Any]] = []
-        self._sent = time.monotonic()
-        self._go_on = True
+    def __init__(self, link: HubLink, epoch: int) -> None:
+        self._link, self._epoch = link, epoch
         self.last: dict[str, float] = {}
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self.last = dict(values)
-        self._points.append({"step": step, "time": int(time.time() * 1000), "values": dict(values)})
-        evaluated = any(name.startswith("eval/") for name in values)
-        if evaluated or time.monotonic() - self._sent > _FLUSH_S:
-            self.flush()
+        self._link.say("metrics", epoch=self._epoch, step=step, time=int(time.time() * 1000), values=self.last)
 
     def cancelled(self) -> bool:
-        return not self._go_on or self._key in self._host.cancelled or self._host.stopping
-
-    def flush(self) -> None:
-        points, self._points = self._points, []
-        self._sent = time.monotonic()
-        self._go_on = self._host.tell("push", self._key, self._epoch, points) and self._go_on
+        return self._link.is_unwanted(self._epoch)

@@ -2,43 +2,96 @@
 
 import os
 import threading
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.train import WorkerGroupError
 
 from nmlab.platform.cluster import NAMESPACE
+from nmlab.platform.failures import back_off_seconds, first_line
 from nmlab.platform.launch import Launch
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.models import ModelSource
 
+_BACK_OFF_S = 1.0
 
-@dataclass
+
 class Replicas:
-    """The Train runs of a launch, each waited for by a thread of the driver."""
+    """The Train runs of a launch, each kept up by a thread of the driver.
 
-    threads: list[threading.Thread]
-    errors: dict[str, BaseException]
+    Train itself restarts a worker that died, ``max_failures`` times. A run that ends with an error, as when its
+    controller is killed, is started again: ``max_failures`` times in a row, or as often as it takes while it comes up
+    in between. One whose worker fails every time before the model is loaded is not. ``lost`` is told of each such end.
+    """
+
+    def __init__(
+        self, fits: Mapping[str, Callable[[], None]], *, max_failures: int, lost: Callable[[str, str], None]
+    ) -> None:
+        self.errors: dict[str, BaseException] = {}
+        self._max_failures, self._lost = max_failures, lost
+        self._stopping = threading.Event()
+        self._came_up: set[str] = set()
+        self._threads = {
+            name: threading.Thread(target=self._keep_up, args=(name, fit), name=name, daemon=True)
+            for name, fit in fits.items()
+        }
+        for thread in self._threads.values():
+            thread.start()
 
     @property
     def alive(self) -> bool:
         """Say whether any replica may still come up or come back."""
-        return any(thread.is_alive() for thread in self.threads)
+        return any(thread.is_alive() for thread in self._threads.values())
 
-    def join(self, *, timeout: float) -> None:
-        """Wait for the Train runs to end."""
-        for thread in self.threads:
-            thread.join(timeout)
+    def came_up(self, name: str) -> None:
+        """A replica has loaded its model."""
+        self._came_up.add(name)
+
+    def stop(self) -> None:
+        """Start no run again from now on."""
+        self._stopping.set()
+
+    def join(self, names: Iterable[str], *, timeout: float) -> None:
+        """Wait for Train runs to end; others are not up, and have nothing to say."""
+        deadline = time.monotonic() + timeout
+        for name in names:
+            self._threads[name].join(max(0.0, deadline - time.monotonic()))
+
+    def _keep_up(self, name: str, fit: Callable[[], None]) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            self._came_up.discard(name)
+            try:
+                fit()
+                return
+            except Exception as error:  # whether the others carry on is for the sweep to say
+                self.errors[name] = error
+            failures = 1 if name in self._came_up else failures + 1
+            hopeless = isinstance(self.errors[name], WorkerGroupError) and name not in self._came_up
+            if self._stopping.is_set():
+                return
+            self._lost(name, first_line(self.errors[name]))
+            if hopeless or failures > self._max_failures:
+                return
+            self._stopping.wait(back_off_seconds(failures, first=_BACK_OFF_S))
 
 
-def start_replicas(study: Study, *, folder: Path, max_failures: int) -> Replicas:
+def start_replicas(
+    study: Study, *, hub: str, folder: Path, max_failures: int, lost: Callable[[str, str], None]
+) -> Replicas:
     """Start one Train run per replica and return without waiting for them."""
-    replicas, launch = Replicas([], {}), Launch(folder)
+    launch = Launch(folder)
+    fits = {}
     for index in range(study.replica.count):
         name = f"replica-{index}"
         config = {
             "name": name,
+            "hub": hub,
             "namespace": NAMESPACE,
             "folder": str(launch.trials_folder),
             "initial_masks": str(launch.initial_masks_folder),
@@ -46,15 +99,8 @@ def start_replicas(study: Study, *, folder: Path, max_failures: int) -> Replicas
             "slots": study.replica.slots,
             "threads": _threads(study),
         }
-        thread = threading.Thread(
-            target=_fit,
-            args=(name, config, study, folder, max_failures, replicas.errors),
-            name=name,
-            daemon=True,
-        )
-        thread.start()
-        replicas.threads.append(thread)
-    return replicas
+        fits[name] = partial(_fit, name, config, study, folder, max_failures)
+    return Replicas(fits, max_failures=max_failures, lost=lost)
 
 
 def worker_resources(study: Study) -> dict[str, float]:
@@ -71,31 +117,21 @@ def _threads(study: Study) -> int:
     return max(1, (os.cpu_count() or 1) // (study.replica.count * study.replica.slots))
 
 
-def _fit(
-    name: str,
-    config: dict[str, Any],
-    study: Study,
-    folder: Path,
-    max_failures: int,
-    errors: dict[str, BaseException],
-) -> None:
+def _fit(name: str, config: dict[str, Any], study: Study, folder: Path, max_failures: int) -> None:
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     from nmlab.platform.host import host_loop
 
     resources = worker_resources(study)
-    try:
-        DataParallelTrainer(
-            host_loop,
-            train_loop_config=config,
-            scaling_config=ScalingConfig(num_workers=1, use_gpu="GPU" in resources, resources_per_worker=resources),
-            run_config=RunConfig(
-                name=name,
-                storage_path=str(folder / "ray"),
-                failure_config=FailureConfig(max_failures=max_failures),
-                logging_config=LoggingConfig(log_level="ERROR"),
-            ),
-        ).fit()
-    except Exception as error:  # reported by the sweep, which decides whether the others carry on
-        errors[name] = error
+    DataParallelTrainer(
+        host_loop,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=1, use_gpu="GPU" in resources, resources_per_worker=resources),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(folder / "ray"),
+            failure_config=FailureConfig(max_failures=max_failures),
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+    ).fit()

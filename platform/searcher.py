@@ -37,12 +37,13 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         plan: Plan,
         proposals: Proposals,
         *,
+        hub: str,
         namespace: str,
         ended: Mapping[str, Result],
         metric_mode: tuple[str, str],
     ) -> None:
         super().__init__(metric=metric_mode[0], mode=metric_mode[1])
-        self._plan, self._proposals, self._namespace = plan, proposals, namespace
+        self._plan, self._proposals, self._hub, self._namespace = plan, proposals, hub, namespace
         self._ended = dict(ended)
         self._metrics = plan.study.search.metrics
         self._queue: deque[TrialSpec] = deque()
@@ -66,6 +67,7 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         spec = self._queue.popleft()
         self._key_of[trial_id] = spec.key
         return {
+            "hub": self._hub,
             "namespace": self._namespace,
             "key": spec.key,
             "spec": spec.model_dump(mode="json"),

@@ -12,17 +12,19 @@ from typing import Any
 
 from nmlab.platform.board import Board
 from nmlab.platform.cluster import cluster
+from nmlab.platform.failures import first_line
+from nmlab.platform.intake import Intake
 from nmlab.platform.journal import Journal, Record, ended_trials
 from nmlab.platform.launch import Launch
 from nmlab.platform.progress import StatusFile
 from nmlab.platform.proposals import proposals_of
 from nmlab.platform.provenance import environment, provenance
+from nmlab.platform.pump import Pump
 from nmlab.platform.resolve import Plan
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
 
-_DRAIN_S = 0.5
 _GOODBYE_S = 30.0
 _HURRY_S = 3.0
 
@@ -55,7 +57,7 @@ class Sweep:
     max_failures: int = 3
     watch: Callable[[dict[str, Any]], None] = lambda snapshot: None
     _interrupted: bool = field(default=False, init=False)
-    _pump_error: Exception | None = field(default=None, init=False)
+    _pump: Pump | None = field(default=None, init=False)
     _disk_trouble: str = field(default="", init=False)
 
     def run(self) -> SweepResult:
@@ -90,30 +92,44 @@ class Sweep:
         from nmlab.platform.replica import start_replicas
         from nmlab.platform.tune import Watch, tune_trials
 
-        self._hub = start_hub(max_failures=self.max_failures)
-        self._replicas = start_replicas(self.plan.study, folder=self.launch.folder, max_failures=self.max_failures)
+        hub = start_hub(self.launch.name, max_failures=self.max_failures)
         self._watch = Watch(self._check, self._actor_lost)
-        self._pumping = True
-        pump = threading.Thread(target=self._pump, name="hub-pump", daemon=True)
-        pump.start()
+        self._replicas = start_replicas(
+            self.plan.study,
+            hub=hub.name,
+            folder=self.launch.folder,
+            max_failures=self.max_failures,
+            lost=self._run_lost,
+        )
+        self._pump = Pump(hub, heed=self._heed, look=self._publish, unwanted=lambda: tuple(self._watch.stopped))
         proposals = proposals_of(self.plan.study, journal=self.launch.optuna_journal)
         try:
             with _interrupts(self._on_interrupt):
-                tune_trials(self.plan, proposals, ended=ended, folder=self.launch.folder, watch=self._watch)
+                tune_trials(
+                    self.plan,
+                    proposals,
+                    hub=hub.name,
+                    ended=ended,
+                    folder=self.launch.folder,
+                    watch=self._watch,
+                    max_failures=max(3, self.max_failures),
+                )
         except KeyboardInterrupt:
             assert self._interrupted
         finally:
-            self._wind_down()
-            self._pumping = False
-            pump.join()
+            self._wind_down(self._pump)
 
     def _check(self) -> None:
         """Called by Tune between events: stop a sweep that nobody can serve, or of which nothing is recorded."""
-        if self._pump_error is not None:
-            raise SweepError(f"records can no longer be kept: {_first_line(self._pump_error)}") from self._pump_error
+        self._check_records()
         if not self._replicas.alive:
-            reasons = "; ".join(f"{name}: {_first_line(error)}" for name, error in self._replicas.errors.items())
+            reasons = "; ".join(f"{name}: {first_line(error)}" for name, error in self._replicas.errors.items())
             raise SweepError(f"no replica is left to run trials ({reasons or 'all ended'})")
+
+    def _check_records(self) -> None:
+        if self._pump is not None and self._pump.error is not None:
+            error = self._pump.error
+            raise SweepError(f"records can no longer be kept: {first_line(error)}") from error
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         """Note the interruption before Tune begins to tidy up: what stops from now on was not stopped by the search."""
@@ -124,45 +140,35 @@ class Sweep:
         """Called by Tune when a trial's actor died; Tune starts another, which finds its trial at the hub."""
         self._keep([{"event": "trial actor lost", "key": key, "error": error}])
 
-    def _wind_down(self) -> None:
+    def _run_lost(self, name: str, error: str) -> None:
+        """Called when the Train run of a replica ended with an error, from the thread that keeps it up."""
+        self._keep([{"event": "train run lost", "host": name, "error": error}])
+
+    def _wind_down(self, pump: Pump) -> None:
         """Let running trials save themselves, the replicas check their weights, and the last words arrive."""
-        import ray
-
         self._board.phase = "stopping"
+        self._replicas.stop()
         deadline = time.monotonic() + _GOODBYE_S
-        if not self._interrupted:
-            while ray.get(self._hub.call.remote("snapshot"))["running"] and time.monotonic() < deadline:
-                if not self._replicas.alive:
-                    break
-                time.sleep(0.1)
-        ray.get(self._hub.stop.remote())
-        self._replicas.join(timeout=max(1.0, deadline - time.monotonic()))
-        ray.get(self._hub.call.remote("abandon"))
-        self._final = ray.get(self._hub.call.remote("snapshot"))
+        while not self._interrupted and pump.intake.unended() and time.monotonic() < deadline:
+            if pump.error is not None or not self._replicas.alive:
+                break
+            time.sleep(0.05)
+        if pump.error is None:
+            up = list(pump.intake.replicas)
+            pump.stop_replicas()
+            self._replicas.join(up, timeout=max(1.0, deadline - time.monotonic()))
+        pump.finish()
+        self._check_records()
+        self._heed([_not_run(key) for key in pump.intake.unended()])
 
-    def _pump(self) -> None:
-        """Carry records until the end; what goes wrong is raised in the driver's thread by ``_check``."""
-        try:
-            self._carry()
-        except Exception as error:
-            self._pump_error = error
-
-    def _carry(self) -> None:
-        """Carry what the hub says to recorder and board until the sweep is over and the hub is empty."""
-        import ray
-
-        while True:
-            last = not self._pumping
-            records = ray.get(self._hub.drain.remote(_DRAIN_S))
-            if records:
-                self._mark_interrupted(records)
-                self._keep(records)
-                self._board.update(records)
-            self._publish()
-            if last and not records:
-                return
-            if not records:
-                time.sleep(0.05)
+    def _heed(self, records: list[dict[str, Any]]) -> None:
+        """Take what the hub says; it is in the journal when this returns."""
+        for record in records:
+            if record["event"] == "replica":
+                self._replicas.came_up(record["host"])
+        self._mark_interrupted(records)
+        self._keep(records)
+        self._board.update(records)
 
     def _mark_interrupted(self, records: list[dict[str, Any]]) -> None:
         """A trial that was stopped by anyone but the scheduler goes on when the launch is resumed."""
@@ -201,13 +207,13 @@ class Sweep:
 
     def _close(self) -> None:
         """Say how the launch ended, whatever happened, so that no run is left open that nobody works on."""
-        final = getattr(self, "_final", {"checks": {}, "loads": {}})
+        intake = self._pump.intake if self._pump is not None else Intake()
         status, undelivered = self._final_status(), ""
-        checks = list(final["checks"].values())
+        checks = list(intake.checks.values())
         frozen = "unverified" if not checks else "verified" if all(checks) else "mismatch"
-        loads = sum(final["loads"].values())
-        tags = {"nmlab.frozen_weights": frozen, "nmlab.model_loads": str(loads), **self._digest_tag()} if loads else {}
+        loads = intake.loads.total()
         # A resumed launch of which nothing was left to run loaded nothing and says nothing new.
+        tags = {"nmlab.frozen_weights": frozen, "nmlab.model_loads": str(loads), **self._digest_tag()} if loads else {}
         ended = {"event": "launch ended", "status": status, "time": int(time.time() * 1000), "tags": tags}
         try:
             self._keep([ended])
@@ -264,9 +270,14 @@ def _local_cpus(study: Study) -> float:
     return study.replica.count * (1.0 if cpus is None else cpus)
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error.__cause__ or error).strip()
-    return text.splitlines()[-1] if text else type(error).__name__
+def _not_run(key: str) -> dict[str, Any]:
+    """Return the end of a trial that nobody was left to run; it may go on in a later process."""
+    reason = "no replica was left to run it"
+    return {
+        "event": "ended",
+        "key": key,
+        "result": {"key": key, "status": "stopped", "step": 0, "metrics": {}, "reason": reason},
+    }
 
 
 def _flat_study(study: Study) -> dict[str, Any]:

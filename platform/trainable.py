@@ -5,20 +5,23 @@ It holds no model and imports no torch; the work is done in a replica's slot.
 
 from typing import Any
 
-import ray
 from ray import tune
 
-from nmlab.platform.hub import HUB
+from nmlab.platform.hub_client import HubClient
 
 _WAIT_S = 5.0
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]
-    """``config`` holds the trial's key and specification, the names of hub namespace and objectives."""
+    """``config`` holds the trial's key and specification, the names of hub, namespace and objectives."""
+
+    _attempts: int
+    _heard: int  # the last step of which it told Tune
+    _points: list[dict[str, Any]]
+    _ended: dict[str, Any] | None
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._hub = ray.get_actor(HUB, namespace=config["namespace"])
-        self._ended: dict[str, Any] | None = None
+        self._hub = HubClient(config["hub"], namespace=config["namespace"])
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -29,9 +32,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Return at the next evaluation, or at the end."""
         while True:
-            news = ray.get(self._hub.pull.remote(self._key, _WAIT_S))
-            self._points += news["points"]
-            self._ended = self._ended or news["ended"]
+            if not self._points and self._ended is None:
+                self._listen()
             if self._points:
                 point = self._points.pop(0)
                 self._last |= {name: value for name, value in point["values"].items() if "/" in name}
@@ -40,16 +42,26 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             if self._ended is not None and not self._points:
                 return self._final(self._ended)
 
+    def _listen(self) -> None:
+        """Wait for news; a hub that was restarted and knows nothing of the trial is told of it again."""
+        news = self._hub.ask("pull", self._key, self._heard, within=_WAIT_S)
+        if news is None:
+            self._hub.call("submit", self._key, self._spec, self._attempts)
+            return
+        self._points += news["points"]
+        self._heard = max([self._heard, *(point["step"] for point in news["points"])])
+        self._attempts, self._ended = news["attempts"], news["ended"]
+
     def cleanup(self) -> None:
         self._cancel()
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._key: str = config["key"]
-        self._points: list[dict[str, Any]] = []
-        self._ended = None
+        self._spec: dict[str, Any] = config["spec"]
+        self._attempts, self._heard, self._points, self._ended = 0, -1, [], None
         # Tune asks for every objective in every result; nothing is known before the first evaluation.
         self._last: dict[str, Any] = dict.fromkeys(config["objectives"], float("nan"))
-        ray.get(self._hub.call.remote("submit", self._key, config["spec"]))
+        self._hub.call("submit", self._key, self._spec)
 
     def _final(self, ended: dict[str, Any]) -> dict[str, Any]:
         status = {"status": ended["status"], "reason": ended["reason"], "key": self._key}
@@ -57,4 +69,4 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def _cancel(self) -> None:
         if self._ended is None:
-            ray.get(self._hub.call.remote("cancel", self._key))
+            self._hub.call("cancel", self._key)

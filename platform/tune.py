@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
@@ -16,8 +17,8 @@ from nmlab.platform.searcher import ReplicateSearcher
 from nmlab.platform.trainable import TrialActor
 from nmlab.search_spaces.schema import Study
 
-# Tune refuses a trial that reserves nothing at all.
-_CRUMB = {"cpu": 0.01}
+# Of the resource that marks a node, there is 1; Tune refuses a trial that reserves nothing at all.
+_CRUMB = 0.001
 
 
 class _Remembering:
@@ -64,14 +65,26 @@ class Watch(Callback):  # type: ignore[misc]
         self._lost(trial.config["key"], _last_line(trial))
 
 
-def tune_trials(plan: Plan, proposals: Proposals, *, ended: Mapping[str, Any], folder: Path, watch: Watch) -> None:
-    """Run every trial that has not ended; returns when all have."""
+def tune_trials(
+    plan: Plan,
+    proposals: Proposals,
+    *,
+    hub: str,
+    ended: Mapping[str, Any],
+    folder: Path,
+    watch: Watch,
+    max_failures: int = 3,
+) -> None:
+    """Run every trial that has not ended; returns when all have.
+
+    A trial's actor may be lost ``max_failures`` times; it holds nothing, and its trial goes on without it.
+    """
     search = plan.study.search
     searcher = ReplicateSearcher(
-        plan, proposals, namespace=NAMESPACE, ended=ended, metric_mode=(search.metrics[0], search.modes[0])
+        plan, proposals, hub=hub, namespace=NAMESPACE, ended=ended, metric_mode=(search.metrics[0], search.modes[0])
     )
     Tuner(
-        tune.with_resources(TrialActor, _CRUMB),
+        _beside_driver(TrialActor),
         tune_config=TuneConfig(
             metric=search.metrics[0],
             mode=search.modes[0],
@@ -88,10 +101,19 @@ def tune_trials(plan: Plan, proposals: Proposals, *, ended: Mapping[str, Any], f
             storage_path=str(folder / "ray"),
             verbose=0,
             callbacks=[watch],
-            failure_config=FailureConfig(max_failures=3),
+            failure_config=FailureConfig(max_failures=max_failures),
             checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     ).fit()
+
+
+def _beside_driver(actor: type[TrialActor]) -> Any:
+    """Return the trainable so that its actors live on the driver's node: losing another one costs replicas only."""
+    node = next(node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
+    marks = sorted(name for name in node["Resources"] if name.startswith("node:"))
+    pinned = tune.with_resources(actor, {marks[-1]: _CRUMB})  # the mark of the head, where it has one, sorts last
+    pinned.__qualname__ = actor.__qualname__  # as which Ray shows its process
+    return pinned
 
 
 def _last_line(trial: Trial) -> str:

@@ -4,8 +4,11 @@ import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from launched import GRID, Nmlab
 from mlflow.tracking import MlflowClient
 
 from nmlab.platform.points import configurations_tried
@@ -59,3 +62,23 @@ def tracking_uri(migrated_database: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copyfile(migrated_database, tmp_path / "nmlab.db")
     return f"sqlite:///{tmp_path / 'nmlab.db'}"
+
+
+@pytest.fixture(scope="session")
+def new_nmlab(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Callable[..., Nmlab]:
+    """Return a function that makes a folder with the grid study and an empty store."""
+
+    def make(study: str = GRID["name"]) -> Nmlab:
+        folder = tmp_path_factory.mktemp("sweep")
+        shutil.copyfile(migrated_database, folder / "nmlab.db")
+        (folder / "grid.yaml").write_text(yaml.safe_dump(GRID))
+        return Nmlab(folder, study)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def undisturbed(new_nmlab: Callable[..., Nmlab]) -> tuple[Nmlab, dict[str, Any]]:
+    """A finished sweep, and what it printed."""
+    nmlab = new_nmlab()
+    return nmlab, nmlab.finish(nmlab.start("sweep", "grid.yaml", "--json"))

@@ -1,299 +1,536 @@
-"""The hub's book-keeping by plain calls: leases, epochs, lost replicas, cancellation."""
+"""The hub's book-keeping by plain calls: leases, epochs, lost replicas, cancellation, hubs that were restarted."""
+
+import itertools
 
 import pytest
 
-from nmlab.platform.hub import HubState
+from nmlab.platform.hub_state import GRACE_S, HubState
 
 FACTS = {"slots": 1}
 SPEC = {"method": "maskpro"}
 DONE = {"status": "finished", "step": 5, "metrics": {"eval/perplexity": 2.0}, "reason": ""}
+LATER = 100.0  # when every back-off is over
+
+
+class Replica:
+    """A replica's side by plain calls: it numbers its messages and asks with a slot of its own for each lease."""
+
+    def __init__(self, hub, name, incarnation=1, *, claims=(), now=0.0):
+        self.hub, self.name, self.incarnation, self.number, self.slots = hub, name, incarnation, 0, itertools.count()
+        hub.introduce(name, incarnation, FACTS, list(claims), now=now)
+
+    def take(self, *, now=0.0, slot=None, done=0):
+        return self.hub.take(self.name, self.incarnation, next(self.slots) if slot is None else slot, done, now=now)
+
+    def hear(self, *messages, running=(), now=0.0):
+        generation = self.hub.generation
+        return self.hub.hear(self.name, self.incarnation, generation, list(running), list(messages), now=now)
+
+    def message(self, job, event, **values):
+        self.number += 1
+        return {"number": self.number, "event": event, "key": job["key"], "epoch": job["epoch"], **values}
+
+    def push(self, job, *points, now=0.0):
+        """Send points; return whether the trial should go on."""
+        messages = [self.message(job, "metrics", **point) for point in points]
+        answer = self.hear(*messages, running=[(job["key"], job["epoch"])], now=now)
+        return answer["state"] == "known" and not answer["stop"]
+
+    def finish(self, job, status="finished"):
+        return self.hear(self.message(job, "ended", result={**DONE, "key": job["key"], "status": status}))
+
+    def leave(self, *, now=0.0):
+        self.hub.leave(self.name, self.incarnation, now=now)
+
+
+def new_hub(*, max_failures=3, generation=100, ended=(), hosts=(), cancelled=()):
+    hub = HubState(max_failures=max_failures, generation=generation)
+    hub.open(dict(ended), dict(hosts), list(cancelled), now=0.0)
+    return hub
 
 
 def hub_with(*jobs, hosts=("a",), max_failures=3):
-    """Return a hub with replicas registered at time 0 and jobs queued, its stream drained."""
-    hub = HubState(max_failures=max_failures)
-    for host in hosts:
-        hub.register(host, f"{host}1", FACTS, now=0.0)
+    """Return a hub with jobs queued, its stream drained, and its replicas."""
+    hub = new_hub(max_failures=max_failures)
+    replicas = [Replica(hub, host) for host in hosts]
     for key in jobs:
         hub.submit(key, {**SPEC, "key": key})
-    hub.drain()
-    return hub
+    drained(hub)
+    return hub, *replicas
 
 
 def point(step, name="train/loss"):
     return {"step": step, "time": 0, "values": {name: 1.0}}
 
 
-def finish(hub, job, status="finished"):
-    hub.finish(job["key"], job["epoch"], {**DONE, "key": job["key"], "status": status})
+def drained(hub, *names):
+    """Drain the hub as a driver that journals what it gets, and return its records of the given kinds."""
+    answer = hub.drain(0)
+    if answer is None:
+        return []
+    assert hub.drain(answer["upto"]) is None
+    return [record for record in answer["records"] if not names or record["event"] in names]
 
 
-def events(hub, *names):
-    """Drain the hub and return its records of the given kinds."""
-    return [record for record in hub.drain() if not names or record["event"] in names]
+def told(hub, *names):
+    return [record["event"] for record in drained(hub, *names)]
 
 
 def test_jobs_are_taken_in_the_order_of_their_submission():
-    hub = hub_with("x", "y")
-    assert [hub.take("a", "a1")["key"] for _ in range(2)] == ["x", "y"]
-    assert hub.take("a", "a1") is None
+    _, a = hub_with("x", "y")
+    assert [a.take()["key"] for _ in range(2)] == ["x", "y"]
+    assert a.take() is None
 
 
 def test_a_lease_carries_the_specification():
-    hub = hub_with("x")
-    assert hub.take("a", "a1")["spec"] == {**SPEC, "key": "x"}
+    _, a = hub_with("x")
+    assert a.take()["spec"] == {**SPEC, "key": "x"}
 
 
-@pytest.mark.parametrize(("host", "incarnation"), [("a", "a0"), ("b", "b1")])
-def test_a_replica_that_is_not_registered_gets_nothing(host, incarnation):
-    hub = hub_with("x")
-    assert hub.take(host, incarnation) is None
-    assert hub.take("a", "a1")["key"] == "x"
+@pytest.mark.parametrize(("host", "incarnation"), [("a", 0), ("b", 1)])
+def test_a_replica_that_is_not_introduced_gets_nothing(host, incarnation):
+    hub, a = hub_with("x")
+    assert hub.take(host, incarnation, 0, 0, now=0.0) is None
+    assert hub.hear(host, incarnation, hub.generation, [], [], now=0.0) == {"state": "gone"}
+    assert a.take()["key"] == "x"
 
 
-def test_the_stream_tells_everything_in_order():
-    hub = HubState(max_failures=0)
-    hub.register("a", "a1", FACTS, now=0.0)
+def test_a_slot_that_never_got_its_answer_is_given_the_same_lease_again():
+    _, a = hub_with("x", "y")
+    lost = a.take(slot=0)
+    again = a.take(slot=0)
+    assert (again["key"], again["epoch"]) == (lost["key"], lost["epoch"]) == ("x", lost["epoch"])
+    assert a.take(slot=0, done=again["epoch"])["key"] == "y", "a slot that has done its lease wants another"
+
+
+def test_the_stream_tells_everything_in_order_until_it_is_acknowledged():
+    hub = new_hub(max_failures=0)
+    a = Replica(hub, "a")
     hub.submit("x", SPEC)
-    job = hub.take("a", "a1")
-    hub.push("x", job["epoch"], [point(1), point(2)])
-    finish(hub, job)
-    hub.leave("a", "a1")
-    told = hub.drain()
-    assert [record["event"] for record in told] == [
-        "replica",
-        "trial",
-        "leased",
-        "metrics",
-        "metrics",
-        "ended",
-        "replica left",
-    ]
-    assert [record["step"] for record in told if record["event"] == "metrics"] == [1, 2]
-    assert hub.drain() == []
+    job = a.take()
+    a.push(job, point(1), point(2))
+    a.finish(job)
+    a.leave()
+    everything = ["replica", "trial", "leased", "metrics", "metrics", "ended", "replica left"]
+    for _ in range(2):
+        records = hub.drain(0)["records"]
+        assert [record["event"] for record in records] == everything
+    assert [record["step"] for record in records if record["event"] == "metrics"] == [1, 2]
+    assert [record["event"] for record in hub.drain(records[3]["sequence"])["records"]] == everything[4:]
+    assert hub.drain(records[-1]["sequence"]) is None
+
+
+def test_a_message_is_confirmed_once_the_driver_has_journaled_it():
+    hub, a = hub_with("x")
+    job = a.take()
+    drained(hub)
+    a.push(job, point(1), point(2))
+    assert a.hear()["confirmed"] == 0
+    first = hub.drain(0)["records"][0]["sequence"]
+    hub.drain(first)
+    assert (a.hear()["heard"], a.hear()["confirmed"]) == (2, 1)
+    hub.drain(first + 1)
+    assert a.hear()["confirmed"] == 2
+
+
+def test_a_message_that_comes_twice_is_heard_once():
+    hub, a = hub_with("x")
+    job = a.take()
+    message = a.message(job, "metrics", **point(1))
+    for _ in range(2):
+        a.hear(message)
+    assert told(hub, "metrics") == ["metrics"]
+
+
+def test_a_message_of_a_lease_that_is_over_is_confirmed_and_dropped():
+    hub, a = hub_with("x")
+    job = a.take()
+    a.finish(job)
+    drained(hub)
+    a.push(job, point(9))
+    assert drained(hub) == []
+    assert a.hear()["confirmed"] == a.number
 
 
 def test_evaluations_and_result_go_to_the_trials_mailbox():
     """Tune hears of evaluations only; losses of every step would wake it for nothing."""
-    hub = hub_with("x")
-    job = hub.take("a", "a1")
-    hub.push("x", job["epoch"], [point(1), point(1, "eval/perplexity")])
-    first = hub.pull("x")
+    hub, a = hub_with("x")
+    job = a.take()
+    a.push(job, point(1), point(1, "eval/perplexity"))
+    first = hub.pull("x", -1)
     assert [p["values"] for p in first["points"]] == [{"eval/perplexity": 1.0}]
     assert first["ended"] is None
-    finish(hub, job)
-    assert hub.pull("x") == {"points": [], "ended": {**DONE, "key": "x"}}
+    a.finish(job)
+    drained(hub)
+    assert hub.pull("x", 1) == {"points": [], "ended": {**DONE, "key": "x"}, "attempts": 1}
+
+
+def test_the_mailbox_is_read_from_any_step_and_holds_each_step_once():
+    """A trial actor that was lost begins again; a trial that was moved repeats what it said."""
+    hub, a = hub_with("x")
+    job = a.take()
+    a.push(job, *(point(step, "eval/perplexity") for step in (1, 2, 1, 2, 3)))
+    assert [p["step"] for p in hub.pull("x", -1)["points"]] == [1, 2, 3]
+    assert [p["step"] for p in hub.pull("x", 2)["points"]] == [3]
+
+
+def test_an_end_is_told_to_tune_only_when_it_is_journaled():
+    """Otherwise it could be lost with the hub, and nobody would ever run the trial again."""
+    hub, a = hub_with("x")
+    a.finish(a.take())
+    assert hub.pull("x", -1)["ended"] is None
+    drained(hub)
+    assert hub.pull("x", -1)["ended"]["status"] == "finished"
 
 
 def test_the_last_evaluation_is_left_to_the_result():
     """A scheduler that saw it before the trial has ended would stop a trial that is complete."""
-    hub = hub_with("x")
-    job = hub.take("a", "a1")
+    hub, a = hub_with("x")
+    job = a.take()
     last = {"step": 5, "time": 0, "values": {"eval/perplexity": 1.0, "cost/forwards": 5.0}}
-    hub.push("x", job["epoch"], [last])
-    assert hub.pull("x")["points"] == []
-    assert [record["values"] for record in events(hub, "metrics")] == [last["values"]]
+    a.push(job, last)
+    assert hub.pull("x", -1)["points"] == []
+    assert [record["values"] for record in drained(hub, "metrics")] == [last["values"]]
 
 
 def test_words_of_an_older_epoch_are_dropped():
-    hub = hub_with("x", hosts=("a", "b"))
-    old = hub.take("a", "a1")
-    hub.leave("a", "a1")
-    new = hub.take("b", "b1")
+    hub, a, b = hub_with("x", hosts=("a", "b"))
+    old = a.take()
+    a = Replica(hub, "a", 2, now=1.0)
+    new = b.take(now=2.0)
     assert new["epoch"] > old["epoch"]
-    hub.drain()
-    assert hub.push("x", old["epoch"], [point(3)]) is False
-    finish(hub, old)
-    assert hub.drain() == []
-    assert hub.push("x", new["epoch"], [point(3)]) is True
-    finish(hub, new)
-    assert [record["event"] for record in hub.drain()] == ["metrics", "ended"]
+    drained(hub)
+    assert a.push(old, point(3)) is False
+    a.finish(old)
+    assert drained(hub) == []
+    assert b.push(new, point(3)) is True
+    b.finish(new)
+    assert told(hub) == ["metrics", "ended"]
 
 
 def test_words_after_the_end_are_dropped():
-    hub = hub_with("x")
-    job = hub.take("a", "a1")
-    finish(hub, job)
-    hub.drain()
-    assert hub.push("x", job["epoch"], [point(9)]) is False
-    finish(hub, job, status="failed")
-    assert hub.drain() == []
+    hub, a = hub_with("x")
+    job = a.take()
+    a.finish(job)
+    drained(hub)
+    assert a.push(job, point(9)) is False
+    a.finish(job, status="failed")
+    assert drained(hub) == []
 
 
 def test_a_job_of_a_lost_replica_goes_to_the_front_of_the_queue():
-    hub = hub_with("x", "y", "z", hosts=("a", "b"))
-    hub.take("a", "a1")
-    hub.leave("a", "a1")
-    assert [hub.take("b", "b1")["key"] for _ in range(3)] == ["x", "y", "z"]
+    hub, a, b = hub_with("x", "y", "z", hosts=("a", "b"))
+    a.take()
+    a.leave()
+    assert [b.take(now=10.0)["key"] for _ in range(3)] == ["x", "y", "z"]
+    assert told(hub, "replica left", "replica lost") == ["replica left"]
+
+
+def test_a_job_waits_longer_with_each_replica_it_loses():
+    hub, *_ = hub_with("x", max_failures=10)
+    waited, now = [], 0.0
+    for incarnation in range(1, 9):
+        a = Replica(hub, "a", incarnation + 1, now=now)
+        start = now
+        while (job := a.take(now=now)) is None:
+            now += 0.25
+            a.hear(now=now)
+        assert job["key"] == "x"
+        waited.append(now - start)
+    assert waited == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
+
+
+def test_a_job_that_waits_out_its_back_off_lets_others_pass():
+    _, a, b = hub_with("x", "y", hosts=("a", "b"))
+    a.take()
+    a.leave()
+    assert b.take(now=0.1)["key"] == "y"
+    assert b.take(now=0.1) is None
+    assert b.take(now=0.5)["key"] == "x"
 
 
 def test_a_replica_that_comes_back_takes_up_what_its_predecessor_left():
-    hub = hub_with("x")
-    old = hub.take("a", "a1")
-    hub.register("a", "a2", FACTS, now=1.0)
-    assert hub.heartbeat("a", "a1", now=1.0) is None
-    assert hub.heartbeat("a", "a2", now=1.0) == []
-    assert hub.take("a", "a1") is None
-    assert hub.push("x", old["epoch"], [point(1)]) is False
-    again = hub.take("a", "a2")
-    assert again["key"] == "x"
-    assert [record["attempt"] for record in events(hub, "leased")] == [1, 2]
+    hub, old = hub_with("x")
+    job = old.take()
+    new = Replica(hub, "a", 2, now=1.0)
+    assert old.hear() == {"state": "gone"}
+    assert new.hear()["state"] == "known"
+    assert old.take(now=5.0) is None
+    assert new.push(job, point(1)) is False
+    assert new.take(now=5.0)["key"] == "x"
+    assert [record["attempt"] for record in drained(hub, "leased")] == [1, 2]
 
 
-def test_a_late_goodbye_of_a_predecessor_changes_nothing():
-    hub = hub_with("x")
-    hub.register("a", "a2", FACTS, now=1.0)
-    job = hub.take("a", "a2")
-    hub.leave("a", "a1")
-    assert hub.push("x", job["epoch"], [point(1)]) is True
+def test_a_predecessor_that_comes_late_changes_nothing():
+    hub, old = hub_with("x")
+    new = Replica(hub, "a", 2, now=1.0)
+    job = new.take(now=1.0)
+    old.leave()
+    hub.lose("a", 1, "died", now=1.0)
+    hub.introduce("a", 1, FACTS, [], now=1.0)
+    assert old.hear(now=1.0) == {"state": "gone"}
+    assert new.push(job, point(1), now=1.0) is True
 
 
-def test_loads_are_counted_over_incarnations():
-    hub = hub_with(hosts=("a", "b"))
-    hub.register("a", "a2", FACTS, now=1.0)
-    assert hub.loads == {"a": 2, "b": 1}
-    assert [(record["host"], record["loads"]) for record in events(hub, "replica")] == [("a", 2)]
-    assert hub.snapshot()["loads"] == {"a": 2, "b": 1}
+def test_a_replica_that_introduces_itself_twice_keeps_its_lease():
+    """The hub's first answer may be lost."""
+    hub, a = hub_with("x")
+    job = a.take()
+    hub.introduce("a", 1, FACTS, [], now=0.0)
+    assert a.push(job, point(1)) is True
+    assert told(hub, "replica", "replica lost") == []
 
 
 def test_a_silent_replica_is_given_up_and_one_that_speaks_is_not():
-    hub = hub_with("x", "y", hosts=("a", "b"))
-    silent, alive = hub.take("a", "a1"), hub.take("b", "b1")
-    hub.heartbeat("b", "b1", now=15.0)
+    hub, a, b = hub_with("x", "y", hosts=("a", "b"))
+    silent, alive = a.take(), b.take()
+    b.hear(now=15.0)
     hub.expire(now=15.0)
-    assert events(hub, "replica lost") == []
+    assert told(hub, "replica lost") == []
     hub.expire(now=16.0)
-    assert [record["host"] for record in events(hub, "replica lost")] == ["a"]
-    assert hub.push("x", silent["epoch"], [point(1)]) is False
-    assert hub.push("y", alive["epoch"], [point(1)]) is True
-    assert hub.heartbeat("a", "a1", now=17.0) is None
+    assert [(r["host"], r["reason"]) for r in drained(hub, "replica lost")] == [("a", "was silent for 15 s")]
+    assert a.push(silent, point(1), now=17.0) is False
+    assert b.push(alive, point(1), now=17.0) is True
+    assert a.hear(now=17.0) == {"state": "gone"}
 
 
-def test_a_job_that_loses_its_replica_too_often_fails_with_a_reason():
-    hub = hub_with("x", max_failures=2)
+def test_a_job_that_loses_its_replica_too_often_fails_with_the_last_reason():
+    hub, a = hub_with("x", max_failures=2)
     for incarnation in range(2, 5):
-        assert hub.take("a", f"a{incarnation - 1}")["key"] == "x"
-        hub.register("a", f"a{incarnation}", FACTS, now=0.0)
-    (ended,) = events(hub, "ended")
+        assert a.take(now=LATER * incarnation)["key"] == "x"
+        hub.lose("a", incarnation - 1, "died", now=LATER * incarnation)
+        a = Replica(hub, "a", incarnation, now=LATER * (incarnation + 1))
+    (ended,) = drained(hub, "ended")
     assert ended["result"]["status"] == "failed"
-    assert ended["result"]["reason"] == "its replica was lost 3 times"
-    assert hub.take("a", "a4") is None
+    assert ended["result"]["reason"] == "its replica was lost 3 times; the last one, a, died"
+    assert a.take(now=LATER * 6) is None
 
 
 def test_a_cancelled_job_in_the_queue_ends_at_once():
-    hub = hub_with("x", "y")
+    hub, a = hub_with("x", "y")
     hub.cancel("x")
-    (ended,) = events(hub, "ended")
+    (ended,) = drained(hub, "ended")
     assert (ended["key"], ended["result"]["status"]) == ("x", "stopped")
-    assert hub.take("a", "a1")["key"] == "y"
+    assert a.take()["key"] == "y"
     hub.cancel("x")
-    assert events(hub, "ended") == []
+    assert told(hub, "ended") == []
 
 
 def test_a_cancelled_job_that_runs_is_told_to_stop_and_ends_with_its_own_words():
-    hub = hub_with("x")
-    job = hub.take("a", "a1")
+    hub, a = hub_with("x")
+    job = a.take()
+    running = [("x", job["epoch"])]
+    assert a.hear(running=running)["stop"] == []
     hub.cancel("x")
-    assert events(hub, "ended") == []
-    assert hub.heartbeat("a", "a1", now=1.0) == ["x"]
-    assert hub.push("x", job["epoch"], [point(4)]) is False
-    finish(hub, job, status="stopped")
-    assert [record["event"] for record in hub.drain()] == ["metrics", "ended"]
-    assert hub.heartbeat("a", "a1", now=2.0) == []
+    assert told(hub, "ended") == []
+    assert a.hear(running=running)["stop"] == [job["epoch"]]
+    assert a.push(job, point(4)) is False
+    a.finish(job, status="stopped")
+    assert told(hub, "metrics", "ended") == ["metrics", "ended"]
 
 
 def test_a_cancelled_job_whose_replica_is_lost_is_stopped_rather_than_run_again():
-    hub = hub_with("x")
-    hub.take("a", "a1")
+    hub, a = hub_with("x")
+    a.take()
     hub.cancel("x")
-    hub.register("a", "a2", FACTS, now=1.0)
-    assert [record["result"]["status"] for record in events(hub, "ended")] == ["stopped"]
-    assert hub.take("a", "a2") is None
+    a = Replica(hub, "a", 2, now=1.0)
+    assert [record["result"]["status"] for record in drained(hub, "ended")] == ["stopped"]
+    assert a.take(now=9.0) is None
 
 
 def test_cancelling_an_unknown_or_ended_job_changes_nothing():
-    hub = hub_with("x")
-    finish(hub, hub.take("a", "a1"))
-    hub.drain()
+    hub, a = hub_with("x")
+    a.finish(a.take())
+    drained(hub)
     hub.cancel("x")
     hub.cancel("unheard of")
-    assert hub.drain() == []
-    assert hub.pull("x")["ended"]["status"] == "finished"
+    assert drained(hub) == []
+    assert hub.pull("x", -1)["ended"]["status"] == "finished"
 
 
 @pytest.mark.parametrize("taken", [False, True])
 def test_submitting_a_job_again_before_it_has_ended_changes_nothing(taken):
-    hub = hub_with("x")
-    job = hub.take("a", "a1") if taken else None
+    hub, a = hub_with("x")
+    job = a.take() if taken else None
     hub.submit("x", SPEC)
-    assert events(hub, "trial") == []
+    assert told(hub, "trial") == []
     if job is not None:
-        assert hub.push("x", job["epoch"], [point(1)]) is True
+        assert a.push(job, point(1)) is True
     else:
-        assert hub.take("a", "a1")["key"] == "x"
-    assert hub.take("a", "a1") is None
+        assert a.take()["key"] == "x"
+    assert a.take() is None
 
 
 @pytest.mark.parametrize("status", ["finished", "diverged", "failed"])
 def test_a_lost_trial_actor_that_submits_again_finds_the_result(status):
     """Tune starts another actor for the same trial; the work is not done twice."""
-    hub = hub_with("x")
-    finish(hub, hub.take("a", "a1"), status=status)
-    hub.drain()
+    hub, a = hub_with("x")
+    a.finish(a.take(), status=status)
+    drained(hub)
     hub.submit("x", SPEC)
-    assert hub.drain() == []
-    assert hub.take("a", "a1") is None
-    assert hub.pull("x")["ended"]["status"] == status
+    assert drained(hub) == []
+    assert a.take() is None
+    assert hub.pull("x", -1)["ended"]["status"] == status
 
 
 def test_a_job_that_was_stopped_may_be_submitted_again():
-    hub = hub_with("x")
-    job = hub.take("a", "a1")
+    hub, a = hub_with("x")
+    job = a.take()
     hub.cancel("x")
-    finish(hub, job, status="stopped")
+    a.finish(job, status="stopped")
     hub.submit("x", SPEC)
-    assert hub.pull("x")["ended"] is None
-    finish(hub, hub.take("a", "a1"))
-    assert [record["result"]["status"] for record in events(hub, "ended")] == ["stopped", "finished"]
+    assert hub.pull("x", -1)["ended"] is None
+    a.finish(a.take())
+    assert [record["result"]["status"] for record in drained(hub, "ended")] == ["stopped", "finished"]
 
 
 def test_a_job_submitted_again_while_it_is_being_stopped_belongs_to_its_new_replica_alone():
     """The loss of the replica that was stopping it must not take it from the one that runs it now."""
-    hub = hub_with("x", hosts=("a", "b"))
-    old = hub.take("a", "a1")
+    hub, a, b = hub_with("x", hosts=("a", "b"))
+    old = a.take()
     hub.cancel("x")
     hub.submit("x", SPEC)
-    new = hub.take("b", "b1")
-    assert hub.push("x", old["epoch"], [point(1)]) is False
-    hub.leave("a", "a1")
-    assert hub.push("x", new["epoch"], [point(1)]) is True
-    finish(hub, new)
-    assert [record["event"] for record in events(hub, "ended", "replica left")] == ["replica left", "ended"]
+    new = b.take()
+    assert a.push(old, point(1)) is False
+    a.leave()
+    assert b.push(new, point(1)) is True
+    b.finish(new)
+    assert told(hub, "ended", "replica left") == ["replica left", "ended"]
 
 
-def test_what_nobody_is_left_to_run_is_stopped_and_what_has_ended_stays():
-    hub = hub_with("done", "running", "waiting")
-    finish(hub, hub.take("a", "a1"))
-    running = hub.take("a", "a1")
-    hub.drain()
-    hub.abandon()
-    ended = {record["key"]: record["result"]["status"] for record in events(hub, "ended")}
-    assert ended == {"running": "stopped", "waiting": "stopped"}
-    assert hub.snapshot()["running"] == 0
-    assert hub.push("running", running["epoch"], [point(1)]) is False
-    assert hub.take("a", "a1") is None
+def test_a_message_of_a_replica_itself_is_passed_on():
+    hub, a = hub_with()
+    a.hear({"number": 1, "event": "verified", "unchanged": False})
+    (record,) = drained(hub)
+    assert (record["event"], record["host"], record["unchanged"]) == ("verified", "a", False)
 
 
-def test_replicas_say_whether_their_weights_are_unchanged():
-    hub = hub_with(hosts=("a", "b"))
-    for host, unchanged in (("a", True), ("b", False), ("a", True), ("b", True)):
-        hub.verified(host, unchanged)
-    assert hub.checks == {"a": True, "b": False}
+def test_a_hub_that_stops_leases_nothing_and_says_so():
+    hub, a = hub_with("x")
+    assert a.hear()["stopping"] is False
+    hub.stopping = True
+    assert a.hear()["stopping"] is True
+    assert a.take() is None
 
 
 def test_the_snapshot_shows_who_runs_what():
-    hub = hub_with("x", "y")
-    hub.take("a", "a1")
-    snapshot = hub.snapshot()
-    assert snapshot["hosts"] == [{"name": "a", "jobs": ["x"], "loads": 1, **FACTS}]
-    assert snapshot["running"] == 2
+    hub, a = hub_with("x", "y")
+    a.take()
+    assert hub.snapshot() == {"generation": 100, "hosts": [{"name": "a", "jobs": ["x"], **FACTS}], "running": 2}
+
+
+def claim(job, *evaluations):
+    return {**job, "evaluations": list(evaluations)}
+
+
+def test_a_restarted_hub_leaves_a_trial_with_the_replica_that_runs_it():
+    _, old = hub_with("x")
+    job = old.take()
+    hub = new_hub(generation=200, hosts={"a": 1})
+    hub.submit("x", SPEC)
+    assert old.hub.generation != hub.generation
+    assert hub.hear("a", 1, 100, [], [], now=0.0) == {"state": "introduce"}
+    a = Replica(hub, "a", claims=[claim(job, point(2, "eval/perplexity"))])
+    assert a.push(job, point(3)) is True
+    assert a.take() is None, "it is not leased again"
+    assert [p["step"] for p in hub.pull("x", -1)["points"]] == [2]
+    a.finish(job)
+    assert told(hub) == ["trial", "replica", "leased", "metrics", "ended"]
+
+
+def test_a_restarted_hub_learns_of_a_trial_from_its_replica_too():
+    _, old = hub_with("x")
+    job = old.take()
+    hub = new_hub(generation=200)
+    assert hub.pull("x", -1) is None
+    a = Replica(hub, "a", claims=[claim(job)])
+    hub.submit("x", SPEC)
+    a.finish(job)
+    drained(hub)
+    assert hub.pull("x", -1)["ended"]["status"] == "finished"
+
+
+def test_a_restarted_hub_waits_for_the_replicas_that_the_driver_knows():
+    hub = new_hub(generation=200, hosts={"a": 1, "b": 1})
+    hub.submit("x", SPEC)
+    a = Replica(hub, "a")
+    assert a.take() is None, "b may be running it"
+    Replica(hub, "b")
+    assert a.take()["key"] == "x"
+
+
+def test_a_restarted_hub_does_not_wait_for_ever():
+    hub = new_hub(generation=200, hosts={"a": 1, "b": 1})
+    hub.submit("x", SPEC)
+    a = Replica(hub, "a")
+    assert a.take(now=GRACE_S) is None
+    assert a.take(now=GRACE_S + 0.1)["key"] == "x"
+    (lost,) = drained(hub, "replica lost")
+    assert (lost["host"], lost["reason"]) == ("b", "did not come back to a new hub")
+
+
+def test_a_hub_leases_nothing_before_it_was_opened():
+    hub = HubState(max_failures=0, generation=1)
+    hub.submit("x", SPEC)
+    a = Replica(hub, "a")
+    assert a.take() is None
+    hub.open({}, {}, [], now=0.0)
+    assert a.take()["key"] == "x"
+
+
+def test_a_claim_that_comes_too_late_is_refused():
+    """Its trial went to another replica; what the late one still says of it is dropped."""
+    _, old = hub_with("x")
+    job = old.take()
+    hub = new_hub(generation=200)
+    b = Replica(hub, "b")
+    hub.submit("x", SPEC)
+    new = b.take()
+    drained(hub)
+    a = Replica(hub, "a", claims=[claim(job)])
+    assert a.push(job, point(1)) is False
+    a.finish(job)
+    assert b.push(new, point(1)) is True
+    assert new["epoch"] != job["epoch"]
+    assert [(r["event"], r.get("host")) for r in drained(hub)] == [("replica", "a"), ("metrics", "b")]
+
+
+def test_a_restarted_hub_runs_nothing_again_that_the_driver_knows_as_ended():
+    _, old = hub_with("x")
+    job = old.take()
+    hub = new_hub(generation=200, ended={"x": {**DONE, "key": "x"}})
+    hub.submit("x", SPEC)
+    a = Replica(hub, "a", claims=[claim(job)])
+    assert a.take() is None
+    a.finish(job)
+    assert told(hub) == ["replica"]
+    assert hub.pull("x", -1)["ended"]["status"] == "finished"
+
+
+@pytest.mark.parametrize("how", ["by the driver", "by its trial actor"])
+def test_a_trial_cancelled_before_its_replica_is_back_is_stopped(how):
+    _, old = hub_with("x")
+    job = old.take()
+    hub = new_hub(generation=200, cancelled=["x"] if how == "by the driver" else [])
+    if how == "by its trial actor":
+        hub.cancel("x")
+    a = Replica(hub, "a", claims=[claim(job)])
+    assert a.push(job, point(1)) is False
+
+
+def test_attempts_are_counted_on_under_a_restarted_hub():
+    """A trial that kills its replicas must not live on by killing hubs."""
+    hub = new_hub(generation=200, max_failures=2)
+    hub.submit("x", SPEC, 2)
+    a = Replica(hub, "a")
+    assert a.take()["attempts"] == 3
+    hub.lose("a", 1, "died", now=0.0)
+    assert [record["result"]["status"] for record in drained(hub, "ended")] == ["failed"]
+
+
+def test_epochs_of_a_restarted_hub_are_above_all_that_replicas_bring():
+    """Whatever the clocks of two machines said."""
+    hub = new_hub(generation=200)
+    a = Replica(hub, "a", claims=[{"key": "x", "epoch": 900, "spec": SPEC, "attempts": 1, "evaluations": []}])
+    hub.submit("y", SPEC)
+    assert a.take()["epoch"] > 900

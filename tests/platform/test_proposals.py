@@ -33,6 +33,7 @@ def searcher_of(plan, journal, ended=()):
     return ReplicateSearcher(
         plan,
         proposals_of(plan.study, journal=journal),
+        hub="hub",
         namespace="test",
         ended=dict(ended),
         metric_mode=(search.metrics[0], search.modes[0]),

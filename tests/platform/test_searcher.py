@@ -41,6 +41,7 @@ class Bench:
         return ReplicateSearcher(
             self.plan,
             proposals or proposals_of(self.plan.study, journal=self.journal),
+            hub="hub",
             namespace="test",
             ended=self.ended,
             metric_mode=(search.metrics[0], search.modes[0]),
@@ -219,5 +220,5 @@ def test_tune_accepts_the_searcher_and_its_own_metric(plan_of, tmp_path):
 
 def test_a_suggestion_tells_the_trial_actor_all_it_needs(plan_of, tmp_path):
     suggestion = Bench(plan_of(), tmp_path / "optuna.journal").searcher().suggest("a")
-    assert set(suggestion) == {"namespace", "key", "spec", "objectives"}
+    assert set(suggestion) == {"hub", "namespace", "key", "spec", "objectives"}
     assert (suggestion["namespace"], suggestion["objectives"]) == ("test", ["eval/perplexity"])

@@ -1,0 +1,75 @@
+"""The driver's thread that carries what the hub says to whoever keeps and shows it, and opens hubs that are new."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from nmlab.platform.intake import Intake
+
+if TYPE_CHECKING:  # Ray must not be imported before its environment is set, nor by a launch that has nothing to run
+    from nmlab.platform.hub_client import HubClient
+
+Record = dict[str, Any]
+_DRAIN_S = 0.5
+_PAUSE_S = 0.05
+
+
+class Pump:
+    """``heed`` is given records and returns when they are in the journal; ``look`` is called twice a second at least.
+
+    ``unwanted`` returns the trials that should not run any more, for a hub that has forgotten it. What goes wrong in
+    the thread is kept in ``error``.
+    """
+
+    def __init__(
+        self,
+        hub: "HubClient",
+        *,
+        heed: Callable[[list[Record]], None],
+        look: Callable[[], None],
+        unwanted: Callable[[], Iterable[str]],
+    ) -> None:
+        self._hub, self._heed, self._look, self._unwanted = hub, heed, look, unwanted
+        self.intake = Intake()
+        self.error: Exception | None = None
+        self._stopping = self._last = False
+        self._thread = threading.Thread(target=self._run, name="hub-pump", daemon=True)
+        self._thread.start()
+
+    def stop_replicas(self) -> None:
+        """Send the replicas home, by this hub and by any that takes its place."""
+        self._stopping = True
+        self._hub.ask("stop")
+
+    def finish(self) -> None:
+        """Carry what is left, and return when the hub is empty."""
+        self._last = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while self._carry():
+                pass
+        except Exception as error:  # raised in the driver's own thread by whoever looks at ``error``
+            self.error = error
+
+    def _carry(self) -> bool:
+        last, intake = self._last, self.intake
+        answer = self._hub.ask("drain", intake.generation, intake.acknowledged, within=_DRAIN_S)
+        if intake.is_new(answer):
+            self._open(answer["generation"])
+            return True
+        records = intake.take(answer)
+        if records:
+            self._heed(records)
+        self._look()
+        if not answer["records"]:
+            time.sleep(_PAUSE_S)
+        return bool(answer["records"]) or not last
+
+    def _open(self, generation: int) -> None:
+        self._hub.ask("open", self.intake.ended, self.intake.replicas, list(self._unwanted()))
+        if self._stopping:
+            self._hub.ask("stop")
+        self.intake.opened(generation)

@@ -1,0 +1,175 @@
+"""Real kills in the middle of a sweep: hub, trial actor, Train controller, Train worker; what comes out is the same.
+
+The driver's death is in ``test_sweep``, a node's in ``test_nodes``.
+"""
+
+import itertools
+import os
+import signal
+import statistics
+import time
+from dataclasses import dataclass
+
+import pytest
+from launched import PLANNED, STEPS, Nmlab, check_complete, keys, kill_session, results, session
+
+pytestmark = pytest.mark.slow
+
+CHECKPOINT_EVERY = 20
+
+
+@dataclass
+class Kill:
+    """A process that was killed: when, and what the journal held then."""
+
+    what: str
+    pid: int
+    time: float
+    before: list
+
+
+class Sweep:
+    """A running sweep of which processes are killed one after the other."""
+
+    def __init__(self, nmlab):
+        self.nmlab = nmlab
+        self.process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report", "--max-failures", "20")
+
+    def wait_until(self, condition, what):
+        return self.nmlab.wait_until(lambda: condition(self.nmlab.journal()), process=self.process, what=what)
+
+    def kill(self, title):
+        """Kill a process of this sweep by what Ray calls it."""
+        found = sorted(pid for pid, command in session(self.process.pid).items() if command.startswith(title))
+        assert found, f"no {title}"
+        return self.kill_pid(found[0], title)
+
+    def kill_pid(self, pid, what):
+        kill = Kill(what, pid, time.time(), self.nmlab.journal())
+        os.kill(pid, signal.SIGKILL)
+        return kill
+
+
+def steps_so_far(journal):
+    """Return the last step of each trial that has not ended."""
+    steps = {record["key"]: record["step"] for record in journal if record["event"] == "metrics"}
+    return {key: step for key, step in steps.items() if key not in set(keys(journal, "ended"))}
+
+
+def in_the_middle(journal, *, trials=1):
+    """Say whether so many learned trials are between a checkpoint and their end."""
+    return sum(25 <= step < STEPS - 60 for step in steps_so_far(journal).values()) >= trials
+
+
+def since(kill, journal):
+    return journal[len(kill.before) :]
+
+
+def goes_on_after(kill):
+    """Return a condition: a point was computed, and journaled, that is younger than the kill."""
+
+    def condition(journal):
+        return any(r["event"] == "metrics" and r["time"] / 1000 > kill.time + 0.5 for r in since(kill, journal))
+
+    return condition
+
+
+def longest_gap(journal, key, *, start, end):
+    """Return the longest time without a point of a trial within a window, over what is usual for it, in seconds."""
+    times = [r["time"] / 1000 for r in journal if r["event"] == "metrics" and r["key"] == key]
+    gaps = [(after - before, before, after) for before, after in itertools.pairwise(times)]
+    usual = statistics.median(gap for gap, *_ in gaps)
+    return max((gap for gap, before, after in gaps if before < end and after > start), default=0.0) - 5 * usual
+
+
+@dataclass
+class Battered:
+    nmlab: Nmlab
+    printed: dict
+    kills: dict
+
+
+@pytest.fixture(scope="module")
+def battered(new_nmlab):
+    """One sweep, of which hub, trial actor, Train controller, worker and hub again were killed, each in mid-trial."""
+    sweep, kills = Sweep(new_nmlab()), {}
+    try:
+        sweep.wait_until(lambda journal: in_the_middle(journal, trials=2), "two trials were in their middle")
+        kills["hub"] = sweep.kill("ray::Hub")
+        sweep.wait_until(goes_on_after(kills["hub"]), "points arrived by way of another hub")
+        kills["actor"] = sweep.kill("ray::TrialActor")
+        sweep.wait_until(lambda j: keys(since(kills["actor"], j), "trial actor lost"), "the trial actor was missed")
+        sweep.wait_until(in_the_middle, "a trial was in its middle")
+        kills["controller"] = sweep.kill("ray::TrainController")
+        sweep.wait_until(lambda j: "train run lost" in events(since(kills["controller"], j)), "its run was missed")
+        sweep.wait_until(in_the_middle, "a trial was in its middle")
+        victim = busy_replica(sweep.nmlab.journal())
+        kills["worker"] = sweep.kill_pid(victim["pid"], victim["host"])
+        sweep.wait_until(lambda j: "replica lost" in events(since(kills["worker"], j)), "the worker was missed")
+        kills["hub again"] = sweep.kill("ray::Hub")
+    except BaseException:
+        kill_session(sweep.process.pid)
+        raise
+    return Battered(sweep.nmlab, sweep.nmlab.finish(sweep.process), kills)
+
+
+def events(records):
+    return [record["event"] for record in records]
+
+
+def busy_replica(journal):
+    """Return the record of the newest replica that is at work."""
+    at_work = {r["key"]: r["host"] for r in journal if r["event"] == "leased" and r["key"] in steps_so_far(journal)}
+    up: dict[str, dict] = {}
+    for record in journal:
+        if record["event"] == "replica":
+            up[record["host"]] = record
+        elif record["event"] == "replica lost":
+            up.pop(record["host"], None)
+    return next(record for host, record in up.items() if host in at_work.values())
+
+
+def test_every_trial_finishes_once_and_no_point_is_there_twice(battered):
+    assert battered.printed["status"] == "finished"
+    assert battered.printed["counts"] == {"finished": PLANNED}
+    check_complete(battered.nmlab, planned=PLANNED)
+    ended = keys(battered.nmlab.journal(), "ended")
+    assert len(ended) == len(set(ended)) == PLANNED
+
+
+def test_every_result_is_that_of_the_undisturbed_sweep(battered, undisturbed):
+    ours, theirs = results(battered.nmlab), results(undisturbed[0])
+    assert ours.keys() == theirs.keys()
+    for key in theirs:
+        assert ours[key] == theirs[key], f"trial {key} differs from the undisturbed one"
+
+
+def test_the_models_are_loaded_again_only_where_they_were_lost(battered):
+    """The death of hub or trial actor costs no load; those of controller and worker one each, if there is time."""
+    assert battered.printed["model_loads"] in (3, 4)
+    loads = [r for r in battered.nmlab.journal() if r["event"] == "replica"]
+    assert len({(r["host"], r["incarnation"]) for r in loads}) == len(loads) == battered.printed["model_loads"]
+
+
+def test_a_hub_that_dies_delays_no_trial_and_moves_none(battered):
+    journal, kill = battered.nmlab.journal(), battered.kills["hub"]
+    running = steps_so_far(kill.before)
+    until = battered.kills["actor"].time
+    for key in running:
+        assert longest_gap(journal, key, start=kill.time, end=until) <= 2.0
+    meanwhile = battered.kills["actor"].before[len(kill.before) :]
+    assert "replica lost" not in events(meanwhile)
+    assert not set(running) & set(keys(meanwhile, "leased"))
+
+
+def test_a_trial_that_was_moved_repeats_at_most_one_checkpoint_interval(battered):
+    """It begins with all that its checkpoint holds, told within a moment; the last of that is where it goes on."""
+    journal = battered.nmlab.journal()
+    for kill in (battered.kills["controller"], battered.kills["worker"]):
+        reached = steps_so_far(kill.before)
+        moved = [r for r in since(kill, journal) if r["event"] == "leased" and r["key"] in reached]
+        assert moved, f"killing {kill.what} moved no trial"
+        for lease in moved:
+            told = [r for r in journal[journal.index(lease) :] if r["event"] == "metrics" and r["key"] == lease["key"]]
+            resumed = max(r["step"] for r in told if r["time"] - told[0]["time"] < 30)
+            assert resumed >= (reached[lease["key"]] - 1) // CHECKPOINT_EVERY * CHECKPOINT_EVERY

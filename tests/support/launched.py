@@ -1,0 +1,176 @@
+"""Whole launches for tests and benchmarks: started from the command line, watched, killed, and held against others.
+
+Each runs in a process session of its own, by which its processes are known and ended.
+"""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow.tracking import MlflowClient
+from safetensors.numpy import load_file
+
+NMLAB = Path(sys.executable).with_name("nmlab")
+STEPS = 300
+GRID = {
+    "name": "tiny-grid",
+    "model": {"source": "builtin:tiny"},
+    "data": {
+        "calibration": {"source": "builtin:python-docs", "samples": 32, "sequence_length": 128, "batch_size": 16},
+        "evaluation": {"source": "builtin:python-docs", "sequence_length": 64, "windows": 16},
+    },
+    "pattern": "2:4",
+    "method": "maskpro",
+    "fixed": {"steps": STEPS, "learning_rate": 2.0, "logit_magnitude": 4.0},
+    "space": {"alpha": {"grid": [0.9, 0.99]}},
+    "baselines": ["dense", "magnitude"],
+    "search": {"algorithm": "grid"},
+    "seeds": [0, 1],
+    "replica": {"count": 2, "slots": 1},
+    "cadence": {"log_every": 10, "checkpoint_every": 20},
+}
+PLANNED = 2 + 2 * 2
+
+
+@dataclass
+class Nmlab:
+    """A folder in which the command line runs, with a store of its own."""
+
+    folder: Path
+    study: str
+
+    def start(self, *arguments):
+        """Start ``nmlab`` in a session of its own, its output in files."""
+        environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+        with (self.folder / "out.txt").open("w") as out, (self.folder / "err.txt").open("w") as err:
+            return subprocess.Popen(
+                [NMLAB, *arguments], cwd=self.folder, stdout=out, stderr=err, env=environment, start_new_session=True
+            )
+
+    def finish(self, process, *, seconds=150):
+        """Wait for a process that must succeed and leave nothing running; return what it printed as JSON."""
+        try:
+            code = process.wait(seconds)
+            wait_until(lambda: not session(process.pid), seconds=30, what="Ray to be gone")
+        finally:
+            kill_session(process.pid)
+        assert code == 0, (self.folder / "err.txt").read_text()
+        printed = (self.folder / "out.txt").read_text()
+        return json.loads(printed[printed.index("{\n") :])
+
+    def wait_until(self, condition, *, process, what, seconds=120):
+        """Wait for something to happen while a process runs, and no longer than it runs; return the answer."""
+
+        def answer():
+            assert process.poll() is None, f"ended before {what}: {(self.folder / 'err.txt').read_text()}"
+            return condition()
+
+        return wait_until(answer, seconds=seconds, what=what)
+
+    @property
+    def launch(self):
+        """The folder of the only launch."""
+        (folder,) = (self.folder / "results" / self.study).iterdir()
+        return folder
+
+    def status(self):
+        return json.loads((self.launch / "status.json").read_text())
+
+    def journal(self):
+        """The whole lines of the journal so far."""
+        if not (self.folder / "results" / self.study).is_dir() or not (self.launch / "journal.jsonl").is_file():
+            return []
+        lines = (self.launch / "journal.jsonl").read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
+
+    def runs(self):
+        """Return the parent run and the child runs in MLflow."""
+        client = MlflowClient(tracking_uri=f"sqlite:///{self.folder / 'nmlab.db'}")
+        found = client.search_runs([client.get_experiment_by_name(self.study).experiment_id])
+        (parent,) = [run for run in found if run.data.tags["nmlab.kind"] == "study"]
+        below = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        assert len(found) == 1 + len(below)
+        children = [run for run in below if run.data.tags["nmlab.kind"] == "trial"]
+        starts = [run.data.tags["nmlab.initial_mask_digest"] for run in below if run not in children]
+        assert len(starts) == len(set(starts)), "a mask that trials start from is there twice"
+        return parent, children
+
+    def points(self):
+        """Every metric row of the store: (run, metric, step, value), as often as it is there."""
+        with sqlite3.connect(self.folder / "nmlab.db") as database:
+            return list(database.execute("select run_uuid, key, step, value from metrics"))
+
+
+def session(leader):
+    """The living processes of the session that a process leads, by number, with their command lines."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, sid = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # it ended while we looked
+        if int(sid) == leader and state != "Z":
+            found[int(folder.name)] = command
+    return found
+
+
+def workers(leader):
+    """The processes of a session that can do work; Ray's two agents linger half a minute after a crash, idle."""
+    agents = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+    return [pid for pid, command in session(leader).items() if not command.startswith(agents)]
+
+
+def kill_session(leader):
+    """End what is left of a session that this test started."""
+    for pid in session(leader):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def wait_until(condition, *, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+    return answer
+
+
+def keys(records, event):
+    return [record["key"] for record in records if record["event"] == event]
+
+
+def check_complete(nmlab, *, planned):
+    """Every planned trial is there, once, has ended as finished, and no point of it is there twice."""
+    parent, children = nmlab.runs()
+    assert parent.data.tags["nmlab.planned"] == str(planned)
+    assert parent.data.tags["nmlab.status"] == "finished"
+    assert parent.data.tags["nmlab.frozen_weights"] == "verified"
+    assert len({run.data.tags["nmlab.trial_key"] for run in children}) == len(children) == planned
+    points = [(run, name, step) for run, name, step, _ in nmlab.points()]
+    assert len(points) == len(set(points))
+    assert all(run.info.status != "RUNNING" for run in (parent, *children))
+    return parent, children
+
+
+def results(nmlab):
+    """Everything that a trial's result is, by trial key: losses and perplexities at every step, and the mask."""
+    _, children = nmlab.runs()
+    by_run = {run.info.run_id: run.data.tags["nmlab.trial_key"] for run in children}
+    found = {key: {} for key in by_run.values()}
+    for run, name, step, value in nmlab.points():
+        if name.startswith(("eval/", "train/")):
+            found[by_run[run]][name, step] = value
+    for key, values in found.items():
+        bundle = nmlab.launch / "trials" / key / "mask.safetensors"
+        if bundle.is_file():
+            values["mask"] = {name: bits.tolist() for name, bits in load_file(bundle).items()}
+    return found
