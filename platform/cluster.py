@@ -44,6 +44,7 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     if address is None:
         # One more than the replicas reserve: the light trial actors need a crumb beside them.
         ray.init(
+            address="local",  # a cluster that somebody runs on this machine is joined when asked for, not by accident
             num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
             include_dashboard=False,
             object_store_memory=200 * 2**20,
