@@ -1,12 +1,14 @@
 """Layer by layer the cheaper of two engines: `event` where few groups deviate, `linear` where many do.
 
-The choice depends on the layer's own state and on the number of steps, never on timing or on other layers, so every
-shard that holds a layer makes the same one. A layer is looked at every `PERIOD` steps, and changes hands only when the
-other engine is clearly cheaper.
+The choice depends on the layer's own state and on the steps that were taken, never on timing or on other layers, so
+every shard that holds a layer makes the same one. A layer is looked at every `PERIOD` steps, and after 1, 2, 4, ...
+steps, while the pace of the walk is still being learned; it changes hands only when the other engine is clearly
+cheaper.
 
 Legend: G groups of all layers, g some of them, M group size.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -17,21 +19,26 @@ from torch import Tensor
 
 from nmlab.trials.engines.checks import check_descent
 from nmlab.trials.engines.engine import Draw, Engine, MaskKey
+from nmlab.trials.engines.event.blocks import SUPERBLOCK
 from nmlab.trials.engines.event.engine import EventEngine
-from nmlab.trials.engines.event.groups import pieces
-from nmlab.trials.engines.event.windows import HOT
+from nmlab.trials.engines.event.rates import UNIT
 from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.engines.linear import LinearEngine
 from nmlab.trials.engines.logits import LogitStore
 from nmlab.trials.masks import deviation
 
 PERIOD = 64
-# Shares of a layer's groups that a step of the event engine touches: above the first, touching all of them in order is
-# cheaper; below the second, touching those few is. A group touched alone costs about seven times its share of a pass in
-# order: 200 against 30 ns on one core at 2:4, see docs/benchmarks.md.
-LEAVE, RETURN = 1 / 8, 1 / 16
+# What the event engine pays, over what the linear engine pays for a group in passing: for a group that deviates (beyond
+# what the linear engine pays for it as well), for one whose window has ended, and for a hot one each step. Medians of
+# 1:4 to 8:16 on one core, which lie between 5 and 8, 3 and 7, and 1.0 and 1.3.
+DEVIATION, LOOK, HOT_STEP = 6.0, 4.5, 1.25
+# A layer leaves the event engine when that costs more than the linear engine, and returns when it costs clearly less:
+# to change hands costs as much as some twenty steps.
+RETURN = 0.75
 # A layer of fewer groups is touched as a whole in less time than it takes to find out what to touch.
 SMALL = 2**11
+# Groups of a layer, evenly spaced, that say what it costs.
+_PROBES = 2**14
 
 
 class AdaptiveEngine(Engine):
@@ -45,7 +52,7 @@ class AdaptiveEngine(Engine):
     def __init__(self, layout: GroupLayout, *, store: LogitStore) -> None:
         self.layout = layout
         self._store = store
-        self._event = EventEngine(layout, store=store)
+        self._event = EventEngine(layout, store=store, empty=True)
         self._ends = list(accumulate((layout.pattern.groups(layer.numel) for layer in layout.layers), initial=0))
         self._linear: list[_Loan] = []
         self._steps = 0
@@ -75,9 +82,9 @@ class AdaptiveEngine(Engine):
             changed.append(changed_g)
         self._last = None
         self._steps += 1
-        if self._steps % PERIOD == 0:
-            self._choose()
-        return changed[0] if len(changed) == 1 else torch.cat(changed).sort().values
+        if self._steps % PERIOD == 0 or self._steps & (self._steps - 1) == 0:
+            changed += self._choose()
+        return changed[0] if len(changed) == 1 else torch.unique(torch.cat(changed))
 
     def mode(self, groups_g: Tensor | None = None) -> Tensor:
         return self._event.mode(groups_g)
@@ -107,29 +114,53 @@ class AdaptiveEngine(Engine):
         """Names of the layers that linear engines hold."""
         return [layer.name for loan in self._linear for layer in loan.engine.layout.layers]
 
-    def _choose(self) -> None:
-        """Look at every layer and let those change hands for which the other engine is clearly cheaper."""
-        touches = self._event.expected_touches()
-        for layer, away in enumerate(list(self._event.away)):
-            rows = slice(*self._ends[layer : layer + 2])
-            share = (self._touches(rows) if away else touches[layer]) / (rows.stop - rows.start)
-            small = rows.stop - rows.start < SMALL
-            if away and share < RETURN and not small:
-                self._event.adopt(layer)
-            elif not away and (share > LEAVE or small):
-                self._event.release(layer)
-        self._lend()
+    def _choose(self) -> list[Tensor]:
+        """Look at every layer and let those change hands for which the other engine is clearly cheaper.
 
-    def _touches(self, rows: slice) -> float:
-        """Groups of a lent layer that a step of the event engine would be expected to touch."""
-        n, total = self.layout.pattern.n, 0.0
-        if n == self.layout.pattern.m:
-            return total
-        for part in pieces(rows):
-            logits_gM = self._store.read(part)
-            q_g = deviation.probability(logits_gM, self._event.mode(part), n=n)
-            total += float(torch.where(q_g > HOT, 1.0, q_g).sum())
-        return total
+        Returns groups whose modes changed, because the store rounds.
+        """
+        changed = []
+        for layer, away in enumerate(list(self._event.away)):
+            price = self._price(layer)
+            if away and price < RETURN:
+                self._event.adopt(layer)
+            elif not away and price > 1:
+                changed.append(self._event.release(layer))
+        self._lend()
+        return changed
+
+    def _price(self, layer: int) -> float:
+        """What a step of the event engine costs for a layer, in steps of the linear engine."""
+        rows = slice(*self._ends[layer : layer + 2])
+        if rows.stop - rows.start < SMALL:
+            return math.inf
+        if self.layout.pattern.n == self.layout.pattern.m:
+            return 0.0
+        return self._price_of_stored(rows) if self._event.away[layer] else self._price_of_watched(layer)
+
+    def _price_of_stored(self, rows: slice) -> float:
+        probe_g = torch.arange(rows.start, rows.stop, self._stride(rows), device=self._store.device)
+        logits_gM, mode_gM = self._store.read(probe_g), self._event.mode(probe_g)
+        return float(self._prices(deviation.probability(logits_gM, mode_gM, n=self.layout.pattern.n)).mean())
+
+    def _price_of_watched(self, layer: int) -> float:
+        watch, groups = self._event.watch, self._ends[layer + 1] - self._ends[layer]
+        blocks = watch.blocks.layer_blocks(layer)
+        first = blocks.start * SUPERBLOCK
+        bound_g = watch.rates.bound_S[first : first + groups : self._stride(slice(0, groups))]
+        # Hot groups have no bound and count as free here.
+        hot = self._event.hot.by_layer()[layer]
+        return float(self._prices(bound_g.double() * UNIT).mean()) + HOT_STEP * hot / groups
+
+    def _prices(self, q_g: Tensor) -> Tensor:
+        """What a step of the event engine costs for groups that deviate with ``q_g``; [g]."""
+        windows, history = self._event.watch.windows, self._event.history
+        cold_g = q_g * DEVIATION + windows.looks(q_g, history) * LOOK
+        return cold_g.masked_fill_(q_g > windows.hottest(history), HOT_STEP)
+
+    def _stride(self, rows: slice) -> int:
+        groups: int = rows.stop - rows.start
+        return max(1, groups // _PROBES)
 
     def _lend(self) -> None:
         """Start a linear engine for every run of layers that are away; they follow from the logits alone."""

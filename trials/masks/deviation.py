@@ -57,13 +57,23 @@ class Race:
 
     def probability(self) -> Tensor:
         """The probability q of deviating; [g]."""
-        return _pair(self.weight_Mg)[1] if self.n == 2 else _whole(self._beaten())
+        if self.n == 2:
+            return _pair(self.weight_Mg)[1]
+        return torch.cat([_whole(part._beaten()) for part in self._parts()])
 
     def mode_score(self) -> Tensor:
         """Gradient of log(1 - q) by the logits, arranged; [M, g]."""
-        slope_Ng, q_g = _pair(self.weight_Mg) if self.n == 2 else self._slopes()
+        return self.mode_score_and_probability()[0]
+
+    def mode_score_and_probability(self) -> tuple[Tensor, Tensor]:
+        """Both at the price of one."""
+        if self.n == 2:
+            slope_Ng, q_g = _pair(self.weight_Mg)
+        else:
+            slopes, probabilities = zip(*(part._slopes() for part in self._parts()), strict=True)
+            slope_Ng, q_g = torch.cat(slopes, dim=1), torch.cat(probabilities)
         slope_Ng = slope_Ng / (1.0 - q_g)
-        return torch.cat([slope_Ng, self.weight_Mg[self.n :] * -_total(slope_Ng)])
+        return torch.cat([slope_Ng, self.weight_Mg[self.n :] * -_total(slope_Ng)]), q_g
 
     def _slopes(self) -> tuple[Tensor, Tensor]:
         """-dq/dlogit of the kept items, [N, g], and q."""
@@ -73,7 +83,12 @@ class Race:
         return slope_Ng, _whole(beaten_Ag)
 
     def draw(self, uniform_gN: Tensor) -> Tensor:
-        """Masks given that all groups deviate, arranged, [M, g] bool: item after item by inverting what may come."""
+        """Masks given that all groups deviate, arranged, [M, g] bool."""
+        parts = zip(self._parts(), torch.split(uniform_gN, _part_size(self.n)), strict=True)
+        return torch.cat([part._draw(part_gN) for part, part_gN in parts], dim=1)
+
+    def _draw(self, uniform_gN: Tensor) -> Tensor:
+        """Item after item by inverting what may come."""
         # One row more, for groups in which a dropped item is in already: whatever comes next, they deviate.
         late_Ag = F.pad(_over_subsets(self._beaten(), n=self.n), (0, 0, 0, 1), value=1.0)
         deviated = len(late_Ag) - 1
@@ -87,6 +102,10 @@ class Race:
             drawn_Mg.scatter_(0, chosen_1g, True)
             awaited_1g = (awaited_1g & ~(1 << chosen_1g)).masked_fill_(chosen_1g >= self.n, deviated)
         return drawn_Mg
+
+    def _parts(self) -> list["Race"]:
+        """As many groups at a time as their tables fit the cache; at least one part, if empty."""
+        return [Race(part_Mg, self.n) for part_Mg in torch.split(self.weight_Mg, _part_size(self.n), dim=1)]
 
     def _beaten(self) -> Tensor:
         """u(A) with its sign, and 0 for the empty subset; [2^N, g], row A for the subset whose bits are A."""

@@ -7,11 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nmlab.trials.engines import GroupLayout
+from nmlab.trials.engines.event.blocks import SUPERBLOCK, Blocks
 from nmlab.trials.engines.event.drift import History, drifted
 from nmlab.trials.engines.event.rates import UNIT, rate
 from nmlab.trials.engines.event.windows import HOT, REACH, Windows, bounds
 from nmlab.trials.masks import deviation
 from nmlab.trials.masks.topn import topn
+from nmlab.trials.models import PrunableLayer
 from nmlab.trials.pattern import Pattern
 
 PATTERNS = ["1:2", "1:4", "2:4", "3:4", "2:8", "4:8", "7:8", "8:16", "5:32"]
@@ -60,16 +63,17 @@ def test_the_curvature_of_log_p_is_bounded_by_the_trace(text):
     """-H is positive semi-definite (log p is concave), and its trace is at most (2N + 1) x + 2 x^2, x = q / (1 - q)."""
     logits_GM, mode_GM, n = _cases(text, groups=120)
     q_G = deviation.probability(logits_GM, mode_GM, n=n)
-    for logits_M, mode_M, q in zip(logits_GM, mode_GM, q_G.tolist(), strict=True):
-        if not 1e-7 < q < 0.99:
-            continue
-
-        def log_p(row_M, mode_M=mode_M):
-            return torch.log1p(-_log_q(row_M.unsqueeze(0), mode_M.unsqueeze(0), n=n).exp())[0]
-
-        hessian_MM, x = torch.autograd.functional.hessian(log_p, logits_M), q / (1 - q)
-        assert torch.linalg.eigvalsh(hessian_MM).max() <= 1e-6 * x
-        assert -hessian_MM.trace() <= ((2 * n + 1) * x + 2 * x * x) * (1 + 1e-6)
+    sure_G = (q_G > 1e-7) & (q_G < 0.99)
+    x_G, mode_GM = (q_G / (1 - q_G))[sure_G], mode_GM[sure_G]
+    leaf_GM = logits_GM[sure_G].requires_grad_()
+    log_p_G = torch.log1p(-_log_q(leaf_GM, mode_GM, n=n).exp())
+    (score_GM,) = torch.autograd.grad(log_p_G.sum(), leaf_GM, create_graph=True)
+    rows = [torch.autograd.grad(score_G.sum(), leaf_GM, retain_graph=True)[0] for score_G in score_GM.unbind(1)]
+    hessian_GMM = torch.stack(rows, dim=1)
+    assert (torch.linalg.eigvalsh(hessian_GMM)[:, -1] <= 1e-6 * x_G).all()
+    trace_G = -hessian_GMM.diagonal(dim1=1, dim2=2).sum(1)
+    assert (trace_G <= ((2 * n + 1) * x_G + 2 * x_G.square()) * (1 + 1e-6)).all()
+    assert len(x_G) > 40
 
 
 @given(st.data())
@@ -100,10 +104,14 @@ def test_bounds_hold_to_the_edge_of_the_window(text, direction):
     arranged_Mg = (lead_G1 * mode_GM + noise_GM).t().contiguous()
     arranged_Mg = arranged_Mg[:, deviation.Race.of(arranged_Mg, n=n).probability() < HOT]
     q_g = deviation.Race.of(arranged_Mg, n=n).probability()
+    # The windows of the ninth superblock are hardly shortened.
+    layer = PrunableLayer("a", 0, 9 * SUPERBLOCK, pattern.m)
+    blocks = Blocks(GroupLayout([layer], pattern=pattern), device=q_g.device)
     bound_g, reached, largest = bounds(q_g), 0, torch.zeros_like(q_g)
     for group in range(len(q_g)):
-        history, windows = History(device=q_g.device), Windows(1, n=n, device=q_g.device)
-        windows.narrow(torch.tensor([0]), q_g[group : group + 1], history=history)
+        history, windows = History(device=q_g.device), Windows(blocks, n=n, device=q_g.device)
+        slot_1 = torch.tensor([8 * SUPERBLOCK])
+        windows.narrow(slot_1, windows.ends(slot_1, bound_g[group : group + 1], sums=(0.0, 0.0)))
         while windows.expired(history) is None and history.step < 400:
             since = history.since(torch.tensor([0]))
             now_M1 = drifted(arranged_Mg[:, group : group + 1], n=n, since=since)
@@ -125,4 +133,4 @@ def test_bounds_are_positive_where_q_is_and_fit_their_type():
     assert bound_g[0] == 0
     assert (bound_g[1:] > 0).all()
     assert bound_g.max() < 2**31
-    assert math.isclose(bound_g[3].item() * UNIT, 1e-6 * math.exp(math.sqrt(2) * REACH), rel_tol=1e-5)
+    assert math.isclose(bound_g[3].item() * UNIT, 1e-6 * math.exp(math.sqrt(2) * REACH), rel_tol=1e-4)

@@ -23,7 +23,7 @@ from nmlab.trials.models import PrunableLayer
 from nmlab.trials.pattern import Pattern
 
 # Bins of q: rare, seldom, about to turn hot, hot.
-EDGES = [0.0, 2e-4, HOT / 2, HOT, 1.0]
+EDGES = [0.0, 1e-3, HOT / 2, HOT, 1.0]
 
 
 def engine_of(text, *, groups, leads, seed=0):
@@ -91,22 +91,22 @@ def assert_normal(seen, expected, variance):
 @pytest.mark.parametrize(
     ("text", "leads"),
     [
-        ("2:4", (6.5, 10.8)),
-        ("1:4", (6.5, 10.8)),
-        ("2:8", (7.5, 11.8)),
-        pytest.param("4:8", (7.5, 11.8), marks=pytest.mark.slow),
-        pytest.param("8:16", (8.5, 12.8), marks=pytest.mark.slow),
+        ("2:4", (3.0, 10.8)),
+        ("1:4", (3.0, 10.8)),
+        ("2:8", (4.0, 11.8)),
+        pytest.param("4:8", (4.0, 11.8), marks=pytest.mark.slow),
+        pytest.param("8:16", (5.0, 12.8), marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("size", [0.0, 0.7])
 def test_deviations_are_as_many_as_the_logits_say(text, leads, size):
     """At ``size`` 0.7 the step's weights are prescribed, not learned: a walk in the sum of which cold groups drift."""
-    engine, tally = engine_of(text, groups=4000, leads=leads), Tally(Pattern.parse(text))
+    engine, tally = engine_of(text, groups=3000, leads=leads), Tally(Pattern.parse(text))
     moved = 0.0
-    for step in range(300):
+    for step in range(150):
         draw = engine.sample(MaskKey(1, step))
         tally.add(engine, draw)
         moved += size * (math.sin(step / 7) + 0.5)
         engine.descend([draw], weights=[size * (math.sin(step / 7) + 0.5)], rate=1.0)
-    assert size == 0 or moved > 50
+    assert size == 0 or moved > 40
     tally.check(at_least=25)

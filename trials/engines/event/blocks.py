@@ -29,6 +29,8 @@ class Blocks:
         self.first_group = list(accumulate(groups_by_layer, initial=0))
         self.first_block = list(accumulate(blocks_by_layer, initial=0))
         self.blocks = self.first_block[-1]
+        # Of every superblock, how many of its layer precede it.
+        self.place_in_layer = [place for blocks in blocks_by_layer for place in range(blocks)]
         # A slot is its group plus the slots that earlier layers leave empty.
         empty_L = torch.tensor(self.first_block[:-1]) * SUPERBLOCK - torch.tensor(self.first_group[:-1])
         self._last_group_L = (torch.tensor(self.first_group[1:]) - 1).to(device)

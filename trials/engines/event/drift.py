@@ -12,14 +12,18 @@ the sum of squares. docs/engines.md says how much is left out.
 Legend: g groups, M group size, N kept.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from nmlab.trials.masks.deviation import Race
 
-# The derivative is a difference over this multiple of the gradient: its relative error is about |g| / 1000, and
-# rounding adds 1e-13 dA to the relative error of the whole move.
-_NUDGE = 2.0**-10
+# The derivative is a difference over this multiple of the gradient: its relative error is about |g| / 4000, and
+# rounding adds 1e-12 dA to the relative error of the whole move.
+_NUDGE = 2.0**-12
+# Steps that tell the pace.
+_PACE_STEPS = 64
 
 
 class History:
@@ -39,10 +43,22 @@ class History:
             self._sums = torch.cat([self._sums, torch.zeros_like(self._sums)], dim=1)
         self._sums[0, self.step], self._sums[1, self.step] = self.first, self.second
 
+    def at(self, stamp_g: Tensor) -> tuple[Tensor, Tensor]:
+        """Return A and B after the steps ``stamp_g``; two [g] float64."""
+        first_g, second_g = self._sums.index_select(1, stamp_g).unbind(0)
+        return first_g, second_g
+
     def since(self, stamp_g: Tensor) -> tuple[Tensor, Tensor]:
         """Return what A and B grew by since the steps ``stamp_g``; two [g] float64."""
-        first_g, second_g = self._sums.index_select(1, stamp_g).unbind(0)
+        first_g, second_g = self.at(stamp_g)
         return self.first - first_g, self.second - second_g
+
+    def pace(self) -> float:
+        """Return the root mean square of the sizes of the last steps, 0 at the start."""
+        steps = min(self.step, _PACE_STEPS)
+        if steps == 0:
+            return 0.0
+        return math.sqrt((self.second - float(self._sums[1, self.step - steps])) / steps)
 
     @property
     def nbytes(self) -> int:

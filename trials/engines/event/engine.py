@@ -4,7 +4,8 @@ A *cold* group is found when a point of a Poisson process falls on it (`rates`, 
 its true rate; all others keep their mode and drift unseen (`drift`), within bounds that hold while they do (`windows`).
 A *hot* group is looked at every step (`hot`). docs/engines.md says why this is exact.
 
-Legend: G groups, M group size, N kept; g some groups, p points, a those of them that passed; h hot groups.
+Legend: G groups, M group size, N kept; g some groups, p points, a those of them that passed; h hot groups that deviate,
+by their places in the list of hot ones, H.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,146 +19,206 @@ from nmlab.trials.engines.checks import check_descent
 from nmlab.trials.engines.engine import Draw, Engine, MaskKey
 from nmlab.trials.engines.event.drift import History
 from nmlab.trials.engines.event.groups import PIECE, Arranged, Groups, pieces
+from nmlab.trials.engines.event.hot import HotGroups
 from nmlab.trials.engines.event.rates import rate as rate_of
 from nmlab.trials.engines.event.streams import Streams
 from nmlab.trials.engines.event.watch import Watch
 from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.engines.logits import LogitStore, Rows
 from nmlab.trials.masks.deviation import LARGEST_N, Race, restore
-from nmlab.trials.masks.plackett_luce import score
+
+# Hot groups that have cooled down are let go every so many steps, at this share of what makes a group hot.
+_COOLING_STEPS, _COOLED = 16, 0.5
 
 
 class _Standing(NamedTuple):
-    """Some groups, ascending, and where they stand."""
+    """Some cold groups, ascending, and where they stand."""
 
     groups_g: Tensor
     now: Arranged
     race: Race
 
 
+class _Parts(NamedTuple):
+    """A draw by what it says of cold groups and of hot ones."""
+
+    cold_g: Tensor
+    cold_gM: Tensor
+    hot_h: Tensor
+    hot_hM: Tensor
+
+
+class _Remembered(NamedTuple):
+    """The last draw, with what `descend` would find again."""
+
+    draw: Draw
+    parts: _Parts
+    cold: _Standing
+
+
 class EventEngine(Engine):
     """An engine for patterns with N <= 8 whose groups seldom deviate.
+
+    Args:
+        layout: the layers and the pattern.
+        store: the logits; the engine changes them, and works on their device.
+        empty: begin with all layers in the hands of another engine.
 
     Raises ``ValueError`` for a larger N.
     """
 
     name: ClassVar[str] = "event"
 
-    def __init__(self, layout: GroupLayout, *, store: LogitStore) -> None:
+    def __init__(self, layout: GroupLayout, *, store: LogitStore, empty: bool = False) -> None:
         if layout.pattern.n > LARGEST_N:
             raise ValueError(f"engine 'event' at pattern {layout.pattern}: expected N <= {LARGEST_N}")
         self.layout = layout
         self._n = layout.pattern.n
         self._groups = Groups(store, pattern=layout.pattern)
-        self._history = History(device=store.device)
+        self.history = History(device=store.device)
         # Which layers another engine holds.
-        self.away = [False] * len(layout.layers)
-        # The last draw and its groups as they stand: what `descend` would find again.
-        self._last: tuple[Draw, _Standing] | None = None
-        self._begin_watch(hot_H=None)
+        self.away = [empty] * len(layout.layers)
+        self._last: _Remembered | None = None
+        self._begin_watch()
 
     def sample(self, key: MaskKey) -> Draw:
-        streams = Streams(key, self._watch.blocks.names)
-        cold, masks_gM = self._draw_cold(streams)
-        if len(self._watch.hot):
-            groups_h, masks_hM = self._watch.hot.draw(streams, self._groups, n=self._n)
-            groups_g, order_g = torch.cat([cold.groups_g, groups_h]).sort()
-            return Draw(key, groups_g, torch.cat([masks_gM, masks_hM])[order_g])
-        draw = Draw(key, cold.groups_g, masks_gM)
-        self._last = draw, cold
+        streams = Streams(key, self.watch.blocks.names)
+        cold, cold_gM = self._draw_cold(streams)
+        if len(self.hot):
+            hot_h, hot_hM = self.hot.draw(streams)
+            groups_g, order_g = torch.cat([cold.groups_g, self.hot.groups_H[hot_h]]).sort()
+            draw = Draw(key, groups_g, torch.cat([cold_gM, hot_hM])[order_g])
+        else:
+            hot_h, hot_hM = cold.groups_g[:0], cold_gM[:0]
+            draw = Draw(key, cold.groups_g, cold_gM)
+        self._last = _Remembered(draw, _Parts(cold.groups_g, cold_gM, hot_h, hot_hM), cold)
         return draw
 
     def descend(self, draws: Sequence[Draw], *, weights: Sequence[float], rate: float) -> Tensor:
-        known, device = self._last[0] if self._last is not None else None, self._groups.store.device
+        known, device = self._last.draw if self._last is not None else None, self._groups.store.device
         check_descent(draws, weights, rate, layout=self.layout, device=device, known=known)
-        changed_g = self._touch(draws, [-rate * weight for weight in weights])
-        expired_g = self._watch.expired(self._history)
+        sizes = [-rate * weight for weight in weights]
+        parts = [self._parts(draw) for draw in draws]
+        if len(self.hot):
+            self.hot.move([(part.hot_h, part.hot_hM) for part in parts], sizes)
+        changed = [self._touch(draws, parts, sizes)]
+        expired_g = self.watch.expired(self.history, self._groups.stamp_G)
         if expired_g is not None:
-            changed_g = torch.cat([changed_g, self._look_again(expired_g)]).sort().values
-        self._watch.rates.sum_up()
+            changed += [self._look_again(part_g) for part_g in torch.split(expired_g, PIECE)]
+        if self.hot.joins or len(self.hot):
+            changed.append(self.hot.settle())
+            if self.history.step % _COOLING_STEPS == 0:
+                self._cool()
+        self.watch.rates.sum_up()
         self._last = None
-        return changed_g
+        return torch.cat(changed).sort().values if len(changed) > 1 else changed[0]
 
     def mode(self, groups_g: Rows | None = None) -> Tensor:
         return self._groups.mode(groups_g)
 
     def logits(self) -> Tensor:
-        now = (self._groups.current(rows, history=self._history) for rows in pieces(slice(0, self.layout.groups)))
-        return torch.cat([restore(part.logits_Mg.float(), part.order_gM) for part in now])
+        now = (self._groups.current(rows, history=self.history) for rows in pieces(slice(0, self.layout.groups)))
+        logits_GM = torch.cat([restore(part.logits_Mg.float(), part.order_gM) for part in now])
+        logits_GM[self.hot.groups_H] = self.hot.logits()
+        return logits_GM
 
     def state(self) -> dict[str, Tensor]:
-        own = {"history": self._history.state(), "windows": self._watch.windows.ends_3B.clone()}
-        lists = {"hot": self._watch.hot.groups_H.clone(), "away": torch.tensor(self.away)}
-        return {**own, **lists, **self._groups.state()}
+        own = {"history": self.history.state(), "away": torch.tensor(self.away)}
+        # Stored logits of hot groups are out of date and do not say what their modes are.
+        hot_H = self.hot.groups_H.clone()
+        hot = {"hot": hot_H, "hot_modes": self._groups.mode(hot_H), "hot_logits": self.hot.logits_MH.clone()}
+        return {**own, **hot, **self._groups.state()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
+        if missing := sorted({"history", "away", "hot", "hot_modes", "hot_logits"} - state.keys()):
+            raise ValueError(f"state of engine 'event': no {', '.join(missing)}; another version may have written it")
         self._groups.load_state(state)
-        self._history.load_state(state["history"])
+        self.history.load_state(state["history"])
         self.away = state["away"].tolist()
-        self._begin_watch(hot_H=state["hot"])
-        self._watch.windows.ends_3B.copy_(state["windows"])
-        self._watch.windows.measure()
+        device = self._groups.store.device
+        self._groups.put_modes(state["hot"].to(device), state["hot_modes"].to(device))
+        self._begin_watch(hot_H=state["hot"].to(device), hot_MH=state["hot_logits"].to(device))
         self._last = None
 
     @property
     def state_bytes(self) -> int:
-        return self._groups.nbytes + self._watch.nbytes + self._history.nbytes
+        return self._groups.nbytes + self.watch.nbytes + self.hot.nbytes + self.history.nbytes
 
-    def expected_touches(self) -> list[float]:
-        """Return for every layer how many groups a step is expected to look at."""
-        return self._watch.expected_touches()
+    def release(self, layer: int) -> Tensor:
+        """Write a layer's groups as they stand and leave them, in the store, to another engine.
 
-    def release(self, layer: int) -> None:
-        """Write a layer's groups as they stand and leave them, in the store, to another engine."""
-        for rows in pieces(self._watch.blocks.layer_groups(layer)):
-            groups_g = torch.arange(rows.start, rows.stop, device=self._groups.store.device)
-            now = self._groups.current(rows, history=self._history)
-            self._groups.write(groups_g, now, step=self._history.step)
+        Returns those whose mode changed because the store rounds, int64 ascending.
+        """
+        rows = self.watch.blocks.layer_groups(layer)
+        hot_h, hot = self.hot.take(self.hot.among(rows))
+        is_cold_g = torch.ones(rows.stop - rows.start, dtype=torch.bool, device=hot_h.device)
+        is_cold_g[hot_h - rows.start] = False
+        for cold_g in torch.split(is_cold_g.nonzero().squeeze(1) + rows.start, PIECE):
+            self._groups.write(cold_g, self._groups.current(cold_g, history=self.history), step=self.history.step)
+        _, changed_g = self._groups.write(hot_h, hot, step=self.history.step)
         self.away[layer] = True
-        self._watch.drop(layer)
+        self.watch.drop(layer)
+        return changed_g
 
     def adopt(self, layer: int) -> None:
         """Take back a layer's groups as they are in the store."""
         self.away[layer] = False
-        for rows in pieces(self._watch.blocks.layer_groups(layer)):
-            self._groups.refresh(rows, step=self._history.step)
-            self._watch_stored(rows, hot_g=None)
-        self._watch.rates.sum_up()
+        for rows in pieces(self.watch.blocks.layer_groups(layer)):
+            self._groups.refresh(rows, step=self.history.step)
+            self._watch_stored(rows)
+        self.hot.settle()
+        self.watch.rates.sum_up()
 
     def note_modes(self, groups_g: Tensor) -> None:
         """Find the modes of groups of released layers after the store was written to."""
         self._groups.find_modes(groups_g)
 
-    def _begin_watch(self, *, hot_H: Tensor | None) -> None:
-        """Bound all groups as they are stored; ``hot_H`` tells which are hot where that depends on the past."""
+    def _begin_watch(self, *, hot_H: Tensor | None = None, hot_MH: Tensor | None = None) -> None:
+        """Watch all groups as they are stored; the hot ones are given where that depends on the past."""
         device = self._groups.store.device
-        self._watch = Watch(self.layout, device=device)
-        hot_G = None if hot_H is None else torch.zeros(self.layout.groups, dtype=torch.bool, device=device)
-        if hot_G is not None:
-            hot_G[hot_H] = True
-        here = [self._watch.blocks.layer_groups(layer) for layer, away in enumerate(self.away) if not away]
+        self.watch = Watch(self.layout, device=device)
+        self.hot = HotGroups(self._groups, self.watch.blocks.first_group, n=self._n, m=self.layout.pattern.m)
+        is_hot_G = None
+        if hot_H is not None and hot_MH is not None:
+            self.hot.join(hot_H, hot_MH)
+            is_hot_G = torch.zeros(self.layout.groups, dtype=torch.bool, device=device)
+            is_hot_G[hot_H] = True
+        here = [self.watch.blocks.layer_groups(layer) for layer, away in enumerate(self.away) if not away]
         for rows in (rows for layer_rows in here for rows in pieces(layer_rows)):
-            self._watch_stored(rows, hot_g=None if hot_G is None else hot_G[rows])
-        self._watch.rates.sum_up()
+            self._watch_stored(rows, is_hot_g=None if is_hot_G is None else is_hot_G[rows])
+        self.hot.settle()
+        self.watch.rates.sum_up()
 
-    def _watch_stored(self, rows: slice, *, hot_g: Tensor | None) -> None:
+    def _watch_stored(self, rows: slice, *, is_hot_g: Tensor | None = None) -> None:
+        """Bound groups as they are stored, but those that are hot already, or, where that is not known, become hot."""
         if self._n == self.layout.pattern.m:
             return
         groups_g = torch.arange(rows.start, rows.stop, device=self._groups.store.device)
-        q_g = self._groups.stored(rows).race(n=self._n).probability()
-        self._watch.extend(groups_g, q_g, history=self._history, hot_g=hot_g)
+        stored, sums = self._groups.stored(rows), self.history.at(self._groups.stamp_G[rows])
+        if is_hot_g is None:
+            self._watch(groups_g, stored, sums=sums)
+        else:
+            self.watch.bound(groups_g, stored.race(n=self._n).probability().masked_fill_(is_hot_g, 0.0), sums=sums)
+
+    def _watch(self, groups_g: Tensor, stored: Arranged, *, sums: tuple[Tensor | float, Tensor | float]) -> None:
+        """Bound groups that stood so when A and B were ``sums``; those that deviate too often become hot."""
+        q_g = stored.race(n=self._n).probability()
+        hot_h = (q_g > self.watch.windows.hottest(self.history)).nonzero().squeeze(1)
+        if len(hot_h):
+            self.hot.join(groups_g.index_select(0, hot_h), stored.logits_Mg.index_select(1, hot_h))
+            q_g.index_fill_(0, hot_h, 0.0)
+        self.watch.bound(groups_g, q_g, sums=sums)
 
     def _draw_cold(self, streams: Streams) -> tuple[_Standing, Tensor]:
         """Return the cold groups that deviate, and their masks [g, M] bool."""
-        device, rates = self._groups.store.device, self._watch.rates
+        device, rates = self._groups.store.device, self.watch.rates
         shots = streams.shots(rates.edges, n=self._n)
         if len(shots.units_p) == 0:
             none_g = torch.empty(0, dtype=torch.int64, device=device)
-            none_Mg = torch.empty(self.layout.pattern.m, 0, dtype=torch.float64, device=device)
-            return _Standing(none_g, self._groups.stored(none_g), Race(none_Mg, self._n)), self.mode(none_g)
+            return self._standing(none_g), self.mode(none_g)
         points, uniform_pU = rates.locate(shots.units_p.to(device)), shots.uniform_pU.to(device)
-        groups_p = self._watch.blocks.groups(points.slots_p)
-        now = self._groups.current(groups_p, history=self._history)
+        groups_p = self.watch.blocks.groups(points.slots_p)
+        now = self._groups.current(groups_p, history=self.history)
         race = now.race(n=self._n)
         rate_p = rate_of(race.probability())
         assert bool((rate_p <= rates.bound_S.index_select(0, points.slots_p)).all()), "a bound does not hold"
@@ -168,55 +229,62 @@ class EventEngine(Engine):
         cold = _Standing(groups_p.index_select(0, chosen_g), now[chosen_g], race[chosen_g])
         return cold, restore(cold.race.draw(uniform_pU[chosen_g, 1:]), cold.now.order_gM)
 
-    def _touch(self, draws: Sequence[Draw], sizes: Sequence[float]) -> Tensor:
-        """Take the step with the groups that deviated and the hot ones; returns those whose mode changed."""
-        touched = self._touched(draws)
-        if touched is None:
-            self._history.append(sum(sizes))
-            return draws[0].groups_g[:0]
-        moved = self._moved(touched, draws, sizes)
-        self._history.append(sum(sizes))
-        stored, changed_g = self._groups.write(touched.groups_g, moved, step=self._history.step)
-        self._watch.renew(touched.groups_g, stored.race(n=self._n).probability(), history=self._history)
-        return changed_g
+    def _parts(self, draw: Draw) -> _Parts:
+        if self._last is not None and draw is self._last.draw:
+            return self._last.parts
+        is_hot_g, hot_h = self.hot.find(draw.groups_g)
+        return _Parts(draw.groups_g[~is_hot_g], draw.masks_gM[~is_hot_g], hot_h, draw.masks_gM[is_hot_g])
 
-    def _touched(self, draws: Sequence[Draw]) -> _Standing | None:
-        """Return the groups that the step does not leave to drift, None if there is none."""
-        touched_g = torch.cat([*(draw.groups_g for draw in draws), self._watch.hot.groups_H])
-        if len(touched_g) == 0:
-            return None
-        if self._last is not None and len(draws) == 1 and draws[0] is self._last[0]:
-            return self._last[1]
-        touched_g = torch.unique(touched_g)
-        now = self._groups.current(touched_g, history=self._history)
-        return _Standing(touched_g, now, now.race(n=self._n))
+    def _touch(self, draws: Sequence[Draw], parts: Sequence[_Parts], sizes: Sequence[float]) -> Tensor:
+        """Take the step with the cold groups that deviated; returns those whose mode changed."""
+        if self._last is not None and len(draws) == 1 and draws[0] is self._last.draw:
+            touched = self._last.cold
+        else:
+            touched = self._standing(torch.unique(torch.cat([part.cold_g for part in parts])))
+        if len(touched.groups_g) == 0:
+            self.history.append(sum(sizes))
+            return touched.groups_g
+        moved = self._moved(touched, parts, sizes)
+        self.history.append(sum(sizes))
+        return self._set(touched.groups_g, moved)
 
-    def _moved(self, touched: _Standing, draws: Sequence[Draw], sizes: Sequence[float]) -> Arranged:
+    def _standing(self, groups_g: Tensor) -> _Standing:
+        now = self._groups.current(groups_g, history=self.history)
+        # With N = M there are no dropped items to race against, but then nothing deviates either.
+        return _Standing(groups_g, now, now.race(n=self._n) if len(groups_g) else Race(now.logits_Mg, self._n))
+
+    def _moved(self, touched: _Standing, parts: Sequence[_Parts], sizes: Sequence[float]) -> Arranged:
         """Return where the step takes the touched groups."""
         now, mode_score_Mg = touched.now, touched.race.mode_score()
         logits_Mg = now.logits_Mg + mode_score_Mg * sum(sizes)
-        for draw, size in zip(draws, sizes, strict=True):
-            if len(draw.groups_g) == len(touched.groups_g):
-                logits_Mg.add_(self._score(now, draw.masks_gM).sub_(mode_score_Mg), alpha=size)
+        for part, size in zip(parts, sizes, strict=True):
+            if len(part.cold_g) == len(touched.groups_g):
+                logits_Mg.add_(now.score(part.cold_gM, n=self._n).sub_(mode_score_Mg), alpha=size)
                 continue
-            rows_g = torch.searchsorted(touched.groups_g, draw.groups_g)
-            change_Mg = self._score(now[rows_g], draw.masks_gM).sub_(mode_score_Mg.index_select(1, rows_g))
+            rows_g = torch.searchsorted(touched.groups_g, part.cold_g)
+            change_Mg = now[rows_g].score(part.cold_gM, n=self._n).sub_(mode_score_Mg.index_select(1, rows_g))
             logits_Mg.index_add_(1, rows_g, change_Mg, alpha=size)
         return Arranged(logits_Mg, now.order_gM)
-
-    def _score(self, now: Arranged, masks_gM: Tensor) -> Tensor:
-        """The score of masks, arranged; [M, g]."""
-        return score(now.logits_Mg.t(), masks_gM.gather(1, now.order_gM), n=self._n).t()
 
     def _look_again(self, groups_g: Tensor) -> Tensor:
         """Write and watch cold groups whose bounds may no longer hold.
 
         Returns those whose mode changed: within its window no group's does, but one step may leap out of it.
         """
-        changed = [groups_g[:0]]
-        for part_g in torch.split(groups_g, PIECE):
-            now = self._groups.current(part_g, history=self._history)
-            stored, changed_g = self._groups.write(part_g, now, step=self._history.step)
-            self._watch.extend(part_g, stored.race(n=self._n).probability(), history=self._history)
-            changed.append(changed_g)
-        return torch.cat(changed)
+        return self._set(groups_g, self._groups.current(groups_g, history=self.history))
+
+    def _set(self, groups_g: Tensor, logits: Arranged) -> Tensor:
+        """Write groups as they stand now and watch them; returns those whose mode changed."""
+        stored, changed_g = self._groups.write(groups_g, logits, step=self.history.step)
+        self._watch(groups_g, stored, sums=(self.history.first, self.history.second))
+        return changed_g
+
+    def _cool(self) -> None:
+        """Bound hot groups that have cooled down."""
+        groups_h, now = self.hot.take(self.hot.q_H < _COOLED * self.watch.windows.hottest(self.history))
+        if len(groups_h) == 0:
+            return
+        # At such rates no rounding changes a mode, nor makes a group hot again.
+        stored, _ = self._groups.write(groups_h, now, step=self.history.step)
+        q_h = stored.race(n=self._n).probability()
+        self.watch.bound(groups_h, q_h, sums=(self.history.first, self.history.second))

@@ -14,6 +14,7 @@ from nmlab.trials.engines.event.drift import History, drifted
 from nmlab.trials.engines.logits import LogitStore, Rows
 from nmlab.trials.masks.codes import code_dtype, decode, encode
 from nmlab.trials.masks.deviation import Race, arrange, kept_first, restore
+from nmlab.trials.masks.plackett_luce import score
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.pattern import Pattern
 
@@ -36,6 +37,10 @@ class Arranged:
         """The race of these groups."""
         return Race.of(self.logits_Mg, n=n)
 
+    def score(self, masks_gM: Tensor, *, n: int) -> Tensor:
+        """The score of masks, arranged; [M, g]."""
+        return score(self.logits_Mg.t(), masks_gM.gather(1, self.order_gM), n=n).t()
+
 
 class Groups:
     """The logits, modes and stamps of all groups."""
@@ -43,27 +48,34 @@ class Groups:
     def __init__(self, store: LogitStore, *, pattern: Pattern) -> None:
         self.store = store
         self._pattern = pattern
-        self._stamp_G = torch.zeros(store.groups, dtype=torch.int32, device=store.device)
+        self.stamp_G = torch.zeros(store.groups, dtype=torch.int32, device=store.device)
         self._code_G = self._modes()
 
     def mode(self, groups_g: Rows | None = None) -> Tensor:
         """Return the modes of all or of some groups; [g, M] bool."""
         return decode(self._code_G if groups_g is None else self._code_G[groups_g], self._pattern.m)
 
+    def order(self, rows: Rows) -> Tensor:
+        """Return how groups are arranged for their modes, [g, M] int64: see `masks.deviation`."""
+        return _order(self._code_G[rows], self._pattern.m)
+
     def stored(self, rows: Rows) -> Arranged:
         """Return groups as of their last touch."""
-        order_gM = _order(self._code_G[rows], self._pattern.m)
+        order_gM = self.order(rows)
         return Arranged(arrange(self.store.read(rows).double(), order_gM), order_gM)
 
     def current(self, rows: Rows, *, history: History) -> Arranged:
         """Return groups as they stand now, without touching them."""
-        then, since = self.stored(rows), history.since(self._stamp_G[rows])
+        then, since = self.stored(rows), history.since(self.stamp_G[rows])
         return Arranged(drifted(then.logits_Mg, n=self._pattern.n, since=since), then.order_gM)
 
     def write(self, groups_g: Tensor, logits: Arranged, *, step: int) -> tuple[Arranged, Tensor]:
-        """Set groups as of ``step``; return them as they were stored, and those whose mode changed, int64."""
+        """Set groups as of ``step``; return them as they were stored, and those whose mode changed, int64.
+
+        Stored logits are rounded, so the modes of groups that come from elsewhere may change with nothing but this.
+        """
         self.store.write(groups_g, restore(logits.logits_Mg, logits.order_gM))
-        self._stamp_G[groups_g] = step
+        self.stamp_G[groups_g] = step
         stored = Arranged(arrange(self.store.read(groups_g).double(), logits.order_gM), logits.order_gM)
         n = self._pattern.n
         if n == self._pattern.m:
@@ -77,32 +89,48 @@ class Groups:
 
     def state(self) -> dict[str, Tensor]:
         """Return logits and stamps: the commonest stamp, and the groups that have another."""
-        common = self._stamp_G.long().bincount().argmax().to(torch.int32)
-        other_g = (self._stamp_G != common).nonzero().squeeze(1)
-        stamps = {"stamp": common, "stamped": other_g, "stamps": self._stamp_G[other_g]}
+        common = self.stamp_G.long().bincount().argmax().to(torch.int32)
+        other_g = (self.stamp_G != common).nonzero().squeeze(1)
+        stamps = {"stamp": common, "stamped": other_g, "stamps": self.stamp_G[other_g]}
         return {**stamps, **{f"logits/{name}": tensor for name, tensor in self.store.state().items()}}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` returned; modes follow from the logits."""
         prefix = "logits/"
         self.store.load_state({name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)})
-        self._stamp_G.fill_(int(state["stamp"]))
-        self._stamp_G[state["stamped"].to(self.store.device)] = state["stamps"].to(self.store.device)
+        self.stamp_G.fill_(int(state["stamp"]))
+        self.stamp_G[state["stamped"].to(self.store.device)] = state["stamps"].to(self.store.device)
         self._code_G = self._modes()
 
     def refresh(self, rows: slice, *, step: int) -> None:
         """Find the modes of a run of groups that another engine has moved until ``step``."""
         self._code_G[rows] = encode(topn(self.store.read(rows), self._pattern))
-        self._stamp_G[rows] = step
+        self.stamp_G[rows] = step
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self.store.nbytes + self._stamp_G.nbytes + self._code_G.nbytes
+        return self.store.nbytes + self.stamp_G.nbytes + self._code_G.nbytes
 
     def _modes(self) -> Tensor:
         rows = pieces(slice(0, self.store.groups))
         return torch.cat([encode(topn(self.store.read(part), self._pattern)) for part in rows])
+
+    def put_modes(self, groups_g: Tensor, mode_gM: Tensor) -> None:
+        """Note the modes of groups that stand elsewhere than the store says."""
+        self._code_G[groups_g] = encode(mode_gM)
+
+    def set_modes(self, groups_g: Tensor, now: Arranged) -> tuple[Arranged, Tensor]:
+        """Find the modes of groups that stand elsewhere than the store says.
+
+        Returns the groups arranged for these modes, and which modes are new, bool [g].
+        """
+        logits_gM = restore(now.logits_Mg, now.order_gM)
+        code_g = encode(topn(logits_gM, self._pattern))
+        is_new_g = code_g != self._code_G[groups_g]
+        self._code_G[groups_g] = code_g
+        order_gM = self.order(groups_g)
+        return Arranged(arrange(logits_gM, order_gM), order_gM), is_new_g
 
     def find_modes(self, groups_g: Tensor) -> Tensor:
         """Find the modes of groups after the store was written to; returns those of them whose mode changed."""

@@ -1,7 +1,7 @@
 """Upper bounds of the rates at which groups deviate, summed exactly over tiles and superblocks.
 
 A group deviates when a Poisson process of rate lambda = -log(1 - q) fires at least once: probability q. Bounds are
-integers in units of 2^-40, so sums that are changed a million times are still exact, and a point drawn uniformly among
+integers in units of 2^-35, so sums that are changed a million times are still exact, and a point drawn uniformly among
 all units falls on a group with a probability that no rounding touches.
 
 Legend: S slots, s some of them, T tiles, B superblocks, b some of them, L layers, p points.
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from nmlab.trials.engines.event.blocks import SUPERBLOCK, TILE, TILE_BITS, Blocks
 
-UNIT = 2.0**-40
-# What a slot of 32 bits holds: a rate of 2^-9. Groups that deviate more often are not kept here.
+UNIT = 2.0**-35
+# What a slot of 32 bits holds: a rate of 1/16. Groups that deviate more often are not kept here.
 LARGEST = 2**31 - 1
 
 

@@ -33,7 +33,7 @@ class Streams:
         self._generators = [keyed_generator(key.seed, key.step, name, key.index) for name in names]
 
     def shots(self, edges: Sequence[int], *, n: int) -> Shots:
-        """A Poisson process of rate 2^-40 a unit: layer l owns the units from ``edges[l]`` to ``edges[l + 1]``."""
+        """A Poisson process of rate 2^-35 a unit: layer l owns the units from ``edges[l]`` to ``edges[l + 1]``."""
         units, uniforms = [], []
         for generator, low, high in zip(self._generators, edges[:-1], edges[1:], strict=True):
             count = generator.poisson((high - low) * UNIT)
