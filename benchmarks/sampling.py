@@ -38,6 +38,8 @@ CHOSEN = "adaptive"
 STEP_SIZE, DRIFT_SIZE = 0.05, 0.5
 # Groups on which the textbook update by autograd is timed, and how long an engine is timed in a round at least.
 _AUTOGRAD_GROUPS, _ROUND_SECONDS = 2**14, 0.05
+# Steps before any is timed, in which engines that choose learn how far a step goes.
+_FIRST_STEPS = 4
 
 
 def _event(layout: GroupLayout, store: LogitStore) -> Engine:
@@ -163,7 +165,8 @@ def compare(
     for name in engines:
         store = initial_store(layout, initial_GM, magnitude=magnitude)
         steppers[name] = Stepper(ENGINES[name](layout, store), size=STEP_SIZE)
-        steppers[name].step()
+        for _ in range(_FIRST_STEPS):
+            steppers[name].step()
         turns[name] = steppers[name].round
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in turns}
     for round_ in range(rounds):

@@ -2,9 +2,9 @@
 
 Sampling takes one uniform u a group and is a screened inversion: with q the probability that a group deviates from its
 mode, the group deviates where u < q. A bound of q, kept from the last move, settles that for all groups with u at or
-above it without a look at their logits; q itself and the mask given a deviation are computed for the others. What is
-sampled depends on u and on q, never on the bound. Beyond N = 8, and for the other samplers, all items of all groups
-race instead.
+above it without a look at their logits; q itself and the mask given a deviation are computed for the others. Groups
+that deviate so often that this would cost more than a race, which their bound tells, race with all their items. So do
+all groups beyond N = 8 and for the other samplers.
 
 Moving takes the score of the mode for all groups, in a form made for the mode, and the score of the sampled mask in
 float64 for the groups that deviate.
@@ -38,6 +38,9 @@ Score = Callable[[Tensor, Tensor], Tensor]
 # Groups sampled at a time, and groups whose few deviations are gathered at a time. No result depends on them.
 _PIECE = 2**15
 _SPAN = 2**20
+# A bound from which on a group races: up to N = 4, and beyond, where the mask given a deviation costs 4 microseconds.
+# It is part of what a key means.
+_RACES, _RACES_BEYOND_4 = 1 / 4, 1 / 8
 # Numbers of one [M, g] array, and of one table of 2^N subsets, that leave room for a few others in the cache.
 _MOVED_NUMBERS, _TABLE_NUMBERS = 2**17, 2**18
 
@@ -64,6 +67,7 @@ class LinearEngine(Engine):
         self._screens = sampler == "multinomial" and n <= deviation.LARGEST_N
         # Where it cannot be screened, drawing without replacement is a race too.
         self._sampler = find_sampler("gumbel_topk" if sampler == "multinomial" else sampler)
+        self._races = _RACES if n <= 4 else _RACES_BEYOND_4
         self._score = score or (None if n <= LARGEST_N else partial(exact_score, n=n))
         self._moved_groups = min(_MOVED_NUMBERS // m, _TABLE_NUMBERS >> min(n, LARGEST_N))
         self._store = store
@@ -120,63 +124,76 @@ class LinearEngine(Engine):
     # Sampling
 
     def _deviating(self, key: MaskKey) -> Iterator[tuple[Tensor, Tensor]]:
-        """Groups that deviate and their masks, in ascending order.
+        """Groups that deviate and their masks: those that raced, and then the others, each in ascending order.
 
-        A layer's stream holds a uniform for each of its groups, and then N for each that deviates.
+        A layer's stream holds a uniform for each of its groups, M numbers for each that races, and then N uniforms for
+        each of the others that deviates.
         """
-        generators = self._generators(key)
-        possible_g, uniform_g = self._screened(generators)
+        generators, race = self._generators(key), find_sampler("gumbel_topk")
+        possible_g, uniform_g, raced_g = self._screened(generators)
+        for part_g in torch.split(raced_g, _PIECE):
+            noise_gM = self._numbers(part_g, generators, draw=race.noise, width=self.layout.pattern.m)
+            yield self._unlike_mode(part_g, race.mask(self._store.read(part_g), noise_gM, self.layout.pattern.n))
         for part_g, part_uniform_g in zip(torch.split(possible_g, _PIECE), torch.split(uniform_g, _PIECE), strict=True):
             logits_gM, mode_gM = self._store.read(part_g), self.mode(part_g)
             deviates_g = part_uniform_g < deviation.probability(logits_gM, mode_gM, n=self.layout.pattern.n)
             found_g = part_g[deviates_g]
-            uniform_gN = self._uniforms(found_g, generators)
+            uniform_gN = self._numbers(found_g, generators, draw="random", width=self.layout.pattern.n)
             yield found_g, deviation.draw(logits_gM[deviates_g], mode_gM[deviates_g], uniform_gN)
 
-    def _screened(self, generators: Mapping[str, np.random.Generator]) -> tuple[Tensor, Tensor]:
-        """Groups whose uniform is below their bound, and the uniform."""
-        found, uniforms = [self._none()], [self._bound_G.new_empty(0, dtype=torch.float64)]
+    def _screened(self, generators: Mapping[str, np.random.Generator]) -> tuple[Tensor, Tensor, Tensor]:
+        """Groups whose uniform is below their bound, and the uniform; and the groups that race."""
+        found, uniforms, raced = [self._none()], [self._bound_G.new_empty(0, dtype=torch.float64)], [self._none()]
         buffer_g = torch.empty(min(_PIECE, self.layout.groups), dtype=torch.float64)
         for rows, layers in self.layout.pieces(_PIECE):
             for name, within in layers:
                 generators[name].random(out=buffer_g[within].numpy())
-            uniform_g = buffer_g[: rows.stop - rows.start].to(self._bound_G.device)
-            below_g = (uniform_g < self._bound_G[rows]).nonzero().squeeze(1)
+            uniform_g, bound_g = buffer_g[: rows.stop - rows.start].to(self._bound_G.device), self._bound_G[rows]
+            races_g = bound_g >= self._races
+            below_g = ((uniform_g < bound_g) & ~races_g).nonzero().squeeze(1)
             found.append(below_g + rows.start)
             uniforms.append(uniform_g[below_g])
-        return torch.cat(found), torch.cat(uniforms)
+            raced.append(races_g.nonzero().squeeze(1) + rows.start)
+        return torch.cat(found), torch.cat(uniforms), torch.cat(raced)
 
-    def _uniforms(self, groups_g: Tensor, generators: Mapping[str, np.random.Generator]) -> Tensor:
-        """N uniforms for each group, from the streams of their layers; [g, N] float64."""
-        n = self.layout.pattern.n
+    def _numbers(
+        self, groups_g: Tensor, generators: Mapping[str, np.random.Generator], *, draw: str, width: int
+    ) -> Tensor:
+        """Numbers for each group, from the streams of their layers; [g, width] float64."""
         drawn = [
-            torch.from_numpy(generators[name].random((which.stop - which.start, n)))
+            torch.from_numpy(getattr(generators[name], draw)(size=(which.stop - which.start, width)))
             for name, which, _ in self.layout.parts(groups_g)
         ]
-        return torch.cat([torch.empty(0, n, dtype=torch.float64), *drawn]).to(groups_g.device)
+        return torch.cat([torch.empty(0, width, dtype=torch.float64), *drawn]).to(groups_g.device)
+
+    def _unlike_mode(self, groups_g: Tensor, masks_gM: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of some groups whose masks are not their modes, and these masks."""
+        other_g = (encode(masks_gM) != self._mode_G[groups_g]).nonzero().squeeze(1)
+        return groups_g[other_g], masks_gM[other_g]
 
     def _raced(self, key: MaskKey) -> Iterator[tuple[Tensor, Tensor]]:
         """Groups whose mask is not the mode and their masks, from noise for every item of every group."""
         n, m = self.layout.pattern.n, self.layout.pattern.m
-        generators, noise_gK = (
-            self._generators(key),
-            torch.empty(_PIECE, self._sampler.width(n, m), dtype=torch.float64),
-        )
+        generators = self._generators(key)
+        noise_gK = torch.empty(_PIECE, self._sampler.width(n, m), dtype=torch.float64)
         for rows, layers in self.layout.pieces(_PIECE):
             for name, within in layers:
                 self._sampler.fill(noise_gK[within], generators[name])
             part_gK = noise_gK[: rows.stop - rows.start].to(self._store.device)
-            mask_gM = self._sampler.mask(self._store.read(rows), part_gK, n)
-            other_g = (encode(mask_gM) != self._mode_G[rows]).nonzero().squeeze(1)
-            yield other_g + rows.start, mask_gM[other_g]
+            groups_g = torch.arange(rows.start, rows.stop, device=self._store.device)
+            yield self._unlike_mode(groups_g, self._sampler.mask(self._store.read(rows), part_gK, n))
 
     def _generators(self, key: MaskKey) -> dict[str, np.random.Generator]:
         return {layer.name: keyed_generator(key.seed, key.step, layer.name, key.index) for layer in self.layout.layers}
 
     def _draw(self, key: MaskKey, parts: list[tuple[Tensor, Tensor]]) -> Draw:
         none_gM = torch.empty(0, self.layout.pattern.m, dtype=torch.bool, device=self._store.device)
-        groups = [self._none(), *(groups_g for groups_g, _ in parts)]
-        return Draw(key, torch.cat(groups), torch.cat([none_gM, *(masks_gM for _, masks_gM in parts)]))
+        groups_g = torch.cat([self._none(), *(groups_g for groups_g, _ in parts)])
+        masks_gM = torch.cat([none_gM, *(masks_gM for _, masks_gM in parts)])
+        if bool((groups_g.diff() < 0).any()):
+            groups_g, order_g = groups_g.sort()
+            masks_gM = masks_gM[order_g]
+        return Draw(key, groups_g, masks_gM)
 
     def _none(self) -> Tensor:
         return torch.empty(0, dtype=torch.int64, device=self._store.device)
