@@ -45,6 +45,7 @@ class SharedReplicas:
 
     def __init__(self, concurrency: int, folder: Path) -> None:
         from nmlab.platform.hub import start_hub
+        from nmlab.platform.planning.admission import Load
         from nmlab.platform.pump import Pump
         from nmlab.platform.replica import start_replicas
 
@@ -53,8 +54,9 @@ class SharedReplicas:
         start = time.perf_counter()
         self._hub = start_hub("overhead", max_failures=0)
         self._pump = Pump(self._hub, heed=self._heed, look=lambda: None, unwanted=list)
+        study, small = study_of(range(1), concurrency), Load(weights=0, block_weights=0, blocks=1, shared=0, slot=0)
         self._replicas = start_replicas(
-            study_of(range(1), concurrency), hub=self._hub.name, folder=folder, max_failures=0, lost=print
+            study, hub=self._hub.name, folder=folder, max_failures=0, load=small, lost=print
         )
         while len(self._pump.intake.replicas) < concurrency:
             time.sleep(0.1)

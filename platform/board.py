@@ -63,6 +63,7 @@ class Board:
             "replica": self._replica,
             "replica lost": self._replica_lost,
             "replica left": self._replica_left,
+            "replica refused": self._replica_refused,
         }
         for record in records:
             if record["event"] in handlers:
@@ -136,6 +137,10 @@ class Board:
         for line in self.trials.values():
             if line.host == record["host"] and line.status == "running":
                 line.status = "waiting"
+
+    def _replica_refused(self, record: Record) -> None:
+        facts = {"loads": 0, "slots": 0, "model_digest": "", "reason": record["reason"]}
+        self.replicas[record["host"]] = {**facts, "state": "refused"}
 
     def _replica_left(self, record: Record) -> None:
         self.replicas[record["host"]]["state"] = "done"

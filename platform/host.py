@@ -13,6 +13,8 @@ import ray
 import torch
 
 from nmlab.platform.host_link import HubLink, own_hub_link
+from nmlab.platform.hub_client import HubClient
+from nmlab.platform.planning.admission import Load, refuses
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial import TrialResult, run_trial
@@ -26,6 +28,10 @@ def host_loop(config: dict[str, Any]) -> None:
     """Load the model and run trials until the hub says stop (the Train worker's function)."""
     torch.set_num_threads(config["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if refusal := refuses(Load(**config["load"]), slots=config["slots"], device=device.type):
+        hub = HubClient(config["hub"], namespace=config["namespace"])
+        hub.call("refuse", config["name"], f"{config['name']} on {_where(device)}: {refusal}")
+        return
     start = time.perf_counter()
     frozen = FrozenModel.load(ModelSource(**config["model"]), device=device)
     bench = Workbench(frozen, initial_masks=Path(config["initial_masks"]))
@@ -39,6 +45,11 @@ def host_loop(config: dict[str, Any]) -> None:
         "load_seconds": round(time.perf_counter() - start, 3),
     }
     Host(config, bench, facts).serve()
+
+
+def _where(device: torch.device) -> str:
+    node = ray.util.get_node_ip_address()
+    return f"{torch.cuda.get_device_name(device)} of {node}" if device.type == "cuda" else str(node)
 
 
 class Host:

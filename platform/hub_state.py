@@ -126,6 +126,10 @@ class HubState:
 
     # --- replicas -------------------------------------------------------------------------------------------------
 
+    def refuse(self, host: str, reason: str) -> None:
+        """A replica says why it does not even load its model."""
+        self._tell({"event": "replica refused", "host": host, "reason": reason})
+
     def introduce(self, host: str, incarnation: int, facts: Record, claims: list[Record], *, now: float) -> None:
         """A replica says who it is and, to a hub that was restarted, what it runs and has not had confirmed.
 

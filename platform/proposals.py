@@ -178,8 +178,13 @@ class OptunaProposals:
             return optuna.samplers.RandomSampler(seed=seed)
         if self._search.algorithm == "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed)
-        startup = min(10, max(4, self._configurations // 3))
+        startup = startup_trials(self._configurations)
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
+
+
+def startup_trials(configurations: int) -> int:
+    """Return how many of a search's points are drawn at random, before it has learnt enough to choose."""
+    return min(10, max(4, configurations // 3))
 
 
 def proposals_of(study: Study, *, journal: Path) -> Proposals:

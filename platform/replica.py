@@ -15,6 +15,7 @@ from ray.train import WorkerGroupError
 from nmlab.platform.cluster import NAMESPACE
 from nmlab.platform.failures import back_off_seconds, first_line
 from nmlab.platform.launch import Launch
+from nmlab.platform.planning.admission import Load
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.models import ModelSource
 
@@ -82,7 +83,7 @@ class Replicas:
 
 
 def start_replicas(
-    study: Study, *, hub: str, folder: Path, max_failures: int, lost: Callable[[str, str], None]
+    study: Study, *, hub: str, folder: Path, max_failures: int, load: Load, lost: Callable[[str, str], None]
 ) -> Replicas:
     """Start one Train run per replica and return without waiting for them."""
     launch = Launch(folder)
@@ -97,6 +98,7 @@ def start_replicas(
             "initial_masks": str(launch.initial_masks_folder),
             "model": asdict(ModelSource(**study.model.model_dump())),
             "slots": study.replica.slots,
+            "load": asdict(load),
             "threads": _threads(study),
         }
         fits[name] = partial(_fit, name, config, study, folder, max_failures)

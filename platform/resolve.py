@@ -86,6 +86,12 @@ def baseline_specs(study: Study) -> list[TrialSpec]:
     return specs
 
 
+def example_specs(study: Study) -> list[TrialSpec]:
+    """Return trials that between them use every method, name, listed value and end of the search; see `resolve`."""
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in _examples(study)]
+    return list({spec.key: spec for spec in specs}.values())
+
+
 def longest_trial(study: Study) -> int:
     """Return the most steps that a trial of the search takes, its method's default where the study names none."""
     specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in _examples(study)]

@@ -16,6 +16,7 @@ from nmlab.platform.failures import first_line
 from nmlab.platform.intake import Intake
 from nmlab.platform.journal import Journal, Record, ended_trials
 from nmlab.platform.launch import Launch
+from nmlab.platform.planning.admission import Load
 from nmlab.platform.progress import StatusFile
 from nmlab.platform.proposals import proposals_of
 from nmlab.platform.provenance import environment, provenance
@@ -31,6 +32,10 @@ _HURRY_S = 3.0
 
 class SweepError(RuntimeError):
     """A sweep that cannot go on: no replica is left to run its trials."""
+
+
+class RefusedError(SweepError, ValueError):
+    """A study that fits nowhere in the cluster."""
 
 
 @dataclass
@@ -53,12 +58,14 @@ class Sweep:
     plan: Plan
     launch: Launch
     tracking_uri: str
+    load: Load
     address: str | None = None
     max_failures: int = 3
     watch: Callable[[dict[str, Any]], None] = lambda snapshot: None
     _interrupted: bool = field(default=False, init=False)
     _pump: Pump | None = field(default=None, init=False)
     _disk_trouble: str = field(default="", init=False)
+    _refusals: dict[str, str] = field(default_factory=dict, init=False)
 
     def run(self) -> SweepResult:
         """Run what has not ended yet; raises ``SweepError`` when no replica could be kept.
@@ -99,6 +106,7 @@ class Sweep:
             hub=hub.name,
             folder=self.launch.folder,
             max_failures=self.max_failures,
+            load=self.load,
             lost=self._run_lost,
         )
         self._pump = Pump(hub, heed=self._heed, look=self._publish, unwanted=lambda: tuple(self._watch.stopped))
@@ -123,6 +131,8 @@ class Sweep:
         """Called by Tune between events: stop a sweep that nobody can serve, or of which nothing is recorded."""
         self._check_records()
         if not self._replicas.alive:
+            if self._refusals:
+                raise RefusedError("; ".join(self._refusals.values()))
             reasons = "; ".join(f"{name}: {first_line(error)}" for name, error in self._replicas.errors.items())
             raise SweepError(f"no replica is left to run trials ({reasons or 'all ended'})")
 
@@ -166,6 +176,8 @@ class Sweep:
         for record in records:
             if record["event"] == "replica":
                 self._replicas.came_up(record["host"])
+            elif record["event"] == "replica refused":
+                self._refusals[record["host"]] = record["reason"]
         self._mark_interrupted(records)
         self._keep(records)
         self._board.update(records)

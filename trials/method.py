@@ -12,6 +12,7 @@ from torch import Tensor
 from nmlab.trials.cost import Bill, Cost, Priced
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.names import unknown_name
+from nmlab.trials.needs import Needs, Shape, one_shot_needs
 from nmlab.trials.party import Alone, Party
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, Scalar
@@ -165,6 +166,12 @@ class Method(ABC):
     @abstractmethod
     def start(self, setting: Setting, config: Any) -> Run:
         """Begin a run; ``config`` is an instance of ``self.config``."""
+
+    def needs(self, shape: Shape, config: Any) -> Needs | None:
+        """Return what a trial is going to need, before anything is loaded; None where a method does not say."""
+        if not self.sparse:
+            return Needs()
+        return None if self.learned else one_shot_needs(shape)
 
     def configure(self, hyperparameters: Mapping[str, Scalar]) -> MethodConfig:
         """Validate hyperparameters; raises ``ValueError`` with one line that names the wrong one."""

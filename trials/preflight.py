@@ -1,8 +1,8 @@
 """Look at a model and its text before anything is loaded: are they there, do they fit, how large will it be."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
@@ -13,7 +13,7 @@ from nmlab.trials.errors import SourceError
 from nmlab.trials.evaluation import check_tasks
 from nmlab.trials.models import ModelSource, locate
 from nmlab.trials.models.frozen import read_tokenizer
-from nmlab.trials.models.prunable import check_divisible, prunable_layers
+from nmlab.trials.models.prunable import PrunableLayer, check_divisible, prunable_layers
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
@@ -30,6 +30,11 @@ class Facts:
     vocabulary_size: int
     evaluation_windows: int
     data_digest: str
+    blocks: int
+    hidden: int
+    prunable_layers: tuple[PrunableLayer, ...] = field(repr=False)
+    sizes: Mapping[str, tuple[int, ...]] = field(repr=False)
+    """Shapes of all parameters by name."""
 
 
 def preflight(
@@ -66,6 +71,10 @@ def preflight(
         vocabulary_size=int(config.get_text_config(decoder=True).vocab_size),
         evaluation_windows=windows,
         data_digest=digest,
+        blocks=max(layer.block for layer in layers) + 1,
+        hidden=int(config.get_text_config(decoder=True).hidden_size),
+        prunable_layers=layers,
+        sizes={name: tuple(p.shape) for name, p in skeleton.named_parameters()},
     )
 
 

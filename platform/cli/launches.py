@@ -20,6 +20,7 @@ from nmlab.platform.cli.options import (
 
 if TYPE_CHECKING:
     from nmlab.platform.launch import Launch
+    from nmlab.platform.planning.admission import Load
     from nmlab.platform.resolve import Plan
     from nmlab.platform.sweep import SweepResult
 
@@ -53,11 +54,12 @@ def sweep(
     from nmlab.search_spaces import loader
 
     plan = resolve(loader.load(study, overrides=overrides or []))
+    load = _admitted(plan, address)
     uri = absolute_uri(tracking_uri)
     check_store(uri)
     settings = {"tracking_uri": uri, "address": address, "max_failures": max_failures}
     launch = launches.create(plan.study, results=results, settings=settings)
-    _execute(plan, launch, settings, report=not no_report, quiet=quiet, as_json=as_json)
+    _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
 
 
 def resume(
@@ -78,8 +80,9 @@ def resume(
     launch = launches.find(name, results=results)
     settings = launch.settings()
     plan = resolve(launch.study())
+    load = _admitted(plan, settings["address"])
     check_store(settings["tracking_uri"])
-    _execute(plan, launch, settings, report=not no_report, quiet=quiet, as_json=as_json)
+    _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
 
 
 def status(
@@ -112,8 +115,31 @@ def status(
             live.update(render_status(snapshot))
 
 
+def _admitted(plan: "Plan", address: str | None) -> "Load":
+    """Return what a replica puts on its device; refuse a study that this machine cannot hold, if it is the cluster.
+
+    On a cluster that is joined every replica looks at its own node or GPU before it loads the model.
+    """
+    from nmlab.platform.planning.admission import check_shards
+    from nmlab.platform.planning.estimate import Estimate
+
+    estimate = Estimate.here(plan)
+    if address is None:
+        estimate.check()
+    else:
+        check_shards(plan.study, blocks=estimate.load.blocks)
+    return estimate.load
+
+
 def _execute(
-    plan: "Plan", launch: "Launch", settings: dict[str, Any], *, report: bool, quiet: bool, as_json: bool
+    plan: "Plan",
+    launch: "Launch",
+    settings: dict[str, Any],
+    *,
+    load: "Load",
+    report: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     from nmlab.platform.progress import ProgressView
     from nmlab.platform.sweep import Sweep, SweepError
@@ -123,14 +149,14 @@ def _execute(
     if not quiet:
         out.print(f"{plan.study.name}: {plan.trials} trials, launch {launch.name}")
     with ProgressView(out, quiet=quiet) as view:
-        sweep = Sweep(plan, launch, watch=view.show, **settings)
+        sweep = Sweep(plan, launch, load=load, watch=view.show, **settings)
         try:
             # Ray tells of lost workers on the standard output, whatever it was asked.
             with (launch.folder / "ray.log").open("a", encoding="utf-8") as noise, redirect_stdout(noise):
                 result = sweep.run()
         except SweepError as error:
             console(stderr=True).print(f"nmlab: {error}", markup=False)
-            raise typer.Exit(1) from error
+            raise typer.Exit(2 if isinstance(error, ValueError) else 1) from error
     reportable = report and result.counts.get("finished") and not result.undelivered
     written = _report(plan, launch, settings["tracking_uri"]) if reportable else None
     _tell(result, launch, written, quiet=quiet, as_json=as_json)

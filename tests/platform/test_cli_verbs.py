@@ -134,12 +134,25 @@ def test_plan(asked):
     record = asked("plan", "quickstart", *(part for override in overrides for part in ("--set", override)))
     assert (record["configurations"], record["baseline trials"], record["trials"]) == (5, 4, 14)
     assert record["prunable"] == "26,624 weights in 14 layers"
+    assert len(record["trial list"]) == record["settled trials"] == 4 + 2 * (5 - record["open configurations"])
+    assert record["seconds"] > 0
+    assert record["seconds are"] == "estimated"
+    (maskpro,) = {row["state_bytes"] for row in record["memory"]["methods"] if row["method"] == "maskpro"}
+    assert 4 * 26_624 < maskpro < 6.5 * 26_624
+    assert record["memory"]["slot"] == max(row["slot"] for row in record["memory"]["methods"])
+    assert set(record["disk"]) == {"artifacts", "tracking store", "checkpoints"}
 
 
 def test_plan_in_words(nmlab):
     code, printed = nmlab("plan", "quickstart", "--set", "baselines=[dense]")
     assert code == 0
-    assert "25" in next(line for line in printed.out.splitlines() if line.startswith("trials"))
+    lines = printed.out.splitlines()
+    assert "25" in next(line for line in lines if line.startswith("trials"))
+    assert "and 3 more; --all lists them" in lines
+    assert any(line.startswith("memory") and "free on this machine" in line for line in lines)
+    assert any(line.startswith("time") and "estimated" in line for line in lines)
+    code, printed = nmlab("plan", "quickstart", "--set", "baselines=[dense]", "--all")
+    assert sum(" maskpro " in line for line in printed.out.splitlines()) > 9
 
 
 def test_methods(asked, nmlab):

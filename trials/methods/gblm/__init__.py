@@ -9,6 +9,7 @@ from nmlab.trials.method import About, Method, Run, Setting
 from nmlab.trials.methods.gblm.config import GBLMConfig
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.models import PrunableLayer
+from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs, statistics_bytes
 
 
 def scores(weight: Tensor, input_square_mean: Tensor, grad_norm: Tensor) -> Tensor:
@@ -29,6 +30,10 @@ class GBLM(Method):
         cost="two forward passes over the calibration text, and a forward and a backward for each of its sequences",
     )
     config = GBLMConfig
+
+    def needs(self, shape: Shape, config: GBLMConfig) -> Needs:
+        # The gradient norms, which the replica keeps, and their copy while they are gathered.
+        return one_shot_needs(shape, start=2 * FLOAT32 * shape.prunable + statistics_bytes(shape), start_reads=5)
 
     def start(self, setting: Setting, config: GBLMConfig) -> Run:
         frozen = setting.model.frozen

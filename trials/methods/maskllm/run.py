@@ -18,10 +18,12 @@ from nmlab.trials.methods.by_gradient import SoftMaskRun
 from nmlab.trials.methods.maskllm.config import MaskLLMConfig
 from nmlab.trials.methods.maskllm.maths import hard_mask, sampled_mask, soft_mask, with_prior
 from nmlab.trials.names import unknown_name
+from nmlab.trials.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
 from nmlab.trials.pattern import Pattern
 
 _NO_PRIOR = "none"
 _BETAS, _EPSILON = (0.9, 0.95), 1e-5  # the scripts'
+_PASSES_A_GATE = 25.0  # of a step: noise, softmax and back, AdamW; see benchmarks/plan_accuracy.py
 _BYTES_A_GATE = 16  # float32: value, gradient and two moments
 
 
@@ -50,6 +52,18 @@ class MaskLLM(Method):
             f"{gates:g} gates a weight, {_BYTES_A_GATE * gates * 1e6:,.0f} bytes with gradient and Adam "
             "for every million weights"
         )
+
+    def needs(self, shape: Shape, config: MaskLLMConfig) -> Needs:
+        def weights() -> dict[str, Tensor]:
+            gate_GK = torch.empty(shape.groups, candidates, requires_grad=True)
+            drawn_GK = (gate_GK * config.kappa_init + torch.empty_like(gate_GK)) / config.tau_init
+            return masked_by(shape, drawn_GK.softmax(dim=1) @ torch.empty(candidates, shape.pattern.m))
+
+        candidates = shape.pattern.mask_count
+        gates = shape.groups * candidates
+        passes = _PASSES_A_GATE * candidates / shape.pattern.m
+        state = adamw_state(shape, {"gates": gates})
+        return Needs(state, masked=shape.weight_bytes, start=2 * FLOAT32 * gates, weights=weights, passes=passes)
 
     def start(self, setting: Setting, config: MaskLLMConfig) -> Run:
         return MaskLLMRun(setting, config)

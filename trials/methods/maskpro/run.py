@@ -10,8 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from nmlab.trials import registry
 from nmlab.trials.cost import Cost
 from nmlab.trials.engines import Draw, GroupLayout, MaskKey, initial_store, make_engine
+from nmlab.trials.engines.needs import engine_needs
 from nmlab.trials.engines.wardrobe import Wardrobe
 from nmlab.trials.errors import DivergedError
 from nmlab.trials.initial_masks import available, initial_mask, initial_mask_key
@@ -21,12 +23,16 @@ from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
 from nmlab.trials.methods.maskpro.strayed import Strayed
 from nmlab.trials.names import unknown_name
+from nmlab.trials.needs import FLOAT32, Needs, Shape
 from nmlab.trials.party import digest_of
 from nmlab.trials.pattern import Pattern
 
 # A run has collapsed when its sampled masks have been worse than uniform guessing for this many steps on average.
 _COLLAPSE_WINDOW = 100
 _MODES_COMPARED = 4096
+# Bytes a weight while it starts: the initial mask as booleans, by layer and joined, and its float32 logits being made.
+_START = 6
+_PASSES = 5.0  # of a step in which all groups move; see benchmarks/plan_accuracy.py
 
 
 class MaskPro(Method):
@@ -47,6 +53,31 @@ class MaskPro(Method):
         if config.compat == "official" and pattern != Pattern(2, 4):
             return f"compat: official exists for 2:4 only (the authors' code has no other), not for {pattern}"
         return None
+
+    def needs(self, shape: Shape, config: MaskProConfig) -> Needs:
+        by_event = config.sampler == "event"
+        engine, uncertain = engine_needs(
+            "event" if by_event else config.engine,
+            shape,
+            logits=config.logits,
+            sampler="multinomial" if by_event else config.sampler,
+            exact=config.compat != "official",
+            magnitude=config.logit_magnitude,
+            steps=config.steps,
+        )
+        initial = registry.get(config.initial_mask)
+        started = initial.needs(shape, initial.configure({}))
+        multiplied = config.masked_weights == "multiplied"
+        return Needs(
+            state={**engine, "groups off the initial mask": shape.groups},
+            uncertain=uncertain,
+            masked=shape.code_bytes if multiplied else shape.weight_bytes,
+            start=_START * shape.prunable + (started.start if started else 0),
+            step=2 * shape.prunable + (2 * FLOAT32 * shape.largest_layer if multiplied else 0),
+            forwards=config.masks_per_step,
+            start_reads=1 + (started.start_reads if started else 0),
+            passes=_PASSES * config.masks_per_step,
+        )
 
     def start(self, setting: Setting, config: MaskProConfig) -> Run:
         return MaskProRun(setting, config)

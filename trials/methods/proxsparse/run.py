@@ -12,9 +12,11 @@ from nmlab.trials.method import About, Method, Run, Setting
 from nmlab.trials.methods.by_gradient import GradientRun
 from nmlab.trials.methods.proxsparse.config import ProxSparseConfig
 from nmlab.trials.methods.proxsparse.maths import anchor_penalty, prox, refusal
+from nmlab.trials.needs import Needs, Shape, adamw_state
 from nmlab.trials.pattern import Pattern
 
 _BETAS, _WARMUP = (0.9, 0.999), 0.1  # Hugging Face's defaults, which the scripts keep
+_PASSES = 30.0  # of a step, a parameter: AdamW and the proximal step; see benchmarks/plan_accuracy.py
 
 
 class ProxSparse(Method):
@@ -31,6 +33,15 @@ class ProxSparse(Method):
 
     def refuse(self, pattern: Pattern, config: ProxSparseConfig) -> str | None:
         return refusal(pattern)
+
+    def needs(self, shape: Shape, config: ProxSparseConfig) -> Needs:
+        def weights() -> dict[str, Tensor]:
+            dtype = {2: torch.bfloat16, 4: torch.float32}[shape.element_bytes]
+            return {name: torch.empty(size, requires_grad=True).to(dtype) for name, size in shape.sizes.items()}
+
+        passes = _PASSES * sum(shape.parameters.values()) / shape.prunable
+        state = adamw_state(shape, shape.parameters)
+        return Needs(state, masked=shape.weight_bytes, weights=weights, passes=passes)
 
     def start(self, setting: Setting, config: ProxSparseConfig) -> Run:
         return ProxSparseRun(setting, config)

@@ -1,5 +1,7 @@
 """SparseGPT on a whole model, block after block."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.sparsegpt.config import SparseGPTConfig
 from nmlab.trials.methods.sparsegpt.maths import IndefiniteHessianError, prune, refuse_block_size
 from nmlab.trials.models import PrunableLayer
+from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs, statistics_bytes
 from nmlab.trials.pattern import Pattern
 
 # With damping the size of the mean diagonal any Hessian of finite inputs has a factor; far beyond, something is wrong.
@@ -29,6 +32,13 @@ class SparseGPT(Method):
 
     def refuse(self, pattern: Pattern, config: SparseGPTConfig) -> str | None:
         return refuse_block_size(config.block_size, pattern)
+
+    def needs(self, shape: Shape, config: SparseGPTConfig) -> Needs:
+        # A sum, the Hessian made of it, and its factor, each in x in, for the layers of a block that share no inputs.
+        hessians = 3 * FLOAT32 * max(layer.in_features for layer in shape.layers) ** 2
+        start = statistics_bytes(shape) + hessians + shape.weight_bytes
+        needs = one_shot_needs(shape, start=start, start_reads=3)
+        return replace(needs, state={**needs.state, "updated weights": shape.weight_bytes})
 
     def start(self, setting: Setting, config: SparseGPTConfig) -> Run:
         masks, weights = prune_model(setting, config)

@@ -3,6 +3,7 @@
 from nmlab.trials.method import About, Run, Setting
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.sparsegpt import SparseGPT, SparseGPTConfig, prune_model
+from nmlab.trials.needs import Needs, Shape, one_shot_needs
 
 
 class SparseGPTMask(SparseGPT):
@@ -14,6 +15,9 @@ class SparseGPTMask(SparseGPT):
         cost=SparseGPT.about.cost,
         patterns=SparseGPT.about.patterns,
     )
+
+    def needs(self, shape: Shape, config: SparseGPTConfig) -> Needs:
+        return one_shot_needs(shape, start=super().needs(shape, config).start, start_reads=3)
 
     def start(self, setting: Setting, config: SparseGPTConfig) -> Run:
         masks, _ = prune_model(setting, config)

@@ -5,6 +5,7 @@ Legend: G groups, M group size.
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from nmlab.trials.engines import GroupLayout
@@ -16,8 +17,10 @@ from nmlab.trials.method import About, Method, Run, Setting
 from nmlab.trials.methods.by_gradient import SoftMaskRun
 from nmlab.trials.methods.susi.config import SusiConfig
 from nmlab.trials.methods.susi.maths import relaxed_mask, sampled_mask
+from nmlab.trials.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
 
 _BETAS = (0.9, 0.95)  # Table 6
+_PASSES = 40.0  # of a step: noise, the relaxed draw twice, AdamW; see benchmarks/plan_accuracy.py
 
 
 class Susi(Method):
@@ -32,6 +35,16 @@ class Susi(Method):
     config = SusiConfig
     learned = True
     depends_on_seed = True
+
+    def needs(self, shape: Shape, config: SusiConfig) -> Needs:
+        def weights() -> dict[str, Tensor]:
+            logits_GM = torch.empty(shape.groups, shape.pattern.m, requires_grad=True)
+            mask_GM = relaxed_mask(logits_GM, torch.empty_like(logits_GM), config.tau_init, config.lambda_init, n)
+            return masked_by(shape, mask_GM)
+
+        n, noise = shape.pattern.n, FLOAT32 * shape.prunable
+        state = adamw_state(shape, {"logits": shape.prunable})
+        return Needs(state, masked=shape.weight_bytes, start=2 * noise, weights=weights, passes=_PASSES)
 
     def start(self, setting: Setting, config: SusiConfig) -> Run:
         return SusiRun(setting, config)

@@ -7,6 +7,7 @@ from nmlab.trials.masks.topn import topn
 from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.models import PrunableLayer
+from nmlab.trials.needs import Needs, Shape, one_shot_needs, statistics_bytes
 
 
 def scores(weight: Tensor, input_square_mean: Tensor) -> Tensor:
@@ -22,6 +23,9 @@ class Wanda(Method):
         paper="Sun et al. 2023, arXiv:2306.11695",
         cost="two forward passes over the calibration text",
     )
+
+    def needs(self, shape: Shape, config: MethodConfig) -> Needs:
+        return one_shot_needs(shape, start=statistics_bytes(shape), start_reads=2)
 
     def start(self, setting: Setting, config: MethodConfig) -> Run:
         frozen = setting.model.frozen

@@ -1,0 +1,135 @@
+"""Will it fit? What a worker needs against what its machine or GPU has, and the nearest that fits where it does not."""
+
+import math
+from dataclasses import dataclass
+
+from nmlab.platform.planning.machine import Machine, free_bytes
+from nmlab.search_spaces.schema import Study
+
+# Private memory of a process that has imported torch, transformers and Ray and runs trials, and of what Ray starts
+# beside it for every replica, measured on Linux with CPU builds; and a CUDA context with its libraries.
+WORKER_BYTES = 450 * 2**20
+BESIDE_BYTES = 250 * 2**20
+CUDA_BYTES = 500 * 2**20
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one replica puts on its devices: the frozen weights, what its trials share, and what one slot needs."""
+
+    weights: int
+    block_weights: int
+    blocks: int
+    shared: int
+    slot: int
+
+    def worker(self, *, slots: int, shards: int = 1) -> int:
+        """Return the bytes of a replica's largest worker.
+
+        A worker holds a run of decoder blocks, of which one may have one more than another, and may hold embeddings
+        and head; its part of a slot goes with its blocks.
+        """
+        share = math.ceil(self.blocks / shards) / self.blocks
+        held = self.weights - self.block_weights + math.ceil(self.block_weights * share)
+        return held + self.shared + math.ceil(slots * self.slot * share)
+
+    def most_slots(self, free: int) -> int:
+        """Return how many trials fit at once beside the weights of an unsharded replica; negative if they do not."""
+        return (free - self.weights - self.shared) // max(1, self.slot)
+
+    def fewest_shards(self, free: int, *, slots: int) -> int | None:
+        """Return the smallest number of workers, each with ``free`` bytes, that hold the replica; None if none does."""
+        fitting = (n for n in range(1, self.blocks + 1) if self.worker(slots=slots, shards=n) <= free)
+        return next(fitting, None)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The slots and shards that would suit one replica here; None where the model fits no way."""
+
+    slots: int | None
+    shards: int | None
+    reason: str
+
+
+def check_shards(study: Study, *, blocks: int) -> None:
+    """Raise ``ValueError`` for more shards than the model has decoder blocks."""
+    if study.replica.shards > blocks:
+        raise ValueError(
+            f"replica.shards = {study.replica.shards}: the model has {blocks} decoder blocks, and a shard holds at "
+            f"least one; use shards: {blocks} or fewer"
+        )
+
+
+def admit(study: Study, load: Load, *, machine: Machine) -> None:
+    """Raise ``ValueError`` with the numbers where this machine's memory does not hold all replicas of a study."""
+    check_shards(study, blocks=load.blocks)
+    replica = study.replica
+    need, free = needed(study, load, machine=machine), usable(study, machine=machine)
+    if need <= free:
+        return
+    slots, where = replica.slots, "each GPU" if machine.device == "cuda" else "this machine"
+    others = f"{replica.count} replicas of " if replica.count > 1 and machine.device == "cpu" else ""
+    parts = f"weights {size(load.weights)} and {slots} slot(s) of {size(load.slot)}"
+    raise ValueError(
+        f"replica.slots = {slots}: {others}{parts} need {size(need)}, but {where} has {size(free)} free; "
+        f"{proposal(study, load, machine=machine).reason}"
+    )
+
+
+def refuses(load: Load, *, slots: int, device: str) -> str:
+    """Return why a replica that has not loaded its model yet does not fit where it runs; "" if it does."""
+    need, free = load.worker(slots=slots), free_bytes(device) - (CUDA_BYTES if device == "cuda" else 0)
+    if need <= free:
+        return ""
+    fit = max(0, load.most_slots(free))
+    return (
+        f"replica.slots = {slots}: weights {size(load.weights)} and {slots} slot(s) of {size(load.slot)} need "
+        f"{size(need)}, but {size(max(0, free))} are free; {f'slots: {fit} would fit' if fit else 'not one slot fits'}"
+    )
+
+
+def needed(study: Study, load: Load, *, machine: Machine) -> int:
+    """Return what a study puts on one GPU, or on this machine, where all workers share one memory."""
+    one = load.worker(slots=study.replica.slots, shards=study.replica.shards)
+    if machine.device == "cuda":
+        return one
+    # Weights are pages of one file, held once however many replicas and shards there are.
+    slots = study.replica.count * study.replica.slots * load.slot
+    return load.weights + slots + study.replica.count * study.replica.shards * load.shared
+
+
+def usable(study: Study, *, machine: Machine) -> int:
+    """Return the free memory less that of the processes themselves."""
+    if machine.device == "cuda":
+        return max(0, machine.free - CUDA_BYTES)
+    return max(0, machine.free - study.replica.count * (study.replica.shards * WORKER_BYTES + BESIDE_BYTES))
+
+
+def proposal(study: Study, load: Load, *, machine: Machine) -> Proposal:
+    """Return the slots that fit a replica beside the others, or the shards that would make it fit."""
+    free = usable(study, machine=machine)
+    if machine.device == "cpu":
+        count = study.replica.count
+        slots = (free - load.weights - count * load.shared) // max(1, load.slot) // count
+        if slots >= 1:
+            useful = min(slots, max(1, machine.cores // count))
+            return Proposal(useful, 1, f"slots: {slots} would fit, {useful} would have a core each")
+        return Proposal(None, None, "not one slot fits; use a smaller model, dtype, batch_size or sequence_length")
+    slots = load.most_slots(free)
+    if slots >= 1:
+        return Proposal(slots, 1, f"slots: {slots} would fit")
+    shards = load.fewest_shards(free, slots=1)
+    if shards is None:
+        return Proposal(None, None, f"not even one block a GPU ({load.blocks} shards) would fit")
+    have = "" if shards <= machine.devices else f", of which this machine has {machine.devices}"
+    return Proposal(1, shards, f"slots: 1 with shards: {shards} would fit on {shards} GPUs{have}")
+
+
+def size(count: float) -> str:
+    """Return a number of bytes for people: 512 B, 3.2 MB, 1.5 GB (powers of 1000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

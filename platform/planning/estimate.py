@@ -1,0 +1,220 @@
+"""A study's plan put together: its trials, memory by what it is for, hours, disk, and whether it fits."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from nmlab.platform.planning.admission import Load, admit, needed, proposal, usable
+from nmlab.platform.planning.forecast import Forecast, Forecaster
+from nmlab.platform.planning.listing import Listing, list_trials, varied
+from nmlab.platform.planning.machine import Machine
+from nmlab.platform.resolve import Plan, example_specs
+from nmlab.trials import registry
+from nmlab.trials.masks.bits import packed_size
+from nmlab.trials.preflight import Facts
+from nmlab.trials.probe import Probed
+from nmlab.trials.rehearsal import Stage
+from nmlab.trials.spec import TrialSpec
+
+_CHECKPOINTS = 2
+# Of a trial in the tracking store's database: rows of about 200 points of a dozen metrics, and parameters and tags.
+_ROWS_BYTES = 200 * 12 * 120 + 30_000
+_RECORDS_BYTES = 50_000
+
+Probes = Mapping[tuple[str, str], Probed]
+
+
+@dataclass
+class Estimate:
+    """``probes`` are what probes measured, by method and pattern."""
+
+    plan: Plan
+    machine: Machine
+    probes: Probes = field(default_factory=dict)
+    stage: Stage | None = None
+
+    @classmethod
+    def here(cls, plan: Plan, *, probes: Probes | None = None) -> "Estimate":
+        """Return the estimate for this machine."""
+        machine = Machine.here(dtype=plan.study.model.dtype, threads=threads_a_slot(plan))
+        return cls(plan, machine, probes or {})
+
+    def check(self) -> None:
+        """Raise ``ValueError`` where the study does not fit on this machine."""
+        admit(self.plan.study, self.load, machine=self.machine)
+
+    @cached_property
+    def listing(self) -> Listing:
+        return list_trials(self.plan)
+
+    @cached_property
+    def load(self) -> Load:
+        """What one replica puts on its device; a slot is as large as the largest trial."""
+        facts = self.plan.facts
+        element = facts.model_bytes // facts.parameters
+        slot = max((forecast.slot_bytes for _, forecast in self.forecasts), default=0)
+        return Load(
+            weights=facts.model_bytes,
+            block_weights=facts.prunable * element,
+            blocks=facts.blocks,
+            shared=self._forecaster.shared_bytes,
+            slot=slot,
+        )
+
+    @cached_property
+    def forecasts(self) -> list[tuple[TrialSpec, Forecast]]:
+        """One trial of every method, pattern and setting that tells in bytes, and its forecast."""
+        found: dict[Any, tuple[TrialSpec, Forecast]] = {}
+        for spec in [*self.plan.baselines, *example_specs(self.plan.study)]:
+            forecast = self._forecast(spec)
+            found.setdefault((spec.method, spec.pattern, forecast.slot_bytes), (spec, forecast))
+        return list(found.values())
+
+    @cached_property
+    def seconds(self) -> float:
+        """Length of the whole launch: all trials, as many at once as there are slots."""
+        listing = self.listing
+        own = [self._seconds(spec) for spec in listing.specs]
+        searched = own[listing.baselines :]
+        more = listing.open * len(self.plan.study.seeds)
+        total = sum(own) + more * (sum(searched) / len(searched) if searched else 0.0)
+        return total / min(self.plan.study.concurrency, max(1, self.plan.trials))
+
+    @cached_property
+    def disk(self) -> dict[str, int]:
+        """Bytes on disk when all trials have ended, by what they are for; checkpoints are an upper bound."""
+        listing, facts = self.listing, self.plan.facts
+        scale = self.plan.trials / max(1, len(listing.specs))
+        total: Counter[str] = Counter()
+        for spec in listing.specs:
+            forecast = self._forecast(spec)
+            kept = packed_size(facts.prunable) if registry.get(spec.method).sparse else 0
+            kept += forecast.state.get("updated weights", 0) + 24 * facts.evaluation_windows + _RECORDS_BYTES
+            total["artifacts"] += kept
+            total["tracking store"] += kept + _ROWS_BYTES
+            total["checkpoints"] += _CHECKPOINTS * forecast.state_bytes if _steps(spec) else 0
+        return {name: round(scale * count) for name, count in total.items()}
+
+    def record(self, *, trials: int | None) -> dict[str, Any]:
+        """Return everything as plain JSON, with the first ``trials`` of the list."""
+        study, facts, listing = self.plan.study, self.plan.facts, self.listing
+        suggested = proposal(study, self.load, machine=self.machine)
+        return {
+            **_facts_record(self.plan, facts),
+            "trial list": [self._line(spec) for spec in listing.specs[:trials]],
+            "settled trials": len(listing.specs),
+            "open configurations": listing.open,
+            "memory": {
+                "weights": self.load.weights,
+                "slot": self.load.slot,
+                "worker": self.load.worker(slots=study.replica.slots, shards=study.replica.shards),
+                "needed": needed(study, self.load, machine=self.machine),
+                "free": usable(study, machine=self.machine),
+                "device": self.machine.device,
+                "methods": [_bytes_record(spec, forecast) for spec, forecast in self.forecasts],
+            },
+            "seconds": round(self.seconds, 1),
+            "seconds are": "measured" if self._all_measured else "estimated",
+            "disk": self.disk,
+            "proposal": {"slots": suggested.slots, "shards": suggested.shards, "reason": suggested.reason},
+        }
+
+    @cached_property
+    def _forecaster(self) -> Forecaster:
+        return Forecaster(self.plan.study, self.plan.facts, machine=self.machine, stage=self.stage)
+
+    @property
+    def _all_measured(self) -> bool:
+        return all(forecast.measured for _, forecast in self.forecasts)
+
+    def _forecast(self, spec: TrialSpec) -> Forecast:
+        return self._forecaster.of(spec, probed=self.probes.get((spec.method, spec.pattern)))
+
+    def _seconds(self, spec: TrialSpec) -> float:
+        every = self.plan.study.cadence.evaluate_every
+        steps = _steps(spec)
+        evaluations = 1 + (steps - 1) // every if every and steps else 1
+        return self._forecast(spec).seconds(steps=steps, evaluations=evaluations)
+
+    def _line(self, spec: TrialSpec) -> dict[str, Any]:
+        settings = varied(self.plan, spec)
+        return {"method": spec.method, "pattern": spec.pattern, "seed": spec.seed, "settings": settings}
+
+
+def threads_a_slot(plan: Plan) -> int:
+    """Return the threads that one trial gets on this machine."""
+    import os
+
+    replica = plan.study.replica
+    return max(1, (os.cpu_count() or 1) // (replica.count * replica.slots))
+
+
+def probe_methods(plan: Plan) -> dict[tuple[str, str], Probed]:
+    """Load the model and take a few real steps of every method and pattern of a study, one after the other."""
+    import torch
+
+    from nmlab.trials.models import FrozenModel, ModelSource
+    from nmlab.trials.models.frozen import best_device
+    from nmlab.trials.probe import probe
+    from nmlab.trials.workbench import Workbench
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads_a_slot(plan))
+    try:
+        source = ModelSource(**plan.study.model.model_dump())
+        bench = Workbench(FrozenModel.load(source, device=best_device()))
+        specs = _one_of_each([*plan.baselines, *example_specs(plan.study)])
+        return {kind: probe(spec, bench=bench) for kind, spec in specs.items()}
+    finally:
+        torch.set_num_threads(before)
+
+
+def _one_of_each(specs: Iterable[TrialSpec]) -> dict[tuple[str, str], TrialSpec]:
+    kinds: dict[tuple[str, str], TrialSpec] = {}
+    for spec in specs:
+        kinds.setdefault((spec.method, spec.pattern), spec)
+    return kinds
+
+
+def _steps(spec: TrialSpec) -> int:
+    return int(spec.hyperparameters.get("steps") or 0)
+
+
+def _facts_record(plan: Plan, facts: Facts) -> dict[str, Any]:
+    study = plan.study
+    return {
+        "study": study.name,
+        "search": f"{study.search.algorithm} for {', '.join(study.search.metrics)}",
+        "configurations": plan.configurations,
+        "seeds": list(study.seeds),
+        "baseline trials": len(plan.baselines),
+        "trials": plan.trials,
+        "concurrent": study.concurrency,
+        "replicas": f"{study.replica.count} with {study.replica.slots} slot(s) each",
+        "model": f"{study.model.source} ({facts.architecture}), {facts.parameters:,} parameters",
+        "prunable": f"{facts.prunable:,} weights in {facts.layers} layers",
+        "bytes a replica": facts.model_bytes,
+        "evaluation": f"{facts.evaluation_windows} windows of {study.data.evaluation.sequence_length} tokens",
+        "data digest": facts.data_digest,
+    }
+
+
+def _bytes_record(spec: TrialSpec, forecast: Forecast) -> dict[str, Any]:
+    activations = max(0, forecast.slot_bytes - forecast.state_bytes - forecast.masked - forecast.uncertain)
+    return {
+        "method": spec.method,
+        "pattern": spec.pattern,
+        "state": dict(forecast.state),
+        "state_bytes": forecast.state_bytes,
+        "uncertain": forecast.uncertain,
+        "masked_weights": forecast.masked,
+        "activations": activations,
+        "slot": forecast.slot_bytes,
+        "step_seconds": forecast.step_seconds,
+        "start_seconds": forecast.start_seconds,
+        "evaluation_seconds": forecast.evaluation_seconds,
+        "measured": forecast.measured,
+        "known": forecast.known,
+    }

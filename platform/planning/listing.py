@@ -1,0 +1,40 @@
+"""Which trials a study will run, as far as that is settled before it starts."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmlab.platform.proposals import proposals_of, startup_trials
+from nmlab.platform.resolve import Plan, trial_spec
+from nmlab.trials.spec import Scalar, TrialSpec
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The trials that are settled, baselines first; ``open`` configurations depend on how earlier ones end."""
+
+    specs: tuple[TrialSpec, ...]
+    baselines: int
+    open: int
+
+
+def list_trials(plan: Plan) -> Listing:
+    """Return the trials of a plan in the order in which a launch proposes them.
+
+    Of a search that learns, only the points that it draws before it has learnt anything are settled.
+    """
+    study, specs = plan.study, list(plan.baselines)
+    wanted = plan.configurations
+    settled = wanted if study.search.algorithm in ("grid", "random") else min(wanted, startup_trials(wanted))
+    with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
+        proposals = proposals_of(study, journal=Path(folder) / "optuna.journal")
+        for _ in range(settled):
+            proposal = proposals.next()
+            assert proposal is not None, "as many as configurations_tried says"
+            specs += [trial_spec(study, proposal.configuration, seed=seed) for seed in study.seeds]
+    return Listing(tuple(specs), len(plan.baselines), wanted - settled)
+
+
+def varied(plan: Plan, spec: TrialSpec) -> dict[str, Scalar]:
+    """Return the settings of a trial that the study searches, method and pattern apart."""
+    return {name: value for name, value in spec.hyperparameters.items() if name in plan.study.space}

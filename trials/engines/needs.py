@@ -1,0 +1,101 @@
+"""Bytes that an engine is going to hold, by part, without making it; a test holds them against real engines.
+
+Legend: G groups of all layers, M group size.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from nmlab.trials.engines.adaptive import SMALL
+from nmlab.trials.engines.event.blocks import SUPERBLOCK, TILE
+from nmlab.trials.engines.event.windows import HOT
+from nmlab.trials.masks import deviation
+from nmlab.trials.models.prunable import PrunableLayer
+from nmlab.trials.needs import FLOAT32, Shape
+
+# The event engine's history begins with room for so many steps, two float64 each, and doubles.
+_HISTORY_STEPS = 1024
+_HOT_SHARE = 1 / 8
+
+
+def engine_needs(
+    name: str, shape: Shape, *, logits: str, sampler: str, exact: bool, magnitude: float, steps: int
+) -> tuple[dict[str, int], int]:
+    """Return the bytes of an engine by part, and how many of them depend on how the run goes.
+
+    ``name`` is one of `ENGINES`; ``auto`` is resolved as `make_engine` would on the CPU, and on a GPU to ``triton``.
+    """
+    pattern = shape.pattern
+    name = _resolved(name, shape, sampler=sampler, exact=exact)
+    if name == "reference":
+        return {"logits float32": FLOAT32 * shape.prunable}, 0
+    width = {"float32": FLOAT32, "bfloat16_delta": 2}[logits]
+    store = {f"logits {logits}": width * shape.prunable, "initial mask": shape.code_bytes}
+    if name == "linear":
+        return {**store, "modes and bounds": shape.code_bytes + FLOAT32 * shape.groups}, 0
+    if name == "triton":  # words of 32 bits and the lists of finds
+        return {**store, "modes and bounds": 8 * shape.groups}, shape.groups
+    event = {**store, "modes and stamps": shape.code_bytes + 4 * shape.groups, "rates": _watch(shape)}
+    event["history"] = _history(steps)
+    lent, uncertain = _lent(shape, magnitude) if name == "adaptive" else (0, 0)
+    if pattern.n < pattern.m:
+        adaptive = name == "adaptive"
+        each = 16 + 16 * pattern.m  # its number and how often it deviates, its logits and their score in float64
+        event["hot groups"] = 0 if adaptive else each * _hot_at_first(shape, magnitude)
+        uncertain += int(shape.groups * each * (_HOT_SHARE if adaptive else 1))
+    if name == "adaptive":
+        event["lent layers"] = lent
+    return event, uncertain
+
+
+def _resolved(name: str, shape: Shape, *, sampler: str, exact: bool) -> str:
+    if name != "auto":
+        return name
+    pattern = shape.pattern
+    if sampler != "multinomial" or not exact or pattern.n == pattern.m:
+        return "linear"
+    if shape.device == "cuda":
+        return "triton"
+    if pattern.n > deviation.LARGEST_N or not _large(shape):
+        return "linear"
+    return "adaptive"
+
+
+def _large(shape: Shape) -> Sequence[PrunableLayer]:
+    """The layers that are not so small that they are touched as a whole anyway."""
+    return [layer for layer in shape.layers if shape.pattern.groups(layer.numel) >= SMALL]
+
+
+def _watch(shape: Shape) -> int:
+    """Bounds of slots (4 bytes), of tiles (8) and superblocks (16); windows of tiles (12) and superblocks (20)."""
+    blocks = sum(-(-shape.pattern.groups(layer.numel) // SUPERBLOCK) for layer in shape.layers)
+    return blocks * (4 * SUPERBLOCK + 8 * TILE + 16 + 12 * TILE + 20)
+
+
+def _history(steps: int) -> int:
+    """Two float64 a step, in a buffer that doubles when it is full."""
+    room = _HISTORY_STEPS
+    while room <= steps:
+        room *= 2
+    return 16 * room
+
+
+def _lent(shape: Shape, magnitude: float) -> tuple[int, int]:
+    """Modes and bounds of the layers that linear engines hold at first, and of those that may change hands."""
+    each = shape.code_bytes // shape.groups + FLOAT32
+    large = _groups(_large(shape), shape)
+    lent = shape.groups if _hot_at_first(shape, magnitude) else shape.groups - large
+    return lent * each, large * each
+
+
+def _hot_at_first(shape: Shape, magnitude: float) -> int:
+    """Groups that deviate so often at the initial logits that they are looked at every step: all or none."""
+    n, m = shape.pattern.n, shape.pattern.m
+    kept_1M = torch.arange(m)[None] < n
+    q = deviation.probability(kept_1M.float() * magnitude, kept_1M, n=n)
+    return shape.groups if float(q) > HOT else 0
+
+
+def _groups(layers: Sequence[PrunableLayer], shape: Shape) -> int:
+    return sum(shape.pattern.groups(layer.numel) for layer in layers)

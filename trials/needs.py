@@ -1,0 +1,129 @@
+"""What a trial is going to need, said before anything is loaded: bytes it holds, and the work of one step.
+
+Legend: G groups of all layers, M group size.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from nmlab.trials.masks.bits import packed_size
+from nmlab.trials.masks.codes import code_dtype
+from nmlab.trials.models.prunable import PrunableLayer
+from nmlab.trials.pattern import Pattern
+
+FLOAT32 = 4
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a model decides how much a trial needs: the sizes of its tensors and where they are, not their values.
+
+    ``sizes`` are the shapes of all parameters by name; ``hidden`` is the width of the residual stream; ``sequences`` of
+    ``length`` tokens are the calibration text.
+    """
+
+    layers: tuple[PrunableLayer, ...]
+    sizes: Mapping[str, tuple[int, ...]]
+    element_bytes: int
+    hidden: int
+    pattern: Pattern
+    sequences: int
+    length: int
+    device: str = "cpu"
+
+    @cached_property
+    def parameters(self) -> dict[str, int]:
+        """Numbers of elements of all parameters."""
+        return {name: math.prod(size) for name, size in self.sizes.items()}
+
+    @cached_property
+    def prunable(self) -> int:
+        """Prunable weights."""
+        return sum(layer.numel for layer in self.layers)
+
+    @property
+    def groups(self) -> int:
+        return self.prunable // self.pattern.m
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of one code of a mask for every group."""
+        return self.groups * code_dtype(self.pattern.m).itemsize
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the prunable weights."""
+        return self.prunable * self.element_bytes
+
+    @property
+    def hidden_bytes(self) -> int:
+        """Bytes of the hidden states of the whole calibration text."""
+        return self.sequences * self.length * self.hidden * self.element_bytes
+
+    @property
+    def largest_layer(self) -> int:
+        """Weights of the largest prunable layer."""
+        return max(layer.numel for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one trial of a method holds between two steps, and what its phases need beside that.
+
+    ``state`` is what the method holds by part, in bytes, as `Run.state_bytes` will count it; ``uncertain`` is how many
+    of these bytes depend on how the run goes. ``masked`` are the weights or masks that its view of the model wears.
+    ``start`` and ``step`` are the scratch of its start and of a step, activations apart. ``weights`` makes, of tensors
+    without contents, the weights that a forward is differentiated by; None means that it runs forwards only.
+    ``forwards`` counts those of a step, and ``passes`` what a step does beside them, in reads and writes of one float32
+    a prunable weight (an estimate); ``start_reads`` is how often the start runs the calibration text through the model.
+    """
+
+    state: Mapping[str, int] = field(default_factory=dict)
+    uncertain: int = 0
+    masked: int = 0
+    start: int = 0
+    step: int = 0
+    weights: Callable[[], Mapping[str, Tensor]] | None = None
+    forwards: int = 1
+    passes: float = 0.0
+    start_reads: float = 0.0
+
+    @property
+    def state_bytes(self) -> int:
+        return sum(self.state.values())
+
+
+def one_shot_needs(shape: Shape, *, start: int = 0, start_reads: float = 0.0) -> Needs:
+    """Return what a method needs whose mask is ready at once: its boolean masks."""
+    return Needs(state={"masks": shape.prunable}, masked=shape.weight_bytes, start=start, start_reads=start_reads)
+
+
+def statistics_bytes(shape: Shape) -> int:
+    """Return what measuring the inputs block by block holds at once: the hidden states, before and after a block."""
+    return 2 * shape.hidden_bytes
+
+
+def adamw_state(shape: Shape, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return what a run of `by_gradient` holds whose optimiser has parameters of these numbers of elements."""
+    elements, step_counts, steps_done = sum(sizes.values()), 4 * len(sizes), 8
+    return {
+        "parameters": FLOAT32 * elements,
+        "Adam moments": 2 * FLOAT32 * elements + step_counts,
+        "last mask seen": packed_size(shape.prunable) + steps_done,
+    }
+
+
+def masked_by(shape: Shape, mask_GM: Tensor) -> dict[str, Tensor]:
+    """Return weights without contents times a mask [G, M] of all layers, as `MaskedModel.masked_weights` makes them."""
+    parts = torch.split(mask_GM, [layer.numel // shape.pattern.m for layer in shape.layers])
+    dtype = {2: torch.bfloat16, 4: torch.float32}[shape.element_bytes]
+    made = {}
+    for layer, part in zip(shape.layers, parts, strict=True):
+        dense_OI = torch.empty(layer.out_features, layer.in_features, dtype=dtype)
+        made[f"{layer.name}.weight"] = (dense_OI * part.view_as(dense_OI).float()).to(dtype)
+    return made

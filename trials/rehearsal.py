@@ -1,0 +1,141 @@
+"""A forward and a backward of a model without its weights: how many bytes are alive at once, how much is computed.
+
+Tensors here have sizes but no contents (torch's fake tensors), so a model of any size and architecture is walked
+through in about a second, with the memory of none of it. What is counted is what torch asks for; an allocator and the
+scratch of a kernel come on top.
+"""
+
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from nmlab.trials.models import ModelSource, locate
+
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+
+def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]
+
+
+# The attention of the CPU, which torch's counter leaves out.
+_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """The most bytes alive at once beside what was there before, all bytes written, calls of kernels, and flops."""
+
+    peak_bytes: int
+    written_bytes: int
+    calls: int
+    flops: int
+
+
+class Stage:
+    """A model without contents, on which forwards and backwards are rehearsed."""
+
+    def __init__(self, source: ModelSource) -> None:
+        config = AutoConfig.from_pretrained(locate(source), local_files_only=True)
+        self._begin(lambda: AutoModelForCausalLM.from_config(config, dtype=getattr(torch, source.dtype)))
+
+    @classmethod
+    def of(cls, make: Callable[[], PreTrainedModel]) -> "Stage":
+        """Return a stage for the model that ``make`` returns, called where tensors get no contents."""
+        stage = cls.__new__(cls)
+        stage._begin(make)
+        return stage
+
+    def _begin(self, make: Callable[[], PreTrainedModel]) -> None:
+        self._fake = FakeTensorMode()
+        with self._fake:
+            self._module = make().eval().requires_grad_(False)
+
+    def forward(self, *, batch: int, length: int) -> Rehearsed:
+        """Rehearse the loss of a minibatch [batch, length], as `MaskedModel.loss` takes it."""
+        with self._fake, torch.no_grad():
+            return self._watched(lambda: _loss(self._module, {}, self._tokens(batch, length)))
+
+    def evaluation(self, *, batch: int, length: int) -> Rehearsed:
+        """Rehearse a batch of evaluation, of which the losses are taken window by window."""
+        with self._fake, torch.no_grad():
+            return self._watched(lambda: _window_losses(self._module, self._tokens(batch, length)))
+
+    def backward(self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int) -> Rehearsed:
+        """Rehearse making ``weights``, the loss of a minibatch under them, and its gradient."""
+
+        def step() -> None:
+            torch.autograd.backward(_loss(self._module, weights(), self._tokens(batch, length)))
+
+        with self._fake, torch.enable_grad():
+            return self._watched(step)
+
+    def _tokens(self, batch: int, length: int) -> Tensor:
+        return torch.zeros(batch, length, dtype=torch.int64)
+
+    def _watched(self, run: Callable[[], object]) -> Rehearsed:
+        alive, flops = _Alive(self._module), FlopCounterMode(display=False, custom_mapping=_ATTENTION)
+        with warnings.catch_warnings(), flops, alive:
+            warnings.simplefilter("ignore")
+            run()
+        return Rehearsed(alive.peak, alive.written, alive.calls, int(flops.get_total_flops()))
+
+
+class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of every storage from the operation that makes it until nobody holds it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._now = self.peak = self.written = self.calls = 0
+        here = [*module.parameters(), *module.buffers()]
+        self._known = {tensor.untyped_storage()._cdata: 0 for tensor in here}
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = op(*args, **(kwargs or {}))
+        self.calls += 1
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self._see(tensor.untyped_storage())
+        return made
+
+    def _see(self, storage: torch.UntypedStorage) -> None:
+        place = storage._cdata
+        if place in self._known:
+            return
+        self._known[place] = storage.nbytes()
+        self._now += storage.nbytes()
+        self.written += storage.nbytes()
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._gone, place)
+
+    def _gone(self, place: int) -> None:
+        self._now -= self._known.pop(place)
+
+
+def _loss(module: nn.Module, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
+    arguments = {"input_ids": tokens_BT, "use_cache": False}
+    logits_BTV = torch.func.functional_call(module, dict(weights), kwargs=arguments).logits
+    predicted = logits_BTV[:, :-1].float().flatten(0, 1)
+    return F.cross_entropy(predicted, tokens_BT[:, 1:].flatten(), reduction="none").mean()
+
+
+def _window_losses(module: nn.Module, tokens_BT: Tensor) -> list[Tensor]:
+    logits_BTV = module(input_ids=tokens_BT, use_cache=False).logits
+    pairs = zip(logits_BTV, tokens_BT, strict=True)
+    return [F.cross_entropy(logits.float(), tokens, reduction="none") for logits, tokens in pairs]
