@@ -5,6 +5,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 
 from nmlab.platform.host_link import HubLink, own_hub_link
 from nmlab.platform.hub_client import HubClient
+from nmlab.platform.killed import at_work
 from nmlab.platform.planning.admission import Load, refuses
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.spec import TrialSpec
@@ -85,11 +87,15 @@ class Host:
         events = _HubEvents(self._link, job["epoch"])
         try:
             spec = TrialSpec.model_validate(job["spec"])
-            result = run_trial(spec, bench=self._bench, folder=self._folder / job["key"], events=events)
+            folder = self._folder / job["key"]
+            with at_work(folder) as killed:
+                because = f"{killed} with micro-batches of {spec.calibration.batch_size}" if killed else ""
+                result = run_trial(spec, bench=self._bench, folder=folder, events=events, smaller_because=because)
         except Exception as error:  # a slot outlives whatever goes wrong in a trial; the reason travels to the driver
             reason = f"{type(error).__name__}: {error}"
-            (self._folder / job["key"]).mkdir(parents=True, exist_ok=True)
-            (self._folder / job["key"] / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            with suppress(OSError):  # the reason is told anyway
+                (self._folder / job["key"]).mkdir(parents=True, exist_ok=True)
+                (self._folder / job["key"] / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             result = TrialResult(job["key"], "failed", 0, {}, reason)
         metrics = {**events.last, **result.metrics}  # a search may aim at a metric of training, such as train/loss
         self._link.end(job["epoch"], {**asdict(result), "metrics": metrics})

@@ -29,6 +29,13 @@ def give_back() -> None:
             trim(0)
 
 
+def empty_cache(device: torch.device) -> None:
+    """Do as ``give_back``, on a GPU with what torch keeps of it for reuse."""
+    give_back()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 class PeakMeter:
     """How much a stretch of work took at its peak beyond what was held when it began.
 

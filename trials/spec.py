@@ -88,6 +88,11 @@ class TrialSpec(_Value):
         """8 hexadecimal digits shared by all seeds of one configuration."""
         return _digest(self.model_dump(exclude={"cadence", "seed"}), size=4)
 
+    @property
+    def batches_can_be_halved(self) -> bool:
+        """Whether fewer sequences could go through the model at once."""
+        return max(self.calibration.batch_size, self.evaluation.batch_size) > 1
+
     def flat(self) -> dict[str, Scalar]:
         """Return every setting under a dotted name; hyperparameters stand by their own names."""
         body = self.model_dump(exclude={"hyperparameters", "cadence", "calibration", "evaluation"}, exclude_none=True)

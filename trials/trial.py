@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -15,7 +16,7 @@ from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
 from nmlab.trials.history import History
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.topn import check_mask
-from nmlab.trials.memory import give_back, peak_bytes
+from nmlab.trials.memory import empty_cache, give_back, peak_bytes
 from nmlab.trials.method import Run, Setting
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_divisible
@@ -57,14 +58,34 @@ class TrialResult:
 
 
 def run_trial(
-    spec: TrialSpec, *, bench: Workbench, folder: Path, events: Events, party: Party | None = None
+    spec: TrialSpec,
+    *,
+    bench: Workbench,
+    folder: Path,
+    events: Events,
+    party: Party | None = None,
+    smaller_because: str = "",
 ) -> TrialResult:
     """Run a trial on a replica's workbench, from its newest checkpoint in ``folder`` if there is one.
 
-    With a ``party`` others evaluate a share of the masks of each step; the result is the same. Raises ``ValueError``
-    for bad input. Divergence and lack of memory are results, not exceptions.
+    With a ``party`` others evaluate a share of the masks of each step; the result is the same. A trial that runs out of
+    memory runs once more, from its newest checkpoint, with half as many sequences at a time; a note in the result says
+    so. ``smaller_because`` says why it must not even try all at once.
+
+    Raises ``ValueError`` for bad input. Divergence and lack of memory are results, not exceptions.
     """
-    trial = _Trial(spec, bench, folder, events, party or Alone())
+    trial = partial(_Trial, spec, bench, folder, events, party or Alone())
+    if smaller_because and spec.batches_can_be_halved:
+        return _attempt(trial(halved=True, why=smaller_because))
+    result = _attempt(trial())
+    if result.status != "oom" or not spec.batches_can_be_halved:
+        return result
+    empty_cache(bench.frozen.device)
+    why = f"ran out of memory with micro-batches of {spec.calibration.batch_size}"
+    return _attempt(trial(halved=True, why=why))
+
+
+def _attempt(trial: "_Trial") -> TrialResult:
     try:
         trial.begin()
         return trial.go()
@@ -117,6 +138,8 @@ class _Trial:
     step: int = 0
     evaluated: dict[int, Perplexity] = field(default_factory=dict)
     tasks: TaskResults | None = None
+    halved: bool = False
+    why: str = ""
 
     def begin(self) -> None:
         """Make the run, and bring it to where its newest checkpoint stands."""
@@ -135,6 +158,7 @@ class _Trial:
             seed=self.spec.seed,
             party=self.party,
         )
+        self._take_less()
         self.windows = self.bench.evaluation(self.spec.evaluation)
         with self.setting.cost.watch():
             self.run: Run = method.start(self.setting, config)
@@ -143,6 +167,18 @@ class _Trial:
         self.checkpoints = CheckpointFolder(self.folder, key=self.spec.key)
         self._resume()
         give_back()  # what the start left over
+
+    def _take_less(self) -> None:
+        """Let fewer sequences through the model at once where all of them did not fit."""
+        if self.halved:
+            micro_batch = -(-self.spec.calibration.batch_size // 2)
+            self.setting.model.micro_batch = micro_batch
+            self.setting.notes.append(f"{self.why}, ran with {micro_batch} (windows: {self._windows_at_once})")
+
+    @property
+    def _windows_at_once(self) -> int:
+        windows = self.spec.evaluation.batch_size
+        return -(-windows // 2) if self.halved else windows
 
     def go(self) -> TrialResult:
         """Learn, evaluate and write the artifacts."""
@@ -232,7 +268,7 @@ class _Trial:
             check_mask(mask, self.setting.pattern, name=name)
         self.setting.model.undress()
         self.setting.model.wear(masks, weights_OI=self.run.weights())
-        self.evaluated[step] = measure(self.setting.model, self.windows, batch_size=self.spec.evaluation.batch_size)
+        self.evaluated[step] = measure(self.setting.model, self.windows, batch_size=self._windows_at_once)
         return self._perplexities(self.evaluated[step])
 
     def _put_tasks(self) -> dict[str, float]:
@@ -256,7 +292,7 @@ class _Trial:
 
         def compute() -> Perplexity:
             self.setting.model.wear(masks)
-            return measure(self.setting.model, self.windows, batch_size=self.spec.evaluation.batch_size)
+            return measure(self.setting.model, self.windows, batch_size=self._windows_at_once)
 
         return self.bench.once(("initial perplexity", digest, self.spec.evaluation), compute)
 

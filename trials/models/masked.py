@@ -1,6 +1,6 @@
 """One trial's own view of a frozen model: every tensor shared, except the masked weights it wears.
 
-Legend: B batch, T tokens, V vocabulary, O outputs, I inputs, g some groups of a layer, M group size.
+Legend: B batch, b part of it, T tokens, V vocabulary, O outputs, I inputs, g some groups of a layer, M group size.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nmlab.trials.models.chunked import chunked_mean
 from nmlab.trials.models.dress import CopiedWeight, Dress, MultipliedWeight
 from nmlab.trials.models.frozen import FrozenModel
 
@@ -27,6 +28,8 @@ class MaskedModel:
         self._dense = {layer.name: _linear(frozen.module, layer.name).weight for layer in frozen.layers}
         self._dressed_by: Callable[[nn.Linear], Dress] = CopiedWeight
         self._worn: dict[str, Dress] = {}
+        self.micro_batch: int | None = None
+        """How many sequences of a minibatch go through the model at once; None means all. It changes rounding only."""
         self.patches: object | None = None
         """What whoever patches the masks remembers of them; forgotten when masks are replaced as a whole."""
 
@@ -75,8 +78,8 @@ class MaskedModel:
     @torch.no_grad()
     def token_losses(self, tokens_BT: Tensor) -> Tensor:
         """Return the next-token cross-entropy in nats of each prediction, [B, T-1], float32."""
-        tokens_BT = tokens_BT.to(self.frozen.device)
-        return _token_losses(self.module(input_ids=tokens_BT, use_cache=False).logits, tokens_BT)
+        losses = [self._token_losses(part) for part in self._parts(tokens_BT)]
+        return losses[0] if len(losses) == 1 else torch.cat(losses)
 
     def masked_weights(self, masks_OI: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return dense weight times mask (any real numbers [out, in] by layer) under the names of the parameters.
@@ -94,10 +97,26 @@ class MaskedModel:
         ``weights`` stand in, for this one forward, for the parameters whose qualified names they bear; the others are
         those of the frozen model or what this view wears, and get no gradient.
         """
-        tokens_BT = tokens_BT.to(self.frozen.device)
+        parts = self._parts(tokens_BT)
+        if len(parts) == 1:
+            return self._token_losses(parts[0], weights).mean()
+        predictions = tokens_BT.shape[0] * (tokens_BT.shape[1] - 1)
+
+        def summed(by: Mapping[str, Tensor], part_bT: Tensor) -> Tensor:
+            return self._token_losses(part_bT, by).sum()
+
+        return chunked_mean(summed, weights, parts, predictions=predictions)
+
+    def _parts(self, tokens_BT: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(tokens_BT.to(self.frozen.device), self.micro_batch or len(tokens_BT))
+
+    def _token_losses(self, tokens_BT: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         arguments = {"input_ids": tokens_BT, "use_cache": False}
-        output = torch.func.functional_call(self.module, dict(weights), kwargs=arguments)
-        return _token_losses(output.logits, tokens_BT).mean()
+        if weights is None:
+            output = self.module(**arguments)
+        else:
+            output = torch.func.functional_call(self.module, dict(weights), kwargs=arguments)
+        return _token_losses(output.logits, tokens_BT)
 
 
 def _linear(module: nn.Module, name: str) -> nn.Linear:
