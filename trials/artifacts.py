@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from nmlab.trials.crew import Crew
 from nmlab.trials.evaluation import Perplexity, TaskResults
 from nmlab.trials.finished import MASK_FILE, WEIGHTS, WEIGHTS_FILE
 from nmlab.trials.history import History
+from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.bundle import BundleInfo, save_bundle
 from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.models import FrozenModel
@@ -80,6 +82,23 @@ def _save_masks(
         origin = {**origin, WEIGHTS: WEIGHTS_FILE}
     save_bundle(folder / MASK_FILE, masks, info=info, origin=origin)
     return [MASK_FILE] if weights is None else [MASK_FILE, WEIGHTS_FILE]
+
+
+def gather_masks(masks: Mapping[str, Tensor], *, frozen: FrozenModel, crew: Crew) -> Mapping[str, Tensor]:
+    """Return to the leader of a crew the masks of all members; they travel with one bit a weight."""
+    if crew.size == 1:
+        return masks
+    parts = crew.gather({name: pack(mask) for name, mask in masks.items()})
+    shapes = {layer.name: (layer.out_features, layer.in_features) for layer in frozen.all_layers}
+    return {name: unpack(bits, shape=shapes[name]) for part in parts for name, bits in part.items()}
+
+
+def gather_weights(weights: Mapping[str, Tensor] | None, *, crew: Crew) -> Mapping[str, Tensor] | None:
+    """Return to the leader of a crew the new weights of all members, or None where the method makes none."""
+    if crew.size == 1 or weights is None:
+        return weights
+    parts = crew.gather({name: weight.cpu() for name, weight in weights.items()})
+    return {name: weight for part in parts for name, weight in part.items()}
 
 
 def save_questions(path: Path, tasks: TaskResults) -> None:

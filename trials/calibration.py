@@ -1,13 +1,14 @@
 """Statistics of layer inputs, gathered one decoder block at a time on already pruned predecessors.
 
 Every block runs with the arguments that the model's own forward gave it; nothing about an architecture is assumed
-beyond that a block takes the hidden states first and returns them first.
+beyond that a block takes the hidden states first and returns them first. Of a model in stages each visits its own
+blocks, and hands the hidden states of all batches on to the next.
 
 Legend: B batch, T tokens, R rows (tokens of all sequences of a batch), I inputs.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +19,7 @@ from nmlab.trials.cost import Cost
 from nmlab.trials.errors import SourceError
 from nmlab.trials.models import MaskedModel, PrunableLayer
 from nmlab.trials.models.prunable import decoder_blocks
+from nmlab.trials.models.stage import Beside, passing_by
 
 
 class InputStatistic(Protocol):
@@ -101,9 +103,31 @@ def visit_blocks(
     """
     model.undress()
     _, blocks = decoder_blocks(model.module)
-    calls = _record_calls(model, blocks, batches, cost)
-    hidden = [calls_of_batch[0][0][0] for calls_of_batch in calls]
-    for index, block in enumerate(blocks):
+    besides = _forms(model, blocks, batches[0][:1], cost)
+    with nullcontext() if model.hop is None else model.hop.still():
+        calls = _record_calls(model, blocks, batches, besides)
+        _visit_own(model, blocks, calls, statistic=statistic, dress=dress)
+    cost.forwards += 2 * len(batches)  # each block but the last runs twice: to be measured, then pruned
+    cost.tokens += 2 * sum(batch.numel() for batch in batches)
+
+
+_Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _visit_own(
+    model: MaskedModel,
+    blocks: nn.ModuleList,
+    calls: Sequence[Sequence[_Call]],
+    *,
+    statistic: Callable[[PrunableLayer], Any],
+    dress: Callable[[PrunableLayer, Any], None],
+) -> None:
+    """Visit the blocks that are held here, all of a model that is not in stages."""
+    hidden, stage, hop = [calls_of_batch[0][0][0] for calls_of_batch in calls], model.frozen.stage, model.hop
+    if hop is not None and stage is not None and not stage.is_first:
+        hidden = [hop.receive(like) for like in hidden]
+    for index in range(len(blocks)) if stage is None else stage.blocks:
+        block = blocks[index]
         layers = [layer for layer in model.frozen.layers if layer.block == index]
         observer = _Observer(layers, statistic=statistic)
         for batch, states in enumerate(hidden):
@@ -114,23 +138,33 @@ def visit_blocks(
             dress(layer, gathered.pop(layer.name))  # popped, because a Hessian is large
         if index + 1 < len(blocks):
             hidden = [_run(block, states, calls[batch][index]) for batch, states in enumerate(hidden)]
-    cost.forwards += 2 * len(batches)  # each block but the last runs twice: to be measured, then pruned
-    cost.tokens += 2 * sum(batch.numel() for batch in batches)
+    if hop is not None and stage is not None and not stage.is_last:
+        for states in hidden:
+            hop.give(states)
 
 
-_Call = tuple[tuple[Any, ...], dict[str, Any]]
+def _forms(model: MaskedModel, blocks: nn.ModuleList, tokens_1T: Tensor, cost: Cost) -> list[Beside]:
+    """Return what every block gives beside hidden states, shown by one sequence that runs through them."""
+    besides: list[Beside] = []
+
+    def remember_form(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        besides.append(output[1:] if isinstance(output, tuple) else None)
+
+    with _hooked(block.register_forward_hook(remember_form) for block in blocks):
+        _forward(model, tokens_1T)
+    cost.count_forward(tokens_1T.shape[1])
+    return besides
 
 
 def _record_calls(
-    model: MaskedModel, blocks: nn.ModuleList, batches: Sequence[Tensor], cost: Cost
+    model: MaskedModel, blocks: nn.ModuleList, batches: Sequence[Tensor], besides: Sequence[Beside]
 ) -> list[list[_Call]]:
     """Return for every batch the positional and keyword arguments that each block was called with.
 
     Beyond the first block the hidden states are dropped: they will come from pruned predecessors. So no batch needs to
-    run through the blocks; one sequence does, to show what they give beside hidden states.
+    run through the blocks.
     """
     record: list[_Call] = []
-    besides: list[tuple[Any, ...] | None] = []
 
     def remember(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not args:
@@ -138,12 +172,6 @@ def _record_calls(
             args = (kwargs.pop("hidden_states"),)
         record.append((args, kwargs) if not record else ((None, *args[1:]), kwargs))
 
-    def remember_form(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        besides.append(output[1:] if isinstance(output, tuple) else None)
-
-    with _hooked(block.register_forward_hook(remember_form) for block in blocks):
-        _forward(model, batches[0][:1])
-    cost.count_forward(batches[0].shape[1])
     calls = []
     with _passed_by(blocks, besides), _hooked(_before(block, remember) for block in blocks):
         for batch in batches:
@@ -173,22 +201,15 @@ def _hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
 
 
 @contextmanager
-def _passed_by(blocks: nn.ModuleList, besides: Sequence[tuple[Any, ...] | None]) -> Iterator[None]:
+def _passed_by(blocks: nn.ModuleList, besides: Sequence[Beside]) -> Iterator[None]:
     """Have every block give back the hidden states it is given, with what stood beside them in its output, if any."""
-
-    def stand_in(beside: tuple[Any, ...] | None) -> Callable[..., Any]:
-        def give_back(*args: Any, **kwargs: Any) -> Any:
-            hidden = args[0] if args else kwargs["hidden_states"]
-            return hidden if beside is None else (hidden, *beside)
-
-        return give_back
-
-    for block, beside in zip(blocks, besides, strict=True):
-        block.forward = stand_in(beside)
+    full = [(block, beside) for block, beside in zip(blocks, besides, strict=True) if "forward" not in vars(block)]
+    for block, beside in full:  # those of another stage do so anyway
+        block.forward = passing_by(beside)
     try:
         yield
     finally:
-        for block in blocks:
+        for block, _ in full:
             del block.forward  # the class's own is seen again
 
 

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.errors import CheckpointError
 
 _KEEP = 2  # the newest, and the one before it in case the newest is damaged
@@ -37,7 +38,7 @@ class CheckpointFolder:
     def save(self, step: int, *, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Path:
         """Write a checkpoint, make sure that it has reached the disk, and drop all but the newest two."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"checkpoint-{step:09d}.safetensors"
+        path = self._path(step)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         header = {"key": self._key, "step": str(step), "values": json.dumps(values)}
@@ -53,20 +54,30 @@ class CheckpointFolder:
             old.unlink(missing_ok=True)
         return path
 
-    def newest(self) -> Checkpoint | None:
+    def newest(self, *, crew: Crew = ALONE) -> Checkpoint | None:
         """Return the newest checkpoint that can be read, or None where there is none.
 
         A damaged file is passed over (a crash or a full disk may leave one); one of another trial is refused with
-        ``CheckpointError``.
+        ``CheckpointError``. Members of a ``crew``, each with a folder of its own, take the newest that all can read.
         """
-        for path in reversed(self._paths()):
-            try:
-                return self._read(path)
-            except CheckpointError:
-                raise
-            except (OSError, safetensors.SafetensorError, ValueError, KeyError):
-                path.rename(path.with_suffix(".damaged"))
+        steps = crew.everyone([int(path.stem.removeprefix("checkpoint-")) for path in self._paths()])
+        for step in sorted(set.intersection(*map(set, steps)), reverse=True):
+            read = self._read_undamaged(self._path(step))
+            if all(crew.everyone(read is not None)):
+                return read
         return None
+
+    def _read_undamaged(self, path: Path) -> Checkpoint | None:
+        try:
+            return self._read(path)
+        except CheckpointError:
+            raise
+        except (OSError, safetensors.SafetensorError, ValueError, KeyError):
+            path.rename(path.with_suffix(".damaged"))
+            return None
+
+    def _path(self, step: int) -> Path:
+        return self._folder / f"checkpoint-{step:09d}.safetensors"
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("checkpoint-*.safetensors"))

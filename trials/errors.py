@@ -13,6 +13,14 @@ class CheckpointError(ValueError):
     """A file of a trial's state that is damaged or belongs to another trial."""
 
 
+class PeerError(RuntimeError):
+    """Another worker that holds a part of the model failed, or can no longer be reached."""
+
+
+class CrewLostError(RuntimeError):
+    """The workers that hold a model between them cannot come together again; they have to be started anew."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an exception means that the device or the host had no memory left.
 

@@ -48,7 +48,7 @@ def load_finished(target: Path) -> FinishedMask:
 
 def check_fits(masks: Mapping[str, Tensor], *, info: BundleInfo, frozen: FrozenModel) -> None:
     """Raise ``ValueError`` unless masks have the layers and shapes of a model and were made for its very weights."""
-    shapes = {layer.name: (layer.out_features, layer.in_features) for layer in frozen.layers}
+    shapes = {layer.name: (layer.out_features, layer.in_features) for layer in frozen.all_layers}
     if masks.keys() != shapes.keys():
         wrong = sorted(masks.keys() ^ shapes.keys())[0]
         raise ValueError(f"the mask is not for {frozen.source.source}: layer {wrong!r} is in one of the two only")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.cost import Cost
+from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.errors import DivergedError
 from nmlab.trials.method import Setting
 from nmlab.trials.models import FrozenModel, MaskedModel
@@ -31,17 +32,17 @@ def gradient_norms(setting: Setting) -> Mapping[str, Tensor]:
         cost.forwards += sequences
         cost.backwards += sequences
         cost.tokens += sum(batch.numel() for batch in batches)
-        return collect_gradient_norms(frozen, batches)
+        return collect_gradient_norms(frozen, batches, crew=setting.model.crew)
 
     return setting.share(("gradient norms", setting.calibration), collect)
 
 
-def collect_gradient_norms(frozen: FrozenModel, batches: Sequence[Tensor]) -> dict[str, Tensor]:
+def collect_gradient_norms(frozen: FrozenModel, batches: Sequence[Tensor], *, crew: Crew = ALONE) -> dict[str, Tensor]:
     """Run every sequence of ``batches`` ([B, T] each) forwards and backwards; see ``gradient_norms``.
 
     Gradients have the model's own dtype; they are squared and summed in float32.
     """
-    model = MaskedModel(frozen)
+    model = MaskedModel(frozen, crew=crew)
     leaves = {f"{layer.name}.weight": _leaf(frozen, layer.name) for layer in frozen.layers}
     squares = {name: torch.zeros_like(leaf, dtype=torch.float32) for name, leaf in leaves.items()}
     for name, leaf in leaves.items():

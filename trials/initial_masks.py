@@ -6,8 +6,8 @@ the calibration tokens, the pattern, and the seed of a method that draws at rand
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from torch import Tensor
 from nmlab.trials import registry
 from nmlab.trials.cost import Bill, Priced
 from nmlab.trials.finished import MASK_FILE, check_fits
-from nmlab.trials.masks.bits import masks_digest, pack, unpack
+from nmlab.trials.masks.bits import bits_digest, pack, unpack
 from nmlab.trials.masks.bundle import BundleInfo, read_bundle, save_bundle
 from nmlab.trials.method import Method, Setting
-from nmlab.trials.models import MaskedModel
+from nmlab.trials.models import MaskedModel, PrunableLayer
 from nmlab.trials.names import unknown_name
 
 
@@ -64,31 +64,67 @@ def initial_mask(name: str, setting: Setting) -> dict[str, Tensor]:
     if found.digest not in setting.started_from:
         setting.started_from[found.digest] = found.record
         setting.notes.extend(f"initial mask: {note}" for note in found.record["notes"])
-    return {layer: mask.to(setting.bench.frozen.device) for layer, mask in _unpacked(found, setting).items()}
+    frozen = setting.bench.frozen
+    return {layer: mask.to(frozen.device) for layer, mask in _unpacked(found, frozen.layers).items()}
 
 
 def _find(method: Method, setting: Setting) -> Priced[InitialMask]:
-    """Read the mask from its file, or compute it and write the file; of several processes one computes."""
-    key = _file_key(method, setting)
-    if setting.bench.initial_masks is None:
-        return _compute(method, setting, key=key)
-    path = initial_mask_file(setting.bench.initial_masks, key=key)
+    """Read the mask from its file, or compute it and write the file; of several processes one computes.
+
+    Of a crew the leader reads and writes; each member has the part of its own layers.
+    """
+    key, folder, crew = _file_key(method, setting), setting.bench.initial_masks, setting.model.crew
+    if folder is None:
+        return _share_out(_compute(method, setting, key=key), setting)
+    if not crew.leads:
+        found = crew.tell(False)
+        return _share_out(None if found else _compute(method, setting, key=key), setting)
+    path = initial_mask_file(folder, key=key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # the system lets go of it when its owner dies
-        if not path.exists():
-            return _kept(_compute(method, setting, key=key), path, _info(method, setting, key=key), setting)
-        try:
-            return _read(path, method, setting, key=key)
-        except ValueError as error:
-            note = f"computed again, because its file could not be used: {error}"
-            computed = _compute(method, setting, key=key, notes=(note,))
-            return _kept(computed, path, _info(method, setting, key=key), setting)
+        read, notes = _read_if_there(path, method, setting, key=key)
+        crew.tell(read is not None)
+        if read is not None:
+            return _share_out(read, setting)
+        whole = _compute(method, setting, key=key, notes=notes)
+        info = _info(method, setting, key=key)
+        save_bundle(path, _unpacked(whole.value, setting.bench.frozen.all_layers), info=info, origin=whole.value.record)
+        return _share_out(whole, setting)
+
+
+def _share_out(whole: Priced[InitialMask] | None, setting: Setting) -> Priced[InitialMask]:
+    """Give every member of a crew its part of what the leader has; digest and record are those of the whole."""
+    crew = setting.model.crew
+    if setting.bench.frozen.stage is None:
+        assert whole is not None
+        return whole
+    names = crew.everyone([layer.name for layer in setting.bench.frozen.layers])
+    parts: list[Priced[InitialMask]] = []
+    if crew.leads:
+        assert whole is not None
+        bits = whole.value.bits
+        masks = [replace(whole.value, bits={name: bits[name] for name in theirs}) for theirs in names]
+        parts = [replace(whole, value=mask) for mask in masks]
+    return crew.deal(parts)
+
+
+def _read_if_there(
+    path: Path, method: Method, setting: Setting, *, key: str
+) -> tuple[Priced[InitialMask] | None, tuple[str, ...]]:
+    """Return what the file holds, or nothing and what must be noted of that."""
+    if not path.exists():
+        return None, ()
+    try:
+        return _read(path, method, setting, key=key), ()
+    except ValueError as error:
+        return None, (f"computed again, because its file could not be used: {error}",)
 
 
 def _compute(method: Method, setting: Setting, *, key: str, notes: tuple[str, ...] = ()) -> Priced[InitialMask]:
+    """Compute the mask; of a crew all do so together, and the leader has the whole of it."""
     own = Setting(
         bench=setting.bench,
-        model=MaskedModel(setting.bench.frozen),
+        model=MaskedModel(setting.bench.frozen, crew=setting.model.crew),
         pattern=setting.pattern,
         calibration=setting.calibration,
         seed=setting.seed,
@@ -104,14 +140,9 @@ def _compute(method: Method, setting: Setting, *, key: str, notes: tuple[str, ..
         "cost": asdict(bill),
         "notes": [*notes, *own.notes],
     }
-    bits = {layer: pack(mask) for layer, mask in masks.items()}  # an eighth of the size: it outlives the trial
-    return Priced(InitialMask(bits, masks_digest(masks), record), bill, own.cost.spent)
-
-
-def _kept(priced: Priced[InitialMask], path: Path, info: BundleInfo, setting: Setting) -> Priced[InitialMask]:
-    """Write a mask to its file."""
-    save_bundle(path, _unpacked(priced.value, setting), info=info, origin=priced.value.record)
-    return priced
+    parts = setting.model.crew.gather({layer: pack(mask) for layer, mask in masks.items()})
+    bits = {layer: packed for part in parts for layer, packed in part.items()}  # an eighth: it outlives the trial
+    return Priced(InitialMask(bits, bits_digest(bits), record), bill, own.cost.spent)
 
 
 def _read(path: Path, method: Method, setting: Setting, *, key: str) -> Priced[InitialMask]:
@@ -122,13 +153,12 @@ def _read(path: Path, method: Method, setting: Setting, *, key: str) -> Priced[I
     if bundle.info != _info(method, setting, key=key) or not made_from.items() <= record.items():
         raise ValueError(f"{path} holds another mask than its name says")
     bits = {layer: pack(mask) for layer, mask in bundle.masks.items()}
-    return Priced(InitialMask(bits, masks_digest(bundle.masks), record), Bill(**record["cost"]), Bill())
+    return Priced(InitialMask(bits, bits_digest(bits), record), Bill(**record["cost"]), Bill())
 
 
-def _unpacked(found: InitialMask, setting: Setting) -> dict[str, Tensor]:
+def _unpacked(found: InitialMask, layers: Iterable[PrunableLayer]) -> dict[str, Tensor]:
     return {
-        layer.name: unpack(found.bits[layer.name], shape=(layer.out_features, layer.in_features))
-        for layer in setting.bench.frozen.layers
+        layer.name: unpack(found.bits[layer.name], shape=(layer.out_features, layer.in_features)) for layer in layers
     }
 
 

@@ -99,7 +99,7 @@ class Setting:
             return compute()
 
         with self.cost.pause():  # who waits while another trial computes is charged the computation, not the wait
-            priced = self.bench.once(key, note)
+            priced = self.bench.once(key, note, crew=self.model.crew)
         if key not in self._charged:
             self._charged.add(key)
             spent = priced.spent if computed_here else Bill()

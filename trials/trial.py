@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from nmlab.trials import registry
-from nmlab.trials.artifacts import write_artifacts
+from nmlab.trials.artifacts import gather_masks, gather_weights, write_artifacts
 from nmlab.trials.checkpoint import CheckpointFolder
+from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
 from nmlab.trials.errors import DivergedError, is_out_of_memory
 from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
@@ -57,28 +58,44 @@ class TrialResult:
     """What its numbers were measured with, where they compare only with others measured alike."""
 
 
+class _Unheard:
+    """The events of those who run a trial along with its leader: all would tell the same."""
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Let it pass."""
+
+    def cancelled(self) -> bool:
+        return False
+
+
 def run_trial(
     spec: TrialSpec,
     *,
     bench: Workbench,
     folder: Path,
     events: Events,
+    crew: Crew = ALONE,
     party: Party | None = None,
     smaller_because: str = "",
 ) -> TrialResult:
     """Run a trial on a replica's workbench, from its newest checkpoint in ``folder`` if there is one.
 
-    With a ``party`` others evaluate a share of the masks of each step; the result is the same. A trial that runs out of
-    memory runs once more, from its newest checkpoint, with half as many sequences at a time; a note in the result says
-    so. ``smaller_because`` says why it must not even try all at once.
+    Where shards hold the model, every member of the ``crew`` calls this, each on its own workbench. The leader alone
+    tells ``events``, asks them, and writes artifacts; all end alike, and the metrics of the leader are the trial's.
+    With a ``party`` others evaluate a share of the masks of each step; the result is the same.
 
-    Raises ``ValueError`` for bad input. Divergence and lack of memory are results, not exceptions.
+    A trial that runs out of memory on a whole model runs once more, from its newest checkpoint, with half as many
+    sequences at a time; a note in the result says so. ``smaller_because`` says why it must not even try all at once.
+
+    Raises ``ValueError`` for bad input, ``PeerError`` where that or another failure befell another member. Divergence
+    and lack of memory are results, not exceptions.
     """
-    trial = partial(_Trial, spec, bench, folder, events, party or Alone())
-    if smaller_because and spec.batches_can_be_halved:
+    trial = partial(_Trial, spec, bench, folder, events if crew.leads else _Unheard(), crew, party or Alone())
+    can_be_halved = spec.batches_can_be_halved and crew.size == 1
+    if smaller_because and can_be_halved:
         return _attempt(trial(halved=True, why=smaller_because))
     result = _attempt(trial())
-    if result.status != "oom" or not spec.batches_can_be_halved:
+    if result.status != "oom" or not can_be_halved:
         return result
     empty_cache(bench.frozen.device)
     why = f"ran out of memory with micro-batches of {spec.calibration.batch_size}"
@@ -89,16 +106,8 @@ def _attempt(trial: "_Trial") -> TrialResult:
     try:
         trial.begin()
         return trial.go()
-    except DivergedError as error:
-        return trial.result("diverged", reason=str(error))
-    except DiskFullError as error:
-        return trial.result("stopped", reason=str(error))
-    except PartyOverError as error:
-        return trial.result("stopped", reason=str(error))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return trial.result("oom", reason=(str(error).strip() or type(error).__name__).splitlines()[0])
+    except Exception as error:
+        return trial.ended_by(trial.crew.reconvene(error))
 
 
 def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Party) -> None:
@@ -107,7 +116,7 @@ def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Part
     Steps that the others have taken since the checkpoint are repeated from their losses alone. Nothing is written.
     """
     while True:
-        trial = _Trial(spec, bench, folder, _Nobody(), party)
+        trial = _Trial(spec, bench, folder, _Unheard(), ALONE, party)
         try:
             trial.begin()
             trial.keep_up()
@@ -118,22 +127,13 @@ def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Part
         return
 
 
-class _Nobody:
-    """Listens to who only takes part."""
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """The leader tells them."""
-
-    def cancelled(self) -> bool:
-        return False
-
-
 @dataclass(eq=False)
 class _Trial:
     spec: TrialSpec
     bench: Workbench
     folder: Path
     events: Events
+    crew: Crew
     party: Party
     step: int = 0
     evaluated: dict[int, Perplexity] = field(default_factory=dict)
@@ -152,7 +152,7 @@ class _Trial:
             raise ValueError(f"{method.name}: {reason}")
         self.setting = Setting(
             bench=self.bench,
-            model=MaskedModel(self.bench.frozen),
+            model=MaskedModel(self.bench.frozen, crew=self.crew),
             pattern=pattern,
             calibration=self.spec.calibration,
             seed=self.spec.seed,
@@ -164,7 +164,8 @@ class _Trial:
             self.run: Run = method.start(self.setting, config)
         self.setting.cost.begun()
         self.history = History(steps=self.run.steps, log_every=self.spec.cadence.log_every)
-        self.checkpoints = CheckpointFolder(self.folder, key=self.spec.key)
+        own = f"shard-{self.crew.rank}-of-{self.crew.size}" if self.crew.size > 1 else ""
+        self.checkpoints = CheckpointFolder(self.folder / own, key=self.spec.key)
         self._resume()
         give_back()  # what the start left over
 
@@ -184,8 +185,8 @@ class _Trial:
         """Learn, evaluate and write the artifacts."""
         if self.step == 0 and self.run.initial_masks() is not None:
             self._tell(0, self._evaluate_initial())
-        while self.step < self.run.steps and not self._budget_spent():
-            if self.events.cancelled():
+        while self.step < self.run.steps and (word := self.crew.tell(self._word())) != "enough":
+            if word == "cancelled":
                 self._save()
                 return self.result("stopped", reason="interrupted")
             self._advance()
@@ -196,30 +197,23 @@ class _Trial:
         self._tell(self.step, final)
         if not math.isfinite(final["eval/perplexity"]):
             raise DivergedError(f"the perplexity of the final mask is {final['eval/perplexity']}")
-        artifacts = once_there_is_room(lambda: self._write_artifacts(final), given_up=self.events.cancelled)
-        return self.result("finished", metrics=final, artifacts=artifacts)
-
-    def _write_artifacts(self, final: Mapping[str, float]) -> tuple[str, ...]:
-        return write_artifacts(
-            self.folder,
-            spec=self.spec,
-            frozen=self.bench.frozen,
-            masks=self.run.masks(),
-            weights=self.run.weights(),
-            perplexity=self.evaluated[self.step],
-            initial=self._initial_perplexity(),
-            tasks=self.tasks,
-            history=self.history if self.run.steps else None,
-            metrics=final,
-            notes=self.setting.notes,
-            started_from=self.setting.started_from,
-        )
+        return self.result("finished", metrics=final, artifacts=self._leave(final))
 
     def keep_up(self) -> None:
         """Take every step with the others, and nothing but the steps."""
         while self.step < self.run.steps:
             self.run.step(self.step)
             self.step += 1
+
+    def ended_by(self, error: Exception) -> TrialResult:
+        """Return the result that an error is, or raise it where it is none."""
+        if isinstance(error, DivergedError):
+            return self.result("diverged", reason=str(error))
+        if isinstance(error, DiskFullError | PartyOverError):
+            return self.result("stopped", reason=str(error))
+        if not is_out_of_memory(error):
+            raise error
+        return self.result("oom", reason=(str(error).strip() or type(error).__name__).splitlines()[0])
 
     def result(
         self,
@@ -242,6 +236,36 @@ class _Trial:
             initial_masks=dict(self.setting.started_from),
             facts={} if self.tasks is None else {"tasks": self.tasks.facts_line()},
         )
+
+    def _leave(self, final: Mapping[str, float]) -> tuple[str, ...]:
+        """Write the artifacts; the leader of a crew does so for all, when it has everybody's masks and weights."""
+        initial = self._initial_perplexity()
+        masks = gather_masks(self.run.masks(), frozen=self.bench.frozen, crew=self.crew)
+        weights = gather_weights(self.run.weights(), crew=self.crew)
+        if not self.crew.leads:
+            return self.crew.tell(())
+        write = partial(
+            write_artifacts,
+            self.folder,
+            spec=self.spec,
+            frozen=self.bench.frozen,
+            masks=masks,
+            weights=weights,
+            perplexity=self.evaluated[self.step],
+            initial=initial,
+            tasks=self.tasks,
+            history=self.history if self.run.steps else None,
+            metrics=final,
+            notes=self.setting.notes,
+            started_from=self.setting.started_from,
+        )
+        return self.crew.tell(once_there_is_room(write, given_up=self.events.cancelled))
+
+    def _word(self) -> Literal["on", "enough", "cancelled"]:
+        """Say what to do next; of a crew the leader's word counts, because clocks and messages differ."""
+        if self._overspent():
+            return "enough"
+        return "cancelled" if self.events.cancelled() else "on"
 
     def _advance(self) -> None:
         with self.setting.cost.watch():
@@ -288,27 +312,24 @@ class _Trial:
         masks = self.run.initial_masks()
         if masks is None:
             return None
-        digest = masks_digest(masks)
+        digests = tuple(self.crew.everyone(masks_digest(masks)))
 
         def compute() -> Perplexity:
             self.setting.model.wear(masks)
             return measure(self.setting.model, self.windows, batch_size=self._windows_at_once)
 
-        return self.bench.once(("initial perplexity", digest, self.spec.evaluation), compute)
+        return self.bench.once(("initial perplexity", digests, self.spec.evaluation), compute, crew=self.crew)
 
     def _perplexities(self, measured: Perplexity) -> dict[str, float]:
         return measured.metrics(self.spec.evaluation.perplexity)
 
     def _account(self) -> dict[str, float]:
         memory = {
-            "memory/peak_bytes": float(peak_bytes(self.bench.frozen.device)),
-            "memory/state_bytes": float(self.run.state_bytes),
-            "memory/masked_weight_bytes": float(self.setting.model.bytes),
+            "memory/peak_bytes": float(max(self.crew.everyone(peak_bytes(self.bench.frozen.device)))),
+            "memory/state_bytes": float(self.crew.count(self.run.state_bytes)),
+            "memory/masked_weight_bytes": float(self.crew.count(self.setting.model.bytes)),
         }
         return {**self.setting.cost.metrics(steps=self.step), **memory}
-
-    def _budget_spent(self) -> bool:
-        return bool(self._overspent())
 
     def _overspent(self) -> dict[str, tuple[float, float]]:
         """Return the limits that are reached, each with what was used. What others computed for this trial counts."""
@@ -339,7 +360,7 @@ class _Trial:
             self.setting.notes.append(note)
 
     def _resume(self) -> None:
-        saved = self.checkpoints.newest()
+        saved = self.checkpoints.newest(crew=self.crew)
         if saved is None:
             return
         self.run.load_state({name: t for name, t in saved.tensors.items() if not name.startswith("history/")})

@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from torch import Tensor
 
+from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
@@ -17,9 +19,13 @@ T = TypeVar("T")
 
 @dataclass
 class _Entry:
-    lock: threading.Lock
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    ready: threading.Event = field(default_factory=threading.Event)
     value: Any = None
-    ready: bool = False
+
+    def put(self, value: Any) -> None:
+        self.value = value
+        self.ready.set()
 
 
 class Workbench:
@@ -34,17 +40,21 @@ class Workbench:
         self._entries: dict[Hashable, _Entry] = {}
         self._guard = threading.Lock()
 
-    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+    def once(self, key: Hashable, compute: Callable[[], T], *, crew: Crew = ALONE) -> T:
         """Return ``compute()``, computed by whoever asks first for ``key``; the others wait for it.
 
-        A failed computation is not remembered: the next one who asks tries again.
+        A failed computation is not remembered: the next one who asks tries again. A ``crew`` that computes together
+        does so where its leader finds nothing; had each member looked for itself, two crews could wait for each other.
         """
         with self._guard:
-            entry = self._entries.setdefault(key, _Entry(threading.Lock()))
-        with entry.lock:
-            if not entry.ready:
-                entry.value, entry.ready = compute(), True
-            return cast(T, entry.value)
+            entry = self._entries.setdefault(key, _Entry())
+        with entry.lock if crew.leads else nullcontext():
+            if crew.tell(not entry.ready.is_set()):
+                value = compute()
+                crew.everyone(None)  # where one failed, nobody believes to have a value
+                entry.put(value)
+        entry.ready.wait()  # of another crew's member, which has all but put it there
+        return cast(T, entry.value)
 
     def calibration(self, spec: CalibrationSpec) -> list[Tensor]:
         """Return the fixed minibatches of calibration tokens, each int64 [batch, sequence_length]."""

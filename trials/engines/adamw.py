@@ -1,12 +1,15 @@
 """AdamW over a run's own tensors, with a state that a checkpoint can hold by name."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from nmlab.trials.errors import DivergedError
+
+NormOf = Callable[[Sequence[Tensor]], float]
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -30,15 +33,18 @@ class AdamW:
         )
         self._load_moments({f"{moment}/{name}": self._zero(moment, name) for moment in _MOMENTS for name in parameters})
 
-    def descend(self, loss: Tensor, *, rate: float) -> float:
+    def descend(self, loss: Tensor, *, rate: float, norm_of: NormOf | None = None) -> float:
         """Move every tensor one step against the gradient of ``loss``; return the gradient's norm before clipping.
 
-        Raises ``DivergedError`` where the gradient is not finite; the tensors then stay as they were.
+        ``norm_of`` takes the norm of all gradients, those that others hold included; by default there are none. Raises
+        ``DivergedError`` where the gradient is not finite; the tensors then stay as they were.
         """
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self._clip_norm))
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        norm = norm_of(gradients) if norm_of is not None else float(get_total_norm(gradients))
         if not math.isfinite(norm):
             raise DivergedError(f"the gradient has the norm {norm}")
+        clip_grads_with_norm_(self.parameters.values(), self._clip_norm, torch.tensor(norm, dtype=torch.float32))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()

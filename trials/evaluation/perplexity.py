@@ -52,20 +52,21 @@ def measure(model: MaskedModel, windows: Windows, *, batch_size: int) -> Perplex
     return Perplexity(torch.cat(losses).numpy(), predicted_WL.sum(1).numpy(), windows.words.numpy())
 
 
-@torch.no_grad()
 def _loss_sums(model: MaskedModel, tokens_BL: Tensor, predicted_BL: Tensor) -> Tensor:
     """Return the summed loss of each window's predicted tokens, [B] float64, on the CPU.
 
     The last token is only ever predicted, so a window of the model's full length fits it. Losses are float32 whatever
     the model's type, window by window, because logits in float32 would be the largest tensor of the whole run.
     """
-    tokens_BL = tokens_BL.to(model.frozen.device)
-    logits_BLV = model.module(input_ids=tokens_BL[:, :-1], use_cache=False).logits
-    losses = [
-        F.cross_entropy(logits_LV.float(), targets_L, reduction="none")
-        for logits_LV, targets_L in zip(logits_BLV, tokens_BL[:, 1:], strict=True)
-    ]
-    return (torch.stack(losses).double().cpu() * predicted_BL).sum(1)
+
+    def read(logits_BLV: Tensor) -> Tensor:
+        losses = [
+            F.cross_entropy(logits_LV.float(), targets_L, reduction="none")
+            for logits_LV, targets_L in zip(logits_BLV, tokens_BL[:, 1:].to(logits_BLV.device), strict=True)
+        ]
+        return (torch.stack(losses).double().cpu() * predicted_BL).sum(1)
+
+    return model.of_logits(tokens_BL[:, :-1], read)
 
 
 def _exp(nats: float) -> float:

@@ -60,7 +60,12 @@ def unpack(bits: Tensor, *, shape: Sequence[int]) -> Tensor:
 
 def masks_digest(masks: Mapping[str, Tensor]) -> str:
     """16 hexadecimal digits over names and bits of a model's masks."""
+    return bits_digest({name: pack(mask) for name, mask in masks.items()})
+
+
+def bits_digest(bits: Mapping[str, Tensor]) -> str:
+    """Return `masks_digest` of masks that are packed already."""
     digest = hashlib.blake2b(digest_size=8)
-    for name, mask in sorted(masks.items()):
-        digest.update(name.encode() + b"\x00" + pack(mask).numpy().tobytes())
+    for name, packed in sorted(bits.items()):
+        digest.update(name.encode() + b"\x00" + packed.numpy().tobytes())
     return digest.hexdigest()

@@ -5,11 +5,12 @@ Legend: G groups, M group size, W random numbers a group, O outputs, I inputs.
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from nmlab.trials.crew import Crew
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.errors import DivergedError
@@ -28,7 +29,8 @@ class GradientRun(Run):
         self._adamw = adamw
         self._steps_done = 0
         self._observed_bits = pack(self._hard_mask())
-        setting.cost.trainable_params = sum(tensor.numel() for tensor in adamw.parameters.values())
+        held = sum(tensor.numel() for tensor in adamw.parameters.values())
+        setting.cost.trainable_params = self._crew.count(held)
 
     @abstractmethod
     def _weights(self, step: int) -> Mapping[str, Tensor]:
@@ -60,7 +62,7 @@ class GradientRun(Run):
         cost.count_forward(tokens.numel())
         with cost.phase("update", device=device):
             whole = loss if penalty is None else loss + penalty
-            told["train/gradient_norm"] = self._adamw.descend(whole, rate=self._learning_rate(step))
+            told["train/gradient_norm"] = self._adamw.descend(whole, rate=self._learning_rate(step), norm_of=self._norm)
             self._after_update()
         cost.backwards += 1
         self._steps_done = step + 1
@@ -71,7 +73,7 @@ class GradientRun(Run):
         mask_GM = self._hard_mask().cpu()
         before_GM = unpack(self._observed_bits, shape=mask_GM.shape)
         self._observed_bits = pack(mask_GM)
-        return {"train/mask_change": float((mask_GM != before_GM).any(dim=1).double().mean())}
+        return {"train/mask_change": self._share((mask_GM != before_GM).any(dim=1))}
 
     def masks(self) -> dict[str, Tensor]:
         return self._layout.split(self._hard_mask())
@@ -93,6 +95,24 @@ class GradientRun(Run):
     def _last_step(self) -> int:
         """The step that was taken last; before any, the first."""
         return max(0, self._steps_done - 1)
+
+    @property
+    def _crew(self) -> Crew:
+        return self._setting.model.crew
+
+    def _by_layer(self, tensor: Tensor) -> Sequence[Tensor]:
+        """Return the parts of one of the optimiser's tensors that belong to single layers."""
+        return [tensor]
+
+    def _norm(self, tensors: Sequence[Tensor]) -> float:
+        """Return the norm over all layers, the same whoever holds which: one number a layer, summed up exactly."""
+        parts = [part for tensor in tensors for part in self._by_layer(tensor)]
+        norms = torch.stack([torch.linalg.vector_norm(part, dtype=torch.float64) for part in parts])
+        return math.sqrt(self._crew.total(norms.square().tolist()))
+
+    def _share(self, flags_G: Tensor) -> float:
+        """Return the share of all groups, or of all their entries, whose flag is set."""
+        return self._crew.count(int(flags_G.sum())) / self._crew.count(flags_G.numel())
 
     def _told(self, loss: Tensor, penalty: Tensor | None) -> dict[str, float]:
         told = {"train/loss": float(loss.detach())}
@@ -132,11 +152,15 @@ class SoftMaskRun(GradientRun):
         with torch.no_grad():
             noise_GW = self._noise(step)
             soft_GM, hard_GM = self._soft(noise_GW, step), self._hard(noise_GW, step)
-        gap = float((soft_GM - hard_GM.float()).abs().mean())
+        gaps = [part.sum(dtype=torch.float64) for part in self._by_layer((soft_GM - hard_GM.float()).abs_())]
+        gap = self._crew.total(torch.stack(gaps).tolist()) / self._crew.count(soft_GM.numel())
         return {**super().observe(), "train/soft_hard_gap": gap, **self._observe_soft(soft_GM)}
 
     def _observe_soft(self, soft_GM: Tensor) -> Mapping[str, float]:
         return {}
+
+    def _by_layer(self, tensor: Tensor) -> Sequence[Tensor]:
+        return torch.split(tensor, [self._layout.pattern.groups(layer.numel) for layer in self._layout.layers])
 
     def _weights(self, step: int) -> Mapping[str, Tensor]:
         noise_GW = self._noise(step)

@@ -3,18 +3,20 @@
 import copy
 import hashlib
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.errors import SourceError
 from nmlab.trials.models.prunable import PrunableLayer, prunable_layers
+from nmlab.trials.models.reading import first_line, read_module
 from nmlab.trials.models.sources import ModelSource, locate
+from nmlab.trials.models.stage import Stage, read_stage
 
 
 @dataclass(eq=False)
@@ -22,6 +24,7 @@ class FrozenModel:
     """The weights, held once in this process; trials take views of it (``view``) and wear their own masks.
 
     On the CPU the weights stay in the checkpoint's memory-mapped pages, which several processes of one machine share.
+    A shard holds one stage of the model; ``layers`` are then those of its own blocks, ``digest`` is the whole model's.
     """
 
     source: ModelSource
@@ -29,15 +32,32 @@ class FrozenModel:
     tokenizer: PreTrainedTokenizerBase
     layers: tuple[PrunableLayer, ...]
     digest: str
+    stage: Stage | None = None
     _copying: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    def __post_init__(self) -> None:
+        self._own_digest = self.digest if self.stage is None else weights_digest(self.module)
+
     @classmethod
-    def load(cls, source: ModelSource, *, device: torch.device | str = "cpu") -> "FrozenModel":
-        """Load a model for inference; raises ``SourceError`` when it cannot be reached or read."""
-        folder = locate(source)
-        module = _read_module(folder, source).to(device).eval().requires_grad_(False)
+    def load(cls, source: ModelSource, *, device: torch.device | str = "cpu", crew: Crew = ALONE) -> "FrozenModel":
+        """Load a model for inference, or of a crew's model the stage of this member.
+
+        Raises ``SourceError`` when it cannot be reached or read, ``ValueError`` for a crew larger than its blocks.
+        """
+        folder, stage = locate(source), None
+        if crew.size == 1:
+            module = read_module(folder, source)
+        else:
+            module, stage = read_stage(folder, source, index=crew.rank, count=crew.size)
+        module = module.to(device).eval().requires_grad_(False)
+        digests = {name: told for theirs in crew.everyone(tensor_digests(module)) for name, told in theirs.items()}
         tokenizer = read_tokenizer(folder, source)
-        return cls(source, module, tokenizer, prunable_layers(module), weights_digest(module))
+        return cls(source, module, tokenizer, prunable_layers(module), _digest_of(digests), stage)
+
+    @property
+    def all_layers(self) -> tuple[PrunableLayer, ...]:
+        """The prunable layers of the whole model, whoever holds them."""
+        return self.layers if self.stage is None else self.stage.layers
 
     @property
     def device(self) -> torch.device:
@@ -51,7 +71,7 @@ class FrozenModel:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all parameters and buffers, tied ones counted once."""
+        """Bytes of all parameters and buffers held here, tied ones counted once."""
         return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(self.module).values())
 
     def view(self) -> nn.Module:
@@ -67,8 +87,8 @@ class FrozenModel:
         return tree
 
     def unchanged(self) -> bool:
-        """Say whether the weights are byte for byte those that were loaded."""
-        return weights_digest(self.module) == self.digest
+        """Say whether the weights held here are byte for byte those that were loaded."""
+        return weights_digest(self.module) == self._own_digest
 
 
 def best_device() -> torch.device:
@@ -78,11 +98,24 @@ def best_device() -> torch.device:
 
 def weights_digest(module: nn.Module) -> str:
     """Return 16 hexadecimal digits over names, types, shapes and bytes of every parameter and buffer."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, tensor in sorted(_tensors(module).items()):
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return _digest_of(tensor_digests(module))
+
+
+def tensor_digests(module: nn.Module) -> dict[str, str]:
+    """Return 16 hexadecimal digits over type, shape and bytes of every parameter and buffer, by name."""
+    return {name: _tensor_digest(tensor) for name, tensor in _tensors(module).items()}
+
+
+def _tensor_digest(tensor: Tensor) -> str:
+    digest = hashlib.blake2b(f"{tensor.dtype}|{tuple(tensor.shape)}".encode(), digest_size=8)
+    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _digest_of(digests: Mapping[str, str]) -> str:
+    """Put the digests of tensors together, so that shards need exchange no more than those."""
+    text = "".join(f"{name}|{digest}|" for name, digest in sorted(digests.items()))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def read_tokenizer(folder: Path, source: ModelSource) -> PreTrainedTokenizerBase:
@@ -90,7 +123,7 @@ def read_tokenizer(folder: Path, source: ModelSource) -> PreTrainedTokenizerBase
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the tokenizer libraries raise many unrelated types, plain Exception among them
-        raise SourceError(f"model {source.source!r}: its tokenizer could not be read: {_first_line(error)}") from error
+        raise SourceError(f"model {source.source!r}: its tokenizer could not be read: {first_line(error)}") from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers makes an empty one where files are missing
         raise SourceError(f"model {source.source!r}: {folder} holds no tokenizer; add its tokenizer.json")
@@ -99,25 +132,3 @@ def read_tokenizer(folder: Path, source: ModelSource) -> PreTrainedTokenizerBase
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
-
-
-def _read_module(folder: Path, source: ModelSource) -> PreTrainedModel:
-    transformers_logging.disable_progress_bar()  # a replica has nobody to show it to
-    try:
-        model, loading = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, source.dtype),
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise SourceError(f"model {source.source!r} could not be loaded: {_first_line(error)}") from error
-    if missing := sorted(loading["missing_keys"]):  # transformers would go on with random numbers in their place
-        raise SourceError(f"model {source.source!r} lacks {len(missing)} of its weights, such as {missing[0]}")
-    assert isinstance(model, PreTrainedModel)
-    return model
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

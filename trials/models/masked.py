@@ -5,14 +5,19 @@ Legend: B batch, b part of it, T tokens, V vocabulary, O outputs, I inputs, g so
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.models.chunked import chunked_mean
 from nmlab.trials.models.dress import CopiedWeight, Dress, MultipliedWeight
 from nmlab.trials.models.frozen import FrozenModel
+from nmlab.trials.models.hop import Hop
+
+T = TypeVar("T")
 
 
 class MaskedModel:
@@ -22,9 +27,10 @@ class MaskedModel:
     and a trial pays for its own copy of the prunable weights; ``multiply_on_the_fly`` makes the opposite choice.
     """
 
-    def __init__(self, frozen: FrozenModel) -> None:
-        self.frozen = frozen
+    def __init__(self, frozen: FrozenModel, *, crew: Crew = ALONE) -> None:
+        self.frozen, self.crew = frozen, crew
         self.module = frozen.view()
+        self.hop = None if frozen.stage is None else Hop(self.module, stage=frozen.stage, crew=crew)
         self._dense = {layer.name: _linear(frozen.module, layer.name).weight for layer in frozen.layers}
         self._dressed_by: Callable[[nn.Linear], Dress] = CopiedWeight
         self._worn: dict[str, Dress] = {}
@@ -71,14 +77,22 @@ class MaskedModel:
         self._worn.clear()
 
     @torch.no_grad()
+    def of_logits(self, tokens_BT: Tensor, read: Callable[[Tensor], T]) -> T:
+        """Return what ``read`` makes of the logits [B, T, V]; of a crew the last member reads and tells the others."""
+        logits_BTV = self.module(input_ids=tokens_BT.to(self.frozen.device), use_cache=False).logits
+        return self.crew.last_tells(lambda: read(logits_BTV))
+
     def loss(self, tokens_BT: Tensor) -> float:
         """Return the mean next-token cross-entropy in nats over all B*(T-1) predictions, computed in float32."""
-        return float(self.token_losses(tokens_BT).mean())
+        return self.of_logits(tokens_BT, lambda logits_BTV: float(_token_losses(logits_BTV, tokens_BT).mean()))
 
-    @torch.no_grad()
     def token_losses(self, tokens_BT: Tensor) -> Tensor:
-        """Return the next-token cross-entropy in nats of each prediction, [B, T-1], float32."""
-        losses = [self._token_losses(part) for part in self._parts(tokens_BT)]
+        """Return the next-token cross-entropy in nats of each prediction, [B, T-1], float32, on the CPU."""
+
+        def read(part_bT: Tensor) -> Tensor:
+            return self.of_logits(part_bT, lambda logits_bTV: _token_losses(logits_bTV, part_bT).cpu())
+
+        losses = [read(part_bT) for part_bT in self._parts(tokens_BT)]
         return losses[0] if len(losses) == 1 else torch.cat(losses)
 
     def masked_weights(self, masks_OI: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -99,24 +113,30 @@ class MaskedModel:
         """
         parts = self._parts(tokens_BT)
         if len(parts) == 1:
-            return self._token_losses(parts[0], weights).mean()
+            return self._mean_loss(weights, parts[0])
         predictions = tokens_BT.shape[0] * (tokens_BT.shape[1] - 1)
 
         def summed(by: Mapping[str, Tensor], part_bT: Tensor) -> Tensor:
-            return self._token_losses(part_bT, by).sum()
+            return _token_losses(self._logits_under(by, part_bT), part_bT).sum()
 
+        assert self.hop is None, "the members of a crew take a minibatch as a whole"
         return chunked_mean(summed, weights, parts, predictions=predictions)
+
+    def _mean_loss(self, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
+        logits_BTV = self._logits_under(weights, tokens_BT)
+
+        def loss() -> Tensor:
+            return _token_losses(logits_BTV, tokens_BT).mean()
+
+        return loss() if self.hop is None else self.hop.loss(loss)
+
+    def _logits_under(self, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
+        arguments = {"input_ids": tokens_BT, "use_cache": False}
+        logits_BTV: Tensor = torch.func.functional_call(self.module, dict(weights), kwargs=arguments).logits
+        return logits_BTV
 
     def _parts(self, tokens_BT: Tensor) -> tuple[Tensor, ...]:
         return torch.split(tokens_BT.to(self.frozen.device), self.micro_batch or len(tokens_BT))
-
-    def _token_losses(self, tokens_BT: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        arguments = {"input_ids": tokens_BT, "use_cache": False}
-        if weights is None:
-            output = self.module(**arguments)
-        else:
-            output = torch.func.functional_call(self.module, dict(weights), kwargs=arguments)
-        return _token_losses(output.logits, tokens_BT)
 
 
 def _linear(module: nn.Module, name: str) -> nn.Linear:
@@ -128,5 +148,6 @@ def _linear(module: nn.Module, name: str) -> nn.Linear:
 def _token_losses(logits_BTV: Tensor, tokens_BT: Tensor) -> Tensor:
     """[B, T-1] float32: logits at position t predict the token at t+1."""
     predicted = logits_BTV[:, :-1].float().flatten(0, 1)
-    losses = F.cross_entropy(predicted, tokens_BT[:, 1:].flatten(), reduction="none")
+    targets = tokens_BT[:, 1:].flatten().to(predicted.device)
+    losses = F.cross_entropy(predicted, targets, reduction="none")
     return losses.view(tokens_BT.shape[0], -1)

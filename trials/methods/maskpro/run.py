@@ -111,7 +111,7 @@ class MaskProRun(Run):
         self._recent: deque[float] = deque(maxlen=_COLLAPSE_WINDOW)
         mean_initial = sum(self._initial_losses) / len(self._initial_losses)
         self._collapsed_above = max(math.log(setting.bench.frozen.vocabulary_size), mean_initial + 1.0)
-        self._cost.trainable_params = initial_GM.numel()
+        self._cost.trainable_params = sum(layer.numel for layer in setting.model.frozen.all_layers)
 
     def step(self, step: int) -> Mapping[str, float]:
         batch = step % len(self._batches)
@@ -119,7 +119,7 @@ class MaskProRun(Run):
         self._check(losses)
         initial = self._initial_losses[batch]
         weights, self._tracker = score_weights(losses, initial, tracker=self._tracker, config=self._config)
-        flips = sum(self._strayed.flips(draw) for draw in draws) / len(draws)
+        flips = self._model.crew.count(sum(self._strayed.flips(draw) for draw in draws)) / len(draws)
         with self._cost.phase("update", device=self._device):
             changed_g = self._engine.descend(draws, weights=weights, rate=self._config.learning_rate)
         self._strayed.mode_changed(changed_g)
@@ -134,7 +134,8 @@ class MaskProRun(Run):
 
     def observe(self) -> Mapping[str, float]:
         """Share of groups whose most probable mask is no longer the initial one."""
-        return {"train/mask_change": self._strayed.count / self._layout.groups}
+        groups = sum(self._layout.pattern.groups(layer.numel) for layer in self._model.frozen.all_layers)
+        return {"train/mask_change": self._model.crew.count(self._strayed.count) / groups}
 
     def masks(self) -> dict[str, Tensor]:
         return self._layout.split(self._engine.mode())

@@ -69,7 +69,7 @@ class SusiRun(SoftMaskRun):
         return {**super().observe(), "train/tau": tau, "train/lambda": lam}
 
     def _observe_soft(self, soft_GM: Tensor) -> Mapping[str, float]:
-        return {"train/above_one": float((soft_GM > 1.01).double().mean())}
+        return {"train/above_one": self._share(soft_GM > 1.01)}
 
     def _noise(self, step: int) -> Tensor:
         pattern, key = self._setting.pattern, (self._setting.seed, step)

@@ -1,0 +1,128 @@
+"""A model in stages is the model: its weights, its losses and its gradients are those of the whole, bit for bit."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from nmlab.trials.errors import SourceError
+from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
+from nmlab.trials.models.prunable import decoder_blocks
+from nmlab.trials.models.stage import read_stage, split_blocks
+
+ARCHITECTURES = ("llama", "qwen2", "opt", "gemma2", "gpt_neox")
+TOKENS_BT = torch.arange(27).view(3, 9) % 7 * 31
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def source(request, saved):
+    """A model of four blocks."""
+    return saved(request.param, num_hidden_layers=4)
+
+
+@pytest.fixture
+def llama(saved):
+    return saved("llama", num_hidden_layers=4)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_all_stages_tell_the_losses_of_the_whole(source, crewed, size):
+    def losses(crew):
+        model = MaskedModel(FrozenModel.load(source, crew=crew), crew=crew)
+        return model.loss(TOKENS_BT), model.token_losses(TOKENS_BT).tolist()
+
+    (whole,) = crewed(1, losses)
+    assert crewed(size, losses) == [whole] * size
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_gradients_are_those_of_the_whole(source, crewed, size):
+    """Twice, because a crew must be ready for the next backward."""
+
+    def gradients(crew):
+        frozen = FrozenModel.load(source, crew=crew)
+        model, found = MaskedModel(frozen, crew=crew), {}
+        for _ in range(2):
+            leaves = {
+                f"{at.name}.weight": frozen.module.get_parameter(f"{at.name}.weight").clone().requires_grad_()
+                for at in frozen.layers
+            }
+            loss = model.loss_under(leaves, TOKENS_BT)
+            (3 * loss).backward()
+            found = {name: leaf.grad for name, leaf in leaves.items()}
+        return float(loss.detach()), found
+
+    ((loss, whole),) = crewed(1, gradients)
+    parts = crewed(size, gradients)
+    assert [told for told, _ in parts] == [loss] * size
+    joined = {name: gradient for _, part in parts for name, gradient in part.items()}
+    assert joined.keys() == whole.keys()
+    assert all(torch.equal(joined[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_stage_holds_its_own_blocks_and_no_others(llama, crewed, size):
+    whole = FrozenModel.load(llama)
+    stages = crewed(size, lambda crew: FrozenModel.load(llama, crew=crew))
+    assert [layer for stage in stages for layer in stage.layers] == list(whole.layers)
+    assert all(stage.all_layers == whole.layers for stage in stages)
+    assert {stage.digest for stage in stages} == {whole.digest}
+    assert all(stage.unchanged() for stage in stages)
+    blocks = [sum(p.numel() for p in block.parameters()) for block in decoder_blocks(whole.module)[1]]
+    for stage, own in zip(stages, split_blocks(4, shards=size), strict=True):
+        held = [sum(p.numel() for p in block.parameters()) for block in decoder_blocks(stage.module)[1]]
+        assert held == [count if index in own else 0 for index, count in enumerate(blocks)]
+    names = [{name for name, _ in stage.module.named_parameters()} for stage in stages]
+    assert [stage for stage, held in enumerate(names) if "model.embed_tokens.weight" in held] == [0]
+    assert [stage for stage, held in enumerate(names) if "lm_head.weight" in held] == [size - 1]
+
+
+def test_tied_embeddings_are_held_by_both_ends(saved, crewed):
+    source = saved("opt", num_hidden_layers=4)
+    stages = crewed(3, lambda crew: FrozenModel.load(source, crew=crew))
+    held = [stage.module.get_input_embeddings()._parameters.get("weight") is not None for stage in stages]
+    assert held == [True, False, True]
+    assert {stage.digest for stage in stages} == {FrozenModel.load(source).digest}
+
+
+def test_a_changed_weight_is_noticed_by_who_holds_it(llama, crewed):
+    stages = crewed(2, lambda crew: FrozenModel.load(llama, crew=crew))
+    name = stages[1].layers[0].name
+    with torch.no_grad():
+        stages[1].module.get_parameter(f"{name}.weight")[0, 0] += 1
+    assert [stage.unchanged() for stage in stages] == [True, False]
+
+
+def test_another_dtype_is_cast_on_the_way(llama, crewed):
+    half = replace(llama, dtype="bfloat16")
+    stages = crewed(2, lambda crew: FrozenModel.load(half, crew=crew))
+    assert {stage.digest for stage in stages} == {FrozenModel.load(half).digest}
+    assert {p.dtype for stage in stages for p in stage.module.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(("blocks", "shards"), [(1, 1), (4, 1), (4, 4), (7, 2), (7, 3), (32, 5)])
+def test_blocks_are_shared_out_evenly_and_in_order(blocks, shards):
+    parts = split_blocks(blocks, shards=shards)
+    assert [block for part in parts for block in part] == list(range(blocks))
+    sizes = [len(part) for part in parts]
+    assert len(parts) == shards
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_more_shards_than_blocks_are_refused_with_both_numbers():
+    with pytest.raises(ValueError, match="5 shards of a model of 4 decoder blocks: expected 1 to 4 shards"):
+        split_blocks(4, shards=5)
+
+
+def test_a_checkpoint_that_lacks_a_tensor_of_the_stage_is_refused(saved, crewed, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(saved("llama", num_hidden_layers=4).source, folder)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.3.mlp.up_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    source = ModelSource(str(folder))
+    with pytest.raises(SourceError, match=r"lacks 1 of its weights, such as model\.layers\.3\.mlp\.up_proj\.weight"):
+        read_stage(folder, source, index=1, count=2)
+    assert read_stage(folder, source, index=0, count=2)  # which has no use for it

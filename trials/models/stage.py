@@ -1,0 +1,183 @@
+"""A stage: the part of a model that one shard holds, a run of its decoder blocks with what stands before or behind.
+
+The module tree is that of the whole architecture, and its own forward runs. What a stage does not hold is hollow: a
+block gives back the hidden states it is given, the embeddings give zeros, the output layer gives nothing. The first
+stage holds the embeddings, the last one the output layer; norms and learned positions are small, and all have them.
+
+Legend: B batch, T tokens, H hidden size.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from nmlab.trials.errors import SourceError
+from nmlab.trials.models.prunable import PrunableLayer, decoder_blocks, prunable_layers
+from nmlab.trials.models.reading import read_module
+from nmlab.trials.models.sources import ModelSource
+
+Beside = tuple[Any, ...] | None
+"""What stands beside the hidden states in a block's output; None where it gives them bare."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Which part of a model a shard holds: its place, its blocks, and what it must know of the whole."""
+
+    index: int
+    count: int
+    blocks: range
+    layers: tuple[PrunableLayer, ...]
+    """The prunable layers of all stages."""
+
+    @property
+    def is_first(self) -> bool:
+        return self.index == 0
+
+    @property
+    def is_last(self) -> bool:
+        return self.index == self.count - 1
+
+
+def split_blocks(blocks: int, *, shards: int) -> list[range]:
+    """Return the blocks of each shard, as even as can be; raises ``ValueError`` for more shards than blocks."""
+    if not 1 <= shards <= blocks:
+        raise ValueError(f"{shards} shards of a model of {blocks} decoder blocks: expected 1 to {blocks} shards")
+    cuts = [blocks * index // shards for index in range(shards + 1)]
+    return [range(low, high) for low, high in pairwise(cuts)]
+
+
+def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> tuple[PreTrainedModel, Stage]:
+    """Load one stage of a checkpoint, of whose other tensors no byte is read.
+
+    Raises ``SourceError`` where the checkpoint lacks a tensor of the stage, ``ValueError`` for too many shards.
+    """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, source.dtype))
+    depth = len(decoder_blocks(skeleton)[1])
+    stage = Stage(index, count, split_blocks(depth, shards=count)[index], prunable_layers(skeleton))
+    if skeleton.get_input_embeddings() is None or skeleton.get_output_embeddings() is None:
+        raise SourceError(f"model {source.source!r}: {type(skeleton).__name__} does not name its embeddings")
+    is_tied = bool(config.get_text_config(decoder=True).tie_word_embeddings)
+    hollow = _Hollow(stage, keeps_embeddings=stage.is_first or (stage.is_last and is_tied))
+    if not stage.is_last:
+        config.get_text_config(decoder=True).tie_word_embeddings = False  # there is nothing to tie the embeddings to
+    with _quiet():
+        module = read_module(folder, source, architecture=_hollowed(type(skeleton), hollow), config=config)
+    hollow.pass_ends_by(module)
+    hollow.pass_blocks_by(module, beside=_beside(module, own=stage.blocks))
+    return module, stage
+
+
+@dataclass(frozen=True)
+class _Hollow:
+    """Empties what a stage does not hold, and has it act as if it were not there."""
+
+    stage: Stage
+    keeps_embeddings: bool
+
+    def empty(self, model: PreTrainedModel) -> None:
+        """Take away submodules, parameters and buffers; the loader then finds no place for their tensors."""
+        blocks = decoder_blocks(model)[1]
+        others = [block for index, block in enumerate(blocks) if index not in self.stage.blocks]
+        for module in (*others, *self._hollow_ends(model)):
+            for held in (module._modules, module._parameters, module._buffers):
+                held.clear()
+            module._is_hf_initialized = True  # type: ignore[assignment] # transformers has nothing to draw for it
+
+    def pass_ends_by(self, model: PreTrainedModel) -> None:
+        """Have empty embeddings give zeros, and an empty output layer nothing."""
+        for module in self._hollow_ends(model):
+            is_embedding = module is model.get_input_embeddings()
+            module.forward = _zeros(module, model.dtype) if is_embedding else _nothing
+
+    def pass_blocks_by(self, model: PreTrainedModel, *, beside: Beside) -> None:
+        """Have empty blocks give back what they are given."""
+        for index, block in enumerate(decoder_blocks(model)[1]):
+            if index not in self.stage.blocks:
+                block.forward = passing_by(beside)
+
+    def _hollow_ends(self, model: PreTrainedModel) -> list[nn.Module]:
+        embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+        return [*([] if self.keeps_embeddings else [embeddings]), *([] if self.stage.is_last else [head])]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from listing the tensors that belong to other stages."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+def passing_by(beside: Beside) -> Callable[..., Any]:
+    """Return a block's forward that gives back the hidden states it is given, in the form of a block's output."""
+
+    def give_back(*args: Any, **kwargs: Any) -> Any:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        return hidden if beside is None else (hidden, *beside)
+
+    return give_back
+
+
+def _zeros(embedding: nn.Module, dtype: torch.dtype) -> Callable[..., Tensor]:
+    width = embedding.embedding_dim
+    assert isinstance(width, int)
+
+    def zeros(tokens_BT: Tensor, *_: Any, **__: Any) -> Tensor:
+        return torch.zeros(*tokens_BT.shape, width, dtype=dtype, device=tokens_BT.device)
+
+    return zeros
+
+
+def _nothing(hidden_BTH: Tensor, *_: Any, **__: Any) -> Tensor:
+    return hidden_BTH[..., :0]
+
+
+def _hollowed(architecture: type[PreTrainedModel], hollow: _Hollow) -> type[PreTrainedModel]:
+    """Return a subclass that empties itself as soon as it is built, before any memory is given to it."""
+
+    def build(self: PreTrainedModel, *args: Any, **kwargs: Any) -> None:
+        architecture.__init__(self, *args, **kwargs)
+        hollow.empty(self)
+
+    return type(architecture.__name__, (architecture,), {"__init__": build, "__module__": architecture.__module__})
+
+
+class _CalledError(Exception):
+    """Ends a forward at its first block, with what that was called with."""
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.called_with = args, kwargs
+
+
+@torch.no_grad()
+def _beside(model: PreTrainedModel, *, own: range) -> Beside:
+    """Find out in which form the blocks give their hidden states: call one of ours as the model calls its first."""
+
+    def stop(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        raise _CalledError(args, kwargs)
+
+    blocks = decoder_blocks(model)[1]
+    hook = blocks[0].register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.device), use_cache=False)
+        raise AssertionError("the model has a forward that does not reach its first block")
+    except _CalledError as call:
+        args, kwargs = call.called_with
+    finally:
+        hook.remove()
+    output = blocks[own.start](*args, **kwargs)
+    return output[1:] if isinstance(output, tuple) else None
