@@ -7,10 +7,15 @@ again or starts again from the newest checkpoint.
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from nmlab.platform.cluster import NAMESPACE
 from nmlab.platform.parties import LEADER, Answer, Losses, Party
 
 Record = dict[str, Any]
@@ -118,6 +123,25 @@ class Exchange:
     def _remove(self, held: _Open, member: str) -> None:
         held.party.leave(member)
         held.seen.pop(member, None)
+
+
+@dataclass(frozen=True)
+class StartedExchange:
+    """The actor, which lives as long as this handle to it, and what a replica must know to reach it."""
+
+    actor: Any
+    settings: Record
+
+
+def start_exchange(launch: str, *, participants: int) -> StartedExchange | None:
+    """Start the exchange of a launch beside the driver, where a trial has more than one participant."""
+    if participants == 1:
+        return None
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    name = f"nmlab-exchange-{launch}-{uuid.uuid4().hex[:8]}"
+    remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(ExchangeActor)
+    actor = remote.options(name=name, scheduling_strategy=here).remote()
+    return StartedExchange(actor, {"exchange": name, "namespace": NAMESPACE, "participants": participants})
 
 
 class ExchangeActor:

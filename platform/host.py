@@ -4,7 +4,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +16,11 @@ import torch
 from nmlab.platform.host_link import HubLink, own_hub_link
 from nmlab.platform.hub_client import HubClient
 from nmlab.platform.killed import at_work
+from nmlab.platform.party_line import PartyLine
 from nmlab.platform.planning.admission import Load, refuses
+from nmlab.platform.shards import OVER, follow, form_crews, shard_facts
+from nmlab.trials.crew import Crew
+from nmlab.trials.errors import CrewLostError, PeerError
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial import TrialResult, run_trial
@@ -27,15 +31,20 @@ _FAREWELL_S = 20.0
 
 
 def host_loop(config: dict[str, Any]) -> None:
-    """Load the model and run trials until the hub says stop (the Train worker's function)."""
+    """Load the model and run trials until the hub says stop (the Train worker's function).
+
+    Of several workers, each with a shard of the model, the first does so; the others follow it.
+    """
     torch.set_num_threads(config["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if refusal := refuses(Load(**config["load"]), slots=config["slots"], device=device.type):
-        hub = HubClient(config["hub"], namespace=config["namespace"])
-        hub.call("refuse", config["name"], f"{config['name']} on {_where(device)}: {refusal}")
+    crews = form_crews(slots=config["slots"], device=device)
+    if refusals := _refusals(config, device=device, crew=crews[0]):
+        if crews[0].leads:
+            hub = HubClient(config["hub"], namespace=config["namespace"])
+            hub.call("refuse", config["name"], f"{config['name']} on {refusals[0]}")
         return
     start = time.perf_counter()
-    frozen = FrozenModel.load(ModelSource(**config["model"]), device=device)
+    frozen = FrozenModel.load(ModelSource(**config["model"]), device=device, crew=crews[0])
     bench = Workbench(frozen, initial_masks=Path(config["initial_masks"]))
     facts = {
         "pid": os.getpid(),
@@ -43,10 +52,19 @@ def host_loop(config: dict[str, Any]) -> None:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "slots": config["slots"],
         "model_digest": bench.frozen.digest,
-        "model_bytes": bench.frozen.bytes,
+        **shard_facts(bench, crews[0], pid=os.getpid()),
         "load_seconds": round(time.perf_counter() - start, 3),
     }
-    Host(config, bench, facts).serve()
+    if crews[0].leads:
+        Host(config, bench, facts, crews).serve()
+    else:
+        follow(crews, bench=bench, folder=Path(config["folder"]))
+
+
+def _refusals(config: dict[str, Any], *, device: torch.device, crew: Crew) -> list[str]:
+    """Return of every worker on which the model and its slots do not fit where it is and why."""
+    why = refuses(Load(**config["load"]), slots=config["slots"], shards=crew.size, device=device.type)
+    return [each for each in crew.everyone(f"{_where(device)}: {why}" if why else "") if each]
 
 
 def _where(device: torch.device) -> str:
@@ -57,40 +75,64 @@ def _where(device: torch.device) -> str:
 class Host:
     """The threads of one replica: one that talks to the hub, and one for each slot."""
 
-    def __init__(self, config: dict[str, Any], bench: Workbench, facts: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], bench: Workbench, facts: dict[str, Any], crews: Sequence[Crew]) -> None:
         self._folder = Path(config["folder"])
-        self._bench, self._slots = bench, int(facts["slots"])
+        self._bench, self._crews = bench, crews
+        self._broken: Exception | None = None
         self._link = own_hub_link(config["hub"], namespace=config["namespace"], name=config["name"], facts=facts)
+        self._parties = PartyLine(config["parties"], bench=bench, folder=self._folder, link=self._link)
 
     def serve(self) -> None:
-        """Serve until told to stop, then say whether the weights are unchanged; raises ``GivenUpError``."""
+        """Serve until told to stop, then say whether the weights are unchanged; raises ``GivenUpError``.
+
+        Raises ``CrewLostError`` or ``PeerError`` when the shards have lost each other: Train then starts all anew.
+        """
         link = self._link
         link.exchange()
-        slots = [threading.Thread(target=self._slot, args=(slot,), daemon=True) for slot in range(self._slots)]
+        slots = [threading.Thread(target=self._slot, args=each, daemon=True) for each in enumerate(self._crews)]
         for slot in slots:
             slot.start()
         while not link.stopping or any(slot.is_alive() for slot in slots):
             link.exchange()
+            if self._broken is not None:
+                raise self._broken
             link.wait_for_news(_BEAT_S)
-        link.say("verified", unchanged=self._bench.frozen.unchanged())
+        link.say("verified", unchanged=all(self._crews[0].everyone(self._bench.frozen.unchanged())))
         link.farewell(patience=_FAREWELL_S)
 
-    def _slot(self, slot: int) -> None:
+    def _slot(self, slot: int, crew: Crew) -> None:
         done = 0
-        while not self._link.stopping:
-            job = self._link.take(slot, done, within=1.0)
-            if job is not None:
-                self._run(job)
-                done = job["epoch"]
+        try:
+            while not self._link.stopping:
+                job = self._link.take(slot, done, within=1.0)
+                crew.tell(job)
+                if job is not None:
+                    self._run(job, crew)
+                    done = job["epoch"]
+                else:
+                    self._parties.help_out()
+            crew.tell(OVER)
+        except (PeerError, CrewLostError) as error:
+            self._broken = error
 
-    def _run(self, job: dict[str, Any]) -> None:
+    def _run(self, job: dict[str, Any], crew: Crew) -> None:
         events = _HubEvents(self._link, job["epoch"])
         try:
             spec = TrialSpec.model_validate(job["spec"])
             folder = self._folder / job["key"]
-            with at_work(folder) as killed:
+            with at_work(folder) as killed, self._parties.led(job, spec) as party:
                 because = f"{killed} with micro-batches of {spec.calibration.batch_size}" if killed else ""
-                result = run_trial(spec, bench=self._bench, folder=folder, events=events, smaller_because=because)
+                result = run_trial(
+                    spec,
+                    bench=self._bench,
+                    folder=folder,
+                    events=events,
+                    crew=crew,
+                    party=party,
+                    smaller_because=because,
+                )
+        except CrewLostError:
+            raise
         except Exception as error:  # a slot outlives whatever goes wrong in a trial; the reason travels to the driver
             reason = f"{type(error).__name__}: {error}"
             with suppress(OSError):  # the reason is told anyway

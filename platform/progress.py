@@ -107,7 +107,7 @@ def _replicas(snapshot: Record) -> Text:
     if not snapshot["replicas"]:
         return Text("replicas: loading the model", style="dim")
     parts = [
-        f"{name} {facts['state']} on {facts['device']}, {facts['slots']} slot(s), "
+        f"{name} {facts['state']} on {facts['device']}, {facts['slots']} slot(s), {len(facts['shards'])} shard(s), "
         f"{facts['model_bytes'] / 2**20:.1f} MiB loaded {facts['loads']}x"
         for name, facts in sorted(snapshot["replicas"].items())
     ]

@@ -1,4 +1,4 @@
-"""Replicas: one Ray Train run each, so that what fails together is one copy of the model and no more."""
+"""Replicas: one Ray Train run each, with a worker a shard: what fails together is one copy of the model, no more."""
 
 import os
 import threading
@@ -83,9 +83,16 @@ class Replicas:
 
 
 def start_replicas(
-    study: Study, *, hub: str, folder: Path, max_failures: int, load: Load, lost: Callable[[str, str], None]
+    study: Study,
+    *,
+    hub: str,
+    folder: Path,
+    max_failures: int,
+    load: Load,
+    lost: Callable[[str, str], None],
+    parties: Mapping[str, Any] | None = None,
 ) -> Replicas:
-    """Start one Train run per replica and return without waiting for them."""
+    """Start one Train run per replica and return without waiting for them; ``parties`` is for its `PartyLine`."""
     launch = Launch(folder)
     fits = {}
     for index in range(study.replica.count):
@@ -99,6 +106,7 @@ def start_replicas(
             "model": asdict(ModelSource(**study.model.model_dump())),
             "slots": study.replica.slots,
             "load": asdict(load),
+            "parties": parties,
             "threads": _threads(study),
         }
         fits[name] = partial(_fit, name, config, study, folder, max_failures)
@@ -129,7 +137,9 @@ def _fit(name: str, config: dict[str, Any], study: Study, folder: Path, max_fail
     DataParallelTrainer(
         host_loop,
         train_loop_config=config,
-        scaling_config=ScalingConfig(num_workers=1, use_gpu="GPU" in resources, resources_per_worker=resources),
+        scaling_config=ScalingConfig(
+            num_workers=study.replica.shards, use_gpu="GPU" in resources, resources_per_worker=resources
+        ),
         run_config=RunConfig(
             name=name,
             storage_path=str(folder / "ray"),

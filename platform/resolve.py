@@ -1,6 +1,6 @@
 """From a study to the trials it asks for, checked against the methods that exist and the model and text at hand."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -41,8 +41,6 @@ def resolve(study: Study) -> Plan:
     for configuration in [*examples, *baseline_points(study)]:
         _check(configuration)
     _check_baselines(study)
-    if study.replica.shards > 1:
-        raise ValueError(f"replica.shards = {study.replica.shards}: a replica has one worker for now; use shards: 1")
     example = trial_spec(study, examples[0], seed=study.seeds[0])
     facts = preflight(
         example.model,
@@ -50,6 +48,8 @@ def resolve(study: Study) -> Plan:
         calibration=example.calibration,
         evaluation=example.evaluation,
     )
+    check_shards(study, [*examples, *baseline_points(study)], blocks=facts.blocks)
+    check_participants(study, examples)
     return Plan(study, tuple(baseline_specs(study)), configurations_tried(study), facts)
 
 
@@ -115,6 +115,38 @@ def _check(configuration: Configuration) -> None:
     config = method.configure({n: v for n, v in configuration.items() if n not in ("method", "pattern")})
     if reason := method.refuse(pattern, config):
         raise ValueError(f"{method.name}: {reason}")
+
+
+def check_shards(study: Study, configurations: Iterable[Configuration], *, blocks: int) -> None:
+    """Raise ``ValueError`` for what a model in shards cannot be, or cannot do yet."""
+    shards = study.replica.shards
+    if shards == 1:
+        return
+    if shards > blocks:
+        raise ValueError(
+            f"replica.shards = {shards}: {study.model.source} has {blocks} decoder blocks, at least one to a shard"
+        )
+    if study.data.evaluation.tasks:
+        raise ValueError(f"replica.shards = {shards}: tasks are put to whole models only; use shards: 1 or tasks: []")
+    methods = {str(configuration["method"]) for configuration in configurations}
+    if whole := sorted(method for method in methods if not registry.get(method).shardable):
+        raise ValueError(f"replica.shards = {shards}: {', '.join(whole)} works on whole models only; use shards: 1")
+
+
+def check_participants(study: Study, configurations: Iterable[Configuration]) -> None:
+    """Raise ``ValueError`` for trials with more participants than there are slots, or with nothing to share."""
+    replica, slots = study.replica, study.replica.count * study.replica.slots
+    asked = f"replica.participants = {replica.participants}"
+    if replica.participants == 1:
+        return
+    if replica.participants > slots:
+        raise ValueError(f"{asked}: {replica.count} replica(s) of {replica.slots} slot(s) are {slots} in all")
+    if replica.shards > 1:
+        raise ValueError(f"{asked}: only slots of whole models share the masks of a step; use shards: 1")
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in configurations]
+    most = max(int(spec.hyperparameters.get("masks_per_step") or 1) for spec in specs)
+    if most < replica.participants:
+        raise ValueError(f"{asked}: no trial draws more than {most} mask(s) a step; raise masks_per_step")
 
 
 def _check_baselines(study: Study) -> None:

@@ -95,11 +95,13 @@ class Sweep:
 
     def _fit(self, ended: dict[str, Any]) -> None:
         """Run Tune beside the replicas; the model is loaded while Tune starts its actors."""
+        from nmlab.platform.exchange import start_exchange
         from nmlab.platform.hub import start_hub
         from nmlab.platform.replica import start_replicas
         from nmlab.platform.tune import Watch, tune_trials
 
         hub = start_hub(self.launch.name, max_failures=self.max_failures)
+        exchange = start_exchange(self.launch.name, participants=self.plan.study.replica.participants)
         self._watch = Watch(self._check, self._actor_lost)
         self._replicas = start_replicas(
             self.plan.study,
@@ -107,6 +109,7 @@ class Sweep:
             folder=self.launch.folder,
             max_failures=self.max_failures,
             load=self.load,
+            parties=exchange.settings if exchange else None,
             lost=self._run_lost,
         )
         self._pump = Pump(hub, heed=self._heed, look=self._publish, unwanted=lambda: tuple(self._watch.stopped))
@@ -279,7 +282,7 @@ def _interrupts(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
 
 def _local_cpus(study: Study) -> float:
     cpus = study.replica.resources.cpus
-    return study.replica.count * (1.0 if cpus is None else cpus)
+    return study.replica.count * study.replica.shards * (1.0 if cpus is None else cpus)
 
 
 def _not_run(key: str) -> dict[str, Any]:

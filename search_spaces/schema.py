@@ -173,7 +173,8 @@ class Study(Section):
     @property
     def concurrency(self) -> int:
         """Trials that run at once: the budget's limit, or else one for each slot of each replica."""
-        return self.budget.max_concurrent or self.replica.count * self.replica.slots
+        slots = self.replica.count * self.replica.slots
+        return self.budget.max_concurrent or max(1, slots // self.replica.participants)
 
 
 def _texts(value: str | Listed) -> tuple[str, ...]:

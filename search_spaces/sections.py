@@ -177,6 +177,8 @@ class Replica(Section):
     """Trials that run at once on one replica."""
     shards: Count = 1
     """Workers over which the layers of one replica are spread."""
+    participants: Count = 1
+    """Slots, of any replicas, that share the masks of one step of a trial; for methods that draw several a step."""
     resources: Resources = Resources()
 
 

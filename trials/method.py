@@ -158,6 +158,8 @@ class Method(ABC):
     learned: ClassVar[bool] = False
     depends_on_seed: ClassVar[bool] = False
     sparse: ClassVar[bool] = True
+    shardable: ClassVar[bool] = False
+    """Whether it works on one stage of a model together with others: layer by layer, with sums told to all."""
 
     def refuse(self, pattern: Pattern, config: Any) -> str | None:
         """Return why this method cannot do ``pattern`` with ``config``, or None if it can."""

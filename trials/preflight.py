@@ -26,11 +26,11 @@ class Facts:
     parameters: int
     prunable: int
     layers: int
+    blocks: int
     model_bytes: int
     vocabulary_size: int
     evaluation_windows: int
     data_digest: str
-    blocks: int
     hidden: int
     prunable_layers: tuple[PrunableLayer, ...] = field(repr=False)
     sizes: Mapping[str, tuple[int, ...]] = field(repr=False)
@@ -67,11 +67,11 @@ def preflight(
         parameters=sum(p.numel() for p in parameters),
         prunable=sum(layer.numel for layer in layers),
         layers=len(layers),
+        blocks=1 + max(layer.block for layer in layers),
         model_bytes=sum(p.numel() * p.element_size() for p in parameters),
         vocabulary_size=int(config.get_text_config(decoder=True).vocab_size),
         evaluation_windows=windows,
         data_digest=digest,
-        blocks=max(layer.block for layer in layers) + 1,
         hidden=int(config.get_text_config(decoder=True).hidden_size),
         prunable_layers=layers,
         sizes={name: tuple(p.shape) for name, p in skeleton.named_parameters()},

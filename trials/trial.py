@@ -58,7 +58,7 @@ class TrialResult:
     """What its numbers were measured with, where they compare only with others measured alike."""
 
 
-class _Unheard:
+class Unheard:
     """The events of those who run a trial along with its leader: all would tell the same."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -90,7 +90,7 @@ def run_trial(
     Raises ``ValueError`` for bad input, ``PeerError`` where that or another failure befell another member. Divergence
     and lack of memory are results, not exceptions.
     """
-    trial = partial(_Trial, spec, bench, folder, events if crew.leads else _Unheard(), crew, party or Alone())
+    trial = partial(_Trial, spec, bench, folder, events if crew.leads else Unheard(), crew, party or Alone())
     can_be_halved = spec.batches_can_be_halved and crew.size == 1
     if smaller_because and can_be_halved:
         return _attempt(trial(halved=True, why=smaller_because))
@@ -116,7 +116,7 @@ def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Part
     Steps that the others have taken since the checkpoint are repeated from their losses alone. Nothing is written.
     """
     while True:
-        trial = _Trial(spec, bench, folder, _Unheard(), ALONE, party)
+        trial = _Trial(spec, bench, folder, Unheard(), ALONE, party)
         try:
             trial.begin()
             trial.keep_up()

@@ -120,14 +120,11 @@ def _admitted(plan: "Plan", address: str | None) -> "Load":
 
     On a cluster that is joined every replica looks at its own node or GPU before it loads the model.
     """
-    from nmlab.platform.planning.admission import check_shards
     from nmlab.platform.planning.estimate import Estimate
 
     estimate = Estimate.here(plan)
     if address is None:
         estimate.check()
-    else:
-        check_shards(plan.study, blocks=estimate.load.blocks)
     return estimate.load
 
 

@@ -52,18 +52,8 @@ class Proposal:
     reason: str
 
 
-def check_shards(study: Study, *, blocks: int) -> None:
-    """Raise ``ValueError`` for more shards than the model has decoder blocks."""
-    if study.replica.shards > blocks:
-        raise ValueError(
-            f"replica.shards = {study.replica.shards}: the model has {blocks} decoder blocks, and a shard holds at "
-            f"least one; use shards: {blocks} or fewer"
-        )
-
-
 def admit(study: Study, load: Load, *, machine: Machine) -> None:
     """Raise ``ValueError`` with the numbers where this machine's memory does not hold all replicas of a study."""
-    check_shards(study, blocks=load.blocks)
     replica = study.replica
     need, free = needed(study, load, machine=machine), usable(study, machine=machine)
     if need <= free:
@@ -77,9 +67,9 @@ def admit(study: Study, load: Load, *, machine: Machine) -> None:
     )
 
 
-def refuses(load: Load, *, slots: int, device: str) -> str:
-    """Return why a replica that has not loaded its model yet does not fit where it runs; "" if it does."""
-    need, free = load.worker(slots=slots), free_bytes(device) - (CUDA_BYTES if device == "cuda" else 0)
+def refuses(load: Load, *, slots: int, shards: int, device: str) -> str:
+    """Return why a replica's worker that has not loaded its model yet does not fit where it runs; "" if it does."""
+    need, free = load.worker(slots=slots, shards=shards), free_bytes(device) - (CUDA_BYTES if device == "cuda" else 0)
     if need <= free:
         return ""
     fit = max(0, load.most_slots(free))

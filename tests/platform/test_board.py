@@ -17,7 +17,7 @@ from nmlab.platform.progress import StatusFile
 from nmlab.platform.status import read_status, render_status
 
 METRIC = "eval/perplexity"
-REPLICA = {"event": "replica", "host": "replica-0", "pid": 7, "loads": 1, "slots": 1, "device": "cpu"}
+REPLICA = {"event": "replica", "host": "replica-0", "pid": 7, "loads": 1, "slots": 1, "shards": [{}], "device": "cpu"}
 
 
 def trial(key, seed=0, **hyperparameters):

@@ -11,7 +11,6 @@ from nmlab.platform.planning.admission import (
     CUDA_BYTES,
     WORKER_BYTES,
     Load,
-    check_shards,
     refuses,
     size,
 )
@@ -83,12 +82,6 @@ def test_the_shards_that_are_offered_are_the_fewest_that_fit(slots):
 def test_a_worker_holds_whole_blocks():
     """Eight blocks on three workers are three, three and two: the largest holds three eighths, and what is no block."""
     assert LOAD.worker(slots=1, shards=3) == 200 * MB + 300 * MB + MB + 100 * MB * 3 / 8
-
-
-def test_more_shards_than_blocks(study_of):
-    with pytest.raises(ValueError, match=r"replica.shards = 9: the model has 8 decoder blocks.*use shards: 8 or fewer"):
-        check_shards(study_of(shards=9), blocks=8)
-    check_shards(study_of(shards=8), blocks=8)
 
 
 def test_slots_are_proposed_by_memory_and_by_cores(study_of):

@@ -28,7 +28,7 @@ GRID = "search={algorithm: grid}"
         (["pattern='2:40'"], "1 <= N <= M <= 32"),
         (["pattern='7:13'", "baselines=[]"], "pattern 7:13: M=13 does not divide the input size of model.layers.0."),
         (["pattern={grid: ['2:4', '3:7']}", GRID, "space={}", "baselines=[]"], "pattern 3:7: M=7 does not divide"),
-        (["replica.shards=2"], "replica.shards = 2"),
+        (["replica.shards=3"], "replica.shards = 3"),
         (["data.evaluation.tasks=[no-such.jsonl]"], "task file 'no-such.jsonl' does not exist"),
         (["data.evaluation.tasks=[arc_eazy]"], "unknown task 'arc_eazy'; did you mean 'arc_easy'?"),
         (["data.calibration.samples=1000000"], "1000000 samples were asked"),

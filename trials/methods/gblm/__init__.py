@@ -30,6 +30,7 @@ class GBLM(Method):
         cost="two forward passes over the calibration text, and a forward and a backward for each of its sequences",
     )
     config = GBLMConfig
+    shardable = True
 
     def needs(self, shape: Shape, config: GBLMConfig) -> Needs:
         # The gradient norms, which the replica keeps, and their copy while they are gathered.

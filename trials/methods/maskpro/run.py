@@ -46,6 +46,7 @@ class MaskPro(Method):
     config = MaskProConfig
     learned = True
     depends_on_seed = True
+    shardable = True
 
     def refuse(self, pattern: Pattern, config: MaskProConfig) -> str | None:
         if config.initial_mask not in available():

@@ -31,6 +31,7 @@ class PrunerZero(Method):
     )
 
     config = PrunerZeroConfig
+    shardable = True
 
     def needs(self, shape: Shape, config: PrunerZeroConfig) -> Needs:
         return one_shot_needs(shape, start=2 * FLOAT32 * shape.prunable, start_reads=3)

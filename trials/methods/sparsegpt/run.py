@@ -29,6 +29,7 @@ class SparseGPT(Method):
         patterns="any N:M with M a divisor of block_size",
     )
     config = SparseGPTConfig
+    shardable = True
 
     def refuse(self, pattern: Pattern, config: SparseGPTConfig) -> str | None:
         return refuse_block_size(config.block_size, pattern)

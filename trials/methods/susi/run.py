@@ -35,6 +35,7 @@ class Susi(Method):
     config = SusiConfig
     learned = True
     depends_on_seed = True
+    shardable = True
 
     def needs(self, shape: Shape, config: SusiConfig) -> Needs:
         def weights() -> dict[str, Tensor]:

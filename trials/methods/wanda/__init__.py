@@ -23,6 +23,7 @@ class Wanda(Method):
         paper="Sun et al. 2023, arXiv:2306.11695",
         cost="two forward passes over the calibration text",
     )
+    shardable = True
 
     def needs(self, shape: Shape, config: MethodConfig) -> Needs:
         return one_shot_needs(shape, start=statistics_bytes(shape), start_reads=2)

@@ -1,0 +1,68 @@
+"""A replica's part in parties: its slots lead those of their own trials, and take part in others when they are free."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nmlab.platform.host_link import HubLink
+from nmlab.platform.hub_client import HubClient, HubLostError
+from nmlab.platform.participant import Participant
+from nmlab.trials.party import Party
+from nmlab.trials.spec import TrialSpec
+from nmlab.trials.trial import assist_trial
+from nmlab.trials.workbench import Workbench
+
+Record = dict[str, Any]
+_OFFER_S = 0.5
+
+
+class PartyLine:
+    """The line to the exchange of a launch; without one (``settings`` None) every slot works for itself.
+
+    ``settings`` names the exchange and says how many slots take part in a trial.
+    """
+
+    def __init__(self, settings: Record | None, *, bench: Workbench, folder: Path, link: HubLink) -> None:
+        self._participants = 1 if settings is None else int(settings["participants"])
+        self._line = None
+        if settings is not None:
+            self._line = HubClient(settings["exchange"], namespace=settings["namespace"])
+        self._bench, self._folder, self._link = bench, folder, link
+
+    @contextmanager
+    def led(self, job: Record, spec: TrialSpec) -> Iterator[Party | None]:
+        """Lead the party of a trial of several masks a step for as long as the block lasts."""
+        if self._line is None or int(spec.hyperparameters.get("masks_per_step") or 1) < 2:
+            yield None
+            return
+        named = {"key": job["key"], "epoch": job["epoch"]}
+        leader = Participant(self._line, **named, spec=job["spec"], participants=self._participants)
+        try:
+            yield leader
+        finally:
+            for notice in leader.notices():
+                self._link.say("party notice", key=job["key"], notice=notice)
+            self._link.say("party ended", key=job["key"], exchanged_bytes=leader.exchanged_bytes)
+            leader.go()
+
+    def help_out(self) -> None:
+        """Take part in a trial that lacks participants, if there is one, until it is over."""
+        if self._line is None:
+            return
+        offer = self._line.ask("offer", within=_OFFER_S)
+        if offer is None:
+            return
+        named = {name: offer[name] for name in ("key", "epoch", "member")}
+        participant = Participant(self._line, **named, leaving=lambda: self._link.stopping)
+        spec = TrialSpec.model_validate(offer["spec"])
+        self._link.say("participant", key=offer["key"], member=offer["member"])
+        try:
+            assist_trial(spec, bench=self._bench, folder=self._folder / offer["key"], party=participant)
+        except HubLostError:
+            raise
+        except Exception as error:  # the trial goes on without it; what went wrong travels to the journal
+            reason = f"{type(error).__name__}: {error}"
+            self._link.say("participant lost", key=offer["key"], member=offer["member"], reason=reason)
+        finally:
+            participant.go()

@@ -1,0 +1,100 @@
+"""The workers of a replica whose model is spread over several: how they find each other, and what the followers do.
+
+Worker 0 leads: it alone talks to the hub. What it takes from there it tells the others, and all of them run the trial.
+"""
+
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import ray
+import torch
+from torch._C._distributed_c10d import TCPStore
+from torch.distributed import is_nccl_available
+
+from nmlab.trials.crew import ALONE, PATIENCE, ConnectedCrew, Crew
+from nmlab.trials.errors import CrewLostError
+from nmlab.trials.spec import TrialSpec
+from nmlab.trials.trial import Unheard, run_trial
+from nmlab.trials.workbench import Workbench
+
+OVER = "over"
+"""What a leader tells in place of a job when there will be none any more."""
+
+
+def form_crews(*, slots: int, device: torch.device) -> list[Crew]:
+    """Connect this Train worker with the others of its group, once for every slot."""
+    from ray.train import get_context
+    from ray.train.collective import broadcast_from_rank_zero
+
+    rank, size = get_context().get_world_rank(), get_context().get_world_size()
+    if size == 1:
+        return [ALONE] * slots
+    address = ray.util.get_node_ip_address()
+    server = TCPStore(address, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE) if rank == 0 else None
+    host, port = broadcast_from_rank_zero((address, server.port) if server is not None else None)
+    # One client a slot: whoever waits for an answer keeps a client to himself.
+    clients = [TCPStore(host, port, is_master=False, timeout=PATIENCE) for _ in range(slots)]
+    by_nccl = _have_a_gpu_each(clients[0], device, rank=rank, size=size)
+    crews: list[Crew] = [
+        ConnectedCrew(client, name=f"slot-{slot}", rank=rank, size=size, address=address, by_nccl=by_nccl)
+        for slot, client in enumerate(clients)
+    ]
+    if server is not None:
+        _SERVERS.append(server)
+    return crews
+
+
+# The server of a group's store lives as long as the process of its leader.
+_SERVERS: list[TCPStore] = []
+
+
+def shard_facts(bench: Workbench, crew: Crew, *, pid: int) -> dict[str, Any]:
+    """Return what is worth telling of the workers of a replica, to which all of them must contribute."""
+    shards = crew.everyone({"pid": pid, "bytes": bench.frozen.bytes, "layers": len(bench.frozen.layers)})
+    return {"shards": shards, "model_bytes": sum(shard["bytes"] for shard in shards)}
+
+
+def follow(crews: Sequence[Crew], *, bench: Workbench, folder: Path) -> None:
+    """Run the trials that the leader runs until it says that it is over; raises what ends a slot before that."""
+    ends: SimpleQueue[Exception | None] = SimpleQueue()
+
+    def slot(crew: Crew) -> None:
+        try:
+            _follow(crew, bench=bench, folder=folder)
+            ends.put(None)
+        except Exception as error:  # raised below, in the thread that Train watches
+            ends.put(error)
+
+    for crew in crews:
+        threading.Thread(target=slot, args=(crew,), daemon=True).start()
+    for _ in crews:
+        if (error := ends.get()) is not None:
+            raise error
+    crews[0].everyone(bench.frozen.unchanged())
+
+
+def _follow(crew: Crew, *, bench: Workbench, folder: Path) -> None:
+    job: Any = None
+    while (job := crew.tell(job)) != OVER:
+        if job is None:
+            continue
+        place = folder / job["key"]
+        try:
+            run_trial(TrialSpec.model_validate(job["spec"]), bench=bench, folder=place, events=Unheard(), crew=crew)
+        except CrewLostError:
+            raise
+        except Exception:  # the leader tells the hub; here is the place where it happened
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"error-of-shard-{crew.rank}.txt").write_text(traceback.format_exc(), encoding="utf-8")
+
+
+def _have_a_gpu_each(store: TCPStore, device: torch.device, *, rank: int, size: int) -> bool:
+    """Say whether every worker has a GPU that no other has, which nccl asks for."""
+    own = str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" and is_nccl_available() else ""
+    store.set(f"gpu-{rank}", own)
+    gpus = [store.get(f"gpu-{other}").decode() for other in range(size)]
+    return all(gpus) and len(set(gpus)) == size
