@@ -25,6 +25,7 @@ LEARNED = {
     "maskpro by gumbel_topk": {"steps": 9, "sampler": "gumbel_topk", "learning_rate": 20.0},
     "maskpro, logits in two bytes": {"steps": 9, "logits": "bfloat16_delta", "masked_weights": "multiplied"},
     "susi": {"steps": 8, "learning_rate": 0.1},
+    "maskllm": {"steps": 8, "learning_rate": 0.1, "weight_regularization": 1e-3, "clip_norm": 0.05},
     "susi, straight through": {"steps": 8, "learning_rate": 0.1, "straight_through": True},
 }
 ONE_SHOT = ("dense", "magnitude", "random", "wanda", "sparsegpt", "sparsegpt_mask", "gblm", "pruner_zero")

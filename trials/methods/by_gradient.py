@@ -110,6 +110,11 @@ class GradientRun(Run):
         norms = torch.stack([torch.linalg.vector_norm(part, dtype=torch.float64) for part in parts])
         return math.sqrt(self._crew.total(norms.square().tolist()))
 
+    def _mean(self, tensor: Tensor) -> float:
+        """Return the mean of a tensor of numbers a group over all layers, the same whoever holds which."""
+        sums = torch.stack([part.sum(dtype=torch.float64) for part in self._by_layer(tensor)])
+        return self._crew.total(sums.tolist()) / self._crew.count(tensor.numel())
+
     def _share(self, flags_G: Tensor) -> float:
         """Return the share of all groups, or of all their entries, whose flag is set."""
         return self._crew.count(int(flags_G.sum())) / self._crew.count(flags_G.numel())
@@ -152,8 +157,7 @@ class SoftMaskRun(GradientRun):
         with torch.no_grad():
             noise_GW = self._noise(step)
             soft_GM, hard_GM = self._soft(noise_GW, step), self._hard(noise_GW, step)
-        gaps = [part.sum(dtype=torch.float64) for part in self._by_layer((soft_GM - hard_GM.float()).abs_())]
-        gap = self._crew.total(torch.stack(gaps).tolist()) / self._crew.count(soft_GM.numel())
+        gap = self._mean((soft_GM - hard_GM.float()).abs_())
         return {**super().observe(), "train/soft_hard_gap": gap, **self._observe_soft(soft_GM)}
 
     def _observe_soft(self, soft_GM: Tensor) -> Mapping[str, float]:

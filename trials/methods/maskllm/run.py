@@ -3,6 +3,7 @@
 Legend: G groups, M group size, K candidates a group.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -37,6 +38,7 @@ class MaskLLM(Method):
         patterns="any N:M with at most max_candidates masks a group (2:4 has 6, 4:8 has 70, 8:16 has 12870)",
     )
     config = MaskLLMConfig
+    shardable = True
     learned = True
     depends_on_seed = True
 
@@ -97,8 +99,8 @@ class MaskLLMRun(SoftMaskRun):
         own = {
             "train/kappa": kappa,
             "train/tau": tau,
-            "train/max_probability": float(surest_G.mean()),
-            "train/gate_std": float(self._gate_GK.std()),
+            "train/max_probability": self._mean(surest_G),
+            "train/gate_std": math.sqrt(self._mean((self._gate_GK - self._mean(self._gate_GK)).square_())),
         }
         return {**super().observe(), **own}
 
@@ -121,7 +123,12 @@ class MaskLLMRun(SoftMaskRun):
         if not self._config.weight_regularization:
             return None
         strength = linear(self._config.weight_regularization, 0.0, step / self.steps)
-        return -strength * torch.stack([weight.float().square().sum() for weight in weights.values()]).sum()
+        return -strength * self._over_all(torch.stack([weight.float().square().sum() for weight in weights.values()]))
+
+    def _over_all(self, own_L: Tensor) -> Tensor:
+        """Return the sum over the layers of all shards, with the gradient of those that are held here."""
+        told = [value for theirs in self._crew.everyone(own_L.detach().tolist()) for value in theirs]
+        return own_L.new_tensor(told).sum() + (own_L.sum() - own_L.detach().sum())
 
     def _learning_rate(self, step: int) -> float:
         return cosine_to_a_tenth(self._config.learning_rate, step, steps=self.steps)
