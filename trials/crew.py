@@ -153,10 +153,11 @@ class ConnectedCrew(Crew):
         return sum(self.everyone(number))
 
     def send(self, tensor: Tensor, *, to: int) -> None:
-        self._pass(self._carried(tensor.detach()).contiguous(), between=(self.rank, to), sender=self.rank)
+        carried = tensor.detach() if self._by_nccl else tensor.detach().cpu()
+        self._pass(carried.contiguous(), between=(self.rank, to), sender=self.rank)
 
     def receive(self, like: Tensor, *, by: int) -> Tensor:
-        carried = torch.empty_like(self._carried(like.detach()), memory_format=torch.contiguous_format)
+        carried = torch.empty(like.shape, dtype=like.dtype, device=like.device if self._by_nccl else "cpu")
         self._pass(carried, between=(by, self.rank), sender=by)
         return carried.to(like.device)
 
@@ -193,9 +194,6 @@ class ConnectedCrew(Crew):
             group.abort()
         self._links.clear()
         del self._all
-
-    def _carried(self, tensor: Tensor) -> Tensor:
-        return tensor if self._by_nccl else tensor.cpu()
 
     def _pass(self, tensor: Tensor, *, between: tuple[int, int], sender: int) -> None:
         low = min(between)

@@ -33,10 +33,12 @@ class FrozenModel:
     layers: tuple[PrunableLayer, ...]
     digest: str
     stage: Stage | None = None
+    held_digest: str = ""
+    """The digest of what is held here: for a stage another one than the whole model's."""
     _copying: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
-        self._own_digest = self.digest if self.stage is None else weights_digest(self.module)
+        self.held_digest = self.held_digest or self.digest
 
     @classmethod
     def load(cls, source: ModelSource, *, device: torch.device | str = "cpu", crew: Crew = ALONE) -> "FrozenModel":
@@ -50,9 +52,10 @@ class FrozenModel:
         else:
             module, stage = read_stage(folder, source, index=crew.rank, count=crew.size)
         module = module.to(device).eval().requires_grad_(False)
-        digests = {name: told for theirs in crew.everyone(tensor_digests(module)) for name, told in theirs.items()}
-        tokenizer = read_tokenizer(folder, source)
-        return cls(source, module, tokenizer, prunable_layers(module), _digest_of(digests), stage)
+        held = tensor_digests(module)
+        digests = {name: told for theirs in crew.everyone(held) for name, told in theirs.items()}
+        layers, tokenizer = prunable_layers(module), read_tokenizer(folder, source)
+        return cls(source, module, tokenizer, layers, _digest_of(digests), stage, _digest_of(held))
 
     @property
     def all_layers(self) -> tuple[PrunableLayer, ...]:
@@ -88,7 +91,7 @@ class FrozenModel:
 
     def unchanged(self) -> bool:
         """Say whether the weights held here are byte for byte those that were loaded."""
-        return weights_digest(self.module) == self._own_digest
+        return weights_digest(self.module) == self.held_digest
 
 
 def best_device() -> torch.device:
