@@ -34,7 +34,7 @@ def row(name: str, value: float, *, unit: str = "", aim: str = "", holds: bool |
 
 def correctness(device: torch.device, *, small: bool) -> list[dict[str, object]]:
     """Return one row for each check."""
-    groups = 4_000 if small else 2_000_000
+    groups = 1_500 if small else 2_000_000
     rows = [
         row(f"chi-square, {name}, {pattern}, {family}", p := chi_square(name, pattern, values, groups, device),
             unit="p", aim=f"> {LEAST_P}", holds=p > LEAST_P)
@@ -82,7 +82,7 @@ def chi_square(name: str, pattern: str, values: list[float], groups: int, device
 
 def tail(name: str, device: torch.device, *, small: bool) -> dict[str, object]:
     """Compare how often 2:4 groups deviate at C = 14 (6 in a small run) with the exact rate."""
-    magnitude, groups, steps = (6.0, 50_000, 2) if small else (14.0, 2**26, 160)
+    magnitude, groups, steps = (6.0, 20_000, 2) if small else (14.0, 2**26, 160)
     logits_GM = torch.tensor([magnitude, magnitude, 0.0, 0.0], device=device).repeat(groups, 1)
     modal_M = torch.tensor([[True, True, False, False]], device=device)
     rate = -float(torch.expm1(log_prob(logits_GM[:1].double(), modal_M)))
@@ -114,7 +114,7 @@ def gradient(name: str, pattern: str, device: torch.device) -> dict[str, object]
 
 def same_masks(name: str, device: torch.device, *, small: bool) -> dict[str, object]:
     """Count how many of four ways to the same mask differ: again, alone on a shard, on another engine, reloaded."""
-    groups = 2_000 if small else 300_000
+    groups = 600 if small else 300_000
     logits_GM = 3 * torch.randn(groups, 4, generator=torch.Generator().manual_seed(2)).to(device)
     layers = [PrunableLayer(f"blocks.{block}.q", block, groups // 2, 4) for block in range(2)]
     whole = GroupLayout(layers, pattern=Pattern(2, 4))

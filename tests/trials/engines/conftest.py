@@ -28,16 +28,14 @@ LAYERS = [
 class Maker:
     """How to start an engine from logits, up to which N, and how far its logits may be from a float64 step.
 
-    ``rounding`` is relative to the largest logit or move: half a unit in the last place. ``slow`` tests of billions of
-    groups run on ``fast`` engines only, one for each way of sampling, and are ``longer`` by a factor where draws are
-    cheap.
+    ``rounding`` is relative to the largest logit or move: half a unit in the last place. ``draws`` masks tell the law:
+    half as many of engines that share their arithmetic with another, or are no more than a yardstick.
     """
 
     start: Callable[[GroupLayout, Tensor], Engine]
     largest_n: int = 32
     rounding: float = 2.0**-24
-    fast: bool = True
-    longer: int = 1
+    draws: int = 8
 
     def __call__(self, layout: GroupLayout, logits_GM: Tensor) -> Engine:
         if layout.pattern.n > self.largest_n:
@@ -62,12 +60,12 @@ def _adaptive(layout, logits_GM):
 
 
 ENGINES = {
-    "reference": Maker(lambda layout, logits_GM: ReferenceEngine(layout, logits_GM=logits_GM), fast=False),
+    "reference": Maker(lambda layout, logits_GM: ReferenceEngine(layout, logits_GM=logits_GM), draws=4),
     "linear": Maker(_linear),
-    "linear-racing": Maker(partial(_linear, sampler="gumbel_topk"), fast=False),
-    "linear-bfloat16": Maker(partial(_linear, kind="bfloat16_delta"), rounding=2.0**-8, fast=False),
-    "event": Maker(_event, largest_n=deviation.LARGEST_N, longer=4),
-    "adaptive": Maker(_adaptive, largest_n=deviation.LARGEST_N, longer=4),
+    "linear-racing": Maker(partial(_linear, sampler="gumbel_topk"), draws=4),
+    "linear-bfloat16": Maker(partial(_linear, kind="bfloat16_delta"), rounding=2.0**-8, draws=4),
+    "event": Maker(_event, largest_n=deviation.LARGEST_N),
+    "adaptive": Maker(_adaptive, largest_n=deviation.LARGEST_N),
 }
 
 
@@ -75,6 +73,18 @@ ENGINES = {
 def make(request) -> Maker:
     """Starts an engine of each kind: make(layout, logits_GM)."""
     return ENGINES[request.param]
+
+
+@pytest.fixture(params=[name for name in ENGINES if name != "adaptive"])
+def make_sampling(request) -> Maker:
+    """``make`` for the engines that sample themselves: the adaptive one leaves it to two of them."""
+    return ENGINES[request.param]
+
+
+@pytest.fixture
+def start_engine() -> Callable[[str, GroupLayout, Tensor], Engine]:
+    """Starts the engine of a name: start_engine("event", layout, logits_GM)."""
+    return lambda name, layout, logits_GM: ENGINES[name](layout, logits_GM)
 
 
 @pytest.fixture

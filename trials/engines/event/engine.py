@@ -18,7 +18,7 @@ from torch import Tensor
 from nmlab.trials.engines.checks import check_descent
 from nmlab.trials.engines.engine import Draw, Engine, MaskKey
 from nmlab.trials.engines.event.drift import History
-from nmlab.trials.engines.event.groups import PIECE, Arranged, Groups, pieces
+from nmlab.trials.engines.event.groups import Arranged, Groups, piece, pieces
 from nmlab.trials.engines.event.hot import HotGroups
 from nmlab.trials.engines.event.rates import rate as rate_of
 from nmlab.trials.engines.event.streams import Streams
@@ -104,7 +104,7 @@ class EventEngine(Engine):
         changed = [self._touch(draws, parts, sizes)]
         expired_g = self.watch.expired(self.history, self._groups.stamp_G)
         if expired_g is not None:
-            changed += [self._look_again(part_g) for part_g in torch.split(expired_g, PIECE)]
+            changed += [self._look_again(part_g) for part_g in torch.split(expired_g, piece(device))]
         if self.hot.joins or len(self.hot):
             changed.append(self.hot.settle())
             if self.history.step % _COOLING_STEPS == 0:
@@ -117,7 +117,8 @@ class EventEngine(Engine):
         return self._groups.mode(groups_g)
 
     def logits(self) -> Tensor:
-        now = (self._groups.current(rows, history=self.history) for rows in pieces(slice(0, self.layout.groups)))
+        every = pieces(slice(0, self.layout.groups), self._groups.store.device)
+        now = (self._groups.current(rows, history=self.history) for rows in every)
         logits_GM = torch.cat([restore(part.logits_Mg.float(), part.order_gM) for part in now])
         logits_GM[self.hot.groups_H] = self.hot.logits()
         return logits_GM
@@ -153,7 +154,7 @@ class EventEngine(Engine):
         hot_h, hot = self.hot.take(self.hot.among(rows))
         is_cold_g = torch.ones(rows.stop - rows.start, dtype=torch.bool, device=hot_h.device)
         is_cold_g[hot_h - rows.start] = False
-        for cold_g in torch.split(is_cold_g.nonzero().squeeze(1) + rows.start, PIECE):
+        for cold_g in torch.split(is_cold_g.nonzero().squeeze(1) + rows.start, piece(hot_h.device)):
             self._groups.write(cold_g, self._groups.current(cold_g, history=self.history), step=self.history.step)
         _, changed_g = self._groups.write(hot_h, hot, step=self.history.step)
         self.away[layer] = True
@@ -163,7 +164,7 @@ class EventEngine(Engine):
     def adopt(self, layer: int) -> None:
         """Take back a layer's groups as they are in the store."""
         self.away[layer] = False
-        for rows in pieces(self.watch.blocks.layer_groups(layer)):
+        for rows in pieces(self.watch.blocks.layer_groups(layer), self._groups.store.device):
             self._groups.refresh(rows, step=self.history.step)
             self._watch_stored(rows)
         self.hot.settle()
@@ -184,7 +185,7 @@ class EventEngine(Engine):
             is_hot_G = torch.zeros(self.layout.groups, dtype=torch.bool, device=device)
             is_hot_G[hot_H] = True
         here = [self.watch.blocks.layer_groups(layer) for layer, away in enumerate(self.away) if not away]
-        for rows in (rows for layer_rows in here for rows in pieces(layer_rows)):
+        for rows in (rows for layer_rows in here for rows in pieces(layer_rows, device)):
             self._watch_stored(rows, is_hot_g=None if is_hot_G is None else is_hot_G[rows])
         self.hot.settle()
         self.watch.rates.sum_up()

@@ -18,8 +18,8 @@ from nmlab.trials.masks.plackett_luce import score
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.pattern import Pattern
 
-# Groups worked on at a time when all of them are.
-PIECE = 2**14
+# Groups worked on at a time when all of them are: what fits the cache of a core, and what keeps a GPU busy.
+_PIECE, _PIECE_ON_GPU = 2**14, 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +113,7 @@ class Groups:
         return self.store.nbytes + self.stamp_G.nbytes + self._code_G.nbytes
 
     def _modes(self) -> Tensor:
-        rows = pieces(slice(0, self.store.groups))
+        rows = pieces(slice(0, self.store.groups), self.store.device)
         return torch.cat([encode(topn(self.store.read(part), self._pattern)) for part in rows])
 
     def put_modes(self, groups_g: Tensor, mode_gM: Tensor) -> None:
@@ -157,6 +157,12 @@ def _orders(m: int, device: torch.device) -> Tensor:
     return kept_first(decode(torch.arange(1 << m, dtype=code_dtype(m), device=device), m))
 
 
-def pieces(rows: slice) -> list[slice]:
-    """Cut a run of groups into runs that fit the cache."""
-    return [slice(start, min(start + PIECE, rows.stop)) for start in range(rows.start, rows.stop, PIECE)]
+def piece(device: torch.device) -> int:
+    """Return how many groups to work on at a time; no result depends on it."""
+    return _PIECE if device.type == "cpu" else _PIECE_ON_GPU
+
+
+def pieces(rows: slice, device: torch.device) -> list[slice]:
+    """Cut a run of groups into runs to work on at a time."""
+    size = piece(device)
+    return [slice(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]

@@ -78,7 +78,7 @@ class HotGroups:
         rows_h = (kept_NH.amin(0) <= dropped_DH.amax(0)).nonzero().squeeze(1)
         changed_g: Tensor = self._rearrange(rows_h) if len(rows_h) else rows_h
         self._score_MH, self.q_H = torch.empty_like(self.logits_MH), self.logits_MH.new_empty(len(self))
-        for rows in pieces(slice(0, len(self))):
+        for rows in pieces(slice(0, len(self)), self.q_H.device):
             race = Race.of(self.logits_MH[:, rows], n=self._n)
             self._score_MH[:, rows], self.q_H[rows] = race.mode_score_and_probability()
         return changed_g

@@ -6,10 +6,13 @@ from scipy.stats import chi2
 
 from nmlab.trials.engines import Draw
 from nmlab.trials.engines.triton.kernels.random import SHARE
+from nmlab.trials.pattern import Pattern
 
 # Seeds are fixed, so a check passes or fails for good; over some forty of them, chance would fail one in 250 times.
 LEAST_P = 1e-4
-GROUPS = 20_000
+# Twenty thousand masks tell a common one's probability to 1 or 2 percent. The interpreter takes four times as long for
+# groups of 16 or 32, which get a quarter; the law of the kernels is that of the patterns with fewer items.
+GROUPS, WIDE_GROUPS = 20_000, 5_000
 
 FAMILIES = {
     "flat": lambda m: torch.zeros(m),
@@ -36,9 +39,10 @@ def chi_square(counts: torch.Tensor, probability: torch.Tensor) -> float:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("pattern", ["1:4", "2:4", "3:4", "1:2", "2:8", "4:8", "3:5", "2:16", "31:32"])
 def check_frequencies(lab, pattern, family):
-    layout = lab.layout(pattern, GROUPS)
+    groups = GROUPS if Pattern.parse(pattern).m <= 8 else WIDE_GROUPS
+    layout = lab.layout(pattern, groups)
     logits_M = FAMILIES[family](layout.pattern.m)
-    engine = lab.engine(layout, logits_M.expand(GROUPS, -1))
+    engine = lab.engine(layout, logits_M.expand(groups, -1))
     masks_GM = engine.sample(lab.key()).over(engine.mode())
     assert chi_square(lab.counts(masks_GM, pattern), lab.probabilities(logits_M, pattern)) > LEAST_P
 
@@ -55,11 +59,11 @@ def check_frequencies(lab, pattern, family):
     ],
 )
 def check_rare_masks(lab, pattern, logits):
-    """Where one group in a thousand deviates: how many do, and to which masks."""
-    groups, logits_M = 400_000, torch.tensor(logits)
+    """Where one group in a thousand deviates: how many do, within 4 of about 5 %, and to which masks."""
+    groups, logits_M = 200_000, torch.tensor(logits)
     layout = lab.layout(pattern, groups)
     engine = lab.engine(layout, logits_M.expand(groups, -1))
-    draws = [engine.sample(lab.key(step)) for step in range(3)]
+    draws = [engine.sample(lab.key(step)) for step in range(2)]
     modal = (lab.masks(pattern) == engine.mode()[0].cpu()).all(1)
     probability = lab.probabilities(logits_M, pattern)[~modal]
     counts = sum(lab.counts(draw.masks_gM, pattern) for draw in draws)[~modal]
@@ -91,22 +95,22 @@ def check_that_differences_draw_what_their_logits_draw(lab, pattern):
 
 
 def check_that_masks_belong_to_their_key(lab):
-    layout = lab.layout("2:4", 2_000)
-    engine = lab.engine(layout, torch.zeros(2_000, 4))
+    layout = lab.layout("2:4", 500)
+    engine = lab.engine(layout, torch.zeros(500, 4))
     keys = [lab.key(step, index, seed) for step in (0, 5) for index in (0, 1) for seed in (0, 2**64 - 1)]
     draws = [engine.sample(key).over(engine.mode()) for key in keys]
     assert not any(torch.equal(one, other) for place, one in enumerate(draws) for other in draws[:place])
-    assert all(torch.equal(engine.sample(key).over(engine.mode()), draw) for key, draw in zip(keys, draws, strict=True))
+    assert torch.equal(engine.sample(keys[0]).over(engine.mode()), draws[0])
     # Independent masks agree on 2 of 4 entries by chance, and groups that share a block of words do too.
-    assert all(abs(float((one == draws[0]).float().mean()) - 0.5) < 0.03 for one in draws[1:])
+    assert all(abs(float((one == draws[0]).float().mean()) - 0.5) < 0.05 for one in draws[1:])
     near, far = draws[0][: -SHARE.value], draws[0][SHARE.value :]
-    assert abs(float((near == far).float().mean()) - 0.5) < 0.03
+    assert abs(float((near == far).float().mean()) - 0.5) < 0.05
 
 
 @pytest.mark.parametrize("pattern", ["2:4", "3:5"])
 def check_that_a_layer_does_not_know_its_shard(lab, pattern):
     """Whatever other layers there are, however programs are cut: a layer's masks are its own."""
-    sizes, names = [700, 1_500, 33], ["blocks.0.q", "blocks.0.up", "blocks.1.q"]
+    sizes, names = [300, 600, 33], ["blocks.0.q", "blocks.0.up", "blocks.1.q"]
     layout = lab.layout(pattern, *sizes, names=names)
     logits_GM = lab.random_logits(layout.groups, layout.pattern.m)
     whole = lab.engine(layout, logits_GM).sample(lab.key())

@@ -87,7 +87,7 @@ def check_several_masks_in_one_step(lab, pattern, kind):
 @pytest.mark.parametrize("pattern", ["2:4", "4:8"])
 def check_that_drawing_ahead_changes_nothing(lab, monkeypatch, pattern, kind):
     """Fused equals separate, with two masks a step; the list of finds, at first too short, grows on the way."""
-    layout = lab.layout(pattern, 700, 800)
+    layout = lab.layout(pattern, 300, 350)
     logits_GM = lab.random_logits(layout.groups, layout.pattern.m) / 3
     apart = lab.engine(layout, logits_GM, kind=kind, ahead=False)
     monkeypatch.setattr(finder, "_LEAST_ROOM", 64)
