@@ -8,8 +8,9 @@ import torch
 
 from nmlab.trials.engines import GroupLayout, adaptive
 from nmlab.trials.engines.adaptive import AdaptiveEngine
-from nmlab.trials.engines.engine import MaskKey
+from nmlab.trials.engines.engine import Draw, MaskKey
 from nmlab.trials.engines.event import EventEngine
+from nmlab.trials.engines.event.blocks import SUPERBLOCK
 from nmlab.trials.engines.logits import store_of
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import PrunableLayer
@@ -91,6 +92,29 @@ def test_groups_turn_hot_and_cold_again_and_are_bounded_all_the_while():
     assert max(hot) > hot[0] + 50
     assert hot[-1] < max(hot) / 2
     assert torch.equal(engine.mode(), topn(engine.logits(), engine.layout.pattern))
+
+
+def test_windows_of_groups_that_are_alike_do_not_end_in_one_step(monkeypatch):
+    """10,240 equal groups in 40 superblocks, moved alike until every window has ended at least once."""
+    layout = GroupLayout([PrunableLayer("alike", 0, 40 * SUPERBLOCK, 4)], pattern=Pattern(2, 4))
+    start_GM = torch.tensor([7.0, 0.0, 7.0, 0.0]).expand(layout.groups, 4)
+    engine, looked = EventEngine(layout, store=store_of(layout, start_GM)), []
+    look_again = engine._look_again
+    monkeypatch.setattr(engine, "_look_again", lambda groups_g: looked.append(len(groups_g)) or look_again(groups_g))
+    none = Draw(MaskKey(0, 0), torch.empty(0, dtype=torch.int64), torch.empty(0, 4, dtype=torch.bool))
+    for _ in range(90):
+        engine.descend([none], weights=[-0.05], rate=1.0)
+    assert sum(looked) >= layout.groups
+    assert max(looked) <= 0.1 * layout.groups
+    assert len(engine.hot) == 0
+
+
+def test_a_state_without_what_it_needs_is_refused():
+    engine = start(EventEngine)
+    state = engine.state()
+    del state["hot_logits"]
+    with pytest.raises(ValueError, match="no hot_logits; another version may have written it"):
+        engine.load_state(state)
 
 
 @pytest.mark.parametrize("kind", [EventEngine, AdaptiveEngine])
