@@ -49,6 +49,7 @@ def host_loop(config: dict[str, Any]) -> None:
     facts = {
         "pid": os.getpid(),
         "node": ray.util.get_node_ip_address(),
+        "node_id": ray.get_runtime_context().get_node_id(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "slots": config["slots"],
         "model_digest": bench.frozen.digest,

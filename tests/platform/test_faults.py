@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from launched import PLANNED, STEPS, Nmlab, check_complete, keys, kill_session, results, session
+from launched import PLANNED, STEPS, Nmlab, check_complete, keys, kill_session, results, session, steps_so_far
 
 pytestmark = pytest.mark.slow
 
@@ -50,12 +50,6 @@ class Sweep:
         return kill
 
 
-def steps_so_far(journal):
-    """Return the last step of each trial that has not ended."""
-    steps = {record["key"]: record["step"] for record in journal if record["event"] == "metrics"}
-    return {key: step for key, step in steps.items() if key not in set(keys(journal, "ended"))}
-
-
 def in_the_middle(journal, *, trials=1):
     """Say whether so many learned trials are between a checkpoint and their end."""
     return sum(25 <= step < STEPS - 60 for step in steps_so_far(journal).values()) >= trials
@@ -77,9 +71,9 @@ def goes_on_after(kill):
 def longest_gap(journal, key, *, start, end):
     """Return the longest time without a point of a trial within a window, over what is usual for it, in seconds."""
     times = [r["time"] / 1000 for r in journal if r["event"] == "metrics" and r["key"] == key]
-    gaps = [(after - before, before, after) for before, after in itertools.pairwise(times)]
-    usual = statistics.median(gap for gap, *_ in gaps)
-    return max((gap for gap, before, after in gaps if before < end and after > start), default=0.0) - 5 * usual
+    gaps = list(itertools.pairwise(times))
+    usual = statistics.median(after - before for before, after in gaps)
+    return max(min(after, end) - max(before, start) for before, after in gaps) - 5 * usual
 
 
 @dataclass

@@ -45,9 +45,9 @@ class Nmlab:
     folder: Path
     study: str
 
-    def start(self, *arguments):
-        """Start ``nmlab`` in a session of its own, its output in files."""
-        environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    def start(self, *arguments, **variables):
+        """Start ``nmlab`` in a session of its own, its output in files, with further environment variables."""
+        environment = variables | {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
         with (self.folder / "out.txt").open("w") as out, (self.folder / "err.txt").open("w") as err:
             return subprocess.Popen(
                 [NMLAB, *arguments], cwd=self.folder, stdout=out, stderr=err, env=environment, start_new_session=True
@@ -146,6 +146,12 @@ def wait_until(condition, *, seconds, what):
 
 def keys(records, event):
     return [record["key"] for record in records if record["event"] == event]
+
+
+def steps_so_far(journal):
+    """Return the last step of each trial that has not ended."""
+    steps = {record["key"]: record["step"] for record in journal if record["event"] == "metrics"}
+    return {key: step for key, step in steps.items() if key not in set(keys(journal, "ended"))}
 
 
 def check_complete(nmlab, *, planned):

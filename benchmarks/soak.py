@@ -1,0 +1,200 @@
+"""Sweeps under fire: every while a process of theirs is killed at random, and at the end everything must be there.
+
+Launches of many small trials follow each other until the time is over. Every 20 to 40 s a Train worker, a trial actor,
+the hub, a Train controller or the driver is killed with SIGKILL; a driver that was killed is followed by
+`nmlab resume`. Afterwards each launch must hold exactly its planned trials, each point once, all results bit-identical
+to those of a launch that nobody disturbed, and leave no process and no unexpected file behind.
+
+    python benchmarks/soak.py --minutes 60 --seed 1 --json soak.json
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+
+from launched import GRID, Nmlab, check_complete, keys, kill_session, results, session, wait_until, workers
+
+VICTIMS = {
+    "worker": "ray::RayTrainWorker",
+    "trial actor": "ray::TrialActor",
+    "hub": "ray::Hub",
+    "controller": "ray::TrainController",
+    "driver": "",
+}
+# What a launch may leave in its folder; see docs/architecture.md. Trials' folders are looked into as well.
+EXPECTED = {
+    *("launch.json", "study.yaml", "environment.json", "status.json", "journal.jsonl", "log.jsonl", "ray.log"),
+    *("optuna.journal", "trials", "initial_masks", "ray"),
+}
+LITTER = (".partial", ".damaged", ".tmp")
+
+
+@dataclass
+class Soak:
+    """What happens to the launches, and what was seen of them."""
+
+    folder: Path
+    seed: int
+    trials: int
+    pause: tuple[float, float]
+    kills: list[tuple[float, str]] = field(default_factory=list)
+    memory: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
+    durations: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.start = time.monotonic()
+
+    def launch(self, name: str, *, until: float) -> Nmlab:
+        """Run a launch to its end, killing until the given time; return its folder."""
+        nmlab = Nmlab(self.folder / name, GRID["name"])
+        (nmlab.folder / "tmp").mkdir(parents=True)
+        (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump(self._study()))
+        began = time.monotonic()
+        process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report", TMPDIR=str(nmlab.folder / "tmp"))
+        try:
+            while process.poll() is None:
+                self._wait(process, self.random.uniform(*self.pause))
+                if process.poll() is None and time.monotonic() < until and at_work(nmlab, process.pid):
+                    process = self._kill(nmlab, process)
+            printed = nmlab.finish(process)
+        except BaseException:
+            kill_session(process.pid)
+            raise
+        self.durations.append(time.monotonic() - began)
+        assert printed["counts"] == {"finished": self.planned}, printed
+        return nmlab
+
+    @property
+    def planned(self) -> int:
+        return self.trials + len(GRID["baselines"])
+
+    def _study(self) -> dict:
+        """Small trials, each different: a quarter of them by alpha, times four seeds."""
+        alphas = [round(0.5 + 0.49 * index / (self.trials // 4), 4) for index in range(self.trials // 4)]
+        fixed, cadence = {**GRID["fixed"], "steps": 60}, {"log_every": 5, "checkpoint_every": 10}
+        space = {"alpha": {"grid": alphas}}
+        return {**GRID, "fixed": fixed, "cadence": cadence, "space": space, "seeds": [0, 1, 2, 3]}
+
+    def _wait(self, process, seconds: float) -> None:
+        """Wait, or until the process ends; note the driver's memory meanwhile."""
+        deadline = time.monotonic() + seconds
+        series = self.memory.setdefault(process.pid, [])
+        while process.poll() is None and time.monotonic() < deadline:
+            series.append((round(time.monotonic() - self.start, 1), resident_bytes(process.pid)))
+            time.sleep(1.0)
+
+    def _kill(self, nmlab: Nmlab, process):
+        """Kill something; return the process that is the driver from now on."""
+        what = self.random.choice(list(VICTIMS))
+        found = [pid for pid, command in session(process.pid).items() if command.startswith(VICTIMS[what])]
+        if what != "driver" and not found:
+            return process  # it is being restarted
+        pid = process.pid if what == "driver" else self.random.choice(sorted(found))
+        self.kills.append((round(time.monotonic() - self.start, 1), what))
+        print(f"{self.kills[-1][0]:7.1f} s: {what} ({pid})", flush=True)
+        os.kill(pid, signal.SIGKILL)
+        if what != "driver":
+            return process
+        process.wait()
+        wait_until(lambda: not workers(pid), seconds=60, what="the replicas to follow their driver")
+        kill_session(pid)
+        return nmlab.start("resume", "--json", "--no-report", TMPDIR=str(nmlab.folder / "tmp"))
+
+
+def at_work(nmlab: Nmlab, driver: int) -> bool:
+    """Say whether the driver has begun; one that is killed before shows nothing."""
+    return (nmlab.folder / "results").is_dir() and any(c.startswith("ray::Hub") for c in session(driver).values())
+
+
+def resident_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS")), 0)
+
+
+def check(nmlab: Nmlab, reference: dict, *, planned: int) -> None:
+    """Raise where something is lost, doubled, different or left over."""
+    check_complete(nmlab, planned=planned)
+    ended = Counter(keys(nmlab.journal(), "ended"))
+    assert len(ended) == planned, "a trial is missing in the journal"
+    assert results(nmlab) == reference, "a result differs from the undisturbed one"
+    unexpected = {path.name for path in nmlab.launch.iterdir()} - EXPECTED
+    litter = [str(path) for path in (nmlab.launch / "trials").rglob("*") if path.name.endswith(LITTER)]
+    assert not [*unexpected, *litter, *left_behind(nmlab)], (unexpected, litter, left_behind(nmlab))
+
+
+def left_behind(nmlab: Nmlab) -> list[str]:
+    """Return the temporary files of a launch, apart from Ray's own folder of logs."""
+    return sorted(path.name for path in (nmlab.folder / "tmp").iterdir() if path.name != "ray")
+
+
+def growth(series: list[tuple[float, int]]) -> float | None:
+    """Return by how much memory grew from the second quarter of a driver's life to the last, as a ratio."""
+    sizes = [size for _, size in series if size]
+    if len(sizes) < 40:
+        return None
+    quarter = len(sizes) // 4
+    return statistics.median(sizes[-quarter:]) / statistics.median(sizes[quarter : 2 * quarter])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--trials", type=int, default=100, help="learned trials of a launch, a multiple of four")
+    parser.add_argument("--pause", type=float, nargs=2, default=(20.0, 40.0), metavar=("FROM", "TO"))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    seed = random.randrange(2**32) if options.seed is None else options.seed
+    print(f"seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        soak = Soak(Path(name), seed, options.trials, tuple(options.pause))
+        reference = soak.launch("reference", until=0.0)
+        expected = results(reference)
+        check(reference, expected, planned=soak.planned)
+        undisturbed, soak.start = soak.durations.pop(), time.monotonic()
+        until = soak.start + 60 * options.minutes
+        while time.monotonic() < until:
+            nmlab = soak.launch(f"launch-{len(soak.durations)}", until=until)
+            check(nmlab, expected, planned=soak.planned)
+            print(f"launch {len(soak.durations)}: {soak.planned} trials are as they should be", flush=True)
+    lives = list(soak.memory.values())
+    grown = [ratio for life in lives if (ratio := growth(life)) is not None]
+    record = {
+        "seed": seed,
+        "minutes": round((time.monotonic() - soak.start) / 60, 1),
+        "load_average": os.getloadavg(),
+        "launches": len(soak.durations),
+        "trials": soak.planned * len(soak.durations),
+        "kills": dict(Counter(what for _, what in soak.kills)),
+        "seconds_undisturbed": round(undisturbed, 1),
+        "seconds_a_launch": [round(seconds, 1) for seconds in soak.durations],
+        "driver_memory_growth": [round(ratio, 3) for ratio in grown],
+        "driver_memory": [life[:: max(1, len(life) // 30)] for life in lives],
+        "claim": "nothing lost, nothing twice, results bit-identical, nothing left behind, driver memory flat (+10 %)",
+        "holds": bool(soak.kills) and all(ratio < 1.1 for ratio in grown),
+    }
+    print(json.dumps({name: value for name, value in record.items() if name != "driver_memory"}, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    sys.exit(not record["holds"])
+
+
+if __name__ == "__main__":
+    main()
