@@ -140,8 +140,9 @@ def check(nmlab: Nmlab, reference: dict, *, planned: int) -> None:
 
 
 def left_behind(nmlab: Nmlab) -> list[str]:
-    """Return the temporary files of a launch, apart from Ray's own folder of logs."""
-    return sorted(path.name for path in (nmlab.folder / "tmp").iterdir() if path.name != "ray")
+    """Return the temporary files of a launch, apart from Ray's folder of logs and torch's cache of kernels."""
+    names = (path.name for path in (nmlab.folder / "tmp").iterdir())
+    return sorted(name for name in names if name != "ray" and not name.startswith("torchinductor_"))
 
 
 def growth(series: list[tuple[float, int]]) -> float | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 from launched import PLANNED, STEPS, Nmlab, check_complete, keys, kill_session, results, session, steps_so_far
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 
 CHECKPOINT_EVERY = 20
 
@@ -167,3 +167,22 @@ def test_a_trial_that_was_moved_repeats_at_most_one_checkpoint_interval(battered
             told = [r for r in journal[journal.index(lease) :] if r["event"] == "metrics" and r["key"] == lease["key"]]
             resumed = max(r["step"] for r in told if r["time"] - told[0]["time"] < 30)
             assert resumed >= (reached[lease["key"]] - 1) // CHECKPOINT_EVERY * CHECKPOINT_EVERY
+
+
+def test_ctrl_c_lets_trials_save_themselves_and_ends_in_time(new_nmlab):
+    sweep = Sweep(new_nmlab())
+    try:
+        sweep.wait_until(in_the_middle, "a trial was in its middle")
+        reached = steps_so_far(sweep.nmlab.journal())
+        start = time.monotonic()
+        sweep.process.send_signal(signal.SIGINT)
+        assert sweep.process.wait(60) == 1
+        took = time.monotonic() - start
+    finally:
+        kill_session(sweep.process.pid)
+    ended = {r["key"]: r["result"] for r in sweep.nmlab.journal() if r["event"] == "ended"}
+    for key in reached:
+        assert (ended[key]["status"], ended[key]["resumable"]) == ("stopped", True)
+        assert (sweep.nmlab.launch / "trials" / key / f"checkpoint-{ended[key]['step']:09d}.safetensors").is_file()
+    assert sweep.nmlab.status()["phase"] == "stopped"
+    assert took < 10.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from launched import GRID, PLANNED, check_complete, kill_session, results, steps_so_far
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 
 RAYLETS = Path(__file__).parents[1] / "support" / "raylets.py"
 LONGER = ("--set", "seeds=[0, 1, 2, 3]")  # the model must be loaded again before the last trial has ended

@@ -53,7 +53,7 @@ class Nmlab:
                 [NMLAB, *arguments], cwd=self.folder, stdout=out, stderr=err, env=environment, start_new_session=True
             )
 
-    def finish(self, process, *, seconds=150):
+    def finish(self, process, *, seconds=240):
         """Wait for a process that must succeed and leave nothing running; return what it printed as JSON."""
         try:
             code = process.wait(seconds)
@@ -64,7 +64,7 @@ class Nmlab:
         printed = (self.folder / "out.txt").read_text()
         return json.loads(printed[printed.index("{\n") :])
 
-    def wait_until(self, condition, *, process, what, seconds=120):
+    def wait_until(self, condition, *, process, what, seconds=240):
         """Wait for something to happen while a process runs, and no longer than it runs; return the answer."""
 
         def answer():
