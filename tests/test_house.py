@@ -131,13 +131,10 @@ def test_the_four_rooms_are_importable_from_anywhere(tmp_path):
 
 
 def test_tests_mirror_the_rooms():
-    """Every folder of tests stands for a folder of a room; parity is data, thirteenth a package from outside, support shared."""
+    """Every folder of tests stands for a folder of a room, but for a package from outside and what tests share."""
     tests = ROOT / "tests"
-    folders = {path.parent.relative_to(tests) for path in python_files(tests)} - {
-        Path(),
-        Path("thirteenth"),
-        Path("support"),
-    }
+    apart = {Path(), Path("thirteenth"), Path("support")}
+    folders = {path.parent.relative_to(tests) for path in python_files(tests)} - apart
     assert {str(folder) for folder in folders if not (ROOT / folder).is_dir()} == set()
     assert {folder.parts[0] for folder in folders} == set(ROOMS)
 
