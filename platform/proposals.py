@@ -19,6 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from nmlab.platform.first_points import Given, first_points
 from nmlab.platform.points import RandomDraw, configurations_tried
 from nmlab.search_spaces.schema import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
@@ -108,6 +109,7 @@ class OptunaProposals:
         self._space = DefineByRun(study)
         self._configurations = configurations_tried(study)
         self._search = study.search
+        self._first = first_points(study)
         directions = ["minimize" if mode == "min" else "maximize" for mode in study.search.modes]
         self._optuna = optuna.create_study(
             study_name=study.name,
@@ -129,6 +131,9 @@ class OptunaProposals:
         known = [trial.user_attrs[_CONFIGURATION] for trial in self._counted()]
         if len(known) >= self._configurations:
             return None
+        first = next((point for point in self._first if self._space(Given(point)) not in known), None)
+        if first is not None:
+            self._optuna.enqueue_trial(first)
         for attempt in range(_REPEATS + 1):
             if attempt == _REPEATS:  # the sampler keeps coming back to what it knows
                 self._optuna.enqueue_trial(self._untried(known))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from nmlab.platform.first_points import first_points
 from nmlab.platform.points import RandomDraw, configurations_tried, points
 from nmlab.search_spaces.schema import Study
 from nmlab.search_spaces.space import DefineByRun, baseline_points, grid_points
@@ -41,6 +42,7 @@ def resolve(study: Study) -> Plan:
     for configuration in [*examples, *baseline_points(study)]:
         _check(configuration)
     _check_baselines(study)
+    first_points(study)
     example = trial_spec(study, examples[0], seed=study.seeds[0])
     facts = preflight(
         example.model,

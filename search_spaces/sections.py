@@ -6,6 +6,7 @@ Each is a frozen model that knows its own types and ranges; rules that join seve
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,7 +21,7 @@ from pydantic import (
     Tag,
 )
 
-from nmlab.search_spaces.scalars import distinct, not_empty
+from nmlab.search_spaces.scalars import Scalar, distinct, not_empty
 from nmlab.search_spaces.wording import refuse
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -44,6 +45,10 @@ def _one_or_list(value: Any) -> str:
     return "<list>" if isinstance(value, list | tuple) else "<one>"
 
 
+def _name_or_mapping(value: Any) -> str:
+    return "<name>" if isinstance(value, str) else "<mapping>"
+
+
 Text = Annotated[str, StringConstraints(strict=True, min_length=1, strip_whitespace=True)]
 Seed = Annotated[int, Strict(), Field(ge=0, le=2**32 - 1)]
 """A seed that Python, NumPy, Optuna and torch all accept."""
@@ -61,6 +66,12 @@ Metrics = Annotated[
 Modes = Annotated[
     Annotated[Mode, Tag("<one>")] | Annotated[tuple[Mode, ...], AfterValidator(not_empty), Tag("<list>")],
     Discriminator(_one_or_list),
+]
+
+
+Point = Annotated[
+    Annotated[Literal["defaults"], Tag("<name>")] | Annotated[Mapping[Text, Scalar], Tag("<mapping>")],
+    Discriminator(_name_or_mapping),
 ]
 
 
@@ -145,6 +156,8 @@ class Search(Section):
     """The objective; a list of several for `nsga2`."""
     mode: Modes = "min"
     """`min` or `max`; a list, one for each objective, for `nsga2`."""
+    points: Annotated[tuple[Point, ...], AfterValidator(distinct)] = ()
+    """Points that are tried first: `defaults` (each method's own values), or mappings of the searched names."""
     scheduler: Literal["asha", "median"] | None = None
     """Early stopping of trials that fall behind."""
     seed: Seed = 0

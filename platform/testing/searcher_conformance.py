@@ -1,0 +1,198 @@
+"""What every source of configurations (`Proposals`) must keep to; run on a new one by subclassing this.
+
+    class TestMySearch(SearcherConformance):
+        algorithm = "tpe"                       # the studies that it is given say so
+
+        def make(self, study, journal):         # twice with one journal is a process that died and its successor
+            return MyProposals(study, journal=journal)
+
+Outcomes are made up from the configurations, so that no trial is run. Needs pytest and Optuna.
+"""
+
+import json
+import math
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from nmlab.platform.first_points import Given
+from nmlab.platform.proposals import Outcome, Proposal, Proposals
+from nmlab.search_spaces import loader
+from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.space import DefineByRun, grid_points
+
+SAMPLES = 6
+LISTED = "{alpha: {choice: [0.9, 0.95, 0.99]}, initial_mask: {choice: [magnitude, wanda]}}"
+CONDITIONAL = (
+    "{estimator: {choice: [vanilla, tracked]}, alpha: {choice: [0.9, 0.99], when: {estimator: tracked}}, "
+    "initial_mask: {choice: [magnitude, wanda]}}"
+)
+RANGES = (
+    "{learning_rate: {loguniform: [0.1, 10]}, masks_per_step: {int: [1, 9]}, estimator: {choice: [vanilla, tracked]}, "
+    "alpha: {uniform: [0.5, 0.99], when: {estimator: tracked}}}"
+)
+
+
+def study_of(algorithm: str, *, space: str, points: str = "[]", samples: int = SAMPLES) -> Study:
+    """Return a small study of MaskPro that is searched by ``algorithm``; ``nsga2`` gets two objectives."""
+    search = f"algorithm: {algorithm}"
+    if algorithm == "nsga2":
+        search += ", metric: [eval/perplexity, cost/forwards], mode: [min, min]"
+    if algorithm != "grid":
+        search += f", samples: {samples}, points: {points}"
+    overrides = [f"space={space}", f"search={{{search}}}", "baselines=[]", "seeds=[0]", "fixed={steps: 4}"]
+    return loader.load("quickstart", overrides=overrides)
+
+
+class SearcherConformance:
+    """``algorithm`` names what the studies ask for; ``learns`` says whether outcomes are kept in an Optuna journal."""
+
+    algorithm: ClassVar[str]
+    learns: ClassVar[bool] = True
+
+    def make(self, study: Study, journal: Path) -> Proposals:
+        """Return the source of configurations; the same journal means the same search."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def journal(self, tmp_path: Path) -> Path:
+        return tmp_path / "search.journal"
+
+    @pytest.fixture(params=[LISTED, CONDITIONAL, RANGES], ids=["listed", "conditional", "ranges"])
+    def study(self, request: pytest.FixtureRequest) -> Study:
+        if self.algorithm == "grid" and request.param == RANGES:
+            pytest.skip("a grid has no ranges")
+        return study_of(self.algorithm, space=request.param)
+
+    @pytest.fixture
+    def learned(self) -> Study:
+        """A study with ranges, of a search that keeps outcomes."""
+        if not self.learns:
+            pytest.skip("it keeps no outcomes")
+        return study_of(self.algorithm, space=RANGES)
+
+    def test_points_lie_in_the_space_and_are_as_many_as_asked_and_different(self, study: Study, journal: Path) -> None:
+        made = list(self._run(self.make(study, journal), study))
+        wanted = len(grid_points(study)) if self.algorithm == "grid" else SAMPLES
+        assert len(made) == wanted
+        for proposal in made:
+            assert proposal.configuration == DefineByRun(study)(Given(proposal.configuration))
+        configurations = [proposal.configuration for proposal in made]
+        assert all(one not in configurations[:number] for number, one in enumerate(configurations))
+        assert len({proposal.number for proposal in made}) == wanted
+
+    def test_it_has_no_more_after_the_last(self, study: Study, journal: Path) -> None:
+        proposals = self.make(study, journal)
+        list(self._run(proposals, study))
+        assert proposals.next() is None
+        assert proposals.next() is None
+
+    def test_the_same_study_is_searched_alike(self, study: Study, journal: Path) -> None:
+        one, other = (list(self._run(self.make(study, journal.with_name(name)), study)) for name in ("one", "other"))
+        assert one == other
+
+    def test_a_space_travels_between_processes(self, study: Study, journal: Path) -> None:
+        again = pickle.loads(pickle.dumps(DefineByRun(study)))
+        for proposal in self._run(self.make(study, journal), study):
+            restored = json.loads(json.dumps(proposal.configuration))
+            assert restored == proposal.configuration
+            assert again(Given(restored)) == proposal.configuration
+            assert list(map(type, restored.values())) == list(map(type, proposal.configuration.values()))
+
+    @pytest.mark.parametrize("cut", [0, 1, 4])
+    def test_a_later_process_goes_on_where_the_first_one_died(self, study: Study, journal: Path, cut: int) -> None:
+        """What it then proposes is what an undisturbed search would, but for what a grid does not remember."""
+        undisturbed = list(self._run(self.make(study, journal.with_name("undisturbed")), study))
+        first = self.make(study, journal)
+        made = [proposal for _, proposal in zip(range(cut), self._run(first, study), strict=False)]
+        second = self.make(study, journal)
+        assert second.open() == []
+        rest = list(self._run(second, study))
+        assert (rest if not self.learns else made + rest) == undisturbed
+
+    def test_what_was_proposed_and_has_no_outcome_is_proposed_again(self, learned: Study, journal: Path) -> None:
+        first = self.make(learned, journal)
+        made = [first.next() for _ in range(3)]
+        assert made[0] is not None
+        first.tell(made[0].number, self._outcome(made[0], learned))
+        second = self.make(learned, journal)
+        assert second.open() == made[1:]
+        rest = list(self._run(second, learned))
+        assert len(made) + len(rest) == SAMPLES
+
+    def test_nothing_is_left_running(self, learned: Study, journal: Path) -> None:
+        list(self._run(self.make(learned, journal), learned))
+        trials = _trials(learned, journal)
+        assert all(trial.state.is_finished() for trial in trials)
+        assert self.make(learned, journal).open() == []
+
+    def test_a_finished_one_is_complete_with_its_values(self, learned: Study, journal: Path) -> None:
+        values = [3.5, 8.0][: len(learned.search.metrics)]
+        trial = self._told(learned, journal, Outcome(values, intermediate={2: 5.0}))
+        assert (trial.state, trial.values) == (TrialState.COMPLETE, values)
+
+    def test_a_stopped_one_is_pruned_with_what_it_had(self, learned: Study, journal: Path) -> None:
+        trial = self._told(learned, journal, Outcome(None, pruned=True, intermediate={2: 5.0, 4: 4.0}))
+        if len(learned.search.metrics) > 1:  # Optuna prunes by one objective only
+            assert trial.state == TrialState.FAIL
+            return
+        assert trial.state == TrialState.PRUNED
+        assert trial.intermediate_values == {2: 5.0, 4: 4.0}
+
+    @pytest.mark.parametrize("value", [None, math.nan, math.inf])
+    def test_one_without_a_finite_value_failed(self, learned: Study, journal: Path, value: float | None) -> None:
+        values = None if value is None else [value, 8.0][: len(learned.search.metrics)]
+        trial = self._told(learned, journal, Outcome(values, intermediate={2: math.nan}))
+        assert trial.state == TrialState.FAIL
+
+    def test_points_that_a_study_names_come_first(self, learned: Study, journal: Path) -> None:
+        points = "[{learning_rate: 0.5, masks_per_step: 2, estimator: tracked, alpha: 0.9}, defaults]"
+        ranges = RANGES.replace("[0.1, 10]", "[0.1, 100]")
+        study = study_of(self.algorithm, space=ranges, points=points)
+        made = [proposal.configuration for proposal in self._run(self.make(study, journal), study)]
+        named = {"learning_rate": 0.5, "masks_per_step": 2, "estimator": "tracked", "alpha": 0.9}
+        assert named.items() <= made[0].items()
+        defaults = {"learning_rate": 50.0, "masks_per_step": 1, "estimator": "tracked", "alpha": 0.99}
+        assert defaults.items() <= made[1].items()
+        assert len(made) == SAMPLES
+        assert all(one not in made[:number] for number, one in enumerate(made))
+
+    def test_points_come_once_whoever_goes_on(self, learned: Study, journal: Path) -> None:
+        points = "[{learning_rate: 0.5, masks_per_step: 2, estimator: vanilla}]"
+        study = study_of(self.algorithm, space=RANGES, points=points)
+        made = [proposal for _, proposal in zip(range(2), self._run(self.make(study, journal), study), strict=False)]
+        rest = list(self._run(self.make(study, journal), study))
+        rates = [proposal.configuration["learning_rate"] for proposal in made + rest]
+        assert (rates[0], rates.count(0.5), len(rates)) == (0.5, 1, SAMPLES)
+
+    def _run(self, proposals: Proposals, study: Study) -> Iterator[Proposal]:
+        """Walk through a search, telling of each proposal before the next is asked for."""
+        while (proposal := proposals.next()) is not None:
+            proposals.tell(proposal.number, self._outcome(proposal, study))
+            yield proposal
+
+    def _outcome(self, proposal: Proposal, study: Study) -> Outcome:
+        """A made-up outcome that depends on the configuration alone."""
+        rate = float(proposal.configuration.get("learning_rate", 1.0))
+        both: Sequence[float] = [abs(math.log(rate)) + proposal.number % 3, rate]
+        return Outcome(both[: len(study.search.metrics)], intermediate={1: 9.0})
+
+    def _told(self, study: Study, journal: Path, outcome: Outcome) -> Any:
+        """Tell one outcome, and return what another process reads of it."""
+        proposals = self.make(study, journal)
+        proposal = proposals.next()
+        assert proposal is not None
+        proposals.tell(proposal.number, outcome)
+        return _trials(study, journal)[proposal.number]
+
+
+def _trials(study: Study, journal: Path) -> list[Any]:
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    return list(optuna.load_study(study_name=study.name, storage=storage).trials)
