@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from nmlab.platform.reach import check_reachable
+
 NAMESPACE = "nmlab"
 
 # Read by Ray when it is imported or when its processes start.
@@ -31,12 +33,14 @@ _ENVIRONMENT = {
 def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     """Join the cluster at ``address``, or start a local one of at least ``cpus`` for as long as the context lasts.
 
-    Raises ``ValueError`` when nobody answers at ``address``.
+    Raises ``ValueError`` when nobody answers at ``address`` or its token is another one.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if address is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a local session of one user needs no token file
+    else:
+        check_reachable(address)
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)

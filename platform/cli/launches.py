@@ -54,7 +54,7 @@ def sweep(
     from nmlab.search_spaces import loader
 
     plan = resolve(loader.load(study, overrides=overrides or []))
-    load = _admitted(plan, address)
+    load = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
     check_store(uri)
     settings = {"tracking_uri": uri, "address": address, "max_failures": max_failures}
@@ -80,7 +80,7 @@ def resume(
     launch = launches.find(name, results=results)
     settings = launch.settings()
     plan = resolve(launch.study())
-    load = _admitted(plan, settings["address"])
+    load = _admitted(plan, settings["address"], launch.folder)
     check_store(settings["tracking_uri"])
     _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
 
@@ -115,16 +115,22 @@ def status(
             live.update(render_status(snapshot))
 
 
-def _admitted(plan: "Plan", address: str | None) -> "Load":
+def _admitted(plan: "Plan", address: str | None, results: Path) -> "Load":
     """Return what a replica puts on its device; refuse a study that this machine cannot hold, if it is the cluster.
 
     On a cluster that is joined every replica looks at its own node or GPU before it loads the model.
     """
+    from nmlab.platform.cluster import cluster
+    from nmlab.platform.nodes import check_nodes, check_room
     from nmlab.platform.planning.estimate import Estimate
 
     estimate = Estimate.here(plan)
     if address is None:
         estimate.check()
+    else:
+        with cluster(address):
+            check_nodes(plan.study, results=results)
+            check_room(plan.study, estimate.load)
     return estimate.load
 
 

@@ -67,9 +67,13 @@ def admit(study: Study, load: Load, *, machine: Machine) -> None:
     )
 
 
-def refuses(load: Load, *, slots: int, shards: int, device: str) -> str:
-    """Return why a replica's worker that has not loaded its model yet does not fit where it runs; "" if it does."""
-    need, free = load.worker(slots=slots, shards=shards), free_bytes(device) - (CUDA_BYTES if device == "cuda" else 0)
+def refuses(load: Load, *, slots: int, shards: int, device: str, room: int | None = None) -> str:
+    """Return why a replica's worker that has not loaded its model yet does not fit; "" if it does.
+
+    ``room`` are the bytes that are free where it will run; without, those free here.
+    """
+    free = (free_bytes(device) if room is None else room) - (CUDA_BYTES if device == "cuda" else 0)
+    need = load.worker(slots=slots, shards=shards)
     if need <= free:
         return ""
     fit = max(0, load.most_slots(free))

@@ -92,9 +92,9 @@ def test_slots_are_proposed_by_memory_and_by_cores(study_of):
 
 
 def test_a_replica_looks_at_its_own_memory():
-    assert refuses(LOAD, slots=1, device="cpu") == ""
+    assert refuses(LOAD, slots=1, shards=1, device="cpu") == ""
     huge = dataclasses.replace(LOAD, slot=free_bytes("cpu"))
-    told = refuses(huge, slots=2, device="cpu")
+    told = refuses(huge, slots=2, shards=1, device="cpu")
     assert "replica.slots = 2: weights 1.0 GB and 2 slot(s)" in told
     assert "not one slot fits" in told
 

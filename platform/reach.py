@@ -1,0 +1,99 @@
+"""Is there a Ray cluster at an address, and does it let us in? Answered in seconds, before anything is started."""
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CONNECT_S, ANSWER_S = 3.0, 8.0
+_EXPECTED = "expected HOST:PORT of its head node, for example 10.0.0.1:6379, or auto on one of its machines"
+
+
+def check_reachable(address: str) -> None:
+    """Raise ``ValueError`` with one line unless a Ray cluster answers at ``address`` and takes our token.
+
+    ``auto`` means the cluster that this machine belongs to, which Ray looks up itself.
+    """
+    if address == "auto":
+        return
+    check_listens(*_host_and_port(address), address, expected=_EXPECTED)
+    _ask(address)
+
+
+def check_listens(host: str, port: int, address: str, *, expected: str) -> None:
+    """Raise ``ValueError`` unless somebody listens at host and port, which the user gave as ``address``."""
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_S):
+            pass
+    except OSError as error:
+        reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or error
+        raise ValueError(f"no Ray cluster answers at {address!r}: {reason}; {expected}") from error
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    if "://" in address:
+        hint = "; for an http address there is `nmlab submit`" if address.startswith("http") else ""
+        raise ValueError(f"address {address!r}: {_EXPECTED}{hint}")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise ValueError(f"address {address!r}: {_EXPECTED}")
+    return host.strip("[]"), int(port)
+
+
+def _ask(address: str) -> None:
+    """Ask the cluster who its nodes are, in a thread: what listens there may be no Ray, and never say a word."""
+    answer: list[Exception | None] = []
+
+    def ask() -> None:
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
+        try:
+            GcsClient(address=address).get_all_node_info(timeout=ANSWER_S)
+            answer.append(None)
+        except Exception as error:  # handed to the caller, who tells which it is
+            answer.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    with _hushed():
+        thread.start()
+        thread.join(ANSWER_S)
+    if not answer:
+        raise ValueError(f"what answers at {address!r} is no Ray cluster; {_EXPECTED}")
+    if answer[0] is not None:
+        raise ValueError(_refusal(address, answer[0])) from answer[0]
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep what Ray's C++ says of a refusal off the terminal, where one line of ours says it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _refusal(address: str, error: Exception) -> str:
+    from ray.exceptions import AuthenticationError
+
+    if isinstance(error, AuthenticationError):
+        given = "the token we gave is another one" if _has_token() else "we gave no token"
+        return (
+            f"the Ray cluster at {address!r} does not let us in: {given}; set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN, or put the cluster's token into ~/.ray/auth_token"
+        )
+    return f"no Ray cluster answers at {address!r}: {str(error).strip().splitlines()[0]}"
+
+
+def _has_token() -> bool:
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
+    return mode == "token" and bool(AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
