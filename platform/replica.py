@@ -114,12 +114,15 @@ def start_replicas(
 
 
 def worker_resources(study: Study) -> dict[str, float]:
-    """Return what a replica's worker reserves: what the study says, else a CPU, and a GPU where there is any."""
+    """Return what a replica's worker reserves: what the study says, else a CPU, and a GPU where there is any.
+
+    Resources of one's own naming choose the nodes of a mixed cluster.
+    """
     given = study.replica.resources
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
     cpus = given.cpus if given.cpus is not None else 1.0
     gpus = given.gpus if given.gpus is not None else float(has_gpu)
-    return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+    return {"CPU": cpus, **({"GPU": gpus} if gpus else {}), **given.custom}
 
 
 def _threads(study: Study) -> int:

@@ -36,13 +36,18 @@ class Plan:
         return len(self.baselines) + self.configurations * len(self.study.seeds)
 
 
-def resolve(study: Study) -> Plan:
-    """Check everything that can be checked before a process is started; raises ``ValueError`` with one line."""
-    examples = _examples(study)
-    for configuration in [*examples, *baseline_points(study)]:
+def check_settings(study: Study) -> None:
+    """Check what needs neither model nor text: the methods and their settings; raises ``ValueError`` with one line."""
+    for configuration in [*_examples(study), *baseline_points(study)]:
         _check(configuration)
     _check_baselines(study)
     first_points(study)
+
+
+def resolve(study: Study) -> Plan:
+    """Check everything that can be checked before a process is started; raises ``ValueError`` with one line."""
+    check_settings(study)
+    examples = _examples(study)
     example = trial_spec(study, examples[0], seed=study.seeds[0])
     facts = preflight(
         example.model,

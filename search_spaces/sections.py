@@ -179,6 +179,8 @@ class Resources(Section):
 
     cpus: Amount | None = None
     gpus: Amount | None = None
+    custom: Mapping[Text, Positive] = Field(default_factory=dict)
+    """Resources that only some nodes of a cluster have, under the names they were started with, such as {a100: 1}."""
 
 
 class Replica(Section):

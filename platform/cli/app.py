@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from nmlab.platform.cli import catalog, compare, diff, doctor, evaluate, export, launches, plan, report, run, ui
+from nmlab.platform.cli import catalog, compare, diff, doctor, evaluate, export, launches, plan, report, run, submit, ui
 
 app = typer.Typer(
     name="nmlab",
@@ -23,6 +23,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "sweep": launches.sweep,
     "resume": launches.resume,
     "status": launches.status,
+    "submit": submit.submit,
     "evaluate": evaluate.evaluate,
     "diff": diff.diff,
     "export": export.export,

@@ -52,7 +52,7 @@ def runs(uri, *, kind="trial"):
 
 def test_every_promised_verb_is_there():
     promised = {"doctor", "methods", "studies", "plan", "run", "sweep", "resume", "status", "report", "compare", "ui"}
-    promised |= {"evaluate", "export", "diff"}
+    promised |= {"evaluate", "export", "diff", "submit"}
     assert promised <= set(VERBS)
 
 

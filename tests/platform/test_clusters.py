@@ -1,8 +1,9 @@
-"""Clusters that cannot be joined: one line each, exit code 2, within seconds, and nothing half-started.
+"""Clusters that are joined, and those that cannot be: one line each, exit code 2, soon, and nothing half-started.
 
 The cluster is a real one with token authentication, started in a session of its own, by which its processes are known.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -170,19 +171,24 @@ def folder(tmp_path):
     return tmp_path
 
 
-def refused(folder, address, *arguments, token=TOKEN, mode="token"):
-    """Run a sweep on the cluster that must be refused; return what it said, in one line, leaving nothing behind."""
+def sweep(folder, address, *arguments, token=TOKEN, mode="token"):
+    """Run a sweep on the cluster."""
     environment = {**os.environ, "RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    done = subprocess.run(
+    return subprocess.run(
         [BIN / "nmlab", "sweep", "study.yaml", "--address", address, *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
-        timeout=150,
+        timeout=200,
     )
+
+
+def refused(folder, address, *arguments, token=TOKEN, mode="token"):
+    """Run a sweep on the cluster that must be refused; return what it said, in one line, leaving nothing behind."""
+    done = sweep(folder, address, *arguments, token=token, mode=mode)
     assert done.returncode == 2, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line]
     assert "Traceback" not in done.stderr
@@ -227,3 +233,22 @@ def test_a_node_with_another_nmlab_and_one_without(head, folder, tmp_path_factor
             end(node)
         assert line.startswith("nmlab: node ")
         assert told in line
+
+
+@pytest.mark.slow
+def test_replicas_go_where_their_resources_are(head, folder, tmp_path):
+    """A node of another kind joins; both replicas ask for what it alone has, and no replica starts on the other."""
+    node = start_ray(f"--address={head}", "--resources", '{"large": 2}', folder=tmp_path)
+    try:
+        wait_for_nodes(head, 2)
+        wanted = "replica={count: 2, resources: {cpus: 0.5, custom: {large: 1}}}"
+        done = sweep(folder, head, "--no-report", "--json", "--set", wanted)
+    finally:
+        end(node)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout[done.stdout.index("{\n") :])
+    assert record["counts"] == {"finished": 3}
+    status = json.loads((Path(record["launch"]) / "status.json").read_text())
+    places = {replica["node_id"] for replica in status["replicas"].values()}
+    assert len(status["replicas"]) == 2
+    assert len(places) == 1, "both on the node that has the resource"

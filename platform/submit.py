@@ -1,0 +1,114 @@
+"""Send a study to a cluster as a Ray job, with the package as it is here; the cluster needs its dependencies alone."""
+
+import logging
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+from nmlab.platform.reach import check_listens
+from nmlab.search_spaces import loader
+from nmlab.search_spaces.schema import Study
+
+ROOMS = ("platform", "trials", "search_spaces", "reports")
+_EXPECTED = "expected the dashboard of its head node, for example http://10.0.0.1:8265"
+_START = "from nmlab.platform.cli import main; main()"
+_POLL_S = 2.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that a cluster has taken: its id, where it can be looked at, and what it runs."""
+
+    id: str
+    address: str
+    command: str
+
+    @property
+    def logs(self) -> str:
+        """The command that shows what it prints."""
+        return f"ray job logs {self.id} --address {self.address} --follow"
+
+
+def submit_study(study: Study, *, address: str, results: str, tracking_uri: str, options: tuple[str, ...] = ()) -> Job:
+    """Ship the package and the resolved study to the cluster whose dashboard is at ``address``, and start its sweep.
+
+    Raises ``ValueError`` when nobody answers there, or what answers does not take the job.
+    """
+    client = _client(address)
+    command = sweep_command(results=results, tracking_uri=tracking_uri, options=options)
+    with package() as folder:
+        (folder / "work").mkdir()
+        (folder / "work" / "study.yaml").write_text(loader.dump(study), encoding="utf-8")
+        environment = {"working_dir": str(folder / "work"), "py_modules": [str(folder / "nmlab")]}
+        try:
+            number = client.submit_job(entrypoint=command, runtime_env=environment, metadata={"study": study.name})
+        except RuntimeError as error:
+            raise ValueError(f"the cluster at {address} did not take the job: {_first_line(error)}") from error
+    return Job(str(number), address, command)
+
+
+def sweep_command(*, results: str, tracking_uri: str, options: tuple[str, ...] = ()) -> str:
+    """Return the command line that the job runs on the head node.
+
+    Raises ``ValueError`` for a relative results folder: a job's own folder goes when it ends.
+    """
+    if not Path(results).is_absolute():
+        raise ValueError(f"results folder {results!r}: expected an absolute path to a folder that all nodes share")
+    arguments = ["--address", "auto", "--results", results, "--tracking-uri", tracking_uri, *options]
+    return shlex.join(["python", "-c", _START, "sweep", "study.yaml", *arguments])
+
+
+def follow(job: Job, *, tell: Callable[[str], None]) -> bool:
+    """Wait for a job, telling what it prints; return whether it succeeded. To stop waiting leaves it running."""
+    client, told = _client(job.address), 0
+    while True:
+        status = client.get_job_status(job.id)
+        logs = client.get_job_logs(job.id)
+        if len(logs) > told:
+            tell(logs[told:])
+            told = len(logs)
+        if status.is_terminal():
+            return str(status.value) == "SUCCEEDED"
+        time.sleep(_POLL_S)
+
+
+@contextmanager
+def package() -> Iterator[Path]:
+    """Give a folder that holds the installed package as ``nmlab/``: its four folders, which lie apart in a checkout."""
+    with TemporaryDirectory(prefix="nmlab-") as name:
+        folder = Path(name)
+        for room in ROOMS:
+            spec = util.find_spec(f"nmlab.{room}")
+            assert spec is not None
+            assert spec.submodule_search_locations
+            source = Path(next(iter(spec.submodule_search_locations)))
+            shutil.copytree(source, folder / "nmlab" / room, ignore=shutil.ignore_patterns("__pycache__"))
+        yield folder
+
+
+def _client(address: str) -> Any:
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"address {address!r}: {_EXPECTED}")
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    check_listens(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), address, expected=_EXPECTED)
+    try:
+        from ray.job_submission import JobSubmissionClient
+
+        return JobSubmissionClient(address)
+    except ImportError as error:
+        raise ValueError("nmlab submit needs Ray's job client; pip install 'nmlab[cluster]'") from error
+    except (ConnectionError, RuntimeError) as error:
+        raise ValueError(f"what answers at {address} takes no Ray jobs: {_first_line(error)}; {_EXPECTED}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
