@@ -65,7 +65,9 @@ def plain(study: Path, results: Path) -> None:
 
     loaded = loader.load(study)
     specs = [trial_spec(loaded, point, seed=0).model_dump(mode="json") for point in grid_points(loaded)]
-    ray.init(num_cpus=CONCURRENT, include_dashboard=False, object_store_memory=200 * 2**20, log_to_driver=False)
+    ray.init(
+        "local", num_cpus=CONCURRENT, include_dashboard=False, object_store_memory=200 * 2**20, log_to_driver=False
+    )
     tuner = tune.Tuner(
         tune.with_resources(plain_trial, {"cpu": 1}),
         param_space={"spec": tune.grid_search(specs), "folder": str(results)},

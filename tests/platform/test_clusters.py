@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 import yaml
 
 from nmlab.platform import reach
+from nmlab.platform.cluster import cluster
 from nmlab.platform.nodes import _COMPARED, _problem
 from nmlab.platform.reach import check_reachable
 
@@ -68,6 +70,19 @@ def test_a_listener_that_is_no_ray(monkeypatch):
         with pytest.raises(ValueError, match="is no Ray cluster"):
             check_reachable(f"127.0.0.1:{silent.getsockname()[1]}")
     assert time.monotonic() - begun < 4
+
+
+def test_a_sweep_without_an_address_keeps_to_itself(monkeypatch):
+    """Even where a cluster runs on the same machine, or an environment names one."""
+    import ray
+
+    asked = []
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setattr(ray, "init", lambda **given: asked.append(given))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with cluster():
+        pass
+    assert asked[0]["address"] == "local"
 
 
 FOUND = {"nmlab": "0.1.0", "code": "0a0b0c0d", "torch": "2.13.0", "transformers": "5.23.0", "python": "3.11"}
@@ -157,12 +172,15 @@ def head(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("ray")
-    process = start_ray("--head", "--port", str(port), "--include-dashboard", "false", folder=folder)
-    try:
-        wait_for_nodes(f"127.0.0.1:{port}", 1)
-        yield f"127.0.0.1:{port}"
-    finally:
-        end(process)
+    with tempfile.TemporaryDirectory(prefix="nm", dir="/tmp") as ours:  # short, because sockets lie in it
+        process = start_ray(
+            *("--head", "--port", str(port), "--include-dashboard", "false", "--temp-dir", ours), folder=folder
+        )
+        try:
+            wait_for_nodes(f"127.0.0.1:{port}", 1)
+            yield f"127.0.0.1:{port}"
+        finally:
+            end(process)
 
 
 @pytest.fixture

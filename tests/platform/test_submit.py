@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -141,14 +142,21 @@ def members(leader):
 
 
 @pytest.fixture
-def dashboard(tmp_path):
+def short():
+    """A folder of a short name, because Ray's sockets lie in it."""
+    with tempfile.TemporaryDirectory(prefix="nm", dir="/tmp") as folder:
+        yield folder
+
+
+@pytest.fixture
+def dashboard(tmp_path, short):
     """The address of the dashboard of a real cluster of one node."""
     with socket.socket() as one, socket.socket() as other:
         one.bind(("127.0.0.1", 0))
         other.bind(("127.0.0.1", 0))
         port, web = one.getsockname()[1], other.getsockname()[1]
     head = ("--head", "--block", "--port", str(port), "--dashboard-port", str(web), "--include-dashboard", "true")
-    size = ("--num-cpus", "2", "--object-store-memory", "100000000", "--disable-usage-stats")
+    size = ("--temp-dir", short, "--num-cpus", "2", "--object-store-memory", "100000000", "--disable-usage-stats")
     with (tmp_path / "ray.txt").open("w") as out:
         process = subprocess.Popen(
             [BIN / "ray", "start", *head, *size],
