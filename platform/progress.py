@@ -42,7 +42,7 @@ class StatusFile:
 
 
 class ProgressView:
-    """The live view on a terminal; elsewhere one line for each trial that ends; nothing with ``quiet``."""
+    """The live view on a terminal; elsewhere one line for each trial that ends; only troubles with ``quiet``."""
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._console, self._quiet = console, quiet
@@ -65,8 +65,9 @@ class ProgressView:
         """Draw ``snapshot``, or on a plain stream print one line for each trial that has ended since."""
         if self._live is not None:
             self._live.update(render(snapshot))
-        elif not self._quiet:
-            self._print_trouble(snapshot["trouble"])
+            return
+        self._print_trouble(snapshot["trouble"])
+        if not self._quiet:
             self._print_ended(snapshot)
 
     def _print_trouble(self, trouble: dict[str, str]) -> None:

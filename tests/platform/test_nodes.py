@@ -1,54 +1,15 @@
 """A cluster of three raylets, of which one is killed in mid-sweep and another one added."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from launched import GRID, PLANNED, check_complete, kill_session, results, steps_so_far
+from raylet_cluster import LOCAL, Raylets
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 
-RAYLETS = Path(__file__).parents[1] / "support" / "raylets.py"
 LONGER = ("--set", "seeds=[0, 1, 2, 3]")  # the model must be loaded again before the last trial has ended
-LOCAL = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-
-
-class Raylets:
-    """A head without CPUs, and nodes of one CPU that come and go."""
-
-    def __init__(self, folder):
-        with (folder / "raylets.txt").open("w") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, RAYLETS],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=err,
-                text=True,
-                start_new_session=True,
-                env=os.environ | LOCAL,
-            )
-        self.address = self._read()["address"]
-        self.raylets = {}
-
-    def add(self):
-        self.process.stdin.write("add\n")
-        self.process.stdin.flush()
-        node = self._read()
-        self.raylets[node["node_id"]] = node["raylet"]
-
-    def close(self):
-        kill_session(self.process.pid)
-        self.process.wait()
-
-    def _read(self):
-        while line := self.process.stdout.readline():
-            if line.startswith("{"):
-                return json.loads(line)
-        raise AssertionError("the raylets ended")
 
 
 def up(journal):

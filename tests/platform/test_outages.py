@@ -7,13 +7,12 @@ write), by a file that is gone. The full disk is a small tmpfs of its own, mount
 import errno
 import os
 import sqlite3
-import subprocess
 import time
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from outages import disk, fill, locked, moved_away, read_only
 
 from nmlab.platform import launch as launches
 from nmlab.platform.journal import Journal
@@ -79,44 +78,6 @@ def wait_until(condition, *, seconds=30):
         time.sleep(0.05)
 
 
-@contextmanager
-def locked(uri):
-    """Hold the database as a writer that does not end."""
-    database = sqlite3.connect(uri.removeprefix("sqlite:///"), isolation_level=None)
-    database.execute("begin exclusive")
-    try:
-        yield
-    finally:
-        database.execute("rollback")
-        database.close()
-
-
-@contextmanager
-def read_only(uri):
-    """Forbid new files beside the database, without which sqlite writes nothing; root obeys this attribute too."""
-    folder = Path(uri.removeprefix("sqlite:///")).parent
-    done = subprocess.run(["chattr", "+i", folder], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a folder cannot be made immutable here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["chattr", "-i", folder], check=True)
-
-
-@contextmanager
-def moved_away(uri):
-    """Put the database elsewhere for a while, as a share that is not mounted."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    path.rename(path.with_suffix(".away"))
-    path.mkdir()
-    try:
-        yield
-    finally:
-        path.rmdir()
-        path.with_suffix(".away").rename(path)
-
-
 @pytest.mark.parametrize(
     ("outage", "told_before"),
     [
@@ -159,27 +120,8 @@ def test_a_launch_that_ends_during_the_outage_is_delivered_by_a_later_process(la
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 256 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill(folder):
-    """Leave no byte free; return the file that takes the room."""
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 1):
-            with suppress(OSError):
-                while True:
-                    file.write(bytes(size))
-    assert os.statvfs(folder).f_bavail == 0
-    return ballast
+    with disk(tmp_path / "disk", size="256k") as folder:
+        yield folder
 
 
 def test_a_journal_on_a_full_disk_is_as_it_was_and_takes_the_same_records_later(plan, spec, small_disk):

@@ -1,0 +1,66 @@
+"""Trials whose masks are evaluated by slots of several nodes."""
+
+import json
+import os
+import signal
+
+import pytest
+import yaml
+from launched import GRID, kill_session, results, steps_so_far
+from raylet_cluster import LOCAL, Raylets
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
+
+STUDY = {
+    **GRID,
+    "fixed": {**GRID["fixed"], "steps": 150, "masks_per_step": 8},
+    "space": {"alpha": {"grid": [0.9]}},
+    "baselines": ["dense"],
+    "seeds": [0],
+}
+
+
+def start(new_nmlab, replica, *arguments):
+    nmlab = new_nmlab()
+    (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump({**STUDY, "replica": replica}))
+    return nmlab, nmlab.start("sweep", "grid.yaml", "--json", "--no-report", *arguments, **LOCAL)
+
+
+@pytest.fixture(scope="module")
+def alone(new_nmlab):
+    nmlab, process = start(new_nmlab, {"count": 1, "slots": 1})
+    nmlab.finish(process)
+    return results(nmlab)
+
+
+@pytest.mark.parametrize(("nodes", "participants", "killed"), [(2, 2, False), (3, 4, True)])
+def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(new_nmlab, alone, nodes, participants, killed):
+    nmlab = new_nmlab()
+    cluster = Raylets(nmlab.folder)
+    try:
+        for _ in range(nodes):
+            cluster.add()
+        replica = {"count": participants, "participants": participants, "resources": {"cpus": 0.5}}
+        nmlab, process = start(new_nmlab, replica, "--address", cluster.address)
+        try:
+            if killed:
+                victim = nmlab.wait_until(lambda: one_who_takes_part(nmlab), process=process, what="others took part")
+                os.kill(victim["pid"], signal.SIGKILL)
+        except BaseException:
+            kill_session(process.pid)
+            raise
+        printed = nmlab.finish(process)
+    finally:
+        cluster.close()
+    assert printed["counts"] == {"finished": 2}
+    assert results(nmlab) == alone
+    (ended,) = [record for record in nmlab.journal() if record["event"] == "party ended"]
+    assert 0 < ended["exchanged_bytes"] / STUDY["fixed"]["steps"] < 2000, json.dumps(ended)
+
+
+def one_who_takes_part(nmlab):
+    """Return the record of a replica that helps with a trial that is well under way, or None."""
+    journal = nmlab.journal()
+    up = {record["host"]: record for record in journal if record["event"] == "replica"}
+    helping = [record["host"] for record in journal if record["event"] == "participant"]
+    return up[helping[-1]] if helping and max(steps_so_far(journal).values(), default=0) > 20 else None

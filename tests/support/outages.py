@@ -1,0 +1,73 @@
+"""Outages made for real: an MLflow store that cannot be written, a disk that is full."""
+
+import os
+import sqlite3
+import subprocess
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def locked(uri):
+    """Hold the database as a writer that does not end."""
+    database = sqlite3.connect(uri.removeprefix("sqlite:///"), isolation_level=None)
+    database.execute("begin exclusive")
+    try:
+        yield
+    finally:
+        database.execute("rollback")
+        database.close()
+
+
+@contextmanager
+def read_only(uri):
+    """Forbid new files beside the database, without which sqlite writes nothing; root obeys this attribute too."""
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    done = subprocess.run(["chattr", "+i", folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a folder cannot be made immutable here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", folder], check=True)
+
+
+@contextmanager
+def moved_away(uri):
+    """Put the database elsewhere for a while, as a share that is not mounted."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    path.rename(path.with_suffix(".away"))
+    path.mkdir()
+    try:
+        yield
+    finally:
+        path.rmdir()
+        path.with_suffix(".away").rename(path)
+
+
+@contextmanager
+def disk(folder, *, size):
+    """Mount a file system of ``size`` (as of mount's option) for a while; return its folder."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder):
+    """Leave no byte free; return the file that takes the room."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+    assert os.statvfs(folder).f_bavail == 0
+    return ballast
