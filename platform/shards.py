@@ -36,20 +36,14 @@ def form_crews(*, slots: int, device: torch.device) -> list[Crew]:
     address = ray.util.get_node_ip_address()
     server = TCPStore(address, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE) if rank == 0 else None
     host, port = broadcast_from_rank_zero((address, server.port) if server is not None else None)
-    # One client a slot: whoever waits for an answer keeps a client to himself.
-    clients = [TCPStore(host, port, is_master=False, timeout=PATIENCE) for _ in range(slots)]
-    by_nccl = _have_a_gpu_each(clients[0], device, rank=rank, size=size)
-    crews: list[Crew] = [
-        ConnectedCrew(client, name=f"slot-{slot}", rank=rank, size=size, address=address, by_nccl=by_nccl)
-        for slot, client in enumerate(clients)
+    # One client a slot, because whoever waits for an answer keeps a client to himself. The server is one too.
+    clients = [TCPStore(host, port, is_master=False, timeout=PATIENCE) for _ in range(slots - (rank == 0))]
+    stores = clients if server is None else [server, *clients]
+    by_nccl = _have_a_gpu_each(stores[0], device, rank=rank, size=size)
+    return [
+        ConnectedCrew(store, name=f"slot-{slot}", rank=rank, size=size, address=address, by_nccl=by_nccl)
+        for slot, store in enumerate(stores)
     ]
-    if server is not None:
-        _SERVERS.append(server)
-    return crews
-
-
-# The server of a group's store lives as long as the process of its leader.
-_SERVERS: list[TCPStore] = []
 
 
 def shard_facts(bench: Workbench, crew: Crew, *, pid: int) -> dict[str, Any]:

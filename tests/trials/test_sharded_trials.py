@@ -80,8 +80,13 @@ def test_one_shot_methods_do_not_depend_on_it_either(method, on_shards, make_spe
     assert _told(*on_shards(spec, 1)) == _told(*on_shards(spec, 3))
 
 
-def test_another_pattern_and_architecture_size(on_shards, make_spec):
-    spec, model = make_spec("susi", pattern="2:8", steps=6, cadence=CADENCE), {"num_hidden_layers": 4}
+@pytest.mark.parametrize("method", ["susi", "maskpro", "maskllm"])
+@pytest.mark.parametrize(
+    ("pattern", "sizes"), [("2:8", {}), ("2:4", {"hidden_size": 84, "intermediate_size": 172}), ("1:4", ODD)]
+)
+def test_other_patterns_and_larger_models(method, pattern, sizes, on_shards, make_spec):
+    """The larger has more groups than are worked on at a time."""
+    spec, model = make_spec(method, pattern=pattern, steps=4, cadence=CADENCE), {"num_hidden_layers": 4, **sizes}
     assert _told(*on_shards(spec, 1, model=model)) == _told(*on_shards(spec, 4, model=model))
 
 

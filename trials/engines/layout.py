@@ -26,6 +26,11 @@ class GroupLayout:
             start = stop
         self.groups = start
 
+    @property
+    def groups_of_layers(self) -> list[int]:
+        """How many groups each layer has."""
+        return [rows.stop - rows.start for rows in self._rows.values()]
+
     def pieces(self, groups: int) -> list[tuple[slice, list[tuple[str, slice]]]]:
         """Cut the rows into pieces of at most ``groups``.
 
@@ -54,7 +59,7 @@ class GroupLayout:
     def split(self, tensor_GM: Tensor) -> dict[str, Tensor]:
         """Return a view [out, in] of every layer's part."""
         # One split, not a slice a layer: the gradient of each slice would be as large as the whole tensor.
-        parts = torch.split(tensor_GM, [rows.stop - rows.start for rows in self._rows.values()])
+        parts = torch.split(tensor_GM, self.groups_of_layers)
         return {
             layer.name: part.view(layer.out_features, layer.in_features)
             for layer, part in zip(self.layers, parts, strict=True)

@@ -4,7 +4,7 @@ Torch's kernels for short last axes (reductions, `where`, the transposing copy) 
 memory bandwidth; copying column by column beats ``tensor.t().contiguous()`` two to three times at M = 4.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import reduce
 
 import torch
@@ -35,12 +35,18 @@ def total(tensor_MG: Tensor) -> Tensor:
     return reduce(torch.add, tensor_MG.unbind(0))
 
 
-def chunks(*tensors_GM: Tensor) -> Iterator[tuple[Tensor, ...]]:
+def chunks(*tensors_GM: Tensor, layers: Sequence[int] = ()) -> Iterator[tuple[Tensor, ...]]:
     """Walk through tensors of equally many groups: what fits the cache on a CPU, all at once elsewhere.
 
     Yields views, one for each tensor; the first tensor sets the size. Which groups share a chunk decides in
     which order the samplers draw their noise, so the size is part of what a seed means.
+
+    Given the number of groups of each of the ``layers``, no chunk on a CPU has groups of two: torch computes the last
+    few numbers of a chunk in another way than the others, and which they are must not depend on what a shard holds.
     """
     groups, m = tensors_GM[0].shape
+    if tensors_GM[0].device.type != "cpu":
+        layers = ()
     size = max(1, _CHUNK_ELEMENTS // m if tensors_GM[0].device.type == "cpu" else groups)
-    return zip(*(torch.split(tensor_GM, size) for tensor_GM in tensors_GM), strict=True)
+    for parts in zip(*(torch.split(tensor_GM, list(layers or (groups,))) for tensor_GM in tensors_GM), strict=True):
+        yield from zip(*(torch.split(part, size) for part in parts), strict=True)

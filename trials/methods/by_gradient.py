@@ -164,7 +164,7 @@ class SoftMaskRun(GradientRun):
         return {}
 
     def _by_layer(self, tensor: Tensor) -> Sequence[Tensor]:
-        return torch.split(tensor, [self._layout.pattern.groups(layer.numel) for layer in self._layout.layers])
+        return torch.split(tensor, self._layout.groups_of_layers)
 
     def _weights(self, step: int) -> Mapping[str, Tensor]:
         noise_GW = self._noise(step)

@@ -5,7 +5,7 @@ and the backward repeats the forward of its chunk: a pass over all groups would 
 it leaves for the backward in a dozen tensors of the model's size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +15,9 @@ from nmlab.trials.masks.layout import chunks, columns, write_columns
 from nmlab.trials.masks.ranking import keep_largest
 
 
-def relaxed_mask(logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int) -> Tensor:
+def relaxed_mask(
+    logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int, *, layers: Sequence[int] = ()
+) -> Tensor:
     """Return the soft mask [G, M] of one draw, differentiable in the logits (once).
 
     N times over: add softmax(keys / tau) to the mask, then log(1 - softmax) to the keys, which start as
@@ -28,8 +30,9 @@ def relaxed_mask(logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n
         tau: temperature of the keys, > 0.
         lam: divisor of the logits before the noise, > 0.
         n: kept a group, 1 <= n <= M.
+        layers: groups of each layer, where the result must not depend on which layers come together; see ``chunks``.
     """
-    mask_GM = _RelaxedMask.apply(logits_GM, gumbel_GM, tau, lam, n)  # type: ignore[no-untyped-call]
+    mask_GM = _RelaxedMask.apply(logits_GM, gumbel_GM, tau, lam, n, layers)  # type: ignore[no-untyped-call]
     assert isinstance(mask_GM, Tensor)
     return mask_GM
 
@@ -76,11 +79,13 @@ class _RelaxedMask(torch.autograd.Function):
     """The draw with its derivative written out; ``pick`` is computed anew in the backward."""
 
     @staticmethod
-    def forward(ctx: Any, logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int) -> Tensor:
+    def forward(
+        ctx: Any, logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int, layers: Sequence[int]
+    ) -> Tensor:
         ctx.save_for_backward(logits_GM, gumbel_GM)
-        ctx.temperatures, ctx.n = (tau, lam), n
+        ctx.temperatures, ctx.n, ctx.layers = (tau, lam), n, layers
         mask_GM = torch.empty_like(logits_GM)
-        for logits_gM, gumbel_gM, mask_gM in chunks(logits_GM, gumbel_GM, mask_GM):
+        for logits_gM, gumbel_gM, mask_gM in chunks(logits_GM, gumbel_GM, mask_GM, layers=layers):
             mask_Mg = torch.zeros_like(logits_gM.T)
             for share_Mg, _ in _picks(logits_gM, gumbel_gM, tau, lam, n):
                 mask_Mg = mask_Mg.add_(share_Mg)
@@ -93,13 +98,14 @@ class _RelaxedMask(torch.autograd.Function):
         logits_GM, gumbel_GM = ctx.saved_tensors
         (tau, lam), n = ctx.temperatures, ctx.n
         out_GM = torch.empty_like(logits_GM)
-        for logits_gM, gumbel_gM, gradient_gM, out_gM in chunks(logits_GM, gumbel_GM, gradient_GM, out_GM):
+        tensors = logits_GM, gumbel_GM, gradient_GM, out_GM
+        for logits_gM, gumbel_gM, gradient_gM, out_gM in chunks(*tensors, layers=ctx.layers):
             told_Mg = columns(gradient_gM)
             toward_keys_Mg = torch.zeros_like(told_Mg)
             for share_Mg, picked in reversed(list(_picks(logits_gM, gumbel_gM, tau, lam, n))):
                 toward_keys_Mg = _before_pick(told_Mg, toward_keys_Mg, share_Mg, picked, tau)
             write_columns(toward_keys_Mg.div_(tau * lam), out_GM=out_gM)
-        return out_GM, None, None, None, None
+        return out_GM, None, None, None, None, None
 
 
 def _picks(

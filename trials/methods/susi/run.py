@@ -78,7 +78,9 @@ class SusiRun(SoftMaskRun):
 
     def _soft(self, noise_GW: Tensor, step: int) -> Tensor:
         tau, lam = self._temperatures(step)
-        return relaxed_mask(self._logits_GM, noise_GW, tau, lam, self._setting.pattern.n)
+        return relaxed_mask(
+            self._logits_GM, noise_GW, tau, lam, self._setting.pattern.n, layers=self._layout.groups_of_layers
+        )
 
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
         _, lam = self._temperatures(step)
