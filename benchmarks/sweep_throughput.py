@@ -90,9 +90,9 @@ def plain_trial(config: dict[str, Any]) -> None:
     from nmlab.trials.workbench import Workbench
 
     class Quiet:
-        def metrics(self, step: int, values: Any) -> None: ...
+        def metrics(self, step, values): ...
 
-        def cancelled(self) -> bool:
+        def cancelled(self):
             return False
 
     torch.set_num_threads(1)
