@@ -84,9 +84,8 @@ class Nmlab:
 
     def journal(self):
         """The whole lines of the journal so far."""
-        if not (self.folder / "results" / self.study).is_dir() or not (self.launch / "journal.jsonl").is_file():
-            return []
-        lines = (self.launch / "journal.jsonl").read_text().splitlines(keepends=True)
+        found = list((self.folder / "results" / self.study).glob("*/journal.jsonl"))
+        lines = found[0].read_text().splitlines(keepends=True) if found else []
         return [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
 
     def runs(self):
