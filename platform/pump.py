@@ -39,8 +39,9 @@ class Pump:
 
     def stop_replicas(self) -> None:
         """Send the replicas home, by this hub and by any that takes its place."""
-        self._stopping = True
-        self._hub.ask("stop")
+        if not self._stopping:
+            self._stopping = True
+            self._hub.ask("stop")
 
     def finish(self) -> None:
         """Carry what is left, and return when the hub is empty."""

@@ -112,7 +112,7 @@ class Sweep:
             parties=exchange.settings if exchange else None,
             lost=self._run_lost,
         )
-        self._pump = Pump(hub, heed=self._heed, look=self._publish, unwanted=lambda: tuple(self._watch.stopped))
+        self._pump = Pump(hub, heed=self._heed, look=self._look, unwanted=lambda: tuple(self._watch.stopped))
         proposals = proposals_of(self.plan.study, journal=self.launch.optuna_journal)
         try:
             with _interrupts(self._on_interrupt):
@@ -173,6 +173,12 @@ class Sweep:
         pump.finish()
         self._check_records()
         self._heed([_not_run(key) for key in pump.intake.unended()])
+
+    def _look(self) -> None:
+        """Called by the pump all the time; once interrupted, trials save themselves while Tune is still tidying up."""
+        if self._interrupted and self._pump is not None:
+            self._pump.stop_replicas()
+        self._publish()
 
     def _heed(self, records: list[dict[str, Any]]) -> None:
         """Take what the hub says; it is in the journal when this returns."""

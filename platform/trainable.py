@@ -9,7 +9,7 @@ from ray import tune
 
 from nmlab.platform.hub_client import HubClient
 
-_WAIT_S = 5.0
+_WAIT_S = 1.0  # Tune can stop an actor only between two waits
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]

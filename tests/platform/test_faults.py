@@ -185,4 +185,5 @@ def test_ctrl_c_lets_trials_save_themselves_and_ends_in_time(new_nmlab):
         assert (ended[key]["status"], ended[key]["resumable"]) == ("stopped", True)
         assert (sweep.nmlab.launch / "trials" / key / f"checkpoint-{ended[key]['step']:09d}.safetensors").is_file()
     assert sweep.nmlab.status()["phase"] == "stopped"
-    assert took < 10.0
+    others = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # who share a core with it
+    assert took < 10.0 * others
