@@ -67,7 +67,7 @@ class Soak:
         process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report", TMPDIR=str(nmlab.folder / "tmp"))
         try:
             while process.poll() is None:
-                self._wait(process, self.random.uniform(*self.pause))
+                self._wait(nmlab, process, self.random.uniform(*self.pause))
                 if process.poll() is None and time.monotonic() < until and at_work(nmlab, process.pid):
                     process = self._kill(nmlab, process)
             printed = nmlab.finish(process)
@@ -89,12 +89,13 @@ class Soak:
         space = {"alpha": {"grid": alphas}}
         return {**GRID, "fixed": fixed, "cadence": cadence, "space": space, "seeds": [0, 1, 2, 3]}
 
-    def _wait(self, process, seconds: float) -> None:
-        """Wait, or until the process ends; note the driver's memory meanwhile."""
+    def _wait(self, nmlab: Nmlab, process, seconds: float) -> None:
+        """Wait, or until the process ends; note the driver's memory meanwhile, once it has done with its imports."""
         deadline = time.monotonic() + seconds
         series = self.memory.setdefault(process.pid, [])
         while process.poll() is None and time.monotonic() < deadline:
-            series.append((round(time.monotonic() - self.start, 1), resident_bytes(process.pid)))
+            if at_work(nmlab, process.pid):
+                series.append((round(time.monotonic() - self.start, 1), resident_bytes(process.pid)))
             time.sleep(1.0)
 
     def _kill(self, nmlab: Nmlab, process):
@@ -146,9 +147,12 @@ def left_behind(nmlab: Nmlab) -> list[str]:
 
 
 def growth(series: list[tuple[float, int]]) -> float | None:
-    """Return by how much memory grew from the second quarter of a driver's life to the last, as a ratio."""
+    """Return by how much memory grew from the second quarter of a driver's work to the last, as a ratio.
+
+    Tune and MLflow import more of themselves in the first seconds; a driver that did not work for long tells nothing.
+    """
     sizes = [size for _, size in series if size]
-    if len(sizes) < 40:
+    if len(sizes) < 80:
         return None
     quarter = len(sizes) // 4
     return statistics.median(sizes[-quarter:]) / statistics.median(sizes[quarter : 2 * quarter])
