@@ -84,6 +84,8 @@ class MaskedModel:
 
     def loss(self, tokens_BT: Tensor) -> float:
         """Return the mean next-token cross-entropy in nats over all B*(T-1) predictions, computed in float32."""
+        if len(self._parts(tokens_BT)) > 1:
+            return float(self.token_losses(tokens_BT).mean())
         return self.of_logits(tokens_BT, lambda logits_BTV: float(_token_losses(logits_BTV, tokens_BT).mean()))
 
     def token_losses(self, tokens_BT: Tensor) -> Tensor:
