@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Test files run side by side in this many processes; those that start Ray clusters want a core each.
+PROCESSES ?= 2
 READY := $(VENV)/.nmlab-ready
 
 .PHONY: demo test quick lint types check clean
@@ -10,10 +12,10 @@ demo: $(READY)
 	$(BIN)/nmlab sweep quickstart
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(PROCESSES) --dist loadfile
 
 quick: $(READY)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n $(PROCESSES) --dist loadfile -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

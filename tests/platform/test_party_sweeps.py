@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where 
 
 STUDY = {
     **GRID,
-    "fixed": {**GRID["fixed"], "steps": 150, "masks_per_step": 8},
+    "fixed": {**GRID["fixed"], "steps": 120, "masks_per_step": 4},
     "space": {"alpha": {"grid": [0.9]}},
     "baselines": ["dense"],
     "seeds": [0],
