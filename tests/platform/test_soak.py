@@ -14,7 +14,7 @@ SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 
 def test_a_sweep_under_fire_loses_and_doubles_nothing(tmp_path):
     record = tmp_path / "soak.json"
-    arguments = ("--minutes", "0.5", "--trials", "16", "--pause", "4", "8", "--json", str(record))
+    arguments = ("--minutes", "0.8", "--trials", "16", "--pause", "4", "8", "--json", str(record))
     told = subprocess.run([sys.executable, SOAK, *arguments], capture_output=True, text=True, check=False)
     assert told.returncode == 0, f"{told.stdout}\n{told.stderr}"
     found = json.loads(record.read_text())
