@@ -5,10 +5,8 @@ asks for one to take part in. Nothing here need outlive the process: whoever fin
 again or starts again from the newest checkpoint.
 """
 
-import asyncio
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +14,12 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nmlab.platform.cluster import NAMESPACE
+from nmlab.platform.news import News
 from nmlab.platform.parties import LEADER, Answer, Losses, Party
 
 Record = dict[str, Any]
 _SILENT_S = 10.0
 _LEADER_SILENT_S = 60.0  # it evaluates held-out text and writes checkpoints while the others wait
-_LOOK_S = 0.25
 
 
 @dataclass
@@ -149,35 +147,35 @@ class ExchangeActor:
 
     def __init__(self) -> None:
         self._exchange = Exchange()
-        self._changed = asyncio.Condition()
+        self._news = News()
 
     async def call(self, name: str, *args: Any) -> Any:
         """Call ``Exchange.name`` and wake whoever waits."""
         timed = {"now": time.monotonic()} if name == "open" else {}
         answer = getattr(self._exchange, name)(*args, **timed)
-        await self._wake()
+        await self._news.tell()
         return answer
 
     async def offer(self, timeout: float) -> Record | None:
         """Wait for a party that lacks a participant."""
-        answer: Record | None = await self._wait(lambda: self._exchange.offer(now=time.monotonic()), timeout)
+        answer: Record | None = await self._news.wait(lambda: self._exchange.offer(now=time.monotonic()), timeout)
         return answer
 
     async def attend(
         self, key: str, epoch: int, member: str, step: int, given: Losses, digest: bytes, saved: int, timeout: float
     ) -> Answer:
-        """Wait until there is something to do or to know; ``late`` holds for a leader after ``timeout`` seconds.
+        """Wait until there is something to do or to know; ``wait`` says that ``timeout`` seconds brought nothing.
 
-        The leader is then given whatever the others have not brought.
+        A leader is then given whatever the others have not brought.
         """
         first = self._attend(key, epoch, member, step, given, digest, saved)
         if given:
-            await self._wake()
+            await self._news.tell()
 
         def again() -> Answer | None:
             return self._attend(key, epoch, member, step, {}, digest, saved)
 
-        answer = first or await self._wait(again, timeout)
+        answer = first or await self._news.wait(again, timeout)
         if answer is None and member == LEADER:
             self._exchange.take_over(key)
             answer = again()
@@ -185,20 +183,3 @@ class ExchangeActor:
 
     def _attend(self, *args: Any) -> Answer | None:
         return self._exchange.attend(*args, now=time.monotonic())
-
-    async def _wake(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-    async def _wait(self, ready: Callable[[], Any], timeout: float) -> Any:
-        deadline = time.monotonic() + timeout
-        while (answer := ready()) is None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            async with self._changed:
-                try:
-                    await asyncio.wait_for(self._changed.wait(), min(left, _LOOK_S))
-                except TimeoutError:
-                    continue
-        return answer

@@ -10,7 +10,6 @@ The hub may die at any moment: Ray starts it again, and those who talk to it tel
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -20,11 +19,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from nmlab.platform.cluster import NAMESPACE
 from nmlab.platform.hub_client import HubClient
 from nmlab.platform.hub_state import HubState, Record
+from nmlab.platform.news import News
 
 _TIMED = {"expire", "introduce", "hear", "lose", "leave"}
 _NEWS_FOR_NOBODY = {"hear", "snapshot"}  # `hear` wakes others only when it brings messages
 _PING_S = 1.0
-_POLL_S = 0.25  # a job that waits out its back-off becomes free without anything having happened
 
 
 def start_hub(launch: str, *, max_failures: int) -> HubClient:
@@ -45,7 +44,7 @@ class Hub:
 
     def __init__(self, *, max_failures: int) -> None:
         self._state = HubState(max_failures=max_failures, generation=time.time_ns())
-        self._changed = asyncio.Condition()
+        self._news = News()
         self._opened = asyncio.Event()
         self._watchers: set[asyncio.Task[None]] = set()
 
@@ -60,7 +59,7 @@ class Hub:
         timed = {"now": time.monotonic()} if name in _TIMED else {}
         answer = getattr(self._state, name)(*args, **timed)
         if name not in _NEWS_FOR_NOBODY or (name == "hear" and args[-1]):
-            await self._wake()
+            await self._news.tell()
         return answer
 
     async def introduce(self, host: str, incarnation: int, facts: Record, claims: list[Record], me: list[Any]) -> int:
@@ -79,9 +78,9 @@ class Hub:
             job = self._state.take(host, incarnation, slot, done, now=time.monotonic())
             return {} if job is None and self._state.stopping else job
 
-        job: Record | None = await self._wait(lease, timeout)
+        job: Record | None = await self._news.wait(lease, timeout)
         if job:
-            await self._wake()  # the driver waits for the news
+            await self._news.tell()  # the driver waits for the news
         return job
 
     async def pull(self, key: str, after: int, timeout: float) -> Record | None:
@@ -94,7 +93,7 @@ class Hub:
                 return {"unknown": True}
             return answer if answer["points"] or answer["ended"] is not None else None
 
-        answer = await self._wait(news, timeout) or self._state.pull(key, after)
+        answer = await self._news.wait(news, timeout) or self._state.pull(key, after)
         return None if answer is None or "unknown" in answer else answer
 
     async def drain(self, generation: int, acknowledged: int, timeout: float) -> Record:
@@ -104,31 +103,14 @@ class Hub:
         self._state.expire(now=time.monotonic())
         before = self._state.drain(acknowledged)
         if acknowledged:
-            await self._wake()  # trial actors hear of an end once it is journaled
-        records = before or await self._wait(lambda: self._state.drain(acknowledged), timeout)
+            await self._news.tell()  # trial actors hear of an end once it is journaled
+        records = before or await self._news.wait(lambda: self._state.drain(acknowledged), timeout)
         return records or {"generation": generation, "upto": acknowledged, "records": []}
 
     async def stop(self) -> None:
         """Tell the replicas to go home."""
         self._state.stopping = True
-        await self._wake()
-
-    async def _wake(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-    async def _wait(self, ready: Callable[[], Any], timeout: float) -> Any:
-        deadline = time.monotonic() + timeout
-        while (answer := ready()) is None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            async with self._changed:
-                try:
-                    await asyncio.wait_for(self._changed.wait(), min(left, _POLL_S))
-                except TimeoutError:
-                    continue
-        return answer
+        await self._news.tell()
 
     async def _watch(self, host: str, incarnation: int, actor: Any) -> None:
         """Ask a replica's process for a sign of life until there is none; heartbeats tell of one that hangs."""
@@ -139,6 +121,6 @@ class Hub:
                 pass
             except RayActorError:
                 self._state.lose(host, incarnation, "died", now=time.monotonic())
-                await self._wake()
+                await self._news.tell()
                 return
             await asyncio.sleep(_PING_S)

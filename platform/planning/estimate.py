@@ -11,6 +11,7 @@ from nmlab.platform.planning.forecast import Forecast, Forecaster
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.resolve import Plan, example_specs
+from nmlab.search_spaces.schema import Study
 from nmlab.trials import registry
 from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.preflight import Facts
@@ -192,13 +193,20 @@ def _facts_record(plan: Plan, facts: Facts) -> dict[str, Any]:
         "baseline trials": len(plan.baselines),
         "trials": plan.trials,
         "concurrent": study.concurrency,
-        "replicas": f"{study.replica.count} with {study.replica.slots} slot(s) each",
+        "replicas": _replicas(study),
         "model": f"{study.model.source} ({facts.architecture}), {facts.parameters:,} parameters",
         "prunable": f"{facts.prunable:,} weights in {facts.layers} layers",
         "bytes a replica": facts.model_bytes,
         "evaluation": f"{facts.evaluation_windows} windows of {study.data.evaluation.sequence_length} tokens",
         "data digest": facts.data_digest,
     }
+
+
+def _replicas(study: Study) -> str:
+    replica = study.replica
+    shards = f", each over {replica.shards} workers" if replica.shards > 1 else ""
+    shared = f", {replica.participants} of them on the masks of one trial" if replica.participants > 1 else ""
+    return f"{replica.count} with {replica.slots} slot(s) each{shared}{shards}"
 
 
 def _bytes_record(spec: TrialSpec, forecast: Forecast) -> dict[str, Any]:
