@@ -131,7 +131,8 @@ def resident_bytes(pid: int) -> int:
 
 def check(nmlab: Nmlab, reference: dict, *, planned: int) -> None:
     """Raise where something is lost, doubled, different or left over."""
-    check_complete(nmlab, planned=planned)
+    # Where the driver is killed after the last trial and before its replicas look, nobody is left to look.
+    check_complete(nmlab, planned=planned, frozen=("verified", "unverified"))
     ended = Counter(keys(nmlab.journal(), "ended"))
     assert len(ended) == planned, "a trial is missing in the journal"
     assert results(nmlab) == reference, "a result differs from the undisturbed one"

@@ -43,6 +43,8 @@ class Board:
     phase: str = "starting"
     trouble: dict[str, str] = field(default_factory=dict)
     """What keeps records from where they belong, a line for each place."""
+    unchanged: bool | None = None
+    """Whether every replica that looked found its frozen weights unchanged, in any process; None before one looked."""
 
     def recall(self, records: Iterable[Record], *, over: Container[str]) -> None:
         """Take the records of earlier processes of this launch; trials that are not ``over`` run again."""
@@ -64,10 +66,16 @@ class Board:
             "replica lost": self._replica_lost,
             "replica left": self._replica_left,
             "replica refused": self._replica_refused,
+            "verified": self._verified,
         }
         for record in records:
             if record["event"] in handlers:
                 handlers[record["event"]](record)
+
+    @property
+    def frozen_weights(self) -> str:
+        """`verified`, `mismatch`, or `unverified` where every replica was killed before it could look."""
+        return {True: "verified", False: "mismatch", None: "unverified"}[self.unchanged]
 
     @property
     def ended(self) -> int:
@@ -141,6 +149,9 @@ class Board:
     def _replica_refused(self, record: Record) -> None:
         facts = {"loads": 0, "slots": 0, "model_digest": "", "reason": record["reason"]}
         self.replicas[record["host"]] = {**facts, "state": "refused"}
+
+    def _verified(self, record: Record) -> None:
+        self.unchanged = self.unchanged is not False and record["unchanged"]
 
     def _replica_left(self, record: Record) -> None:
         self.replicas[record["host"]]["state"] = "done"

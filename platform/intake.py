@@ -9,8 +9,8 @@ Record = dict[str, Any]
 class Intake:
     """Takes the answers of the hub's ``drain`` and returns what is new in them.
 
-    ``ended`` holds the results of this process by key, ``loads`` how often each replica loaded the model, ``checks``
-    whether it found its weights unchanged, ``replicas`` which incarnation of each is up.
+    ``ended`` holds the results of this process by key, ``loads`` how often each replica loaded the model,
+    ``replicas`` which incarnation of each is up.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,6 @@ class Intake:
         self.ended: dict[str, Record] = {}
         self.begun: set[str] = set()
         self.loads: Counter[str] = Counter()
-        self.checks: dict[str, bool] = {}
         self.replicas: dict[str, int] = {}
         self._epochs: dict[str, int] = {}
         self._numbers: dict[tuple[str, int], int] = {}
@@ -80,6 +79,4 @@ class Intake:
                 told["loads"] = self.loads[record["host"]]
             case "replica lost" | "replica left":
                 del self.replicas[record["host"]]
-            case "verified":
-                self.checks[record["host"]] = self.checks.get(record["host"], True) and record["unchanged"]
         return told

@@ -230,11 +230,10 @@ class Sweep:
         """Say how the launch ended, whatever happened, so that no run is left open that nobody works on."""
         intake = self._pump.intake if self._pump is not None else Intake()
         status, undelivered = self._final_status(), ""
-        checks = list(intake.checks.values())
-        frozen = "unverified" if not checks else "verified" if all(checks) else "mismatch"
-        loads = intake.loads.total()
-        # A resumed launch of which nothing was left to run loaded nothing and says nothing new.
-        tags = {"nmlab.frozen_weights": frozen, "nmlab.model_loads": str(loads), **self._digest_tag()} if loads else {}
+        frozen, loads = self._board.frozen_weights, intake.loads.total()
+        tags = {"nmlab.frozen_weights": frozen}
+        if loads:  # a resumed launch of which nothing was left to run has nothing new to say of its models
+            tags |= {"nmlab.model_loads": str(loads), **self._digest_tag()}
         ended = {"event": "launch ended", "status": status, "time": int(time.time() * 1000), "tags": tags}
         try:
             self._keep([ended])

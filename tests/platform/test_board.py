@@ -86,6 +86,15 @@ def test_trials_of_a_lost_replica_wait_and_those_of_others_go_on(board):
     assert board.snapshot()["model_loads"] == 3
 
 
+def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_is_never_forgotten(board):
+    assert board.frozen_weights == "unverified"
+    board.recall([REPLICA, {"event": "verified", "host": "replica-0", "unchanged": True}], over=())
+    assert board.frozen_weights == "verified"
+    board.update([{"event": "verified", "host": "replica-0", "unchanged": False}])
+    board.update([{"event": "verified", "host": "replica-1", "unchanged": True}])
+    assert board.frozen_weights == "mismatch"
+
+
 def test_what_an_earlier_process_ended_counts_but_not_towards_the_pace(board):
     earlier = [trial("u"), leased("u"), ended("u"), trial("v"), leased("v"), ended("v"), trial("x"), leased("x")]
     board.recall([REPLICA, *earlier], over={"u", "v"})

@@ -68,11 +68,3 @@ def test_the_same_lease_is_told_once():
     intake = Intake()
     leases = [{"event": "leased", "key": "x", "epoch": epoch} for epoch in (5, 5, 6)]
     assert [record["epoch"] for record in intake.take(numbered(*leases))] == [5, 6]
-
-
-def test_weights_are_unchanged_only_if_every_process_found_them_so():
-    intake = Intake()
-    for number, unchanged in enumerate((True, False, True), start=1):
-        record = {"event": "verified", "host": "a", "unchanged": unchanged, "source": ["a", number, 1]}
-        intake.take(numbered(record, start=number))
-    assert intake.checks == {"a": False}

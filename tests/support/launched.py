@@ -153,12 +153,15 @@ def steps_so_far(journal):
     return {key: step for key, step in steps.items() if key not in set(keys(journal, "ended"))}
 
 
-def check_complete(nmlab, *, planned):
-    """Every planned trial is there, once, has ended as finished, and no point of it is there twice."""
+def check_complete(nmlab, *, planned, frozen=("verified",)):
+    """Every planned trial is there, once, has ended as finished, and no point of it is there twice.
+
+    ``frozen`` are the states that the frozen weights may be found in at the end.
+    """
     parent, children = nmlab.runs()
     assert parent.data.tags["nmlab.planned"] == str(planned)
     assert parent.data.tags["nmlab.status"] == "finished"
-    assert parent.data.tags["nmlab.frozen_weights"] == "verified"
+    assert parent.data.tags["nmlab.frozen_weights"] in frozen
     assert len({run.data.tags["nmlab.trial_key"] for run in children}) == len(children) == planned
     points = [(run, name, step) for run, name, step, _ in nmlab.points()]
     assert len(points) == len(set(points))
