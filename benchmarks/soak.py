@@ -25,7 +25,18 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
-from launched import GRID, Nmlab, check_complete, keys, kill_session, results, session, wait_until, workers
+from launched import (
+    GRID,
+    Nmlab,
+    check_complete,
+    keys,
+    kill_session,
+    results,
+    session,
+    standstills,
+    wait_until,
+    workers,
+)
 
 VICTIMS = {
     "worker": "ray::RayTrainWorker",
@@ -53,6 +64,7 @@ class Soak:
     kills: list[tuple[float, str]] = field(default_factory=list)
     memory: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
     durations: list[float] = field(default_factory=list)
+    standstills: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -75,6 +87,7 @@ class Soak:
             kill_session(process.pid)
             raise
         self.durations.append(time.monotonic() - began)
+        self.standstills += standstills(nmlab.journal())
         assert printed["counts"] == {"finished": self.planned}, printed
         return nmlab
 
@@ -159,6 +172,14 @@ def growth(series: list[tuple[float, int]]) -> float | None:
     return statistics.median(sizes[-quarter:]) / statistics.median(sizes[quarter : 2 * quarter])
 
 
+def spread(seconds: list[float]) -> dict[str, float]:
+    """Return how many there are, their median and the longest."""
+    if not seconds:
+        return {"count": 0}
+    median, longest = round(statistics.median(seconds), 1), round(max(seconds), 1)
+    return {"count": len(seconds), "median": median, "longest": longest}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0)
@@ -191,6 +212,7 @@ def main() -> None:
         "kills": dict(Counter(what for _, what in soak.kills)),
         "seconds_undisturbed": round(undisturbed, 1),
         "seconds_a_launch": [round(seconds, 1) for seconds in soak.durations],
+        "seconds_moved_trials_stood_still": spread(soak.standstills),
         "driver_memory_growth": [round(ratio, 3) for ratio in grown],
         "driver_memory": [life[:: max(1, len(life) // 30)] for life in lives],
         "claim": "nothing lost, nothing twice, results bit-identical, nothing left behind, driver memory flat (+10 %)",

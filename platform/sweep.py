@@ -167,12 +167,23 @@ class Sweep:
                 break
             time.sleep(0.05)
         if pump.error is None:
-            up = list(pump.intake.replicas)
-            pump.stop_replicas()
-            self._replicas.join(up, timeout=max(1.0, deadline - time.monotonic()))
+            self._send_home(pump, until=max(deadline, time.monotonic() + 1.0))
         pump.finish()
         self._check_records()
         self._heed([_not_run(key) for key in pump.intake.unended()])
+
+    def _send_home(self, pump: Pump, *, until: float) -> None:
+        """Wait for the replicas to check their weights and leave.
+
+        On a cluster that stays, their Train runs tidy up behind them as well. On our own Ray ends with us, and a run
+        would hold us up for 12 s: what watches over its controller asks a dashboard, which is not there.
+        """
+        up = list(pump.intake.replicas)
+        pump.stop_replicas()
+        while pump.intake.replicas and pump.error is None and self._replicas.alive and time.monotonic() < until:
+            time.sleep(0.05)
+        if self.address is not None:
+            self._replicas.join(up, timeout=until - time.monotonic())
 
     def _look(self) -> None:
         """Called by the pump all the time; once interrupted, trials save themselves while Tune is still tidying up."""

@@ -153,6 +153,26 @@ def steps_so_far(journal):
     return {key: step for key, step in steps.items() if key not in set(keys(journal, "ended"))}
 
 
+def standstills(journal):
+    """Return how long each trial that changed hands stood still, in seconds: from its last step to the next new one.
+
+    The time without a driver is not among them.
+    """
+    reached, moved, found = {}, set(), []
+    for record in journal:
+        key = record.get("key")
+        if record["event"] == "launch began":
+            reached, moved = {}, set()
+        elif record["event"] == "leased" and key in reached:
+            moved.add(key)
+        elif record["event"] == "metrics" and record["step"] > reached.get(key, (0, 0))[0]:
+            if key in moved:
+                moved.remove(key)
+                found.append((record["time"] - reached[key][1]) / 1000)
+            reached[key] = (record["step"], record["time"])
+    return found
+
+
 def check_complete(nmlab, *, planned, frozen=("verified",)):
     """Every planned trial is there, once, has ended as finished, and no point of it is there twice.
 

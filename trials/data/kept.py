@@ -1,0 +1,31 @@
+"""Values that take long to compute and depend on nothing but this machine, kept between processes."""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
+    """Return the JSON value that ``compute()`` returns, from the user's cache folder where it is there already.
+
+    ``state`` says in a few characters all that the value depends on; a value of another state is not looked at. A file
+    that is damaged counts as none, and a folder that cannot be written to costs the time of computing again.
+    """
+    path = _folder() / f"{name}-{state}.json"
+    with suppress(OSError, json.JSONDecodeError, UnicodeDecodeError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    value = compute()
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")  # several processes may be at it
+        partial.write_text(json.dumps(value), encoding="utf-8")
+        partial.replace(path)
+    return value
+
+
+def _folder() -> Path:
+    """Return ``nmlab`` below ``XDG_CACHE_HOME``, or below ``~/.cache`` where that is not set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nmlab"
