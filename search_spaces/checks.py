@@ -28,7 +28,7 @@ METRICS = (
     *(f"eval/{name}" for name in ("perplexity", "token_perplexity", "word_perplexity")),
     *(f"memory/{name}" for name in ("peak_bytes", "state_bytes", "masked_weight_bytes")),
     *(f"time/{name}" for name in ("sample_s", "patch_s", "forward_s", "update_s", "step_s")),
-    *(f"cost/{part}{name}" for part in ("", "initial_", "spent_") for name in _BILL),
+    *(f"cost/{part}{name}" for part in ("", "initial_", "spent_", "extra_") for name in _BILL),
     "cost/trainable_params",
 )
 """What a trial records and a search can aim at, beside `eval/<task>/<measure>` of the study's tasks."""

@@ -16,6 +16,7 @@ from nmlab.trials.history import History
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.bundle import BundleInfo, save_bundle
 from nmlab.trials.masks.weights import save_weights
+from nmlab.trials.method import Arrays
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.spec import TrialSpec
 
@@ -36,8 +37,12 @@ def write_artifacts(
     metrics: Mapping[str, float],
     notes: Sequence[str],
     started_from: Mapping[str, Mapping[str, Any]],
+    extras: Mapping[str, Arrays],
 ) -> tuple[str, ...]:
-    """Write every artifact of a finished trial into ``folder`` and return the file names; ``trial.json`` comes last."""
+    """Write every artifact of a finished trial into ``folder`` and return the file names; ``trial.json`` comes last.
+
+    ``extras`` are arrays that the method leaves beside what all trials leave, by the name of their file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = ["evaluation.npz"]
     save_windows(folder / "evaluation.npz", perplexity, initial)
@@ -51,6 +56,11 @@ def write_artifacts(
     if history is not None:
         history.save(folder / "steps.npz")
         written.append("steps.npz")
+    for name, arrays in extras.items():
+        assert name.endswith(".npz"), f"extras are arrays, so {name} ends in .npz"
+        assert name not in written, f"{name} is written by every trial"
+        np.savez_compressed(folder / name, **arrays)  # type: ignore[arg-type]
+        written.append(name)
     record = {
         "key": spec.key,
         "model_digest": frozen.digest,

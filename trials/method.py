@@ -5,6 +5,8 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 from torch import Tensor
@@ -19,7 +21,7 @@ from nmlab.trials.spec import CalibrationSpec, Scalar
 from nmlab.trials.workbench import Workbench
 
 T = TypeVar("T")
-
+Arrays = Mapping[str, NDArray[np.generic]]
 
 _DEFAULT_FROM = "default_from"
 
@@ -61,6 +63,8 @@ class Setting:
     calibration: CalibrationSpec
     seed: int
     cost: Cost = field(default_factory=Cost)
+    extra: Cost = field(default_factory=Cost)
+    """What was spent on looking closer at the result (``Run.extras``): no part of what the method costs."""
     notes: list[str] = field(default_factory=list)
     """What a reader of the result must know beside its numbers, a line each; it goes into the trial's record."""
     started_from: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -134,6 +138,16 @@ class Run(ABC):
     def initial_masks(self) -> dict[str, Tensor] | None:
         """Return the hard masks a learned run starts from, or None for a method that learns nothing."""
         return None
+
+    def extras(self, cancelled: Callable[[], bool]) -> Mapping[str, Arrays] | None:
+        """Return what else a finished run leaves: arrays, by the name of the ``.npz`` file they go into.
+
+        Called once, at the very end, by every member of a crew; the leader's are written. It may dress the model in
+        whatever it likes, and must leave masks, weights and state as they are. Its passes are counted in
+        ``Setting.extra``. Where it takes long it asks ``cancelled()`` in between, and returns None if it is; a trial
+        that is resumed then, or after a crash, does it all again.
+        """
+        return {}
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that a later process needs to go on, beside configuration and seed."""

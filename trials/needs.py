@@ -80,7 +80,8 @@ class Needs:
     ``start`` and ``step`` are the scratch of its start and of a step, activations apart. ``weights`` makes, of tensors
     without contents, the weights that a forward is differentiated by; None means that it runs forwards only.
     ``forwards`` counts those of a step, and ``passes`` what a step does beside them, in reads and writes of one float32
-    a prunable weight (an estimate); ``start_reads`` is how often the start runs the calibration text through the model.
+    a prunable weight (an estimate); ``start_reads`` is how often the start runs the calibration text through the model,
+    and ``extra_forwards`` is how many minibatches a finished run looks at once more.
     """
 
     state: Mapping[str, int] = field(default_factory=dict)
@@ -92,6 +93,7 @@ class Needs:
     forwards: int = 1
     passes: float = 0.0
     start_reads: float = 0.0
+    extra_forwards: int = 0
 
     @property
     def state_bytes(self) -> int:

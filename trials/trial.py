@@ -18,7 +18,7 @@ from nmlab.trials.history import History
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.memory import empty_cache, give_back, peak_bytes
-from nmlab.trials.method import Run, Setting
+from nmlab.trials.method import Arrays, Run, Setting
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_divisible
 from nmlab.trials.party import Alone, Party, PartyOverError, ReloadError
@@ -194,10 +194,16 @@ class _Trial:
             self._save()
         self._note_overspending()
         final = {**self._evaluate(self.step), **self._put_tasks(), **self._account()}
-        self._tell(self.step, final)
         if not math.isfinite(final["eval/perplexity"]):
+            self._tell(self.step, final)
             raise DivergedError(f"the perplexity of the final mask is {final['eval/perplexity']}")
-        return self.result("finished", metrics=final, artifacts=self._leave(final))
+        with self.setting.extra.watch():
+            extras = self.run.extras(lambda: self.crew.tell(self.events.cancelled()))
+        if extras is None:
+            return self.result("stopped", reason="interrupted")
+        final |= self.setting.extra.bill.metrics("cost/extra_") if extras else {}
+        self._tell(self.step, final)
+        return self.result("finished", metrics=final, artifacts=self._leave(final, extras))
 
     def keep_up(self) -> None:
         """Take every step with the others, and nothing but the steps."""
@@ -237,7 +243,7 @@ class _Trial:
             facts={} if self.tasks is None else {"tasks": self.tasks.facts_line()},
         )
 
-    def _leave(self, final: Mapping[str, float]) -> tuple[str, ...]:
+    def _leave(self, final: Mapping[str, float], extras: Mapping[str, Arrays]) -> tuple[str, ...]:
         """Write the artifacts; the leader of a crew does so for all, when it has everybody's masks and weights."""
         initial = self._initial_perplexity()
         masks = gather_masks(self.run.masks(), frozen=self.bench.frozen, crew=self.crew)
@@ -258,6 +264,7 @@ class _Trial:
             metrics=final,
             notes=self.setting.notes,
             started_from=self.setting.started_from,
+            extras=extras,
         )
         return self.crew.tell(once_there_is_room(write, given_up=self.events.cancelled))
 

@@ -37,6 +37,7 @@ class Forecast:
     start_seconds: float
     step_seconds: float
     evaluation_seconds: float
+    extra_seconds: float = 0.0
     measured: bool = False
     known: bool = True
     peak: int | None = None
@@ -54,7 +55,8 @@ class Forecast:
 
     def seconds(self, *, steps: int, evaluations: int) -> float:
         """Return the length of a trial."""
-        return self.start_seconds + steps * self.step_seconds + evaluations * self.evaluation_seconds
+        learning = self.start_seconds + steps * self.step_seconds
+        return learning + evaluations * self.evaluation_seconds + self.extra_seconds
 
 
 class Forecaster:
@@ -112,6 +114,7 @@ class Forecaster:
             start_seconds=needs.start_reads * batches * forward_seconds,
             step_seconds=(needs.forwards * self._seconds(step) + passes) if learns else 0.0,
             evaluation_seconds=evaluated * self._seconds(self._evaluation),
+            extra_seconds=needs.extra_forwards * forward_seconds,
             known=known,
         )
 

@@ -27,7 +27,7 @@ def told(tmp_path_factory):
     bench, text, names = small_bench(), small_text(tmp_path_factory.mktemp("text")), {}
     for name in registry.names():
         method, events = registry.get(name), _Names()
-        steps = {"steps": 2} if method.learned else {}
+        steps = {"steps": 2, **({"loss_masks": 1} if name == "maskpro" else {})} if method.learned else {}
         spec = small_spec(name, text=text, hyperparameters=steps, cadence={"log_every": 1})
         run_trial(spec, bench=bench, folder=tmp_path_factory.mktemp(name), events=events)
         names[name] = events.told

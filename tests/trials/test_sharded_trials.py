@@ -26,6 +26,7 @@ LEARNED = {
     "maskpro from wanda, two masks a step": {"steps": 9, "initial_mask": "wanda", "masks_per_step": 2},
     "maskpro by event": {"steps": 9, "initial_mask": "random", "engine": "event"},
     "maskpro by gumbel_topk": {"steps": 9, "sampler": "gumbel_topk", "learning_rate": 20.0},
+    "maskpro, losses of masks": {"steps": 9, "loss_masks": 3},
     "maskpro, logits in two bytes": {"steps": 9, "logits": "bfloat16_delta", "masked_weights": "multiplied"},
     "susi": {"steps": 8, "learning_rate": 0.1},
     "maskllm": {"steps": 8, "learning_rate": 0.1, "weight_regularization": 1e-3, "clip_norm": 0.05},
@@ -59,10 +60,12 @@ def _told(result, curve, place):
     """Everything that must not depend on the number of shards."""
     curve = {step: {k: v for k, v in values.items() if not k.startswith("memory/")} for step, values in curve.items()}
     masks = read_bundle(place / "mask.safetensors").masks if (place / "mask.safetensors").exists() else {}
-    with np.load(place / "evaluation.npz") as arrays:
-        windows = {name: arrays[name].tolist() for name in arrays.files}
+    left = {}
+    for file in sorted(set(result.artifacts) & {"evaluation.npz", "mask_losses.npz"}):
+        with np.load(place / file, allow_pickle=False) as arrays:
+            left |= {name: arrays[name].tolist() for name in arrays.files}
     metrics = {name: value for name, value in result.metrics.items() if name.startswith(("eval/", "cost/forwards"))}
-    return curve, masks_digest(masks), windows, metrics, result.model_digest, result.notes, result.artifacts
+    return curve, masks_digest(masks), left, metrics, result.model_digest, result.notes, result.artifacts
 
 
 @pytest.mark.parametrize("case", LEARNED)

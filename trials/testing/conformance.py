@@ -125,6 +125,18 @@ class MethodConformance:
         found = held_bytes(run, apart_from=[bench, setting.model])
         assert run.state_bytes == pytest.approx(found, rel=0.1, abs=_SLACK)
 
+    def test_what_it_leaves_beside_is_only_a_look(self, method: Method, bench: Workbench, text: Path) -> None:
+        setting = self._setting(bench, text)
+        run = self._start(method, setting)
+        _walk(run)
+        masks, state, bill = dict(run.masks()), {k: v.clone() for k, v in run.state().items()}, setting.cost.bill
+        extras = run.extras(lambda: False)
+        assert extras is not None, "what nobody cancels is done"
+        assert all(name.endswith(".npz") for name in extras)
+        _assert_same(run.masks(), masks)
+        _assert_same(run.state(), state)
+        assert setting.cost.bill == bill
+
     def test_the_seed_matters_where_the_method_says_so(self, method: Method, bench: Workbench, text: Path) -> None:
         first, second = (self._start(method, self._setting(bench, text, seed=seed)) for seed in (0, 1))
         _walk(first)

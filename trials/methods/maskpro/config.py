@@ -81,6 +81,18 @@ class MaskProConfig(MethodConfig):
         "'leave_one_out' is no tracker but the mean residual of the step's other masks (masks_per_step >= 2)",
         json_schema_extra=default_from("ours: the paper's early steps are biased, which harms small models"),
     )
+    loss_masks: int = Field(
+        default=0,
+        ge=0,
+        description="masks drawn from the final logits, whose losses go to mask_losses.npz; 0 draws none",
+        json_schema_extra=default_from("ours: none; MaskPro, Fig. 2 has 1000"),
+    )
+    loss_batches: int = Field(
+        default=2,
+        ge=1,
+        description="calibration minibatches, the first ones, on which each of loss_masks is evaluated",
+        json_schema_extra=default_from("MaskPro, Fig. 2"),
+    )
     compat: Literal["none", "official"] = Field(
         default="none",
         description="'official' repeats the authors' code: its 2:4 gradient with 1e-8 guards, tracker moved before use",

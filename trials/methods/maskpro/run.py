@@ -5,8 +5,9 @@ Legend: G groups, g some of them, M group size.
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +19,9 @@ from nmlab.trials.engines.wardrobe import Wardrobe
 from nmlab.trials.errors import DivergedError
 from nmlab.trials.initial_masks import available, initial_mask, initial_mask_key
 from nmlab.trials.masks.plackett_luce import official_score
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.method import About, Arrays, Method, Run, Setting
 from nmlab.trials.methods.maskpro.config import MaskProConfig
+from nmlab.trials.methods.maskpro.mask_losses import MASK_LOSSES_FILE, dense_losses, mask_keys, sampled_losses
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
 from nmlab.trials.methods.maskpro.strayed import Strayed
 from nmlab.trials.names import unknown_name
@@ -78,6 +80,7 @@ class MaskPro(Method):
             forwards=config.masks_per_step,
             start_reads=1 + (started.start_reads if started else 0),
             passes=_PASSES * config.masks_per_step,
+            extra_forwards=(config.loss_masks + 1) * config.loss_batches if config.loss_masks else 0,
         )
 
     def start(self, setting: Setting, config: MaskProConfig) -> Run:
@@ -91,7 +94,12 @@ class MaskProRun(Run):
         self.steps = config.steps
         self._config, self._seed = config, setting.seed
         self._model, self._cost, self._party = setting.model, setting.cost, setting.party
-        self._batches = setting.batches
+        self._batches, self._extra = setting.batches, setting.extra
+        if config.loss_masks and config.loss_batches > len(self._batches):
+            raise ValueError(
+                f"maskpro: loss_batches = {config.loss_batches}: the calibration text makes {len(self._batches)} "
+                "minibatches; expected no more than that"
+            )
         self._layout = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern)
         initial_GM = self._layout.join(initial_mask(config.initial_mask, setting))
         if config.masked_weights == "multiplied":
@@ -143,6 +151,22 @@ class MaskProRun(Run):
 
     def initial_masks(self) -> dict[str, Tensor]:
         return self._layout.split(self._strayed.initial())
+
+    def extras(self, cancelled: Callable[[], bool]) -> Mapping[str, Arrays] | None:
+        """Losses of masks drawn from the logits as they stand, beside those of the initial mask and the dense model."""
+        config = self._config
+        if not config.loss_masks:
+            return {}
+        batches = self._batches[: config.loss_batches]
+        keys = mask_keys(self._seed, masks=config.loss_masks)
+        loss_KB = sampled_losses(
+            self._engine, model=self._model, keys=keys, batches=batches, account=self._extra, cancelled=cancelled
+        )
+        if loss_KB is None:
+            return None
+        initial_B = np.array(self._initial_losses[: len(batches)])
+        dense_B = dense_losses(self._model, batches, account=self._extra)
+        return {MASK_LOSSES_FILE: {"loss_KB": loss_KB, "initial_loss_B": initial_B, "dense_loss_B": dense_B}}
 
     def state(self) -> dict[str, Tensor]:
         return {

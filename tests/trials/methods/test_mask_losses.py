@@ -1,0 +1,148 @@
+"""Losses of masks drawn from the final logits: what they are, and that nothing else is different for them."""
+
+import numpy as np
+import pytest
+
+from nmlab.trials import registry
+from nmlab.trials.engines import GroupLayout, MaskKey
+from nmlab.trials.masks.bundle import load_bundle
+from nmlab.trials.methods.maskpro.mask_losses import mask_keys
+from nmlab.trials.models import MaskedModel
+from nmlab.trials.trial import run_trial
+
+MASKPRO = registry.get("maskpro")
+MASKS, BATCHES, STEPS = 5, 3, 12
+FILE = "mask_losses.npz"
+
+
+@pytest.fixture
+def learned(make_setting):
+    """A run of some steps, and where it took place: learned(engine="event")."""
+
+    def learn(**hyperparameters):
+        setting = make_setting()
+        given = {"steps": STEPS, "logit_magnitude": 3.0, "learning_rate": 5.0, "loss_masks": MASKS}
+        run = MASKPRO.start(setting, MASKPRO.configure({**given, "loss_batches": BATCHES, **hyperparameters}))
+        for step in range(run.steps):
+            run.step(step)
+        return run, setting
+
+    return learn
+
+
+class _Interrupted:
+    """Wants to stop, or crashes, the ``at``-th time that it is asked after the last step was told."""
+
+    def __init__(self, *, at, crash):
+        self._at, self._crash, self._last, self._asked = at, crash, 0, 0
+
+    def metrics(self, step, values):
+        self._last = step
+
+    def cancelled(self):
+        self._asked += self._last == STEPS
+        if self._asked >= self._at and self._crash:
+            raise KeyboardInterrupt
+        return self._asked >= self._at
+
+
+def _never():
+    return False
+
+
+def _load(folder):
+    with np.load(folder / FILE, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"engine": "reference"}, {"engine": "event"}, {"masked_weights": "multiplied"}]
+)
+def test_losses_are_those_of_masks_drawn_from_the_final_logits(learned, changes):
+    """Each mask is worn as a whole by a model of its own."""
+    run, setting = learned(**changes)
+    left = run.extras(_never)[FILE]
+    layout, model = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern), MaskedModel(setting.bench.frozen)
+    for loss_B, key in zip(left["loss_KB"], mask_keys(0, masks=MASKS), strict=True):
+        model.wear(layout.split(run._engine.sample(key).over(run._engine.mode())))
+        assert loss_B.tolist() == [model.loss(tokens) for tokens in setting.batches[:BATCHES]]
+    model.wear(run.initial_masks())
+    assert left["initial_loss_B"].tolist() == [model.loss(tokens) for tokens in setting.batches[:BATCHES]]
+    model.undress()
+    assert left["dense_loss_B"].tolist() == [model.loss(tokens) for tokens in setting.batches[:BATCHES]]
+    assert left["loss_KB"].dtype == left["initial_loss_B"].dtype == left["dense_loss_B"].dtype == np.float64
+    assert len({tuple(losses) for losses in left["loss_KB"].tolist()}) == MASKS
+
+
+def test_confident_logits_draw_the_mask_that_is_kept(learned):
+    run, setting = learned(logit_magnitude=60.0)
+    setting.model.wear(run.masks())
+    kept = [setting.model.loss(tokens) for tokens in setting.batches[:BATCHES]]
+    assert run.extras(_never)[FILE]["loss_KB"].tolist() == [kept] * MASKS
+
+
+def test_their_random_numbers_are_nobody_elses():
+    seeds = range(50)
+    keys = {key for seed in seeds for key in mask_keys(seed, masks=4)}
+    assert len(keys) == 4 * len(seeds)
+    assert not keys & {MaskKey(seed, step, index) for seed in seeds for step in range(50) for index in range(4)}
+
+
+@pytest.mark.parametrize("changes", [{}, {"engine": "event"}, {"masks_per_step": 2, "logits": "bfloat16_delta"}])
+def test_looking_changes_nothing(learned, changes):
+    run, setting = learned(**changes)
+    plain, _ = learned(**changes, loss_masks=0)
+    before = setting.cost.bill
+    assert run.extras(_never)
+    assert setting.cost.bill == before
+    assert setting.extra.bill.forwards == (MASKS + 1) * BATCHES
+    assert setting.extra.bill.tokens == setting.extra.bill.forwards * setting.batches[0].numel()
+    assert plain.extras(_never) == {}
+    state = plain.state()
+    assert state.keys() == run.state().keys()
+    assert all((tensor == state[name]).all() for name, tensor in run.state().items())
+    assert all((mask == plain.masks()[name]).all() for name, mask in run.masks().items())
+
+
+def test_a_trial_leaves_them_beside_an_unchanged_result(bench, make_spec, listener, tmp_path):
+    heard, results = {}, {}
+    for masks in (0, MASKS):
+        heard[masks] = listener()
+        spec = make_spec(steps=STEPS, loss_masks=masks)
+        results[masks] = run_trial(spec, bench=bench, folder=tmp_path / str(masks), events=heard[masks])
+    extra = {"cost/extra_forwards": (MASKS + 1) * 2, "cost/extra_backwards": 0, "cost/extra_tokens": (MASKS + 1) * 64}
+    told = heard[MASKS].curve()
+    assert {name: told[STEPS].pop(name) for name in extra} == extra
+    assert told == heard[0].curve()
+    assert results[MASKS].metrics["cost/extra_seconds"] > 0
+    assert set(results[MASKS].artifacts) - set(results[0].artifacts) == {FILE}
+    assert results[MASKS].artifacts[-1] == "trial.json"
+    assert {name: array.shape for name, array in _load(tmp_path / str(MASKS)).items()} == {
+        "loss_KB": (MASKS, 2), "initial_loss_B": (2,), "dense_loss_B": (2,)
+    }  # fmt: skip
+    one, other = (load_bundle(tmp_path / str(masks) / "mask.safetensors")[0] for masks in (0, MASKS))
+    assert all((mask == other[name]).all() for name, mask in one.items())
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_trial_that_was_interrupted_between_masks_draws_them_again(bench, make_spec, listener, tmp_path, crash, at):
+    spec = make_spec(steps=STEPS, loss_masks=MASKS)
+    run_trial(spec, bench=bench, folder=tmp_path / "whole", events=listener())
+    try:
+        events = _Interrupted(at=at, crash=crash)
+        stopped = run_trial(spec, bench=bench, folder=tmp_path / "broken", events=events)
+        assert (stopped.status, stopped.step, stopped.reason) == ("stopped", STEPS, "interrupted")
+    except KeyboardInterrupt:
+        assert crash
+    assert not (tmp_path / "broken" / FILE).exists()
+    assert run_trial(spec, bench=bench, folder=tmp_path / "broken", events=listener()).status == "finished"
+    whole, again = _load(tmp_path / "whole"), _load(tmp_path / "broken")
+    assert all((whole[name] == array).all() for name, array in again.items())
+
+
+def test_more_minibatches_than_there_are_is_refused(make_setting):
+    config = MASKPRO.configure({"loss_masks": 1, "loss_batches": 5})
+    with pytest.raises(ValueError, match="loss_batches = 5: the calibration text makes 4 minibatches"):
+        MASKPRO.start(make_setting(), config)
+    MASKPRO.start(make_setting(), MASKPRO.configure({"loss_batches": 5}))  # of no mask

@@ -1,0 +1,61 @@
+"""Losses of masks drawn from the final logits, minibatch by minibatch: what a policy gradient has to learn from.
+
+MaskPro, Figure 2: on two minibatches the losses of the same masks lie far apart, so that a good mask on one can lose
+more than a bad one on the other.
+
+Legend: K masks, B minibatches.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nmlab.trials.cost import Cost
+from nmlab.trials.engines import Engine, MaskKey
+from nmlab.trials.engines.wardrobe import Wardrobe
+from nmlab.trials.masks.randomness import key_bits
+from nmlab.trials.models import MaskedModel
+
+MASK_LOSSES_FILE = "mask_losses.npz"
+
+
+def mask_keys(seed: int, *, masks: int) -> list[MaskKey]:
+    """Return the names of the masks: a seed of their own keeps them apart from all that training drew with ``seed``."""
+    own = key_bits("losses of masks", seed) % 2**64
+    return [MaskKey(own, 0, index) for index in range(masks)]
+
+
+def sampled_losses(
+    engine: Engine,
+    *,
+    model: MaskedModel,
+    keys: Sequence[MaskKey],
+    batches: Sequence[Tensor],
+    account: Cost,
+    cancelled: Callable[[], bool],
+) -> NDArray[np.float64] | None:
+    """Return the losses [K, B] in nats of the masks that ``keys`` name, by the engine's logits, which do not change.
+
+    Returns None as soon as ``cancelled()``. The model wears the last of the masks in the end.
+    """
+    wardrobe, loss_KB = Wardrobe(model, engine), np.empty((len(keys), len(batches)))
+    for mask, key in enumerate(keys):
+        if cancelled():
+            return None
+        wardrobe.show(engine.sample(key))
+        loss_KB[mask] = _losses(model, batches, account)
+    return loss_KB
+
+
+def dense_losses(model: MaskedModel, batches: Sequence[Tensor], *, account: Cost) -> NDArray[np.float64]:
+    """Return the losses [B] in nats of the dense model, which it is from then on."""
+    model.undress()
+    return np.array(_losses(model, batches, account))
+
+
+def _losses(model: MaskedModel, batches: Sequence[Tensor], account: Cost) -> list[float]:
+    for tokens in batches:
+        account.count_forward(tokens.numel())
+    return [model.loss(tokens) for tokens in batches]
