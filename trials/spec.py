@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from nmlab.trials.models.sources import ModelSource
 
 Scalar = bool | int | float | str | None
+Windowing = Literal["joined", "rolling"]
+WINDOWINGS: tuple[str, ...] = get_args(Windowing)
 
 
 class _Value(BaseModel):
@@ -34,7 +36,7 @@ class EvaluationSpec(_Value):
     """
 
     source: str
-    windowing: Literal["joined", "rolling"] = "joined"
+    windowing: Windowing = "joined"
     sequence_length: PositiveInt = 128
     windows: PositiveInt | None = None
     batch_size: PositiveInt = 32

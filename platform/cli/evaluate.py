@@ -4,6 +4,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nmlab.platform.cli.judging import (
+    FewShot,
+    Questions,
+    Tasks,
+    Windowing,
+    Windows,
+    evaluation_spec,
+    given_evaluation,
+)
 from nmlab.platform.cli.options import DEFAULT_URI, Json, TrackingUri, console, print_json
 
 if TYPE_CHECKING:
@@ -26,13 +35,13 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="Held-out text, as in a study; that of the run without.")] = None,
     split: Annotated[str | None, typer.Option(help="Split of a hub dataset.")] = None,
     column: Annotated[str | None, typer.Option(help="Column that holds the text.")] = None,
-    windowing: Annotated[str | None, typer.Option(help="joined, or rolling as lm-eval does it.")] = None,
+    windowing: Windowing = None,
     sequence_length: Annotated[int | None, typer.Option(min=1, help="Tokens of a window.")] = None,
-    windows: Annotated[int | None, typer.Option(min=1, help="At most so many windows.")] = None,
+    windows: Windows = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Windows or answers at once.")] = None,
-    tasks: Annotated[str | None, typer.Option(help="lm-eval names or JSONL files, joined by commas.")] = None,
-    few_shot: Annotated[int | None, typer.Option(min=0, help="Worked examples before a question.")] = None,
-    questions: Annotated[int | None, typer.Option(min=1, help="At most so many questions a task.")] = None,
+    tasks: Tasks = None,
+    few_shot: FewShot = None,
+    questions: Questions = None,
     model: Model = None,
     revision: Revision = None,
     dtype: Dtype = None,
@@ -57,9 +66,7 @@ def evaluate(
 
     text = {"source": data, "split": split, "column": column, "windowing": windowing, "windows": windows}
     sizes = {"sequence_length": sequence_length, "batch_size": batch_size, "questions": questions}
-    names = tuple(name.strip() for name in tasks.split(",")) if tasks else None
-    asked = {**text, **sizes, "tasks": names, "few_shot": few_shot}
-    given = {name: value for name, value in asked.items() if value is not None}
+    given = given_evaluation(tasks=tasks, few_shot=few_shot, **text, **sizes)
     table = table_of(study, tracking_uri=tracking_uri) if study else None
     with located(target, tracking_uri=tracking_uri) as found:
         subject = open_subject(found.place, base=Base(model, revision, dtype), device=best_device())
@@ -74,8 +81,6 @@ def evaluate(
 
 def _specification(given: dict[str, Any], *, subject: "Subject", table: "Table | None") -> "EvaluationSpec":
     """Return what to measure on: the study's text and tasks, else the run's own, changed by what was given."""
-    from pydantic import ValidationError
-
     from nmlab.trials.spec import EvaluationSpec
 
     if table is not None and table.study is not None:
@@ -88,12 +93,7 @@ def _specification(given: dict[str, Any], *, subject: "Subject", table: "Table |
     own = subject.spec.evaluation if subject.spec else EvaluationSpec(source="builtin:python-docs")
     if "source" in given:  # split and column belong to the source
         own = own.model_copy(update={"split": None, "column": None})
-    try:
-        return EvaluationSpec.model_validate({**own.model_dump(), **given})
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise ValueError(f"--{option} {first['input']!r}: {first['msg']}") from error
+    return evaluation_spec({**own.model_dump(), **given})
 
 
 def _check_recordable(run_id: str | None, table: "Table | None", spec: "EvaluationSpec", *, record: bool) -> None:

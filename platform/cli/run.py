@@ -1,16 +1,28 @@
 """``nmlab run``: one configuration, here and now."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nmlab.platform.cli.judging import (
+    FewShot,
+    Questions,
+    Tasks,
+    Windowing,
+    Windows,
+    evaluation_spec,
+    given_evaluation,
+)
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Quiet, Results, TrackingUri, console, print_json
 
 if TYPE_CHECKING:
     from nmlab.trials.spec import TrialSpec
     from nmlab.trials.trial import TrialResult
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 
 Hyperparameters = Annotated[
     list[str] | None,
@@ -30,14 +42,21 @@ def run(
     ] = "builtin:python-docs",
     evaluation: Annotated[
         str | None,
-        typer.Option(help="Held-out text; of a file given as --data alone, the last fifth is held out."),
+        typer.Option(help="Held-out text; of a text given as --data alone, the last fifth is held out."),
     ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a hub dataset to learn from.")] = None,
+    evaluation_split: Annotated[str | None, typer.Option(help="Split of a hub dataset to judge on.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column that holds the text, of a hub dataset or JSONL.")] = None,
     pattern: Annotated[str, typer.Option(help="N:M, keep N of every M.")] = "2:4",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Calibration windows.")] = 128,
     sequence_length: Annotated[int, typer.Option(min=2, help="Tokens of a window.")] = 128,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    windows: Annotated[int | None, typer.Option(min=1, help="At most so many evaluation windows.")] = None,
+    windowing: Windowing = None,
+    windows: Windows = None,
+    tasks: Tasks = None,
+    few_shot: FewShot = None,
+    questions: Questions = None,
     results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
     quiet: Quiet = False,
@@ -45,28 +64,26 @@ def run(
 ) -> None:
     """Run one configuration in this process, without a cluster, and record it in MLflow (experiment `runs`).
 
-    Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5
+    Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
     from nmlab.platform.single import make_folder, run_single
     from nmlab.platform.tracking.store import absolute_uri, check_store
     from nmlab.trials.models import ModelSource
     from nmlab.trials.pattern import Pattern
     from nmlab.trials.preflight import preflight
-    from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
+    from nmlab.trials.spec import CalibrationSpec, TrialSpec
 
-    learn, held_out = _sources(data, evaluation)
+    learned, held_out = _texts(data, evaluation, splits=(split, evaluation_split), column=column)
+    sizes = {"sequence_length": sequence_length, "batch_size": batch_size}
+    given = given_evaluation(tasks=tasks, windowing=windowing, windows=windows, few_shot=few_shot, questions=questions)
     spec = TrialSpec(
         method=method,
         pattern=str(Pattern.parse(pattern)),
         seed=seed,
         hyperparameters=_hyperparameters(method, pattern, hyperparameters or []),
         model=ModelSource(model, revision, dtype),
-        calibration=CalibrationSpec(
-            source=learn, samples=samples, sequence_length=sequence_length, batch_size=batch_size
-        ),
-        evaluation=EvaluationSpec(
-            source=held_out, sequence_length=sequence_length, batch_size=batch_size, windows=windows
-        ),
+        calibration=CalibrationSpec(samples=samples, **learned, **sizes),
+        evaluation=evaluation_spec({**held_out, **sizes, **given}),
     )
     uri = absolute_uri(tracking_uri)
     facts = preflight(
@@ -85,11 +102,23 @@ def run(
         raise typer.Exit(1)
 
 
-def _sources(data: str, evaluation: str | None) -> tuple[str, str]:
-    """Return calibration and evaluation source; a single file is cut, so that nothing is judged on what it learned."""
+def _texts(
+    data: str, evaluation: str | None, *, splits: tuple[str | None, str | None], column: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what to learn from and what to judge on, as settings.
+
+    One text given alone is cut, a dataset of the hub at its split, so that nothing is judged on what it learned.
+    """
+    learned = {"source": data, "split": splits[0], "column": column}
+    held_out = {"source": evaluation or data, "split": splits[1], "column": column}
     if evaluation is not None or data.startswith("builtin:"):
-        return data, evaluation or data
-    return f"{data}[:80%]", f"{data}[80%:]"
+        return learned, held_out
+    if Path(data).expanduser().exists() or not _HUB_ID.fullmatch(data):
+        return {**learned, "source": f"{data}[:80%]"}, {**held_out, "source": f"{data}[80%:]"}
+    if splits[1] is None:
+        name = splits[0] or "train"
+        return {**learned, "split": f"{name}[:80%]"}, {**held_out, "split": f"{name}[80%:]"}
+    return learned, held_out
 
 
 def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, Any]:
@@ -153,13 +182,9 @@ def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, *, as_json: bo
         f"{spec.method} {spec.pattern} seed {spec.seed}: {result.status} {result.reason}".rstrip(),
         markup=False,
     )
-    for name in (
-        "eval/token_perplexity",
-        "eval/word_perplexity",
-        "cost/seconds",
-        "cost/forwards",
-        "time/step_s",
-    ):
-        if name in result.metrics:
-            out.print(f"  {name:24} {result.metrics[name]:.6g}", markup=False)
-    out.print(f"  files                    {folder}", markup=False)
+    judged = [name for name in result.metrics if name.startswith("eval/") and name != "eval/perplexity"]
+    shown = [name for name in (*judged, "cost/seconds", "cost/forwards", "time/step_s") if name in result.metrics]
+    width = max(24, *map(len, shown)) if shown else 24
+    for name in shown:
+        out.print(f"  {name:{width}} {result.metrics[name]:.6g}", markup=False)
+    out.print(f"  {'files':{width}} {folder}", markup=False)

@@ -105,6 +105,41 @@ def test_tasks_are_added_to_the_run_that_the_mask_came_from(asked, refused, trac
     assert "has its perplexity already" in refused("evaluate", key, "--record")
 
 
+def test_a_run_is_judged_at_once_as_evaluate_would_judge_it(asked, nmlab, tracking_uri, quiz):
+    options = ("--tasks", f"{quiz}:blank", "--questions", "2", "--few-shot", "1", "--windowing", "rolling")
+    ran = asked("run", "magnitude", *SHORT, *options)
+    evaluation = ran["spec"]["evaluation"]
+    assert (evaluation["windowing"], evaluation["few_shot"], evaluation["questions"]) == ("rolling", 1, 2)
+    found = asked("evaluate", ran["key"])
+    measured = {name: value for name, value in ran["metrics"].items() if name.startswith("eval/")}
+    assert {"eval/quiz/acc", "eval/quiz/acc_norm"} <= measured.keys()
+    assert found["metrics"] == measured
+    (run,) = _runs(tracking_uri)
+    assert json.loads(run.data.tags["nmlab.tasks"]) == found["tasks"]
+    assert found["tasks"]["tasks"]["quiz"]["questions"] == 2
+    code, out, _ = nmlab("run", "magnitude", *SHORT, *options)
+    assert code == 0
+    assert f"eval/quiz/acc            {measured['eval/quiz/acc']:.6g}\n" in out
+
+
+@pytest.mark.parametrize(
+    ("given", "learned", "held_out"),
+    [
+        ((), ("org/text", "train[:80%]"), ("org/text", "train[80%:]")),
+        (("--split", "all"), ("org/text", "all[:80%]"), ("org/text", "all[80%:]")),
+        (("--split", "all", "--evaluation-split", "rest"), ("org/text", "all"), ("org/text", "rest")),
+        (("--evaluation", "org/other"), ("org/text", None), ("org/other", None)),
+    ],
+)
+def test_a_dataset_is_cut_at_its_split(asked, monkeypatch, given, learned, held_out):
+    documents = ["A text to learn from, word by word. " * 40] * 20
+    monkeypatch.setattr("nmlab.trials.data.sources._hub", lambda text: documents)
+    spec = asked("run", "dense", *SHORT, "--data", "org/text", "--column", "page", *given)["spec"]
+    assert (spec["calibration"]["source"], spec["calibration"]["split"]) == learned
+    assert (spec["evaluation"]["source"], spec["evaluation"]["split"]) == held_out
+    assert spec["calibration"]["column"] == spec["evaluation"]["column"] == "page"
+
+
 def test_a_checkpoint_from_elsewhere_gets_a_run_of_its_own(asked, nmlab, tracking_uri, tmp_path):
     key = asked("run", "sparsegpt", *SHORT)["key"]
     code, out, _ = nmlab("export", key, "--format", "hf", "--output", tmp_path / "pruned")
@@ -195,7 +230,10 @@ def test_words_for_people(nmlab):
         (("evaluate", "abcdef0123"), "no run 'abcdef0123' in"),
         (("evaluate", "quiz.jsonl"), "not a readable safetensors file"),
         (("evaluate", "builtin:tinny"), "did you mean 'builtin:tiny'?"),
-        (("evaluate", "builtin:tiny", "--windowing", "rolled"), "--windowing 'rolled'"),
+        (
+            ("evaluate", "builtin:tiny", "--windowing", "rolled"),
+            "unknown --windowing 'rolled'; did you mean 'rolling'?",
+        ),
         (("evaluate", "builtin:tiny", "--sequence-length", "1000"), "the model reads at most 256 tokens"),
         (("evaluate", "builtin:tiny", "--data", "none.txt"), "data file 'none.txt' does not exist"),
         (("evaluate", "builtin:tiny", "--tasks", "none.jsonl"), "task file 'none.jsonl' does not exist"),

@@ -1,0 +1,38 @@
+"""The options that say on what a model is judged, the same for `nmlab run` and `nmlab evaluate`."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from nmlab.trials.spec import EvaluationSpec
+
+Windowing = Annotated[str | None, typer.Option(help="joined, or rolling as lm-eval does it.")]
+Windows = Annotated[int | None, typer.Option(min=1, help="At most so many windows of held-out text.")]
+Tasks = Annotated[str | None, typer.Option(help="lm-eval names or JSONL files, joined by commas.")]
+FewShot = Annotated[int | None, typer.Option(min=0, help="Worked examples before a question.")]
+Questions = Annotated[int | None, typer.Option(min=1, help="At most so many questions a task.")]
+
+
+def given_evaluation(*, tasks: str | None, **settings: Any) -> dict[str, Any]:
+    """Return the settings that were given, under the names of an ``EvaluationSpec``."""
+    names = tuple(name.strip() for name in tasks.split(",")) if tasks else None
+    return {name: value for name, value in {**settings, "tasks": names}.items() if value is not None}
+
+
+def evaluation_spec(settings: Mapping[str, Any]) -> "EvaluationSpec":
+    """Return the specification with these settings; raises ``ValueError`` that names the option that is wrong."""
+    from pydantic import ValidationError
+
+    from nmlab.trials.names import unknown_name
+    from nmlab.trials.spec import WINDOWINGS, EvaluationSpec
+
+    try:
+        return EvaluationSpec.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        if option == "--windowing":
+            raise ValueError(unknown_name(first["input"], kind=option, known=WINDOWINGS)) from error
+        raise ValueError(f"{option} {first['input']!r}: {first['msg']}") from error
