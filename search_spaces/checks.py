@@ -26,7 +26,9 @@ _BILL = ("forwards", "backwards", "tokens", "seconds")
 METRICS = (
     *(f"train/{name}" for name in _TRAIN),
     *(f"eval/{name}" for name in ("perplexity", "token_perplexity", "word_perplexity")),
-    *(f"memory/{name}" for name in ("peak_bytes", "state_bytes", "masked_weight_bytes")),
+    *(f"memory/{name}_bytes" for name in ("peak", "weight", "masked_weight", "state")),
+    *(f"memory/{phase}_peak_bytes" for phase in ("load", "start", "learning", "evaluation")),
+    *(f"memory/{phase}_activation_bytes" for phase in ("learning", "evaluation")),
     *(f"time/{name}" for name in ("sample_s", "patch_s", "forward_s", "update_s", "step_s")),
     *(f"cost/{part}{name}" for part in ("", "initial_", "spent_", "extra_") for name in _BILL),
     "cost/trainable_params",

@@ -1,19 +1,34 @@
-"""Memory of this process: its peak, and giving back what is free."""
+"""Memory of this process: its peak, as a whole and by stretches of work, and giving back what is free."""
 
 import ctypes
 import gc
 import resource
 import sys
+import threading
+import weakref
+from functools import cache
 from pathlib import Path
 
 import torch
 
+_RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
 
 def peak_bytes(device: torch.device) -> int:
-    """Return the peak of this process: device memory on a GPU, resident memory on the CPU."""
+    """Return the peak of this process until now: device memory on a GPU, resident memory on the CPU."""
+    return _watched(str(device)).highest()
+
+
+@cache
+def can_tell_stretches(device: torch.device) -> bool:
+    """Say whether peaks of stretches of work can be told here: on a GPU, and where Linux lets its peak be reset."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return True
+    try:
+        _watched(str(device)).turn()
+    except OSError:
+        return False
+    return True
 
 
 def give_back() -> None:
@@ -37,29 +52,77 @@ def empty_cache(device: torch.device) -> None:
 
 
 class PeakMeter:
-    """How much a stretch of work took at its peak beyond what was held when it began.
+    """What this process holds at its peak during a stretch of work, which begins when the meter is made.
 
-    On the CPU that is resident memory, read from Linux, which is told to forget its earlier peak. Raises ``OSError``
-    where the system cannot tell.
+    On the CPU that is resident memory, read from Linux, which is told to forget its earlier peak. Stretches of several
+    threads may overlap; each is then told the peak of the whole process while it lasted. Raises ``OSError`` where the
+    system cannot tell (``can_tell_stretches``).
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-            self._before = torch.cuda.memory_allocated(device)
-        else:
-            give_back()
-            Path("/proc/self/clear_refs").write_text("5")
-            self._before = _status_bytes("VmRSS")
+        self._watched = _watched(str(device))
+        self.before = self.highest = self._watched.begin(self)
 
     def peak(self) -> int:
         """Return the bytes of the peak until now."""
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) - self._before
-        return _status_bytes("VmHWM") - self._before
+        self._watched.turn()
+        return self.highest
+
+    def rise(self) -> int:
+        """Return how far the peak is above what was held in the beginning."""
+        return self.peak() - self.before
+
+
+class _Watched:
+    """The memory of one device as this process uses it, and all who want to know its peak since some moment."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._highest = device, 0
+        self._guard = threading.Lock()
+        self._meters: weakref.WeakSet[PeakMeter] = weakref.WeakSet()
+
+    def begin(self, meter: PeakMeter) -> int:
+        """Tell a meter all peaks from now on; returns the bytes held at this moment."""
+        with self._guard:
+            self._turn()
+            self._meters.add(meter)
+            return torch.cuda.memory_allocated(self._device) if self._is_gpu else _status_bytes("VmRSS")
+
+    def turn(self) -> None:
+        """Tell everyone the peak since the last turn, and begin another."""
+        with self._guard:
+            self._turn()
+
+    def highest(self) -> int:
+        """Return the peak since the process began."""
+        with self._guard:
+            return max(self._highest, self._peak())
+
+    @property
+    def _is_gpu(self) -> bool:
+        return self._device.type == "cuda"
+
+    def _turn(self) -> None:
+        peak = self._peak()
+        self._highest = max(self._highest, peak)
+        for meter in self._meters:
+            meter.highest = max(meter.highest, peak)
+        if self._is_gpu:
+            torch.cuda.reset_peak_memory_stats(self._device)
+        else:
+            _RESET.write_text("5", encoding="ascii")
+
+    def _peak(self) -> int:
+        if self._is_gpu:
+            return torch.cuda.max_memory_allocated(self._device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@cache
+def _watched(device: str) -> _Watched:
+    return _Watched(torch.device(device))
 
 
 def _status_bytes(name: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    lines = _STATUS.read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))

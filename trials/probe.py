@@ -44,6 +44,7 @@ def probe(spec: TrialSpec, *, bench: Workbench, steps: int = STEPS) -> Probed:
         calibration=spec.calibration,
         seed=spec.seed,
     )
+    give_back()
     meter, begun = PeakMeter(bench.frozen.device), time.perf_counter()
     with setting.cost.watch():
         run = method.start(setting, method.configure(spec.hyperparameters))
@@ -54,7 +55,7 @@ def probe(spec: TrialSpec, *, bench: Workbench, steps: int = STEPS) -> Probed:
     model.wear(run.masks(), weights_OI=run.weights())
     measure(model, _first(windows, batch), batch_size=batch)
     evaluation_seconds = (time.perf_counter() - begun) * max(1.0, len(windows) / batch)
-    probed = Probed(start_seconds, step_seconds, evaluation_seconds, meter.peak(), run.state_bytes)
+    probed = Probed(start_seconds, step_seconds, evaluation_seconds, meter.rise(), run.state_bytes)
     model.undress()
     del run
     give_back()

@@ -6,7 +6,6 @@ scratch of a kernel come on top.
 """
 
 import warnings
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from nmlab.trials.alive import Alive
 from nmlab.trials.models import ModelSource, locate
 
 
@@ -90,42 +88,14 @@ class Stage:
         return torch.zeros(batch, length, dtype=torch.int64)
 
     def _watched(self, run: Callable[[], object]) -> Rehearsed:
-        alive, flops = _Alive(self._module), FlopCounterMode(display=False, custom_mapping=_ATTENTION)
+        alive, flops = (
+            Alive([*self._module.parameters(), *self._module.buffers()]),
+            FlopCounterMode(display=False, custom_mapping=_ATTENTION),
+        )
         with warnings.catch_warnings(), flops, alive:
             warnings.simplefilter("ignore")
             run()
         return Rehearsed(alive.peak, alive.written, alive.calls, int(flops.get_total_flops()))
-
-
-class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of every storage from the operation that makes it until nobody holds it."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._now = self.peak = self.written = self.calls = 0
-        here = [*module.parameters(), *module.buffers()]
-        self._known = {tensor.untyped_storage()._cdata: 0 for tensor in here}
-
-    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = op(*args, **(kwargs or {}))
-        self.calls += 1
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, Tensor):
-                self._see(tensor.untyped_storage())
-        return made
-
-    def _see(self, storage: torch.UntypedStorage) -> None:
-        place = storage._cdata
-        if place in self._known:
-            return
-        self._known[place] = storage.nbytes()
-        self._now += storage.nbytes()
-        self.written += storage.nbytes()
-        self.peak = max(self.peak, self._now)
-        weakref.finalize(storage, self._gone, place)
-
-    def _gone(self, place: int) -> None:
-        self._now -= self._known.pop(place)
 
 
 def _loss(module: nn.Module, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:

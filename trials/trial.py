@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
 from nmlab.trials.errors import DivergedError, is_out_of_memory
 from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
+from nmlab.trials.footprint import Footprint
 from nmlab.trials.history import History
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.topn import check_mask
@@ -160,6 +162,9 @@ class _Trial:
         )
         self._take_less()
         self.windows = self.bench.evaluation(self.spec.evaluation)
+        frozen = self.bench.frozen
+        self.footprint = Footprint(frozen.device, load_peak=frozen.load_peak_bytes)
+        self.footprint.enter("start")
         with self.setting.cost.watch():
             self.run: Run = method.start(self.setting, config)
         self.setting.cost.begun()
@@ -168,6 +173,7 @@ class _Trial:
         self.checkpoints = CheckpointFolder(self.folder / own, key=self.spec.key)
         self._resume()
         give_back()  # what the start left over
+        self._first_step = self.step
 
     def _take_less(self) -> None:
         """Let fewer sequences through the model at once where all of them did not fit."""
@@ -275,7 +281,10 @@ class _Trial:
         return "cancelled" if self.events.cancelled() else "on"
 
     def _advance(self) -> None:
-        with self.setting.cost.watch():
+        self.footprint.enter("learning")
+        # The first step dresses the model and warms up, so the second one is looked at.
+        is_usual = self.step > self._first_step or self.step + 1 == self.run.steps
+        with self.setting.cost.watch(), self.footprint.watch("learning") if is_usual else nullcontext():
             values = self.run.step(self.step)
         self.step += 1
         self.history.append(values)
@@ -294,12 +303,14 @@ class _Trial:
         self.events.metrics(step, self.history.point(step))
 
     def _evaluate(self, step: int) -> dict[str, float]:
+        self.footprint.enter("evaluation")
         masks = self.run.masks()
         for name, mask in masks.items():
             check_mask(mask, self.setting.pattern, name=name)
         self.setting.model.undress()
         self.setting.model.wear(masks, weights_OI=self.run.weights())
-        self.evaluated[step] = measure(self.setting.model, self.windows, batch_size=self._windows_at_once)
+        first = self.footprint.watch("evaluation")
+        self.evaluated[step] = measure(self.setting.model, self.windows, batch_size=self._windows_at_once, first=first)
         return self._perplexities(self.evaluated[step])
 
     def _put_tasks(self) -> dict[str, float]:
@@ -322,6 +333,7 @@ class _Trial:
         digests = tuple(self.crew.everyone(masks_digest(masks)))
 
         def compute() -> Perplexity:
+            self.footprint.enter("evaluation")
             self.setting.model.wear(masks)
             return measure(self.setting.model, self.windows, batch_size=self._windows_at_once)
 
@@ -335,6 +347,8 @@ class _Trial:
             "memory/peak_bytes": float(max(self.crew.everyone(peak_bytes(self.bench.frozen.device)))),
             "memory/state_bytes": float(self.crew.count(self.run.state_bytes)),
             "memory/masked_weight_bytes": float(self.crew.count(self.setting.model.bytes)),
+            "memory/weight_bytes": float(self.crew.count(self.bench.frozen.bytes)),
+            **self.footprint.metrics(crew=self.crew),
         }
         return {**self.setting.cost.metrics(steps=self.step), **memory}
 
@@ -356,6 +370,7 @@ class _Trial:
     def _save(self) -> None:
         tensors = {**self.run.state(), **self.history.tensors()}
         values = {"history": self.history.values(), "cost": self.setting.cost.state()}
+        values["footprint"] = self.footprint.state()
         try:
             self.checkpoints.save(self.step, tensors=tensors, values=values)
             self.party.saved(self.step)
@@ -373,6 +388,7 @@ class _Trial:
         self.run.load_state({name: t for name, t in saved.tensors.items() if not name.startswith("history/")})
         self.history.restore(saved.tensors, saved.values["history"])
         self.setting.cost.restore(saved.values["cost"])
+        self.footprint.restore(saved.values.get("footprint", {}))  # which older checkpoints lack
         self.step = saved.step
         for step, values in self.history.points():
             self.events.metrics(step, values)

@@ -6,6 +6,7 @@ from nmlab.reports.comparison.claims import claims_table
 from nmlab.reports.comparison.cost import cost_table
 from nmlab.reports.comparison.initial_masks import initial_masks_table
 from nmlab.reports.comparison.learned import learned_table
+from nmlab.reports.comparison.memory import memory_table
 from nmlab.reports.comparison.published import published_table
 from nmlab.reports.comparison.rivals import rivals_table
 from nmlab.reports.comparison.runs import runs_table
@@ -20,6 +21,7 @@ __all__ = [
     "cost_table",
     "initial_masks_table",
     "learned_table",
+    "memory_table",
     "rivals_table",
     "runs_table",
     "summary_table",
@@ -39,6 +41,7 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
         equal_budget_table(configurations, budgets=analysis.budgets),
         pareto_table(configurations, points=analysis.front),
         cost_table(configurations),
+        memory_table(configurations),
         initial_masks_table(analysis.runs),
         runs_table(analysis.runs, configurations=configurations),
     )

@@ -214,7 +214,8 @@ def crewed(monkeypatch) -> Callable[..., list]:
     return run
 
 
-_OF_THE_MACHINE = ("time/", "memory/peak", "cost/seconds", "cost/spent")
+_PHASES = ("load", "start", "learning", "evaluation")
+_OF_THE_MACHINE = ("time/", "memory/peak", *(f"memory/{phase}_" for phase in _PHASES), "cost/seconds", "cost/spent")
 
 
 class Listener:

@@ -4,6 +4,7 @@ Legend: W windows, B of them in a batch, L tokens that the model reads, V vocabu
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,12 +44,20 @@ class Perplexity:
         }
 
 
-def measure(model: MaskedModel, windows: Windows, *, batch_size: int) -> Perplexity:
-    """Return the losses of a model on every window; windows never see each other, so batches only set the speed."""
+def measure(
+    model: MaskedModel, windows: Windows, *, batch_size: int, first: AbstractContextManager[None] | None = None
+) -> Perplexity:
+    """Return the losses of a model on every window; windows never see each other, so batches only set the speed.
+
+    ``first`` is entered for the first batch, by whoever wants to look at one.
+    """
     everything = torch.ones(windows.tokens.shape[0], windows.tokens.shape[1] - 1, dtype=torch.bool)
     predicted_WL = everything if windows.predicted is None else windows.predicted
     batches = zip(torch.split(windows.tokens, batch_size), torch.split(predicted_WL, batch_size), strict=True)
-    losses = [_loss_sums(model, tokens, predicted) for tokens, predicted in batches]
+    losses: list[Tensor] = []
+    for tokens, predicted in batches:
+        with first if first is not None and not losses else nullcontext():
+            losses.append(_loss_sums(model, tokens, predicted))
     return Perplexity(torch.cat(losses).numpy(), predicted_WL.sum(1).numpy(), windows.words.numpy())
 
 

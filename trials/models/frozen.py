@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.errors import SourceError
+from nmlab.trials.memory import PeakMeter, can_tell_stretches
 from nmlab.trials.models.prunable import PrunableLayer, prunable_layers
 from nmlab.trials.models.reading import first_line, read_module
 from nmlab.trials.models.sources import ModelSource, locate
@@ -35,6 +36,8 @@ class FrozenModel:
     stage: Stage | None = None
     held_digest: str = ""
     """The digest of what is held here: for a stage another one than the whole model's."""
+    load_peak_bytes: int | None = None
+    """The most that this process held on the device while it loaded, where that can be told."""
     _copying: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -47,6 +50,7 @@ class FrozenModel:
         Raises ``SourceError`` when it cannot be reached or read, ``ValueError`` for a crew larger than its blocks.
         """
         folder, stage = locate(source), None
+        meter = PeakMeter(torch.device(device)) if can_tell_stretches(torch.device(device)) else None
         if crew.size == 1:
             module = read_module(folder, source)
         else:
@@ -55,7 +59,8 @@ class FrozenModel:
         held = tensor_digests(module)
         digests = {name: told for theirs in crew.everyone(held) for name, told in theirs.items()}
         layers, tokenizer = prunable_layers(module), read_tokenizer(folder, source)
-        return cls(source, module, tokenizer, layers, _digest_of(digests), stage, _digest_of(held))
+        peak = None if meter is None else meter.peak()
+        return cls(source, module, tokenizer, layers, _digest_of(digests), stage, _digest_of(held), peak)
 
     @property
     def all_layers(self) -> tuple[PrunableLayer, ...]:
