@@ -37,7 +37,7 @@ def write_artifacts(
     metrics: Mapping[str, float],
     notes: Sequence[str],
     started_from: Mapping[str, Mapping[str, Any]],
-    extras: Mapping[str, Arrays],
+    extras: Mapping[str, Arrays] | None = None,
 ) -> tuple[str, ...]:
     """Write every artifact of a finished trial into ``folder`` and return the file names; ``trial.json`` comes last.
 
@@ -56,7 +56,7 @@ def write_artifacts(
     if history is not None:
         history.save(folder / "steps.npz")
         written.append("steps.npz")
-    for name, arrays in extras.items():
+    for name, arrays in (extras or {}).items():
         assert name.endswith(".npz"), f"extras are arrays, so {name} ends in .npz"
         assert name not in written, f"{name} is written by every trial"
         np.savez_compressed(folder / name, **arrays)  # type: ignore[arg-type]
