@@ -1,9 +1,11 @@
 """The child runs of a launch as one table: strings back to numbers, statuses made honest."""
 
+import json
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -24,6 +26,8 @@ OUTCOME = (
     "git_dirty",
     "model_digest",
     "data_digest",
+    "versions",
+    "tasks",
     "judged",
 )
 NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")  # 007 is a name
@@ -98,6 +102,27 @@ def typed(values: Iterable[str | None]) -> list[Value | None]:
     return list(texts)
 
 
+def tag_json(text: str, *, tag: str, run_id: str) -> dict[str, Any]:
+    """Return the JSON object that a tag of a run holds.
+
+    Raises:
+        ReportError: it holds something else.
+    """
+    try:
+        value = _loaded(text)
+    except json.JSONDecodeError as error:
+        raise ReportError(f"tag {tag!r} of run {run_id} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ReportError(f"tag {tag!r} of run {run_id} holds {value!r}; expected a JSON object")
+    return value
+
+
+@cache
+def _loaded(text: str) -> Any:
+    """Read JSON that thousands of runs share once."""
+    return json.loads(text)
+
+
 def _identity(run: Any) -> dict[str, Any]:
     tags, params = run.data.tags, run.data.params
     status = tags.get("nmlab.status", FROM_MLFLOW.get(run.info.status, "running"))
@@ -118,6 +143,8 @@ def _identity(run: Any) -> dict[str, Any]:
         "git_dirty": tags.get("nmlab.git_dirty", "unknown"),
         "model_digest": tags.get("nmlab.model_digest", ""),
         "data_digest": tags.get("nmlab.data_digest", ""),
+        "versions": tags.get("nmlab.versions", "{}"),
+        "tasks": tags.get("nmlab.tasks", "{}"),
         "judged": tags.get("nmlab.judged") == "true",
     }
 

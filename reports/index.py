@@ -36,7 +36,9 @@ class Entry:
     problem: str = ""
 
 
-def write_index(*, tracking_uri: str, output: Path, ui_base: str = UI_BASE) -> tuple[Path, tuple[Entry, ...]]:
+def write_index(
+    *, tracking_uri: str, output: Path, mixed: bool = False, ui_base: str = UI_BASE
+) -> tuple[Path, tuple[Entry, ...]]:
     """Write the report of the newest launch of every study, and a page that leads to them.
 
     Reports go to ``output/STUDY``, the page to ``output/index.html`` and ``output/index.md``. A study that can have
@@ -45,6 +47,7 @@ def write_index(*, tracking_uri: str, output: Path, ui_base: str = UI_BASE) -> t
     Args:
         tracking_uri: the MLflow store to read.
         output: the folder to write to.
+        mixed: allow runs that were not evaluated alike in one table, each marked with what differs.
         ui_base: address of the MLflow user interface that links lead to.
 
     Raises:
@@ -56,7 +59,7 @@ def write_index(*, tracking_uri: str, output: Path, ui_base: str = UI_BASE) -> t
         raise ReportError(f"{shown(tracking_uri)} holds no study: nothing has been run under it yet")
     entries = []
     for study in studies:
-        entry = _entry(store, study, ui_base)
+        entry = _entry(store, study, mixed=mixed, ui_base=ui_base)
         if entry.document is not None:
             write_document(entry.document, output=output / study)
         entries.append(Entry(entry.study, entry.runs, _without_drawings(entry.document), entry.problem))
@@ -96,9 +99,10 @@ def index_document(entries: list[Entry], *, uri: str, ui_base: str = UI_BASE) ->
     )
 
 
-def _entry(store: RunStore, study: str, ui_base: str) -> Entry:
+def _entry(store: RunStore, study: str, *, mixed: bool, ui_base: str) -> Entry:
     try:
-        return Entry(study, collect(store, study=study), document_of(store, study=study, ui_base=ui_base))
+        document = document_of(store, study=study, mixed=mixed, ui_base=ui_base)
+        return Entry(study, collect(store, study=study), document)
     except ReportError as error:
         return Entry(study, None, None, problem=str(error))
 

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from nmlab.reports.collect import Launch, StudyRuns
 from nmlab.reports.configurations import UNFINISHED
-from nmlab.reports.errors import ReportError
 from nmlab.reports.evaluations import EvaluationCheck
+from nmlab.reports.frame import tag_json
 from nmlab.reports.wording import counted
 
 UNKNOWN = "not recorded"
@@ -128,11 +128,10 @@ def _code_warnings(runs: StudyRuns) -> list[str]:
         )
     elif flags != {"false"}:
         found.append("It is not known whether the code had uncommitted changes.")
-    for column, name in (("git_commit", "commits"), ("model_digest", "models"), ("data_digest", "data sets")):
-        values = sorted(set(runs.trials[column]) - {""})
-        if len(values) > 1:
-            shown = ", ".join(value[:12] for value in values)
-            found.append(f"The runs come from {len(values)} different {name}: {shown}.")
+    commits = sorted(set(runs.trials["git_commit"]) - {""})
+    if len(commits) > 1:
+        shown = ", ".join(commit[:12] for commit in commits)
+        found.append(f"The runs come from {len(commits)} different commits: {shown}.")
     return found
 
 
@@ -178,11 +177,5 @@ def _runs_text(run_ids: list[str]) -> str:
 
 
 def _json_tag(launch: Launch, name: str) -> dict[str, str]:
-    text = launch.tags.get(name, "{}")
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ReportError(f"tag {name!r} of run {launch.run_id} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ReportError(f"tag {name!r} of run {launch.run_id} holds {value!r}; expected a JSON object")
-    return {str(key): item if isinstance(item, str) else json.dumps(item) for key, item in value.items()}
+    value = tag_json(launch.tags.get(name, "{}"), tag=name, run_id=launch.run_id)
+    return {key: item if isinstance(item, str) else json.dumps(item) for key, item in value.items()}

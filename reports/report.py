@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nmlab.reports.alike import differences_within, refuse_mixed
 from nmlab.reports.analysis import analyse
 from nmlab.reports.collect import StudyRuns, collect
 from nmlab.reports.comparison import comparison_tables
@@ -19,7 +20,7 @@ from nmlab.reports.headline import headline_of
 from nmlab.reports.provenance import moment_text, provenance_of, warnings_of
 from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text
 from nmlab.reports.store import RunStore, open_store
-from nmlab.reports.tables import for_pages
+from nmlab.reports.tables import for_pages, with_notes
 from nmlab.reports.verdicts import verdict_sentences
 
 UI_BASE = "http://127.0.0.1:5000"
@@ -39,7 +40,13 @@ class Report:
 
 
 def write_report(
-    study: str, *, tracking_uri: str, output: Path, launch: str | None = None, ui_base: str = UI_BASE
+    study: str,
+    *,
+    tracking_uri: str,
+    output: Path,
+    launch: str | None = None,
+    mixed: bool = False,
+    ui_base: str = UI_BASE,
 ) -> Report:
     """Write ``report.html``, ``report.md``, ``report.json``, ``tables/*.csv|tex`` and ``figures/*.svg|png``.
 
@@ -51,13 +58,15 @@ def write_report(
         tracking_uri: the MLflow store to read.
         output: the folder to write; a report that is there is replaced, anything else is refused.
         launch: name or parent run id of the launch; the newest by default.
+        mixed: allow runs that were not evaluated alike in one table, each marked with what differs.
         ui_base: address of the MLflow user interface that the links lead to.
 
     Raises:
-        ReportError: a store that can't be read, an unknown study or launch, no finished run, a corrupted
-            artifact, or an output folder that can't be written or holds something else.
+        ReportError: a store that can't be read, an unknown study or launch, no finished run, a corrupted artifact,
+            runs that were not evaluated alike where ``mixed`` does not allow it, or an output folder that can't be
+            written or holds something else.
     """
-    document = document_of(open_store(tracking_uri), study=study, launch=launch, ui_base=ui_base)
+    document = document_of(open_store(tracking_uri), study=study, launch=launch, mixed=mixed, ui_base=ui_base)
     return write_document(document, output=output)
 
 
@@ -74,19 +83,22 @@ def write_document(document: Document, *, output: Path) -> Report:
     return _report_at(output, document)
 
 
-def document_of(store: RunStore, *, study: str, launch: str | None = None, ui_base: str = UI_BASE) -> Document:
+def document_of(
+    store: RunStore, *, study: str, launch: str | None = None, mixed: bool = False, ui_base: str = UI_BASE
+) -> Document:
     """Build the whole report as a value.
 
     Raises:
         ReportError: see :func:`write_report`.
     """
     found = analyse(store, runs=collect(store, study=study, launch=launch))
+    unlike = refuse_mixed(differences_within(found.configurations), mixed=mixed)
     return Document(
         study=study,
         facts=_facts(found.runs),
         headline=headline_of(found.runs, configurations=found.configurations, verdicts=verdict_sentences(found)),
-        warnings=warnings_of(found.runs, check=found.check),
-        tables=comparison_tables(found),
+        warnings=(*unlike, *warnings_of(found.runs, check=found.check)),
+        tables=tuple(with_notes(table, notes=unlike) for table in comparison_tables(found)),
         figures=study_figures(found),
         provenance=provenance_of(found.runs, check=found.check),
         links=RunLinks(ui_base=ui_base, experiment_id=found.runs.experiment_id),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nmlab.platform.cli.options import DEFAULT_URI, TrackingUri
+from nmlab.platform.cli.options import DEFAULT_URI, Mixed, TrackingUri
 
 Studies = Annotated[
     list[str], typer.Argument(help="Names of studies; STUDY@LAUNCH means another launch than the newest.")
@@ -23,9 +23,7 @@ def compare(
     metric: Annotated[str | None, typer.Option("--metric", metavar="A,B", help="Metrics to show.")] = None,
     form: Annotated[str, typer.Option("--format", help="html, md, tex, csv or json.")] = "md",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of printing.")] = None,
-    mixed: Annotated[
-        bool, typer.Option("--mixed", help="Allow runs that were not evaluated alike, with a warning.")
-    ] = False,
+    mixed: Mixed = False,
     tracking_uri: TrackingUri = DEFAULT_URI,
 ) -> None:
     """Put the configurations of studies into one table: rows and columns are study, method, pattern or a setting.

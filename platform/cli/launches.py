@@ -171,7 +171,13 @@ def _report(plan: "Plan", launch: "Launch", tracking_uri: str) -> dict[str, Any]
     from nmlab.platform.tracking import MlflowStore
     from nmlab.reports.report import write_report
 
-    report = write_report(plan.study.name, tracking_uri=tracking_uri, output=launch.report_folder, launch=launch.name)
+    report = write_report(
+        plan.study.name,
+        tracking_uri=tracking_uri,
+        output=launch.report_folder,
+        launch=launch.name,
+        mixed=True,  # who resumed a launch with other versions asked for one table; the report says what differs
+    )
     MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri).attach(launch.report_folder, folder="report")
     return {"html": str(report.html), "headline": list(report.headline)}
 

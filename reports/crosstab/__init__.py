@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from nmlab.reports.crosstab.members import members_of, refuse_mixed
+from nmlab.reports.alike import refuse_mixed
+from nmlab.reports.crosstab.members import differences_between, members_of
 from nmlab.reports.crosstab.pivot import Layout, crosstab, layout_of
 from nmlab.reports.document import Document, RunLinks
 from nmlab.reports.errors import ReportError, nearest
 from nmlab.reports.provenance import moment_text
 from nmlab.reports.render import csv_text, html_text, latex_text, markdown_text, table_json
 from nmlab.reports.store import open_store
+from nmlab.reports.tables import with_notes
 
 __all__ = ["FORMATS", "Compared", "Layout", "compare", "crosstab", "layout_of", "members_of", "rendered"]
 
@@ -63,8 +65,9 @@ def compare(
     store = open_store(tracking_uri)
     members = members_of(store, studies=studies)
     layout = layout_of(members, rows=rows, columns=columns, metrics=metrics)
-    warnings = refuse_mixed(members, layout=layout.dimensions, mixed=mixed)
-    table = crosstab(members, layout=layout)
+    found = differences_between(members, dimensions=layout.dimensions, metrics=layout.metrics)
+    warnings = refuse_mixed(found, mixed=mixed)
+    table = with_notes(crosstab(members, layout=layout), notes=warnings)
     experiments = {run_id: member.experiment_id for member in members for run_id in member.item.run_ids}
     launches = {member.study: member.launch for member in members}
     return Compared(

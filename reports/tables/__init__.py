@@ -13,6 +13,7 @@ from nmlab.reports.tables.table import (
     Table,
     estimate_cell,
     for_pages,
+    with_notes,
     without_empty_columns,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "marked",
     "number_text",
     "title_text",
+    "with_notes",
     "without_empty_columns",
 ]

@@ -133,6 +133,11 @@ def for_pages(table: Table, *, most: int = MOST_ROWS_ON_PAGES) -> Table:
     return replace(table, rows=table.rows[:most], notes=(note, *table.notes))
 
 
+def with_notes(table: Table, *, notes: Sequence[str]) -> Table:
+    """Return a table with these notes before its own."""
+    return replace(table, notes=(*notes, *table.notes))
+
+
 def estimate_cell(estimate: Estimate | None, *, run_ids: Sequence[str] = ()) -> Cell:
     """Return the cell of a mean over seeds; an empty one for None."""
     if estimate is None:

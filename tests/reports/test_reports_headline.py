@@ -131,7 +131,6 @@ def test_runs_that_do_not_match_each_other(writer, store, trial):
     found = " ".join(warned(store, "mixed"))
     assert "dirty tree" in found
     assert "The runs come from 2 different commits: 0123456789ab, ffffffffffff." in found
-    assert "2 different models" in found
     assert "In no mean, because stopped or not ended: 1 run." in found
 
 
