@@ -7,7 +7,7 @@ from nmlab.reports.budgets import EqualBudget, FrontPoint, equal_budgets, front_
 from nmlab.reports.claims import Judgement, judged
 from nmlab.reports.collect import StudyRuns
 from nmlab.reports.configurations import Configuration, configurations_of
-from nmlab.reports.contrasts import Contrast, rivals_of
+from nmlab.reports.contrasts import Contrast, rivals_of, settled_tasks
 from nmlab.reports.evaluations import Evaluation, EvaluationCheck, check_evaluations, read_evaluations
 from nmlab.reports.lines import Line, summary_lines
 from nmlab.reports.masks import PackedMask, overlap, read_masks
@@ -23,7 +23,7 @@ class Analysis:
 
     Attributes:
         lines: what the summary is about.
-        evaluations: per-window losses of the runs of these lines, by run id, where they kept them.
+        evaluations: losses by window and answers by question of the runs of these lines, by run id, as far as kept.
         check: whether the recorded perplexities follow from them; None where no run kept any.
         contrasts: for each metric of the summary, the lines of each group against its best.
         budgets: what each method reached at the same budget.
@@ -76,7 +76,9 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         lines=lines,
         evaluations=evaluations,
         check=check_evaluations(found, rows=rows),
-        contrasts={metric: rivals_of(lines, metric=metric, evaluations=evaluations) for metric in sorted(metrics)},
+        contrasts=settled_tasks(
+            {metric: rivals_of(lines, metric=metric, evaluations=evaluations) for metric in sorted(metrics)}
+        ),
         budgets=equal_budgets(configurations, progress=runs.progress),
         front=front_points(configurations),
         masks=masks,

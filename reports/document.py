@@ -8,7 +8,7 @@ from nmlab.reports.figures import FigureFile
 from nmlab.reports.provenance import Section
 from nmlab.reports.tables import Table, for_pages
 
-LEADING = ("summary", "rivals", "claims", "published")
+LEADING = ("summary", "rivals", "tasks", "claims", "published")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,16 @@
-"""Per-window losses of the evaluation text, as a run kept them, and the check that the metrics follow from them."""
+"""What a run kept of its evaluation, window by window and question by question, and whether its metrics follow."""
 
-import io
 import math
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nmlab.reports.answers import Answers, is_mean, read_answers
+from nmlab.reports.archives import read_archive
 from nmlab.reports.errors import ReportError
 from nmlab.reports.store import RunStore
 
@@ -24,12 +24,17 @@ Counts_W: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One run's evaluation, one entry a window (W windows): loss sums in nats, tokens and words predicted."""
+    """One run's evaluation.
+
+    One entry a window (W windows) are the loss sums in nats, tokens and words predicted. ``answers`` holds the
+    outcomes of questions by metric (``eval/quiz/acc``), where tasks were run.
+    """
 
     window_loss_sum_W: Floats_W
     window_tokens_W: Counts_W
     window_words_W: Counts_W
     initial_window_loss_sum_W: Floats_W | None
+    answers: Mapping[str, Answers] = field(default_factory=dict)
 
     @property
     def token_perplexity(self) -> float:
@@ -44,7 +49,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationCheck:
-    """What recomputing perplexities from the per-window losses found, over the runs that were looked at."""
+    """What recomputing perplexities from windows and accuracies from questions found, over some finished runs."""
 
     agreeing: tuple[str, ...]
     disagreeing: tuple[str, ...]
@@ -56,19 +61,14 @@ class EvaluationCheck:
 
 
 def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
-    """Read the per-window losses of one run; None where it kept none.
+    """Read the losses of one run by window and its answers by question; None where it kept no losses.
 
     Raises:
         ReportError: the artifact is corrupted or lacks an array, naming the run and the array.
     """
-    content = store.artifact(run_id, name=ARTIFACT)
-    if content is None:
+    arrays: Any = read_archive(store, run_id=run_id, name=ARTIFACT)
+    if arrays is None:
         return None
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ReportError(f"{ARTIFACT} of run {run_id} is corrupted: {error}") from error
     absent = [name for name in REQUIRED if name not in arrays]
     if absent:
         raise ReportError(f"{ARTIFACT} of run {run_id} has no array {absent[0]!r}; it holds {sorted(arrays)}")
@@ -80,6 +80,7 @@ def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
         window_tokens_W=arrays["window_tokens"],
         window_words_W=arrays["window_words"],
         initial_window_loss_sum_W=arrays.get("initial_window_loss_sum"),
+        answers=read_answers(store, run_id=run_id),
     )
 
 
@@ -95,7 +96,7 @@ def read_evaluations(store: RunStore, *, run_ids: Iterable[str]) -> dict[str, Ev
 def check_evaluations(
     found: Mapping[str, Evaluation | None], *, rows: Sequence[pd.DataFrame]
 ) -> EvaluationCheck | None:
-    """Recompute token and word perplexity of some finished runs from their per-window losses.
+    """Recompute the perplexities of some finished runs from their windows, and accuracies from their questions.
 
     Args:
         found: what :func:`read_evaluations` read of these runs.
@@ -126,6 +127,7 @@ def _agrees(evaluation: Evaluation, row: dict[Any, Any]) -> bool:
     pairs = (
         (evaluation.token_perplexity, row.get("eval/token_perplexity")),
         (evaluation.word_perplexity, row.get("eval/word_perplexity")),
+        *((answers.outcome_Q.mean(), row.get(name)) for name, answers in evaluation.answers.items() if is_mean(name)),
     )
     return all(
         math.isclose(recomputed, recorded, rel_tol=TOLERANCE)

@@ -7,6 +7,7 @@ from nmlab.reports.collect import Objective
 from nmlab.reports.configurations import Configuration
 from nmlab.reports.tables.table import Column, Direction, Style
 
+HIGHER_IS_BETTER = ("acc", "exact_match", "f1", "mcc", "em")  # of the measures that tasks have
 SIGNED = {Style.FIXED2: Style.SIGNED2, Style.FIXED4: Style.SIGNED4}
 
 
@@ -33,11 +34,16 @@ def plain_name(metric: str) -> str:
     return metric.removeprefix("eval/").replace("_", " ").replace("/", " ")
 
 
+def is_of_task(metric: str) -> bool:
+    """Return whether a metric is a measure of a task, such as ``eval/quiz/acc``, and not of the evaluation text."""
+    return metric.startswith("eval/") and metric.count("/") > 1
+
+
 def style_of(metric: str) -> Style:
     """Return how values of a metric are written."""
     if "perplexity" in metric:
         return Style.FIXED2
-    if metric.endswith("/acc") or "loss" in metric or "accuracy" in metric:
+    if is_of_task(metric) or "loss" in metric:
         return Style.FIXED4
     return Style.GENERAL
 
@@ -51,7 +57,7 @@ def direction_of(metric: str, *, objective: Objective | None = None) -> Directio
     """Return which way a metric gets better; the study decides for its own objective."""
     if objective is not None and metric == objective.metric:
         return Direction.LOWER if objective.mode == "min" else Direction.HIGHER
-    if metric.endswith("/acc") or "accuracy" in metric:
+    if is_of_task(metric) and metric.rpartition("/")[2].startswith(HIGHER_IS_BETTER):
         return Direction.HIGHER
     if any(word in metric for word in ("perplexity", "loss", "bytes", "time/", "cost/")):
         return Direction.LOWER

@@ -54,7 +54,7 @@ def warnings_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[str,
     found += _notes(runs)
     if check is not None and check.disagreeing:
         found.append(
-            "The per-window losses do not give the recorded perplexity in "
+            "Losses by window or answers by question do not give the recorded perplexity or accuracy in "
             f"{counted(len(check.disagreeing), noun='run')} (first: {check.disagreeing[0]})."
         )
     if check is not None and not check.is_same_text:

@@ -12,6 +12,7 @@ from nmlab.reports.comparison.rivals import rivals_table
 from nmlab.reports.comparison.runs import runs_table
 from nmlab.reports.comparison.settings import configurations_table
 from nmlab.reports.comparison.summary import summary_table
+from nmlab.reports.comparison.tasks import tasks_table
 from nmlab.reports.lines import names_of
 from nmlab.reports.tables import Table
 
@@ -25,16 +26,18 @@ __all__ = [
     "rivals_table",
     "runs_table",
     "summary_table",
+    "tasks_table",
 ]
 
 
 def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
     """Return every table of the report that has a row, in the order of reading."""
-    configurations = analysis.configurations
+    configurations, names = analysis.configurations, names_of(analysis.lines)
     built = (
         summary_table(configurations, contrasts=analysis.contrasts),
         claims_table(analysis.judgements),
-        rivals_table(configurations, names=names_of(analysis.lines), contrasts=analysis.decisive_contrasts),
+        rivals_table(configurations, names=names, contrasts=analysis.decisive_contrasts),
+        tasks_table(configurations, names=names, contrasts=analysis.contrasts, evaluations=analysis.evaluations),
         *(published_table(analysis.pairs, reproduces=name) for name in _reproduced(analysis)),
         learned_table(configurations),
         configurations_table(configurations),

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from nmlab.reports.comparison.cells import PATTERN, has_several
 from nmlab.reports.configurations import Configuration
 from nmlab.reports.contrasts import Contrast, is_compared_by_ratio
-from nmlab.reports.metrics import difference_style, plain_name, style_of
+from nmlab.reports.metrics import difference_style, is_of_task, plain_name, style_of
 from nmlab.reports.statistics import Comparison, Noise
 from nmlab.reports.tables import Cell, Column, Interval, Row, Style, Table, without_empty_columns
 from nmlab.reports.wording import counted
@@ -17,8 +17,13 @@ BEST = Column("best", "against the best", is_prose=True)
 P_VALUE = Column(
     "p_adjusted", "adjusted p", Style.P_VALUE, help="two-sided p-value, adjusted for the tests of the table"
 )
-NOISE = Column("noise", "decided over", help="what the deciding test repeats: seeds or windows of text")
+NOISE = Column("noise", "decided over", help="what the deciding test repeats: seeds, windows or questions")
 VERDICT = Column("verdict", "verdict", help="whether the test tells the mask from the best, at 5%")
+KINDS = {
+    Noise.TRAINING: "t-tests over seeds",
+    Noise.EVALUATION: "permutation tests over windows",
+    Noise.QUESTIONS: "tests over questions",
+}
 WORDS = {True: "worse", False: "not separable", None: "not tested"}
 
 
@@ -42,7 +47,7 @@ def rivals_table(
     rows = tuple(_row(item, names, has_pattern=several) for item in ordered)
     caption = (
         "Each mask of the summary against the best one that it may be compared with. Seeds show training noise, "
-        "windows of text evaluation noise; the two are never mixed."
+        "windows of text and questions evaluation noise; the two are never mixed."
     )
     return without_empty_columns(Table(KEY, TITLE, caption, columns, rows, notes=_notes(ordered)))
 
@@ -53,6 +58,7 @@ def _columns(metric: str) -> tuple[Column, ...]:
     unit = f"× the best's {name}" if is_ratio else f"difference in {name}"
     style = Style.RATIO if is_ratio else difference_style(metric)
     mean = "geometric mean over seeds" if is_ratio else "mean over seeds"
+    noise = Noise.QUESTIONS if is_of_task(metric) else Noise.EVALUATION
     found = (
         Column("difference", f"difference in {name}", difference_style(metric), help="mask minus best, of the means"),
         Column("seeds", f"{unit}, over seeds", style, interval=Interval.BRACKET, help=f"{mean}; 95% t-interval"),
@@ -63,11 +69,11 @@ def _columns(metric: str) -> tuple[Column, ...]:
             help="the smallest true difference or ratio that such a study finds in 80% of cases",
         ),
         Column(
-            "windows",
-            f"{unit}, over windows",
-            Style.RATIO,
+            str(noise),
+            f"{unit}, over {noise}",
+            style,
             interval=Interval.BRACKET,
-            help=f"{mean}; 95% BCa interval over the windows of the evaluation text",
+            help=f"{mean}; 95% BCa interval over the {noise}",
         ),
     )
     return found if is_ratio else found[1:]
@@ -77,7 +83,8 @@ def _row(item: Contrast, names: Mapping[tuple[str, bool], str], *, has_pattern: 
     own, best = item.side, item.reference
     run_ids = (*own.run_ids, *best.run_ids)
     training = item.training
-    detectable = training.detectable if training is not None else None
+    stated = training if training is not None else item.decisive
+    detectable = stated.detectable if stated is not None else None
     if detectable is not None and item.is_ratio:
         detectable = math.exp(detectable)
     cells = (
@@ -85,17 +92,17 @@ def _row(item: Contrast, names: Mapping[tuple[str, bool], str], *, has_pattern: 
         Cell(own.item.pattern if has_pattern else ""),
         Cell(names[best.item.key, best.is_initial], run_ids=best.run_ids),
         *([Cell(item.difference, run_ids=run_ids)] if item.is_ratio else []),
-        _interval_cell(training, run_ids, is_ratio=item.is_ratio),
+        interval_cell(training, run_ids, is_ratio=item.is_ratio),
         Cell(detectable, run_ids=run_ids),
-        _interval_cell(item.evaluation, run_ids, is_ratio=True),
-        Cell(_noise_text(item.decisive)),
+        interval_cell(item.evaluation, run_ids, is_ratio=item.is_ratio),
+        Cell(noise_text(item.decisive)),
         Cell(item.p_adjusted, run_ids=run_ids),
         Cell(WORDS[item.is_separated]),
     )
     return Row(cells, run_ids=run_ids, kind="initial" if own.is_initial else "searched")
 
 
-def _interval_cell(found: Comparison | None, run_ids: tuple[str, ...], *, is_ratio: bool) -> Cell:
+def interval_cell(found: Comparison | None, run_ids: tuple[str, ...], *, is_ratio: bool) -> Cell:
     """Return a comparison with its interval, as a ratio where it was made on the log scale."""
     if found is None:
         return Cell(None)
@@ -104,7 +111,8 @@ def _interval_cell(found: Comparison | None, run_ids: tuple[str, ...], *, is_rat
     return Cell(shown[0], low=shown[1], high=shown[2], n=found.n, run_ids=run_ids)
 
 
-def _noise_text(decisive: Comparison | None) -> str | None:
+def noise_text(decisive: Comparison | None) -> str | None:
+    """Return ``3 seeds``; None where nothing decides."""
     return None if decisive is None else f"{decisive.n} {decisive.noise}"
 
 
@@ -116,9 +124,10 @@ def _notes(contrasts: Sequence[Contrast]) -> tuple[str, ...]:
     notes = ["Perplexities are tested on the log scale, on which their noise adds up."] if ratios else []
     for noise in Noise:
         count = sum(item.decisive is not None and item.decisive.noise is noise for item in tested)
-        kind = "t-tests over seeds" if noise is Noise.TRAINING else "permutation tests over windows"
         if count:
-            notes.append(f"{counted(count, noun='comparison')} by {kind}, adjusted after Benjamini and Hochberg.")
+            notes.append(
+                f"{counted(count, noun='comparison')} by {KINDS[noise]}, adjusted after Benjamini and Hochberg."
+            )
     if any(item.is_separated is False for item in tested):
         notes.append(
             "Not separable is no proof of equality: a true difference below the detectable one would often be missed."

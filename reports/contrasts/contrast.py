@@ -4,9 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from nmlab.reports.contrasts.losses import WindowLosses, losses_of
+from nmlab.reports.contrasts.evaluation import evaluation_comparisons
 from nmlab.reports.contrasts.side import Side
 from nmlab.reports.evaluations import Evaluation
 from nmlab.reports.statistics import (
@@ -15,10 +13,7 @@ from nmlab.reports.statistics import (
     adjusted,
     compare_constant,
     compare_paired,
-    compare_windows,
-    paired_bootstrap,
 )
-from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,8 @@ class Contrast:
 
     Attributes:
         training: over seeds; None where neither side was trained over several seeds.
-        evaluation: over windows, in nats a token, and only of perplexities; its exponential is a ratio too.
+        evaluation: over windows, in nats a token, of perplexities (its exponential is a ratio too); over questions, of
+            measures of tasks.
         p_adjusted: of the decisive comparison, over the tests of the same kind of noise in the table.
     """
 
@@ -79,11 +75,11 @@ def contrasts_with(
         reference: what the others are measured against.
         others: comparable sides (same pattern, model and evaluation text; the caller sees to it).
         metric: the metric to compare.
-        evaluations: per-window losses by run id; runs that are missing here have no evaluation noise.
+        evaluations: by run id; runs that are missing here have no evaluation noise.
     """
-    windows = _window_comparisons(reference, others, metric, evaluations)
+    repeated = evaluation_comparisons(reference, others=others, metric=metric, evaluations=evaluations)
     found = [
-        Contrast(side, reference, metric, _training(side, reference, metric), windows.get(place))
+        Contrast(side, reference, metric, _training(side, reference, metric), repeated.get(place))
         for place, side in enumerate(others)
     ]
     return settled(found)
@@ -117,25 +113,6 @@ def _training(side: Side, reference: Side, metric: str) -> Comparison | None:
         return compare_constant([-value for value in other.values()], constant=-_mean(own.values()))
     seeds = [seed for seed in own if seed in other]
     return compare_paired([own[seed] for seed in seeds], second=[other[seed] for seed in seeds]) if seeds else None
-
-
-def _window_comparisons(
-    reference: Side, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
-) -> dict[int, Comparison]:
-    """Return the comparisons over windows by place, for perplexities whose losses were kept."""
-    base = losses_of(reference, evaluations=evaluations) if "perplexity" in metric else None
-    if base is None or len(base.tokens_W) < FEWEST_WINDOWS or not (base.tokens_W > 0).all():
-        return {}
-    columns: dict[int, WindowLosses] = {}
-    for place, side in enumerate(others):
-        losses = losses_of(side, evaluations=evaluations)
-        if losses is not None and losses.is_comparable(base):
-            columns[place] = losses
-    if not columns:
-        return {}
-    values_WC = np.stack([losses.loss_W - base.loss_W for losses in columns.values()], axis=1)
-    found = paired_bootstrap(values_WC, weights_W=base.tokens_W.astype(np.float64))
-    return {place: compare_windows(item) for place, item in zip(columns, found, strict=True)}
 
 
 def _comparable(side: Side, metric: str) -> dict[int, float]:

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import islice
 
-from nmlab.reports.contrasts.contrast import Contrast, contrasts_with
+from nmlab.reports.contrasts.contrast import Contrast, contrasts_with, settled
 from nmlab.reports.contrasts.side import Side
 from nmlab.reports.evaluations import Evaluation
 from nmlab.reports.lines import Line
-from nmlab.reports.metrics import direction_of
+from nmlab.reports.metrics import direction_of, is_of_task
 from nmlab.reports.tables import Direction
 
 
@@ -30,6 +31,18 @@ def rivals_of(
             others = [side for side in valued if side is not best]
             found[group] = contrasts_with(best, others=others, metric=metric, evaluations=evaluations)
     return found
+
+
+def settled_tasks(
+    contrasts: Mapping[str, Mapping[Hashable, tuple[Contrast, ...]]],
+) -> dict[str, Mapping[Hashable, tuple[Contrast, ...]]]:
+    """Return contrasts by metric and group, p-values of all measures of tasks adjusted together: one table of tests."""
+    places = [(metric, group) for metric, groups in contrasts.items() if is_of_task(metric) for group in groups]
+    found = iter(settled([item for metric, group in places for item in contrasts[metric][group]]))
+    result: dict[str, dict[Hashable, tuple[Contrast, ...]]] = {key: dict(own) for key, own in contrasts.items()}
+    for metric, group in places:
+        result[metric][group] = tuple(islice(found, len(contrasts[metric][group])))
+    return dict(result)
 
 
 def best_side(sides: Sequence[Side], *, metric: str) -> Side | None:

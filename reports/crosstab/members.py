@@ -8,6 +8,7 @@ from nmlab.reports.collect import collect
 from nmlab.reports.configurations import Configuration, configurations_of
 from nmlab.reports.errors import ReportError
 from nmlab.reports.frame import Value
+from nmlab.reports.metrics import is_of_task
 from nmlab.reports.store import RunStore
 
 ATTRIBUTES = ("study", "method", "pattern", "role")
@@ -68,5 +69,5 @@ def differences_between(
         ReportError: a tag that should hold JSON does not.
     """
     runs = [run for member in members for run in evaluated_runs(member.item, study=member.study)]
-    has_tasks = any(name.startswith("eval/") and name.count("/") > 1 for name in metrics)
+    has_tasks = any(map(is_of_task, metrics))
     return differences(runs, told_apart=set(dimensions), has_tasks=has_tasks)

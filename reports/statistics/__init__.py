@@ -11,7 +11,7 @@ from nmlab.reports.statistics.equivalence import equivalent
 from nmlab.reports.statistics.intervals import CONFIDENCE, Estimate, mean_interval, paired_difference
 from nmlab.reports.statistics.multiplicity import adjusted
 from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
-from nmlab.reports.statistics.questions import mcnemar
+from nmlab.reports.statistics.questions import compare_answers, detectable_by_questions, divided, mcnemar
 
 __all__ = [
     "CONFIDENCE",
@@ -20,11 +20,14 @@ __all__ = [
     "Estimate",
     "Noise",
     "adjusted",
+    "compare_answers",
     "compare_constant",
     "compare_paired",
     "compare_windows",
     "detectable_by_normal",
+    "detectable_by_questions",
     "detectable_by_t",
+    "divided",
     "equivalent",
     "mcnemar",
     "mean_interval",

@@ -17,6 +17,7 @@ class Noise(StrEnum):
 
     TRAINING = "seeds"
     EVALUATION = "windows"
+    QUESTIONS = "questions"
 
 
 @dataclass(frozen=True, slots=True)

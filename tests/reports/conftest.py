@@ -60,6 +60,7 @@ class Trial:
     keeps_losses: bool = True
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    answers: dict[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def configuration(self) -> str:
@@ -113,6 +114,8 @@ class StudyWriter:
         self.client.log_batch(run, params=_params({**shown, **DATA, **trial.params}), metrics=_metrics(trial))
         if trial.final is not None and trial.keeps_losses:
             self._losses(run, trial)
+        if trial.answers:
+            self._questions(run, trial)
         self.client.set_terminated(run, end_time=self._tick())
 
     def _losses(self, run: str, trial: Trial) -> None:
@@ -123,9 +126,20 @@ class StudyWriter:
         }
         if trial.initial is not None:
             arrays["initial_window_loss_sum"] = np.full(WINDOWS, TOKENS * np.log(trial.initial))
+        self._archive(run, "evaluation.npz", arrays)
+
+    def _questions(self, run: str, trial: Trial) -> None:
+        arrays: dict[str, np.ndarray] = {}
+        for task, outcomes in trial.answers.items():
+            arrays[f"{task}/question"] = np.array([f"{task}{number:06d}" for number in range(len(outcomes))])
+            arrays[f"{task}/acc"] = np.asarray(outcomes, dtype=float)
+            arrays[f"{task}/log_likelihoods"] = np.zeros((len(outcomes), 2))
+        self._archive(run, "tasks.npz", arrays)
+
+    def _archive(self, run: str, name: str, arrays: dict[str, np.ndarray]) -> None:
         content = io.BytesIO()
         np.savez(content, **arrays)
-        path = self.artifacts / "evaluation.npz"
+        path = self.artifacts / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.getvalue())
         self.client.log_artifact(run, str(path))
@@ -153,7 +167,8 @@ def _metrics(trial: Trial) -> list[Metric]:
             points += [Metric(name, own, START, step) for name, own in pairs.items()]
     cost = {"cost/seconds": 1.0 + last / 10, "cost/forwards": float(last + 1), "memory/peak_bytes": 2.0**27}
     split = {"time/sample_s": 0.001, "time/forward_s": 0.008, "time/update_s": 0.001, "time/step_s": 0.01}
-    plain = {**cost, **(split if last else {}), **trial.metrics}
+    accuracies = {f"eval/{task}/acc": float(np.mean(outcomes)) for task, outcomes in trial.answers.items()}
+    plain = {**cost, **(split if last else {}), **accuracies, **trial.metrics}
     return [*points, *(Metric(name, value, START, last) for name, value in plain.items())]
 
 

@@ -1,0 +1,26 @@
+"""Arrays that a run kept as an artifact."""
+
+import io
+import zipfile
+
+import numpy as np
+import numpy.typing as npt
+
+from nmlab.reports.errors import ReportError
+from nmlab.reports.store import RunStore
+
+
+def read_archive(store: RunStore, *, run_id: str, name: str) -> dict[str, npt.NDArray[np.generic]] | None:
+    """Read every array of one npz artifact of a run; None where the run has none of that name.
+
+    Raises:
+        ReportError: the artifact is corrupted, naming the run.
+    """
+    content = store.artifact(run_id, name=name)
+    if content is None:
+        return None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return {str(key): archive[key] for key in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ReportError(f"{name} of run {run_id} is corrupted: {error}") from error
