@@ -4,7 +4,21 @@ from collections.abc import Callable
 
 import typer
 
-from nmlab.platform.cli import catalog, compare, diff, doctor, evaluate, export, launches, plan, report, run, submit, ui
+from nmlab.platform.cli import (
+    catalog,
+    compare,
+    diff,
+    doctor,
+    evaluate,
+    export,
+    launches,
+    plan,
+    report,
+    run,
+    scale,
+    submit,
+    ui,
+)
 
 app = typer.Typer(
     name="nmlab",
@@ -29,6 +43,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "export": export.export,
     "report": report.report,
     "compare": compare.compare,
+    "scale": scale.scale,
     "ui": ui.ui,
 }
 

@@ -1,0 +1,39 @@
+"""``nmlab scale``: from small models to a search space for a large one."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nmlab.platform.cli.options import DEFAULT_URI, Json, TrackingUri, console, print_json
+
+Studies = Annotated[
+    list[str],
+    typer.Argument(help="Studies of MaskPro on smaller models; STUDY@LAUNCH for another launch than the newest."),
+]
+
+
+def scale(
+    studies: Studies,
+    groups: Annotated[int | None, typer.Option("--groups", help="Groups of M weights of the larger model.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Its Hugging Face folder instead; only config.json is read.")
+    ] = None,
+    pattern: Annotated[str | None, typer.Option("--pattern", help="Its N:M; that of the studies without.")] = None,
+    tracking_uri: TrackingUri = DEFAULT_URI,
+    as_json: Json = False,
+) -> None:
+    """Propose logit magnitude, learning rate and steps for a larger model, with their uncertainty, as a search space.
+
+    Example: nmlab scale maskpro-logit-magnitude --groups 1600000000
+    """
+    from nmlab.reports.scaling import scale as scaled
+
+    found = scaled(studies, tracking_uri=tracking_uri, groups=groups, model=model, pattern=pattern)
+    if as_json:
+        print_json(asdict(found))
+        return
+    for sentence in found.sentences:
+        console(stderr=True).print(sentence, markup=False)
+    typer.echo(found.space, nl=False)

@@ -1,0 +1,91 @@
+"""Model sizes out of studies: which MaskPro configurations say how logit magnitude, learning rate and steps did."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from nmlab.reports.configurations import Configuration
+from nmlab.reports.contrasts import is_compared_by_ratio
+from nmlab.reports.crosstab import members_of
+from nmlab.reports.errors import ReportError
+from nmlab.reports.scaling.evidence import FEWEST_MAGNITUDES, FEWEST_RATES, ModelSize, Tried
+from nmlab.reports.store import RunStore
+
+METHOD, MODEL = "maskpro", "model.source"
+WEIGHTS = "cost/trainable_params"
+SETTINGS = {"magnitude": "logit_magnitude", "learning_rate": "learning_rate", "steps": "steps"}
+Key = tuple[str, int, int, int]
+
+
+def sizes_of(store: RunStore, *, studies: Sequence[str]) -> tuple[ModelSize, ...]:
+    """Return the model sizes that these studies ran MaskPro on, smallest first.
+
+    Args:
+        store: an opened store.
+        studies: names of studies, each with ``@launch`` where not the newest launch is meant.
+
+    Raises:
+        ReportError: an unknown study, or a size that was not tried with enough settings to know its best.
+    """
+    found: dict[Key, list[Tried]] = {}
+    named: dict[Key, dict[str, None]] = {}
+    for member in members_of(store, studies=studies):
+        tried = _tried(member.item) if member.item.method == METHOD and not member.item.is_baseline else None
+        if tried is not None:
+            key = _key(member.item)
+            found.setdefault(key, []).append(tried)
+            named.setdefault(key, {})[member.study] = None
+    if not found:
+        raise ReportError(
+            f"no finished run of {METHOD} with {WEIGHTS} and an evaluated initial mask in {', '.join(studies)}; "
+            "run one with: nmlab sweep maskpro-logit-magnitude"
+        )
+    sizes = [
+        ModelSize(model, groups, n, m, tuple(found[key]), tuple(named[key]))
+        for key in sorted(found, key=lambda key: (key[1], key))
+        for model, groups, n, m in [key]
+    ]
+    for size in sizes:
+        _refuse_few(size)
+    return tuple(sizes)
+
+
+def _tried(item: Configuration) -> Tried | None:
+    """Return a configuration with the change of each seed from its own initial mask; None where there is none."""
+    values = [item.settings.get(name) for name in SETTINGS.values()]
+    metric = item.objective.metric
+    rows = item.finished
+    if not all(isinstance(value, int | float) for value in values) or WEIGHTS not in rows or not item.is_learned:
+        return None
+    pairs = zip(rows[metric], rows[item.objective.initial], rows[WEIGHTS], strict=True)
+    kept = [(after, before) for after, before, weights in pairs if math.isfinite(before) and weights > 0]
+    if not kept:
+        return None
+    sign = 1.0 if item.objective.mode == "min" else -1.0
+    changes = tuple(sign * _change(after, before, metric) for after, before in kept)
+    magnitude, rate, steps = (float(str(value)) for value in values)
+    return Tried(magnitude, rate, int(steps), changes, tuple(rows["run_id"]))
+
+
+def _change(after: float, before: float, metric: str) -> float:
+    return math.log(after / before) if is_compared_by_ratio(metric) else after - before
+
+
+def _key(item: Configuration) -> Key:
+    n, _, m = item.pattern.partition(":")
+    weights: Any = item.finished[WEIGHTS].iloc[0]
+    return (str(item.settings.get(MODEL, "unknown")), int(weights) // int(m), int(n), int(m))
+
+
+def _refuse_few(size: ModelSize) -> None:
+    """Refuse a size whose best can't be known, and say what to run."""
+    wanted = {"magnitude": (FEWEST_MAGNITUDES, "[3.0, 4.0, 5.0]"), "learning_rate": (FEWEST_RATES, "[0.3, 1.0, 3.0]")}
+    for name, (fewest, example) in wanted.items():
+        values = size.values(name)
+        if len(values) < fewest:
+            shown = ", ".join(f"{value:g}" for value in values)
+            raise ReportError(
+                f"{size.model} with {size.groups:,} groups was run with {len(values)} value(s) of {SETTINGS[name]} "
+                f"({shown}) but at least {fewest} show where the best lies; run: nmlab sweep {size.studies[0]} "
+                f"--set space.{SETTINGS[name]}.grid='{example}'"
+            )

@@ -1,0 +1,185 @@
+"""A search space for a larger model: what the laws give there, how sure that is, and how it was arrived at."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import yaml
+from scipy import stats
+
+from nmlab.reports.published import numbers_of
+from nmlab.reports.scaling.evidence import COORDINATES, BestPlace
+from nmlab.reports.scaling.flips import deviation_probability, magnitude_of
+from nmlab.reports.scaling.law import Law, Prior, fit_law
+
+INTERVAL = (0.025, 0.5, 0.975)  # quantiles
+SAMPLES = 24
+POINTS = (0.5, 0.2, 0.8)  # quantiles of the flips at which a search starts
+PUBLISHED_GROUPS = 1_619_001_344  # LLaMA-2-7B: 32 blocks of width 4096 and 11008, groups of four
+PRIORS: Mapping[str, Prior] = {
+    "flips": Prior(0.5, 0.3, "between as many flips a step at any size (0) and the same share of all groups (1)"),
+    "movement": Prior(0.0, 0.1, "logits must be carried equally far whatever the size (0)"),
+    "steps": Prior(0.15, 0.1, "between the same steps at any size (0) and many more: a group is told apart slowly"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A setting's proposal with its 95% prediction interval."""
+
+    low: float
+    middle: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What to search on a model of so many groups, and what that rests on.
+
+    Attributes:
+        extrapolation: target groups over those of the largest model tried; below 1 inside the smallest.
+        flips: expected flips per step at the proposal.
+        limits: logit magnitudes under the two theories of the flips, constant number and constant share.
+        published: what the laws give for the papers' 7B models, where the pattern is theirs.
+        points: settings to try first.
+    """
+
+    groups: int
+    n: int
+    m: int
+    extrapolation: float
+    laws: Mapping[str, Law]
+    logit_magnitude: Range
+    learning_rate: Range
+    steps: Range
+    flips: Range
+    limits: tuple[float, float]
+    points: tuple[Mapping[str, float], ...]
+    published: "Published | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The published settings of 7B models beside what the laws give for them."""
+
+    logit_magnitude: Range
+    learning_rate: Range
+    printed_magnitudes: tuple[float, ...]
+    printed_rates: tuple[float, ...]
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether every printed value lies in its interval."""
+        return _holds(self.logit_magnitude, self.printed_magnitudes) and _holds(self.learning_rate, self.printed_rates)
+
+
+def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Proposal:
+    """Return what to search on a model with so many groups of N:M.
+
+    Raises:
+        ValueError: no evidence.
+    """
+    sizes = [place.size.groups for place in places]
+    laws = {
+        name: fit_law(
+            sizes,
+            means=[place.mean[name] for place in places],
+            variances=[place.variance[name] for place in places],
+            prior=PRIORS[name],
+        )
+        for name in COORDINATES
+    }
+    magnitude, rate, steps, flips = _ranges(laws, groups, n, m)
+    largest = max(places, key=lambda place: place.size.groups)
+    kept = math.exp(laws["flips"].predicted(largest.size.groups)[0])
+    ends = (kept, kept * groups / largest.size.groups)
+    return Proposal(
+        groups=groups,
+        n=n,
+        m=m,
+        extrapolation=groups / max(sizes),
+        laws=laws,
+        logit_magnitude=magnitude,
+        learning_rate=rate,
+        steps=steps,
+        flips=flips,
+        limits=(
+            magnitude_of(ends[0], groups=groups, n=n, m=m),
+            magnitude_of(ends[1], groups=groups, n=n, m=m),
+        ),
+        points=_points(laws, groups, n, m),
+        published=_published(laws) if (n, m) == (2, 4) else None,
+    )
+
+
+def space_yaml(proposal: Proposal) -> str:
+    """Return the part of a study that the proposal is, ready to paste."""
+    rate, magnitude = proposal.learning_rate, proposal.logit_magnitude
+    body = {
+        "fixed": {"steps": _rounded_steps(proposal.steps.middle)},
+        "space": {
+            "logit_magnitude": {"uniform": [round(magnitude.low, 2), round(magnitude.high, 2)]},
+            "learning_rate": {"loguniform": [_short(rate.low), _short(rate.high)]},
+        },
+        "search": {"algorithm": "tpe", "samples": SAMPLES, "points": [dict(point) for point in proposal.points]},
+    }
+    return yaml.safe_dump(body, sort_keys=False, default_flow_style=None, width=100)
+
+
+def _ranges(laws: Mapping[str, Law], groups: int, n: int, m: int) -> tuple[Range, Range, Range, Range]:
+    """Return magnitude, learning rate, steps and flips: normal on the log scale, C falling as the flips rise.
+
+    The rate follows from log rate = movement - log p - steps, where log p = flips - log G; the three errors add up.
+    """
+    flips, movement, steps = (laws[name].predicted(groups) for name in COORDINATES)
+    rate = (
+        movement[0] - (flips[0] - math.log(groups)) - steps[0],
+        math.hypot(flips[1], movement[1], steps[1]),
+    )
+    drawn = _range(flips)
+    low, middle, high = (
+        magnitude_of(value, groups=groups, n=n, m=m) for value in (drawn.high, drawn.middle, drawn.low)
+    )
+    return Range(low, middle, high), _range(rate), _range(steps), drawn
+
+
+def _points(laws: Mapping[str, Law], groups: int, n: int, m: int) -> tuple[Mapping[str, float], ...]:
+    """Return settings along the ridge: each logit magnitude with the learning rate that goes with it."""
+    mean, error = laws["flips"].predicted(groups)
+    steps = math.log(_rounded_steps(math.exp(laws["steps"].predicted(groups)[0])))
+    movement = laws["movement"].predicted(groups)[0]
+    found = []
+    for quantile in POINTS:
+        flips = math.exp(mean + error * float(stats.norm.ppf(quantile)))
+        magnitude = round(magnitude_of(flips, groups=groups, n=n, m=m), 2)
+        rate = math.exp(movement - math.log(deviation_probability(magnitude, n=n, m=m)) - steps)
+        found.append({"logit_magnitude": magnitude, "learning_rate": _short(rate)})
+    return tuple(found)
+
+
+def _published(laws: Mapping[str, Law]) -> Published:
+    magnitude, rate, _, _ = _ranges(laws, PUBLISHED_GROUPS, 2, 4)
+    rows = numbers_of("maskpro/table-2")
+    own = {
+        name: tuple(sorted(set(rows[rows["metric"] == name]["value"]))) for name in ("logit_magnitude", "learning_rate")
+    }
+    return Published(magnitude, rate, own["logit_magnitude"], own["learning_rate"])
+
+
+def _range(log: tuple[float, float]) -> Range:
+    """Return the quantiles of a log-normal value, given mean and standard deviation of its logarithm."""
+    low, middle, high = (math.exp(log[0] + log[1] * float(stats.norm.ppf(share))) for share in INTERVAL)
+    return Range(low, middle, high)
+
+
+def _holds(interval: Range, values: Sequence[float]) -> bool:
+    return all(interval.low <= value <= interval.high for value in values)
+
+
+def _rounded_steps(value: float) -> int:
+    """Round to two digits: a number of steps is a choice."""
+    return int(float(f"{max(1.0, value):.2g}"))
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.3g}")
