@@ -1,5 +1,6 @@
 """The policy-gradient estimators side by side: the loss residual of the best configuration of each."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -10,11 +11,17 @@ from nmlab.reports.figures.style import FigureFile
 
 KEY, TITLE = "estimators", "Loss residual by estimator"
 SETTING = "estimator"
+REMARK = (
+    " Each estimator at its own best configuration; one of which no run finished at the configuration with "
+    "the least residual, up to the step at which its first seed diverged."
+)
 
 
 def estimators_info(configurations: Sequence[Configuration], *, curves: pd.DataFrame) -> ResidualInfo | None:
     """Return the curve of each estimator at its own best configuration, within the largest group; None for fewer
     than two estimators.
+
+    An estimator that diverged everywhere is no less a finding: its configuration with the least residual stands for it.
 
     Args:
         configurations: all of a launch, best first.
@@ -22,12 +29,19 @@ def estimators_info(configurations: Sequence[Configuration], *, curves: pd.DataF
     """
     groups = groups_of(item for item in searched(configurations) if SETTING in item.settings)
     members = max(groups.values(), key=len, default=[])
-    names = list(dict.fromkeys(item.settings[SETTING] for item in members))
-    best = [best_of([item for item in members if item.settings[SETTING] == name]) for name in names]
-    found = [item for item in best if item is not None]
-    if len(found) < 2:
+    losses = curves.groupby("run_id")["value"].mean().to_dict()
+    best: list[Configuration] = []
+    diverged: list[Configuration] = []
+    for name in dict.fromkeys(item.settings[SETTING] for item in members):
+        own = [item for item in members if item.settings[SETTING] == name]
+        found = best_of(own)
+        if found is not None:
+            best.append(found)
+        else:
+            diverged.append(min(own, key=lambda item: max(losses.get(run, math.inf) for run in item.run_ids)))
+    if len(best) + len(diverged) < 2:
         return None
-    info = residual_info(found, curves=curves, highlighted=len(found))
+    info = residual_info(best, curves=curves, highlighted=len(best) + len(diverged), diverged=diverged)
     return info if len(info.curves) > 1 else None
 
 
@@ -35,4 +49,4 @@ def draw_estimators(info: ResidualInfo | None) -> FigureFile:
     """Draw the curves with the range of their seeds."""
     if info is None:
         return FigureFile(KEY, TITLE, "", skipped="fewer than two estimators recorded their residuals")
-    return draw_residual(info, key=KEY, title=TITLE)
+    return draw_residual(info, key=KEY, title=TITLE, remark=REMARK)

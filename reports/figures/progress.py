@@ -23,11 +23,13 @@ from nmlab.reports.figures.style import (
     wants_log,
 )
 from nmlab.reports.lines import Line
-from nmlab.reports.metrics import plain_name
+from nmlab.reports.metrics import plain_name, style_of
+from nmlab.reports.tables import number_text
 
 KEY, TITLE = "progress", "Quality against tokens"
 KIND = "tokens"
 ROOM_FOR_NAME = 0.045  # of the height
+LEAST_SHARE = 0.2  # of the height that is left to the curves
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,16 @@ class ProgressCurve:
 
 @dataclass(frozen=True, slots=True)
 class ProgressInfo:
-    """Curves of learned masks, and the values of masks that nobody trained as lines; or why there are none."""
+    """Curves of learned masks, and the values of masks that nobody trained as lines; or why there are none.
+
+    ``outside`` are values so far off that a line at them would press the curves flat.
+    """
 
     metric: str
     curves: tuple[ProgressCurve, ...]
     references: tuple[tuple[str, float], ...]
     is_log: bool
+    outside: tuple[tuple[str, float], ...] = ()
     skipped: str = ""
 
 
@@ -69,11 +75,16 @@ def progress_info(
     curves = tuple(curve for curve in found if curve is not None and len(curve.tokens) > 2)
     metric = configurations[0].objective.metric
     if not curves:
-        return ProgressInfo(metric, (), (), False, "no learned mask was evaluated between its start and its end")
+        return ProgressInfo(
+            metric, (), (), False, skipped="no learned mask was evaluated between its start and its end"
+        )
     rules = [item for item in baselines(configurations) if not item.is_learned and item.value is not None]
     references = tuple((_name(item, several), item.value.mean) for item in rules if item.value is not None)
-    values = [*(value for curve in curves for value in curve.mean), *(value for _, value in references)]
-    return ProgressInfo(metric, curves, references, wants_log(values, ratio=10.0))
+    low, high = (end(value for curve in curves for value in (*curve.low, *curve.high)) for end in (min, max))
+    near = tuple((name, value) for name, value in references if _is_near(value, low, high))
+    values = [low, high, *(value for _, value in near)]
+    outside = tuple(reference for reference in references if reference not in near)
+    return ProgressInfo(metric, curves, near, wants_log(values, ratio=10.0), outside)
 
 
 def draw_progress(info: ProgressInfo) -> FigureFile:
@@ -95,10 +106,11 @@ def draw_progress(info: ProgressInfo) -> FigureFile:
         for name, value in _labels(info, axes.get_ylim()):
             edge: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
             axes.annotate(name, (1.0, value), xytext=(4, 0), va="center", fontsize=8, **edge)
+        axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
         axes.set(xlabel="tokens spent on one run, its initial mask included", ylabel=plain_name(info.metric))
         axes.yaxis.grid(True)
         figure.legend(loc="outside upper left", ncols=4, fontsize=8.5)
-        return saved(figure, key=KEY, title=TITLE, caption=_caption())
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
 def _labels(info: ProgressInfo, limits: tuple[float, float]) -> list[tuple[str, float]]:
@@ -135,8 +147,17 @@ def _name(item: Configuration, several: bool) -> str:
     return f"{item.method} {item.pattern}" if several and not item.is_dense else item.method
 
 
-def _caption() -> str:
-    return (
+def _is_near(value: float, low: float, high: float) -> bool:
+    """Return whether a line at a value leaves the curves, from low to high, a fifth of the height."""
+    return high - low >= LEAST_SHARE * (max(high, value) - min(low, value))
+
+
+def _caption(info: ProgressInfo) -> str:
+    text = (
         "The best configuration of each learned method, mean over its seeds wherever all of them were evaluated; the "
-        "band spans the seeds. Dotted: masks without training, and the dense model."
+        "band spans the seeds."
     )
+    if info.references:
+        text += " Dotted: masks without training, and the dense model."
+    far = [f"{name} at {number_text(value, style=style_of(info.metric))}" for name, value in info.outside]
+    return f"{text} Outside the picture: {', '.join(far)}." if far else text

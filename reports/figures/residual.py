@@ -51,7 +51,11 @@ class ResidualInfo:
 
 
 def residual_info(
-    configurations: Sequence[Configuration], *, curves: pd.DataFrame, highlighted: int = HIGHLIGHTED
+    configurations: Sequence[Configuration],
+    *,
+    curves: pd.DataFrame,
+    highlighted: int = HIGHLIGHTED,
+    diverged: Sequence[Configuration] = (),
 ) -> ResidualInfo:
     """Average the recorded residuals into bins of steps, then over seeds.
 
@@ -62,22 +66,28 @@ def residual_info(
         configurations: best first; only finished runs are drawn.
         curves: ``run_id, metric, step, value`` of the residual.
         highlighted: how many curves to name.
+        diverged: configurations of which none finished, drawn last and as far as every seed came.
     """
     learned = _leaders_first([item for item in configurations if item.value is not None])
     points = dict(list(curves.groupby("run_id")))
-    owned = {item.key: [points[run] for run in item.finished["run_id"] if run in points] for item in learned}
+    runs = {item.key: item.finished["run_id"] for item in learned} | {item.key: item.run_ids for item in diverged}
+    owned = {key: [points[run] for run in own if run in points] for key, own in runs.items()}
     parts = [part for own in owned.values() for part in own]
     if not parts:
         return ResidualInfo((), 0, 0.0)
     edges = _edges(parts)
-    drawn_items = [item for item in learned if owned[item.key]]
+    drawn_items = [item for item in (*learned, *diverged) if owned[item.key]]
     labels = labels_of(drawn_items)
+    labels |= {item.key: f"{labels[item.key]} (diverged)" for item in diverged if owned[item.key]}
     drawn = tuple(_curve(item, labels[item.key], owned[item.key], edges) for item in drawn_items)
     return ResidualInfo(drawn, min(highlighted, len(drawn)), float(edges[1] - edges[0]))
 
 
-def draw_residual(info: ResidualInfo, *, key: str = KEY, title: str = TITLE) -> FigureFile:
-    """Draw the curves: the best in colour with the range of their seeds, the others thin and grey."""
+def draw_residual(info: ResidualInfo, *, key: str = KEY, title: str = TITLE, remark: str = "") -> FigureFile:
+    """Draw the curves: the best in colour with the range of their seeds, the others thin and grey.
+
+    ``remark`` ends the caption.
+    """
     if not info.curves:
         return FigureFile(key, title, "", skipped="no finished run recorded train/residual")
     with matplotlib.rc_context(SETTINGS):
@@ -96,7 +106,7 @@ def draw_residual(info: ResidualInfo, *, key: str = KEY, title: str = TITLE) -> 
         figure.legend(
             loc="outside upper left", ncols=1 if len(info.curves[0].label) > 45 else 2, labelcolor=INK, fontsize=8.5
         )
-        return saved(figure, key=key, title=title, caption=_caption(info))
+        return saved(figure, key=key, title=title, caption=_caption(info) + remark)
 
 
 def _caption(info: ResidualInfo) -> str:

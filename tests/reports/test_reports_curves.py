@@ -69,6 +69,16 @@ def test_progress_is_the_mean_over_seeds_by_tokens(configuration):
     assert draw_progress(info).svg.startswith(b"<?xml")
 
 
+def test_a_line_that_would_press_the_curves_flat_is_told_and_not_drawn(configuration):
+    item = learned(configuration, [90.0])
+    rules = [configuration([value], method=name, role="baseline") for name, value in (("wanda", 95.0), ("dense", 9.0))]
+    points = history(*evaluated(item, {0: 99.0, 5: 97.0, 10: 90.0}))
+    info = progress_info([item, *rules], lines=[Line(item, "best", "x")], progress=points)
+    assert info.references == (("wanda", 95.0),)
+    assert info.outside == (("dense", 9.0),)
+    assert draw_progress(info).caption.endswith("Outside the picture: dense at 9.00.")
+
+
 def test_progress_needs_an_evaluation_on_the_way(configuration):
     item = learned(configuration, [50.0])
     points = history(*evaluated(item, {0: 99.0, 10: 50.0}))
@@ -156,6 +166,19 @@ def test_each_estimator_is_shown_at_its_own_best(configuration):
     assert draw_estimators(info).key == "estimators"
     assert estimators_info(items[:2], curves=curves) is None
     assert draw_estimators(None).skipped.startswith("fewer than two estimators")
+
+
+def test_an_estimator_of_which_no_run_finished_is_shown_as_far_as_it_came(configuration):
+    kept = configuration([70.0, 71.0], estimator="tracked", learning_rate=1.0)
+    short, longer = (configuration([np.inf, np.inf], estimator="vanilla", learning_rate=rate) for rate in (1.0, 0.3))
+    curves = pd.DataFrame(
+        [*residuals(kept, [0.1] * 40), *residuals(short, [3.0] * 5), *residuals(longer, [1.0, 2.0] * 10)]
+    )
+    info = estimators_info([kept, short, longer], curves=curves)
+    assert [curve.key for curve in info.curves] == [kept.key, longer.key]
+    assert info.curves[1].label.endswith("(diverged)")
+    assert info.curves[1].steps[-1] < 21 < info.curves[0].steps[-1]
+    assert "first seed diverged" in draw_estimators(info).caption
 
 
 # --- ranks ----------------------------------------------------------------------------------------------------
