@@ -6,6 +6,8 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from nmlab.search_spaces.checks import SAMPLES
+
 Record = dict[str, Any]
 
 
@@ -113,6 +115,8 @@ class Board:
     def _trial(self, record: Record) -> None:
         spec = record["spec"]
         chosen = {name: value for name, value in spec["hyperparameters"].items() if name in self.searched}
+        if SAMPLES in self.searched:
+            chosen = {"samples": spec["calibration"]["samples"], **chosen}
         settings = " ".join(f"{name}={_short(value)}" for name, value in chosen.items())
         label = f"{spec['method']} {spec['pattern']} {settings}".strip()
         steps = int(spec["hyperparameters"].get("steps", 0))

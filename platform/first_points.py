@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nmlab.search_spaces.checks import SAMPLES
 from nmlab.search_spaces.schema import Study
 from nmlab.search_spaces.space import DefineByRun
 from nmlab.search_spaces.wording import nearest
@@ -45,7 +46,7 @@ def first_points(study: Study) -> list[dict[str, Any]]:
     """Return the searched values of every point that a study wants tried first, in its order.
 
     ``defaults`` stands for one point for each method of the study: its own default of every searched hyperparameter, at
-    the first pattern. Raises ``ValueError`` with one line for a point that does not lie in the space.
+    the first pattern and number of samples. Raises ``ValueError`` with one line for a point that is not in the space.
     """
     points: list[dict[str, Any]] = []
     for index, given in enumerate(study.search.points):
@@ -72,7 +73,8 @@ def _point(study: Study, values: Mapping[str, Any], where: str) -> dict[str, Any
 
 
 def _defaults(study: Study, method: str) -> dict[str, Any]:
-    return {**registry.get(method).configure({}).model_dump(), "method": method, "pattern": study.patterns[0]}
+    beside = {"method": method, "pattern": study.patterns[0], SAMPLES: study.data.calibration.sizes[0]}
+    return {**registry.get(method).configure({}).model_dump(), **beside}
 
 
 def _between(value: Any, low: float, high: float) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 from nmlab.platform.first_points import first_points
 from nmlab.platform.points import RandomDraw, configurations_tried, points
+from nmlab.search_spaces.checks import SAMPLES
+from nmlab.search_spaces.conditions import BESIDE_SPACE
 from nmlab.search_spaces.schema import Study
 from nmlab.search_spaces.space import DefineByRun, baseline_points, grid_points
 from nmlab.trials import registry
@@ -48,7 +50,8 @@ def resolve(study: Study) -> Plan:
     """Check everything that can be checked before a process is started; raises ``ValueError`` with one line."""
     check_settings(study)
     examples = _examples(study)
-    example = trial_spec(study, examples[0], seed=study.seeds[0])
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in examples]
+    example = max(specs, key=lambda spec: spec.calibration.samples)
     facts = preflight(
         example.model,
         patterns=[Pattern.parse(pattern) for pattern in study.patterns],
@@ -62,7 +65,9 @@ def resolve(study: Study) -> Plan:
 
 def trial_spec(study: Study, configuration: Configuration, *, seed: int) -> TrialSpec:
     """Return the trial of one configuration with one seed, its method's defaults written out."""
-    given = {name: value for name, value in configuration.items() if name not in ("method", "pattern")}
+    given = {name: value for name, value in configuration.items() if name not in BESIDE_SPACE}
+    calibration = study.data.calibration
+    text = {**calibration.model_dump(), "samples": configuration.get(SAMPLES, calibration.sizes[0])}
     hyperparameters = registry.get(configuration["method"]).configure(given).model_dump()
     budget = study.budget.model_dump(include={"tokens", "forwards", "seconds"})
     return TrialSpec(
@@ -71,7 +76,7 @@ def trial_spec(study: Study, configuration: Configuration, *, seed: int) -> Tria
         seed=seed,
         hyperparameters=hyperparameters,
         model=ModelSource(**study.model.model_dump()),
-        calibration=CalibrationSpec(**study.data.calibration.model_dump()),
+        calibration=CalibrationSpec(**text),
         evaluation=EvaluationSpec(**study.data.evaluation.model_dump()),
         budget=Budget(**budget),
         cadence=Cadence(**study.cadence.model_dump()),
@@ -81,12 +86,15 @@ def trial_spec(study: Study, configuration: Configuration, *, seed: int) -> Tria
 def baseline_specs(study: Study) -> list[TrialSpec]:
     """Return the trials of the baselines.
 
-    A method that draws nothing at random runs once, not once a seed; the dense model runs once, not once a pattern.
+    A method that draws nothing at random runs once, not once a seed; the dense model runs once, not once a pattern; one
+    that reads no text runs once, not once a number of samples.
     """
-    specs = []
+    specs, sizes = [], study.data.calibration.sizes
     for configuration in baseline_points(study):
         method = registry.get(str(configuration["method"]))
         if not method.sparse and configuration["pattern"] != study.patterns[0]:
+            continue
+        if not method.reads_text and configuration.get(SAMPLES, sizes[0]) != sizes[0]:
             continue
         seeds = study.seeds if method.depends_on_seed else study.seeds[:1]
         specs += [trial_spec(study, configuration, seed=seed) for seed in seeds]
@@ -119,7 +127,7 @@ def _examples(study: Study) -> list[dict[str, Any]]:
 def _check(configuration: Configuration) -> None:
     method: Method = registry.get(str(configuration["method"]))
     pattern = Pattern.parse(str(configuration["pattern"]))
-    config = method.configure({n: v for n, v in configuration.items() if n not in ("method", "pattern")})
+    config = method.configure({n: v for n, v in configuration.items() if n not in BESIDE_SPACE})
     if reason := method.refuse(pattern, config):
         raise ValueError(f"{method.name}: {reason}")
 

@@ -268,13 +268,14 @@ class Sweep:
     def _new_board(self) -> Board:
         study = self.plan.study
         metric, mode = study.search.metrics[0], study.search.modes[0]
-        return Board(study.name, self.launch.name, self.plan.trials, metric, mode, searched=tuple(study.space))
+        return Board(study.name, self.launch.name, self.plan.trials, metric, mode, searched=study.searched)
 
     def _common_tags(self) -> dict[str, str]:
         return {**provenance(), "nmlab.data_digest": self.plan.facts.data_digest}
 
     def _parent_tags(self) -> dict[str, str]:
-        reproduces = {"nmlab.reproduces": self.plan.study.reproduces} if self.plan.study.reproduces else {}
+        items = self.plan.study.reproduces
+        reproduces = {"nmlab.reproduces": ",".join(items)} if items else {}
         return {**self._common_tags(), "nmlab.planned": str(self.plan.trials), **reproduces}
 
     def _digest_tag(self) -> dict[str, str]:

@@ -30,7 +30,7 @@ class Analysis:
         front: every complete configuration with the fronts of quality against cost that it stands on.
         masks: the masks of the lines and the masks that trials started from, by run id and layer, as far as kept.
         judgements: what the study says about the papers' claims.
-        pairs: printed numbers beside ours, where the study reproduces a published table.
+        pairs: printed numbers beside ours, for each published table that the study reproduces.
     """
 
     runs: StudyRuns
@@ -43,12 +43,7 @@ class Analysis:
     front: tuple[FrontPoint, ...]
     masks: Mapping[str, Mapping[str, PackedMask]]
     judgements: tuple[Judgement, ...]
-    pairs: tuple[Pair, ...]
-
-    @property
-    def reproduces(self) -> str | None:
-        """The published item that the study reproduces, such as ``maskpro/table-10``."""
-        return self.runs.launch.tags.get("nmlab.reproduces") or None
+    pairs: Mapping[str, tuple[Pair, ...]]
 
     @property
     def decisive_contrasts(self) -> Mapping[Hashable, tuple[Contrast, ...]]:
@@ -69,7 +64,7 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
     evaluations = {run_id: item for run_id, item in found.items() if item is not None}
     metrics = {runs.objective.metric, *evaluation_metrics(configurations, objective=runs.objective)}
     masks = read_masks(store, run_ids=_masks_wanted(lines, runs))
-    reproduces = runs.launch.tags.get("nmlab.reproduces") or None
+    reproduces = runs.launch.reproduces
     return Analysis(
         runs=runs,
         configurations=configurations,
@@ -89,11 +84,10 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
     )
 
 
-def _pairs(reproduces: str | None, configurations: Sequence[Configuration]) -> tuple[Pair, ...]:
-    """Return printed numbers beside ours; a figure has no numbers in print."""
-    if reproduces is None or reproduces not in published_tables():
-        return ()
-    return pairs_of(reproduces, configurations=configurations)
+def _pairs(reproduces: Sequence[str], configurations: Sequence[Configuration]) -> dict[str, tuple[Pair, ...]]:
+    """Return printed numbers beside ours, table by table; a figure has no numbers in print."""
+    tables = [item for item in reproduces if item in published_tables()]
+    return {table: pairs_of(table, configurations=configurations) for table in tables}
 
 
 def _masks_wanted(lines: Sequence[Line], runs: StudyRuns) -> list[str]:

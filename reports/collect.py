@@ -50,6 +50,12 @@ class Launch:
     params: Mapping[str, str]
     position: tuple[int, int]
 
+    @property
+    def reproduces(self) -> tuple[str, ...]:
+        """The published items that the study reproduces, such as ``maskpro/table-10``."""
+        items = (item.strip() for item in self.tags.get("nmlab.reproduces", "").split(","))
+        return tuple(item for item in items if item)
+
 
 @dataclass(frozen=True, slots=True)
 class InitialMask:

@@ -9,6 +9,7 @@ from nmlab.reports.provenance import Section
 from nmlab.reports.tables import Table, for_pages
 
 LEADING = ("summary", "rivals", "tasks", "claims", "published")
+"""The tables that give the answers; of published ones there may be several, named published-PAPER-ITEM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,12 @@ class Document:
     @property
     def lead(self) -> tuple[Table, ...]:
         """The tables that give the answers; they stand before the figures."""
-        return tuple(for_pages(table) for table in self.tables if table.key in LEADING)
+        return tuple(for_pages(table) for table in self.tables if _leads(table))
 
     @property
     def details(self) -> tuple[Table, ...]:
         """All other tables, which stand after the figures."""
-        return tuple(for_pages(table) for table in self.tables if table.key not in LEADING)
+        return tuple(for_pages(table) for table in self.tables if not _leads(table))
 
     @property
     def drawn(self) -> tuple[FigureFile, ...]:
@@ -66,3 +67,7 @@ class Document:
     def undrawn(self) -> tuple[FigureFile, ...]:
         """The figures that lack data, each with its reason."""
         return tuple(figure for figure in self.figures if figure.skipped)
+
+
+def _leads(table: Table) -> bool:
+    return table.key.partition("-")[0] in LEADING

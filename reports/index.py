@@ -123,7 +123,7 @@ def _row(entry: Entry) -> Row:
     cells = [
         Cell(entry.study, href=f"{entry.study}/report.html"),
         Cell(launch.params.get("answers", "")),
-        Cell(launch.tags.get("nmlab.reproduces", "")),
+        Cell(", ".join(launch.reproduces)),
         Cell(launch.status),
         Cell(f"{runs.count('finished')} of {launch.planned or len(runs.trials)}"),
         Cell(entry.document.headline[0]),

@@ -88,8 +88,8 @@ def _study_facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
     drawn = runs.curves["run_id"].nunique()
     if drawn and drawn < len(runs.trials) // 2:
         facts.append(("loss curves", f"of {drawn:,} of {len(runs.trials):,} runs"))
-    if "nmlab.reproduces" in launch.tags:
-        facts.append(("reproduces", launch.tags["nmlab.reproduces"]))
+    if launch.reproduces:
+        facts.append(("reproduces", ", ".join(launch.reproduces)))
     return tuple(facts)
 
 

@@ -11,6 +11,9 @@ from nmlab.search_spaces.entries import Entry, Listed
 from nmlab.search_spaces.sections import Cadence, Data, Search
 from nmlab.search_spaces.wording import nearest, shown
 
+SAMPLES = "data.calibration.samples"
+"""The name of the number of calibration sequences where it is searched."""
+
 RESERVED = ("method", "pattern", "seed", "seeds")
 """Names with a place of their own in a study and a trial, so no hyperparameter can have them."""
 
@@ -146,10 +149,18 @@ def scheduler(search: Search, *, cadence: Cadence) -> Iterator[str]:
         )
 
 
-def batches(data: Data) -> Iterator[str]:
-    """Check that a calibration batch is not larger than the calibration set."""
-    if data.calibration.batch_size > data.calibration.samples:
-        yield (
-            f"data.calibration.batch_size {data.calibration.batch_size}: expected at most the "
-            f"{data.calibration.samples} samples"
-        )
+def calibration(data: Data) -> Iterator[str]:
+    """Check that numbers of samples are numbers, and a batch not larger than the largest of them."""
+    samples = data.calibration.samples
+    if isinstance(samples, Listed):
+        wrong = [
+            f"{SAMPLES}.{samples.kind}[{index}] {shown(value)}: expected a whole number, at least 1"
+            for index, value in enumerate(samples.values)
+            if type(value) is not int or value < 1
+        ]
+        if wrong:
+            yield from wrong
+            return
+    most = max(data.calibration.sizes)
+    if data.calibration.batch_size > most:
+        yield f"data.calibration.batch_size {data.calibration.batch_size}: expected at most the {most} samples"

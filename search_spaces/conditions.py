@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from nmlab.search_spaces.checks import SAMPLES
 from nmlab.search_spaces.entries import Entry, Int, Listed
 from nmlab.search_spaces.scalars import has
 from nmlab.search_spaces.wording import nearest, shown
 
 TOP_LEVEL = ("method", "pattern")
-"""Searched names that stand beside `space` and are part of every configuration."""
+"""Names that stand beside `space` and are part of every configuration, searched or not."""
+BESIDE_SPACE = (*TOP_LEVEL, SAMPLES)
+"""Names that stand beside `space` where they are searched."""
 
 
 def is_active(entry: Entry, *, settled: Mapping[str, object]) -> bool:
@@ -43,9 +46,10 @@ def settling_order(entries: Mapping[str, Entry]) -> list[str]:
 def problems(entries: Mapping[str, Entry], *, fixed: Mapping[str, Any]) -> Iterator[str]:
     """Yield one line for each condition of `entries` that is not allowed or can never hold."""
     for name, entry in entries.items():
-        path = f"{name}.when" if name in TOP_LEVEL else f"space.{name}.when"
-        if name in TOP_LEVEL and entry.when:
-            yield f"{path}: expected no condition, because every configuration needs a {name}"
+        path = f"{name}.when" if name in BESIDE_SPACE else f"space.{name}.when"
+        if name in BESIDE_SPACE and entry.when:
+            needed = "a number of samples" if name == SAMPLES else f"a {name}"
+            yield f"{path}: expected no condition, because every configuration needs {needed}"
             continue
         for parent, values in entry.when.items():
             text = _problem(parent, values, entries=entries, fixed=fixed)

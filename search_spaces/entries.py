@@ -16,6 +16,7 @@ from pydantic import (
     Discriminator,
     Field,
     SerializerFunctionWrapHandler,
+    Strict,
     Tag,
     model_serializer,
 )
@@ -141,10 +142,20 @@ def _text_or_listed(value: object) -> object:
     return value
 
 
+def _count_or_listed(value: object) -> object:
+    if isinstance(value, Mapping):
+        _check_keys(value, kinds=("grid", "choice"))
+    elif not isinstance(value, int | Listed) or isinstance(value, bool):
+        raise refuse("expected a whole number, or a mapping with grid or choice")
+    return value
+
+
 def _branch(value: Any) -> str | None:
     """Return the mark of a union's branch; the brackets tell it from a key of the file (see `problems`)."""
     if isinstance(value, str):
         return "<text>"
+    if isinstance(value, int):
+        return "<count>"
     if isinstance(value, Entry):
         return f"<{value.kind}>"
     return next((f"<{key}>" for key in KINDS if key in value), None)
@@ -167,3 +178,12 @@ TextOrListed = Annotated[
     BeforeValidator(_text_or_listed),
 ]
 """A text, or an entry that lists several; the form of a study's `pattern` and `method`."""
+
+CountOrListed = Annotated[
+    Annotated[int, Strict(), Field(ge=1), Tag("<count>")]
+    | Annotated[Grid, Tag("<grid>")]
+    | Annotated[Choice, Tag("<choice>")],
+    Discriminator(_branch),
+    BeforeValidator(_count_or_listed),
+]
+"""A number of things, at least one, or an entry that lists several such numbers."""

@@ -1,4 +1,4 @@
-"""Studies from names and files: load, with overrides; list; write; and the JSON Schema for editors."""
+"""Studies from names and files: load, at a preset and with overrides; list; write."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from nmlab.search_spaces import dialect
 from nmlab.search_spaces import overrides as changes
+from nmlab.search_spaces import presets as sizes
 from nmlab.search_spaces.problems import StudyError, lines
 from nmlab.search_spaces.schema import Study
 from nmlab.search_spaces.wording import closest, nearest, shown
@@ -20,38 +21,52 @@ _STUDIES = Path(__file__).with_name("studies")
 _SUFFIXES = (".yaml", ".yml")
 
 
-def load(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> Study:
+def load(name_or_path: str | Path, *, preset: str | None = None, overrides: Sequence[str] = ()) -> Study:
     """Return a study by the name of a packaged one, or from a YAML file, with `overrides` such as "a.b=c".
 
-    A text without folder and without .yaml or .yml is a name. Raises StudyError, one line for each problem:
-    unknown name, unreadable file, YAML that does not parse, or values that do not fit.
+    A text without folder and without .yaml or .yml is a name. Without `preset` it is the first of those that the
+    file lists. Raises StudyError, one line for each problem: unknown name or preset, unreadable file, YAML that does
+    not parse, or values that do not fit.
     """
     path = _locate(name_or_path)
-    return loads(_text(path), source=path.name, overrides=overrides)
+    return loads(_text(path), source=path.name, preset=preset, overrides=overrides)
 
 
-def loads(text: str, *, source: str = "study.yaml", overrides: Sequence[str] = ()) -> Study:
+def loads(text: str, *, source: str = "study.yaml", preset: str | None = None, overrides: Sequence[str] = ()) -> Study:
     """Return the study that the YAML `text` holds; `source` names it in errors. Raises StudyError."""
-    data = dialect.parse(text, source=source)
-    if not isinstance(data, dict):
-        expected = "a mapping with name, model, data, pattern and method"
-        raise StudyError([f"{shown(data)}: expected {expected}"], source=source)
-    return _validated(changes.apply(data, overrides), source=source)
+    data = sizes.settled(_mapping(text, source=source), preset=preset, source=source)
+    where = source if preset is None else f"{source}, preset {preset}"
+    changed = changes.apply(data, overrides)
+    if changed.get("preset") != data.get("preset"):
+        raise StudyError(["preset: expected --preset NAME to choose a preset"], source="--set")
+    return _validated(changed, source=where)
 
 
 def studies() -> list[Study]:
-    """Return every packaged study, by name."""
+    """Return every packaged study at its first preset, by name."""
     return [load(name) for name in _names()]
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a study file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}
+def presets(name_or_path: str | Path) -> tuple[str, ...]:
+    """Return the presets of a study, the first one being what `load` takes; none where it has no presets.
+
+    Raises StudyError as `load` does.
+    """
+    path = _locate(name_or_path)
+    return sizes.names(_mapping(_text(path), source=path.name))
 
 
 def dump(study: Study) -> str:
     """Return `study` as YAML with every default written out; `loads` makes an equal study of it."""
     return dialect.dump(study.model_dump(mode="json", by_alias=True))
+
+
+def _mapping(text: str, *, source: str) -> dict[str, Any]:
+    data = dialect.parse(text, source=source)
+    if not isinstance(data, dict):
+        expected = "a mapping with name, model, data, pattern and method"
+        raise StudyError([f"{shown(data)}: expected {expected}"], source=source)
+    return data
 
 
 def _names() -> list[str]:

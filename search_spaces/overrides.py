@@ -11,7 +11,8 @@ from nmlab.search_spaces.problems import StudyError
 from nmlab.search_spaces.wording import shown
 
 _OPTION = "--set"
-_TWINS = {"fixed": "space", "space": "fixed"}
+TWINS = {"fixed": "space", "space": "fixed"}
+"""The two places of a hyperparameter, which has one of them only."""
 
 
 def split(override: str) -> tuple[list[str], Any]:
@@ -59,6 +60,6 @@ def _set(data: dict[str, Any], *, keys: Sequence[str], value: Any) -> None:
 
 
 def _take_from_twin(data: dict[str, Any], *, keys: Sequence[str]) -> None:
-    twin = data.get(_TWINS.get(keys[0], ""))
+    twin = data.get(TWINS.get(keys[0], ""))
     if len(keys) > 1 and isinstance(twin, dict):
         twin.pop(keys[1], None)

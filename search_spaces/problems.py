@@ -78,21 +78,21 @@ def _choices(detail: ErrorDetails) -> str:
     return either(words) + (f"; nearest: {match}" if match else "")
 
 
-def _sections(model: type[BaseModel], *, prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+def sections(model: type[BaseModel], *, prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
     """Yield every section of a study by its path, "" for the study itself."""
     yield prefix, model
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _sections(field.annotation, prefix=_join(prefix, name))
+            yield from sections(field.annotation, prefix=_join(prefix, name))
 
 
 def _wanted(path: str) -> str:
     """Return what belongs at `path`: the keys of a section, or the description of a value."""
-    sections = dict(_sections(Study))
-    if path in sections:
-        return f"a mapping with {', '.join(sections[path].model_fields)}"
+    known = dict(sections(Study))
+    if path in known:
+        return f"a mapping with {', '.join(known[path].model_fields)}"
     section, _, name = path.rpartition(".")
-    text = str(sections[section].model_fields[name].description).removesuffix(".")
+    text = str(known[section].model_fields[name].description).removesuffix(".")
     return text[0].lower() + text[1:] if text[1:2].islower() else text
 
 
@@ -102,12 +102,12 @@ def _key_hint(path: str, *, data: Mapping[str, Any]) -> str:
     hyperparameters = [part for part in ("fixed", "space") if name in (data.get(part) or ())]
     if hyperparameters:
         return f"; nearest: {_join(hyperparameters[0], name)}"
-    sections = {part: list(model.model_fields) for part, model in _sections(Study)}
-    match = closest(name, sections[section])
+    known = {part: list(model.model_fields) for part, model in sections(Study)}
+    match = closest(name, known[section])
     if match is not None:
         return f"; nearest: {_join(section, match)}"
-    elsewhere = [_join(part, name) for part, keys in sections.items() if name in keys]
-    return f"; nearest: {either(elsewhere)}" if elsewhere else f"; valid: {', '.join(sections[section])}"
+    elsewhere = [_join(part, name) for part, keys in known.items() if name in keys]
+    return f"; nearest: {either(elsewhere)}" if elsewhere else f"; valid: {', '.join(known[section])}"
 
 
 def _join(section: str, name: str) -> str:

@@ -18,6 +18,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -86,6 +87,20 @@ def _branch(value: Any) -> str:
     return "<name>" if isinstance(value, str) else "<mapping>"
 
 
+def _items(value: object) -> object:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value
+
+
+Item = Annotated[Text, AfterValidator(_item)]
+Items = Annotated[
+    tuple[Item, ...],
+    BeforeValidator(_items),
+    AfterValidator(distinct),
+    WithJsonSchema({"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""None, one or several published items; always kept as a list."""
 Line = Annotated[Text, AfterValidator(_one_line)]
 Identifier = Annotated[str, BeforeValidator(_identifier)]
 Baseline = Annotated[
@@ -105,14 +120,16 @@ class Study(Section):
 
     name: Annotated[Text, AfterValidator(_slug)]
     """Slug of the study, also the name of its MLflow experiment."""
+    preset: Annotated[Text, AfterValidator(_slug)] | None = None
+    """Which of the file's presets this is; null where the file has none."""
     title: Line | None = None
     """Heading of the report; null takes the name."""
     answers: Line | None = None
     """The question that the study answers, in one line."""
     description: Text | None = None
     """Anything a reader should know before reading the results."""
-    reproduces: Annotated[Text, AfterValidator(_item)] | None = None
-    """Published item, as paper/item, whose numbers the report sets beside ours."""
+    reproduces: Items = ()
+    """Published item or items, as paper/item, whose claims are tested and whose numbers the report sets beside ours."""
     model: ModelSource
     """The frozen language model."""
     data: Data
@@ -148,7 +165,7 @@ class Study(Section):
             *checks.algorithm(self.search, entries=self.entries),
             *checks.objectives(self.search, tasks=self.data.evaluation.tasks),
             *checks.scheduler(self.search, cadence=self.cadence),
-            *checks.batches(self.data),
+            *checks.calibration(self.data),
         ]
         if problems:
             raise PydanticCustomError(INCONSISTENT, "{text}", {"text": "\n".join(problems)})
@@ -156,9 +173,14 @@ class Study(Section):
 
     @property
     def entries(self) -> dict[str, Entry]:
-        """Everything that is searched, in file order: method and pattern where they are, then the space."""
-        top = {"method": self.method, "pattern": self.pattern}
+        """Everything that is searched: method, pattern and number of samples where they are, then the space."""
+        top = {"method": self.method, "pattern": self.pattern, checks.SAMPLES: self.data.calibration.samples}
         return {**{name: value for name, value in top.items() if isinstance(value, Entry)}, **self.space}
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The names of everything that is searched but method and pattern, which every trial states."""
+        return tuple(name for name in self.entries if name not in conditions.TOP_LEVEL)
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
     Tag,
 )
 
+from nmlab.search_spaces.entries import CountOrListed, Listed
 from nmlab.search_spaces.scalars import Scalar, distinct, not_empty
 from nmlab.search_spaces.wording import refuse
 
@@ -101,14 +102,19 @@ class Calibration(Section):
     """Split of a hub dataset; null takes the source's own choice."""
     column: Text | None = None
     """Column that holds the text; null takes the source's own choice."""
-    samples: Count = 128
-    """Number of sequences."""
+    samples: CountOrListed = 128
+    """Number of sequences, or an entry with several."""
     sequence_length: Length = 128
     """Tokens in a sequence."""
     batch_size: Count = 32
-    """Sequences in a minibatch."""
+    """Sequences in a minibatch; where fewer are read, the one minibatch has them all."""
     seed: Seed = 0
     """Seed of the choice of sequences, the same for every trial."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of sequences of the search, in file order."""
+        return cast("tuple[int, ...]", self.samples.values) if isinstance(self.samples, Listed) else (self.samples,)
 
 
 class Evaluation(Section):

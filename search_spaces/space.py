@@ -1,8 +1,8 @@
 """Configurations of a study: every point of a grid, one point proposed by a trial, and the baselines.
 
-A configuration is a flat dict of JSON scalars: `method`, `pattern`, the fixed hyperparameters, then the
-searched ones in file order. A conditional name is in it only while its condition holds. Seeds are no part
-of a configuration: they are replicates of one.
+A configuration is a flat dict of JSON scalars: `method`, `pattern`, the number of calibration samples where it is
+searched, the fixed hyperparameters, then the searched ones in file order. A conditional name is in it only while
+its condition holds. Seeds are no part of a configuration: they are replicates of one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from nmlab.search_spaces.conditions import is_active, settling_order
+from nmlab.search_spaces.checks import SAMPLES
+from nmlab.search_spaces.conditions import BESIDE_SPACE, is_active, settling_order
 from nmlab.search_spaces.entries import Entry, Listed, TrialLike
 from nmlab.search_spaces.schema import Study
 
@@ -22,8 +23,8 @@ Configuration: TypeAlias = dict[str, Any]
 def grid_points(study: Study) -> list[Configuration]:
     """Return every configuration of the grid: a Cartesian product in file order, the last name fastest.
 
-    Method comes first, then pattern, then the space. Where a condition does not hold its name is left out,
-    and the point appears once.
+    Method comes first, then pattern, then the number of samples, then the space. Where a condition does not hold its
+    name is left out, and the point appears once.
 
     Raises ValueError when an entry of the space does not list its values.
     """
@@ -42,13 +43,16 @@ def configuration_count(study: Study) -> int:
 def baseline_points(study: Study) -> list[Configuration]:
     """Return the configuration of every baseline, at every pattern of the study unless it names its own.
 
-    A baseline takes its own hyperparameters only, none of the fixed ones.
+    Where the number of calibration samples is searched, it runs with each as well. A baseline takes its own
+    hyperparameters only, none of the fixed ones.
     """
     given = [{"method": item} if isinstance(item, str) else dict(item) for item in study.baselines]
+    searched = isinstance(study.data.calibration.samples, Listed)
+    sizes = [{SAMPLES: size} for size in study.data.calibration.sizes] if searched else [{}]
     points: list[Configuration] = []
     for baseline in given:
         for pattern in study.patterns if "pattern" not in baseline else (baseline["pattern"],):
-            points.append({"method": baseline["method"], "pattern": pattern, **baseline})
+            points += [{"method": baseline["method"], "pattern": pattern, **size, **baseline} for size in sizes]
     return points
 
 
@@ -92,5 +96,5 @@ def _points(entries: Mapping[str, Entry], *, order: Sequence[str], settled: Conf
 
 
 def _configuration(study: Study, *, searched: Mapping[str, Any]) -> Configuration:
-    top = {"method": searched["method"], "pattern": searched["pattern"]}
+    top = {name: searched[name] for name in BESIDE_SPACE if name in searched}
     return {**top, **study.fixed, **{name: searched[name] for name in study.space if name in searched}}

@@ -172,6 +172,8 @@ class Method(ABC):
     learned: ClassVar[bool] = False
     depends_on_seed: ClassVar[bool] = False
     sparse: ClassVar[bool] = True
+    reads_text: ClassVar[bool] = True
+    """Whether it looks at the calibration text; one that does not gives one result for any number of samples."""
     shardable: ClassVar[bool] = False
     """Whether it works on one stage of a model together with others: layer by layer, with sums told to all."""
 

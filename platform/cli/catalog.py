@@ -44,9 +44,10 @@ def studies(
     Example: nmlab studies
     """
     from nmlab.search_spaces import loader
+    from nmlab.search_spaces.json_schema import json_schema
 
     if schema:
-        print_json(loader.json_schema())
+        print_json(json_schema())
         return
     records = [_study_record(study) for study in loader.studies()]
     if as_json:
@@ -68,7 +69,7 @@ def _study_record(study: "Study") -> dict[str, Any]:
     return {
         "name": study.name,
         "answers": study.answers,
-        "reproduces": study.reproduces,
+        "reproduces": list(study.reproduces),
         "search": study.search.algorithm,
         "trials": trials,
     }

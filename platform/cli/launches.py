@@ -10,6 +10,7 @@ import typer
 from nmlab.platform.cli.options import (
     DEFAULT_URI,
     Json,
+    Preset,
     Quiet,
     Results,
     Set,
@@ -35,6 +36,7 @@ NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write the re
 
 def sweep(
     study: Annotated[str, typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.")],
+    preset: Preset = None,
     overrides: Set = None,
     results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
@@ -53,7 +55,7 @@ def sweep(
     from nmlab.platform.tracking.store import absolute_uri, check_store
     from nmlab.search_spaces import loader
 
-    plan = resolve(loader.load(study, overrides=overrides or []))
+    plan = resolve(loader.load(study, preset=preset, overrides=overrides or []))
     load = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
     check_store(uri)

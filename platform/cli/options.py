@@ -19,6 +19,10 @@ Set = Annotated[
         show_default=False,
     ),
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", help="Size of the study, such as full; see `nmlab studies STUDY`.", show_default=False),
+]
 Results = Annotated[Path, typer.Option("--results", envvar="NMLAB_RESULTS", help="Folder for launches and reports.")]
 TrackingUri = Annotated[str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow store.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nmlab.platform.cli.options import Json, Set, console, print_json
+from nmlab.platform.cli.options import Json, Preset, Set, console, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,6 +16,7 @@ Probe = Annotated[bool, typer.Option("--probe", help="Load the model and time th
 
 def plan(
     study: Annotated[str, typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.")],
+    preset: Preset = None,
     overrides: Set = None,
     every: All = False,
     probe: Probe = False,
@@ -29,7 +30,7 @@ def plan(
     from nmlab.platform.resolve import resolve
     from nmlab.search_spaces import loader
 
-    resolved = resolve(loader.load(study, overrides=overrides or []))
+    resolved = resolve(loader.load(study, preset=preset, overrides=overrides or []))
     estimate = Estimate.here(resolved)
     estimate.check()
     if probe:

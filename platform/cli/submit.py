@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nmlab.platform.cli.options import Json, Set, console, print_json
+from nmlab.platform.cli.options import Json, Preset, Set, console, print_json
 
 Dashboard = Annotated[str, typer.Option("--address", help="Dashboard of the cluster, such as http://10.0.0.1:8265.")]
 Results = Annotated[str, typer.Option("--results", help="Absolute folder for launches, which all nodes share.")]
@@ -20,6 +20,7 @@ def submit(
     study: Annotated[str, typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.")],
     address: Dashboard,
     results: Results,
+    preset: Preset = None,
     overrides: Set = None,
     tracking_uri: TrackingUri = None,
     max_failures: MaxFailures = 3,
@@ -34,7 +35,7 @@ def submit(
     from nmlab.platform.submit import follow, submit_study
     from nmlab.search_spaces import loader
 
-    resolved = loader.load(study, overrides=overrides or [])
+    resolved = loader.load(study, preset=preset, overrides=overrides or [])
     check_settings(resolved)
     job = submit_study(
         resolved,

@@ -91,7 +91,7 @@ class Forecaster:
     def shared_bytes(self) -> int:
         """Bytes that all trials of a replica share beside the weights: the tokens of both texts."""
         data = self._study.data
-        calibration = data.calibration.samples * data.calibration.sequence_length
+        calibration = sum(data.calibration.sizes) * data.calibration.sequence_length
         return 8 * (calibration + self._facts.evaluation_windows * (data.evaluation.sequence_length + 1))
 
     def _forecast(self, spec: TrialSpec, shape: Shape, needs: Needs, *, known: bool) -> Forecast:

@@ -37,4 +37,4 @@ def list_trials(plan: Plan) -> Listing:
 
 def varied(plan: Plan, spec: TrialSpec) -> dict[str, Scalar]:
     """Return the settings of a trial that the study searches, method and pattern apart."""
-    return {name: value for name, value in spec.hyperparameters.items() if name in plan.study.space}
+    return {name: value for name, value in spec.flat().items() if name in plan.study.searched}

@@ -15,29 +15,29 @@ __all__ = ["Check", "Claim", "Evidence", "Judgement", "Verdict", "claims", "judg
 def judged(
     configurations: Sequence[Configuration],
     *,
-    reproduces: str | None,
+    reproduces: Sequence[str],
     evaluations: Mapping[str, Evaluation],
     overlaps: Mapping[tuple[str, str], float] | None = None,
 ) -> tuple[Judgement, ...]:
     """Return what a study says about the claims that it decides, in the order of the papers.
 
-    A study that reproduces a published item decides the claims about it, tested or not. One that reproduces nothing
-    in particular decides the claims about methods of which it ran all that the test names; it decides none about
-    the value of a setting, since a search moves other settings along with it.
+    A study that reproduces published items decides the claims about any of them, tested or not. One that reproduces
+    nothing in particular decides the claims about methods of which it ran all that the test names; it decides none
+    about the value of a setting, since a search moves other settings along with it.
 
     Args:
         configurations: of one launch, best first.
-        reproduces: the published item, such as ``maskpro/table-10``.
+        reproduces: the published items, such as ``maskpro/table-10``.
         evaluations: per-window losses by run id.
         overlaps: share of equal mask entries by pairs of run ids.
     """
     chosen = [
         claim
         for claim in claims().values()
-        if (reproduces in claim.items if reproduces is not None else not _is_about_a_setting(claim))
+        if (not {*reproduces}.isdisjoint(claim.items) if reproduces else not _is_about_a_setting(claim))
     ]
     found = [_judgement(claim, configurations, evaluations, overlaps or {}) for claim in chosen]
-    return corrected([item for item in found if item.checks or reproduces is not None])
+    return corrected([item for item in found if item.checks or reproduces])
 
 
 def _judgement(

@@ -38,7 +38,7 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
         claims_table(analysis.judgements),
         rivals_table(configurations, names=names, contrasts=analysis.decisive_contrasts),
         tasks_table(configurations, names=names, contrasts=analysis.contrasts, evaluations=analysis.evaluations),
-        *(published_table(analysis.pairs, reproduces=name) for name in _reproduced(analysis)),
+        *_published_tables(analysis),
         learned_table(configurations),
         configurations_table(configurations),
         equal_budget_table(configurations, budgets=analysis.budgets),
@@ -51,8 +51,7 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
     return tuple(table for table in built if table.rows)
 
 
-def _reproduced(analysis: Analysis) -> tuple[str, ...]:
-    """Return the published table to set ours beside, if the study reproduces one and a row of it was run."""
-    if analysis.reproduces is None or not any(pair.ours is not None for pair in analysis.pairs):
-        return ()
-    return (analysis.reproduces,)
+def _published_tables(analysis: Analysis) -> tuple[Table, ...]:
+    """Return the published tables with ours beside, of those that the study reproduces and ran a row of."""
+    run = {name: pairs for name, pairs in analysis.pairs.items() if any(pair.ours is not None for pair in pairs)}
+    return tuple(published_table(pairs, reproduces=name) for name, pairs in run.items())

@@ -33,7 +33,7 @@ def published_table(pairs: Sequence[Pair], *, reproduces: str) -> Table:
     rows = tuple(_row(pair) for pair in pairs)
     name = published_tables()[reproduces].caption
     table = Table(
-        key="published",
+        key=f"published-{reproduces.replace('/', '-')}",
         title=f"Published beside ours: {reproduces}",
         caption=f"{name}. The papers' models are far larger than ours and their texts are others, so the order of the "
         "rows is what can be compared; differences are shown where both measured the same quantity.",

@@ -174,7 +174,7 @@ def test_every_method_says_what_it_is_and_what_it_costs(asked):
 def test_studies(asked, nmlab):
     records = {record["name"]: record for record in asked("studies")}
     assert records["quickstart"]["trials"] == asked("plan", "quickstart")["trials"]
-    assert records["maskpro-alpha"]["reproduces"] == "maskpro/table-10"
+    assert records["maskpro-alpha"]["reproduces"] == ["maskpro/table-10"]
     _, printed = nmlab("studies")
     assert all(name in printed.out for name in records)
 

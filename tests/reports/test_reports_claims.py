@@ -207,9 +207,15 @@ def test_all_comparisons_of_a_report_are_corrected_together(configuration):
 
 def test_a_study_that_reproduces_an_item_lists_its_claims_tested_or_not(configuration):
     items = [trained(configuration, [10.0, 11.0], alpha=0.99), trained(configuration, [40.0, 41.0], alpha=0.7)]
-    found = judged(items, reproduces="maskpro/table-10", evaluations={})
+    found = judged(items, reproduces=("maskpro/table-10",), evaluations={})
     assert [item.claim.id for item in found] == ["maskpro-alpha-099", "maskpro-alpha-collapse"]
-    missing = judged(items, reproduces="susi/table-7", evaluations={})
+    both = judged(items, reproduces=("susi/table-7", "maskpro/table-10"), evaluations={})
+    assert [item.claim.id for item in both] == [
+        "maskpro-alpha-099",
+        "maskpro-alpha-collapse",
+        "susi-soft-beats-straight-through",
+    ]
+    missing = judged(items, reproduces=("susi/table-7",), evaluations={})
     assert [item.verdict for item in missing] == [Verdict.NOT_TESTED]
     assert missing[0].evidence == "susi, straight_through=False was not run"
 
@@ -220,7 +226,7 @@ def test_a_search_decides_claims_about_methods_but_none_about_settings(configura
         trained(configuration, [40.0, 41.0], alpha=0.7, initial_mask="wanda", logit_magnitude=6.0),
         configuration([60.0], method="wanda", role="baseline"),
     ]
-    free = judged(items, reproduces=None, evaluations={})
+    free = judged(items, reproduces=(), evaluations={})
     assert [item.claim.id for item in free] == ["maskpro-beats-rules", "maskpro-improves-every-start"]
     assert all(item.checks for item in free)
 

@@ -6,6 +6,7 @@ import pytest
 
 from nmlab.reports.analysis import analyse
 from nmlab.reports.collect import collect
+from nmlab.reports.comparison import comparison_tables
 from nmlab.reports.published.beside import agreement, pairs_of
 from nmlab.reports.verdicts import verdict_sentences
 
@@ -59,14 +60,30 @@ def alphas(writer, store, trial):
 
 
 def test_printed_rows_find_ours_by_their_setting(alphas):
-    found = {(pair.model, pair.setting): pair for pair in alphas.pairs}
+    found = {(pair.model, pair.setting): pair for pair in alphas.pairs["maskpro/table-10"]}
     assert len(found) == 10
     pair = found["LLaMA-2-7B", "alpha=0.99"]
     assert (pair.value, pair.ours.mean, pair.rank, pair.our_rank) == (49.62, 60.5, 1, 1)
     assert (pair.is_same_quantity, pair.difference) == (False, None)  # accuracy there, perplexity here
     assert found["LLaMA-2-7B", "alpha=0.95"].ours is None
     assert found["LLaMA-13B", "alpha=0.7"].rank == 3
-    assert agreement(alphas.pairs)["LLaMA-2-7B", "average/acc"] == (pytest.approx(1.0), 3)
+    assert agreement(alphas.pairs["maskpro/table-10"])["LLaMA-2-7B", "average/acc"] == (pytest.approx(1.0), 3)
+
+
+def test_a_study_may_reproduce_several_items(writer, store, trial):
+    trials = [
+        trial(method, seed, value + seed, 99.0, {}, residual=[0.0])
+        for method, value in (("susi", 30.0), ("maskllm", 31.0))
+        for seed in range(2)
+    ]
+    tags = {"nmlab.reproduces": "susi/table-1,susi/table-2,susi/figure-3"}
+    writer.launch("several", trials, name="several-1", tags=tags)
+    found = analyse(store, runs=collect(store, study="several"))
+    assert list(found.pairs) == ["susi/table-1", "susi/table-2"]  # a figure has no numbers in print
+    tables = {table.key: table for table in comparison_tables(found)}
+    assert {"published-susi-table-1", "published-susi-table-2"} <= set(tables)
+    claims = {judgement.claim.id for judgement in found.judgements}
+    assert {"susi-method-order", "susi-beats-maskllm", "susi-beats-proxsparse"} <= claims
 
 
 def test_a_difference_is_only_of_the_same_quantity(configuration):

@@ -14,7 +14,7 @@ SCALAR = "expected a number, text, true, false or null; write compound values as
 NAME = "expected a name of lower-case letters, digits and underscores, such as alpha"
 LIST = "expected a list of at least one value, for example [0.9, 0.99]"
 BASELINE = "expected a method, or a mapping with method and hyperparameters, as in {method: wanda}"
-TOP = "name, title, answers, description, reproduces, model, data, pattern, method, fixed, space, baselines, search, seeds, replica, budget, cadence"  # noqa: E501
+TOP = "name, preset, title, answers, description, reproduces, model, data, pattern, method, fixed, space, baselines, search, seeds, replica, budget, cadence"  # noqa: E501
 
 # Each row: an override of the packaged quickstart study, and all that is said about it.
 VALUES = [
@@ -43,7 +43,7 @@ VALUES = [
         "name=My Study",
         "name 'My Study': expected lower-case letters and digits, joined by hyphens, for example maskpro-alpha",
     ),
-    ("reproduces=table-10", "reproduces 'table-10': expected paper/item, for example maskpro/table-10"),
+    ("reproduces=table-10", "reproduces[0] 'table-10': expected paper/item, for example maskpro/table-10"),
     ('answers="a\\nb"', r"answers 'a\nb': expected one line"),
     ("title=' '", "title ' ': expected text that is not empty"),
     # unknown keys

@@ -6,6 +6,7 @@ import yaml
 from pydantic import ValidationError
 
 from nmlab.search_spaces import loader
+from nmlab.search_spaces.json_schema import json_schema
 from nmlab.search_spaces.schema import Study
 
 
@@ -88,7 +89,7 @@ def test_accuracy_of_a_listed_task_is_a_metric(study_of, minimal, task):
 
 
 def test_json_schema_is_valid_and_accepts_every_packaged_study():
-    schema = loader.json_schema()
+    schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     for study in loader.studies():
         text = (loader._STUDIES / f"{study.name}.yaml").read_text(encoding="utf-8")
@@ -115,4 +116,4 @@ def test_json_schema_refuses_what_the_reader_refuses(minimal, change):
     with pytest.raises(ValidationError):
         Study.model_validate(bad)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(bad, loader.json_schema())
+        jsonschema.validate(bad, json_schema())

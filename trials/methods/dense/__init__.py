@@ -20,6 +20,7 @@ class Dense(Method):
         patterns="none: nothing is pruned",
     )
     sparse = False
+    reads_text = False
     shardable = True
 
     def start(self, setting: Setting, config: MethodConfig) -> Run:

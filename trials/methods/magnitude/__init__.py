@@ -20,6 +20,7 @@ class Magnitude(Method):
         paper="Han et al. 2015",
         cost="one pass over the weights",
     )
+    reads_text = False
     shardable = True
 
     def start(self, setting: Setting, config: MethodConfig) -> Run:

@@ -17,6 +17,7 @@ class Random(Method):
         cost="nothing",
     )
     depends_on_seed = True
+    reads_text = False
     shardable = True
 
     def start(self, setting: Setting, config: MethodConfig) -> Run:

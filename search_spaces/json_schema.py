@@ -1,0 +1,61 @@
+"""The JSON Schema of study files, for editors.
+
+A file without `presets` is a whole study. With them, what a preset or its scale brings may be missing above, so
+nothing but the name is required there; whether all is there at a given preset, the reader says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nmlab.search_spaces.presets import scales
+from nmlab.search_spaces.problems import sections
+from nmlab.search_spaces.schema import Study
+
+_DEFINITION = "#/$defs/"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a study file."""
+    whole = Study.model_json_schema()
+    definitions = whole.pop("$defs")
+    parts = {model.__name__ for _, model in sections(Study)} - {Study.__name__}
+    partial = {f"Partial{name}": _partial(definitions[name], parts) for name in parts}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$defs": {**definitions, **partial, "Study": whole, "Preset": _preset(whole, parts)},
+        "type": "object",
+        "if": {"required": ["presets"]},
+        "then": _with_presets(whole, parts),
+        "else": {"$ref": f"{_DEFINITION}Study"},
+    }
+
+
+def _with_presets(whole: dict[str, Any], parts: set[str]) -> dict[str, Any]:
+    shared = _partial(whole, parts)
+    own = {name: schema for name, schema in shared["properties"].items() if name != "preset"}
+    presets = {
+        "description": "Sizes of the study, the default first: overrides of what all share.",
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {"anyOf": [{"$ref": f"{_DEFINITION}Preset"}, {"type": "null"}]},
+    }
+    return {**shared, "properties": {**own, "presets": presets}, "required": ["name"]}
+
+
+def _preset(whole: dict[str, Any], parts: set[str]) -> dict[str, Any]:
+    shared = _partial(whole, parts)
+    own = {name: schema for name, schema in shared["properties"].items() if name != "preset"}
+    scale = {"description": "A packaged scale that this preset builds on.", "enum": list(scales())}
+    return {**shared, "title": "Preset", "properties": {"scale": scale, **own}}
+
+
+def _partial(schema: Any, parts: set[str]) -> Any:
+    """Return the schema of a section with nothing required in it nor in the sections below."""
+    own = {name: value for name, value in schema.items() if name != "required"}
+    return {**own, "properties": {name: _relaxed(value, parts) for name, value in own["properties"].items()}}
+
+
+def _relaxed(value: dict[str, Any], parts: set[str]) -> dict[str, Any]:
+    name = value.get("$ref", "").removeprefix(_DEFINITION)
+    return {**value, "$ref": f"{_DEFINITION}Partial{name}"} if name in parts else value
