@@ -89,13 +89,17 @@ def baseline_specs(study: Study) -> list[TrialSpec]:
     A method that draws nothing at random runs once, not once a seed; the dense model runs once, not once a pattern; one
     that reads no text runs once, not once a number of samples.
     """
-    specs, sizes = [], study.data.calibration.sizes
+    specs: list[TrialSpec] = []
+    textless: list[Configuration] = []
     for configuration in baseline_points(study):
         method = registry.get(str(configuration["method"]))
         if not method.sparse and configuration["pattern"] != study.patterns[0]:
             continue
-        if not method.reads_text and configuration.get(SAMPLES, sizes[0]) != sizes[0]:
-            continue
+        if not method.reads_text:
+            same = {name: value for name, value in configuration.items() if name != SAMPLES}
+            if same in textless:
+                continue
+            textless.append(same)
         seeds = study.seeds if method.depends_on_seed else study.seeds[:1]
         specs += [trial_spec(study, configuration, seed=seed) for seed in seeds]
     return specs

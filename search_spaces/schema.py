@@ -65,6 +65,10 @@ def _identifier(value: object) -> object:
     raise refuse("expected a name of lower-case letters, digits and underscores, such as alpha")
 
 
+def _baseline_key(value: object) -> object:
+    return value if value == checks.SAMPLES else _identifier(value)
+
+
 def _one_line(value: str) -> str:
     if "\n" in value.strip():
         raise refuse("expected one line")
@@ -72,13 +76,16 @@ def _one_line(value: str) -> str:
 
 
 def _baseline(value: object) -> object:
-    """Refuse a baseline that is neither a method nor a mapping with one."""
+    """Refuse a baseline that is neither a method nor a mapping with one, or sets wrongly what is no hyperparameter."""
     if isinstance(value, str) and value:
         return value
     if isinstance(value, Mapping) and isinstance(value.get("method"), str):
         wrong = checks.pattern_problem(value["pattern"]) if "pattern" in value else ""
         if wrong or "seed" in value:
             raise refuse(wrong or "expected no seed; every configuration runs with the study's seeds")
+        samples = value.get(checks.SAMPLES, 1)
+        if type(samples) is not int or samples < 1:
+            raise refuse(f"{checks.SAMPLES}: expected a whole number, at least 1")
         return value
     raise refuse("expected a method, or a mapping with method and hyperparameters, as in {method: wanda}")
 
@@ -103,9 +110,10 @@ Items = Annotated[
 """None, one or several published items; always kept as a list."""
 Line = Annotated[Text, AfterValidator(_one_line)]
 Identifier = Annotated[str, BeforeValidator(_identifier)]
+BaselineKey = Annotated[str, BeforeValidator(_baseline_key)]
 Baseline = Annotated[
     Annotated[str, Tag("<name>")]
-    | Annotated[Mapping[Identifier, Scalar], Tag("<mapping>"), Field(json_schema_extra={"required": ["method"]})],
+    | Annotated[Mapping[BaselineKey, Scalar], Tag("<mapping>"), Field(json_schema_extra={"required": ["method"]})],
     Discriminator(_branch),
     BeforeValidator(_baseline),
 ]
@@ -143,7 +151,10 @@ class Study(Section):
     space: Mapping[Identifier, SpaceEntry] = Field(default_factory=dict)
     """Hyperparameters to be searched."""
     baselines: Annotated[tuple[Baseline, ...], AfterValidator(distinct)] = ("dense",)
-    """Methods run beside the search for comparison, by name or as a mapping with hyperparameters."""
+    """Methods run beside the search for comparison, by name or as a mapping with hyperparameters.
+
+    Such a mapping may also name a pattern, and how many samples of the calibration text the method reads.
+    """
     search: Search = Search()
     """How configurations are chosen."""
     seeds: Annotated[tuple[Seed, ...], AfterValidator(not_empty), AfterValidator(distinct)] = (0, 1, 2)

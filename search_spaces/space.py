@@ -43,8 +43,8 @@ def configuration_count(study: Study) -> int:
 def baseline_points(study: Study) -> list[Configuration]:
     """Return the configuration of every baseline, at every pattern of the study unless it names its own.
 
-    Where the number of calibration samples is searched, it runs with each as well. A baseline takes its own
-    hyperparameters only, none of the fixed ones.
+    Where the number of calibration samples is searched, it runs with each as well, unless it names its own. A baseline
+    takes its own hyperparameters only, none of the fixed ones.
     """
     given = [{"method": item} if isinstance(item, str) else dict(item) for item in study.baselines]
     searched = isinstance(study.data.calibration.samples, Listed)
@@ -52,7 +52,8 @@ def baseline_points(study: Study) -> list[Configuration]:
     points: list[Configuration] = []
     for baseline in given:
         for pattern in study.patterns if "pattern" not in baseline else (baseline["pattern"],):
-            points += [{"method": baseline["method"], "pattern": pattern, **size, **baseline} for size in sizes]
+            for size in sizes if SAMPLES not in baseline else ({},):
+                points.append({"method": baseline["method"], "pattern": pattern, **size, **baseline})
     return points
 
 

@@ -56,6 +56,21 @@ def test_a_rule_runs_with_each_number_but_not_where_it_reads_no_text():
     assert len(baseline_points(study())) == 4 * 3
 
 
+def test_a_baseline_may_read_another_number():
+    rules = "baselines=[{method: wanda, data.calibration.samples: 4}, {method: magnitude, data.calibration.samples: 8}]"
+    for asked in (study(rules), study(rules, "data.calibration.samples=64")):
+        specs = baseline_specs(asked)
+        assert [(spec.method, spec.calibration.samples) for spec in specs] == [("wanda", 4), ("magnitude", 8)]
+        assert loader.loads(loader.dump(asked)) == asked
+        check_settings(asked)
+
+
+@pytest.mark.parametrize("value", ["0", "2.5", "many"])
+def test_a_baseline_with_no_number_of_samples(value):
+    with pytest.raises(StudyError, match=r"data\.calibration\.samples: expected a whole number, at least 1"):
+        study(f"baselines=[{{method: wanda, data.calibration.samples: {value}}}]")
+
+
 def test_the_text_must_be_long_enough_for_the_largest():
     assert resolve(study()).trials == 7 + 3 * 2
     with pytest.raises(ValueError, match="1000000 samples were asked"):

@@ -21,7 +21,8 @@ class TextSource:
     """Where text comes from.
 
     ``source`` is ``builtin:python-docs``, a text file, a folder of text files, a JSON-lines file, or a hub id
-    (``org/name`` or ``org/name:configuration``). A file or folder may be cut by characters, as in
+    (``org/name``, ``org/name:configuration``, or ``org/name:folder/file``, with ``*`` for several files, of one that
+    is too large to fetch whole). A file or folder may be cut by characters, as in
     ``text.txt[:80%]`` and ``text.txt[80%:]``; hub ids are cut by their split, as in ``train[:80%]``. ``split`` and
     ``column`` apply to hub ids, ``column`` to JSON lines too; ``part`` picks the part of a built-in corpus, so that
     calibration and evaluation never share text.
@@ -135,13 +136,15 @@ def _json_lines(path: Path, *, column: str) -> Iterator[str]:
 
 
 def _hub(text: TextSource) -> list[str]:
-    if text.source.startswith((".", "/", "~")) or Path(_cut(text.source)[0]).suffix in _TEXT | _LINES:
+    file = _cut(text.source)[0].partition(":")[0]
+    if text.source.startswith((".", "/", "~")) or Path(file).suffix in _TEXT | _LINES:
         raise SourceError(f"data file {_cut(text.source)[0]!r} does not exist")
     from datasets import load_dataset  # slow to import, and few runs need it
 
-    name, _, configuration = text.source.partition(":")
+    name, _, part = text.source.partition(":")
+    chosen = {"data_files": part} if "/" in part else {"name": part or None}
     try:
-        table = load_dataset(name, configuration or None, split=text.split or "train")
+        table = load_dataset(name, **chosen, split=text.split or "train")
     except Exception as error:  # the hub, the cache and the builders raise many unrelated types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SourceError(

@@ -114,6 +114,19 @@ def test_an_unknown_built_in_corpus_gives_the_nearest_name():
         _read("builtin:python-doc")
 
 
+def test_chosen_files_of_a_dataset(tmp_path, monkeypatch):
+    """A folder stands in for a hub id: `datasets` takes files of both alike."""
+    monkeypatch.chdir(tmp_path)
+    for folder, text in (("en/part-0", "first"), ("en/part-1", "second"), ("de/part-0", "anders")):
+        file = tmp_path / "corpus" / f"{folder}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"text": text}) + "\n")
+    assert _read("corpus:en/part-1.jsonl") == ["second"]
+    assert _read("corpus:en/part-*.jsonl") == ["first", "second"]
+    with pytest.raises(SourceError, match=r"data 'corpus:fr/part-0\.jsonl' .* could not be fetched as a dataset"):
+        _read("corpus:fr/part-0.jsonl")
+
+
 def test_a_hub_id_fails_quickly_without_a_network(tmp_path, monkeypatch):
     # What HF_HUB_OFFLINE=1 and HF_DATASETS_OFFLINE=1 set when the libraries are imported.
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
