@@ -37,12 +37,12 @@ def scales() -> tuple[str, ...]:
 
 
 def scale(name: str) -> dict[str, Any]:
-    """Return what the packaged scale of this name sets."""
+    """Return what the packaged scale of this name sets, on top of the scale that it builds on, if any."""
     path = SCALES / f"{name}.yaml"
     data = dialect.parse(path.read_text(encoding="utf-8"), source=path.name)
-    assert isinstance(data, dict), f"{path.name} is no mapping"
-    assert set(data) <= {*SCALE_KEYS}, f"{path.name} sets {sorted({*data} - {*SCALE_KEYS})}"
-    return data
+    assert set(data) <= {*SCALE_KEYS, "scale"}, f"{path.name} sets {sorted({*data} - {*SCALE_KEYS})}"
+    below = data.pop("scale", None)
+    return merged(scale(below), data) if below else dict(data)
 
 
 def settled(data: Mapping[str, Any], *, preset: str | None, source: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nmlab.search_spaces import loader
+from nmlab.search_spaces import loader, presets
 from nmlab.search_spaces.problems import StudyError
 from nmlab.search_spaces.space import configuration_count
 
@@ -13,15 +13,44 @@ EXPECTED = {
     "maskpro-alpha": 5,
     "maskpro-logit-magnitude": 15,
     "maskpro-estimators": 9,
-    "maskpro-initial-masks": 3,
+    "maskpro-initial-masks": 5,
     "methods-2-4": 1,
     "methods-patterns": 4,
 }
 """Name of each study that must be there, with its number of configurations."""
 
 
+TABLES = {
+    "maskpro": [f"table-{number}" for number in (1, *range(4, 18))],
+    "susi": [f"table-{number}" for number in (1, 2, 3, 4, 7, 9, 10)],
+}
+FIGURES = {"maskpro": ["figure-3a", "figure-3b", "figure-4", "figure-5", "figure-6"], "susi": ["figure-3", "figure-4"]}
+"""Everything that the papers print and that varies something in training. Left out are tables of settings and data
+(MaskPro 2 and 3, SUSI 5 and 6), schematic figures, and SUSI's table 8, the throughput of an inference server."""
+
+HUB_IDS = {
+    "llama-2-7b": "meta-llama/Llama-2-7b-hf",
+    "llama-2-7b-more-tasks": "meta-llama/Llama-2-7b-hf",
+    "llama-2-13b": "meta-llama/Llama-2-13b-hf",
+    "llama-30b": "huggyllama/llama-30b",
+    "vicuna-7b": "lmsys/vicuna-7b-v1.3",
+    "gemma-7b": "google/gemma-7b",
+    "deepseek-7b": "deepseek-ai/deepseek-llm-7b-base",
+    "deepseek-7b-more-tasks": "deepseek-ai/deepseek-llm-7b-base",
+    "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B",
+    "qwen2.5-1.5b": "Qwen/Qwen2.5-1.5B",
+    "qwen2.5-3b": "Qwen/Qwen2.5-3B",
+    "qwen2.5-7b": "Qwen/Qwen2.5-7B",
+}
+
+
 def files() -> list[Path]:
-    return sorted(loader._STUDIES.glob("*"))
+    return sorted(loader._STUDIES.glob("*"), key=lambda path: path.stem)
+
+
+def at_every_preset() -> list[tuple[str, str | None]]:
+    """Return every packaged study at every preset."""
+    return [(path.stem, preset) for path in files() for preset in loader.presets(path) or (None,)]
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
@@ -33,6 +62,36 @@ def test_each_file_is_a_study_of_its_name(path):
     assert study.answers
     assert study.answers.endswith("?")
     assert loader.loads(loader.dump(study)) == study
+
+
+@pytest.mark.parametrize(("name", "preset"), at_every_preset())
+def test_each_preset_is_a_study_that_can_be_written_and_read(name, preset):
+    study = loader.load(name, preset=preset)
+    assert loader.loads(loader.dump(study)) == study
+    assert study.name == (name if preset in (None, "small") else f"{name}-{preset}")
+    small = preset in (None, "small")
+    assert (study.model.source == "builtin:tiny") == small
+    assert not small or not study.data.evaluation.tasks  # whose questions may need a network or an extra
+
+
+def test_every_table_and_figure_that_varies_something_has_a_study():
+    wanted = {f"{paper}/{item}" for part in (TABLES, FIGURES) for paper, items in part.items() for item in items}
+    small = [loader.load(path.stem) for path in files()]
+    full = [loader.load(name, preset=preset) for name, preset in at_every_preset() if preset not in (None, "small")]
+    assert {item for study in small for item in study.reproduces} == wanted
+    assert {item for study in full for item in study.reproduces} == wanted
+
+
+def test_models_of_the_papers_by_hub_id():
+    assert set(presets.scales()) == {"tiny", *HUB_IDS}
+    assert {name: presets.scale(name)["model"]["source"] for name in HUB_IDS} == HUB_IDS
+    used = {loader.load(name, preset=preset).model.source for name, preset in at_every_preset()}
+    assert used == {"builtin:tiny", *HUB_IDS.values()}
+
+
+def test_a_scale_on_another_keeps_all_but_what_it_says():
+    below, scale = presets.scale("llama-2-7b"), presets.scale("gemma-7b")
+    assert scale == {**below, "model": {"source": "google/gemma-7b", "dtype": "bfloat16"}}
 
 
 def test_list_is_sorted_and_complete():
