@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def export(
     target: TargetName,
-    format_: Annotated[str, typer.Option("--format", "-f", help="mask, hf, onnx or torch-sparse.")],
+    format_: Annotated[
+        str, typer.Option("--format", "-f", help="mask, hf, onnx, torch-sparse, or the legacy sparse-24-bitmask.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; it must be empty or not there.")],
     model: Model = None,
     revision: Revision = None,

@@ -3,9 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+_DENSE = (
+    "The weights that the mask drops are stored as zeros, so this folder loads like any other, takes the memory of "
+    "the dense model\nand runs at its speed. A runtime gains from the pattern only where it has kernels for it."
+)
 
-def model_card(facts: Mapping[str, Any]) -> str:
-    """Return the README.md of an export; ``facts`` are those of ``describe`` with the tied and untouched modules."""
+
+def model_card(facts: Mapping[str, Any], *, form: str = _DENSE) -> str:
+    """Return the README.md of an export; ``facts`` are those of ``describe`` with the tied and untouched modules.
+
+    ``form`` says how the weights are stored and who can use them.
+    """
     base = facts["base_model"]
     source = base["source"] if base["revision"] is None else f"{base['source']} at {base['revision']}"
     method = facts["method"] or "not known here"
@@ -19,7 +27,8 @@ def model_card(facts: Mapping[str, Any]) -> str:
         "tied": "; ".join(" = ".join(f"`{name}`" for name in group) for group in facts["tied"]) or "none",
     }
     table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
-    return _TEXT.format(pattern=facts["pattern"], source=source, front=_front(base["source"]), table=table)
+    front = _front(base["source"])
+    return _TEXT.format(pattern=facts["pattern"], source=source, front=front, form=form, table=table)
 
 
 def _front(source: str) -> str:
@@ -31,8 +40,7 @@ def _front(source: str) -> str:
 _TEXT = """{front}
 # {source}, pruned to {pattern}
 
-Written by nmlab. The weights that the mask drops are stored as zeros, so this folder loads like any other, takes the
-memory of the dense model and runs at its speed. A runtime gains from the pattern only where it has kernels for it.
+Written by nmlab. {form}
 
 | | |
 | --- | --- |

@@ -1,5 +1,6 @@
 """The formats, by name."""
 
+from nmlab.trials.export.bitmask import SparseBitmask
 from nmlab.trials.export.bundle import MaskBundle
 from nmlab.trials.export.exporter import Exporter
 from nmlab.trials.export.huggingface import HuggingFace
@@ -7,7 +8,8 @@ from nmlab.trials.export.onnx_file import Onnx
 from nmlab.trials.export.torch_sparse import TorchSparse
 from nmlab.trials.names import unknown_name
 
-_FORMATS: dict[str, Exporter] = {each.name: each for each in (MaskBundle(), HuggingFace(), Onnx(), TorchSparse())}
+_ALL = (MaskBundle(), HuggingFace(), Onnx(), TorchSparse(), SparseBitmask())
+_FORMATS: dict[str, Exporter] = {each.name: each for each in _ALL}
 
 
 def names() -> tuple[str, ...]:
