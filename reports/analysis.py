@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from nmlab.reports.budgets import EqualBudget, FrontPoint, equal_budgets, front_points
 from nmlab.reports.claims import Judgement, judged
 from nmlab.reports.collect import StudyRuns
-from nmlab.reports.configurations import Configuration, configurations_of
+from nmlab.reports.configurations import Configuration, configurations_of, searched
 from nmlab.reports.contrasts import Contrast, rivals_of, settled_tasks
 from nmlab.reports.evaluations import Evaluation, EvaluationCheck, check_evaluations, read_evaluations
 from nmlab.reports.lines import Line, summary_lines
-from nmlab.reports.masks import PackedMask, overlap, read_masks
+from nmlab.reports.masks import PackedMask, SampledLosses, overlap, read_masks, read_sampled_losses
 from nmlab.reports.metrics import evaluation_metrics
 from nmlab.reports.published import published_tables
 from nmlab.reports.published.beside import Pair, pairs_of
 from nmlab.reports.store import RunStore
+
+LOSS_MASKS = "loss_masks"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Analysis:
         budgets: what each method reached at the same budget.
         front: every complete configuration with the fronts of quality against cost that it stands on.
         masks: the masks of the lines and the masks that trials started from, by run id and layer, as far as kept.
+        sampled: losses of masks drawn from the final logits of one run of the best configuration that drew some.
         judgements: what the study says about the papers' claims.
         pairs: printed numbers beside ours, for each published table that the study reproduces.
     """
@@ -42,6 +45,7 @@ class Analysis:
     budgets: tuple[EqualBudget, ...]
     front: tuple[FrontPoint, ...]
     masks: Mapping[str, Mapping[str, PackedMask]]
+    sampled: SampledLosses | None
     judgements: tuple[Judgement, ...]
     pairs: Mapping[str, tuple[Pair, ...]]
 
@@ -77,6 +81,7 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         budgets=equal_budgets(configurations, progress=runs.progress),
         front=front_points(configurations),
         masks=masks,
+        sampled=_sampled(store, configurations),
         judgements=judged(
             configurations, reproduces=reproduces, evaluations=evaluations, overlaps=_overlaps(lines, masks)
         ),
@@ -88,6 +93,13 @@ def _pairs(reproduces: Sequence[str], configurations: Sequence[Configuration]) -
     """Return printed numbers beside ours, table by table; a figure has no numbers in print."""
     tables = [item for item in reproduces if item in published_tables()]
     return {table: pairs_of(table, configurations=configurations) for table in tables}
+
+
+def _sampled(store: RunStore, configurations: Sequence[Configuration]) -> SampledLosses | None:
+    """Read the losses of sampled masks of the first finished run, of the best configuration, that was to draw some."""
+    asked = [item for item in searched(configurations) if float(str(item.settings.get(LOSS_MASKS, 0))) > 0]
+    run_ids = [str(run_id) for item in asked for run_id in item.finished["run_id"]]
+    return read_sampled_losses(store, run_id=run_ids[0]) if run_ids else None
 
 
 def _masks_wanted(lines: Sequence[Line], runs: StudyRuns) -> list[str]:

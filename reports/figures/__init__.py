@@ -13,6 +13,7 @@ from nmlab.reports.figures.progress import draw_progress, progress_info
 from nmlab.reports.figures.ranking import draw_ranking, ranking_info
 from nmlab.reports.figures.ranks import draw_ranks, rank_info
 from nmlab.reports.figures.residual import draw_residual, residual_info
+from nmlab.reports.figures.sampled import draw_sampled, sampled_info
 from nmlab.reports.figures.sensitivity import draw_sensitivity, sensitivity_info
 from nmlab.reports.figures.style import DARK, LIGHT, FigureFile
 from nmlab.reports.figures.timing import draw_timing, timing_info
@@ -34,6 +35,7 @@ __all__ = [
     "draw_ranking",
     "draw_ranks",
     "draw_residual",
+    "draw_sampled",
     "draw_sensitivity",
     "draw_timing",
     "estimators_info",
@@ -49,6 +51,7 @@ __all__ = [
     "rank_info",
     "ranking_info",
     "residual_info",
+    "sampled_info",
     "sensitivity_info",
     "study_figures",
     "timing_info",
@@ -68,6 +71,7 @@ def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
         draw_residual(residual_info(configurations, curves=runs.curves)),
         draw_estimators(estimators_info(configurations, curves=runs.curves)),
         draw_losses(losses_info(configurations, curves=runs.curves)),
+        draw_sampled(sampled_info(analysis.sampled, configurations=configurations)),
         draw_ranks(rank_info(configurations, progress=runs.progress)),
         draw_overlap(overlap_info(lines, masks=analysis.masks)),
         draw_pictures(pictures_info(lines, masks=analysis.masks)),

@@ -4,9 +4,21 @@ from collections.abc import Iterable
 
 from nmlab.reports.masks.overlap import chance_overlap, layer_change, overlap
 from nmlab.reports.masks.packed import ARTIFACT, PackedMask, parse_masks
+from nmlab.reports.masks.sampled import LOSSES, SampledLosses, read_sampled_losses
 from nmlab.reports.store import RunStore
 
-__all__ = ["ARTIFACT", "PackedMask", "chance_overlap", "layer_change", "overlap", "parse_masks", "read_masks"]
+__all__ = [
+    "ARTIFACT",
+    "LOSSES",
+    "PackedMask",
+    "SampledLosses",
+    "chance_overlap",
+    "layer_change",
+    "overlap",
+    "parse_masks",
+    "read_masks",
+    "read_sampled_losses",
+]
 
 MOST_BYTES = 512 * 2**20
 

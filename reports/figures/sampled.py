@@ -1,0 +1,158 @@
+"""Losses of masks drawn from the final logits, on several minibatches: what the loss residual is there for.
+
+Where minibatches differ more than masks do, a good mask on a hard minibatch loses more than a bad one on an easy one,
+and the plain loss says little about the mask. Legend: K masks, B minibatches.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+
+from nmlab.reports.configurations import Configuration
+from nmlab.reports.figures.style import DASHES, INK, MUTED, SETTINGS, FigureFile, look_of, new_figure, saved
+from nmlab.reports.masks import SampledLosses
+
+KEY, TITLE = "sampled_losses", "Losses of masks drawn from the final logits"
+MOST_BATCHES, FEWEST_MASKS = 4, 10
+ROOM = 0.06  # of the span, beside the outermost loss
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLosses:
+    """One minibatch: losses of the masks in nats a token, ascending, of the initial mask and of the dense model."""
+
+    losses: tuple[float, ...]
+    initial: float
+    dense: float
+
+    @property
+    def mean(self) -> float:
+        """Mean loss of the masks."""
+        return float(np.mean(self.losses))
+
+
+@dataclass(frozen=True, slots=True)
+class SampledInfo:
+    """The minibatches in order, and how far masks and minibatches spread; or why there is nothing to show.
+
+    Attributes:
+        batch_deviation: standard deviation of the minibatches' mean losses.
+        mask_deviation: standard deviation of the masks on one minibatch, pooled over minibatches.
+        agreement: mean correlation of the masks' losses between two minibatches; 1 where all rank the masks alike.
+    """
+
+    label: str
+    batches: tuple[BatchLosses, ...]
+    batch_deviation: float = 0.0
+    mask_deviation: float = 0.0
+    agreement: float = 0.0
+    skipped: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Spread between minibatches over spread between masks; infinite where all masks lose the same."""
+        return self.batch_deviation / self.mask_deviation if self.mask_deviation else float("inf")
+
+
+def sampled_info(found: SampledLosses | None, *, configurations: Sequence[Configuration]) -> SampledInfo:
+    """Return the losses by minibatch and their spreads.
+
+    Args:
+        found: what one run kept, None where none kept any.
+        configurations: all of a launch, to name the run's.
+    """
+    if found is None:
+        return SampledInfo("", (), skipped="no run drew masks from its final logits (loss_masks)")
+    loss_KB = found.loss_KB
+    if len(loss_KB) < FEWEST_MASKS or loss_KB.shape[1] < 2 or not np.isfinite(loss_KB).all():
+        shape = f"{len(loss_KB)} masks on {loss_KB.shape[1]} minibatches"
+        return SampledInfo("", (), skipped=f"{shape} do not show a spread: at least {FEWEST_MASKS} on 2 are needed")
+    batches = tuple(
+        BatchLosses(tuple(np.sort(loss_K).tolist()), float(initial), float(dense))
+        for loss_K, initial, dense in zip(loss_KB.T, found.initial_B, found.dense_B, strict=True)
+    )
+    return SampledInfo(
+        label=next((item.method for item in configurations if found.run_id in item.run_ids), ""),
+        batches=batches,
+        batch_deviation=float(loss_KB.mean(axis=0).std(ddof=1)),
+        mask_deviation=float(np.sqrt(loss_KB.var(axis=0, ddof=1).mean())),
+        agreement=_agreement(loss_KB),
+    )
+
+
+def draw_sampled(info: SampledInfo) -> FigureFile:
+    """Draw the minibatches on one axis, and a histogram of each, all equally wide, with the initial mask as a line."""
+    if info.skipped:
+        return FigureFile(KEY, TITLE, "", skipped=info.skipped)
+    shown = info.batches[:MOST_BATCHES]
+    with matplotlib.rc_context(SETTINGS):
+        figure = new_figure(4.6)
+        grid = figure.add_gridspec(2, len(shown), height_ratios=[0.32 + 0.1 * len(shown), 2.2])
+        _draw_ranges(figure.add_subplot(grid[0, :]), shown)
+        span = max(max(*batch.losses, batch.initial) - min(*batch.losses, batch.initial) for batch in shown)
+        panels = [figure.add_subplot(grid[1, place]) for place in range(len(shown))]
+        highest = max(
+            _draw_histogram(axes, batch, place, span)
+            for place, (axes, batch) in enumerate(zip(panels, shown, strict=True))
+        )
+        for axes in panels:
+            axes.set_ylim(0, 1.08 * highest)
+        panels[0].set_ylabel("masks")
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+
+
+def _draw_ranges(axes: "matplotlib.axes.Axes", batches: Sequence[BatchLosses]) -> None:
+    """Draw the range of each minibatch on a common axis, where their distance shows."""
+    for place, batch in enumerate(batches):
+        colour = look_of(place)[0]
+        axes.plot([batch.losses[0], batch.losses[-1]], [place, place], color=colour, linewidth=5, solid_capstyle="butt")
+        axes.plot(batch.initial, place, marker="|", color=INK, markersize=12, markeredgewidth=1.6)
+    axes.set_yticks(range(len(batches)), [f"minibatch {place + 1}" for place in range(len(batches))])
+    axes.set_ylim(len(batches) - 0.4, -0.6)
+    axes.margins(x=0.04)
+    axes.xaxis.grid(True)
+    axes.set_title(
+        "all on one scale: range of the masks, initial mask as a stroke", fontsize=8.5, color=MUTED, loc="left"
+    )
+
+
+def _draw_histogram(axes: "matplotlib.axes.Axes", batch: BatchLosses, place: int, span: float) -> float:
+    """Draw one minibatch; returns the height of its highest bar."""
+    colour = look_of(place)[0]
+    middle = (max(batch.losses[-1], batch.initial) + min(batch.losses[0], batch.initial)) / 2
+    half = (0.5 + ROOM) * span
+    edges = np.linspace(middle - half, middle + half, 41)
+    counts, _, _ = axes.hist(batch.losses, bins=edges.tolist(), color=colour, alpha=0.75, linewidth=0)
+    axes.axvline(batch.initial, color=INK, linewidth=1.4, linestyle=DASHES[1])
+    axes.set_xlim(edges[0], edges[-1])
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))
+    axes.set_xlabel(f"loss on minibatch {place + 1} (nats a token)")
+    better = sum(loss < batch.initial for loss in batch.losses) / len(batch.losses)
+    axes.set_title(f"{100 * better:.0f}% below the initial mask (dashed)", fontsize=8.5, color=MUTED, loc="left")
+    return float(np.max(counts))
+
+
+def _agreement(loss_KB: npt.NDArray[np.float64]) -> float:
+    if not loss_KB.std(axis=0).all():
+        return 0.0
+    matrix_BB = np.atleast_2d(np.corrcoef(loss_KB.T))
+    return float(matrix_BB[np.triu_indices(len(matrix_BB), k=1)].mean())
+
+
+def _caption(info: SampledInfo) -> str:
+    count = len(info.batches[0].losses)
+    first = (
+        f"{count:,} masks drawn from the final logits of one run of {info.label}, each on {len(info.batches)} "
+        f"minibatches. Minibatches spread {info.ratio:.3g} times as far as masks (standard deviations "
+        f"{info.batch_deviation:.3g} and {info.mask_deviation:.3g} nats a token). "
+    )
+    means = sorted(info.batches, key=lambda batch: batch.mean)
+    if means[0].losses[-1] < means[-1].losses[0]:
+        first += "The worst mask on the easiest one loses less than the best on the hardest. "
+    return (
+        f"{first}Between two minibatches the losses of the masks correlate at {info.agreement:.2f}. The histograms are "
+        "equally wide, so their spreads compare."
+    )
