@@ -5,17 +5,18 @@ from collections.abc import Callable
 import typer
 
 from nmlab.platform.cli import (
-    catalog,
     compare,
     diff,
     doctor,
     evaluate,
     export,
     launches,
+    methods,
     plan,
     report,
     run,
     scale,
+    studies,
     submit,
     ui,
 )
@@ -30,8 +31,8 @@ app = typer.Typer(
 
 _VERBS: dict[str, Callable[..., None]] = {
     "doctor": doctor.doctor,
-    "methods": catalog.methods,
-    "studies": catalog.studies,
+    "methods": methods.methods,
+    "studies": studies.studies,
     "plan": plan.plan,
     "run": run.run,
     "sweep": launches.sweep,

@@ -175,8 +175,42 @@ def test_studies(asked, nmlab):
     records = {record["name"]: record for record in asked("studies")}
     assert records["quickstart"]["trials"] == asked("plan", "quickstart")["trials"]
     assert records["maskpro-alpha"]["reproduces"] == ["maskpro/table-10"]
+    assert records["maskpro-alpha"]["presets"] == ["small", "full", "full-llama-2-13b"]
     _, printed = nmlab("studies")
     assert all(name in printed.out for name in records)
+
+
+def test_one_study_in_full(asked, nmlab):
+    (small, full, larger) = asked("studies", "maskpro-alpha")["sizes"]
+    assert [size["name"] for size in (small, full, larger)] == [
+        "maskpro-alpha",
+        "maskpro-alpha-full",
+        "maskpro-alpha-full-llama-2-13b",
+    ]
+    assert full["model"] == "meta-llama/Llama-2-7b-hf"
+    assert full["steps"] == 5 * 3 * 10_000
+    assert full["tokens"] == full["steps"] * 32 * 128
+    _, printed = nmlab("studies", "maskpro-alpha")
+    assert "Tracker coefficient alpha" in printed.out  # the caption of the published table
+    assert "nmlab sweep maskpro-alpha [--preset PRESET]" in printed.out
+
+
+def test_a_preset_that_is_not_there(nmlab):
+    for verb in (("plan",), ("sweep",), ("submit", "--address", "http://localhost:1", "--results", "/tmp")):
+        code, printed = nmlab(verb[0], "maskpro-alpha", *verb[1:], "--preset", "ful")
+        assert (code, printed.err) == (2, "nmlab: maskpro-alpha.yaml: preset 'ful': unknown preset; nearest: full\n")
+    code, printed = nmlab("studies", "maskpro-alfa")
+    assert (code, printed.err) == (2, "nmlab: unknown study 'maskpro-alfa'; nearest: maskpro-alpha\n")
+
+
+def test_a_plan_of_a_users_own_preset(asked, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\npattern: '2:4'\nmethod: wanda\nseeds: [0]\n"
+        "presets: {short: {scale: tiny}, rules: {scale: tiny, baselines: [magnitude]}}\n"
+    )
+    assert asked("plan", str(path))["study"] == "mine"
+    assert asked("plan", str(path), "--preset", "rules")["study"] == "mine-rules"
 
 
 def test_the_schema_accepts_packaged_studies_and_refuses_a_wrong_one(nmlab):

@@ -1,4 +1,4 @@
-"""``nmlab methods`` and ``nmlab studies``: what there is."""
+"""``nmlab methods``: what there is to compare."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +8,6 @@ from rich.table import Table
 from nmlab.platform.cli.options import Json, console, print_json
 
 if TYPE_CHECKING:
-    from nmlab.search_spaces.schema import Study
     from nmlab.trials.method import Method
 
 Name = Annotated[str | None, typer.Argument(help="Show this one in full.", show_default=False)]
@@ -33,46 +32,6 @@ def methods(name: Name = None, as_json: Json = False) -> None:
         for method in chosen:
             table.add_row(method.name, method.about.patterns, method.about.cost, method.about.summary.splitlines()[0])
         console().print(table)
-
-
-def studies(
-    as_json: Json = False,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study files.")] = False,
-) -> None:
-    """List the studies that come with nmlab, what each answers, and how many trials it runs.
-
-    Example: nmlab studies
-    """
-    from nmlab.search_spaces import loader
-    from nmlab.search_spaces.json_schema import json_schema
-
-    if schema:
-        print_json(json_schema())
-        return
-    records = [_study_record(study) for study in loader.studies()]
-    if as_json:
-        print_json(records)
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("study", "trials", "search", "answers"):
-        table.add_column(column, justify="right" if column == "trials" else "left", overflow="fold")
-    for record in records:
-        table.add_row(record["name"], str(record["trials"]), record["search"], record["answers"] or "")
-    console().print(table)
-
-
-def _study_record(study: "Study") -> dict[str, Any]:
-    from nmlab.platform.points import configurations_tried
-    from nmlab.platform.resolve import baseline_specs
-
-    trials = len(baseline_specs(study)) + configurations_tried(study) * len(study.seeds)
-    return {
-        "name": study.name,
-        "answers": study.answers,
-        "reproduces": list(study.reproduces),
-        "search": study.search.algorithm,
-        "trials": trials,
-    }
 
 
 def _method_record(method: "Method") -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""What a study costs as far as its file tells: trials, steps and tokens, without a look at model or machine."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nmlab.platform.points import RandomDraw, configurations_tried
+from nmlab.platform.resolve import baseline_specs, trial_spec
+from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.space import DefineByRun, grid_points
+from nmlab.trials.spec import TrialSpec
+
+_DRAWS = 64
+
+
+@dataclass(frozen=True)
+class Price:
+    """Trials of a launch, steps that its learned methods take, and tokens that they read in them.
+
+    Every mask of a step reads the minibatch once; a backward is not counted beside its forward. Of a search that draws
+    its points, steps and tokens are what random points of its space take on average.
+    """
+
+    trials: int
+    steps: int
+    tokens: int
+
+
+def price_of(study: Study) -> Price:
+    """Return the price of a study; raises ``ValueError`` for methods or settings that do not exist."""
+    baselines = baseline_specs(study)
+    if study.search.algorithm == "grid":
+        points = grid_points(study)
+    else:
+        space = DefineByRun(study)
+        points = [space(RandomDraw(seed)) for seed in range(_DRAWS)]
+    tried = configurations_tried(study) * len(study.seeds)
+    steps, tokens = _learned(baselines)
+    own_steps, own_tokens = _learned(trial_spec(study, point, seed=study.seeds[0]) for point in points)
+    each = tried / len(points)
+    return Price(len(baselines) + tried, steps + round(each * own_steps), tokens + round(each * own_tokens))
+
+
+def _learned(specs: Iterable[TrialSpec]) -> tuple[int, int]:
+    steps = tokens = 0
+    for spec in specs:
+        own = int(spec.hyperparameters.get("steps") or 0)
+        text = spec.calibration
+        batch = min(text.batch_size, text.samples) * text.sequence_length
+        steps += own
+        tokens += own * batch * int(spec.hyperparameters.get("masks_per_step") or 1)
+    return steps, tokens
