@@ -122,7 +122,7 @@ class Host:
             spec = TrialSpec.model_validate(job["spec"])
             folder = self._folder / job["key"]
             with at_work(folder) as killed, self._parties.led(job, spec) as party:
-                because = f"{killed} with micro-batches of {spec.calibration.batch_size}" if killed else ""
+                because = f"{killed} with micro-batches of {spec.calibration.at_once}" if killed else ""
                 result = run_trial(
                     spec,
                     bench=self._bench,

@@ -164,3 +164,6 @@ def calibration(data: Data) -> Iterator[str]:
     most = max(data.calibration.sizes)
     if data.calibration.batch_size > most:
         yield f"data.calibration.batch_size {data.calibration.batch_size}: expected at most the {most} samples"
+    micro, batch = data.calibration.micro_batch, data.calibration.batch_size
+    if micro is not None and micro > batch:
+        yield f"data.calibration.micro_batch {micro}: expected at most the {batch} sequences of a minibatch"

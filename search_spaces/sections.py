@@ -108,6 +108,8 @@ class Calibration(Section):
     """Tokens in a sequence."""
     batch_size: Count = 32
     """Sequences in a minibatch; where fewer are read, the one minibatch has them all."""
+    micro_batch: Count | None = None
+    """Sequences of a minibatch that go through the model at once, to save memory; null takes them all."""
     seed: Seed = 0
     """Seed of the choice of sequences, the same for every trial."""
 

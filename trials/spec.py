@@ -18,15 +18,24 @@ class _Value(BaseModel):
 
 
 class CalibrationSpec(_Value):
-    """The text that methods learn from: ``samples`` windows of ``sequence_length`` tokens in fixed minibatches."""
+    """The text that methods learn from: ``samples`` windows of ``sequence_length`` tokens in fixed minibatches.
+
+    ``micro_batch`` sequences of a minibatch go through the model at once, null all of them; it changes rounding only.
+    """
 
     source: str
     samples: PositiveInt = 128
     sequence_length: int = Field(default=128, gt=1)
     batch_size: PositiveInt = 32
+    micro_batch: PositiveInt | None = None
     split: str | None = None
     column: str | None = None
     seed: int = 0
+
+    @property
+    def at_once(self) -> int:
+        """The sequences of a minibatch that go through the model at once."""
+        return min(self.micro_batch or self.batch_size, self.batch_size)
 
 
 class EvaluationSpec(_Value):
@@ -83,23 +92,27 @@ class TrialSpec(_Value):
     @property
     def key(self) -> str:
         """16 hexadecimal digits that identify everything a result depends on."""
-        return _digest(self.model_dump(exclude={"cadence"}), size=8)
+        return _digest(self._identity(), size=8)
 
     @property
     def configuration(self) -> str:
         """8 hexadecimal digits shared by all seeds of one configuration."""
-        return _digest(self.model_dump(exclude={"cadence", "seed"}), size=4)
+        return _digest({name: value for name, value in self._identity().items() if name != "seed"}, size=4)
 
     @property
     def batches_can_be_halved(self) -> bool:
         """Whether fewer sequences could go through the model at once."""
-        return max(self.calibration.batch_size, self.evaluation.batch_size) > 1
+        return max(self.calibration.at_once, self.evaluation.batch_size) > 1
 
     def flat(self) -> dict[str, Scalar]:
         """Return every setting under a dotted name; hyperparameters stand by their own names."""
         body = self.model_dump(exclude={"hyperparameters", "cadence", "calibration", "evaluation"}, exclude_none=True)
         data = self.model_dump(include={"calibration", "evaluation"}, exclude_none=True)
         return {**_flatten(body), **_flatten({"data": data}), **self.hyperparameters}
+
+    def _identity(self) -> dict[str, Any]:
+        """Return everything that a result depends on, rounding apart."""
+        return self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
 
 
 def _digest(value: dict[str, Any], *, size: int) -> str:

@@ -100,7 +100,7 @@ def run_trial(
     if result.status != "oom" or not can_be_halved:
         return result
     empty_cache(bench.frozen.device)
-    why = f"ran out of memory with micro-batches of {spec.calibration.batch_size}"
+    why = f"ran out of memory with micro-batches of {spec.calibration.at_once}"
     return _attempt(trial(halved=True, why=why))
 
 
@@ -176,9 +176,10 @@ class _Trial:
         self._first_step = self.step
 
     def _take_less(self) -> None:
-        """Let fewer sequences through the model at once where all of them did not fit."""
+        """Let fewer sequences through the model at once where that is wanted, or where more did not fit."""
+        self.setting.model.micro_batch = self.spec.calibration.micro_batch
         if self.halved:
-            micro_batch = -(-self.spec.calibration.batch_size // 2)
+            micro_batch = -(-self.spec.calibration.at_once // 2)
             self.setting.model.micro_batch = micro_batch
             self.setting.notes.append(f"{self.why}, ran with {micro_batch} (windows: {self._windows_at_once})")
 

@@ -97,7 +97,8 @@ class Forecaster:
     def _forecast(self, spec: TrialSpec, shape: Shape, needs: Needs, *, known: bool) -> Forecast:
         step = self._step(spec, shape, needs)
         batches = -(-spec.calibration.samples // spec.calibration.batch_size)
-        forward_seconds = self._seconds(self._forward)
+        parts = -(-spec.calibration.batch_size // spec.calibration.at_once)
+        forward_seconds = parts * self._seconds(self._forward)
         passes = needs.passes * 2 * FLOAT32 * shape.prunable / self._machine.copied
         learns = registry.get(spec.method).learned
         # A forward wears masked weights; a backward has made them itself, and counts them.
@@ -112,7 +113,7 @@ class Forecaster:
             step=(worn + needs.step + step.peak_bytes) if learns else 0,
             evaluation=needs.masked + shape.prunable + self._evaluation.peak_bytes,
             start_seconds=needs.start_reads * batches * forward_seconds,
-            step_seconds=(needs.forwards * self._seconds(step) + passes) if learns else 0.0,
+            step_seconds=(needs.forwards * parts * self._seconds(step) + passes) if learns else 0.0,
             evaluation_seconds=evaluated * self._seconds(self._evaluation),
             extra_seconds=needs.extra_forwards * forward_seconds,
             known=known,
@@ -136,7 +137,7 @@ class Forecaster:
         key = (spec.method, spec.pattern)
         if key not in self._backwards:
             calibration = spec.calibration
-            size = {"batch": calibration.batch_size, "length": calibration.sequence_length}
+            size = {"batch": calibration.at_once, "length": calibration.sequence_length}
             self._backwards[key] = self._stage.backward(needs.weights, **size)
         return self._backwards[key]
 
@@ -147,7 +148,8 @@ class Forecaster:
     @cached_property
     def _forward(self) -> Rehearsed:
         calibration = self._study.data.calibration
-        return self._stage.forward(batch=calibration.batch_size, length=calibration.sequence_length)
+        at_once = calibration.micro_batch or calibration.batch_size
+        return self._stage.forward(batch=at_once, length=calibration.sequence_length)
 
     @cached_property
     def _evaluation(self) -> Rehearsed:

@@ -156,3 +156,15 @@ def test_a_probe_takes_the_place_of_the_estimate(plan_of):
     forecast = next(forecast for spec, forecast in estimate.forecasts if spec.method == "maskpro")
     assert (forecast.slot_bytes, forecast.step_seconds) == (learned.peak_bytes, learned.step_seconds)
     assert learned.state_bytes == forecast.state_bytes
+
+
+def test_micro_batches_take_less_memory_and_as_many_operations(plan_of):
+    asked = ("method=susi", "fixed={steps: 5}", "space={}", "baselines=[]", "search={algorithm: grid}")
+    size = "data.calibration={source: builtin:python-docs, samples: 8, sequence_length: 64, batch_size: 8}"
+    whole, parted = (
+        Estimate(plan_of(*asked, size, *more), cpu(10**10)).forecasts[0][1]
+        for more in ((), ("data.calibration.micro_batch=2",))
+    )
+    assert parted.step < whole.step
+    assert parted.state == whole.state
+    assert whole.step_seconds < parted.step_seconds < 2 * whole.step_seconds  # what weights cost is paid four times

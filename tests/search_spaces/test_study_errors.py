@@ -209,6 +209,10 @@ def test_one_bad_value_gives_one_line(override, line):
 # Each row: several overrides, and the lines about them in order.
 COMBINED = [
     (
+        ["data.calibration.micro_batch=17"],
+        ["data.calibration.micro_batch 17: expected at most the 16 sequences of a minibatch"],
+    ),
+    (
         ["search.samples=ten", "seeds=[]"],
         ["search.samples 'ten': expected a whole number", "seeds []: expected a list of at least one"],
     ),

@@ -154,6 +154,30 @@ def test_it_goes_on_from_its_checkpoint(bench, text, tmp_path, monkeypatch):
     assert seen == [(n, None) for n in range(6)] + [(n, 1) for n in range(5, 8)]
 
 
+def test_micro_batches_that_are_asked_for(bench, text, tmp_path, monkeypatch):
+    """They change neither the trial's key nor its result beyond rounding, and are halved where even they do not fit."""
+    seen, step_of = [], MaskProRun.step
+
+    def step(run, number):
+        seen.append(run._model.micro_batch)
+        if number == 3 and run._model.micro_batch == 2:
+            raise torch.OutOfMemoryError("no memory left")
+        return step_of(run, number)
+
+    monkeypatch.setattr(MaskProRun, "step", step)
+    whole = small_spec("maskpro", text=text, hyperparameters={"steps": 4}, cadence={"checkpoint_every": 1})
+    four = whole.calibration.model_copy(update={"batch_size": 4, "samples": 4})
+    whole = whole.model_copy(update={"calibration": four})
+    parted = whole.model_copy(update={"calibration": four.model_copy(update={"micro_batch": 2})})
+    assert (parted.key, parted.configuration) == (whole.key, whole.configuration)
+    first, second = (run_trial(spec, bench=bench, folder=tmp_path / name, events=Quiet())
+                     for name, spec in (("whole", whole), ("parted", parted)))  # fmt: skip
+    assert seen == [None] * 4 + [2] * 4 + [1]
+    assert second.notes[0].startswith("ran out of memory with micro-batches of 2, ran with 1")
+    assert second.metrics["cost/forwards"] == first.metrics["cost/forwards"]
+    assert second.metrics["eval/perplexity"] == pytest.approx(first.metrics["eval/perplexity"], rel=1e-4)
+
+
 def test_one_sequence_cannot_be_halved(bench, text, tmp_path, monkeypatch):
     def step(run, number):
         raise MemoryError
