@@ -26,7 +26,7 @@ from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredE
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
 
-_GOODBYE_S = 30.0
+_GOODBYE_S, _TIDY_S = 30.0, 4.0
 _HURRY_S = 3.0
 
 
@@ -175,15 +175,15 @@ class Sweep:
     def _send_home(self, pump: Pump, *, until: float) -> None:
         """Wait for the replicas to check their weights and leave.
 
-        On a cluster that stays, their Train runs tidy up behind them as well. On our own Ray ends with us, and a run
-        would hold us up for 12 s: what watches over its controller asks a dashboard, which is not there.
+        On a cluster that stays, their Train runs tidy up behind them as well, which takes a second. Where there is no
+        dashboard it takes 12, since what watches over a run asks that; nobody needs to wait for it.
         """
         up = list(pump.intake.replicas)
         pump.stop_replicas()
         while pump.intake.replicas and pump.error is None and self._replicas.alive and time.monotonic() < until:
             time.sleep(0.05)
         if self.address is not None:
-            self._replicas.join(up, timeout=until - time.monotonic())
+            self._replicas.join(up, timeout=_TIDY_S)
 
     def _look(self) -> None:
         """Called by the pump all the time; once interrupted, trials save themselves while Tune is still tidying up."""
