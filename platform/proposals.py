@@ -182,7 +182,7 @@ class OptunaProposals:
         if self._search.algorithm == "random":
             return optuna.samplers.RandomSampler(seed=seed)
         if self._search.algorithm == "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed)
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=population(self._configurations))
         startup = startup_trials(self._configurations)
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
 
@@ -190,6 +190,14 @@ class OptunaProposals:
 def startup_trials(configurations: int) -> int:
     """Return how many of a search's points are drawn at random, before it has learnt enough to choose."""
     return min(10, max(4, configurations // 3))
+
+
+def population(configurations: int) -> int:
+    """Return the size of a generation of NSGA-II, whose first one is drawn at random: four or more, if at all possible.
+
+    Optuna's own 50 is more than many searches try, which would then never leave the first generation.
+    """
+    return max(startup_trials(configurations), min(50, configurations // 4))
 
 
 def proposals_of(study: Study, *, journal: Path) -> Proposals:

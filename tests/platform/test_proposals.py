@@ -9,8 +9,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from nmlab.platform.proposals import GridProposals, OptunaProposals, Outcome, proposals_of
+from nmlab.platform.proposals import GridProposals, OptunaProposals, Outcome, population, proposals_of
 from nmlab.platform.searcher import ReplicateSearcher
+from nmlab.search_spaces import loader
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 METRIC = "eval/perplexity"
@@ -245,3 +246,30 @@ def test_outcomes_change_what_is_proposed_next(plan_of, tmp_path):
         proposed[best] = rates
     assert proposed[0.1][:4] == proposed[0.9][:4]  # drawn before there is a model
     assert proposed[0.1][4:] != proposed[0.9][4:]
+
+
+def test_nsga2_leaves_its_first_generation_and_learns(tmp_path):
+    """The first proposals depend on nothing; those after a generation on how it ended."""
+    search = "search={algorithm: nsga2, samples: 24, metric: [eval/perplexity, cost/tokens], mode: [min, min]}"
+    # More than one number, because NSGA-II draws one in so many anew.
+    space = "space={learning_rate: {loguniform: [0.1, 10]}, alpha: {uniform: [0, 0.9]}, logit_magnitude: {int: [2, 9]}}"
+    study = loader.load("quickstart", overrides=[space, search])
+    first = population(24)
+    proposed = []
+    for sign in (1, -1):
+        proposals = OptunaProposals(study, journal=tmp_path / f"{sign}.journal")
+        found = []
+        for _ in range(2 * first):
+            proposal = proposals.next()
+            found.append(proposal.configuration["learning_rate"])
+            proposals.tell(proposal.number, Outcome([sign * found[-1], 1.0]))
+        proposed.append(found)
+    small, large = proposed  # preferred rates
+    assert small[:first] == large[:first]
+    assert small[first:] != large[first:]
+    assert sum(small[first:]) < sum(large[first:])
+
+
+@pytest.mark.parametrize(("configurations", "size"), [(3, 4), (24, 8), (100, 25), (1000, 50)])
+def test_a_generation_suits_the_number_of_configurations(configurations, size):
+    assert population(configurations) == size
