@@ -1,0 +1,36 @@
+"""Methods that say they read no text: their masks are the same for any text, so a sweep runs them once."""
+
+import pytest
+import torch
+
+from nmlab.trials import registry
+from nmlab.trials.method import Setting
+from nmlab.trials.models import MaskedModel
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.spec import CalibrationSpec
+from nmlab.trials.testing.small import small_bench, small_text
+
+ONE_SHOT = [name for name in registry.names() if not registry.get(name).learned and registry.get(name).sparse]
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return small_bench()
+
+
+def masks_from(method, bench, text, *, samples):
+    calibration = CalibrationSpec(source=str(text), samples=samples, sequence_length=16, batch_size=2)
+    setting = Setting(bench, MaskedModel(bench.frozen), Pattern.parse("2:4"), calibration, seed=3)
+    return registry.get(method).start(setting, registry.get(method).configure({})).masks()
+
+
+@pytest.mark.parametrize("method", ONE_SHOT)
+def test_it_gives_one_mask_for_any_text_or_says_that_it_reads_it(method, bench, tmp_path):
+    text = small_text(tmp_path)
+    few, many = (masks_from(method, bench, text, samples=samples) for samples in (1, 16))
+    same = all(torch.equal(few[name], many[name]) for name in few)
+    assert same != registry.get(method).reads_text
+
+
+def test_who_reads_no_text():
+    assert {name for name in registry.names() if not registry.get(name).reads_text} == {"dense", "magnitude", "random"}
