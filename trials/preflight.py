@@ -14,6 +14,7 @@ from nmlab.trials.evaluation import check_tasks
 from nmlab.trials.models import ModelSource, locate
 from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import PrunableLayer, check_divisible, prunable_layers
+from nmlab.trials.models.sources import DATA_ONLY
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
@@ -47,9 +48,10 @@ def preflight(
     """Raise ``SourceError`` for a model or text that is missing, unreadable, too short, or does not fit a pattern."""
     folder = locate(model)
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, **DATA_ONLY)
         with torch.device("meta"):
-            skeleton = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, model.dtype))
+            dtype = getattr(torch, model.dtype)
+            skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
         raise SourceError(f"model {model.source!r} could not be read: {str(error).strip().splitlines()[0]}") from error
     tokenizer = read_tokenizer(folder, model)

@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from nmlab.trials.alive import Alive
 from nmlab.trials.models import ModelSource, locate
+from nmlab.trials.models.sources import DATA_ONLY
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
@@ -50,8 +51,9 @@ class Stage:
     """A model without contents, on which forwards and backwards are rehearsed."""
 
     def __init__(self, source: ModelSource) -> None:
-        config = AutoConfig.from_pretrained(locate(source), local_files_only=True)
-        self._begin(lambda: AutoModelForCausalLM.from_config(config, dtype=getattr(torch, source.dtype)))
+        config = AutoConfig.from_pretrained(locate(source), **DATA_ONLY)
+        dtype = getattr(torch, source.dtype)
+        self._begin(lambda: AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False))
 
     @classmethod
     def of(cls, make: Callable[[], PreTrainedModel]) -> "Stage":

@@ -23,6 +23,7 @@ from nmlab.trials.export.card import model_card
 from nmlab.trials.export.exporter import Exporter, ExportError, describe, plain_tree
 from nmlab.trials.export.huggingface import not_pruned, tied_parameters
 from nmlab.trials.export.subject import Subject
+from nmlab.trials.models.sources import DATA_ONLY
 from nmlab.trials.pattern import Pattern
 
 FORMAT = "sparse-24-bitmask"
@@ -93,6 +94,8 @@ def compress(weight_OI: Tensor, mask_OI: Tensor) -> dict[str, Tensor]:
 def decompress(parts: Mapping[str, Tensor], *, name: str) -> Tensor:
     """Undo ``compress``; raises ``ValueError`` that names the layer whose parts do not belong together."""
     compressed_OK, bits_OP, shape = (parts[part] for part in _PARTS)
+    if shape.numel() != 2:
+        raise ValueError(f"layer {name!r}: a shape of {shape.numel()} sizes, expected 2")
     outputs, inputs = (int(size) for size in shape.flatten())
     expected = ((outputs, inputs // 2), (outputs, -(-inputs // 8)))
     found = (tuple(compressed_OK.shape), tuple(bits_OP.shape))
@@ -123,11 +126,11 @@ def read_state(folder: Path) -> dict[str, Tensor]:
 
 def load(folder: Path) -> PreTrainedModel:
     """Return the model of a folder in this layout, dense, on the CPU; raises ``ValueError`` for damaged files."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, **DATA_ONLY)
     if getattr(config, _CONFIG, None) is not None:
         delattr(config, _CONFIG)
     state = read_state(folder)
-    model = AutoModelForCausalLM.from_config(config, dtype=config.dtype)
+    model = AutoModelForCausalLM.from_config(config, dtype=config.dtype, trust_remote_code=False)
     assert isinstance(model, PreTrainedModel)
     missing, unexpected = model.load_state_dict(state, strict=False)
     model.tie_weights()

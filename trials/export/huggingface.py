@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from nmlab.trials.export.card import model_card
 from nmlab.trials.export.exporter import Exporter, describe, plain_tree
 from nmlab.trials.export.subject import Subject, linear_of
+from nmlab.trials.models.sources import DATA_ONLY
 
 
 class HuggingFace(Exporter):
@@ -54,7 +55,7 @@ def not_pruned(subject: Subject) -> list[str]:
 def _reload(subject: Subject, folder: Path) -> PreTrainedModel:
     frozen = subject.model.frozen
     dtype = getattr(torch, frozen.source.dtype)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **DATA_ONLY)
     assert isinstance(model, PreTrainedModel)
     moved = model.to(frozen.device).eval()
     assert isinstance(moved, PreTrainedModel)

@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from nmlab.trials.export.exporter import plain_tree
 from nmlab.trials.export.huggingface import HuggingFace
 from nmlab.trials.export.subject import Subject, linear_of
+from nmlab.trials.models.sources import DATA_ONLY
 from nmlab.trials.pattern import Pattern
 
 PLAN = "sparse.json"
@@ -90,7 +91,7 @@ def load(folder: Path) -> PreTrainedModel:
         raise ValueError(
             f"{folder} was timed on {plan['gpu']} with torch {plan['torch']}, here is {' with torch '.join(here)}"
         )
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", use_safetensors=True, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", use_safetensors=True, **DATA_ONLY)
     model = model.to("cuda").eval()
     assert isinstance(model, PreTrainedModel)
     _convert(model, [layer["layer"] for layer in plan["layers"] if layer["sparse"]])

@@ -16,7 +16,7 @@ from nmlab.trials.errors import SourceError
 from nmlab.trials.memory import PeakMeter, can_tell_stretches
 from nmlab.trials.models.prunable import PrunableLayer, prunable_layers
 from nmlab.trials.models.reading import first_line, read_module
-from nmlab.trials.models.sources import ModelSource, locate
+from nmlab.trials.models.sources import DATA_ONLY, ModelSource, locate
 from nmlab.trials.models.stage import Stage, read_stage
 
 
@@ -129,7 +129,7 @@ def _digest_of(digests: Mapping[str, str]) -> str:
 def read_tokenizer(folder: Path, source: ModelSource) -> PreTrainedTokenizerBase:
     """Load the tokenizer that lies beside a model; raises ``SourceError`` where there is none or it is damaged."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **DATA_ONLY)
     except Exception as error:  # the tokenizer libraries raise many unrelated types, plain Exception among them
         raise SourceError(f"model {source.source!r}: its tokenizer could not be read: {first_line(error)}") from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)

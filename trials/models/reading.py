@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from nmlab.trials.errors import SourceError
-from nmlab.trials.models.sources import ModelSource
+from nmlab.trials.models.sources import DATA_ONLY, ModelSource
 
 
 def read_module(
@@ -25,8 +25,8 @@ def read_module(
             folder,
             dtype=getattr(torch, source.dtype),
             use_safetensors=True,
-            local_files_only=True,
             output_loading_info=True,
+            **DATA_ONLY,
             **options,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -14,6 +15,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 # Only data is fetched: no pickled weights, no code.
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+# Left to itself, transformers would ask whoever sits before the terminal whether to run code that lies beside a model.
+DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from nmlab.trials.errors import SourceError
 from nmlab.trials.models.prunable import PrunableLayer, decoder_blocks, prunable_layers
 from nmlab.trials.models.reading import read_module
-from nmlab.trials.models.sources import ModelSource
+from nmlab.trials.models.sources import DATA_ONLY, ModelSource
 
 Beside = tuple[Any, ...] | None
 """What stands beside the hidden states in a block's output; None where it gives them bare."""
@@ -60,9 +60,10 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
 
     Raises ``SourceError`` where the checkpoint lacks a tensor of the stage, ``ValueError`` for too many shards.
     """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, **DATA_ONLY)
     with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, source.dtype))
+        dtype = getattr(torch, source.dtype)
+        skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     depth = len(decoder_blocks(skeleton)[1])
     stage = Stage(index, count, split_blocks(depth, shards=count)[index], prunable_layers(skeleton))
     if skeleton.get_input_embeddings() is None or skeleton.get_output_embeddings() is None:

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTr
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.frozen import weights_digest
 from nmlab.trials.models.prunable import prunable_layers
-from nmlab.trials.models.sources import BUILTIN
+from nmlab.trials.models.sources import BUILTIN, DATA_ONLY
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
 from nmlab.trials.workbench import Workbench
 
@@ -49,7 +49,7 @@ def small_bench(*, dtype: str = "float32", tied: bool = False, initial_masks: Pa
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+        module = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), trust_remote_code=False)
     module = module.eval().requires_grad_(False)
     source = ModelSource("test:small", dtype=dtype)
     frozen = FrozenModel(source, module, _tokenizer(), prunable_layers(module), weights_digest(module))
@@ -58,7 +58,7 @@ def small_bench(*, dtype: str = "float32", tied: bool = False, initial_masks: Pa
 
 @cache
 def _tokenizer() -> PreTrainedTokenizerBase:
-    tokenizer = AutoTokenizer.from_pretrained(BUILTIN["builtin:tiny"], local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(BUILTIN["builtin:tiny"], **DATA_ONLY)
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
 
