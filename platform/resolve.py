@@ -58,6 +58,7 @@ def resolve(study: Study) -> Plan:
         calibration=example.calibration,
         evaluation=example.evaluation,
     )
+    check_text(trial_spec(study, configuration, seed=study.seeds[0]) for configuration in examples)
     check_shards(study, [*examples, *baseline_points(study)], blocks=facts.blocks)
     check_participants(study, examples)
     return Plan(study, tuple(baseline_specs(study)), configurations_tried(study), facts)
@@ -134,6 +135,15 @@ def _check(configuration: Configuration) -> None:
     config = method.configure({n: v for n, v in configuration.items() if n not in BESIDE_SPACE})
     if reason := method.refuse(pattern, config):
         raise ValueError(f"{method.name}: {reason}")
+
+
+def check_text(specs: Iterable[TrialSpec]) -> None:
+    """Raise ``ValueError`` for a trial whose method wants more of its calibration text than there is."""
+    for spec in specs:
+        method = registry.get(spec.method)
+        config = method.configure(spec.hyperparameters)
+        if reason := method.refuse_text(config, minibatches=spec.calibration.minibatches):
+            raise ValueError(f"{method.name}: {reason}")
 
 
 def check_shards(study: Study, configurations: Iterable[Configuration], *, blocks: int) -> None:

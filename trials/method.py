@@ -181,6 +181,10 @@ class Method(ABC):
         """Return why this method cannot do ``pattern`` with ``config``, or None if it can."""
         return None
 
+    def refuse_text(self, config: Any, *, minibatches: int) -> str | None:
+        """Return why ``config`` asks too much of a calibration text of so many minibatches, or None if it does not."""
+        return None
+
     @abstractmethod
     def start(self, setting: Setting, config: Any) -> Run:
         """Begin a run; ``config`` is an instance of ``self.config``."""

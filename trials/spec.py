@@ -37,6 +37,11 @@ class CalibrationSpec(_Value):
         """The sequences of a minibatch that go through the model at once."""
         return min(self.micro_batch or self.batch_size, self.batch_size)
 
+    @property
+    def minibatches(self) -> int:
+        """How many minibatches the windows make; the last one may be smaller."""
+        return -(-self.samples // self.batch_size)
+
 
 class EvaluationSpec(_Value):
     """The held-out text: windows of ``sequence_length`` predicted tokens, at most ``windows`` of them; and the tasks.

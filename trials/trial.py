@@ -150,7 +150,8 @@ class _Trial:
         config = method.configure(self.spec.hyperparameters)
         if method.sparse:
             check_divisible(self.bench.frozen.layers, pattern=pattern)
-        if reason := method.refuse(pattern, config):
+        minibatches = self.spec.calibration.minibatches
+        if reason := method.refuse(pattern, config) or method.refuse_text(config, minibatches=minibatches):
             raise ValueError(f"{method.name}: {reason}")
         self.setting = Setting(
             bench=self.bench,

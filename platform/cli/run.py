@@ -66,6 +66,7 @@ def run(
 
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
+    from nmlab.platform.resolve import check_text
     from nmlab.platform.single import make_folder, run_single
     from nmlab.platform.tracking.store import absolute_uri, check_store
     from nmlab.trials.models import ModelSource
@@ -85,6 +86,7 @@ def run(
         calibration=CalibrationSpec(samples=samples, **learned, **sizes),
         evaluation=evaluation_spec({**held_out, **sizes, **given}),
     )
+    check_text([spec])
     uri = absolute_uri(tracking_uri)
     facts = preflight(
         spec.model,

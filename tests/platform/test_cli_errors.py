@@ -90,6 +90,10 @@ def test_a_wrong_study_file(folder, monkeypatch, capsys, verb, changes, told):
         (("sweep", "quickstrat"), "unknown study 'quickstrat'; nearest: quickstart"),
         (("sweep", "no-such.yaml"), "study file 'no-such.yaml': not found"),
         (("sweep", "study.yaml", "--set", "seeds"), "'seeds': expected key=value"),
+        (
+            ("plan", "study.yaml", "--set", "fixed.loss_masks=1", "--set", "fixed.loss_batches=99"),
+            "loss_batches = 99: the",
+        ),
         (("sweep", "study.yaml", "--set", "search.sample=3"), "search.sample: unknown key; nearest: search.samples"),
         (("sweep", "study.yaml", "--set", "data.calibration.samples=100000"), "100000 samples were asked"),
         (("sweep", "study.yaml", "--set", "data.calibration.source=short.txt"), "4 samples were asked"),
@@ -135,6 +139,7 @@ def test_a_wrong_command(folder, monkeypatch, capsys, arguments, told):
         ((*RUN, "--data", "file"), "data 'file[:80%]'"),
         ((*RUN, "--sequence-length", "100000"), "the model reads at most"),
         ((*RUN, "--windowing", "roling"), "unknown --windowing 'roling'; did you mean 'rolling'?"),
+        (("run", "maskpro", "--set", "loss_masks=1", "--set", "loss_batches=9"), "makes no more than 4 minibatches"),
         ((*RUN, "--tasks", "none.jsonl"), "task file 'none.jsonl' does not exist"),
         ((*RUN, "--tasks", "arc_esy"), "did you mean 'arc_easy'?"),
         ((*RUN, "--data", "no/such-set", "--split", "train"), "could not be fetched as a dataset"),

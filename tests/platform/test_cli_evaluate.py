@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from mlflow.tracking import MlflowClient
 from tokenizers.normalizers import Replace
 from transformers import OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast
@@ -216,11 +217,25 @@ def test_two_masks_are_compared_layer_by_layer(asked, nmlab, refused):
     assert "follows no N:M pattern" in refused("diff", "builtin:tiny", keys[0])
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has kernels to measure")
+def test_speed_is_told_dense_and_masked_and_why_not_sparse(asked):
+    key = asked("run", "magnitude", *SHORT)["key"]
+    use = asked("evaluate", key, "--speed")["use"]
+    dense, masked, sparse = use["tokens_per_second"]
+    assert [each["name"] for each in (dense, masked)] == ["dense", "masked, dense kernels"]
+    assert all(each["prefill"] > 0 and each["decode"] > 0 for each in (dense, masked))
+    assert (sparse["prefill"], sparse["decode"]) == (None, None)
+    assert "need a CUDA GPU" in sparse["skipped"]
+    assert use["workload"]["generated"] > 0
+    assert use["flops"]["dense"] - use["flops"]["with_pattern"] == use["flops"]["prunable"] / 2
+
+
 def test_words_for_people(nmlab):
     code, out, _ = nmlab("evaluate", "builtin:tiny", "--windows", "2", "--speed")
     assert code == 0
     assert "none in any of 14 layers" in out
     assert "tokens/s masked, dense kernels" in out
+    assert "tokens/s masked, sparse kernels" in out
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The layout sparse-24-bitmask: byte for byte what compressed-tensors wrote, and back; damage is named."""
 
 import json
+import random
 
 import pytest
 import safetensors.torch
@@ -151,6 +152,27 @@ def _reshape(tensors):
 def test_damage_is_told_with_the_layer(damaged, change, told):
     with pytest.raises(ValueError, match=rf"layer '{LAYER}': .*{told}"):
         read_state(damaged(change))
+
+
+def test_damage_anywhere_is_refused_or_leaves_a_2_4_model(written, tmp_path):
+    """The layout has no digests: what cannot be noticed is another value, never another pattern or a crash."""
+    whole, draw, refused = (written[1] / "model.safetensors").read_bytes(), random.Random(0), 0
+    names = [f"{layer.name}.weight" for layer in written[0].model.frozen.layers]
+    for _ in range(500):
+        spoilt, at = bytearray(whole), draw.randrange(len(whole))
+        if draw.random() < 0.8:
+            spoilt[at] = draw.randrange(256)
+        else:
+            del spoilt[at : at + draw.randint(1, 9)]
+        (tmp_path / "model.safetensors").write_bytes(spoilt)
+        try:
+            state = read_state(tmp_path)
+        except ValueError:
+            refused += 1
+            continue
+        for weight in (state[name] for name in names if name in state):
+            assert bool(((weight != 0).view(-1, 4).sum(1) <= 2).all())
+    assert refused > 100
 
 
 def test_a_tensor_too_many_or_too_few_is_noticed(damaged):

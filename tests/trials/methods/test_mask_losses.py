@@ -141,8 +141,10 @@ def test_a_trial_that_was_interrupted_between_masks_draws_them_again(bench, make
     assert all((whole[name] == array).all() for name, array in again.items())
 
 
-def test_more_minibatches_than_there_are_is_refused(make_setting):
-    config = MASKPRO.configure({"loss_masks": 1, "loss_batches": 5})
-    with pytest.raises(ValueError, match="loss_batches = 5: the calibration text makes 4 minibatches"):
-        MASKPRO.start(make_setting(), config)
-    MASKPRO.start(make_setting(), MASKPRO.configure({"loss_batches": 5}))  # of no mask
+def test_more_minibatches_than_there_are_is_refused(bench, make_spec, listener, tmp_path):
+    spec = make_spec(loss_masks=1, loss_batches=5)
+    told = "maskpro: loss_batches = 5: the calibration text makes no more than 4 minibatches"
+    with pytest.raises(ValueError, match=told):
+        run_trial(spec, bench=bench, folder=tmp_path / "trial", events=listener())
+    assert not (tmp_path / "trial").exists()
+    assert MASKPRO.refuse_text(MASKPRO.configure({"loss_batches": 5}), minibatches=4) is None  # of no mask

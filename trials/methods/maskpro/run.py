@@ -57,6 +57,12 @@ class MaskPro(Method):
             return f"compat: official exists for 2:4 only (the authors' code has no other), not for {pattern}"
         return None
 
+    def refuse_text(self, config: MaskProConfig, *, minibatches: int) -> str | None:
+        if config.loss_masks and config.loss_batches > minibatches:
+            given = f"loss_batches = {config.loss_batches}"
+            return f"{given}: the calibration text makes no more than {minibatches} minibatches"
+        return None
+
     def needs(self, shape: Shape, config: MaskProConfig) -> Needs:
         by_event = config.sampler == "event"
         engine, uncertain = engine_needs(
@@ -95,11 +101,6 @@ class MaskProRun(Run):
         self._config, self._seed = config, setting.seed
         self._model, self._cost, self._party = setting.model, setting.cost, setting.party
         self._batches, self._extra = setting.batches, setting.extra
-        if config.loss_masks and config.loss_batches > len(self._batches):
-            raise ValueError(
-                f"maskpro: loss_batches = {config.loss_batches}: the calibration text makes {len(self._batches)} "
-                "minibatches; expected no more than that"
-            )
         self._layout = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern)
         initial_GM = self._layout.join(initial_mask(config.initial_mask, setting))
         if config.masked_weights == "multiplied":
