@@ -1,5 +1,6 @@
 """What a trial records of its memory: by phase as measured, by kind as counted; and that looking changes nothing."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -75,6 +76,23 @@ def test_counts_are_the_same_every_time(run, method):
     first, _ = run(method, folder="first")
     second, _ = run(method, folder="second")
     assert _counted(first) == _counted(second)
+
+
+def test_slots_beside_each_other_are_counted_apart(run, bench, text_file, tmp_path, listener):
+    """Threads on one frozen model: each trial counts its own tensors, and is told the peak of the process."""
+    cases = [("maskpro", 0), ("susi", 0), ("maskpro", 1), ("susi", 1)]
+
+    def trial(case):
+        method, number = case
+        spec = small_spec(method, text=text_file, hyperparameters={"steps": 20})
+        return run_trial(spec, bench=bench, folder=tmp_path / f"{method}-{number}", events=listener())
+
+    with ThreadPoolExecutor(4) as slots:
+        beside = list(slots.map(trial, cases))
+    alone = {method: _counted(trial((method, "alone"))) for method in ("maskpro", "susi")}
+    for (method, _), result in zip(cases, beside, strict=True):
+        assert _counted(result) == alone[method]
+        assert result.metrics["memory/peak_bytes"] >= result.metrics["memory/learning_peak_bytes"]
 
 
 @pytest.mark.parametrize(("method", "above"), [("maskpro", 1.01), ("susi", 1.25)])
