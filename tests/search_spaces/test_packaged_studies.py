@@ -24,7 +24,10 @@ TABLES = {
     "maskpro": [f"table-{number}" for number in (1, *range(4, 18))],
     "susi": [f"table-{number}" for number in (1, 2, 3, 4, 7, 9, 10)],
 }
-FIGURES = {"maskpro": ["figure-3a", "figure-3b", "figure-4", "figure-5", "figure-6"], "susi": ["figure-3", "figure-4"]}
+FIGURES = {
+    "maskpro": ["figure-2", "figure-3a", "figure-3b", "figure-4", "figure-5", "figure-6"],
+    "susi": ["figure-3", "figure-4"],
+}
 """Everything that the papers print and that varies something in training. Left out are tables of settings and data
 (MaskPro 2 and 3, SUSI 5 and 6), schematic figures, and SUSI's table 8, the throughput of an inference server."""
 
