@@ -4,6 +4,7 @@ The loss residual is the loss of a sampled mask minus that of the initial mask o
 nearly every sample worse; where half of the samples are better, learning has something to tell apart.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,84 +13,91 @@ import numpy as np
 import pandas as pd
 
 from nmlab.reports.configurations import Configuration, searched, value_text
-from nmlab.reports.figures.style import GRID, INK, MUTED, PAPER, SERIES, SETTINGS, FigureFile, new_figure, saved
+from nmlab.reports.figures.style import INK, MUTED, PAPER, SERIES, SETTINGS, FigureFile, new_figure, saved
 
 KEY, TITLE = "losses_by_magnitude", "Losses of sampled masks by logit magnitude"
-SETTING = "logit_magnitude"
+SETTING, RATE = "logit_magnitude", "learning_rate"
 FIRST_STEPS = 100
 QUANTILES = (5, 25, 50, 75, 95)
-FEWEST_POINTS = 5
+FEWEST_POINTS, FEWEST_FOR_BOX = 5, 20
+MOST_DOTS = 60
+MOST_BOXES, BINS = 10, 6
 
 
 @dataclass(frozen=True, slots=True)
 class LossBox:
-    """The residuals at one magnitude: quantiles at 5, 25, 50, 75 and 95%, the share below zero, how many."""
+    """The residuals at one magnitude, or between two: quantiles at 5, 25, 50, 75 and 95%, and the share below zero.
+
+    ``dots`` are the residuals themselves where they are few enough to be seen one by one.
+    """
 
     magnitude: float
     quantiles: tuple[float, ...]
     share_better: float
     points: int
+    upper: float | None = None
+    dots: tuple[float, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The magnitude, or the range of magnitudes."""
+        return value_text(self.magnitude) if self.upper is None else f"{self.magnitude:.2f} to {self.upper:.2f}"
 
 
 @dataclass(frozen=True, slots=True)
 class LossInfo:
-    """One box for each magnitude, ascending, of the residuals of the first ``steps`` steps; or why there is none."""
+    """One box for each magnitude, ascending, of the residuals of the first ``steps`` steps; or why there is none.
+
+    ``rates`` are the learning rates of the runs behind them, None where none was recorded.
+    """
 
     boxes: tuple[LossBox, ...]
     steps: int
     skipped: str = ""
+    rates: tuple[float, float] | None = None
 
 
 def losses_info(configurations: Sequence[Configuration], *, curves: pd.DataFrame) -> LossInfo:
-    """Return the distribution of early residuals at each magnitude, all other settings pooled.
+    """Return the distribution of early residuals at each magnitude.
+
+    At each magnitude only the runs with its smallest learning rate count, whose logits have moved least from where they
+    started; all other settings are pooled. More than ten magnitudes, as a search tries them, are put into six groups.
 
     Args:
         configurations: all of a launch; runs count whatever became of them.
         curves: ``run_id, metric, step, value`` of the residual.
     """
-    runs: dict[float, list[str]] = {}
-    for item in searched(configurations):
-        magnitude = item.settings.get(SETTING)
-        if isinstance(magnitude, int | float):
-            runs.setdefault(float(magnitude), []).extend(item.run_ids)
     early = curves[curves["step"] <= FIRST_STEPS]
-    boxes = []
-    for magnitude, run_ids in sorted(runs.items()):
-        values = early[early["run_id"].isin(run_ids)]["value"].to_numpy(dtype=float)
-        finite = values[np.isfinite(values)]
+    values = {str(run_id): part["value"].to_numpy(dtype=float) for run_id, part in early.groupby("run_id")}
+    items = [item for item in searched(configurations) if isinstance(item.settings.get(SETTING), int | float)]
+    magnitudes = sorted({_magnitude(item) for item in items})
+    boxes, rates = [], set()
+    for group in _grouped(magnitudes):
+        own = [item for magnitude in group for item in _slowest(items, magnitude)]
+        kept = [values[run_id] for item in own for run_id in item.run_ids if run_id in values]
+        finite = np.concatenate([part[np.isfinite(part)] for part in kept]) if kept else np.empty(0)
         if len(finite) >= FEWEST_POINTS:
-            quantiles = tuple(np.percentile(finite, QUANTILES).tolist())
-            boxes.append(LossBox(magnitude, quantiles, float((finite < 0).mean()), len(finite)))
+            rates |= {_rate(item) for item in own}
+            boxes.append(_box(group, finite))
     if len(boxes) < 2:
         return LossInfo((), FIRST_STEPS, "fewer than two logit magnitudes have residuals of their first steps")
-    return LossInfo(tuple(boxes), FIRST_STEPS)
+    known = [rate for rate in rates if math.isfinite(rate)]
+    return LossInfo(tuple(boxes), FIRST_STEPS, rates=(min(known), max(known)) if known else None)
 
 
 def draw_losses(info: LossInfo) -> FigureFile:
-    """Draw one box a magnitude, with the share of better masks above it."""
+    """Draw one box a magnitude, with the share of better masks above it; few residuals are drawn themselves."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
     with matplotlib.rc_context(SETTINGS):
         figure = new_figure(3.9)
         axes = figure.add_subplot()
         for place, box in enumerate(info.boxes):
-            low, lower, middle, upper, high = box.quantiles
-            axes.plot([place, place], [low, high], color=MUTED, linewidth=1.1, zorder=1)
-            axes.bar(place, upper - lower, bottom=lower, width=0.5, color=PAPER, edgecolor=SERIES[0], linewidth=1.5)
-            axes.plot([place - 0.25, place + 0.25], [middle, middle], color=SERIES[1], linewidth=2.0, zorder=3)
-            axes.annotate(
-                f"{100 * box.share_better:.0f}%",
-                (place, 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, 3),
-                textcoords="offset points",
-                ha="center",
-                va="bottom",
-                color=INK,
-                fontsize=8.5,
-            )
-        axes.axhline(0.0, color=GRID, linewidth=1.2, zorder=0.5)
-        axes.set_xticks(range(len(info.boxes)), [value_text(box.magnitude) for box in info.boxes])
+            _draw_box(axes, box, place)
+        axes.axhline(0.0, color=INK, linewidth=1.0, zorder=0.5)
+        axes.set_xticks(range(len(info.boxes)), [box.label for box in info.boxes])
+        axes.set_xlim(-0.6, len(info.boxes) - 0.4)
+        axes.margins(y=0.07)
         axes.set(xlabel=f"{SETTING} (C)", ylabel="loss residual  f(mask) − f(initial mask)")
         axes.set_title("share of sampled masks better than the initial mask", fontsize=8.5, color=MUTED, pad=20)
         axes.yaxis.grid(True)
@@ -97,8 +105,69 @@ def draw_losses(info: LossInfo) -> FigureFile:
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
-def _caption(info: LossInfo) -> str:
-    return (
-        f"Residuals recorded in the first {info.steps} steps of all runs at each magnitude, other settings pooled: "
-        "boxes from the 25% to the 75% quantile, whiskers from 5% to 95%, median in orange."
+def _draw_box(axes: "matplotlib.axes.Axes", box: LossBox, place: int) -> None:
+    low, lower, middle, upper, high = box.quantiles
+    if box.points >= FEWEST_FOR_BOX:
+        axes.plot([place, place], [low, high], color=MUTED, linewidth=1.1, zorder=1)
+        axes.bar(place, upper - lower, bottom=lower, width=0.5, color=PAPER, edgecolor=SERIES[0], linewidth=1.5)
+    axes.plot([place - 0.25, place + 0.25], [middle, middle], color=SERIES[1], linewidth=2.0, zorder=3)
+    if box.dots:
+        spread = np.random.default_rng(place).uniform(-0.2, 0.2, len(box.dots))  # the same dots at every drawing
+        axes.scatter(place + spread, box.dots, s=9, color=SERIES[0], alpha=0.55, linewidth=0, zorder=2)
+    axes.annotate(
+        f"{100 * box.share_better:.0f}%",
+        (place, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        color=INK,
+        fontsize=8.5,
     )
+
+
+def _box(group: Sequence[float], values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> LossBox:
+    return LossBox(
+        magnitude=group[0],
+        quantiles=tuple(np.percentile(values, QUANTILES).tolist()),
+        share_better=float((values < 0).mean()),
+        points=len(values),
+        upper=group[-1] if len(group) > 1 else None,
+        dots=tuple(values.tolist()) if len(values) <= MOST_DOTS else (),
+    )
+
+
+def _grouped(magnitudes: Sequence[float]) -> list[list[float]]:
+    """Return each magnitude for itself, or of many six groups of neighbours."""
+    if len(magnitudes) <= MOST_BOXES:
+        return [[magnitude] for magnitude in magnitudes]
+    return [list(part) for part in np.array_split(np.array(magnitudes), BINS)]
+
+
+def _slowest(items: Sequence[Configuration], magnitude: float) -> list[Configuration]:
+    """Return the configurations of one magnitude that have its smallest learning rate."""
+    own = [item for item in items if _magnitude(item) == magnitude]
+    least = min(_rate(item) for item in own)
+    return [item for item in own if _rate(item) == least]
+
+
+def _magnitude(item: Configuration) -> float:
+    return float(str(item.settings[SETTING]))
+
+
+def _rate(item: Configuration) -> float:
+    """Return a configuration's learning rate; infinite where it has none."""
+    return float(str(item.settings.get(RATE, math.inf)))
+
+
+def _caption(info: LossInfo) -> str:
+    text = f"Residuals recorded in the first {info.steps} steps of the runs at each magnitude"
+    if info.rates is not None:
+        low, high = info.rates
+        own = value_text(low) if low == high else f"{value_text(low)} to {value_text(high)}"
+        text += f" with its smallest learning rate ({own}), whose logits moved least"
+    boxes = any(box.points >= FEWEST_FOR_BOX for box in info.boxes)
+    shown = ": boxes from the 25% to the 75% quantile, whiskers from 5% to 95%, median in orange" if boxes else ""
+    dots = "; dots are single residuals" if any(box.dots for box in info.boxes) else ""
+    return f"{text}{shown or ', median in orange'}{dots}. Other settings are pooled."

@@ -142,6 +142,39 @@ def test_losses_are_quantiles_of_the_first_steps(configuration):
     assert draw_losses(info).svg.startswith(b"<?xml")
 
 
+def test_losses_are_those_of_the_logits_that_moved_least(configuration):
+    """A large learning rate moves the logits within the first steps, and C is no longer what is shown."""
+    items = [
+        configuration([90.0], logit_magnitude=magnitude, learning_rate=rate)
+        for magnitude in (2.0, 6.0)
+        for rate in (0.3, 3.0)
+    ]
+    curves = pd.DataFrame(
+        [point for item in items for point in residuals(item, [float(item.settings["learning_rate"])] * 30)]
+    )
+    info = losses_info(items, curves=curves)
+    assert [box.quantiles[2] for box in info.boxes] == [0.3, 0.3]
+    assert info.rates == (0.3, 0.3)
+    assert "smallest learning rate (0.3)" in draw_losses(info).caption
+    assert [len(box.dots) for box in info.boxes] == [30, 30]
+
+
+def test_few_residuals_are_dots_and_no_box(configuration):
+    items = [configuration([90.0], logit_magnitude=magnitude) for magnitude in (2.0, 6.0)]
+    curves = pd.DataFrame([point for item in items for point in residuals(item, [0.1, 0.2, 0.3, 0.4, 0.5])])
+    caption = draw_losses(losses_info(items, curves=curves)).caption
+    assert "boxes" not in caption
+    assert "dots are single residuals" in caption
+
+
+def test_the_many_magnitudes_of_a_search_are_put_into_groups(configuration):
+    items = [configuration([90.0], logit_magnitude=2.0 + k / 10) for k in range(18)]
+    curves = pd.DataFrame([point for item in items for point in residuals(item, [0.1] * 10)])
+    info = losses_info(items, curves=curves)
+    assert [box.points for box in info.boxes] == [30] * 6
+    assert [box.label for box in info.boxes][:2] == ["2.00 to 2.20", "2.30 to 2.50"]
+
+
 def test_losses_count_diverged_runs_and_skip_what_is_not_finite(configuration):
     gone, kept = configuration([np.inf], logit_magnitude=2.0), configuration([80.0], logit_magnitude=6.0)
     curves = pd.DataFrame([*residuals(gone, [1.0] * 6 + [np.nan]), *residuals(kept, [0.0] * 6)])
