@@ -12,10 +12,11 @@ from nmlab.reports.scaling.evidence import COORDINATES, BestPlace
 from nmlab.reports.scaling.flips import deviation_probability, magnitude_of
 from nmlab.reports.scaling.law import Law, Prior, fit_law
 
-INTERVAL = (0.025, 0.5, 0.975)  # quantiles
+INTERVAL, SEARCHED = (0.025, 0.5, 0.975), (0.1, 0.5, 0.9)  # quantiles: what is told, and what is searched
 SAMPLES = 24
 POINTS = (0.5, 0.2, 0.8)  # quantiles of the flips at which a search starts
 PUBLISHED_GROUPS = 1_619_001_344  # LLaMA-2-7B: 32 blocks of width 4096 and 11008, groups of four
+Shares = tuple[float, float, float]
 PRIORS: Mapping[str, Prior] = {
     "flips": Prior(0.5, 0.3, "between as many flips a step at any size (0) and the same share of all groups (1)"),
     "movement": Prior(0.0, 0.1, "logits must be carried equally far whatever the size (0)"),
@@ -41,6 +42,7 @@ class Proposal:
         flips: expected flips per step at the proposal.
         limits: logit magnitudes under the two theories of the flips, constant number and constant share.
         published: what the laws give for the papers' 7B models, where the pattern is theirs.
+        searched: logit magnitude and learning rate of the space, their central 80%.
         points: settings to try first.
     """
 
@@ -54,6 +56,7 @@ class Proposal:
     steps: Range
     flips: Range
     limits: tuple[float, float]
+    searched: tuple[Range, Range]
     points: tuple[Mapping[str, float], ...]
     published: "Published | None"
 
@@ -89,7 +92,7 @@ def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Prop
         )
         for name in COORDINATES
     }
-    magnitude, rate, steps, flips = _ranges(laws, groups, n, m)
+    magnitude, rate, steps, flips = _ranges(laws, groups, n, m, shares=INTERVAL)
     largest = max(places, key=lambda place: place.size.groups)
     kept = math.exp(laws["flips"].predicted(largest.size.groups)[0])
     ends = (kept, kept * groups / largest.size.groups)
@@ -107,6 +110,7 @@ def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Prop
             magnitude_of(ends[0], groups=groups, n=n, m=m),
             magnitude_of(ends[1], groups=groups, n=n, m=m),
         ),
+        searched=_ranges(laws, groups, n, m, shares=SEARCHED)[:2],
         points=_points(laws, groups, n, m),
         published=_published(laws) if (n, m) == (2, 4) else None,
     )
@@ -114,7 +118,7 @@ def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Prop
 
 def space_yaml(proposal: Proposal) -> str:
     """Return the part of a study that the proposal is, ready to paste."""
-    rate, magnitude = proposal.learning_rate, proposal.logit_magnitude
+    magnitude, rate = proposal.searched
     body = {
         "fixed": {"steps": _rounded_steps(proposal.steps.middle)},
         "space": {
@@ -126,7 +130,9 @@ def space_yaml(proposal: Proposal) -> str:
     return yaml.safe_dump(body, sort_keys=False, default_flow_style=None, width=100)
 
 
-def _ranges(laws: Mapping[str, Law], groups: int, n: int, m: int) -> tuple[Range, Range, Range, Range]:
+def _ranges(
+    laws: Mapping[str, Law], groups: int, n: int, m: int, *, shares: Shares
+) -> tuple[Range, Range, Range, Range]:
     """Return magnitude, learning rate, steps and flips: normal on the log scale, C falling as the flips rise.
 
     The rate follows from log rate = movement - log p - steps, where log p = flips - log G; the three errors add up.
@@ -136,11 +142,11 @@ def _ranges(laws: Mapping[str, Law], groups: int, n: int, m: int) -> tuple[Range
         movement[0] - (flips[0] - math.log(groups)) - steps[0],
         math.hypot(flips[1], movement[1], steps[1]),
     )
-    drawn = _range(flips)
+    drawn = _range(flips, shares)
     low, middle, high = (
         magnitude_of(value, groups=groups, n=n, m=m) for value in (drawn.high, drawn.middle, drawn.low)
     )
-    return Range(low, middle, high), _range(rate), _range(steps), drawn
+    return Range(low, middle, high), _range(rate, shares), _range(steps, shares), drawn
 
 
 def _points(laws: Mapping[str, Law], groups: int, n: int, m: int) -> tuple[Mapping[str, float], ...]:
@@ -158,7 +164,7 @@ def _points(laws: Mapping[str, Law], groups: int, n: int, m: int) -> tuple[Mappi
 
 
 def _published(laws: Mapping[str, Law]) -> Published:
-    magnitude, rate, _, _ = _ranges(laws, PUBLISHED_GROUPS, 2, 4)
+    magnitude, rate, _, _ = _ranges(laws, PUBLISHED_GROUPS, 2, 4, shares=INTERVAL)
     rows = numbers_of("maskpro/table-2")
     own = {
         name: tuple(sorted(set(rows[rows["metric"] == name]["value"]))) for name in ("logit_magnitude", "learning_rate")
@@ -166,9 +172,9 @@ def _published(laws: Mapping[str, Law]) -> Published:
     return Published(magnitude, rate, own["logit_magnitude"], own["learning_rate"])
 
 
-def _range(log: tuple[float, float]) -> Range:
+def _range(log: tuple[float, float], shares: Shares) -> Range:
     """Return the quantiles of a log-normal value, given mean and standard deviation of its logarithm."""
-    low, middle, high = (math.exp(log[0] + log[1] * float(stats.norm.ppf(share))) for share in INTERVAL)
+    low, middle, high = (math.exp(log[0] + log[1] * float(stats.norm.ppf(share))) for share in shares)
     return Range(low, middle, high)
 
 

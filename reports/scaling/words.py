@@ -28,6 +28,7 @@ def sentences(places: Sequence[BestPlace], proposal: Proposal) -> tuple[str, ...
         *_published_sentence(proposal),
         *(_edge_sentence(place) for place in places if place.at_edge),
         *_steps_sentence(places),
+        "The space holds the central 80% of logit magnitude and learning rate; the points follow the ridge of both.",
     )
 
 
