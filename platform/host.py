@@ -22,8 +22,9 @@ from nmlab.platform.shards import OVER, follow, form_crews, shard_facts
 from nmlab.trials.crew import Crew
 from nmlab.trials.errors import CrewLostError, PeerError
 from nmlab.trials.models import FrozenModel, ModelSource
+from nmlab.trials.outcome import TrialResult
 from nmlab.trials.spec import TrialSpec
-from nmlab.trials.trial import TrialResult, run_trial
+from nmlab.trials.trial import run_trial
 from nmlab.trials.workbench import Workbench
 
 _BEAT_S = 0.5

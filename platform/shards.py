@@ -17,8 +17,9 @@ from torch.distributed import is_nccl_available
 
 from nmlab.trials.crew import ALONE, PATIENCE, ConnectedCrew, Crew
 from nmlab.trials.errors import CrewLostError
+from nmlab.trials.outcome import Unheard
 from nmlab.trials.spec import TrialSpec
-from nmlab.trials.trial import Unheard, run_trial
+from nmlab.trials.trial import run_trial
 from nmlab.trials.workbench import Workbench
 
 OVER = "over"

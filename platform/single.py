@@ -11,9 +11,10 @@ import torch
 from nmlab.platform.provenance import provenance
 from nmlab.platform.tracking import MlflowStore
 from nmlab.trials.models import FrozenModel
+from nmlab.trials.outcome import TrialResult
 from nmlab.trials.preflight import Facts
 from nmlab.trials.spec import TrialSpec
-from nmlab.trials.trial import TrialResult, run_trial
+from nmlab.trials.trial import run_trial
 from nmlab.trials.workbench import Workbench
 
 EXPERIMENT = "runs"

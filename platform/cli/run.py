@@ -19,8 +19,8 @@ from nmlab.platform.cli.judging import (
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Quiet, Results, TrackingUri, console, print_json
 
 if TYPE_CHECKING:
+    from nmlab.trials.outcome import TrialResult
     from nmlab.trials.spec import TrialSpec
-    from nmlab.trials.trial import TrialResult
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 

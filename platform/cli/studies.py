@@ -74,7 +74,7 @@ def _sizes(records: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("preset", "model", "trials", "steps", "tokens", "items"):
         number = column in ("trials", "steps", "tokens")
-        table.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=column != "items")
+        table.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=number)
     for record in records:
         counts = (str(record["trials"]), _short(record["steps"]), _short(record["tokens"]))
         table.add_row(record["preset"] or "-", record["model"], *counts, _items(record["reproduces"]))

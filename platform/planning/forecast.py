@@ -96,7 +96,7 @@ class Forecaster:
 
     def _forecast(self, spec: TrialSpec, shape: Shape, needs: Needs, *, known: bool) -> Forecast:
         step = self._step(spec, shape, needs)
-        batches = -(-spec.calibration.samples // spec.calibration.batch_size)
+        batches = spec.calibration.minibatches
         parts = -(-spec.calibration.batch_size // spec.calibration.at_once)
         forward_seconds = parts * self._seconds(self._forward)
         passes = needs.passes * 2 * FLOAT32 * shape.prunable / self._machine.copied

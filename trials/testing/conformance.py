@@ -17,10 +17,11 @@ from nmlab.trials.finished import load_finished
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.method import Method, MethodConfig, Run, Setting
 from nmlab.trials.models import MaskedModel
+from nmlab.trials.outcome import TrialResult
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing.held import held_bytes
 from nmlab.trials.testing.small import BATCH, LENGTH, small_bench, small_spec, small_text
-from nmlab.trials.trial import TrialResult, run_trial
+from nmlab.trials.trial import run_trial
 from nmlab.trials.workbench import Workbench
 
 PATTERNS = ("1:4", "2:4", "2:8", "4:8", "8:16")
