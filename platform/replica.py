@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.train import WorkerGroupError
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, WorkerGroupError
 
 from nmlab.platform.cluster import NAMESPACE
 from nmlab.platform.failures import back_off_seconds, first_line
 from nmlab.platform.launch import Launch
 from nmlab.platform.planning.admission import Load
+from nmlab.platform.train_run import TrainRun
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.models import ModelSource
 
-_BACK_OFF_S = 1.0
+_BACK_OFF_S, _LET_GO_S = 1.0, 10.0
 
 
 class Replicas:
@@ -31,15 +32,16 @@ class Replicas:
     """
 
     def __init__(
-        self, fits: Mapping[str, Callable[[], None]], *, max_failures: int, lost: Callable[[str, str], None]
+        self, runs: Mapping[str, Callable[[], TrainRun]], *, max_failures: int, lost: Callable[[str, str], None]
     ) -> None:
         self.errors: dict[str, BaseException] = {}
+        self._runs: dict[str, TrainRun] = {}
         self._max_failures, self._lost = max_failures, lost
         self._stopping = threading.Event()
         self._came_up: set[str] = set()
         self._threads = {
-            name: threading.Thread(target=self._keep_up, args=(name, fit), name=name, daemon=True)
-            for name, fit in fits.items()
+            name: threading.Thread(target=self._keep_up, args=(name, run), name=name, daemon=True)
+            for name, run in runs.items()
         }
         for thread in self._threads.values():
             thread.start()
@@ -63,12 +65,22 @@ class Replicas:
         for name in names:
             self._threads[name].join(max(0.0, deadline - time.monotonic()))
 
-    def _keep_up(self, name: str, fit: Callable[[], None]) -> None:
+    def call_off(self) -> None:
+        """End the runs that have not ended, and no longer watch over any: Ray may be shut down after this."""
+        self.stop()
+        for run in list(self._runs.values()):
+            run.call_off()
+        self.join(self._threads, timeout=_LET_GO_S)
+
+    def _keep_up(self, name: str, new_run: Callable[[], TrainRun]) -> None:
         failures = 0
         while not self._stopping.is_set():
             self._came_up.discard(name)
             try:
-                fit()
+                self._runs[name] = new_run()
+                if self._stopping.is_set():
+                    return  # whoever calls off may not have seen this run
+                self._runs[name].fit()
                 return
             except Exception as error:  # whether the others carry on is for the sweep to say
                 self.errors[name] = error
@@ -94,7 +106,7 @@ def start_replicas(
 ) -> Replicas:
     """Start one Train run per replica and return without waiting for them; ``parties`` is for its `PartyLine`."""
     launch = Launch(folder)
-    fits = {}
+    runs = {}
     for index in range(study.replica.count):
         name = f"replica-{index}"
         config = {
@@ -109,8 +121,8 @@ def start_replicas(
             "parties": parties,
             "threads": _threads(study),
         }
-        fits[name] = partial(_fit, name, config, study, folder, max_failures)
-    return Replicas(fits, max_failures=max_failures, lost=lost)
+        runs[name] = partial(_train_run, name, config, study, folder, max_failures)
+    return Replicas(runs, max_failures=max_failures, lost=lost)
 
 
 def worker_resources(study: Study) -> dict[str, float]:
@@ -130,14 +142,11 @@ def _threads(study: Study) -> int:
     return max(1, (os.cpu_count() or 1) // (study.replica.count * study.replica.slots))
 
 
-def _fit(name: str, config: dict[str, Any], study: Study, folder: Path, max_failures: int) -> None:
-    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-
+def _train_run(name: str, config: dict[str, Any], study: Study, folder: Path, max_failures: int) -> TrainRun:
     from nmlab.platform.host import host_loop
 
     resources = worker_resources(study)
-    DataParallelTrainer(
+    return TrainRun(
         host_loop,
         train_loop_config=config,
         scaling_config=ScalingConfig(
@@ -149,4 +158,4 @@ def _fit(name: str, config: dict[str, Any], study: Study, folder: Path, max_fail
             failure_config=FailureConfig(max_failures=max_failures),
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
-    ).fit()
+    )

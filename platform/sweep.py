@@ -128,7 +128,10 @@ class Sweep:
         except KeyboardInterrupt:
             assert self._interrupted
         finally:
-            self._wind_down(self._pump)
+            try:
+                self._wind_down(self._pump)
+            finally:
+                self._replicas.call_off()
 
     def _check(self) -> None:
         """Called by Tune between events: stop a sweep that nobody can serve, or of which nothing is recorded."""

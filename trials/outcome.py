@@ -1,0 +1,46 @@
+"""How a trial ends, and who listens while it runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Status = Literal["finished", "diverged", "oom", "failed", "stopped"]
+
+
+class Events(Protocol):
+    """Who listens to a trial."""
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Take values after ``step`` steps; a resumed trial repeats points that it gave before, with equal values."""
+
+    def cancelled(self) -> bool:
+        """Say whether the trial should save its state and stop."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended, its last metrics, and why it did not finish where it did not."""
+
+    key: str
+    status: Status
+    step: int
+    metrics: Mapping[str, float]
+    reason: str = ""
+    artifacts: tuple[str, ...] = ()
+    model_digest: str = ""
+    notes: tuple[str, ...] = ()
+    """What a reader must know beside the numbers, a line each."""
+    initial_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The masks it started from, by digest: what each is, was made from and cost, and the key of its file."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What its numbers were measured with, where they compare only with others measured alike."""
+
+
+class Unheard:
+    """The events of those who run a trial along with its leader: all would tell the same."""
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Let it pass."""
+
+    def cancelled(self) -> bool:
+        return False
