@@ -86,7 +86,9 @@ class _Watched:
         with self._guard:
             self._turn()
             self._meters.add(meter)
-            return torch.cuda.memory_allocated(self._device) if self._is_gpu else _status_bytes("VmRSS")
+            held = torch.cuda.memory_allocated(self._device) if self._is_gpu else _status_bytes("VmRSS")
+            self._highest = max(self._highest, held)  # Linux's two counts of it may be some pages apart
+            return held
 
     def turn(self) -> None:
         """Tell everyone the peak since the last turn, and begin another."""

@@ -305,12 +305,13 @@ class _Trial:
         return measured.metrics(self.spec.evaluation.perplexity)
 
     def _account(self) -> dict[str, float]:
+        phases = self.footprint.metrics(crew=self.crew)  # before the peak of all, which is none lower
         memory = {
             "memory/peak_bytes": float(max(self.crew.everyone(peak_bytes(self.bench.frozen.device)))),
             "memory/state_bytes": float(self.crew.count(self.run.state_bytes)),
             "memory/masked_weight_bytes": float(self.crew.count(self.setting.model.bytes)),
             "memory/weight_bytes": float(self.crew.count(self.bench.frozen.bytes)),
-            **self.footprint.metrics(crew=self.crew),
+            **phases,
         }
         return {**self.setting.cost.metrics(steps=self.step), **memory}
 
