@@ -10,11 +10,12 @@ from typing import Any
 
 from nmlab.reports.configurations import GROUPED_BY, Configuration, evaluation_setting, value_text
 from nmlab.reports.errors import ReportError
-from nmlab.reports.frame import tag_json
+from nmlab.reports.frame import records_of, tag_json
 from nmlab.reports.wording import counted
 
 DECISIVE_VERSIONS = ("nmlab", "torch", "transformers")
 DIGESTS = {"model": "model_digest", "data": "data_digest"}
+RECORDED = ("run_id", "judged", "versions", "tasks", *DIGESTS.values())
 TASKS = " of the tasks"
 VALUES_IN_WORDS = 4
 
@@ -50,7 +51,7 @@ def evaluated_runs(item: Configuration, *, study: str = "") -> Iterator[Evaluate
         ReportError: a tag that should hold JSON does not.
     """
     settings = {name: value_text(value) for name, value in item.settings.items() if name.startswith(GROUPED_BY)}
-    for record in item.finished.to_dict("records"):
+    for record in records_of(item.finished, columns=RECORDED):
         yield EvaluatedRun(str(record["run_id"]), study, {**settings, **_recorded(record)})
 
 

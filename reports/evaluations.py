@@ -12,6 +12,7 @@ import pandas as pd
 from nmlab.reports.answers import Answers, is_mean, read_answers
 from nmlab.reports.archives import read_archive
 from nmlab.reports.errors import ReportError
+from nmlab.reports.frame import records_of
 from nmlab.reports.store import RunStore
 
 ARTIFACT = "evaluation.npz"
@@ -105,7 +106,7 @@ def check_evaluations(
     Returns:
         What was found, or None where no run kept its per-window losses.
     """
-    records = {str(record["run_id"]): record for part in rows for record in part.to_dict("records")}
+    records = {str(record["run_id"]): record for part in rows for record in records_of(part)}
     kept = {run_id: value for run_id in records if (value := found[run_id]) is not None}
     if not kept:
         return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from nmlab.reports.configurations import Configuration
+from nmlab.reports.frame import records_of
 
 ROUNDING = 1e-9
 
@@ -61,7 +62,7 @@ def trajectories_of(
         kinds: the kinds of cost, as in ``cost/<kind>``.
     """
     found = []
-    for record in item.finished.to_dict("records"):
+    for record in records_of(item.finished):
         history = points.get(str(record["run_id"]))
         spent = {kind: float(record.get(f"cost/{kind}", math.nan)) for kind in kinds}
         if history is None or any(map(math.isnan, spent.values())):

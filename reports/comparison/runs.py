@@ -8,6 +8,7 @@ import pandas as pd
 from nmlab.reports.collect import StudyRuns
 from nmlab.reports.comparison.cells import CONFIGURATION, METHOD, Settings, pattern_cells, pattern_columns
 from nmlab.reports.configurations import Configuration, baselines, searched
+from nmlab.reports.frame import records_of
 from nmlab.reports.metrics import evaluation_metrics, metric_column, plain_name
 from nmlab.reports.tables import Cell, Column, Row, Style, Table, without_empty_columns
 
@@ -27,7 +28,7 @@ def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> T
     rows = []
     for item in ordered:
         lead = (Cell(item.method), *pattern_cells(item, configurations=ordered), settings.cell(item))
-        rows += [_row(record, lead, numbers) for record in item.trials.to_dict("records")]
+        rows += [_row(record, lead, numbers) for record in records_of(item.trials)]
     rows += _duplicate_rows(runs, configurations, numbers)
     columns = (RUN, METHOD, *pattern_columns(ordered), settings.column, SEED, STATUS, *numbers, CONFIGURATION, REASON)
     caption = "One row per configuration and seed, whatever became of it."
@@ -44,7 +45,7 @@ def _number_columns(runs: StudyRuns, configurations: Sequence[Configuration]) ->
 def _duplicate_rows(runs: StudyRuns, configurations: Sequence[Configuration], numbers: Sequence[Column]) -> list[Row]:
     """Return the rows of runs that repeat a trial, which no configuration counts."""
     blank = (Cell(""),) * len(pattern_columns(configurations))
-    repeated = runs.trials[runs.trials["status"] == "duplicate"].to_dict("records")
+    repeated = records_of(runs.trials[runs.trials["status"] == "duplicate"])
     return [_row(record, (Cell(str(record["method"])), *blank, Cell("")), numbers) for record in repeated]
 
 

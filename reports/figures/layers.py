@@ -9,6 +9,7 @@ import numpy as np
 
 from nmlab.reports.collect import StudyRuns
 from nmlab.reports.figures.style import INK, SETTINGS, FigureFile, look_of, new_figure, saved
+from nmlab.reports.frame import records_of
 from nmlab.reports.lines import Line
 from nmlab.reports.masks import PackedMask, layer_change
 
@@ -51,7 +52,7 @@ def layer_info(lines: Sequence[Line], *, runs: StudyRuns, masks: Mapping[str, Ma
     for line in lines:
         if line.kind not in ("best", "baseline") or not line.item.is_learned:
             continue
-        changes = [_change(record, starts, masks) for record in line.item.finished.to_dict("records")]
+        changes = [_change(record, starts, masks) for record in records_of(line.item.finished)]
         known = [change for change in changes if change is not None]
         if not known or (layers and tuple(known[0]) != layers):
             continue
