@@ -8,7 +8,7 @@ from enum import StrEnum
 from scipy import stats
 
 from nmlab.reports.statistics.bootstrap import Bootstrapped
-from nmlab.reports.statistics.intervals import mean_interval
+from nmlab.reports.statistics.intervals import mean_interval, t_quantile
 from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
 
 
@@ -76,7 +76,7 @@ def _over_seeds(differences: Sequence[float]) -> Comparison:
     n, half = estimate.n, estimate.half_width
     if half is None:
         return Comparison(estimate.mean, None, None, None, None, n, Noise.TRAINING)
-    deviation = half * math.sqrt(n) / float(stats.t.ppf(0.975, df=n - 1))
+    deviation = half * math.sqrt(n) / t_quantile(n)
     error = deviation / math.sqrt(n)
     if error <= 1e-12 * abs(estimate.mean):
         p_value = 1.0 if estimate.mean == 0 else 0.0

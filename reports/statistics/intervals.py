@@ -7,6 +7,7 @@ Seeds are independent replicates, so the interval of a mean is Student's t with 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from scipy import stats
 
@@ -37,6 +38,12 @@ class Estimate:
         return self.low > 0 or self.high < 0
 
 
+@cache
+def t_quantile(n: int, *, confidence: float = CONFIDENCE) -> float:
+    """Return the quantile of Student's t that bounds the interval of a mean of ``n`` values, at least two."""
+    return float(stats.t.ppf((1 + confidence) / 2, df=n - 1))
+
+
 def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Estimate:
     """Return the mean of independent replicates and its t-interval.
 
@@ -53,8 +60,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) ->
     if n == 1:
         return Estimate(mean=mean, low=None, high=None, n=1)
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, df=n - 1))
-    half = quantile * math.sqrt(variance / n)
+    half = t_quantile(n, confidence=confidence) * math.sqrt(variance / n)
     return Estimate(mean=mean, low=mean - half, high=mean + half, n=n)
 
 
