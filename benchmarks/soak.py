@@ -12,12 +12,15 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +67,8 @@ class Soak:
     kills: list[tuple[float, str]] = field(default_factory=list)
     memory: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
     durations: list[float] = field(default_factory=list)
-    standstills: list[float] = field(default_factory=list)
+    at_hand: list[float] = field(default_factory=list)
+    restarted: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -87,7 +91,9 @@ class Soak:
             kill_session(process.pid)
             raise
         self.durations.append(time.monotonic() - began)
-        self.standstills += standstills(nmlab.journal())
+        at_hand, restarted = standstills(nmlab.journal())
+        self.at_hand += at_hand
+        self.restarted += restarted
         assert printed["counts"] == {"finished": self.planned}, printed
         return nmlab
 
@@ -180,6 +186,18 @@ def spread(seconds: list[float]) -> dict[str, float]:
     return {"count": len(seconds), "median": median, "longest": longest}
 
 
+@contextmanager
+def kept_on_failure() -> Iterator[Path]:
+    """Make a folder that goes when all is well, and stays for a look otherwise."""
+    folder = Path(tempfile.mkdtemp(prefix="nmlab-soak-"))
+    try:
+        yield folder
+    except BaseException:
+        print(f"everything is still in {folder}", flush=True)
+        raise
+    shutil.rmtree(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0)
@@ -190,8 +208,8 @@ def main() -> None:
     options = parser.parse_args()
     seed = random.randrange(2**32) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        soak = Soak(Path(name), seed, options.trials, tuple(options.pause))
+    with kept_on_failure() as folder:
+        soak = Soak(folder, seed, options.trials, tuple(options.pause))
         reference = soak.launch("reference", until=0.0)
         expected = results(reference)
         check(reference, expected, planned=soak.planned)
@@ -212,7 +230,8 @@ def main() -> None:
         "kills": dict(Counter(what for _, what in soak.kills)),
         "seconds_undisturbed": round(undisturbed, 1),
         "seconds_a_launch": [round(seconds, 1) for seconds in soak.durations],
-        "seconds_moved_trials_stood_still": spread(soak.standstills),
+        "seconds_until_another_replica_went_on": spread(soak.at_hand),
+        "seconds_until_one_was_started_again": spread(soak.restarted),
         "driver_memory_growth": [round(ratio, 3) for ratio in grown],
         "driver_memory": [life[:: max(1, len(life) // 30)] for life in lives],
         "claim": "nothing lost, nothing twice, results bit-identical, nothing left behind, driver memory flat (+10 %)",

@@ -66,6 +66,12 @@ def in_the_middle(journal, *, trials=1):
     return sum(25 <= step < STEPS - 60 for step in steps_so_far(journal).values()) >= trials
 
 
+def near_the_end(journal):
+    """Say whether every trial that has not ended is in its last third."""
+    steps = steps_so_far(journal)
+    return len(keys(journal, "ended")) + len(steps) == PLANNED and all(step > 2 * STEPS // 3 for step in steps.values())
+
+
 def since(kill, journal):
     return journal[len(kill.before) :]
 
@@ -96,7 +102,7 @@ class Battered:
 
 @pytest.fixture(scope="module")
 def battered(new_nmlab):
-    """One sweep, of which hub, trial actor, Train controller, worker and hub again were killed, each in mid-trial."""
+    """One sweep, of which hub, trial actor, Train controller and worker were killed in mid-trial, some twice."""
     sweep, kills = Sweep(new_nmlab()), {}
     try:
         sweep.wait_until(lambda journal: in_the_middle(journal, trials=2), "two trials were in their middle")
@@ -112,6 +118,9 @@ def battered(new_nmlab):
         kills["worker"] = sweep.kill_pid(victim["pid"], victim["host"])
         sweep.wait_until(lambda j: "replica lost" in events(since(kills["worker"], j)), "the worker was missed")
         kills["hub again"] = sweep.kill("ray::Hub")
+        # The run of a replica is started again while the last trials end: the sweep must get out of there.
+        sweep.wait_until(near_the_end, "the last trial was near its end")
+        kills["controller again"] = sweep.kill("ray::TrainController")
     except BaseException:
         kill_session(sweep.process.pid)
         raise
@@ -156,7 +165,7 @@ def test_every_result_is_that_of_the_undisturbed_sweep(battered, undisturbed):
 
 def test_the_models_are_loaded_again_only_where_they_were_lost(battered):
     """The death of hub or trial actor costs no load; those of controller and worker one each, if there is time."""
-    assert battered.printed["model_loads"] in (3, 4)
+    assert battered.printed["model_loads"] in (3, 4, 5)
     loads = [r for r in battered.nmlab.journal() if r["event"] == "replica"]
     assert len({(r["host"], r["incarnation"]) for r in loads}) == len(loads) == battered.printed["model_loads"]
 
@@ -185,10 +194,12 @@ def test_a_trial_that_was_moved_repeats_at_most_one_checkpoint_interval(battered
             assert resumed >= (reached[lease["key"]] - 1) // CHECKPOINT_EVERY * CHECKPOINT_EVERY
 
 
-def test_a_trial_that_was_moved_goes_on_within_ten_seconds(battered):
-    waited = standstills(battered.nmlab.journal())
-    assert waited
-    assert max(waited) <= 10.0 * others_on_a_core(), waited
+def test_a_trial_that_is_taken_over_goes_on_within_ten_seconds(battered):
+    """By a replica that is up, or, where both were killed, by one of which the model is loaded anew."""
+    at_hand, restarted = standstills(battered.nmlab.journal())
+    assert [*at_hand, *restarted], "nothing was moved"
+    assert all(seconds <= 10.0 * others_on_a_core() for seconds in at_hand), at_hand
+    assert all(seconds <= 20.0 * others_on_a_core() for seconds in restarted), restarted
 
 
 def test_ctrl_c_lets_trials_save_themselves_and_ends_in_time(new_nmlab):

@@ -60,8 +60,8 @@ class Nmlab:
             wait_until(lambda: not session(process.pid), seconds=30, what="Ray to be gone")
         finally:
             kill_session(process.pid)
-        assert code == 0, (self.folder / "err.txt").read_text()
         printed = (self.folder / "out.txt").read_text()
+        assert code == 0, f"exit code {code}\n{printed}\n{(self.folder / 'err.txt').read_text()}"
         return json.loads(printed[printed.index("{\n") :])
 
     def wait_until(self, condition, *, process, what, seconds=240):
@@ -156,21 +156,25 @@ def steps_so_far(journal):
 def standstills(journal):
     """Return how long each trial that changed hands stood still, in seconds: from its last step to the next new one.
 
-    The time without a driver is not among them.
+    First those that went on with a replica that was there, then those that waited until one was started again. The time
+    without a driver is not among them.
     """
-    reached, moved, found = {}, set(), []
-    for record in journal:
-        key = record.get("key")
-        if record["event"] == "launch began":
-            reached, moved = {}, set()
-        elif record["event"] == "leased" and key in reached:
-            moved.add(key)
-        elif record["event"] == "metrics" and record["step"] > reached.get(key, (0, 0))[0]:
+    reached, moved, came_up, at_hand, restarted = {}, {}, {}, [], []
+    for position, record in enumerate(journal):
+        event, key = record["event"], record.get("key")
+        if event == "launch began":
+            reached, moved, came_up = {}, {}, {}
+        elif event == "replica":
+            came_up[record["host"]] = position
+        elif event == "leased" and key in reached:
+            moved[key] = record["host"]
+        elif event == "metrics" and record["step"] > reached.get(key, (0, 0, 0))[0]:
             if key in moved:
-                moved.remove(key)
-                found.append((record["time"] - reached[key][1]) / 1000)
-            reached[key] = (record["step"], record["time"])
-    return found
+                _, since, last = reached[key]
+                waits = restarted if came_up[moved.pop(key)] > last else at_hand
+                waits.append((record["time"] - since) / 1000)
+            reached[key] = (record["step"], record["time"], position)
+    return at_hand, restarted
 
 
 def check_complete(nmlab, *, planned, frozen=("verified",)):
