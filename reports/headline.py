@@ -15,7 +15,7 @@ from nmlab.reports.configurations import (
     setting_text,
     varying,
 )
-from nmlab.reports.metrics import plain_name, style_of
+from nmlab.reports.metrics import chosen_on, plain_name, style_of
 from nmlab.reports.statistics import Estimate
 from nmlab.reports.tables import number_text
 from nmlab.reports.wording import counted
@@ -138,8 +138,8 @@ def _caution(groups: Sequence[Sequence[Configuration]]) -> list[str]:
     if most < 2:
         return []
     return [
-        f"The best of {most} configurations was chosen on the same evaluation text that is reported here, so its "
-        "mean is optimistic; a fresh text or fresh seeds would say by how much."
+        f"The best of {most} configurations was chosen {chosen_on(groups[0][0].objective.metric)} that is "
+        "reported here, so its mean is optimistic; a fresh text or fresh seeds would say by how much."
     ]
 
 

@@ -34,6 +34,11 @@ def plain_name(metric: str) -> str:
     return metric.removeprefix("eval/").replace("_", " ").replace("/", " ")
 
 
+def chosen_on(metric: str) -> str:
+    """Return on what a search by this metric chooses, in words: an evaluation text, or the very numbers."""
+    return "on the same evaluation text" if metric.startswith("eval/") else f"by the same {plain_name(metric)}"
+
+
 def is_of_task(metric: str) -> bool:
     """Return whether a metric is a measure of a task, such as ``eval/quiz/acc``, and not of the evaluation text."""
     return metric.startswith("eval/") and metric.count("/") > 1

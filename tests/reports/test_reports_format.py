@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from nmlab.reports.metrics import difference_style, direction_of, metric_column, style_of
+from nmlab.reports.metrics import chosen_on, difference_style, direction_of, metric_column, style_of
 from nmlab.reports.tables import (
     Cell,
     Column,
@@ -119,3 +119,11 @@ def test_titles():
     assert title_text(metric_column("eval/token_perplexity")) == "token perplexity ↓"
     assert title_text(metric_column("eval/arc/acc")) == "arc acc ↑"
     assert difference_style("eval/perplexity") is Style.SIGNED2
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [("eval/perplexity", "on the same evaluation text"), ("train/loss", "by the same train loss")],
+)
+def test_what_a_search_chose_by_is_said_in_words(metric, words):
+    assert chosen_on(metric) == words
