@@ -4,7 +4,9 @@ Both run the same 24 trials (MaskPro on a random Llama-shaped model, 25 M prunab
 the same machine. nmlab holds the model once in one replica with four slots; plain Tune starts an actor for each trial,
 which loads the model and runs the very same trial. Measured are wall seconds from the start of Ray to its end, and the
 peak of the memory of all processes of each sweep: the sum of their proportional set sizes (PSS), sampled twice a
-second. nmlab's sweep records everything in MLflow; plain Tune keeps its own results only.
+second; and the same of those alone that compute trials, since the others (Ray's, Tune's, Train's, the driver) do not
+grow with the model. Both ways load the model alike, mapped from its file, so that plain Tune's processes share its
+pages too. nmlab's sweep records everything in MLflow; plain Tune keeps its own results only.
 
     python benchmarks/sweep_throughput.py --json sweep_throughput.json      # --small: 6 trials of a 5 M model
 """
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 CONCURRENT = 4
+COMPUTING = ("ray::RayTrainWorker", "ray::ImplicitFunc")
 
 
 def study_of(folder: Path, *, trials: int, steps: int) -> dict[str, Any]:
@@ -116,27 +119,30 @@ def session(leader: int) -> list[int]:
     return found
 
 
-def proportional_bytes(pids: list[int]) -> int:
-    """Sum of the PSS: private pages, and of shared ones each process's part."""
-    total = 0
+def proportional_bytes(pids: list[int]) -> tuple[int, int]:
+    """Sum of the PSS (private pages, and of shared ones each process's part): of all, and of those that compute."""
+    total = computing = 0
     for pid in pids:
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            command = Path(f"/proc/{pid}/cmdline").read_text()
         except OSError:
             continue
-        total += next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
-    return total
+        size = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+        total += size
+        computing += size if command.startswith(COMPUTING) else 0
+    return total, computing
 
 
 def measured(command: list[str], *, folder: Path) -> dict[str, Any]:
     """Run a command in a session of its own to its end; return its wall seconds, peak memory, and output."""
-    begun, over, highest = time.monotonic(), threading.Event(), [0]
+    begun, over, highest = time.monotonic(), threading.Event(), [0, 0]
     with (folder / "out.txt").open("w") as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
 
     def watch() -> None:
         while not over.wait(0.5):
-            highest[0] = max(highest[0], proportional_bytes(session(process.pid)))
+            highest[:] = map(max, highest, proportional_bytes(session(process.pid)))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -150,7 +156,7 @@ def measured(command: list[str], *, folder: Path) -> dict[str, Any]:
             os.kill(pid, signal.SIGKILL)
     text = (folder / "out.txt").read_text()
     assert code == 0, text[-3000:]
-    return {"seconds": round(seconds, 1), "peak_bytes": highest[0], "output": text}
+    return {"seconds": round(seconds, 1), "peak_bytes": highest[0], "computing_bytes": highest[1], "output": text}
 
 
 def main() -> None:
@@ -177,10 +183,11 @@ def main() -> None:
         "trials": trials,
         "millions": millions,
         "steps": options.steps,
-        "nmlab": {name: ours[name] for name in ("seconds", "peak_bytes")},
-        "plain": {name: theirs[name] for name in ("seconds", "peak_bytes")},
+        "nmlab": {name: ours[name] for name in ("seconds", "peak_bytes", "computing_bytes")},
+        "plain": {name: theirs[name] for name in ("seconds", "peak_bytes", "computing_bytes")},
         "seconds_ratio": round(ours["seconds"] / theirs["seconds"], 3),
         "memory_ratio": round(ours["peak_bytes"] / theirs["peak_bytes"], 3),
+        "computing_ratio": round(ours["computing_bytes"] / theirs["computing_bytes"], 3),
         "load": os.getloadavg(),
     }
     print(json.dumps(record, indent=2))
