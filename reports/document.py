@@ -36,7 +36,10 @@ class RunLinks:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Everything a reader sees; ``facts`` are the few words under the title, ``written`` the time of writing."""
+    """Everything a reader sees; ``facts`` are the few words under the title, ``written`` the time of writing.
+
+    ``title`` and ``question`` are the study's own, where it has them.
+    """
 
     study: str
     facts: tuple[tuple[str, str], ...]
@@ -47,6 +50,13 @@ class Document:
     provenance: tuple[Section, ...]
     links: RunLinks
     written: datetime
+    title: str = ""
+    question: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title of the study, or else its name."""
+        return self.title or self.study
 
     @property
     def lead(self) -> tuple[Table, ...]:

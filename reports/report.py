@@ -103,6 +103,8 @@ def document_of(
         provenance=provenance_of(found.runs, check=found.check),
         links=RunLinks(ui_base=ui_base, experiment_id=found.runs.experiment_id),
         written=datetime.now(tz=UTC),
+        title=found.runs.launch.params.get("title", ""),
+        question=found.runs.launch.params.get("answers", ""),
     )
 
 

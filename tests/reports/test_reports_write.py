@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import nmlab.reports.report as report_module
 from nmlab.reports.errors import ReportError
+from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.report import document_of, write_report
 
 TABLES = ("claims", "configurations", "cost", "learned_vs_initial", "pareto", "rivals", "runs", "summary")
@@ -53,6 +55,16 @@ def test_everything_is_there(written):
     assert len(written.figures) == 2 * len(FIGURES)
     assert len(written.headline) == 8
     assert all(sentence in written.markdown.read_text().replace("\\", "") for sentence in written.headline)
+
+
+def test_a_report_is_headed_by_the_title_and_question_of_its_study(document):
+    plain = replace(document, title="", question="")
+    titled = replace(document, title="Alpha & <memory>", question="How long?")
+    assert "<h1>maskpro-alpha</h1>" in html_text(plain)
+    assert '<p class="question">' not in html_text(plain)
+    assert "<h1>Alpha &amp; &lt;memory&gt;</h1>" in html_text(titled)
+    assert '<p class="question">How long?</p>' in html_text(titled)
+    assert "How long?" in markdown_text(titled)
 
 
 def test_same_store_same_bytes_in_another_process(written, store, tmp_path):
