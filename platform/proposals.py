@@ -193,9 +193,10 @@ def startup_trials(configurations: int) -> int:
 
 
 def population(configurations: int) -> int:
-    """Return the size of a generation of NSGA-II, whose first one is drawn at random: four or more, if at all possible.
+    """Return the size of a generation of NSGA-II, of which the first is drawn at random: a quarter, 50 at most.
 
-    Optuna's own 50 is more than many searches try, which would then never leave the first generation.
+    A small search has no fewer than TPE draws at random. Optuna's own 50 is more than many searches try, which would
+    then never leave the first generation.
     """
     return max(startup_trials(configurations), min(50, configurations // 4))
 

@@ -15,7 +15,7 @@ class CalledOffError(RuntimeError):
 
 
 class TrainRun(DataParallelTrainer):  # type: ignore[misc]
-    """One run, waited for in a thread.
+    """One run, waited for in a thread. What it replaces is internal to Ray 2.60; look here first at an upgrade.
 
     Train gives no hold of its controller, so that a thread could not be freed from a run that is still coming up. A
     thread that waits when Ray is shut down takes the process with it, with exit code 1.

@@ -12,20 +12,26 @@ def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
     """Return the JSON value that ``compute()`` returns, from the user's cache folder where it is there already.
 
     ``state`` says in a few characters all that the value depends on; a value of another state is not looked at. A file
-    that is damaged counts as none, and a folder that cannot be written to costs the time of computing again.
+    that is damaged counts as none; a folder that cannot be found, read or written costs the time of computing again.
     """
-    path = _folder() / f"{name}-{state}.json"
+    folder = _folder()
+    if folder is None:
+        return compute()
+    path = folder / f"{name}-{state}.json"
     with suppress(OSError, json.JSONDecodeError, UnicodeDecodeError):
         return json.loads(path.read_text(encoding="utf-8"))
     value = compute()
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")  # several processes may be at it
         partial.write_text(json.dumps(value), encoding="utf-8")
         partial.replace(path)
     return value
 
 
-def _folder() -> Path:
-    """Return ``nmlab`` below ``XDG_CACHE_HOME``, or below ``~/.cache`` where that is not set."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nmlab"
+def _folder() -> Path | None:
+    """Return ``nmlab`` below ``XDG_CACHE_HOME``, else below ``~/.cache``; None for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nmlab"
+    except RuntimeError:  # as in a container that runs under a number that nobody has
+        return None

@@ -38,6 +38,16 @@ def test_a_folder_that_cannot_be_made_keeps_nothing(tmp_path, monkeypatch):
     assert [kept("value", state="a", compute=values.__next__) for _ in range(2)] == [1, 2]
 
 
+def test_a_user_without_a_home_keeps_nothing(monkeypatch):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("nmlab.trials.data.kept.Path.home", nobody)
+    values = iter([1, 2])
+    assert [kept("value", state="a", compute=values.__next__) for _ in range(2)] == [1, 2]
+
+
 def test_the_corpus_of_the_standard_library_is_parsed_once_a_machine(folder, monkeypatch):
     fresh = python_docs._corpus.__wrapped__()
     monkeypatch.setattr(python_docs, "_docstrings", lambda path: never())
