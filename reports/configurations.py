@@ -62,6 +62,14 @@ class Configuration:
         return self.objective.initial in rows and bool(rows[self.objective.initial].notna().any())
 
     @cached_property
+    def depends_on_seed(self) -> bool:
+        """Whether another seed could have ended elsewhere: as recorded, else what was learned or ran several times."""
+        recorded = set(self.trials["depends_on_seed"]) - {"unknown"}
+        if recorded:
+            return "true" in recorded
+        return self.is_learned or len(self.trials) > 1
+
+    @cached_property
     def is_complete(self) -> bool:
         """Whether every one of its runs finished, so that its mean leaves nobody out."""
         return len(self.finished) == len(self.trials) > 0

@@ -29,6 +29,7 @@ OUTCOME = (
     "versions",
     "tasks",
     "judged",
+    "depends_on_seed",
 )
 NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")  # 007 is a name
 MISSING = ("", "None", "null")
@@ -153,6 +154,7 @@ def _identity(run: Any) -> dict[str, Any]:
         "versions": tags.get("nmlab.versions", "{}"),
         "tasks": tags.get("nmlab.tasks", "{}"),
         "judged": tags.get("nmlab.judged") == "true",
+        "depends_on_seed": tags.get("nmlab.depends_on_seed", "unknown"),
     }
 
 

@@ -208,8 +208,13 @@ class _Trial:
             model_digest=self.bench.frozen.digest,
             notes=tuple(self.setting.notes),
             initial_masks=dict(self.setting.started_from),
-            facts={} if self.tasks is None else {"tasks": self.tasks.facts_line()},
+            facts=self._facts(),
         )
+
+    def _facts(self) -> dict[str, str]:
+        """Return what a reader must know to compare this trial with others."""
+        facts = {"depends_on_seed": str(registry.get(self.spec.method).depends_on_seed).lower()}
+        return facts if self.tasks is None else {**facts, "tasks": self.tasks.facts_line()}
 
     def _leave(self, final: Mapping[str, float], extras: Mapping[str, Arrays]) -> tuple[str, ...]:
         """Write the artifacts; the leader of a crew does so for all, when it has everybody's masks and weights."""

@@ -53,5 +53,5 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
 
 def _published_tables(analysis: Analysis) -> tuple[Table, ...]:
     """Return the published tables with ours beside, of those that the study reproduces and ran a row of."""
-    run = {name: pairs for name, pairs in analysis.pairs.items() if any(pair.ours is not None for pair in pairs)}
+    run = {name: pairs for name, pairs in analysis.pairs.items() if any(pair.has_ours for pair in pairs)}
     return tuple(published_table(pairs, reproduces=name) for name, pairs in run.items())

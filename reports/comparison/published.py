@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
+from nmlab.reports.metrics import plain_name
 from nmlab.reports.published import published_tables, remarks
 from nmlab.reports.published.beside import Pair, agreement
 from nmlab.reports.tables import Cell, Column, Row, Style, Table, estimate_cell, without_empty_columns
@@ -18,10 +20,10 @@ COLUMNS = (
         "ours",
         "ours",
         Style.GENERAL,
-        help="in the printed unit where the quantity is the same",
+        help="the same quantity in the printed unit",
     ),
-    Column("quantity", "our metric"),
-    Column("difference", "ours − published", Style.GENERAL, help="only of the same quantity; the models differ"),
+    Column("difference", "ours − published", Style.GENERAL, help="the models differ"),
+    Column("searched", "", Style.GENERAL, help="where we did not measure what is printed"),
     Column("rank", "rank published", Style.GENERAL, help="among the rows of this model that both sides have"),
     Column("our_rank", "rank ours", Style.GENERAL),
     Column("flags", "remark"),
@@ -36,8 +38,9 @@ def published_table(pairs: Sequence[Pair], *, reproduces: str) -> Table:
         key=f"published-{reproduces.replace('/', '-')}",
         title=f"Published beside ours: {reproduces}",
         caption=f"{name}. The papers' models are far larger than ours and their texts are others, so the order of the "
-        "rows is what can be compared; differences are shown where both measured the same quantity.",
-        columns=COLUMNS,
+        "rows is what can be compared. Where we did not measure what is printed, the order is that of our searched "
+        "metric.",
+        columns=_columns(pairs),
         rows=rows,
         notes=_notes(pairs),
     )
@@ -46,7 +49,7 @@ def published_table(pairs: Sequence[Pair], *, reproduces: str) -> Table:
 
 def _row(pair: Pair) -> Row:
     item = pair.item
-    run_ids = item.run_ids if item is not None and pair.ours is not None else ()
+    run_ids = item.run_ids if item is not None and pair.has_ours else ()
     unit = f" ({pair.unit})" if pair.unit else ""
     cells = (
         Cell(pair.model),
@@ -56,8 +59,8 @@ def _row(pair: Pair) -> Row:
         Cell(pair.metric + unit),
         Cell(None if math.isnan(pair.value) else pair.value, shown=pair.printed),
         estimate_cell(pair.ours, run_ids=run_ids),
-        Cell(_quantity(pair)),
         Cell(pair.difference, run_ids=run_ids),
+        _searched(pair, run_ids),
         Cell(pair.rank),
         Cell(pair.our_rank),
         Cell(", ".join(pair.flags)),
@@ -65,10 +68,16 @@ def _row(pair: Pair) -> Row:
     return Row(cells, run_ids=run_ids, kind="dense" if pair.method == "dense" else "searched")
 
 
-def _quantity(pair: Pair) -> str | None:
-    if pair.ours is None or pair.item is None:
-        return None
-    return "the same" if pair.is_same_quantity else pair.item.objective.metric
+def _searched(pair: Pair, run_ids: tuple[str, ...]) -> Cell:
+    """Return our searched metric where there is no value of the printed one."""
+    return Cell(None) if pair.ours is not None else estimate_cell(pair.searched, run_ids=run_ids)
+
+
+def _columns(pairs: Sequence[Pair]) -> tuple[Column, ...]:
+    """Return the columns, the searched metric called by its name."""
+    metrics = [pair.item.objective.metric for pair in pairs if pair.item is not None]
+    title = f"our {plain_name(metrics[0])}" if metrics else ""
+    return tuple(replace(column, title=title) if column.key == "searched" else column for column in COLUMNS)
 
 
 def _notes(pairs: Sequence[Pair]) -> tuple[str, ...]:

@@ -24,10 +24,10 @@ class Side:
 
     @property
     def has_training_noise(self) -> bool:
-        """Whether another seed could have ended elsewhere: what was learned, or run with several seeds."""
+        """Whether another seed could have ended elsewhere; of initial masks, whether one did."""
         if self.is_initial:
             return len(set(self.values(self.item.objective.metric).values())) > 1
-        return self.item.is_learned or len(self.item.trials) > 1
+        return self.item.depends_on_seed
 
     @property
     def run_ids(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from nmlab.reports.wording import counted
 KEY, TITLE = "ranks", "Rank over time"
 HIGHLIGHTED = 4
 MOST_LINES = 60
+BESIDE = 0.13  # how far apart ties are drawn, in ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,23 @@ def draw_ranks(info: RankInfo) -> FigureFile:
         for index, line in enumerate(info.lines[:HIGHLIGHTED]):
             colour, marker, dashes = look_of(index)
             look = {"color": colour, "marker": marker, "linestyle": dashes}
-            axes.plot(info.steps, line.ranks, label=line.label, linewidth=1.9, markersize=5, zorder=2, **look)
+            places = beside_ties(info.lines[:HIGHLIGHTED], index)
+            axes.plot(info.steps, places, label=line.label, linewidth=1.9, markersize=5, zorder=2, **look)
         axes.set_ylim(len(info.lines) + 0.6, 0.4)
         axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         axes.set(xlabel="training step", ylabel="rank (1 is best)")
         axes.yaxis.grid(True)
         figure.legend(loc="outside upper left", ncols=2, labelcolor=INK, fontsize=8.5)
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
+
+
+def beside_ties(lines: Sequence[RankLine], index: int) -> tuple[float, ...]:
+    """Return where a line is drawn: at its ranks, but beside the other lines where they tie, so that none is hidden."""
+    places = []
+    for step, rank in enumerate(lines[index].ranks):
+        tied = [other for other, line in enumerate(lines) if line.ranks[step] == rank]
+        places.append(rank + BESIDE * (tied.index(index) - (len(tied) - 1) / 2))
+    return tuple(places)
 
 
 def _means(item: Configuration, points: Mapping[str, "pd.Series[float]"]) -> "pd.Series[float] | None":
@@ -112,6 +123,9 @@ def _caption(info: RankInfo) -> str:
     text = (
         f"Rank at {info.pattern} by the mean over seeds, at steps where all were evaluated; the finally best in colour"
     )
+    best = info.lines[:HIGHLIGHTED]
+    if any(beside_ties(best, index) != line.ranks for index, line in enumerate(best)):
+        text += " (ties drawn side by side)"
     rest = len(info.lines) - HIGHLIGHTED
     text += f", {counted(rest, noun='other')} in grey." if rest > 0 else "."
     middle = len(info.steps) // 2

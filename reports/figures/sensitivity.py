@@ -24,16 +24,19 @@ from nmlab.reports.metrics import plain_name
 
 KEY, TITLE = "sensitivity", "Sensitivity to each setting"
 PER_ROW = 3
+MOST_BARS = 40  # points of a panel; intervals of more would hide each other
 FEW_VALUES = 12  # up to half as many different values are ticked one by one, and joined by a line
 
 
 @dataclass(frozen=True, slots=True)
 class SensitivityPoint:
-    """One configuration: where it stands on the panel's axis, and its mean over seeds."""
+    """One configuration: where it stands on the panel's axis, its mean over seeds and its interval, if it has one."""
 
     place: float
     value: float
     label: str
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,9 @@ def _panel(name: str, items: Sequence[Configuration], labels: dict[str, str], mo
     places, ticks, is_log = _places([value for _, value in present])
     points = []
     for (item, _), place in zip(present, places, strict=True):
-        assert item.value is not None
-        points.append(SensitivityPoint(place, item.value.mean, labels[item.key]))
+        value = item.value
+        assert value is not None
+        points.append(SensitivityPoint(place, value.mean, labels[item.key], value.low, value.high))
     choose = min if mode == "min" else max
     different = sorted(set(places))
     best = [(at, choose(point.value for point in points if point.place == at)) for at in different]
@@ -138,6 +142,8 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: Sen
             linewidths=1.3,
             zorder=2,
         )
+        if len(panel.points) <= MOST_BARS:
+            _draw_intervals(axes, own, colour)
     if panel.is_log:
         numbers_on_log_axis(axes, axis="x")
     if info.is_log:
@@ -153,8 +159,20 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: Sen
     axes.set_axisbelow(True)
 
 
+def _draw_intervals(axes: "matplotlib.axes.Axes", points: Sequence[SensitivityPoint], colour: str) -> None:
+    """Draw a thin bar behind each point that has an interval, without making room for those that are far too wide."""
+    limits = axes.get_ylim()
+    for point in points:
+        if point.low is not None and point.high is not None:
+            axes.plot([point.place, point.place], [point.low, point.high], color=colour, linewidth=0.8, zorder=1.5)
+    axes.set_ylim(*limits)
+
+
 def _caption(info: SensitivityInfo) -> str:
     text = "Every searched configuration with a finished run, mean over its seeds"
+    panels = [panel for panel in info.panels if len(panel.points) <= MOST_BARS]
+    if any(point.low is not None for panel in panels for point in panel.points):
+        text += " with its 95% t-interval, cut off at the panel's edge"
     if any(panel.best for panel in info.panels):
         text += "; the line joins the best configuration at each value"
     return text + ". Other settings vary along, so a panel shows no effect of one setting alone."

@@ -12,6 +12,7 @@ from nmlab.reports.statistics import Estimate
 
 MAIN_METRICS = ("wikitext/word_perplexity", "average/acc")
 LOWER_IS_BETTER = ("perplexity", "memory/", "time/", "cost/")
+QUALITY = ("perplexity", "/acc")  # printed measures of how good a mask is, which our searched metric is one of too
 SAME_QUANTITY = {  # published name: our name and the factor from our unit to the printed one
     "wikitext/word_perplexity": ("eval/word_perplexity", 1.0),
     "memory/peak": ("memory/peak_bytes", 1e-9),
@@ -27,8 +28,9 @@ RENAMED = {"samples": "data.calibration.samples"}
 class Pair:
     """One printed number and what we have for it.
 
-    ``ours`` is in the printed unit where both measure the same quantity (``is_same_quantity``), else our searched
-    metric. Ranks count from 1, best first, among the rows of one model that have both.
+    ``ours`` is the same quantity in the printed unit, None where we did not measure it; ``searched`` is our searched
+    metric beside a printed measure of quality. Ranks count from 1, best first, among the rows of one model that have
+    both: by ``ours`` where all of them have it, else by ``searched``.
     """
 
     model: str
@@ -42,14 +44,19 @@ class Pair:
     flags: tuple[str, ...]
     item: Configuration | None
     ours: Estimate | None
-    is_same_quantity: bool
+    searched: Estimate | None
     rank: int | None = None
     our_rank: int | None = None
 
     @property
+    def has_ours(self) -> bool:
+        """Whether we have anything to set beside the printed number."""
+        return self.ours is not None or self.searched is not None
+
+    @property
     def difference(self) -> float | None:
         """Ours minus the printed value, where both are the same quantity."""
-        if self.ours is None or not self.is_same_quantity or not math.isfinite(self.value):
+        if self.ours is None or not math.isfinite(self.value):
             return None
         return self.ours.mean - self.value
 
@@ -90,7 +97,6 @@ def _pair(record: dict[str, object], configurations: Sequence[Configuration]) ->
     metric = texts["metric"]
     name, factor = SAME_QUANTITY.get(metric, (f"eval/{metric}", 100.0) if metric.endswith("/acc") else ("", 1.0))
     same = item.estimate(name) if item is not None and name else None
-    ours = _scaled(same, factor) if same is not None else item.value if item is not None else None
     return Pair(
         model=texts["model"],
         pattern=texts["pattern"],
@@ -102,8 +108,8 @@ def _pair(record: dict[str, object], configurations: Sequence[Configuration]) ->
         value=float(texts["value"]),
         flags=tuple(texts["flags"].split()),
         item=item,
-        ours=ours,
-        is_same_quantity=same is not None,
+        ours=None if same is None else _scaled(same, factor),
+        searched=item.value if item is not None and any(word in metric for word in QUALITY) else None,
     )
 
 
@@ -137,24 +143,26 @@ def _scaled(estimate: Estimate, factor: float) -> Estimate:
 
 def _ranked(pairs: Sequence[Pair], own: Pair) -> Pair:
     """Return a pair with its ranks among the masks of the same model and metric that both sides have."""
-    if own.ours is None or math.isnan(own.value) or own.method == "dense":
+    peers = [pair for pair in pairs if (pair.model, pair.metric) == (own.model, own.metric) and _is_ranked(pair)]
+    if own not in peers:
         return own
-    peers = [
-        pair
-        for pair in pairs
-        if (pair.model, pair.metric) == (own.model, own.metric)
-        and pair.ours is not None
-        and not math.isnan(pair.value)
-        and pair.method != "dense"
-    ]
+    has_same_quantity = all(pair.ours is not None for pair in peers)
     sign = 1.0 if is_lower_better(own.metric) else -1.0
-    our_sign = sign if own.is_same_quantity else _own_sign(own)
-    mean = own.ours.mean
     rank = 1 + sum(sign * pair.value < sign * own.value for pair in peers)
-    our_rank = 1 + sum(our_sign * pair.ours.mean < our_sign * mean for pair in peers if pair.ours is not None)
+    standing = [_standing(pair, sign if has_same_quantity else None) for pair in peers]
+    our_rank = 1 + sum(other < standing[peers.index(own)] for other in standing)
     return replace(own, rank=rank, our_rank=our_rank)
 
 
-def _own_sign(pair: Pair) -> float:
+def _is_ranked(pair: Pair) -> bool:
+    return pair.has_ours and not math.isnan(pair.value) and pair.method != "dense"
+
+
+def _standing(pair: Pair, sign: float | None) -> float:
+    """Return a number that is smaller for the better mask: by the same quantity, without a sign by the searched one."""
+    if sign is not None:
+        assert pair.ours is not None
+        return sign * pair.ours.mean
     assert pair.item is not None
-    return 1.0 if pair.item.objective.mode == "min" else -1.0
+    assert pair.searched is not None
+    return pair.searched.mean if pair.item.objective.mode == "min" else -pair.searched.mean

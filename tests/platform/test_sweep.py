@@ -60,6 +60,8 @@ def test_an_undisturbed_sweep_finishes_every_planned_trial(undisturbed):
     assert {run.info.status for run in children} == {"FINISHED"}
     roles = [run.data.tags["nmlab.role"] for run in children]
     assert (roles.count("baseline"), roles.count("search")) == (2, 4)
+    moved = {run.data.params["method"]: run.data.tags["nmlab.depends_on_seed"] for run in children}
+    assert moved == {"dense": "false", "magnitude": "false", "maskpro": "true"}
 
 
 def test_each_replica_loads_the_model_once_and_leaves_it_unchanged(undisturbed):

@@ -280,7 +280,13 @@ def configuration() -> Callable[..., Configuration]:
     """A maker of configurations that need no store: settings and one final value per seed."""
 
     def make(
-        values: Sequence[float], *, method: str = "maskpro", mode: str = "min", role: str = "search", **settings: object
+        values: Sequence[float],
+        *,
+        method: str = "maskpro",
+        mode: str = "min",
+        role: str = "search",
+        depends_on_seed: str = "unknown",
+        **settings: object,
     ) -> Configuration:
         key = digest(method, role, sorted(settings.items()))
         rows = pd.DataFrame(
@@ -288,6 +294,7 @@ def configuration() -> Callable[..., Configuration]:
                 "run_id": [f"{key}-{seed}" for seed in range(len(values))],
                 "seed": range(len(values)),
                 "status": ["finished" if np.isfinite(value) else "diverged" for value in values],
+                "depends_on_seed": depends_on_seed,
                 "eval/perplexity": values,
             }
         )

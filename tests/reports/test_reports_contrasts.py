@@ -73,6 +73,26 @@ def test_two_rules_differ_by_the_windows_alone(configuration):
     assert found.is_separated is True
 
 
+def test_what_no_seed_moves_is_a_constant_although_it_was_learned(configuration):
+    """ProxSparse learns from the dense weights and draws nothing: one run is all there is to know of its training."""
+    trained = configuration([10.0, 12.0, 15.0], depends_on_seed="true")
+    fixed, rule = (configuration([20.0], method=method, depends_on_seed="false") for method in ("proxsparse", "wanda"))
+    object.__setattr__(fixed, "trials", fixed.trials.assign(**{"initial/perplexity": [40.0]}))
+    (found,) = contrasts_with(Side(trained), others=[Side(fixed)], metric=METRIC, evaluations={})
+    assert found.training.p_value == pytest.approx(stats.ttest_1samp(np.log([10.0, 12.0, 15.0]), np.log(20.0)).pvalue)
+    windows = {**kept(fixed, 20.0, wobble=0.1, seed=1), **kept(rule, 30.0, wobble=0.1, seed=2)}
+    (found,) = contrasts_with(Side(rule), others=[Side(fixed)], metric=METRIC, evaluations=windows)
+    assert found.decisive.noise is Noise.EVALUATION
+
+
+def test_one_draw_of_a_random_mask_is_not_tested_by_windows(configuration):
+    first = configuration([20.0], method="wanda", depends_on_seed="false")
+    second = configuration([30.0], method="random", depends_on_seed="true")
+    windows = {**kept(first, 20.0, wobble=0.1, seed=1), **kept(second, 30.0, wobble=0.1, seed=2)}
+    (found,) = contrasts_with(Side(first), others=[Side(second)], metric=METRIC, evaluations=windows)
+    assert found.decisive is None
+
+
 def test_windows_never_stand_in_for_the_seeds_of_a_trained_side(configuration):
     """One seed of a trained mask says nothing about training noise, however many windows there are."""
     rows = configuration([20.0]).trials.assign(**{"initial/perplexity": [40.0]})

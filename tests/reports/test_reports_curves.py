@@ -23,6 +23,7 @@ from nmlab.reports.figures import (
     sensitivity_info,
     timing_info,
 )
+from nmlab.reports.figures.ranks import RankLine, beside_ties
 from nmlab.reports.frame import initial_name
 from nmlab.reports.lines import Line
 
@@ -105,6 +106,14 @@ def test_sensitivity_has_a_panel_for_each_setting_that_varied(configuration):
     assert (mask.ticks, mask.best) == (((0, "random"), (1, "wanda")), ((0.0, 95.0), (1.0, 70.0)))
     assert info.labels == ("",)
     assert draw_sensitivity(info).png.startswith(b"\x89PNG")
+
+
+def test_points_of_several_seeds_have_their_interval(configuration):
+    items = [configuration([value, value + 2.0], alpha=value) for value in (70.0, 80.0)]
+    info = sensitivity_info(items)
+    (panel,) = info.panels
+    assert [(point.low, point.high) for point in panel.points] == [(item.value.low, item.value.high) for item in items]
+    assert "95% t-interval" in draw_sensitivity(info).caption
 
 
 def test_sensitivity_takes_the_best_by_the_studys_direction(configuration):
@@ -231,6 +240,13 @@ def test_ranks_over_the_steps_that_all_share(configuration):
     assert info.agreement[1] == pytest.approx(-0.5)
     assert math.isnan(info.agreement[0])  # all alike at the start
     assert draw_ranks(info).svg.startswith(b"<?xml")
+
+
+def test_ties_are_drawn_side_by_side():
+    lines = [RankLine("a", "a", (1.5, 1.0)), RankLine("b", "b", (1.5, 2.0)), RankLine("c", "c", (3.0, 3.0))]
+    first, second, third = (beside_ties(lines, index) for index in range(3))
+    assert first[0] < 1.5 < second[0]
+    assert (first[1], second[1], third) == (1.0, 2.0, (3.0, 3.0))
 
 
 def test_ranks_need_three_configurations_and_three_steps(configuration):

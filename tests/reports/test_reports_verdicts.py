@@ -63,9 +63,9 @@ def test_printed_rows_find_ours_by_their_setting(alphas):
     found = {(pair.model, pair.setting): pair for pair in alphas.pairs["maskpro/table-10"]}
     assert len(found) == 10
     pair = found["LLaMA-2-7B", "alpha=0.99"]
-    assert (pair.value, pair.ours.mean, pair.rank, pair.our_rank) == (49.62, 60.5, 1, 1)
-    assert (pair.is_same_quantity, pair.difference) == (False, None)  # accuracy there, perplexity here
-    assert found["LLaMA-2-7B", "alpha=0.95"].ours is None
+    assert (pair.value, pair.searched.mean, pair.rank, pair.our_rank) == (49.62, 60.5, 1, 1)
+    assert (pair.ours, pair.difference) == (None, None)  # accuracy there, perplexity here
+    assert not found["LLaMA-2-7B", "alpha=0.95"].has_ours
     assert found["LLaMA-13B", "alpha=0.7"].rank == 3
     assert agreement(alphas.pairs["maskpro/table-10"])["LLaMA-2-7B", "average/acc"] == (pytest.approx(1.0), 3)
 
@@ -95,6 +95,23 @@ def test_a_difference_is_only_of_the_same_quantity(configuration):
     assert own.difference == pytest.approx(476.56)
     memory = next(iter(pairs_of("maskpro/table-7", configurations=[replace(item, method="maskpro")])))
     assert memory.ours is None  # at 1:4, which was not run
+
+
+def test_the_searched_metric_orders_only_what_is_printed_of_quality(configuration):
+    """A perplexity says which of two accuracies should be higher, and nothing of times or parameters."""
+    items = [configuration([20.0 + place], method=method) for place, method in enumerate(("susi", "maskllm"))]
+    accuracies = pairs_of("susi/table-1", configurations=items)
+    assert {pair.our_rank for pair in accuracies if pair.has_ours} == {1, 2}
+    assert not any(pair.has_ours for pair in pairs_of("susi/table-3", configurations=items))
+
+
+def test_only_what_was_measured_stands_in_the_column_of_ours(alphas):
+    tables = {table.key: table for table in comparison_tables(alphas)}
+    table = tables["published-maskpro-table-10"]
+    titles = [column.title for column in table.columns]
+    assert "ours" not in titles
+    assert [cell.value for cell in table.column("searched") if cell.value is not None] == [90.5, 70.5, 60.5] * 2
+    assert "our perplexity" in titles
 
 
 def test_the_page_shows_the_table_and_the_claims(alphas):
