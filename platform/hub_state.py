@@ -94,8 +94,7 @@ class HubState:
             return
         self._opened, self._awaited = now, dict(hosts)
         for key, result in ended.items():
-            stopped = result["status"] == "stopped"
-            self._jobs[key] = _Job({}, self._epoch, cancelled=stopped, ended=result, journaled=True)
+            self._jobs[key] = _Job({}, self._epoch, ended=result, journaled=True)
         for key in cancelled:
             self.cancel(key)
 
@@ -111,6 +110,19 @@ class HubState:
             return None
         records = [entry.record for entry in self._stream]
         return {"generation": self.generation, "upto": self._stream[-1].sequence, "records": records}
+
+    def cancel(self, key: str) -> None:
+        """Ask for a trial to be stopped; one that waits in the queue is dropped from it.
+
+        One that is unknown may still be running on a replica that has yet to introduce itself.
+        """
+        job = self._jobs.get(key)
+        if job is None:
+            self._cancelled.add(key)
+        elif job.ended is None:
+            job.cancelled = True
+            if job.host is None:
+                self._end(key, job, _result(key, "stopped", "not started"))
 
     def expire(self, *, now: float) -> None:
         """Give up replicas that have been silent for too long, and those that were awaited in vain."""
@@ -218,21 +230,20 @@ class HubState:
     # --- trial actors ---------------------------------------------------------------------------------------------
 
     def submit(self, key: str, spec: Record, attempts: int = 0) -> None:
-        """Queue a trial, which has been leased ``attempts`` times under earlier hubs.
+        """Queue a trial, which has been leased ``attempts`` times under earlier hubs; a known one is left as it is.
 
-        A trial actor that was lost submits its trial again when it comes back, and one that finds its trial unknown
-        to a new hub does; a trial that is queued, running, or has ended other than by being stopped is left as it is.
+        An actor that takes a trial over from one that was lost submits it again, and so do one whose trial is unknown
+        to a new hub, and one that Tune starts for a trial that it then gives to another.
         """
-        self._cancelled.discard(key)
-        job = self._jobs.get(key)
-        if job is not None and not job.cancelled:
+        if key in self._jobs:
             return
-        if job is not None and job.host in self._hosts:  # still being stopped there, under an epoch that is over
-            self._hosts[job.host].jobs.discard(key)
         self._epoch += 1
-        self._jobs[key] = _Job(spec, self._epoch, attempts)
-        self._queue.append(key)
+        job = self._jobs[key] = _Job(spec, self._epoch, attempts)
         self._tell({"event": "trial", "key": key, "spec": spec})
+        if key in self._cancelled:
+            self._end(key, job, _result(key, "stopped", "not started"))
+        else:
+            self._queue.append(key)
 
     def pull(self, key: str, after: int) -> Record | None:
         """Return a trial's evaluations after a step, and its result once that is journaled; None if it is unknown."""
@@ -241,19 +252,6 @@ class HubState:
             return None
         points = [point for step, point in sorted(job.mail.items()) if step > after]
         return {"points": points, "ended": job.ended if job.journaled else None, "attempts": job.attempts}
-
-    def cancel(self, key: str) -> None:
-        """Ask for a trial to be stopped; one that waits in the queue is dropped from it.
-
-        One that is unknown may still be running on a replica that has yet to introduce itself.
-        """
-        job = self._jobs.get(key)
-        if job is None:
-            self._cancelled.add(key)
-        elif job.ended is None:
-            job.cancelled = True
-            if job.host is None:
-                self._end(key, job, _result(key, "stopped", "not started"))
 
     # --- within ---------------------------------------------------------------------------------------------------
 

@@ -18,8 +18,8 @@ _PAUSE_S = 0.05
 class Pump:
     """``heed`` is given records and returns when they are in the journal; ``look`` is called twice a second at least.
 
-    ``unwanted`` returns the trials that should not run any more, for a hub that has forgotten it. What goes wrong in
-    the thread is kept in ``error``.
+    ``unwanted`` returns the trials that should not run any more; each hub is told of each once. What goes wrong in the
+    thread is kept in ``error``.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Pump:
         self._hub, self._heed, self._look, self._unwanted = hub, heed, look, unwanted
         self.intake = Intake()
         self.error: Exception | None = None
+        self._cancelled: set[str] = set()
         self._stopping = self._last = False
         self._thread = threading.Thread(target=self._run, name="hub-pump", daemon=True)
         self._thread.start()
@@ -64,13 +65,20 @@ class Pump:
         records = intake.take(answer)
         if records:
             self._heed(records)
+        self._cancel_unwanted()
         self._look()
         if not answer["records"]:
             time.sleep(_PAUSE_S)
         return bool(answer["records"]) or not last
 
+    def _cancel_unwanted(self) -> None:
+        for key in sorted(set(self._unwanted()) - self._cancelled):
+            self._hub.call("cancel", key)
+            self._cancelled.add(key)
+
     def _open(self, generation: int) -> None:
-        self._hub.ask("open", self.intake.ended, self.intake.replicas, list(self._unwanted()))
+        self._cancelled = set(self._unwanted())
+        self._hub.ask("open", self.intake.ended, self.intake.replicas, sorted(self._cancelled))
         if self._stopping:
             self._hub.ask("stop")
         self.intake.opened(generation)

@@ -112,7 +112,7 @@ class Sweep:
             parties=exchange.settings if exchange else None,
             lost=self._run_lost,
         )
-        self._pump = Pump(hub, heed=self._heed, look=self._look, unwanted=lambda: tuple(self._watch.stopped))
+        self._pump = Pump(hub, heed=self._heed, look=self._look, unwanted=self._unwanted)
         proposals = proposals_of(self.plan.study, journal=self.launch.optuna_journal)
         try:
             with _interrupts(self._on_interrupt):
@@ -128,6 +128,7 @@ class Sweep:
         except KeyboardInterrupt:
             assert self._interrupted
         finally:
+            self._watch.is_over = True
             try:
                 self._wind_down(self._pump)
             finally:
@@ -151,6 +152,11 @@ class Sweep:
         """Note the interruption before Tune begins to tidy up: what stops from now on was not stopped by the search."""
         self._interrupted = True
         raise KeyboardInterrupt
+
+    def _unwanted(self) -> tuple[str, ...]:
+        """Return the trials that Tune has stopped; once it is over, all that have not ended."""
+        unended = self._pump.intake.unended() if self._watch.is_over and self._pump is not None else ()
+        return (*tuple(self._watch.stopped), *unended)
 
     def _actor_lost(self, key: str, error: str) -> None:
         """Called by Tune when a trial's actor died; Tune starts another, which finds its trial at the hub."""

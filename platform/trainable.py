@@ -1,6 +1,7 @@
 """The Tune side of a trial: a light, reused actor that submits a job, waits, and repeats what it hears to Tune.
 
-It holds no model and imports no torch; the work is done in a replica's slot.
+It holds no model and imports no torch; the work is done in a replica's slot. That it ends stops no trial: Tune also
+starts actors that it gives up for another one, which runs the same trial by then. What is to stop, the driver says.
 """
 
 from typing import Any
@@ -25,7 +26,6 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._cancel()
         self._begin(new_config)
         return True
 
@@ -52,9 +52,6 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self._heard = max([self._heard, *(point["step"] for point in news["points"])])
         self._attempts, self._ended = news["attempts"], news["ended"]
 
-    def cleanup(self) -> None:
-        self._cancel()
-
     def _begin(self, config: dict[str, Any]) -> None:
         self._key: str = config["key"]
         self._spec: dict[str, Any] = config["spec"]
@@ -66,7 +63,3 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def _final(self, ended: dict[str, Any]) -> dict[str, Any]:
         status = {"status": ended["status"], "reason": ended["reason"], "key": self._key}
         return {**self._last, **ended["metrics"], **status, "step": ended["step"], "done": True}
-
-    def _cancel(self) -> None:
-        if self._ended is None:
-            self._hub.call("cancel", self._key)

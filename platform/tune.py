@@ -1,12 +1,14 @@
 """The Tune run of a sweep: light trial actors, our searcher, an optional scheduler."""
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, Stopper, TuneConfig, Tuner
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
 
@@ -44,13 +46,15 @@ class _Median(_Remembering, MedianStoppingRule):  # type: ignore[misc]
 class Watch(Callback):  # type: ignore[misc]
     """Lets the sweep look around between Tune's events, and hear of trial actors that were lost.
 
-    What ``check`` raises ends the run; ``lost`` is called with the trial's key and the last line of the error. After
-    the run ``stopped`` holds the keys of the trials that the scheduler stopped.
+    What ``check`` raises ends the run; ``lost`` is called with the trial's key and the last line of the error.
+    ``stopped`` holds the keys of the trials that the scheduler stopped; ``is_over`` says that Tune lets no trial go on,
+    because there is no time left or no trial.
     """
 
     def __init__(self, check: Callable[[], None], lost: Callable[[str, str], None]) -> None:
         self._check, self._lost = check, lost
         self.stopped: set[str] = set()
+        self.is_over = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks for a restore that nmlab does not use
@@ -63,6 +67,25 @@ class Watch(Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._lost(trial.config["key"], _last_line(trial))
+
+
+class _TimeLimit(Stopper):  # type: ignore[misc]
+    """Ends the run after some seconds, and says so before Tune waits for the trials that it stops."""
+
+    def __init__(self, seconds: float | None, watch: Watch) -> None:
+        self._until = math.inf if seconds is None else time.monotonic() + seconds
+        self._watch = watch
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        if time.monotonic() >= self._until:
+            self._watch.is_over = True
+        return self._watch.is_over
 
 
 def tune_trials(
@@ -93,7 +116,6 @@ def tune_trials(
             num_samples=max(1, plan.trials),
             max_concurrent_trials=plan.study.concurrency,
             reuse_actors=True,
-            time_budget_s=plan.study.budget.time_limit_seconds,
             trial_dirname_creator=_folder_name,
         ),
         run_config=RunConfig(
@@ -101,6 +123,7 @@ def tune_trials(
             storage_path=str(folder / "ray"),
             verbose=0,
             callbacks=[watch],
+            stop=_TimeLimit(plan.study.budget.time_limit_seconds, watch),
             failure_config=FailureConfig(max_failures=max_failures),
             checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),

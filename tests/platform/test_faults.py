@@ -11,7 +11,9 @@ import time
 from dataclasses import dataclass
 
 import pytest
+import yaml
 from launched import (
+    GRID,
     PLANNED,
     STEPS,
     Nmlab,
@@ -42,8 +44,9 @@ class Kill:
 class Sweep:
     """A running sweep of which processes are killed one after the other."""
 
-    def __init__(self, nmlab):
+    def __init__(self, nmlab, **changed):
         self.nmlab = nmlab
+        (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump({**GRID, **changed}))
         self.process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report", "--max-failures", "20")
 
     def wait_until(self, condition, what):
@@ -219,3 +222,33 @@ def test_ctrl_c_lets_trials_save_themselves_and_ends_in_time(new_nmlab):
         assert (sweep.nmlab.launch / "trials" / key / f"checkpoint-{ended[key]['step']:09d}.safetensors").is_file()
     assert sweep.nmlab.status()["phase"] == "stopped"
     assert took < 10.0 * others_on_a_core()
+
+
+def test_trials_shorter_than_the_start_of_an_actor_outlive_one(new_nmlab):
+    """Tune starts an actor in place of the lost one, and gives its trial to another before the first is up."""
+    short, seeds = {**GRID["fixed"], "steps": 40}, list(range(6))
+    sweep = Sweep(new_nmlab(), fixed=short, seeds=seeds)
+    try:
+        sweep.wait_until(lambda journal: len(keys(journal, "ended")) >= 4, "four trials had ended")
+        sweep.kill("ray::TrialActor")
+    except BaseException:
+        kill_session(sweep.process.pid)
+        raise
+    printed = sweep.nmlab.finish(sweep.process)
+    assert printed["counts"] == {"finished": 2 + 2 * len(seeds)}
+
+
+def test_out_of_time_trials_save_themselves_and_can_go_on(new_nmlab):
+    long = {**GRID["fixed"], "steps": 1_000_000}
+    sweep = Sweep(new_nmlab(), fixed=long, budget={"time_limit": "15s"})
+    try:
+        assert sweep.process.wait(200) == 1
+    finally:
+        kill_session(sweep.process.pid)
+    journal = sweep.nmlab.journal()
+    learned = [r["result"] for r in journal if r["event"] == "ended" and r["result"]["status"] != "finished"]
+    assert {(result["status"], result["resumable"]) for result in learned} == {("stopped", True)}
+    assert len(learned) == GRID["replica"]["count"]
+    for result in learned:
+        saved = sweep.nmlab.launch / "trials" / result["key"] / f"checkpoint-{result['step']:09d}.safetensors"
+        assert saved.is_file()

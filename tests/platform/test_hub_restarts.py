@@ -94,12 +94,12 @@ def test_a_restarted_hub_runs_nothing_again_that_the_driver_knows_as_ended():
     assert hub.pull("x", -1)["ended"]["status"] == "finished"
 
 
-@pytest.mark.parametrize("how", ["by the driver", "by its trial actor"])
-def test_a_trial_cancelled_before_its_replica_is_back_is_stopped(how):
+@pytest.mark.parametrize("when", ["before the hub died", "since"])
+def test_a_trial_cancelled_before_its_replica_is_back_is_stopped(when):
     _, old = hub_with("x")
     job = old.take()
-    hub = new_hub(generation=200, cancelled=["x"] if how == "by the driver" else [])
-    if how == "by its trial actor":
+    hub = new_hub(generation=200, cancelled=["x"] if when == "before the hub died" else [])
+    if when == "since":
         hub.cancel("x")
     a = Replica(hub, "a", claims=[claim(job)])
     assert a.push(job, point(1)) is False

@@ -140,7 +140,12 @@ class Sweep:
         if trial.wanted and trial.told is None:
             self.tell("submit", key, {"key": key})
 
-    def actor_cancels(self, key):
+    def late_actor_submits(self, key):
+        """Tune starts an actor for a trial, and gives the trial to another before the first is up."""
+        if key in self.trials:
+            self.tell("submit", key, {"key": key})
+
+    def driver_cancels(self, key):
         if key in self.trials and self.trials[key].told is None:
             self.trials[key].wanted = False
             self.tell("cancel", key)
@@ -266,7 +271,8 @@ class Sweep:
             lambda: self.replica_falls_silent(host): 1,
             lambda: self.time_passes(draw.choice((0.3, 2.0, 5.0))): 2,
             lambda: self.actor_submits(key): 2,
-            lambda: self.actor_cancels(key): 0.3,
+            lambda: self.late_actor_submits(key): 1,
+            lambda: self.driver_cancels(key): 0.3,
             lambda: self.actor_pulls(key): 4,
             lambda: self.exchange(host, fate): 8,
             lambda: self.slot_asks(host, fate): 6,
