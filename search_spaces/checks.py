@@ -122,7 +122,8 @@ def _is_task_metric(metric: str, *, tasks: tuple[str, ...]) -> bool:
     """Return whether `metric` is eval/<task>/<measure>, the task being one of `tasks`, or its file's stem."""
     first, _, rest = metric.partition("/")
     task, _, measure = rest.rpartition("/")
-    return first == "eval" and bool(measure) and task in {*tasks, *(Path(name).stem for name in tasks)}
+    named = {*tasks, *(Path(name).stem.removeprefix("builtin:") for name in tasks)}
+    return first == "eval" and bool(measure) and task in named
 
 
 def _metric_hint(metric: str, *, tasks: tuple[str, ...]) -> str:

@@ -327,6 +327,14 @@ def test_whatever_is_given_there_is_a_study_or_readable_lines(path, extra, value
         assert str(error).splitlines() == list(error.problems)
 
 
+def test_a_search_may_aim_at_the_questions_that_come_along():
+    overrides = [
+        "data.evaluation.tasks=[builtin:word-order]",
+        "search={algorithm: tpe, samples: 3, metric: eval/word-order/acc, mode: max}",
+    ]
+    assert loader.load("quickstart", overrides=overrides).search.metrics == ("eval/word-order/acc",)
+
+
 def test_early_stopping_cannot_look_at_what_is_measured_at_the_end():
     overrides = [
         "data.evaluation.tasks=[quiz.jsonl]",

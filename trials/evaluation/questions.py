@@ -1,4 +1,4 @@
-"""Multiple-choice questions in a local JSON-lines file, as a task of lm-evaluation-harness.
+"""Multiple-choice questions in a local JSON-lines file, or built in, as a task of lm-evaluation-harness.
 
 A line is ``{"question": ..., "choices": [...], "label": ...}``, the label counting from 0. Each choice is scored by the
 log-likelihood that the model gives it. The style, written after the file's name and a colon, says how:
@@ -9,11 +9,13 @@ log-likelihood that the model gives it. The style, written after the file's name
 """
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nmlab.trials.errors import SourceError
+from nmlab.trials.evaluation.word_order import word_order
 from nmlab.trials.names import unknown_name
 
 STYLES = ("cloze", "qa", "blank")
@@ -23,15 +25,39 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class LocalTask:
-    """A file of questions and how they are put; its name is the file's, without the suffix."""
+class LocalTask(ABC):
+    """Questions that need no network, and how they are put."""
 
-    path: Path
+    name: str
     style: str
 
-    @property
-    def name(self) -> str:
-        return self.path.stem
+    @abstractmethod
+    def rows(self) -> list[Row]:
+        """Return the questions; raises ``SourceError`` where they cannot be had."""
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the task in the harness's own terms."""
+        return {
+            "task": self.name,
+            "custom_dataset": lambda **_: {"test": self._dataset()},
+            "test_split": "test",
+            "output_type": "multiple_choice",
+            **_PROMPTS[self.style],
+            "metric_list": [{"metric": name} for name in ("acc", "acc_norm")],
+            "metadata": {"version": f"{self.style}-1"},
+        }
+
+    def _dataset(self) -> Any:
+        from datasets import Dataset
+
+        return Dataset.from_list(self.rows())
+
+
+@dataclass(frozen=True)
+class FileTask(LocalTask):
+    """A file of questions; the task's name is the file's, without the suffix."""
+
+    path: Path
 
     def rows(self) -> list[Row]:
         """Read the questions; raises ``SourceError`` naming the first line that is not one."""
@@ -54,29 +80,26 @@ class LocalTask:
             raise SourceError(f"{where}: {problem}")
         return {name: row[name] for name in ("question", "choices", "label")}
 
-    def configuration(self) -> dict[str, Any]:
-        """Return the task in the harness's own terms."""
-        return {
-            "task": self.name,
-            "custom_dataset": lambda **_: {"test": self._dataset()},
-            "test_split": "test",
-            "output_type": "multiple_choice",
-            **_PROMPTS[self.style],
-            "metric_list": [{"metric": name} for name in ("acc", "acc_norm")],
-            "metadata": {"version": f"{self.style}-1"},
-        }
 
-    def _dataset(self) -> Any:
-        from datasets import Dataset
+class WordOrderTask(LocalTask):
+    """The questions that come along; see ``word_order``."""
 
-        return Dataset.from_list(self.rows())
+    def rows(self) -> list[Row]:
+        return word_order()
+
+
+BUILTIN = {"builtin:word-order": WordOrderTask("word-order", "cloze")}
 
 
 def local_task(reference: str) -> LocalTask | None:
-    """Return the local task that a reference such as ``quiz.jsonl`` or ``quiz.jsonl:qa`` means; None for other names.
+    """Return the local task that ``quiz.jsonl``, ``quiz.jsonl:qa`` or ``builtin:word-order`` means; None for others.
 
-    Raises ``SourceError`` for a file that is missing and for an unknown style.
+    Raises ``SourceError`` for a file that is missing, for an unknown style and for another ``builtin:`` name.
     """
+    if reference.startswith("builtin:"):
+        if reference not in BUILTIN:
+            raise SourceError(unknown_name(reference, kind="task", known=list(BUILTIN)))
+        return BUILTIN[reference]
     name, colon, style = reference.rpartition(":") if Path(reference).suffix not in _SUFFIXES else (reference, "", "")
     if Path(name).suffix not in _SUFFIXES:
         return None
@@ -85,7 +108,7 @@ def local_task(reference: str) -> LocalTask | None:
     path = Path(name).expanduser()
     if not path.is_file():
         raise SourceError(f"task file {name!r} does not exist")
-    return LocalTask(path, style or "cloze")
+    return FileTask(path.stem, style or "cloze", path)
 
 
 def _problem(row: Any, *, style: str) -> str:

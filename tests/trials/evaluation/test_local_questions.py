@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from nmlab.trials.data import python_docs
 from nmlab.trials.errors import SourceError
 from nmlab.trials.evaluation.questions import local_task
 
@@ -93,3 +94,26 @@ def test_a_wrong_reference_is_refused(tmp_path, monkeypatch, reference, told):
 def test_an_empty_file_is_refused(quiz):
     with pytest.raises(SourceError, match="holds no question"):
         local_task(str(quiz(""))).rows()
+
+
+def test_the_questions_that_come_along_are_about_the_evaluation_text():
+    rows = local_task("builtin:word-order").rows()
+    text = [" ".join(document.split()) for document in python_docs.documents("evaluation")]
+    assert len(rows) > 300
+    for row in rows:
+        right = f"{row['question']} {row['choices'][row['label']]}"
+        assert any(right in document for document in text)
+        assert len(set(row["choices"])) == 4
+        assert len({tuple(sorted(choice.split())) for choice in row["choices"]}) == 1
+
+
+def test_the_questions_that_come_along_are_the_same_every_time_and_favour_no_place():
+    rows = local_task("builtin:word-order").rows()
+    assert rows == local_task("builtin:word-order").rows()
+    shares = [sum(row["label"] == label for row in rows) / len(rows) for label in range(4)]
+    assert all(0.15 < share < 0.35 for share in shares), shares
+
+
+def test_another_builtin_task_is_told_the_nearest():
+    with pytest.raises(SourceError, match=r"unknown task 'builtin:word_order'.*builtin:word-order"):
+        local_task("builtin:word_order")

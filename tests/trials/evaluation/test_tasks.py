@@ -153,6 +153,14 @@ def test_the_first_questions_alone(masked, quiz):
     assert some.outcomes["acc"].tolist() == whole.outcomes["acc"][:5].tolist()
 
 
+def test_the_questions_that_come_along_tell_the_dense_model_from_a_random_mask(masked):
+    spec = _spec("builtin:word-order", questions=100, batch_size=16)
+    right = run_tasks(masked, spec).metrics()["eval/word-order/acc"]
+    dense = run_tasks(MaskedModel(masked.frozen), spec).metrics()["eval/word-order/acc"]
+    assert dense > 0.75  # chance is 0.25
+    assert right < dense - 0.2
+
+
 def test_few_shot_examples_change_the_prompt_and_are_noted(masked, quiz):
     none, two = (run_tasks(masked, _spec(str(quiz), few_shot=n)) for n in (0, 2))
     assert (none.tasks[0].few_shot, two.tasks[0].few_shot) == (0, 2)
