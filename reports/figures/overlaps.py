@@ -172,7 +172,12 @@ def _draw_share(axes: "matplotlib.axes.Axes", row: int, column: int, matrix: Ove
         return
     box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.2, "alpha": 0.85}
     look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8.5, "color": INK, "bbox": box}
-    axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", **look)
+    axes.text(column + 0.5, row + 0.5, percent(share), **look)
+
+
+def percent(share: float) -> str:
+    """Return a share in whole percent, but 100 for equal masks only."""
+    return f"{100 * share:.0f}" if share < 0.99 or share == 1.0 else f"{min(99.99, 100 * share):.4g}"
 
 
 def _draw_picture(axes: "matplotlib.axes.Axes", picture: Bools) -> None:

@@ -1,5 +1,6 @@
 """How the result moves with each setting that was searched: one panel a setting."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +22,12 @@ from nmlab.reports.figures.style import (
 )
 from nmlab.reports.frame import Value
 from nmlab.reports.metrics import plain_name
+from nmlab.reports.wording import counted
 
 KEY, TITLE = "sensitivity", "Sensitivity to each setting"
 PER_ROW = 3
 MOST_BARS = 40  # points of a panel; intervals of more would hide each other
+ROOM = 0.4  # how far intervals may widen a panel, each way
 FEW_VALUES = 12  # up to half as many different values are ticked one by one, and joined by a line
 
 
@@ -58,6 +61,7 @@ class SensitivityInfo:
     labels: tuple[str, ...]
     panels: tuple[SensitivityPanel, ...]
     is_log: bool
+    without_value: int = 0
     skipped: str = ""
 
 
@@ -67,13 +71,19 @@ def sensitivity_info(configurations: Sequence[Configuration]) -> SensitivityInfo
     objective = configurations[0].objective
     names = distinguishing(tried)
     if not names:
-        return SensitivityInfo(objective.metric, (), (), False, "nothing varied between configurations with a result")
+        return SensitivityInfo(
+            objective.metric, (), (), False, skipped="nothing varied between configurations with a result"
+        )
     apart = [name for name in ("method", "pattern") if len({getattr(item, name) for item in tried}) > 1]
     labels = {item.key: " ".join(str(getattr(item, name)) for name in apart) for item in tried}
     panels = tuple(_panel(name, tried, labels, objective.mode) for name in names)
     values = [item.value.mean for item in tried if item.value is not None]
     return SensitivityInfo(
-        objective.metric, tuple(dict.fromkeys(labels.values())), panels, wants_log(values, ratio=10.0)
+        metric=objective.metric,
+        labels=tuple(dict.fromkeys(labels.values())),
+        panels=panels,
+        is_log=wants_log(values, ratio=10.0),
+        without_value=len(searched(configurations)) - len(tried),
     )
 
 
@@ -142,12 +152,12 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: Sen
             linewidths=1.3,
             zorder=2,
         )
-        if len(panel.points) <= MOST_BARS:
-            _draw_intervals(axes, own, colour)
     if panel.is_log:
         numbers_on_log_axis(axes, axis="x")
     if info.is_log:
         numbers_on_log_axis(axes, axis="y")
+    if len(panel.points) <= MOST_BARS:
+        _draw_intervals(axes, panel, info)
     if panel.ticks:
         axes.set_xticks([at for at, _ in panel.ticks], [text for _, text in panel.ticks])
         axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
@@ -159,20 +169,35 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: Sen
     axes.set_axisbelow(True)
 
 
-def _draw_intervals(axes: "matplotlib.axes.Axes", points: Sequence[SensitivityPoint], colour: str) -> None:
-    """Draw a thin bar behind each point that has an interval, without making room for those that are far too wide."""
-    limits = axes.get_ylim()
-    for point in points:
+def _draw_intervals(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: SensitivityInfo) -> None:
+    """Draw a thin bar behind each point that has an interval; what is far outside the points is cut off."""
+    limits, ends = axes.get_ylim(), []
+    for point in panel.points:
         if point.low is not None and point.high is not None:
+            colour, _, _ = look_of(info.labels.index(point.label))
             axes.plot([point.place, point.place], [point.low, point.high], color=colour, linewidth=0.8, zorder=1.5)
-    axes.set_ylim(*limits)
+            ends += [point.low, point.high]
+    axes.set_ylim(*widened(limits, ends, is_log=info.is_log))
+
+
+def widened(limits: tuple[float, float], ends: Sequence[float], *, is_log: bool) -> tuple[float, float]:
+    """Return the limits of an axis, each moved until all ends are inside, by at most ROOM of their distance."""
+    if not ends:
+        return limits
+    (low, high), scale = limits, math.log if is_log else float
+    room = ROOM * (scale(high) - scale(low))
+    bottom, top = (math.exp(x) if is_log else x for x in (scale(low) - room, scale(high) + room))
+    return max(min(low, *ends), bottom), min(max(high, *ends), top)
 
 
 def _caption(info: SensitivityInfo) -> str:
     text = "Every searched configuration with a finished run, mean over its seeds"
     panels = [panel for panel in info.panels if len(panel.points) <= MOST_BARS]
     if any(point.low is not None for panel in panels for point in panel.points):
-        text += " with its 95% t-interval, cut off at the panel's edge"
+        text += " with its 95% t-interval, cut off where it is far outside the points"
     if any(panel.best for panel in info.panels):
         text += "; the line joins the best configuration at each value"
-    return text + ". Other settings vary along, so a panel shows no effect of one setting alone."
+    text += ". Other settings vary along, so a panel shows no effect of one setting alone."
+    if info.without_value:
+        text += f" Not drawn, without a finished run: {counted(info.without_value, noun='configuration')}."
+    return text

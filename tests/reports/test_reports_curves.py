@@ -24,6 +24,7 @@ from nmlab.reports.figures import (
     timing_info,
 )
 from nmlab.reports.figures.ranks import RankLine, beside_ties
+from nmlab.reports.figures.sensitivity import widened
 from nmlab.reports.frame import initial_name
 from nmlab.reports.lines import Line
 
@@ -114,6 +115,18 @@ def test_points_of_several_seeds_have_their_interval(configuration):
     (panel,) = info.panels
     assert [(point.low, point.high) for point in panel.points] == [(item.value.low, item.value.high) for item in items]
     assert "95% t-interval" in draw_sensitivity(info).caption
+
+
+def test_intervals_widen_a_panel_up_to_a_limit():
+    assert widened((10.0, 20.0), [8.0, 19.0], is_log=False) == (8.0, 20.0)
+    assert widened((10.0, 20.0), [-50.0, 90.0], is_log=False) == (6.0, 24.0)
+    assert widened((10.0, 1000.0), [-5.0, 1001.0], is_log=True) == (pytest.approx(10 / 100**0.4), 1001.0)
+    assert widened((10.0, 20.0), [], is_log=False) == (10.0, 20.0)
+
+
+def test_configurations_that_only_diverged_are_counted_not_drawn(configuration):
+    items = [configuration([70.0], alpha=0.9), configuration([80.0], alpha=0.99), configuration([math.inf], alpha=1)]
+    assert "Not drawn, without a finished run: 1 configuration." in draw_sensitivity(sensitivity_info(items)).caption
 
 
 def test_sensitivity_takes_the_best_by_the_studys_direction(configuration):

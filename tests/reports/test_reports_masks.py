@@ -12,6 +12,7 @@ from nmlab.reports.analysis import analyse
 from nmlab.reports.collect import collect
 from nmlab.reports.errors import ReportError
 from nmlab.reports.figures import draw_layers, draw_overlap, draw_pictures, layer_info, overlap_info, pictures_info
+from nmlab.reports.figures.overlaps import percent
 from nmlab.reports.masks import chance_overlap, layer_change, overlap, parse_masks, read_masks
 from nmlab.reports.masks.packed import PackedMask
 
@@ -163,3 +164,7 @@ def test_without_masks_there_are_no_figures(analysis):
     assert pictures_info(analysis.lines, masks={}).skipped
     assert layer_info(analysis.lines, runs=analysis.runs, masks={}).skipped
     assert draw_layers(layer_info(analysis.lines, runs=analysis.runs, masks={})).svg == b""
+
+
+def test_only_equal_masks_agree_on_a_hundred_percent():
+    assert [percent(share) for share in (0.5, 0.926, 0.9956, 0.99999, 1.0)] == ["50", "93", "99.56", "99.99", "100"]
