@@ -104,20 +104,26 @@ class Configuration:
         """Return how many of its runs ended with one of these statuses."""
         return int(self.trials["status"].isin(statuses).sum())
 
+    def by_run(self, metric: str) -> dict[str, float]:
+        """Return a metric of its finished runs by run id, without those that lack it."""
+        if metric not in self._read:
+            rows = self.finished
+            pairs = zip(rows["run_id"], rows[metric], strict=True) if metric in rows else ()
+            self._read[metric] = {run_id: float(value) for run_id, value in pairs if not math.isnan(value)}
+        return self._read[metric]
+
     def runs_with(self, metric: str) -> tuple[str, ...]:
         """Return the finished runs that a number about this metric comes from."""
-        rows = self.finished
-        if metric not in rows:
-            return ()
-        return tuple(
-            run_id for run_id, value in zip(rows["run_id"], rows[metric], strict=True) if not math.isnan(value)
-        )
+        return tuple(self.by_run(metric))
 
     def estimate(self, metric: str) -> Estimate | None:
         """Return the mean of a metric over its finished runs, or None where it has no finite mean."""
-        rows = self.finished
-        values = [float(value) for value in rows[metric] if not math.isnan(value)] if metric in rows else []
+        values = list(self.by_run(metric).values())
         return mean_interval(values) if values and all(map(math.isfinite, values)) else None
+
+    @cached_property
+    def _read(self) -> dict[str, dict[str, float]]:
+        return {}
 
 
 def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:

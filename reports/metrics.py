@@ -1,6 +1,5 @@
 """What is known about metric names: how a column of them is titled, written and compared."""
 
-import math
 from collections.abc import Sequence
 
 from nmlab.reports.collect import Objective
@@ -97,7 +96,4 @@ def _evaluated(configurations: Sequence[Configuration]) -> set[str]:
 
 
 def _by_run(configurations: Sequence[Configuration], metric: str) -> list[tuple[str, float]]:
-    pairs = (
-        pair for item in configurations for pair in zip(item.finished["run_id"], item.finished[metric], strict=True)
-    )
-    return [(run_id, value) for run_id, value in pairs if not math.isnan(value)]
+    return [pair for item in configurations for pair in item.by_run(metric).items()]

@@ -62,7 +62,8 @@ def trajectories_of(
         kinds: the kinds of cost, as in ``cost/<kind>``.
     """
     found = []
-    for record in records_of(item.finished):
+    costs = [name for kind in kinds for name in (f"cost/{kind}", f"cost/initial_{kind}") if name in item.finished]
+    for record in records_of(item.finished, columns=["run_id", *costs]):
         history = points.get(str(record["run_id"]))
         spent = {kind: float(record.get(f"cost/{kind}", math.nan)) for kind in kinds}
         if history is None or any(map(math.isnan, spent.values())):

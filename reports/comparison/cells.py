@@ -68,10 +68,9 @@ def pattern_columns(configurations: Sequence[Configuration]) -> tuple[Column, ..
     return (PATTERN,) if has_several(configurations, attribute="pattern") else ()
 
 
-def pattern_cells(item: Configuration, *, configurations: Sequence[Configuration]) -> tuple[Cell, ...]:
-    """Return the cell that belongs to :func:`pattern_columns`."""
-    shown = Cell("" if item.is_dense else item.pattern)
-    return (shown,) if has_several(configurations, attribute="pattern") else ()
+def pattern_cells(item: Configuration, *, columns: Sequence[Column]) -> tuple[Cell, ...]:
+    """Return the cell of a configuration that belongs to these :func:`pattern_columns`."""
+    return tuple(Cell("" if item.is_dense else item.pattern) for _ in columns)
 
 
 def metric_cell(item: Configuration, *, metric: str) -> Cell:

@@ -41,16 +41,16 @@ def cost_table(configurations: Sequence[Configuration]) -> Table:
     """Return the mean cost of a finished run of every configuration, in the order of the other tables."""
     tried = searched(configurations)
     ordered = [item for item in (*tried, *baselines(configurations)) if item.count("finished")]
-    settings, costs = Settings.of(tried), _costs_spent(ordered)
+    settings, costs, patterns = Settings.of(tried), _costs_spent(ordered), pattern_columns(configurations)
     rows = []
     for item in ordered:
-        lead = (Cell(item.method), *pattern_cells(item, configurations=configurations), settings.cell(item))
+        lead = (Cell(item.method), *pattern_cells(item, columns=patterns), settings.cell(item))
         rows.append(_row(item, lead=lead, costs=costs))
     table = Table(
         key="cost",
         title="Cost",
         caption="Means over finished runs, with a 95% t-interval where runs differ.",
-        columns=(METHOD, *pattern_columns(configurations), settings.column, *costs, SPLIT, SEEDS, CONFIGURATION),
+        columns=(METHOD, *patterns, settings.column, *costs, SPLIT, SEEDS, CONFIGURATION),
         rows=tuple(rows),
         notes=_notes(configurations),
     )

@@ -35,20 +35,21 @@ def memory_table(configurations: Sequence[Configuration]) -> Table:
     told = [item for item in ordered if item.is_complete and item.estimate(KINDS[0].key) is not None]
     first = {(item.method, item.pattern): item for item in reversed(told)}
     items = [item for item in told if first[item.method, item.pattern] is item]
+    patterns = pattern_columns(configurations)
     table = Table(
         key="memory",
         title="Memory",
         caption=CAPTION,
-        columns=(METHOD, *pattern_columns(configurations), *KINDS, *PHASES, CONFIGURATION),
-        rows=tuple(_row(item, configurations) for item in items),
+        columns=(METHOD, *patterns, *KINDS, *PHASES, CONFIGURATION),
+        rows=tuple(_row(item, patterns) for item in items),
     )
     return without_empty_columns(table)
 
 
-def _row(item: Configuration, configurations: Sequence[Configuration]) -> Row:
+def _row(item: Configuration, patterns: Sequence[Column]) -> Row:
     cells = (
         Cell(item.method),
-        *pattern_cells(item, configurations=configurations),
+        *pattern_cells(item, columns=patterns),
         *(_highest(item, column.key) for column in (*KINDS, *PHASES)),
         Cell(item.key, run_ids=item.run_ids),
     )

@@ -24,13 +24,13 @@ def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> T
     tried = searched(configurations)
     ordered = (*tried, *baselines(configurations))
     settings = Settings.of(tried)
-    numbers = _number_columns(runs, configurations)
+    numbers, patterns = _number_columns(runs, configurations), pattern_columns(ordered)
     rows = []
     for item in ordered:
-        lead = (Cell(item.method), *pattern_cells(item, configurations=ordered), settings.cell(item))
+        lead = (Cell(item.method), *pattern_cells(item, columns=patterns), settings.cell(item))
         rows += [_row(record, lead, numbers) for record in records_of(item.trials)]
-    rows += _duplicate_rows(runs, configurations, numbers)
-    columns = (RUN, METHOD, *pattern_columns(ordered), settings.column, SEED, STATUS, *numbers, CONFIGURATION, REASON)
+    rows += _duplicate_rows(runs, patterns, numbers)
+    columns = (RUN, METHOD, *patterns, settings.column, SEED, STATUS, *numbers, CONFIGURATION, REASON)
     caption = "One row per configuration and seed, whatever became of it."
     return without_empty_columns(Table("runs", "Every run", caption, columns, tuple(rows)))
 
@@ -42,9 +42,9 @@ def _number_columns(runs: StudyRuns, configurations: Sequence[Configuration]) ->
     return (first, *last, SECONDS)
 
 
-def _duplicate_rows(runs: StudyRuns, configurations: Sequence[Configuration], numbers: Sequence[Column]) -> list[Row]:
+def _duplicate_rows(runs: StudyRuns, patterns: Sequence[Column], numbers: Sequence[Column]) -> list[Row]:
     """Return the rows of runs that repeat a trial, which no configuration counts."""
-    blank = (Cell(""),) * len(pattern_columns(configurations))
+    blank = (Cell(""),) * len(patterns)
     repeated = records_of(runs.trials[runs.trials["status"] == "duplicate"])
     return [_row(record, (Cell(str(record["method"])), *blank, Cell("")), numbers) for record in repeated]
 

@@ -48,10 +48,10 @@ def configurations_table(configurations: Sequence[Configuration]) -> Table:
     metrics = metric_columns(evaluation_metrics(configurations, objective=objective), configurations=configurations)
     cells = {column.key: _marked_column(column, ordered) for column in metrics}
     outcomes = _outcomes(ordered)
-    places = ranks(configurations)
+    places, patterns = ranks(configurations), pattern_columns(ordered)
     rows = []
     for index, item in enumerate(ordered):
-        lead = (rank_cell(item, places=places), Cell(item.method), *pattern_cells(item, configurations=ordered))
+        lead = (rank_cell(item, places=places), Cell(item.method), *pattern_cells(item, columns=patterns))
         values = [cells[column.key][index] for column in metrics]
         rows.append(_row(item, lead=(*lead, *_setting_cells(item, names)), values=values, outcomes=outcomes))
     hyperparameters = [_setting_column(name, tried) for name in names]
@@ -64,7 +64,7 @@ def configurations_table(configurations: Sequence[Configuration]) -> Table:
         columns=(
             RANK,
             METHOD,
-            *pattern_columns(ordered),
+            *patterns,
             *hyperparameters,
             *metrics,
             *outcomes,
