@@ -14,7 +14,7 @@ from nmlab.reports.comparison.settings import configurations_table
 from nmlab.reports.comparison.summary import summary_table
 from nmlab.reports.comparison.tasks import tasks_table
 from nmlab.reports.lines import names_of
-from nmlab.reports.tables import Table
+from nmlab.reports.tables import Table, with_notes
 
 __all__ = [
     "comparison_tables",
@@ -35,7 +35,7 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
     configurations, names = analysis.configurations, names_of(analysis.lines)
     built = (
         summary_table(configurations, contrasts=analysis.contrasts),
-        claims_table(analysis.judgements),
+        with_notes(claims_table(analysis.judgements), notes=_not_run(analysis)),
         rivals_table(configurations, names=names, contrasts=analysis.decisive_contrasts),
         tasks_table(configurations, names=names, contrasts=analysis.contrasts, evaluations=analysis.evaluations),
         *_published_tables(analysis),
@@ -55,3 +55,9 @@ def _published_tables(analysis: Analysis) -> tuple[Table, ...]:
     """Return the published tables with ours beside, of those that the study reproduces and ran a row of."""
     run = {name: pairs for name, pairs in analysis.pairs.items() if any(pair.has_ours for pair in pairs)}
     return tuple(published_table(pairs, reproduces=name) for name, pairs in run.items())
+
+
+def _not_run(analysis: Analysis) -> tuple[str, ...]:
+    """Say of which published tables no row has ours beside it, and why."""
+    names = [name for name, pairs in analysis.pairs.items() if not any(pair.has_ours for pair in pairs)]
+    return (f"No printed row of {', '.join(names)} is beside ours: settings or measures are others.",) if names else ()

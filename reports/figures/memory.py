@@ -53,6 +53,8 @@ def memory_info(configurations: Sequence[Configuration]) -> MemoryInfo:
             panels.append(MemoryPanel(title, values))
     if not panels:
         return MemoryInfo((), (), (), skipped="no learned mask recorded how much it trains and holds")
+    if len(methods) == len(patterns) == 1:
+        return MemoryInfo((), (), (), skipped="one learned method at one pattern; its numbers are in the tables")
     return MemoryInfo(methods, patterns, tuple(panels))
 
 

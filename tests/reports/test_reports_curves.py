@@ -302,7 +302,15 @@ def test_memory_is_counted_for_each_masked_weight(configuration):
 def test_halves_count_two_bytes_a_weight(configuration):
     item = learned(configuration, [50.0], **{"model.dtype": "bfloat16"})
     counted = with_columns(item, cost__trainable_params=1000.0, memory__masked_weight_bytes=2000.0)
-    assert memory_info([counted]).panels[0].values == ((1.0,),)
+    whole = with_columns(learned(configuration, [60.0], method="susi"), cost__trainable_params=1000.0)
+    object.__setattr__(whole, "trials", whole.trials.assign(**{"memory/masked_weight_bytes": 4000.0}))
+    assert memory_info([counted, whole]).panels[0].values == ((1.0,), (1.0,))
+
+
+def test_a_single_bar_is_no_figure(configuration):
+    item = learned(configuration, [50.0])
+    counted = with_columns(item, cost__trainable_params=1000.0, memory__masked_weight_bytes=2000.0)
+    assert memory_info([counted]).skipped.startswith("one learned method at one pattern")
 
 
 def test_the_small_study_draws_what_it_has(analysis):

@@ -114,6 +114,14 @@ def test_only_what_was_measured_stands_in_the_column_of_ours(alphas):
     assert "our perplexity" in titles
 
 
+def test_a_published_table_of_which_no_row_was_run_is_named(writer, store, trial):
+    trials = [trial("maskpro", seed, 50.0 + seed, 99.0, {"alpha": "0.123"}, residual=[0.0]) for seed in range(2)]
+    writer.launch("apart", trials, name="apart-1", tags={"nmlab.reproduces": "maskpro/table-10"})
+    tables = {table.key: table for table in comparison_tables(analyse(store, runs=collect(store, study="apart")))}
+    assert "published-maskpro-table-10" not in tables
+    assert any("maskpro/table-10" in note for note in tables["claims"].notes)
+
+
 def test_the_page_shows_the_table_and_the_claims(alphas):
     sentences = verdict_sentences(alphas)
     assert sentences[-1] == "Of 2 claims of the papers: 2 reproduced."
