@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,13 @@ class Launch:
     def trial_folder(self, key: str) -> Path:
         """Return where the trial ``key`` keeps its checkpoints and artifacts."""
         return self.trials_folder / key
+
+    def tidy(self) -> None:
+        """Remove what processes were writing when they were killed; for when none of the launch is left."""
+        for folder in (self.trials_folder, self.initial_masks_folder):
+            for left in folder.rglob("*.partial"):
+                with suppress(OSError):
+                    left.unlink()
 
     def study(self) -> Study:
         """Read the resolved study that this launch was started with."""

@@ -86,6 +86,7 @@ class Sweep:
         )
         with ExitStack() as stack:
             stack.callback(self._close)
+            stack.callback(self.launch.tidy)
             self._keep([{"event": "launch began", "tags": self._parent_tags(), "params": _flat_study(study)}])
             self._publish(force=True)
             if len(ended) < self.plan.trials:

@@ -59,7 +59,10 @@ class CheckpointFolder:
 
         A damaged file is passed over (a crash or a full disk may leave one); one of another trial is refused with
         ``CheckpointError``. Members of a ``crew``, each with a folder of its own, take the newest that all can read.
+        What a process was writing when it was killed is removed: whoever asks runs the trial now.
         """
+        for left in self._folder.glob("*.partial"):
+            left.unlink(missing_ok=True)
         steps = crew.everyone([int(path.stem.removeprefix("checkpoint-")) for path in self._paths()])
         for step in sorted(set.intersection(*map(set, steps)), reverse=True):
             read = self._read_undamaged(self._path(step))

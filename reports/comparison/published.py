@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nmlab.reports.metrics import plain_name
+from nmlab.reports.metrics import plain_name, style_of
 from nmlab.reports.published import published_tables, remarks
 from nmlab.reports.published.beside import Pair, agreement
 from nmlab.reports.tables import Cell, Column, Row, Style, Table, estimate_cell, without_empty_columns
@@ -74,10 +74,14 @@ def _searched(pair: Pair, run_ids: tuple[str, ...]) -> Cell:
 
 
 def _columns(pairs: Sequence[Pair]) -> tuple[Column, ...]:
-    """Return the columns, the searched metric called by its name."""
+    """Return the columns, the searched metric called by its name and written like it."""
     metrics = [pair.item.objective.metric for pair in pairs if pair.item is not None]
-    title = f"our {plain_name(metrics[0])}" if metrics else ""
-    return tuple(replace(column, title=title) if column.key == "searched" else column for column in COLUMNS)
+    if not metrics:
+        return COLUMNS
+    title, style = f"our {plain_name(metrics[0])}", style_of(metrics[0])
+    return tuple(
+        replace(column, title=title, style=style) if column.key == "searched" else column for column in COLUMNS
+    )
 
 
 def _notes(pairs: Sequence[Pair]) -> tuple[str, ...]:

@@ -67,8 +67,10 @@ def test_a_save_that_fails_leaves_what_was_there(folder, tmp_path):
 
 def test_a_file_that_was_being_written_is_not_read(folder, tmp_path):
     folder.save(5, tensors=TENSORS, values=VALUES)
-    (tmp_path / "trial" / "checkpoint-000000006.123.partial").write_bytes(b"half")
+    half = tmp_path / "trial" / "checkpoint-000000006.123.partial"
+    half.write_bytes(b"half")
     assert folder.newest().step == 5
+    assert not half.exists()
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "no header", "header cut", "one bit"])
