@@ -15,7 +15,7 @@ from nmlab.reports.configurations import (
     setting_text,
     varying,
 )
-from nmlab.reports.metrics import chosen_on, plain_name, style_of
+from nmlab.reports.metrics import chosen_on, is_counted, plain_name, style_of
 from nmlab.reports.statistics import Estimate
 from nmlab.reports.tables import number_text
 from nmlab.reports.wording import counted
@@ -135,7 +135,7 @@ def _outcomes(runs: StudyRuns) -> str:
 
 def _caution(groups: Sequence[Sequence[Configuration]]) -> list[str]:
     most = max((len(searched(members)) for members in groups), default=0)
-    if most < 2:
+    if most < 2 or is_counted(groups[0][0].objective.metric):
         return []
     return [
         f"The best of {most} configurations was chosen {chosen_on(groups[0][0].objective.metric)} that is "

@@ -38,6 +38,13 @@ def chosen_on(metric: str) -> str:
     return "on the same evaluation text" if metric.startswith("eval/") else f"by the same {plain_name(metric)}"
 
 
+def is_counted(metric: str) -> bool:
+    """Return whether a metric is counted rather than measured, and so the same in every run of a configuration."""
+    if metric.startswith("memory/"):
+        return metric.endswith("_bytes") and "peak" not in metric
+    return metric.startswith("cost/") and not metric.endswith("seconds")
+
+
 def is_of_task(metric: str) -> bool:
     """Return whether a metric is a measure of a task, such as ``eval/quiz/acc``, and not of the evaluation text."""
     return metric.startswith("eval/") and metric.count("/") > 1
@@ -49,6 +56,8 @@ def style_of(metric: str) -> Style:
         return Style.FIXED2
     if is_of_task(metric) or "loss" in metric:
         return Style.FIXED4
+    if metric.endswith("_bytes") or is_counted(metric):
+        return Style.INTEGER
     return Style.GENERAL
 
 

@@ -8,7 +8,7 @@ from nmlab.reports.comparison.claims import summary_of
 from nmlab.reports.configurations import Configuration
 from nmlab.reports.contrasts import Contrast, Side
 from nmlab.reports.lines import names_of
-from nmlab.reports.metrics import style_of
+from nmlab.reports.metrics import is_counted, style_of
 from nmlab.reports.tables import Style, number_text
 from nmlab.reports.wording import counted
 
@@ -32,6 +32,8 @@ def _sure_sentence(contrasts: Sequence[Contrast], names: Mapping[tuple[str, bool
     tested = [item for item in contrasts if item.is_separated is not None]
     masks = counted(len(contrasts) + 1, noun="mask")
     start = f"{where} the {masks} of the summary, {_called(best, names)} is best"
+    if not tested and is_counted(contrasts[0].metric):
+        return f"{start}: counted, and the same in every run."
     if not tested:
         return f"{start}, but nothing was repeated, so no test says how sure that is."
     close = [item for item in tested if not item.is_separated]

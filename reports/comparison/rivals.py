@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from nmlab.reports.comparison.cells import PATTERN, has_several
 from nmlab.reports.configurations import Configuration
 from nmlab.reports.contrasts import Contrast, is_compared_by_ratio
-from nmlab.reports.metrics import difference_style, is_of_task, plain_name, style_of
+from nmlab.reports.metrics import difference_style, is_counted, is_of_task, plain_name, style_of
 from nmlab.reports.statistics import Comparison, Noise
 from nmlab.reports.tables import Cell, Column, Interval, Row, Style, Table, without_empty_columns
 from nmlab.reports.wording import counted
@@ -118,6 +118,8 @@ def noise_text(decisive: Comparison | None) -> str | None:
 
 def _notes(contrasts: Sequence[Contrast]) -> tuple[str, ...]:
     tested = [item for item in contrasts if item.decisive is not None]
+    if not tested and all(is_counted(item.metric) for item in contrasts):
+        return ("Counted, and the same in every run: there is nothing to test.",)
     if not tested:
         return ("No test was possible: one seed each, and no losses by window.",)
     ratios = any(item.is_ratio for item in tested)

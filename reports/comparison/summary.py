@@ -9,7 +9,7 @@ from nmlab.reports.configurations import Configuration, comparable_group, evalua
 from nmlab.reports.contrasts import Contrast, tied_with_best
 from nmlab.reports.frame import initial_name
 from nmlab.reports.lines import Line, summary_lines
-from nmlab.reports.metrics import alias_of, chosen_on, evaluation_metrics, plain_name
+from nmlab.reports.metrics import alias_of, chosen_on, evaluation_metrics, is_counted, plain_name
 from nmlab.reports.tables import Cell, Column, Row, Table, estimate_cell, marked, without_empty_columns
 
 Contrasts: TypeAlias = Mapping[str, Mapping[Hashable, Sequence[Contrast]]]
@@ -91,7 +91,7 @@ def _notes(configurations: Sequence[Configuration], lines: Sequence[Line]) -> tu
     alias = alias_of(configurations, objective=objective)
     if alias is not None:
         notes.append(f"{plain_name(objective.metric)} is this study's {plain_name(alias)}.")
-    if any(line.tried > 1 for line in lines):
+    if any(line.tried > 1 for line in lines) and not is_counted(objective.metric):
         chosen = chosen_on(objective.metric)
         notes.append(f"The best of several configurations was chosen {chosen}, so its mean is optimistic.")
     groups = {comparable_group(line.item) for line in lines if not line.item.is_dense}

@@ -148,7 +148,7 @@ def _scale(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoInfo) -> None
     if panel.is_log:
         positive = [cost for cost in costs if cost > 0]
         if min(costs) > 0:
-            axes.set_xscale("log")
+            numbers_on_log_axis(axes, axis="x")
         else:
             axes.set_xscale(WITH_ZERO, linthresh=min(positive), linscale=1.0)
     if info.is_log:

@@ -24,6 +24,7 @@ from nmlab.reports.figures.style import (
     SETTINGS,
     FigureFile,
     new_figure,
+    plain_number,
     saved,
     wants_log,
 )
@@ -156,7 +157,7 @@ def _dress(axes: "matplotlib.axes.Axes", info: RankingInfo) -> None:
     if info.is_log:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 3, 5, 7)))
-        axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: plain_number(value)))
         axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.set_yticks(range(len(info.points)), [point.label for point in info.points])
     axes.set_ylim(len(info.points) - 0.4, -0.6)

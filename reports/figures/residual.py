@@ -110,8 +110,9 @@ def draw_residual(info: ResidualInfo, *, key: str = KEY, title: str = TITLE, rem
 
 
 def _caption(info: ResidualInfo) -> str:
+    binned = f", averaged over {info.steps_per_bin:.0f} steps" if info.steps_per_bin > 1 else ""
     text = (
-        f"Mean over finished seeds, averaged over {info.steps_per_bin:.0f} steps; the band spans the seeds. "
+        f"Mean over finished seeds{binned}; the band spans the seeds. "
         "Below zero, the sampled masks lose less than the initial mask on the same minibatches."
     )
     rest = len(info.curves) - info.highlighted

@@ -20,6 +20,7 @@ DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.5)),
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LEVEL_COUNT = 9
 WIDTH_INCHES = 9.6
+WIDE = 300.0  # ratio of the ends of a log axis from which on decades are ticks enough
 DOTS_PER_INCH = 160
 
 
@@ -117,9 +118,19 @@ def wants_log(values: Sequence[float], *, ratio: float) -> bool:
 
 
 def numbers_on_log_axis(axes: "matplotlib.axes.Axes", *, axis: str) -> None:
-    """Put an axis on a log scale and write its ticks as plain numbers."""
+    """Put an axis on a log scale and write its ticks as plain numbers; over many decades, one tick each."""
     own = axes.xaxis if axis == "x" else axes.yaxis
     (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
-    own.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-    own.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    low, high = own.get_data_interval()
+    is_wide = low > 0 and high / low > WIDE
+    own.set_major_locator(matplotlib.ticker.LogLocator() if is_wide else matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    own.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: plain_number(value)))
     own.set_minor_locator(matplotlib.ticker.NullLocator())
+
+
+def plain_number(value: float) -> str:
+    """Return a tick's number: ``0.05``, ``200``, ``50k``, ``2M``."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if letter == 'k' else size):g}{letter}"
+    return f"{value:g}"

@@ -25,6 +25,7 @@ from nmlab.reports.figures import (
 )
 from nmlab.reports.figures.ranks import RankLine, beside_ties
 from nmlab.reports.figures.sensitivity import widened
+from nmlab.reports.figures.style import plain_number
 from nmlab.reports.frame import initial_name
 from nmlab.reports.lines import Line
 
@@ -115,6 +116,12 @@ def test_points_of_several_seeds_have_their_interval(configuration):
     (panel,) = info.panels
     assert [(point.low, point.high) for point in panel.points] == [(item.value.low, item.value.high) for item in items]
     assert "95% t-interval" in draw_sensitivity(info).caption
+
+
+def test_ticks_are_plain_numbers():
+    assert [plain_number(value) for value in (0.05, 200, 5000, 2e4, 5e5, 2e6, 3e9)] == [
+        "0.05", "200", "5000", "20k", "500k", "2M", "3G",
+    ]  # fmt: skip
 
 
 def test_intervals_widen_a_panel_up_to_a_limit():

@@ -7,6 +7,7 @@ import pytest
 from nmlab.reports.analysis import analyse
 from nmlab.reports.collect import collect
 from nmlab.reports.comparison import comparison_tables
+from nmlab.reports.headline import headline_of
 from nmlab.reports.published.beside import agreement, pairs_of
 from nmlab.reports.verdicts import verdict_sentences
 
@@ -120,6 +121,22 @@ def test_a_published_table_of_which_no_row_was_run_is_named(writer, store, trial
     tables = {table.key: table for table in comparison_tables(analyse(store, runs=collect(store, study="apart")))}
     assert "published-maskpro-table-10" not in tables
     assert any("maskpro/table-10" in note for note in tables["claims"].notes)
+
+
+def test_what_is_counted_needs_no_test_and_no_caution(writer, store, trial):
+    """Bytes of state are the same in every run: choosing by them is not optimistic, and nothing is left to test."""
+    trials = [
+        trial(method, 0, 50.0, 99.0, {"logits": kind}, residual=[0.0], metrics={"memory/state_bytes": size})
+        for method, kind, size in (("maskpro", "bfloat16", 1e5), ("maskpro", "float32", 2e5), ("maskllm", "x", 3e5))
+    ]
+    aim = {"search.metric": "memory/state_bytes", "search.mode": "min"}
+    writer.launch("counted", trials, name="counted-1", params=aim)
+    found = analyse(store, runs=collect(store, study="counted"))
+    assert verdict_sentences(found)[0].endswith("is best: counted, and the same in every run.")
+    tables = {table.key: table for table in comparison_tables(found)}
+    told = headline_of(found.runs, configurations=found.configurations, verdicts=())
+    assert not any("optimistic" in text for text in (*told, *tables["summary"].notes))
+    assert tables["rivals"].notes[-1] == "Counted, and the same in every run: there is nothing to test."
 
 
 def test_the_page_shows_the_table_and_the_claims(alphas):
