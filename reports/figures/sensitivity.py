@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib
 
-from nmlab.reports.configurations import Configuration, distinguishing, searched, setting_of, value_text
+from nmlab.reports.configurations import Configuration, distinguishing, groups_of, searched, setting_of, value_text
 from nmlab.reports.figures.importance import LOG_RATIO
 from nmlab.reports.figures.style import (
     INK,
@@ -44,7 +44,10 @@ class SensitivityPoint:
 
 @dataclass(frozen=True, slots=True)
 class SensitivityPanel:
-    """One setting: points, the best point of each value from left to right, and the ticks of a text setting."""
+    """One setting: points, the ticks of a text setting, and the best point of each value from left to right.
+
+    There is no best of what may not be compared, such as masks of several patterns.
+    """
 
     name: str
     points: tuple[SensitivityPoint, ...]
@@ -121,9 +124,10 @@ def _panel(name: str, items: Sequence[Configuration], labels: dict[str, str], mo
         points.append(SensitivityPoint(place, value.mean, labels[item.key], value.low, value.high))
     choose = min if mode == "min" else max
     different = sorted(set(places))
-    best = [(at, choose(point.value for point in points if point.place == at)) for at in different]
+    best = tuple((at, choose(point.value for point in points if point.place == at)) for at in different)
     is_grid = len(best) <= FEW_VALUES // 2 or 2 * len(best) <= len(points)
-    return SensitivityPanel(name, tuple(points), tuple(best) if is_grid else (), ticks, is_log)
+    is_one_group = len(groups_of(items)) == 1
+    return SensitivityPanel(name, tuple(points), best if is_grid and is_one_group else (), ticks, is_log)
 
 
 def _places(values: Sequence[Value]) -> tuple[list[float], tuple[tuple[float, str], ...], bool]:

@@ -146,6 +146,14 @@ def test_sensitivity_takes_the_best_by_the_studys_direction(configuration):
     assert panels["alpha"].best == ((0.5, 0.4), (0.9, 0.5))
 
 
+def test_there_is_no_best_over_several_patterns(configuration):
+    items = [configuration([value], alpha=value) for value in (70.0, 80.0)]
+    object.__setattr__(items[1], "pattern", "4:8")
+    info = sensitivity_info(items)
+    assert [panel.best for panel in info.panels] == [(), ()]
+    assert "the line joins" not in draw_sensitivity(info).caption
+
+
 def test_nothing_varied_means_no_sensitivity(configuration):
     assert sensitivity_info([configuration([1.0], alpha=1)]).skipped.startswith("nothing varied")
     assert draw_sensitivity(sensitivity_info([configuration([1.0], alpha=1)])).svg == b""
