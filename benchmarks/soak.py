@@ -136,9 +136,9 @@ class Soak:
 
 
 def until_gone(driver: int) -> float:
-    """Return how long the processes of a killed driver took to follow it; those of Ray notice within a minute or so.
+    """Return how long the processes of a killed driver took to follow it, in seconds.
 
-    A worker that Ray was starting at that moment asks in vain for its node for 60 s before it gives up.
+    Most notice at once; Ray lets one that has lost its head look for it for 60 s (gcs_rpc_server_reconnect_timeout_s).
     """
     began = time.monotonic()
     while left := workers(driver):
