@@ -11,8 +11,10 @@ from nmlab.reports.configurations import (
     value_text,
     varying,
 )
+from nmlab.reports.contrasts import rivals_of, tied_with_best
+from nmlab.reports.lines import Line, competes
 from nmlab.reports.metrics import metric_column
-from nmlab.reports.tables import Cell, Column, Style, estimate_cell
+from nmlab.reports.tables import Cell, Column, Style, estimate_cell, marked
 
 RANK = Column("rank", "#", Style.GENERAL, help="place among the searched configurations of the same pattern")
 CONFIGURATION = Column("configuration", "configuration", Style.CODE, help="hash of the setting without its seed")
@@ -76,6 +78,19 @@ def pattern_cells(item: Configuration, *, columns: Sequence[Column]) -> tuple[Ce
 def metric_cell(item: Configuration, *, metric: str) -> Cell:
     """Return the mean of a metric over the configuration's finished runs, with those runs."""
     return estimate_cell(item.estimate(metric), run_ids=item.runs_with(metric))
+
+
+def marked_by_seeds(items: Sequence[Configuration], *, column: Column) -> tuple[Cell, ...]:
+    """Return the means of a metric, marked; what the seeds do not tell from the best of its group shares its mark."""
+    cells = [metric_cell(item, metric=column.key) for item in items]
+    lines = [Line(item, "searched", item.key, group=competes(item)) for item in items]
+    tied = tied_with_best(rivals_of(lines, metric=column.key, evaluations={}))
+    return marked(
+        cells,
+        direction=column.direction,
+        groups=[line.group for line in lines],
+        tied=[(item.key, False) in tied for item in items],
+    )
 
 
 def seeds_cell(item: Configuration) -> Cell:

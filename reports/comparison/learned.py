@@ -10,13 +10,12 @@ from nmlab.reports.comparison.cells import (
     SEEDS,
     Settings,
     has_several,
-    metric_cell,
+    marked_by_seeds,
     rank_cell,
     ranks,
     seeds_cell,
 )
 from nmlab.reports.configurations import Configuration
-from nmlab.reports.lines import competes
 from nmlab.reports.metrics import difference_style, metric_column, plain_name
 from nmlab.reports.tables import (
     Cell,
@@ -25,13 +24,15 @@ from nmlab.reports.tables import (
     Row,
     Table,
     estimate_cell,
-    marked,
     without_empty_columns,
 )
 from nmlab.reports.wording import counted
 
 KEY, TITLE = "learned_vs_initial", "Learned mask against its own initial mask"
-CAPTION = "Difference = learned minus initial, paired by seed, with its 95% t-interval."
+CAPTION = (
+    "Difference = learned minus initial, paired by seed, with its 95% t-interval. What a t-test over seeds does not "
+    "tell from the best is bold as well."
+)
 ANSWERS = {None: "one seed", True: "yes", False: "no"}
 
 
@@ -42,11 +43,7 @@ def learned_table(configurations: Sequence[Configuration]) -> Table:
         return Table(KEY, TITLE, CAPTION, (), ())
     objective = learned[0].objective
     final = metric_column(objective.metric, objective=objective, title="learned mask")
-    values = marked(
-        [metric_cell(item, metric=objective.metric) for item in learned],
-        direction=final.direction,
-        groups=[competes(item) for item in learned],
-    )
+    values = marked_by_seeds(learned, column=final)
     settings, places = Settings.of(learned), ranks(configurations)
     several = {name: has_several(learned, attribute=name) for name in ("method", "pattern")}
     rows = [

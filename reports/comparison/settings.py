@@ -6,7 +6,7 @@ from nmlab.reports.comparison.cells import (
     CONFIGURATION,
     METHOD,
     RANK,
-    metric_cell,
+    marked_by_seeds,
     metric_columns,
     pattern_cells,
     pattern_columns,
@@ -23,11 +23,9 @@ from nmlab.reports.configurations import (
     setting_text,
     varying,
 )
-from nmlab.reports.contrasts import rivals_of, tied_with_best
 from nmlab.reports.frame import Value
-from nmlab.reports.lines import Line, competes
 from nmlab.reports.metrics import evaluation_metrics
-from nmlab.reports.tables import Cell, Column, Row, Style, Table, marked, without_empty_columns
+from nmlab.reports.tables import Cell, Column, Row, Style, Table, without_empty_columns
 
 STATUSES = {"finished": ("finished",), "diverged": ("diverged",), "failed": FAILED, "unfinished": UNFINISHED}
 OUTCOMES = (
@@ -46,7 +44,7 @@ def configurations_table(configurations: Sequence[Configuration]) -> Table:
     names = varying(tried)
     objective = configurations[0].objective
     metrics = metric_columns(evaluation_metrics(configurations, objective=objective), configurations=configurations)
-    cells = {column.key: _marked_column(column, ordered) for column in metrics}
+    cells = {column.key: marked_by_seeds(ordered, column=column) for column in metrics}
     outcomes = _outcomes(ordered)
     places, patterns = ranks(configurations), pattern_columns(ordered)
     rows = []
@@ -74,19 +72,6 @@ def configurations_table(configurations: Sequence[Configuration]) -> Table:
         notes=_notes(tried),
     )
     return without_empty_columns(table)
-
-
-def _marked_column(column: Column, items: Sequence[Configuration]) -> tuple[Cell, ...]:
-    """Return the means of a metric, marked; what the seeds do not tell from the best of its group shares its mark."""
-    cells = [metric_cell(item, metric=column.key) for item in items]
-    lines = [Line(item, "searched", item.key, group=competes(item)) for item in items]
-    tied = tied_with_best(rivals_of(lines, metric=column.key, evaluations={}))
-    return marked(
-        cells,
-        direction=column.direction,
-        groups=[line.group for line in lines],
-        tied=[(item.key, False) in tied for item in items],
-    )
 
 
 def _setting_column(name: str, tried: Sequence[Configuration]) -> Column:

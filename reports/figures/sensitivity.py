@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -26,7 +27,9 @@ from nmlab.reports.wording import counted
 
 KEY, TITLE = "sensitivity", "Sensitivity to each setting"
 PER_ROW = 3
+LOG, EVEN = "log scale", "even steps"
 MOST_BARS = 40  # points of a panel; intervals of more would hide each other
+TICK_ROOM = 0.1  # of a panel's width, what the text of a tick takes
 ROOM = 0.4  # how far intervals may widen a panel, each way
 FEW_VALUES = 12  # up to half as many different values are ticked one by one, and joined by a line
 
@@ -53,7 +56,7 @@ class SensitivityPanel:
     points: tuple[SensitivityPoint, ...]
     best: tuple[tuple[float, float], ...]
     ticks: tuple[tuple[float, str], ...]
-    is_log: bool
+    scale: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,29 +119,46 @@ def draw_sensitivity(info: SensitivityInfo) -> FigureFile:
 def _panel(name: str, items: Sequence[Configuration], labels: dict[str, str], mode: str) -> SensitivityPanel:
     known = [(item, setting_of(item, name=name)) for item in items]
     present = [(item, value) for item, value in known if value is not None]
-    places, ticks, is_log = _places([value for _, value in present])
+    axis = _axis([value for _, value in present])
     points = []
-    for (item, _), place in zip(present, places, strict=True):
+    for (item, _), place in zip(present, axis.places, strict=True):
         value = item.value
         assert value is not None
         points.append(SensitivityPoint(place, value.mean, labels[item.key], value.low, value.high))
     choose = min if mode == "min" else max
-    different = sorted(set(places))
+    different = sorted(set(axis.places))
     best = tuple((at, choose(point.value for point in points if point.place == at)) for at in different)
     is_grid = len(best) <= FEW_VALUES // 2 or 2 * len(best) <= len(points)
     is_one_group = len(groups_of(items)) == 1
-    return SensitivityPanel(name, tuple(points), best if is_grid and is_one_group else (), ticks, is_log)
+    return SensitivityPanel(name, tuple(points), best if is_grid and is_one_group else (), axis.ticks, axis.scale)
 
 
-def _places(values: Sequence[Value]) -> tuple[list[float], tuple[tuple[float, str], ...], bool]:
-    """Return where values stand: text in even steps with ticks, numbers by value."""
+class _Axis(NamedTuple):
+    """Where values stand on a panel's axis, its ticks, and of numbers how they are spread."""
+
+    places: list[float]
+    ticks: tuple[tuple[float, str], ...]
+    scale: str = ""
+
+
+def _axis(values: Sequence[Value]) -> _Axis:
+    """Return where values stand: by value, but text, and numbers whose ticks would lie on each other, in even steps."""
     if any(isinstance(value, str) for value in values):
         kinds = sorted({str(value) for value in values})
-        return [float(kinds.index(str(value))) for value in values], tuple(enumerate(kinds)), False
+        return _Axis([float(kinds.index(str(value))) for value in values], tuple(enumerate(kinds)))
     numbers = [float(value) for value in values]
-    different = sorted(set(numbers))
+    different, is_log = sorted(set(numbers)), wants_log(numbers, ratio=LOG_RATIO)
     ticks = tuple((value, value_text(value)) for value in different) if len(different) <= FEW_VALUES // 2 else ()
-    return numbers, ticks, wants_log(numbers, ratio=LOG_RATIO)
+    if ticks and _are_crowded(different, is_log=is_log):
+        steps = tuple((float(place), text) for place, (_, text) in enumerate(ticks))
+        return _Axis([float(different.index(number)) for number in numbers], steps, EVEN)
+    return _Axis(numbers, ticks, LOG if is_log else "")
+
+
+def _are_crowded(values: Sequence[float], *, is_log: bool) -> bool:
+    """Return whether the ticks of two neighbours among sorted values would lie on each other."""
+    scaled = [math.log(value) for value in values] if is_log else list(values)
+    return any(above - below < TICK_ROOM * (scaled[-1] - scaled[0]) for below, above in pairwise(scaled))
 
 
 def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: SensitivityInfo) -> None:
@@ -156,7 +176,7 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: Sen
             linewidths=1.3,
             zorder=2,
         )
-    if panel.is_log:
+    if panel.scale == LOG:
         numbers_on_log_axis(axes, axis="x")
     if info.is_log:
         numbers_on_log_axis(axes, axis="y")
@@ -168,7 +188,7 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: Sen
     if any(len(text) > 6 for _, text in panel.ticks) and len(panel.ticks) > 2:
         axes.tick_params(axis="x", labelrotation=30)
     axes.margins(x=0.12)
-    axes.set_xlabel(panel.name + (" (log scale)" if panel.is_log else ""), color=INK)
+    axes.set_xlabel(panel.name + (f" ({panel.scale})" if panel.scale else ""), color=INK)
     axes.yaxis.grid(True)
     axes.set_axisbelow(True)
 

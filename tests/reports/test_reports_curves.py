@@ -146,6 +146,17 @@ def test_sensitivity_takes_the_best_by_the_studys_direction(configuration):
     assert panels["alpha"].best == ((0.5, 0.4), (0.9, 0.5))
 
 
+def test_values_too_close_for_their_ticks_stand_in_even_steps(configuration):
+    items = [
+        configuration([value], alpha=alpha, lr=10.0**value) for value, alpha in ((1.0, 0.9), (2.0, 0.99), (3.0, 0.995))
+    ]
+    alpha, rate = sensitivity_info(items).panels
+    assert alpha.scale == "even steps"
+    assert alpha.ticks == ((0.0, "0.9"), (1.0, "0.99"), (2.0, "0.995"))
+    assert [point.place for point in alpha.points] == [0.0, 1.0, 2.0]
+    assert (rate.scale, [point.place for point in rate.points]) == ("log scale", [10.0, 100.0, 1000.0])
+
+
 def test_there_is_no_best_over_several_patterns(configuration):
     items = [configuration([value], alpha=value) for value in (70.0, 80.0)]
     object.__setattr__(items[1], "pattern", "4:8")
