@@ -85,6 +85,17 @@ def test_what_no_seed_moves_is_a_constant_although_it_was_learned(configuration)
     assert found.decisive.noise is Noise.EVALUATION
 
 
+def test_seeds_that_all_ended_alike_are_decided_by_the_windows(configuration):
+    """As when no step moved a mask: their spread of zero would make a t-test sure of any difference."""
+    alike = configuration([20.0, 20.0, 20.0], depends_on_seed="true")
+    rule = configuration([20.1], method="wanda", role="baseline", depends_on_seed="false")
+    windows = {**kept(alike, 20.0, wobble=0.3, seed=1), **kept(rule, 20.1, wobble=0.3, seed=2)}
+    (found,) = contrasts_with(Side(rule), others=[Side(alike)], metric=METRIC, evaluations=windows)
+    assert found.training is None
+    assert found.decisive.noise is Noise.EVALUATION
+    assert found.is_separated is False
+
+
 def test_one_draw_of_a_random_mask_is_not_tested_by_windows(configuration):
     first = configuration([20.0], method="wanda", depends_on_seed="false")
     second = configuration([30.0], method="random", depends_on_seed="true")
