@@ -1,6 +1,7 @@
 """Figures: each a pure ``*_info`` value first, then a drawing of it as SVG and PNG."""
 
 from nmlab.reports.analysis import Analysis
+from nmlab.reports.figures.by_setting import by_setting_info, draw_by_setting
 from nmlab.reports.figures.estimators import draw_estimators, estimators_info
 from nmlab.reports.figures.importance import draw_importance, importance_info
 from nmlab.reports.figures.layers import draw_layers, layer_info
@@ -22,6 +23,8 @@ __all__ = [
     "DARK",
     "LIGHT",
     "FigureFile",
+    "by_setting_info",
+    "draw_by_setting",
     "draw_estimators",
     "draw_importance",
     "draw_layers",
@@ -65,6 +68,7 @@ def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
         draw_ranking(ranking_info(configurations)),
         draw_pareto(pareto_info(analysis.front, objective=runs.objective)),
         draw_progress(progress_info(configurations, lines=lines, progress=runs.progress)),
+        draw_by_setting(by_setting_info(configurations)),
         draw_sensitivity(sensitivity_info(configurations)),
         draw_importance(importance_info(configurations)),
         draw_parallel(parallel_info(configurations)),

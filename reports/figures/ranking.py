@@ -50,7 +50,7 @@ class RankedPoint:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceLine:
-    """The mean of one baseline, beside the points from ``first`` to ``last`` that it may be compared with."""
+    """The mean of one baseline method at its best setting, beside the points it may be compared with."""
 
     name: str
     value: float
@@ -69,6 +69,7 @@ class RankingInfo:
     hidden: int
     without_value: int
     is_log: bool
+    has_several_settings: bool = False
 
 
 def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN) -> RankingInfo:
@@ -93,6 +94,7 @@ def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN)
         lines=tuple(lines),
         hidden=len(valued) - len(points),
         without_value=len(tried) - len(valued),
+        has_several_settings=_has_several_settings(baselines(configurations)),
         is_log=wants_log([*values, *(line.value for line in lines)], ratio=10.0),
     )
 
@@ -178,7 +180,18 @@ def _dress(axes: "matplotlib.axes.Axes", info: RankingInfo) -> None:
 
 
 def _lines(items: Sequence[Configuration], first: int, last: int) -> list[ReferenceLine]:
-    return [ReferenceLine(item.method, item.value.mean, first, last) for item in items if item.value is not None]
+    """Return a line for each method, at its best configuration."""
+    best: dict[str, float] = {}
+    for item in items:
+        if item.value is not None:
+            choose = min if item.objective.mode == "min" else max
+            best[item.method] = choose(item.value.mean, best.get(item.method, item.value.mean))
+    return [ReferenceLine(method, mean, first, last) for method, mean in best.items()]
+
+
+def _has_several_settings(items: Sequence[Configuration]) -> bool:
+    """Return whether a baseline method was run with several settings in one group of comparable configurations."""
+    return any(len({item.method for item in group}) < len(group) for group in groups_of(items).values())
 
 
 def _label_head(names: Sequence[str]) -> str:
@@ -193,6 +206,8 @@ def _caption(info: RankingInfo) -> str:
         text += " A cross instead of a dot: not every seed finished."
     if any(point.low is None for point in info.points):
         text += " No bar: one seed."
+    if info.has_several_settings:
+        text += " Lines of baselines with several settings: the best."
     if info.hidden:
         text += f" In the tables only: {counted(info.hidden, noun='further configuration')}."
     if info.without_value:

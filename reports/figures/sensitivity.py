@@ -3,15 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 
-from nmlab.reports.configurations import Configuration, distinguishing, groups_of, searched, setting_of, value_text
-from nmlab.reports.figures.importance import LOG_RATIO
+from nmlab.reports.configurations import Configuration, distinguishing, groups_of, searched, setting_of
+from nmlab.reports.figures.axes import FEW_VALUES, axis_of, dress_axis
 from nmlab.reports.figures.style import (
-    INK,
     MUTED,
     SETTINGS,
     FigureFile,
@@ -21,17 +19,13 @@ from nmlab.reports.figures.style import (
     saved,
     wants_log,
 )
-from nmlab.reports.frame import Value
 from nmlab.reports.metrics import plain_name
 from nmlab.reports.wording import counted
 
 KEY, TITLE = "sensitivity", "Sensitivity to each setting"
 PER_ROW = 3
-LOG, EVEN = "log scale", "even steps"
 MOST_BARS = 40  # points of a panel; intervals of more would hide each other
-TICK_ROOM = 0.1  # of a panel's width, what the text of a tick takes
 ROOM = 0.4  # how far intervals may widen a panel, each way
-FEW_VALUES = 12  # up to half as many different values are ticked one by one, and joined by a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +113,7 @@ def draw_sensitivity(info: SensitivityInfo) -> FigureFile:
 def _panel(name: str, items: Sequence[Configuration], labels: dict[str, str], mode: str) -> SensitivityPanel:
     known = [(item, setting_of(item, name=name)) for item in items]
     present = [(item, value) for item, value in known if value is not None]
-    axis = _axis([value for _, value in present])
+    axis = axis_of([value for _, value in present])
     points = []
     for (item, _), place in zip(present, axis.places, strict=True):
         value = item.value
@@ -131,34 +125,6 @@ def _panel(name: str, items: Sequence[Configuration], labels: dict[str, str], mo
     is_grid = len(best) <= FEW_VALUES // 2 or 2 * len(best) <= len(points)
     is_one_group = len(groups_of(items)) == 1
     return SensitivityPanel(name, tuple(points), best if is_grid and is_one_group else (), axis.ticks, axis.scale)
-
-
-class _Axis(NamedTuple):
-    """Where values stand on a panel's axis, its ticks, and of numbers how they are spread."""
-
-    places: list[float]
-    ticks: tuple[tuple[float, str], ...]
-    scale: str = ""
-
-
-def _axis(values: Sequence[Value]) -> _Axis:
-    """Return where values stand: by value, but text, and numbers whose ticks would lie on each other, in even steps."""
-    if any(isinstance(value, str) for value in values):
-        kinds = sorted({str(value) for value in values})
-        return _Axis([float(kinds.index(str(value))) for value in values], tuple(enumerate(kinds)))
-    numbers = [float(value) for value in values]
-    different, is_log = sorted(set(numbers)), wants_log(numbers, ratio=LOG_RATIO)
-    ticks = tuple((value, value_text(value)) for value in different) if len(different) <= FEW_VALUES // 2 else ()
-    if ticks and _are_crowded(different, is_log=is_log):
-        steps = tuple((float(place), text) for place, (_, text) in enumerate(ticks))
-        return _Axis([float(different.index(number)) for number in numbers], steps, EVEN)
-    return _Axis(numbers, ticks, LOG if is_log else "")
-
-
-def _are_crowded(values: Sequence[float], *, is_log: bool) -> bool:
-    """Return whether the ticks of two neighbours among sorted values would lie on each other."""
-    scaled = [math.log(value) for value in values] if is_log else list(values)
-    return any(above - below < TICK_ROOM * (scaled[-1] - scaled[0]) for below, above in pairwise(scaled))
 
 
 def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: SensitivityInfo) -> None:
@@ -176,21 +142,11 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: Sen
             linewidths=1.3,
             zorder=2,
         )
-    if panel.scale == LOG:
-        numbers_on_log_axis(axes, axis="x")
     if info.is_log:
         numbers_on_log_axis(axes, axis="y")
     if len(panel.points) <= MOST_BARS:
         _draw_intervals(axes, panel, info)
-    if panel.ticks:
-        axes.set_xticks([at for at, _ in panel.ticks], [text for _, text in panel.ticks])
-        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    if any(len(text) > 6 for _, text in panel.ticks) and len(panel.ticks) > 2:
-        axes.tick_params(axis="x", labelrotation=30)
-    axes.margins(x=0.12)
-    axes.set_xlabel(panel.name + (f" ({panel.scale})" if panel.scale else ""), color=INK)
-    axes.yaxis.grid(True)
-    axes.set_axisbelow(True)
+    dress_axis(axes, name=panel.name, ticks=panel.ticks, scale=panel.scale)
 
 
 def _draw_intervals(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: SensitivityInfo) -> None:

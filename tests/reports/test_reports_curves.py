@@ -8,6 +8,8 @@ import pytest
 
 from nmlab.reports.collect import Objective
 from nmlab.reports.figures import (
+    by_setting_info,
+    draw_by_setting,
     draw_estimators,
     draw_losses,
     draw_memory,
@@ -88,6 +90,43 @@ def test_progress_needs_an_evaluation_on_the_way(configuration):
     info = progress_info([item], lines=[Line(item, "best", "x")], progress=points)
     assert info.skipped == "no learned mask was evaluated between its start and its end"
     assert draw_progress(info).svg == b""
+
+
+# --- methods by a setting -------------------------------------------------------------------------------------
+
+
+def samples(configuration, method, values, **settings):
+    """Configurations of one method by number of samples."""
+    role = "search" if method == "maskpro" else "baseline"
+    return [
+        configuration(ends, method=method, role=role, **{"data.calibration.samples": size}, **settings)
+        for size, ends in values.items()
+    ]
+
+
+def test_methods_that_share_values_of_a_setting_have_a_line_each(configuration):
+    items = [
+        *samples(configuration, "maskpro", {1: [90.0, 92.0], 32: [70.0, 71.0], 512: [69.0, 68.0]}, alpha=1),
+        *samples(configuration, "maskpro", {1: [99.0, 98.0]}, alpha=2),  # a worse one of the same size
+        *samples(configuration, "wanda", {1: [95.0], 512: [80.0]}),
+        configuration([100.0], method="magnitude", role="baseline"),
+    ]
+    info = by_setting_info(items)
+    (panel,) = info.panels
+    assert (panel.name, panel.scale, info.methods) == ("data.calibration.samples", "log scale", ("maskpro", "wanda"))
+    ours, rule = panel.lines
+    assert (ours.places, [value.mean for value in ours.values]) == ((1.0, 32.0, 512.0), [91.0, 70.5, 68.5])
+    assert (rule.places, [value.mean for value in rule.values]) == ((1.0, 512.0), [95.0, 80.0])
+    assert "95% t-interval" in draw_by_setting(info).caption
+
+
+def test_a_setting_of_one_method_or_with_no_shared_values_has_no_panel(configuration):
+    drawn = [configuration([60.0], method=method, lr=lr) for method, lr in (("maskpro", 0.1), ("maskpro", 0.2),
+                                                                            ("susi", 0.3), ("susi", 0.4))]  # fmt: skip
+    alone = samples(configuration, "maskpro", {1: [90.0], 32: [70.0]})
+    info = by_setting_info([*drawn, *alone])
+    assert info.skipped == "no two methods share two values of a setting"
+    assert draw_by_setting(info).svg == b""
 
 
 # --- sensitivity ----------------------------------------------------------------------------------------------

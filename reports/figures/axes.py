@@ -1,0 +1,60 @@
+"""Where the values of a setting stand on an axis: by value, or in even steps where that reads better."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import matplotlib
+
+from nmlab.reports.configurations import value_text
+from nmlab.reports.figures.importance import LOG_RATIO
+from nmlab.reports.figures.style import INK, numbers_on_log_axis, wants_log
+from nmlab.reports.frame import Value
+
+LOG, EVEN = "log scale", "even steps"
+FEW_VALUES = 12  # up to half as many different values are ticked one by one
+TICK_ROOM = 0.1  # of a panel's width, what the text of a tick takes
+
+
+class SettingAxis(NamedTuple):
+    """Where values stand on an axis, its ticks, and of numbers how they are spread."""
+
+    places: list[float]
+    ticks: tuple[tuple[float, str], ...]
+    scale: str = ""
+
+
+def axis_of(values: Sequence[Value]) -> SettingAxis:
+    """Return where values stand: by value, but text, and numbers whose ticks would lie on each other, in even steps."""
+    if any(isinstance(value, str) for value in values):
+        kinds = sorted({str(value) for value in values})
+        return SettingAxis([float(kinds.index(str(value))) for value in values], tuple(enumerate(kinds)))
+    numbers = [float(value) for value in values]
+    different, is_log = sorted(set(numbers)), wants_log(numbers, ratio=LOG_RATIO)
+    ticks = tuple((value, value_text(value)) for value in different) if len(different) <= FEW_VALUES // 2 else ()
+    if ticks and _are_crowded(different, is_log=is_log):
+        steps = tuple((float(place), text) for place, (_, text) in enumerate(ticks))
+        return SettingAxis([float(different.index(number)) for number in numbers], steps, EVEN)
+    return SettingAxis(numbers, ticks, LOG if is_log else "")
+
+
+def dress_axis(axes: "matplotlib.axes.Axes", *, name: str, ticks: Sequence[tuple[float, str]], scale: str) -> None:
+    """Put scale, ticks, label and grid of a setting's axis on a panel."""
+    if scale == LOG:
+        numbers_on_log_axis(axes, axis="x")
+    if ticks:
+        axes.set_xticks([at for at, _ in ticks], [text for _, text in ticks])
+        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    if any(len(text) > 6 for _, text in ticks) and len(ticks) > 2:
+        axes.tick_params(axis="x", labelrotation=30)
+    axes.margins(x=0.12)
+    axes.set_xlabel(name + (f" ({scale})" if scale else ""), color=INK)
+    axes.yaxis.grid(True)
+    axes.set_axisbelow(True)
+
+
+def _are_crowded(values: Sequence[float], *, is_log: bool) -> bool:
+    """Return whether the ticks of two neighbours among sorted values would lie on each other."""
+    scaled = [math.log(value) for value in values] if is_log else list(values)
+    return any(above - below < TICK_ROOM * (scaled[-1] - scaled[0]) for below, above in pairwise(scaled))
