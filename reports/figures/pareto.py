@@ -16,6 +16,7 @@ from nmlab.reports.figures.style import (
     look_of,
     new_figure,
     numbers_on_log_axis,
+    plain_number,
     saved,
     wants_log,
 )
@@ -151,6 +152,8 @@ def _scale(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoInfo) -> None
             numbers_on_log_axis(axes, axis="x")
         else:
             axes.set_xscale(WITH_ZERO, linthresh=min(positive), linscale=1.0)
+    else:
+        axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: plain_number(value)))
     if info.is_log:
         numbers_on_log_axis(axes, axis="y")
     axes.set_xlabel(TITLES[panel.cost] + (" (log scale)" if panel.is_log else ""), color=INK)
