@@ -107,7 +107,7 @@ def test_marks_keep_everything_else():
         ("eval/word_perplexity", Style.FIXED2, Direction.LOWER),
         ("eval/arc/acc", Style.FIXED4, Direction.HIGHER),
         ("train/loss", Style.FIXED4, Direction.LOWER),
-        ("memory/peak_bytes", Style.GENERAL, Direction.LOWER),
+        ("memory/peak_bytes", Style.INTEGER, Direction.LOWER),
         ("eval/mystery", Style.GENERAL, Direction.NONE),
     ],
 )
