@@ -177,6 +177,14 @@ def setting_of(item: Configuration, *, name: str) -> Value | None:
     return str(getattr(item, name)) if name in ATTRIBUTES else item.settings.get(name)
 
 
+def varying_by_method(configurations: Iterable[Configuration]) -> dict[str, tuple[str, ...]]:
+    """Return for each method the settings in which its configurations differ."""
+    own: dict[str, list[Configuration]] = {}
+    for item in configurations:
+        own.setdefault(item.method, []).append(item)
+    return {method: varying(items) for method, items in own.items()}
+
+
 def constant(configurations: Sequence[Configuration]) -> dict[str, Value]:
     """Return the settings that all of these configurations have and share."""
     if not configurations:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from nmlab.reports.budgets import EqualBudget, FrontPoint, Reached
 from nmlab.reports.comparison.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several
-from nmlab.reports.configurations import Configuration, searched
+from nmlab.reports.configurations import Configuration, baselines, searched
 from nmlab.reports.contrasts import is_compared_by_ratio
 from nmlab.reports.metrics import metric_column
 from nmlab.reports.statistics import compare_constant, compare_paired
@@ -29,7 +29,7 @@ def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequ
     """Return what each method reached within the same budget, budget by budget, best first and marked."""
     objective = configurations[0].objective
     column = metric_column(objective.metric, objective=objective)
-    settings = Settings.of(searched(configurations))
+    settings = Settings.of(searched(configurations), beside=baselines(configurations))
     several = has_several(configurations, attribute="pattern")
     rows: list[Row] = []
     for budget in budgets:
@@ -60,7 +60,7 @@ def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequ
 def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[FrontPoint]) -> Table:
     """Return the configurations that stand on the front of quality against some cost."""
     objective = configurations[0].objective
-    settings = Settings.of(searched(configurations))
+    settings = Settings.of(searched(configurations), beside=baselines(configurations))
     several = has_several(configurations, attribute="pattern")
     columns = tuple(COST_COLUMNS[cost] for cost in COST_COLUMNS if any(cost in point.costs for point in points))
     rows = []

@@ -1,6 +1,6 @@
 """Cells and columns that several tables of a report share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nmlab.reports.configurations import (
@@ -10,6 +10,7 @@ from nmlab.reports.configurations import (
     setting_text,
     value_text,
     varying,
+    varying_by_method,
 )
 from nmlab.reports.contrasts import rivals_of, tied_with_best
 from nmlab.reports.lines import Line, competes
@@ -33,12 +34,14 @@ class Settings:
 
     names: tuple[str, ...]
     is_bare: bool
+    of_baselines: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, items: Sequence[Configuration]) -> "Settings":
-        """Return the settings in which some configurations differ."""
+    def of(cls, items: Sequence[Configuration], *, beside: Sequence[Configuration] = ()) -> "Settings":
+        """Return the settings in which some configurations differ, and those in which the baselines beside them do."""
         names = varying(items)
-        return cls(names, is_bare=all(name in item.settings for name in names for item in items))
+        is_bare = all(name in item.settings for name in names for item in items)
+        return cls(names, is_bare, varying_by_method(beside))
 
     @property
     def column(self) -> Column:
@@ -47,9 +50,9 @@ class Settings:
         return Column("setting", title, help="the settings that differ between configurations")
 
     def cell(self, item: Configuration) -> Cell:
-        """Return what the column says of one configuration; nothing of a baseline, which was not searched."""
+        """Return what the column says of one configuration; of a baseline, what tells it from others of its method."""
         if item.is_baseline:
-            return Cell("")
+            return Cell(setting_text(item, names=self.of_baselines.get(item.method, ())))
         bare = " · ".join(value_text(item.settings[name]) for name in self.names) if self.is_bare else ""
         return Cell(setting_text(item, names=self.names), shown=bare)
 

@@ -41,7 +41,11 @@ def cost_table(configurations: Sequence[Configuration]) -> Table:
     """Return the mean cost of a finished run of every configuration, in the order of the other tables."""
     tried = searched(configurations)
     ordered = [item for item in (*tried, *baselines(configurations)) if item.count("finished")]
-    settings, costs, patterns = Settings.of(tried), _costs_spent(ordered), pattern_columns(configurations)
+    settings, costs, patterns = (
+        Settings.of(tried, beside=baselines(configurations)),
+        _costs_spent(ordered),
+        pattern_columns(configurations),
+    )
     rows = []
     for item in ordered:
         lead = (Cell(item.method), *pattern_cells(item, columns=patterns), settings.cell(item))

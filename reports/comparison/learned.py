@@ -15,7 +15,7 @@ from nmlab.reports.comparison.cells import (
     ranks,
     seeds_cell,
 )
-from nmlab.reports.configurations import Configuration
+from nmlab.reports.configurations import Configuration, baselines
 from nmlab.reports.metrics import difference_style, metric_column, plain_name
 from nmlab.reports.tables import (
     Cell,
@@ -44,7 +44,7 @@ def learned_table(configurations: Sequence[Configuration]) -> Table:
     objective = learned[0].objective
     final = metric_column(objective.metric, objective=objective, title="learned mask")
     values = marked_by_seeds(learned, column=final)
-    settings, places = Settings.of(learned), ranks(configurations)
+    settings, places = Settings.of(learned, beside=baselines(learned)), ranks(configurations)
     several = {name: has_several(learned, attribute=name) for name in ("method", "pattern")}
     rows = [
         _row(

@@ -23,7 +23,7 @@ def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> T
     """Return one row for each child run, in the order of the configurations and then by seed."""
     tried = searched(configurations)
     ordered = (*tried, *baselines(configurations))
-    settings = Settings.of(tried)
+    settings = Settings.of(tried, beside=baselines(configurations))
     numbers, patterns = _number_columns(runs, configurations), pattern_columns(ordered)
     rows = []
     for item in ordered:

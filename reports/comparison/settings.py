@@ -22,6 +22,7 @@ from nmlab.reports.configurations import (
     searched,
     setting_text,
     varying,
+    varying_by_method,
 )
 from nmlab.reports.frame import Value
 from nmlab.reports.metrics import evaluation_metrics
@@ -41,7 +42,8 @@ def configurations_table(configurations: Sequence[Configuration]) -> Table:
     """Return one row for each configuration, baselines last, with the number of runs of each outcome."""
     tried = searched(configurations)
     ordered = (*tried, *baselines(configurations))
-    names = varying(tried)
+    of_baselines = varying_by_method(baselines(configurations))
+    names = tuple(dict.fromkeys((*varying(tried), *(name for own in of_baselines.values() for name in own))))
     objective = configurations[0].objective
     metrics = metric_columns(evaluation_metrics(configurations, objective=objective), configurations=configurations)
     cells = {column.key: marked_by_seeds(ordered, column=column) for column in metrics}
@@ -51,7 +53,9 @@ def configurations_table(configurations: Sequence[Configuration]) -> Table:
     for index, item in enumerate(ordered):
         lead = (rank_cell(item, places=places), Cell(item.method), *pattern_cells(item, columns=patterns))
         values = [cells[column.key][index] for column in metrics]
-        rows.append(_row(item, lead=(*lead, *_setting_cells(item, names)), values=values, outcomes=outcomes))
+        rows.append(
+            _row(item, lead=(*lead, *_setting_cells(item, names, of_baselines)), values=values, outcomes=outcomes)
+        )
     hyperparameters = [_setting_column(name, tried) for name in names]
     table = Table(
         key="configurations",
@@ -79,9 +83,12 @@ def _setting_column(name: str, tried: Sequence[Configuration]) -> Column:
     return Column(name, name, Style.TEXT if is_text else Style.GENERAL, help=f"hyperparameter {name}")
 
 
-def _setting_cells(item: Configuration, names: Sequence[str]) -> tuple[Cell, ...]:
-    """Return the values of the searched settings; a baseline was not searched and shows none."""
-    return tuple(Cell("" if item.is_baseline else item.settings.get(name)) for name in names)
+def _setting_cells(
+    item: Configuration, names: Sequence[str], of_baselines: Mapping[str, Sequence[str]]
+) -> tuple[Cell, ...]:
+    """Return the values of the settings; of a baseline only those that tell it from others of its method."""
+    shown = of_baselines[item.method] if item.is_baseline else names
+    return tuple(Cell(item.settings.get(name) if name in shown else "") for name in names)
 
 
 def _outcomes(items: Sequence[Configuration]) -> tuple[Column, ...]:

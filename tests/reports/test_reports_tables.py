@@ -98,6 +98,24 @@ def test_configurations(configurations):
     )
 
 
+def test_baselines_of_one_method_are_told_apart(configuration):
+    size = "data.calibration.samples"
+    items = [
+        configuration([70.0, 71.0], alpha=0.9, **{size: 128}),
+        configuration([72.0, 73.0], alpha=0.99, **{size: 128}),
+        configuration([90.0], method="wanda", role="baseline", **{size: 128}),
+        configuration([95.0], method="wanda", role="baseline", **{size: 1}),
+        configuration([99.0], method="magnitude", role="baseline"),
+    ]
+    for item in items:
+        object.__setattr__(item, "trials", item.trials.assign(**{"cost/seconds": 1.0, "notes": ""}))
+    table = configurations_table(items)
+    assert [cell.value for cell in table.column(size)] == [128, 128, 128, 1, ""]
+    assert [cell.value for cell in table.column("alpha")] == [0.9, 0.99, "", "", ""]
+    settings = [cell.value for cell in cost_table(items).column("setting")]
+    assert settings == ["alpha=0.9", "alpha=0.99", f"{size}=128", f"{size}=1", ""]
+
+
 def test_a_configuration_that_lacks_a_seed_is_never_marked(writer, store, trial):
     trials = [
         trial("maskpro", seed, 50.0 if seed else None, 90.0, {"alpha": "0.9"}, residual=[0.0], status=status)
