@@ -70,10 +70,12 @@ def losses_info(configurations: Sequence[Configuration], *, curves: pd.DataFrame
     early = curves[curves["step"] <= FIRST_STEPS]
     values = {str(run_id): part["value"].to_numpy(dtype=float) for run_id, part in early.groupby("run_id")}
     items = [item for item in searched(configurations) if isinstance(item.settings.get(SETTING), int | float)]
-    magnitudes = sorted({_magnitude(item) for item in items})
+    at: dict[float, list[Configuration]] = {}
+    for item in items:
+        at.setdefault(_magnitude(item), []).append(item)
     boxes, rates = [], set()
-    for group in _grouped(magnitudes):
-        own = [item for magnitude in group for item in _slowest(items, magnitude)]
+    for group in _grouped(sorted(at)):
+        own = [item for magnitude in group for item in _slowest(at[magnitude])]
         kept = [values[run_id] for item in own for run_id in item.run_ids if run_id in values]
         finite = np.concatenate([part[np.isfinite(part)] for part in kept]) if kept else np.empty(0)
         if len(finite) >= FEWEST_POINTS:
@@ -145,11 +147,10 @@ def _grouped(magnitudes: Sequence[float]) -> list[list[float]]:
     return [list(part) for part in np.array_split(np.array(magnitudes), BINS)]
 
 
-def _slowest(items: Sequence[Configuration], magnitude: float) -> list[Configuration]:
-    """Return the configurations of one magnitude that have its smallest learning rate."""
-    own = [item for item in items if _magnitude(item) == magnitude]
-    least = min(_rate(item) for item in own)
-    return [item for item in own if _rate(item) == least]
+def _slowest(items: Sequence[Configuration]) -> list[Configuration]:
+    """Return of the configurations of one magnitude those with the smallest learning rate."""
+    least = min(_rate(item) for item in items)
+    return [item for item in items if _rate(item) == least]
 
 
 def _magnitude(item: Configuration) -> float:

@@ -120,8 +120,10 @@ def _panel(name: str, items: Sequence[Configuration], labels: dict[str, str], mo
         assert value is not None
         points.append(SensitivityPoint(place, value.mean, labels[item.key], value.low, value.high))
     choose = min if mode == "min" else max
-    different = sorted(set(axis.places))
-    best = tuple((at, choose(point.value for point in points if point.place == at)) for at in different)
+    at: dict[float, list[float]] = {}
+    for point in points:
+        at.setdefault(point.place, []).append(point.value)
+    best = tuple((place, choose(at[place])) for place in sorted(at))
     is_grid = len(best) <= FEW_VALUES // 2 or 2 * len(best) <= len(points)
     is_one_group = len(groups_of(items)) == 1
     return SensitivityPanel(name, tuple(points), best if is_grid and is_one_group else (), axis.ticks, axis.scale)
