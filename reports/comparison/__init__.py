@@ -14,7 +14,7 @@ from nmlab.reports.comparison.settings import configurations_table
 from nmlab.reports.comparison.summary import summary_table
 from nmlab.reports.comparison.tasks import tasks_table
 from nmlab.reports.lines import names_of
-from nmlab.reports.tables import Table, with_notes
+from nmlab.reports.tables import Table
 
 __all__ = [
     "comparison_tables",
@@ -35,7 +35,7 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
     configurations, names = analysis.configurations, names_of(analysis.lines)
     built = (
         summary_table(configurations, contrasts=analysis.contrasts),
-        with_notes(claims_table(analysis.judgements), notes=_not_run(analysis)),
+        claims_table(analysis.judgements, notes=_not_run(analysis)),
         rivals_table(configurations, names=names, contrasts=analysis.decisive_contrasts),
         tasks_table(configurations, names=names, contrasts=analysis.contrasts, evaluations=analysis.evaluations),
         *_published_tables(analysis),

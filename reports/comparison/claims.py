@@ -14,8 +14,13 @@ SCALE = Column("scale", "at small scale", help="how likely the effect shows in a
 ORDER = {verdict: place for place, verdict in enumerate(Verdict)}
 
 
-def claims_table(judgements: Sequence[Judgement]) -> Table:
-    """Return one row for each claim that the study decides, reproduced ones first and untested ones last."""
+def claims_table(judgements: Sequence[Judgement], *, notes: Sequence[str] = ()) -> Table:
+    """Return one row for each claim that the study decides, reproduced ones first and untested ones last.
+
+    Args:
+        judgements: the claims with their checks.
+        notes: what to say below the verdicts in one sentence.
+    """
     ordered = sorted(judgements, key=lambda item: ORDER[item.verdict])
     rows = tuple(_row(item) for item in ordered)
     return without_empty_columns(
@@ -27,7 +32,7 @@ def claims_table(judgements: Sequence[Judgement]) -> Table:
             "adjusted over all comparisons of this table. A verdict holds for this model, text and budget.",
             columns=(CLAIM, SOURCE, VERDICT, EVIDENCE, SCALE, Column("claim_id", "id")),
             rows=rows,
-            notes=(summary_of(judgements),) if judgements else (),
+            notes=(summary_of(judgements), *notes) if judgements else (),
         )
     )
 
