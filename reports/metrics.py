@@ -29,8 +29,12 @@ def metric_column(metric: str, *, objective: Objective | None = None, title: str
 
 
 def plain_name(metric: str) -> str:
-    """Return a metric's name as people say it: ``eval/token_perplexity`` gives ``token perplexity``."""
-    return metric.removeprefix("eval/").replace("_", " ").replace("/", " ")
+    """Return a metric's name as people say it: ``token perplexity``, ``sample seconds``, ``state bytes``."""
+    kind, _, name = metric.partition("/")
+    said = name if kind in ("eval", "time", "memory", "cost") else metric
+    if kind == "time" and said.endswith("_s"):
+        said = said.removesuffix("_s") + " seconds"
+    return said.replace("_", " ").replace("/", " ")
 
 
 def chosen_on(metric: str) -> str:

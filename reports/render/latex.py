@@ -46,7 +46,8 @@ def latex_text(table: Table) -> str:
         return _long(table)
     body = "\n".join([_begin("tabular", table), *_lines(table), "\\end{tabular}"])
     if _is_wide(table):
-        body = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{body}}}"
+        shrunk = "\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi"  # never made larger
+        body = f"\\resizebox{{{shrunk}}}{{!}}{{%\n{body}}}"
     opening = ["\\begin{table}", "\\centering", "\\small", _caption(table), "\\medskip"]
     return "\n".join([*opening, body, *_notes(table), "\\end{table}", ""])
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from nmlab.reports.metrics import chosen_on, difference_style, direction_of, metric_column, style_of
+from nmlab.reports.metrics import chosen_on, difference_style, direction_of, metric_column, plain_name, style_of
 from nmlab.reports.tables import (
     Cell,
     Column,
@@ -113,6 +113,21 @@ def test_marks_keep_everything_else():
 )
 def test_metrics(metric, style, direction):
     assert (style_of(metric), direction_of(metric)) == (style, direction)
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("eval/token_perplexity", "token perplexity"),
+        ("eval/word-order/acc", "word-order acc"),
+        ("time/sample_s", "sample seconds"),
+        ("memory/state_bytes", "state bytes"),
+        ("cost/tokens", "tokens"),
+        ("train/residual", "train residual"),
+    ],
+)
+def test_metrics_are_called_as_people_say(metric, said):
+    assert plain_name(metric) == said
 
 
 def test_titles():
