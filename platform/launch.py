@@ -70,7 +70,7 @@ class Launch:
         """Remove what processes were writing when they were killed; for when none of the launch is left."""
         for folder in (self.trials_folder, self.initial_masks_folder):
             for left in folder.rglob("*.partial"):
-                with suppress(OSError):
+                with suppress(OSError):  # litter in the way of nothing; a launch does not fail over it
                     left.unlink()
 
     def study(self) -> Study:

@@ -1,16 +1,15 @@
 """The Tune run of a sweep: light trial actors, our searcher, an optional scheduler."""
 
-import math
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, Stopper, TuneConfig, Tuner
+from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.stopper import TimeoutStopper
 
 from nmlab.platform.cluster import NAMESPACE
 from nmlab.platform.proposals import Proposals
@@ -69,22 +68,15 @@ class Watch(Callback):  # type: ignore[misc]
         self._lost(trial.config["key"], _last_line(trial))
 
 
-class _TimeLimit(Stopper):  # type: ignore[misc]
-    """Ends the run after some seconds, and says so before Tune waits for the trials that it stops."""
+class _TimeLimit(TimeoutStopper):  # type: ignore[misc]
+    """Tune's limit of time, which says so before Tune waits for the trials that it stops."""
 
-    def __init__(self, seconds: float | None, watch: Watch) -> None:
-        self._until = math.inf if seconds is None else time.monotonic() + seconds
+    def __init__(self, seconds: float, watch: Watch) -> None:
+        super().__init__(seconds)
         self._watch = watch
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
     def stop_all(self) -> bool:
-        if time.monotonic() >= self._until:
-            self._watch.is_over = True
+        self._watch.is_over = self._watch.is_over or super().stop_all()
         return self._watch.is_over
 
 
@@ -102,7 +94,7 @@ def tune_trials(
 
     A trial's actor may be lost ``max_failures`` times; it holds nothing, and its trial goes on without it.
     """
-    search = plan.study.search
+    search, seconds = plan.study.search, plan.study.budget.time_limit_seconds
     searcher = ReplicateSearcher(
         plan, proposals, hub=hub, namespace=NAMESPACE, ended=ended, metric_mode=(search.metrics[0], search.modes[0])
     )
@@ -123,7 +115,7 @@ def tune_trials(
             storage_path=str(folder / "ray"),
             verbose=0,
             callbacks=[watch],
-            stop=_TimeLimit(plan.study.budget.time_limit_seconds, watch),
+            stop=None if seconds is None else _TimeLimit(seconds, watch),
             failure_config=FailureConfig(max_failures=max_failures),
             checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),

@@ -43,10 +43,13 @@ def chosen_on(metric: str) -> str:
 
 
 def is_counted(metric: str) -> bool:
-    """Return whether a metric is counted rather than measured, and so the same in every run of a configuration."""
+    """Return whether a metric is counted rather than measured, and so the same in every run of a configuration.
+
+    What was spent is not: a start that runs share is charged to the first.
+    """
     if metric.startswith("memory/"):
         return metric.endswith("_bytes") and "peak" not in metric
-    return metric.startswith("cost/") and not metric.endswith("seconds")
+    return metric.startswith("cost/") and not metric.endswith("seconds") and "spent" not in metric
 
 
 def is_of_task(metric: str) -> bool:

@@ -240,14 +240,16 @@ def test_trials_shorter_than_the_start_of_an_actor_outlive_one(new_nmlab):
 
 def test_out_of_time_trials_save_themselves_and_can_go_on(new_nmlab):
     long = {**GRID["fixed"], "steps": 1_000_000}
-    sweep = Sweep(new_nmlab(), fixed=long, baselines=[], budget={"time_limit": "30s"})
+    one = {**GRID["replica"], "count": 1}  # which is up well within the limit on a busy machine too
+    sweep = Sweep(new_nmlab(), fixed=long, baselines=[], replica=one, budget={"time_limit": "45s"})
     try:
         assert sweep.process.wait(200) == 1
     finally:
         kill_session(sweep.process.pid)
     learned = [record["result"] for record in sweep.nmlab.journal() if record["event"] == "ended"]
     assert {(result["status"], result["resumable"]) for result in learned} == {("stopped", True)}
-    assert len(learned) == GRID["replica"]["count"]
-    for result in (result for result in learned if result["step"]):  # a busy machine may not come as far as a step
+    assert len(learned) == one["count"]
+    for result in learned:
+        assert result["step"] > 0
         saved = sweep.nmlab.launch / "trials" / result["key"] / f"checkpoint-{result['step']:09d}.safetensors"
         assert saved.is_file()
