@@ -23,6 +23,7 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the sweep has its own
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # those are lost actors; the journal says which
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # nmlab resumes from its own records
     "TUNE_MAX_PENDING_TRIALS_PG": "64",
     "TOKENIZERS_PARALLELISM": "false",
@@ -45,6 +46,7 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # calls incomplete what another actor completed
     quiet = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         # One more than the replicas reserve: the light trial actors need a crumb beside them.

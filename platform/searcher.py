@@ -1,11 +1,12 @@
 """The Tune searcher: every configuration with every seed, told to the search as one outcome.
 
 Seeds are replicates of a configuration and never points of the search. What has already ended, in this launch or
-before it was killed, is counted and not run again.
+before it was killed, is counted and not run again. A trial that Tune gives up is proposed to it again: what Tune calls
+an error is an actor that was lost, while a trial that fails has a result which says so.
 """
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +31,10 @@ class _Replicates:
 
 
 class ReplicateSearcher(Searcher):  # type: ignore[misc]
-    """``ended`` holds the results of trials that ended before this process, by trial key."""
+    """``ended`` holds the results of trials that ended before this process, by trial key.
+
+    Of one trial, ``max_failures`` errors are taken for lost actors; after the next the trial counts as failed.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         namespace: str,
         ended: Mapping[str, Result],
         metric_mode: tuple[str, str],
+        max_failures: int = 3,
     ) -> None:
         super().__init__(metric=metric_mode[0], mode=metric_mode[1])
         self._plan, self._proposals, self._hub, self._namespace = plan, proposals, hub, namespace
@@ -48,7 +53,9 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         self._metrics = plan.study.search.metrics
         self._queue: deque[TrialSpec] = deque()
         self._by_key: dict[str, _Replicates] = {}
-        self._key_of: dict[str, str] = {}
+        self._out: dict[str, TrialSpec] = {}  # by Tune's name for it
+        self._errors: Counter[str] = Counter()
+        self._max_failures = max_failures
         self._opened = False
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
@@ -56,16 +63,16 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the next trial, or FINISHED."""
+        """Return the next trial; None while those that are out may have to be proposed again; or FINISHED."""
         if not self._opened:
             self._open()
         while not self._queue:
             proposal = self._proposals.next()
             if proposal is None:
-                return str(Searcher.FINISHED)
+                return None if self._out else str(Searcher.FINISHED)
             self._enqueue(proposal)
         spec = self._queue.popleft()
-        self._key_of[trial_id] = spec.key
+        self._out[trial_id] = spec
         return {
             "hub": self._hub,
             "namespace": self._namespace,
@@ -76,14 +83,18 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
 
     def on_trial_result(self, trial_id: str, result: Result) -> None:
         """Remember intermediate values of the (first) objective."""
-        self._note(self._key_of[trial_id], result)
+        self._note(self._out[trial_id].key, result)
 
     def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
         """Take a trial's last result; once all seeds of its configuration have one, tell the search."""
-        key = self._key_of.pop(trial_id)
+        spec = self._out.pop(trial_id)
+        if error and self._errors[spec.key] < self._max_failures:
+            self._errors[spec.key] += 1
+            self._queue.appendleft(spec)
+            return
         if result is not None:  # of a trial that a scheduler stops, Tune tells the last value only here
-            self._note(key, result)
-        self._take(key, {"status": "failed"} if error or result is None else dict(result))
+            self._note(spec.key, result)
+        self._take(spec.key, {"status": "failed"} if error or result is None else dict(result))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the search is in its journal, and what has ended is in the launch's journal."""

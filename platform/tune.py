@@ -52,6 +52,7 @@ class Watch(Callback):  # type: ignore[misc]
 
     def __init__(self, check: Callable[[], None], lost: Callable[[str, str], None]) -> None:
         self._check, self._lost = check, lost
+        self._told: tuple[int, Trial] | None = None
         self.stopped: set[str] = set()
         self.is_over = False
 
@@ -62,10 +63,16 @@ class Watch(Callback):  # type: ignore[misc]
         self._check()
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._lost(trial.config["key"], _last_line(trial))
+        self._hear_of(iteration, trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._lost(trial.config["key"], _last_line(trial))
+        self._hear_of(iteration, trial)
+
+    def _hear_of(self, iteration: int, trial: Trial) -> None:
+        """Tune tells twice of an actor that dies while it turns to another trial: it recovers, then gives up."""
+        if self._told != (iteration, trial):
+            self._told = (iteration, trial)
+            self._lost(trial.config["key"], _last_line(trial))
 
 
 class _TimeLimit(TimeoutStopper):  # type: ignore[misc]
@@ -92,11 +99,19 @@ def tune_trials(
 ) -> None:
     """Run every trial that has not ended; returns when all have.
 
-    A trial's actor may be lost ``max_failures`` times; it holds nothing, and its trial goes on without it.
+    A trial's actor may be lost ``max_failures`` times; it holds nothing, and its trial goes on without it. Where Tune
+    gives a trial up all the same, as it does when a reused actor dies before it has begun, the searcher proposes it
+    again as often.
     """
     search, seconds = plan.study.search, plan.study.budget.time_limit_seconds
     searcher = ReplicateSearcher(
-        plan, proposals, hub=hub, namespace=NAMESPACE, ended=ended, metric_mode=(search.metrics[0], search.modes[0])
+        plan,
+        proposals,
+        hub=hub,
+        namespace=NAMESPACE,
+        ended=ended,
+        metric_mode=(search.metrics[0], search.modes[0]),
+        max_failures=max_failures,
     )
     Tuner(
         _beside_driver(TrialActor),
@@ -105,7 +120,7 @@ def tune_trials(
             mode=search.modes[0],
             search_alg=searcher,
             scheduler=_scheduler(plan.study, watch.stopped),
-            num_samples=max(1, plan.trials),
+            num_samples=-1,  # until the searcher has none
             max_concurrent_trials=plan.study.concurrency,
             reuse_actors=True,
             trial_dirname_creator=_folder_name,

@@ -38,6 +38,7 @@ def searcher_of(plan, journal, ended=()):
         namespace="test",
         ended=dict(ended),
         metric_mode=(search.metrics[0], search.modes[0]),
+        max_failures=0,
     )
 
 
@@ -72,7 +73,7 @@ def test_a_configuration_is_complete_with_the_mean_over_its_seeds(plan_of, journ
         finished(math.inf),
         None,
     ],
-    ids=["diverged", "diverged to nan", "out of memory", "failed", "nan", "infinite", "actor lost"],
+    ids=["diverged", "diverged to nan", "out of memory", "failed", "nan", "infinite", "given up by Tune"],
 )
 @pytest.mark.parametrize("others_first", [True, False])
 def test_a_configuration_with_a_bad_seed_fails(plan_of, journal, last, others_first):

@@ -48,10 +48,10 @@ class Bench:
         )
 
     def ask(self, searcher: ReplicateSearcher) -> tuple[str, TrialSpec] | None:
-        """Return Tune's next trial, or None where the search has finished."""
+        """Return Tune's next trial, or None where there is none, or none as long as others are out."""
         trial_id = f"trial-{len(self.suggested)}"
         suggestion = searcher.suggest(trial_id)
-        if suggestion == Searcher.FINISHED:
+        if suggestion is None or suggestion == Searcher.FINISHED:
             return None
         spec = TrialSpec.model_validate(suggestion["spec"])
         assert suggestion["key"] == spec.key
@@ -193,6 +193,52 @@ def what_ended_before_a_crash_is_told_afterwards(bench: Bench) -> None:
     assert sorted(number for number, _ in listening.told) == list(range(bench.plan.configurations))
 
 
+def a_trial_that_tune_gives_up_is_proposed_again(bench: Bench) -> None:
+    """Whichever it is, the last as well; after as many as are allowed, it is one that failed."""
+    for victim in range(bench.plan.trials):
+        here = Bench(bench.plan, bench.journal.with_name(f"victim-{victim}"))
+        listening = Listening(proposals_of(here.plan.study, journal=here.journal))
+        searcher = here.searcher(listening)
+        for number in range(here.plan.trials):
+            asked = here.ask(searcher)
+            assert asked is not None
+            for _ in range(3 if number == victim else 0):
+                searcher.on_trial_complete(asked[0], error=True)
+                again = here.ask(searcher)
+                assert again is not None
+                assert again[1] == asked[1]
+                asked = again
+            here.complete(searcher, *asked)
+        assert searcher.suggest("one more") == Searcher.FINISHED
+        assert all(outcome.values for _, outcome in listening.told)
+
+
+def a_trial_that_tune_gives_up_too_often_has_failed(bench: Bench) -> None:
+    listening = Listening(proposals_of(bench.plan.study, journal=bench.journal))
+    searcher, victim = bench.searcher(listening), ""
+    while asked := bench.ask(searcher):
+        trial_id, spec = asked
+        victim = victim or (spec.key if spec in bench.searched else "")
+        if spec.key == victim:
+            searcher.on_trial_complete(trial_id, error=True)
+        else:
+            bench.complete(searcher, trial_id, spec)
+    assert Counter(spec.key for spec in bench.suggested)[victim] == 4
+    assert [outcome.values for _, outcome in listening.told].count(None) == 1
+
+
+def the_search_is_not_over_while_a_trial_is_out(bench: Bench) -> None:
+    searcher, out = bench.searcher(), []
+    while asked := bench.ask(searcher):
+        out.append(asked)
+    for trial_id, spec in out:
+        assert searcher.suggest("one more") is None
+        bench.complete(searcher, trial_id, spec)
+    while asked := bench.ask(searcher):
+        bench.complete(searcher, *asked)
+    assert searcher.suggest("one more") == Searcher.FINISHED
+
+
 CHECKS = [
     every_planned_trial_runs_once,
     seeds_are_replicates_of_one_configuration,
@@ -203,6 +249,9 @@ CHECKS = [
     plain_pickle_keeps_the_search_where_it_stands,
     the_same_history_gives_the_same_search,
     what_ended_before_a_crash_is_told_afterwards,
+    a_trial_that_tune_gives_up_is_proposed_again,
+    a_trial_that_tune_gives_up_too_often_has_failed,
+    the_search_is_not_over_while_a_trial_is_out,
 ]
 """What any source of proposals must bear; a new one is added to ``ALGORITHMS``."""
 
