@@ -21,6 +21,7 @@ from nmlab.reports.claims.select import NotTestableError, chosen, refuse_unlike,
 from nmlab.reports.configurations import Configuration
 from nmlab.reports.contrasts import Side
 from nmlab.reports.evaluations import Evaluation
+from nmlab.reports.metrics import plain_name
 from nmlab.reports.statistics import compare_paired, equivalent
 
 Overlaps: TypeAlias = Mapping[tuple[str, str], float]
@@ -144,7 +145,8 @@ def _ratio(test: RatioTest, evidence: Evidence) -> Iterable[Check]:
     first, second = (item.mean for item in found if item is not None)
     ratio = first / second
     agrees = abs(ratio - test.value) <= test.tolerance * test.value
-    text = f"{test.metric} of {test.side.text} over {test.other.text}: {ratio:.4g}, claimed {test.value:.4g}"
+    sides_text = f"{test.side.text} over {test.other.text}"
+    text = f"{plain_name(test.metric)} of {sides_text}: {ratio:.4g}, claimed {test.value:.4g}"
     verdict = Verdict.REPRODUCED if agrees else Verdict.CONTRADICTED
     yield Check(text, decided=verdict, run_ids=tuple(run for side in sides for run in side.run_ids))
 

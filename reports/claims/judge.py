@@ -8,7 +8,7 @@ from enum import StrEnum
 from nmlab.reports.claims.claim import Claim
 from nmlab.reports.contrasts import Contrast, Side, contrasts_with, settled
 from nmlab.reports.evaluations import Evaluation
-from nmlab.reports.metrics import direction_of, style_of
+from nmlab.reports.metrics import direction_of, plain_name, style_of
 from nmlab.reports.statistics import Comparison
 from nmlab.reports.tables import Direction, Style, number_text
 
@@ -138,12 +138,13 @@ def _is_better(contrast: Contrast) -> bool:
 
 
 def _difference(contrast: Contrast) -> str:
-    """Return a ratio of perplexities, or a difference of anything else."""
+    """Return a ratio of perplexities, or a difference of anything else, with what it is a difference of."""
     decisive = contrast.decisive or contrast.training
     if contrast.is_ratio and decisive is not None:
         return f"× {number_text(math.exp(decisive.difference), style=Style.RATIO)}"
     value = contrast.difference
-    return f"{'+' if value > 0 else ''}{number_text(value, style=style_of(contrast.metric))}"
+    number = number_text(value, style=style_of(contrast.metric))
+    return f"{'+' if value > 0 else ''}{number} {plain_name(contrast.metric)}"
 
 
 def _runs(check: Check) -> tuple[str, ...]:

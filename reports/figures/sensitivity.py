@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import matplotlib
@@ -25,7 +26,7 @@ from nmlab.reports.wording import counted
 KEY, TITLE = "sensitivity", "Sensitivity to each setting"
 PER_ROW = 3
 MOST_BARS = 40  # points of a panel; intervals of more would hide each other
-ROOM = 0.4  # how far intervals may widen a panel, each way
+ROOM = 0.4  # how far intervals may widen a panel at least, each way, as a share of its height
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,23 +153,30 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: Sen
 
 
 def _draw_intervals(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: SensitivityInfo) -> None:
-    """Draw a thin bar behind each point that has an interval; what is far outside the points is cut off."""
-    limits, ends = axes.get_ylim(), []
+    """Draw a thin bar behind each point that has an interval; what is far outside the others is cut off."""
+    limits, bars = axes.get_ylim(), []
     for point in panel.points:
         if point.low is not None and point.high is not None:
             colour, _, _ = look_of(info.labels.index(point.label))
             axes.plot([point.place, point.place], [point.low, point.high], color=colour, linewidth=0.8, zorder=1.5)
-            ends += [point.low, point.high]
-    axes.set_ylim(*widened(limits, ends, is_log=info.is_log))
+            bars.append((point.low, point.value, point.high))
+    axes.set_ylim(*widened(limits, bars, is_log=info.is_log))
 
 
-def widened(limits: tuple[float, float], ends: Sequence[float], *, is_log: bool) -> tuple[float, float]:
-    """Return the limits of an axis, each moved until all ends are inside, by at most ROOM of their distance."""
-    if not ends:
+def widened(
+    limits: tuple[float, float], bars: Sequence[tuple[float, float, float]], *, is_log: bool
+) -> tuple[float, float]:
+    """Return the limits of an axis, each moved until all bars (low, middle, high) are inside, as far as there is room.
+
+    Where most bars are longer than the points are apart, that shows; one of two seeds that disagree has no say.
+    """
+    if not bars:
         return limits
     (low, high), scale = limits, math.log if is_log else float
-    room = ROOM * (scale(high) - scale(low))
+    usual = median(scale(top) - scale(middle) for _, middle, top in bars)
+    room = max(ROOM * (scale(high) - scale(low)), usual)
     bottom, top = (math.exp(x) if is_log else x for x in (scale(low) - room, scale(high) + room))
+    ends = [end for lowest, _, highest in bars for end in (lowest, highest)]
     return max(min(low, *ends), bottom), min(max(high, *ends), top)
 
 
@@ -176,10 +184,12 @@ def _caption(info: SensitivityInfo) -> str:
     text = "Every searched configuration with a finished run, mean over its seeds"
     panels = [panel for panel in info.panels if len(panel.points) <= MOST_BARS]
     if any(point.low is not None for panel in panels for point in panel.points):
-        text += " with its 95% t-interval, cut off where it is far outside the points"
+        text += " with its 95% t-interval, cut off where it is far wider than the others"
     if any(panel.best for panel in info.panels):
         text += "; the line joins the best configuration at each value"
-    text += ". Other settings vary along, so a panel shows no effect of one setting alone."
+    text += "."
+    if len(info.panels) > 1:
+        text += " Other settings vary along, so a panel shows no effect of one setting alone."
     if info.without_value:
         text += f" Not drawn, without a finished run: {counted(info.without_value, noun='configuration')}."
     return text

@@ -86,6 +86,17 @@ def test_an_order_breaks_at_its_weakest_neighbours(configuration):
     assert found.verdict is Verdict.NOT_SEPARABLE
 
 
+def test_a_difference_says_what_of(configuration):
+    items = []
+    for sampler, times in (("gumbel_topk", [0.001, 0.0011, 0.001]), ("multinomial", [0.002, 0.0021, 0.002])):
+        item = trained(configuration, [10.0, 11.0, 12.0], sampler=sampler)
+        items.append(with_metric(item, "time/sample_s", times))
+    sides = tuple(Selector(method="maskpro", settings={"sampler": name}) for name in ("gumbel_topk", "multinomial"))
+    found = judge(OrderTest(kind="order", metric="time/sample_s", sides=sides), items)
+    assert found.verdict is Verdict.REPRODUCED
+    assert "−0.001 sample seconds (p " in found.evidence
+
+
 def test_one_seed_decides_nothing(configuration):
     items = [trained(configuration, [10.0], alpha=1), trained(configuration, [20.0], alpha=2)]
     sides = tuple(Selector(method="maskpro", settings={"alpha": value}) for value in (1, 2))
