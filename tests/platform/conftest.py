@@ -10,9 +10,11 @@ import pytest
 import yaml
 from launched import GRID, Nmlab
 from mlflow.tracking import MlflowClient
+from stores import LAUNCH
 
 from nmlab.platform.points import configurations_tried
 from nmlab.platform.resolve import Plan, baseline_specs, resolve
+from nmlab.platform.tracking.store import MlflowStore
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import Study
 
@@ -62,6 +64,25 @@ def tracking_uri(migrated_database: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copyfile(migrated_database, tmp_path / "nmlab.db")
     return f"sqlite:///{tmp_path / 'nmlab.db'}"
+
+
+@pytest.fixture
+def reopen(tracking_uri: str) -> Callable[[], MlflowStore]:
+    """Return a function that opens the store of one launch as a new process would."""
+    return lambda: MlflowStore("quickstart", launch=LAUNCH, uri=tracking_uri)
+
+
+@pytest.fixture
+def store(reopen: Callable[[], MlflowStore]) -> MlflowStore:
+    """The store of a launch that has begun."""
+    store = reopen()
+    store.begin({"nmlab.planned": "3"}, {"method": "maskpro"})
+    return store
+
+
+@pytest.fixture
+def client(tracking_uri: str) -> MlflowClient:
+    return MlflowClient(tracking_uri=tracking_uri)
 
 
 @pytest.fixture(scope="session")

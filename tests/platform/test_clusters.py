@@ -6,7 +6,6 @@ The cluster is a real one with token authentication, started in a session of its
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from launched import kill_session
 
 from nmlab.platform import reach
 from nmlab.platform.cluster import cluster
@@ -112,19 +112,6 @@ def test_a_node_that_does_not_answer():
     assert _problem(TimeoutError("too late"), FOUND, Path("x")) == "does not answer: TimeoutError: too late"
 
 
-def members(leader):
-    """The living processes of the session that a process leads."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, _, sid = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-        except OSError:
-            continue
-        if int(sid) == leader and state != "Z":
-            found.append(int(folder.name))
-    return found
-
-
 def start_ray(*arguments, folder, **environment):
     """Start a node of a cluster in a session of its own."""
     given = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, **environment}
@@ -140,11 +127,7 @@ def start_ray(*arguments, folder, **environment):
 
 
 def end(process):
-    for number in members(process.pid):
-        try:
-            os.kill(number, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    kill_session(process.pid)
     process.wait()
 
 

@@ -1,18 +1,16 @@
 """MLflow as the platform writes it, in a real sqlite store: the layout that reports read, and calls that may repeat."""
 
 import socket
-import sqlite3
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from mlflow.tracking import MlflowClient
+from stores import LAUNCH, children, history, result_of
 
 from nmlab.platform.resolve import trial_spec
 from nmlab.platform.tracking.store import MlflowStore, absolute_uri, check_store, experiment_id
 
-LAUNCH = "quickstart-20300101-000000"
 POINTS = [
     {"step": 0, "time": 1000, "values": {"eval/perplexity": 90.0}},
     {"step": 2, "time": 2000, "values": {"train/loss": 4.5}},
@@ -21,45 +19,11 @@ POINTS = [
 NOWHERE = Path("nowhere")
 
 
-def result_of(spec, status="finished", *, reason="", **others):
-    """What a trial says at its end, as it comes from the hub."""
-    return {"key": spec.key, "status": status, "step": 4, "metrics": {}, "reason": reason, **others}
-
-
 @pytest.fixture
 def spec(plan_of):
     study = plan_of().study
     point = {"method": "maskpro", "pattern": "2:4", "steps": 4, "alpha": 0.9, "initial_mask": "wanda"}
     return trial_spec(study, point, seed=1)
-
-
-@pytest.fixture
-def reopen(tracking_uri):
-    """Return a function that opens the launch's store as a new process would."""
-    return lambda: MlflowStore("quickstart", launch=LAUNCH, uri=tracking_uri)
-
-
-@pytest.fixture
-def store(reopen):
-    store = reopen()
-    store.begin({"nmlab.planned": "3"}, {"method": "maskpro"})
-    return store
-
-
-@pytest.fixture
-def client(tracking_uri):
-    return MlflowClient(tracking_uri=tracking_uri)
-
-
-def children(client, store):
-    experiment = experiment_id("quickstart", uri=store.uri)
-    return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{store.parent}'")
-
-
-def history(tracking_uri):
-    """Every metric row of the store, straight from the database."""
-    with sqlite3.connect(tracking_uri.removeprefix("sqlite:///")) as database:
-        return sorted(database.execute("select key, step, value, timestamp from metrics"))
 
 
 def rows(points):

@@ -1,15 +1,12 @@
 """Masks that trials start from, as runs of their own in a real MLflow store, and what trials say of them."""
 
-import sqlite3
 from pathlib import Path
 
 import pytest
-from mlflow.tracking import MlflowClient
+from stores import LAUNCH, children, history, result_of
 
 from nmlab.platform.resolve import trial_spec
-from nmlab.platform.tracking.store import MlflowStore, experiment_id
 
-LAUNCH = "quickstart-20300101-000000"
 NOWHERE = Path("nowhere")
 RECORD = {
     "key": "00112233aabbccdd",
@@ -27,43 +24,9 @@ RECORD = {
 DIGEST = "529bc297d235868d"
 
 
-def result_of(spec, **others):
-    """What a finished trial says at its end, as it comes from the hub."""
-    return {"key": spec.key, "status": "finished", "step": 4, "metrics": {}, "reason": "", **others}
-
-
 @pytest.fixture
 def spec(plan_of):
     return trial_spec(plan_of().study, {"method": "maskpro", "pattern": "2:4", "steps": 4}, seed=1)
-
-
-@pytest.fixture
-def reopen(tracking_uri):
-    """Return a function that opens the launch's store as a new process would."""
-    return lambda: MlflowStore("quickstart", launch=LAUNCH, uri=tracking_uri)
-
-
-@pytest.fixture
-def store(reopen):
-    store = reopen()
-    store.begin({"nmlab.planned": "3"}, {"method": "maskpro"})
-    return store
-
-
-@pytest.fixture
-def client(tracking_uri):
-    return MlflowClient(tracking_uri=tracking_uri)
-
-
-def _below(client, store):
-    experiment = experiment_id("quickstart", uri=store.uri)
-    return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{store.parent}'")
-
-
-def history(tracking_uri):
-    """Every metric row of the store, straight from the database."""
-    with sqlite3.connect(tracking_uri.removeprefix("sqlite:///")) as database:
-        return list(database.execute("select key, step, value, timestamp from metrics"))
 
 
 @pytest.fixture
@@ -76,7 +39,7 @@ def masks_folder(tmp_path):
 
 
 def _kept(client, store):
-    return [run for run in _below(client, store) if run.data.tags["nmlab.kind"] == "initial_mask"]
+    return [run for run in children(client, store) if run.data.tags["nmlab.kind"] == "initial_mask"]
 
 
 def test_a_mask_that_trials_start_from_is_a_run_of_its_own_kind(store, client, masks_folder):
@@ -126,7 +89,7 @@ def test_a_trial_is_tagged_with_its_start_and_its_notes(store, client, spec):
     store.begin_trial(spec, role="search", tags={})
     notes = ["the Hessian of a needed damping 0.1, not 0.01", "another"]
     store.end_trial(result_of(spec, notes=notes, initial_masks={DIGEST: RECORD}), folder=NOWHERE)
-    (run,) = _below(client, store)
+    (run,) = children(client, store)
     assert run.data.tags["nmlab.notes"] == "\n".join(notes)
     assert run.data.tags["nmlab.initial_mask_digest"] == DIGEST
 
@@ -134,5 +97,5 @@ def test_a_trial_is_tagged_with_its_start_and_its_notes(store, client, spec):
 def test_a_trial_without_start_and_notes_has_no_such_tags(store, client, spec):
     store.begin_trial(spec, role="search", tags={})
     store.end_trial(result_of(spec), folder=NOWHERE)
-    (run,) = _below(client, store)
+    (run,) = children(client, store)
     assert not {"nmlab.notes", "nmlab.initial_mask_digest"} & run.data.tags.keys()

@@ -4,7 +4,6 @@ import http.server
 import json
 import os
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from launched import kill_session
 
 from nmlab.platform.submit import package, submit_study, sweep_command
 from nmlab.search_spaces import loader
@@ -128,19 +128,6 @@ def test_what_is_sent_is_the_whole_package_and_runs_by_itself(tmp_path):
     assert not folder.exists()
 
 
-def members(leader):
-    """The living processes of the session that a process leads."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, _, sid = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-        except OSError:
-            continue
-        if int(sid) == leader and state != "Z":
-            found.append(int(folder.name))
-    return found
-
-
 @pytest.fixture
 def short():
     """A folder of a short name, because Ray's sockets lie in it."""
@@ -176,11 +163,7 @@ def dashboard(tmp_path, short):
                 time.sleep(1)
         yield address
     finally:
-        for number in members(process.pid):
-            try:
-                os.kill(number, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        kill_session(process.pid)
         process.wait()
 
 

@@ -1,0 +1,23 @@
+"""What a launch's MLflow store holds, for the tests of what is written there."""
+
+import sqlite3
+
+from nmlab.platform.tracking.store import experiment_id
+
+LAUNCH = "quickstart-20300101-000000"
+
+
+def result_of(spec, status="finished", *, reason="", **others):
+    """What a trial says at its end, as it comes from the hub."""
+    return {"key": spec.key, "status": status, "step": 4, "metrics": {}, "reason": reason, **others}
+
+
+def children(client, store):
+    experiment = experiment_id("quickstart", uri=store.uri)
+    return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{store.parent}'")
+
+
+def history(tracking_uri):
+    """Every metric row of the store, straight from the database."""
+    with sqlite3.connect(tracking_uri.removeprefix("sqlite:///")) as database:
+        return sorted(database.execute("select key, step, value, timestamp from metrics"))
