@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Test files run side by side in this many processes; those that start Ray clusters want a core each.
+# Test files run side by side in this many processes, in the order of their names: those that start Ray clusters, which
+# take longest and want a core each, come early.
 PROCESSES ?= 2
+PYTEST := $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 READY := $(VENV)/.nmlab-ready
 
 .PHONY: demo test quick lint types check clean
@@ -12,10 +14,10 @@ demo: $(READY)
 	$(BIN)/nmlab sweep quickstart
 
 test: $(READY)
-	$(BIN)/pytest -n $(PROCESSES) --dist loadfile
+	$(PYTEST)
 
 quick: $(READY)
-	$(BIN)/pytest -n $(PROCESSES) --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

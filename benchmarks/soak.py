@@ -76,7 +76,10 @@ class Soak:
         self.start = time.monotonic()
 
     def launch(self, name: str, *, until: float) -> Nmlab:
-        """Run a launch to its end, killing until the given time; return its folder."""
+        """Run a launch to its end, killing until the given time; return its folder.
+
+        A soak shorter than its first launch takes to begin goes on until it has killed something.
+        """
         nmlab = Nmlab(self.folder / name, GRID["name"])
         (nmlab.folder / "tmp").mkdir(parents=True)
         (nmlab.folder / "grid.yaml").write_text(yaml.safe_dump(self._study()))
@@ -85,7 +88,8 @@ class Soak:
         try:
             while process.poll() is None:
                 self._wait(nmlab, process, self.random.uniform(*self.pause))
-                if process.poll() is None and time.monotonic() < until and at_work(nmlab, process.pid):
+                is_time = until and (time.monotonic() < until or not self.kills)
+                if is_time and process.poll() is None and at_work(nmlab, process.pid):
                     process = self._kill(nmlab, process)
             printed = nmlab.finish(process)
         except BaseException:
@@ -230,7 +234,7 @@ def main() -> None:
         check(reference, expected, planned=soak.planned)
         undisturbed, soak.start = soak.durations.pop(), time.monotonic()
         until = soak.start + 60 * options.minutes
-        while time.monotonic() < until:
+        while time.monotonic() < until or not soak.kills:
             nmlab = soak.launch(f"launch-{len(soak.durations)}", until=until)
             check(nmlab, expected, planned=soak.planned)
             print(f"launch {len(soak.durations)}: {soak.planned} trials are as they should be", flush=True)

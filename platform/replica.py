@@ -17,6 +17,7 @@ from nmlab.platform.failures import back_off_seconds, first_line
 from nmlab.platform.launch import Launch
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.train_run import TrainRun
+from nmlab.platform.waiting import patience
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.models import ModelSource
 
@@ -157,5 +158,6 @@ def _train_run(name: str, config: dict[str, Any], study: Study, folder: Path, ma
             storage_path=str(folder / "ray"),
             failure_config=FailureConfig(max_failures=max_failures),
             logging_config=LoggingConfig(log_level="ERROR"),
+            worker_runtime_env={"env_vars": patience()},
         ),
     )

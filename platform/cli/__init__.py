@@ -1,12 +1,15 @@
 """The command line. Each verb is a module; what it needs is imported when it is called, so that ``--help`` is quick."""
 
+import os
 import sys
 
 from nmlab.platform.cli.app import app
+from nmlab.platform.waiting import patience
 
 
 def main() -> None:
     """Run ``nmlab``: exit code 0, 1 for work that failed, 2 for bad input, which is told in one line."""
+    os.environ.update(patience())
     try:
         app()
     except ValueError as error:

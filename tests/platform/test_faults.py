@@ -9,6 +9,7 @@ import signal
 import statistics
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
@@ -101,6 +102,7 @@ class Battered:
     nmlab: Nmlab
     printed: dict
     kills: dict
+    environment: list
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,7 @@ def battered(new_nmlab):
         sweep.wait_until(lambda j: "train run lost" in events(since(kills["controller"], j)), "its run was missed")
         sweep.wait_until(in_the_middle, "a trial was in its middle")
         victim = busy_replica(sweep.nmlab.journal())
+        environment = Path(f"/proc/{victim['pid']}/environ").read_text().split("\0")
         kills["worker"] = sweep.kill_pid(victim["pid"], victim["host"])
         sweep.wait_until(lambda j: "replica lost" in events(since(kills["worker"], j)), "the worker was missed")
         kills["hub again"] = sweep.kill("ray::Hub")
@@ -127,7 +130,7 @@ def battered(new_nmlab):
     except BaseException:
         kill_session(sweep.process.pid)
         raise
-    return Battered(sweep.nmlab, sweep.nmlab.finish(sweep.process), kills)
+    return Battered(sweep.nmlab, sweep.nmlab.finish(sweep.process), kills, environment)
 
 
 def others_on_a_core():
@@ -171,6 +174,10 @@ def test_the_models_are_loaded_again_only_where_they_were_lost(battered):
     assert battered.printed["model_loads"] in (3, 4, 5)
     loads = [r for r in battered.nmlab.journal() if r["event"] == "replica"]
     assert len({(r["host"], r["incarnation"]) for r in loads}) == len(loads) == battered.printed["model_loads"]
+
+
+def test_threads_of_a_replica_sleep_while_they_wait(battered):
+    assert "OMP_WAIT_POLICY=PASSIVE" in battered.environment
 
 
 def test_a_hub_that_dies_delays_no_trial_and_moves_none(battered):
