@@ -117,9 +117,9 @@ def battered(new_nmlab):
         sweep.wait_until(lambda j: keys(since(kills["actor"], j), "trial actor lost"), "the trial actor was missed")
         sweep.wait_until(in_the_middle, "a trial was in its middle")
         kills["controller"] = sweep.kill("ray::TrainController")
-        sweep.wait_until(lambda j: "train run lost" in events(since(kills["controller"], j)), "its run was missed")
-        sweep.wait_until(in_the_middle, "a trial was in its middle")
-        victim = busy_replica(sweep.nmlab.journal())
+        both = {"train run lost", "replica lost"}
+        sweep.wait_until(lambda j: both <= set(events(since(kills["controller"], j))), "run and worker were missed")
+        victim = sweep.wait_until(lambda j: in_the_middle(j) and busy_replica(j), "a replica was at work")
         environment = Path(f"/proc/{victim['pid']}/environ").read_text().split("\0")
         kills["worker"] = sweep.kill_pid(victim["pid"], victim["host"])
         sweep.wait_until(lambda j: "replica lost" in events(since(kills["worker"], j)), "the worker was missed")
@@ -143,7 +143,7 @@ def events(records):
 
 
 def busy_replica(journal):
-    """Return the record of the newest replica that is at work."""
+    """Return the record of a replica that is up and at work, or None."""
     at_work = {r["key"]: r["host"] for r in journal if r["event"] == "leased" and r["key"] in steps_so_far(journal)}
     up: dict[str, dict] = {}
     for record in journal:
@@ -151,7 +151,7 @@ def busy_replica(journal):
             up[record["host"]] = record
         elif record["event"] == "replica lost":
             up.pop(record["host"], None)
-    return next(record for host, record in up.items() if host in at_work.values())
+    return next((record for host, record in up.items() if host in at_work.values()), None)
 
 
 def test_every_trial_finishes_once_and_no_point_is_there_twice(battered):
