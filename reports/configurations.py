@@ -19,6 +19,7 @@ UNFINISHED = ("running", "stopped")
 FAILED = ("failed", "oom")
 EXACT_BELOW = 1e6
 ATTRIBUTES = ("method", "pattern")
+GROUPS_IN_WORDS = 4  # that are told of one by one
 GROUPED_BY = ("model.", "data.evaluation.")
 
 
@@ -214,6 +215,12 @@ def groups_of(configurations: Iterable[Configuration]) -> dict[tuple[str, ...], 
         if not item.is_dense:
             groups.setdefault(comparable_group(item), []).append(item)
     return dict(sorted(groups.items()))
+
+
+def group_name(group: tuple[str, ...], *, groups: Iterable[tuple[str, ...]]) -> str:
+    """Return what sets a group apart from the others: its pattern, or the model or text it was evaluated on."""
+    others = list(groups)
+    return ", ".join(part for part in group if not all(part in other for other in others))
 
 
 def best_of(configurations: Sequence[Configuration]) -> Configuration | None:

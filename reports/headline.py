@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from nmlab.reports.collect import Objective, StudyRuns
 from nmlab.reports.configurations import (
     FAILED,
+    GROUPS_IN_WORDS,
     UNFINISHED,
     Configuration,
     baselines,
     best_of,
     evaluation_setting,
+    group_name,
     groups_of,
     searched,
     setting_text,
@@ -19,8 +21,6 @@ from nmlab.reports.metrics import chosen_on, is_counted, plain_name, style_of
 from nmlab.reports.statistics import Estimate
 from nmlab.reports.tables import number_text
 from nmlab.reports.wording import counted
-
-GROUPS_IN_WORDS = 3
 
 
 def headline_of(
@@ -40,8 +40,10 @@ def headline_of(
     if len(groups) == 1:
         found = _findings(next(iter(groups.values())), configurations)
     else:
-        shown = list(groups.items())[:GROUPS_IN_WORDS]
-        found = [_short_finding(_group_name(group, list(groups)), members) for group, members in shown]
+        names = {group: group_name(group, groups=groups) for group in groups}
+        found = [_short_finding(names[group], groups[group]) for group in list(groups)[:GROUPS_IN_WORDS]]
+        if untold := list(names.values())[GROUPS_IN_WORDS:]:
+            found.append(f"The tables have {counted(len(untold), noun='group')} more: {'; '.join(untold)}.")
     found = found or [_only_dense(configurations)]
     rest = [_outcomes(runs), *_caution(list(groups.values()))]
     return (*found, *verdicts, *rest[: max(1, 5 - len(found))])
@@ -50,11 +52,6 @@ def headline_of(
 def _best(members: Sequence[Configuration]) -> Configuration | None:
     """Return the best searched configuration, or the best baseline where none of those finished."""
     return best_of(searched(members)) or best_of(members)
-
-
-def _group_name(group: tuple[str, ...], groups: Sequence[tuple[str, ...]]) -> str:
-    """Return what sets a group apart from the others: its pattern, or the model or text it was evaluated on."""
-    return ", ".join(part for part in group if not all(part in other for other in groups))
 
 
 def _findings(members: Sequence[Configuration], configurations: Sequence[Configuration]) -> list[str]:

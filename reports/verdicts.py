@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 
 from nmlab.reports.analysis import Analysis
 from nmlab.reports.comparison.claims import summary_of
-from nmlab.reports.configurations import Configuration
+from nmlab.reports.configurations import GROUPS_IN_WORDS, Configuration
 from nmlab.reports.contrasts import Contrast, Side
 from nmlab.reports.lines import names_of
 from nmlab.reports.metrics import is_counted, style_of
 from nmlab.reports.tables import Style, number_text
 from nmlab.reports.wording import counted
 
-GROUPS_IN_WORDS = 3
 NAMES_IN_WORDS = 3
 
 

@@ -1,6 +1,6 @@
 """The front of quality against cost: what nothing else beats in both."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nmlab.reports.configurations import Configuration, groups_of
@@ -14,7 +14,7 @@ class FrontPoint:
     """One configuration with its mean quality and cost, and the costs on whose front it stands."""
 
     item: Configuration
-    group: Hashable
+    group: tuple[str, ...]
     value: Estimate
     costs: dict[str, float]
     on_front: tuple[str, ...]

@@ -1,12 +1,13 @@
 """Quality against cost, one panel a cost, with the front drawn as a staircase."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
 
 from nmlab.reports.budgets import FRONT_COSTS, FrontPoint
 from nmlab.reports.collect import Objective
+from nmlab.reports.configurations import group_name
 from nmlab.reports.figures.style import (
     DASHES,
     INK,
@@ -31,11 +32,14 @@ TITLES = {
 }
 SCALES = {"memory/peak_bytes": 2.0**-20, "memory/state_bytes": 2.0**-20}
 WITH_ZERO = "symlog"
+PER_ROW = 2
+TELLING = ("cost/seconds", "memory/state_bytes", "cost/tokens", "memory/peak_bytes")  # where two must do, the first
+MOST_ROWS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The configurations of one method and pattern in one panel: cost and quality, and which stand on the front."""
+    """The configurations of one method in one panel: cost and quality, and which stand on the front."""
 
     label: str
     costs: tuple[float, ...]
@@ -45,102 +49,118 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One cost: the series, and the stairs of each pattern's front as (cost, value) from cheap to dear."""
+    """One cost of one group of comparable masks: the series, and the stairs of the front from cheap to dear.
 
+    ``place`` counts from the upper left; ``group`` is empty where there is only one.
+    """
+
+    place: int
     cost: str
+    group: str
     series: tuple[Series, ...]
-    stairs: tuple[tuple[tuple[float, float], ...], ...]
+    stairs: tuple[tuple[float, float], ...]
     is_log: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ParetoInfo:
-    """The panels, or the reason why there are none; labels are the same in each."""
+    """The panels, or the reason why there are none; labels are the same in each. ``undrawn`` groups had no room."""
 
     metric: str
     labels: tuple[str, ...]
     panels: tuple[Panel, ...]
     is_log: bool
+    undrawn: tuple[str, ...] = ()
     skipped: str = ""
 
 
 def pareto_info(points: Sequence[FrontPoint], *, objective: Objective) -> ParetoInfo:
-    """Return one panel for each cost of which there is a front."""
-    several = len({point.group for point in points}) > 1
-    groups: dict[str, list[FrontPoint]] = {}
+    """Return a panel for each cost of which there is a front; where there are several groups, a row of two for each."""
+    groups: dict[tuple[str, ...], list[FrontPoint]] = {}
     for point in points:
-        label = f"{point.item.method} {point.item.pattern}" if several else point.item.method
-        groups.setdefault(label, []).append(point)
-    panels = [_panel(cost, groups, points) for cost in FRONT_COSTS if any(cost in point.costs for point in points)]
-    if not panels:
+        groups.setdefault(point.group, []).append(point)
+    several = len(groups) > 1
+    there = [cost for cost in (TELLING if several else FRONT_COSTS) if any(cost in point.costs for point in points)]
+    if not there:
         return ParetoInfo(objective.metric, (), (), is_log=False, skipped="no cost differs between comparable masks")
-    values = [point.value.mean for point in points]
-    return ParetoInfo(objective.metric, tuple(groups), tuple(panels), is_log=wants_log(values, ratio=10.0))
+    drawn = dict(list(groups.items())[:MOST_ROWS])
+    costs = there[:PER_ROW] if several else there
+    panels = [
+        _panel(row * PER_ROW + column, cost, members, group=group_name(group, groups=groups))
+        for row, (group, members) in enumerate(drawn.items())
+        for column, cost in enumerate(costs)
+        if any(cost in point.costs for point in members)
+    ]
+    return ParetoInfo(
+        objective.metric,
+        labels=tuple(dict.fromkeys(point.item.method for members in drawn.values() for point in members)),
+        panels=tuple(panels),
+        is_log=wants_log([point.value.mean for point in points], ratio=10.0),
+        undrawn=tuple(group_name(group, groups=groups) for group in groups if group not in drawn),
+    )
 
 
 def draw_pareto(info: ParetoInfo) -> FigureFile:
     """Draw the panels two by two; filled markers stand on the front."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
-    rows = (len(info.panels) + 1) // 2
+    last = max(panel.place for panel in info.panels)
+    rows, columns = last // PER_ROW + 1, min(PER_ROW, last + 1)
     with matplotlib.rc_context(SETTINGS):
         figure = new_figure(0.7 + 2.9 * rows)
-        shape = (rows, min(2, len(info.panels)))
-        for place, panel in enumerate(info.panels):
-            axes = figure.add_subplot(*shape, place + 1)
-            _draw_panel(axes, panel, info, is_first=place == 0)
-        figure.legend(loc="outside upper left", ncols=5, fontsize=8.5)
-        return saved(figure, key=KEY, title=TITLE, caption=_caption())
+        for panel in info.panels:
+            axes = figure.add_subplot(rows, columns, panel.place + 1)
+            _draw_panel(axes, panel, info)
+        for index, label in enumerate(info.labels):
+            colour, marker, _ = look_of(index)
+            figure.axes[0].plot([], [], color=colour, marker=marker, markersize=6, linestyle="none", label=label)
+        figure.legend(loc="outside upper left", ncols=6, fontsize=8.5)
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
-def _panel(cost: str, groups: dict[str, list[FrontPoint]], points: Sequence[FrontPoint]) -> Panel:
+def _panel(place: int, cost: str, points: Sequence[FrontPoint], *, group: str) -> Panel:
     scale = SCALES.get(cost, 1.0)
-    series = []
-    for label, members in groups.items():
-        known = [point for point in members if cost in point.costs]
-        series.append(
-            Series(
-                label,
-                tuple(point.costs[cost] * scale for point in known),
-                tuple(point.value.mean for point in known),
-                tuple(cost in point.on_front for point in known),
-            )
+    known = [point for point in points if cost in point.costs]
+    methods: dict[str, list[FrontPoint]] = {}
+    for point in known:
+        methods.setdefault(point.item.method, []).append(point)
+    series = tuple(
+        Series(
+            label,
+            tuple(point.costs[cost] * scale for point in members),
+            tuple(point.value.mean for point in members),
+            tuple(cost in point.on_front for point in members),
         )
-    stairs: dict[Hashable, list[tuple[float, float]]] = {}
-    for point in points:
-        if cost in point.on_front:
-            stairs.setdefault(point.group, []).append((point.costs[cost] * scale, point.value.mean))
-    spread = [value for item in series for value in item.costs]
-    is_log = wants_log([value for value in spread if value > 0], ratio=20.0)
-    return Panel(cost, tuple(series), tuple(tuple(sorted(line)) for line in stairs.values()), is_log)
+        for label, members in methods.items()
+    )
+    stairs = sorted((point.costs[cost] * scale, point.value.mean) for point in known if cost in point.on_front)
+    is_log = wants_log([value for item in series for value in item.costs if value > 0], ratio=20.0)
+    return Panel(place, cost, group, series, tuple(stairs), is_log)
 
 
-def _draw_panel(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoInfo, *, is_first: bool) -> None:
-    for line in panel.stairs:
-        axes.step(
-            [cost for cost, _ in line],
-            [value for _, value in line],
-            where="post",
-            color=MUTED,
-            linewidth=1.0,
-            linestyle=DASHES[1],
-            zorder=1,
-        )
+def _draw_panel(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoInfo) -> None:
+    axes.step(
+        [cost for cost, _ in panel.stairs],
+        [value for _, value in panel.stairs],
+        where="post",
+        color=MUTED,
+        linewidth=1.0,
+        linestyle=DASHES[1],
+        zorder=1,
+    )
     for series in panel.series:
         colour, marker, _ = look_of(info.labels.index(series.label))
-        faces = [colour if is_on else "none" for is_on in series.on_front]
         axes.scatter(
             series.costs,
             series.values,
             s=34,
             marker=marker,
-            facecolors=faces,
+            facecolors=[colour if is_on else "none" for is_on in series.on_front],
             edgecolors=colour,
             linewidths=1.3,
             zorder=2,
         )
-        if is_first:
-            axes.plot([], [], color=colour, marker=marker, markersize=6, linestyle="none", label=series.label)
+    axes.set_title(panel.group, loc="left")
     _scale(axes, panel, info)
 
 
@@ -162,8 +182,11 @@ def _scale(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoInfo) -> None
     axes.set_axisbelow(True)
 
 
-def _caption() -> str:
-    return (
-        "Every complete configuration, means over seeds. Filled: nothing of the same pattern is both cheaper and "
-        "better; dashed: the best that can be had for at most that cost."
+def _caption(info: ParetoInfo) -> str:
+    text = (
+        "Every complete configuration, means over seeds. Filled: nothing that may be compared with it is both cheaper "
     )
+    text += "and better; dashed: the best that can be had for at most that cost."
+    if info.undrawn:
+        text += f" Not drawn: {'; '.join(info.undrawn)}."
+    return text

@@ -136,8 +136,24 @@ def test_the_figure_says_which_are_on_the_front(analysis):
     (panel,) = info.panels
     assert panel.cost == "cost/seconds"
     assert set(info.labels) == {"maskpro", "magnitude", "wanda"}
-    assert panel.stairs == (((1.0, 120.0), (11.0, 80.0)),)
+    assert (panel.group, panel.stairs) == ("", ((1.0, 120.0), (11.0, 80.0)))
     assert sum(sum(series.on_front) for series in panel.series) == 2
+    assert draw_pareto(info).svg.startswith(b"<?xml")
+
+
+def test_groups_that_are_not_compared_have_a_row_each(configuration):
+    items = []
+    for pattern in ("2:4", "4:8"):
+        for value, tokens in ((50.0, 20.0), (70.0, 10.0)):
+            items.append(priced(configuration, [value], method="maskpro", tokens=tokens, alpha=value))
+            object.__setattr__(items[-1], "pattern", pattern)
+    info = pareto_info(front_points(items), objective=items[0].objective)
+    assert [(panel.place, panel.group, panel.cost) for panel in info.panels] == [
+        (0, "2:4", "cost/tokens"),
+        (2, "4:8", "cost/tokens"),
+    ]
+    assert info.labels == ("maskpro",)
+    assert {panel.stairs for panel in info.panels} == {((10.0, 70.0), (20.0, 50.0))}
     assert draw_pareto(info).svg.startswith(b"<?xml")
 
 

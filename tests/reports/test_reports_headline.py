@@ -84,6 +84,15 @@ def test_one_sentence_for_each_pattern(writer, store, trial):
     assert 2 <= len(sentences) <= 5
 
 
+def test_patterns_that_have_no_sentence_of_their_own_are_named(writer, store, trial):
+    patterns = ("1:4", "2:4", "2:8", "4:8", "8:16", "9:16")
+    trials = [trial("maskpro", 0, 80.0, 99.0, residual=[0.0], pattern=pattern) for pattern in patterns]
+    writer.launch("many-patterns", trials, name="many-patterns-1")
+    sentences = headline(store, "many-patterns")
+    assert [sentence.partition(" ")[0] for sentence in sentences[:4]] == ["1:4:", "2:4:", "2:8:", "4:8:"]
+    assert sentences[4] == "The tables have 2 groups more: 8:16; 9:16."
+
+
 def test_the_best_that_lacks_a_seed_says_so(writer, store, trial):
     trials = [trial("maskpro", 0, 70.0, 80.0, residual=[0.0]), trial("maskpro", 1, None, status="oom")]
     writer.launch("lacks", trials, name="lacks-1")
