@@ -19,7 +19,7 @@ from nmlab.search_spaces.schema import Study
 
 ROOMS = ("platform", "trials", "search_spaces", "reports")
 _EXPECTED = "expected the dashboard of its head node, for example http://10.0.0.1:8265"
-_START = "from nmlab.platform.cli import main; main()"
+_START = ("python", "-m", "nmlab.platform.job")
 _POLL_S = 2.0
 
 
@@ -63,7 +63,7 @@ def sweep_command(*, results: str, tracking_uri: str, options: tuple[str, ...] =
     if not Path(results).is_absolute():
         raise ValueError(f"results folder {results!r}: expected an absolute path to a folder that all nodes share")
     arguments = ["--address", "auto", "--results", results, "--tracking-uri", tracking_uri, *options]
-    return shlex.join(["python", "-c", _START, "sweep", "study.yaml", *arguments])
+    return shlex.join([*_START, "sweep", "study.yaml", *arguments])
 
 
 def follow(job: Job, *, tell: Callable[[str], None]) -> bool:

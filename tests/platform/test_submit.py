@@ -95,11 +95,25 @@ def test_the_command_survives_the_shell():
         results="/shared folder", tracking_uri="sqlite:////x/nmlab.db", options=("--max-failures", "5")
     )
     words = shlex.split(command)
-    assert words[:2] == ["python", "-c"]
+    assert words[:3] == ["python", "-m", "nmlab.platform.job"]
     assert words[3:] == [
         *("sweep", "study.yaml", "--address", "auto", "--results", "/shared folder"),
         *("--tracking-uri", "sqlite:////x/nmlab.db", "--max-failures", "5"),
     ]
+
+
+def test_a_python_without_the_dependencies_is_told_of():
+    with package() as folder:
+        done = subprocess.run(
+            [sys.executable, "-S", "-m", "nmlab.platform.job", "sweep", "study.yaml"],  # without installed packages
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "has no typer; start Ray in an environment that has nmlab's dependencies" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_is_sent_is_the_whole_package_and_runs_by_itself(tmp_path):
@@ -147,7 +161,7 @@ def dashboard(tmp_path, short):
     with (tmp_path / "ray.txt").open("w") as out:
         process = subprocess.Popen(
             [BIN / "ray", "start", *head, *size],
-            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+            env={**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
