@@ -86,7 +86,10 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         self._note(self._out[trial_id].key, result)
 
     def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
-        """Take a trial's last result; once all seeds of its configuration have one, tell the search."""
+        """Take a trial's last result; once all seeds of its configuration have one, tell the search.
+
+        One whose actor was lost has none yet, and is proposed again.
+        """
         spec = self._out.pop(trial_id)
         if error and self._errors[spec.key] < self._max_failures:
             self._errors[spec.key] += 1

@@ -185,8 +185,6 @@ def _scale(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoInfo) -> None
 def _caption(info: ParetoInfo) -> str:
     text = (
         "Every complete configuration, means over seeds. Filled: nothing that may be compared with it is both cheaper "
+        "and better; dashed: the best that can be had for at most that cost."
     )
-    text += "and better; dashed: the best that can be had for at most that cost."
-    if info.undrawn:
-        text += f" Not drawn: {'; '.join(info.undrawn)}."
-    return text
+    return f"{text} Not drawn: {'; '.join(info.undrawn)}." if info.undrawn else text
