@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,17 +30,20 @@ class Checkpoint:
 
 
 class CheckpointFolder:
-    """The checkpoints of the trial ``key``."""
+    """The checkpoints of the trial ``key``: of one's own trial, or of one that another runs (``theirs``).
 
-    def __init__(self, folder: Path, *, key: str) -> None:
-        self._folder = folder
-        self._key = key
+    In a folder of theirs nothing is saved, and nothing is tidied: a file that looks left over is one being written.
+    """
+
+    def __init__(self, folder: Path, *, key: str, theirs: bool = False) -> None:
+        self._folder, self._key, self._theirs = folder, key, theirs
 
     def save(self, step: int, *, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Path:
         """Write a checkpoint, make sure that it has reached the disk, and drop all but the newest two."""
+        assert not self._theirs
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(step)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}.partial")
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         header = {"key": self._key, "step": str(step), "values": json.dumps(values)}
         header["digest"] = _digest(header, plain)
@@ -59,9 +63,10 @@ class CheckpointFolder:
 
         A damaged file is passed over (a crash or a full disk may leave one); one of another trial is refused with
         ``CheckpointError``. Members of a ``crew``, each with a folder of its own, take the newest that all can read.
-        What a process was writing when it was killed is removed: whoever asks runs the trial now.
+        In one's own folder the damaged file is set aside, and what a process was writing when it was killed is removed:
+        whoever asks runs the trial now.
         """
-        for left in self._folder.glob("*.partial"):
+        for left in () if self._theirs else self._folder.glob("*.partial"):
             left.unlink(missing_ok=True)
         steps = crew.everyone([int(path.stem.removeprefix("checkpoint-")) for path in self._paths()])
         for step in sorted(set.intersection(*map(set, steps)), reverse=True):
@@ -76,7 +81,8 @@ class CheckpointFolder:
         except CheckpointError:
             raise
         except (OSError, safetensors.SafetensorError, ValueError, KeyError):
-            path.rename(path.with_suffix(".damaged"))
+            if not self._theirs:  # there it may also have been one of the old ones, dropped since the folder was listed
+                path.rename(path.with_suffix(".damaged"))
             return None
 
     def _path(self, step: int) -> Path:

@@ -78,7 +78,7 @@ def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Part
     Steps that the others have taken since the checkpoint are repeated from their losses alone. Nothing is written.
     """
     while True:
-        trial = _Trial(spec, bench, folder, Unheard(), ALONE, party)
+        trial = _Trial(spec, bench, folder, Unheard(), ALONE, party, assists=True)
         try:
             trial.begin()
             trial.keep_up()
@@ -97,6 +97,7 @@ class _Trial:
     events: Events
     crew: Crew
     party: Party
+    assists: bool = False
     step: int = 0
     evaluated: dict[int, Perplexity] = field(default_factory=dict)
     tasks: TaskResults | None = None
@@ -131,7 +132,7 @@ class _Trial:
         self.setting.cost.begun()
         self.history = History(steps=self.run.steps, log_every=self.spec.cadence.log_every)
         own = f"shard-{self.crew.rank}-of-{self.crew.size}" if self.crew.size > 1 else ""
-        self.checkpoints = CheckpointFolder(self.folder / own, key=self.spec.key)
+        self.checkpoints = CheckpointFolder(self.folder / own, key=self.spec.key, theirs=self.assists)
         self._resume()
         give_back()  # what the start left over
         self._first_step = self.step

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import safetensors.torch
 from safetensors.numpy import load_file
 
 from nmlab.platform.exchange import Exchange
@@ -17,6 +18,7 @@ from nmlab.platform.participant import Participant
 from nmlab.platform.parties import LEADER
 from nmlab.platform.points import points
 from nmlab.platform.resolve import trial_spec
+from nmlab.trials.checkpoint import CheckpointFolder
 from nmlab.trials.engines import MaskKey
 from nmlab.trials.methods.maskpro.run import MaskProRun
 from nmlab.trials.models import FrozenModel, ModelSource
@@ -227,6 +229,33 @@ def test_one_that_comes_late_catches_up_from_checkpoint_and_losses(spec, frozen,
     events, evaluated = in_threads(leader, late)
     assert trained(events) == trained(alone)
     assert min(evaluated) >= 10
+
+
+def test_one_that_joins_while_a_checkpoint_is_written_leaves_it_alone(spec, frozen, tmp_path, alone, monkeypatch):
+    line, bench, folder = SharedLine(), Workbench(frozen), tmp_path / "shared"
+    looked = threading.Event()
+    save_file, newest = safetensors.torch.save_file, CheckpointFolder.newest
+
+    def written_but_not_in_place(tensors, path, **others):
+        save_file(tensors, path, **others)
+        assert looked.wait(20)
+
+    def looked_at(*args, **others):
+        found = newest(*args, **others)
+        looked.set()
+        return found
+
+    def late():
+        while not list(folder.glob("*.partial")):
+            time.sleep(0.01)
+        monkeypatch.setattr(CheckpointFolder, "newest", looked_at)
+        return take_part(line, spec, bench, folder)
+
+    monkeypatch.setattr(safetensors.torch, "save_file", written_but_not_in_place)
+    (result, events, notices, _), evaluated = in_threads(lambda: lead(line, spec, bench, folder, participants=2), late)
+    assert (result.status, notices) == ("finished", [])
+    assert trained(events) == trained(alone)
+    assert evaluated
 
 
 def test_one_that_goes_astray_is_brought_back_in_line_and_it_is_told(spec, frozen, tmp_path, alone, monkeypatch):

@@ -93,6 +93,27 @@ def test_a_damaged_checkpoint_is_passed_over_and_kept_aside(folder, damage):
     assert folder.newest().step == 5
 
 
+def test_whoever_reads_the_checkpoints_of_another_changes_nothing(folder, tmp_path):
+    """What the other is writing is not left over, and what cannot be read may be gone or whole in a moment."""
+    theirs = CheckpointFolder(tmp_path / "trial", key=KEY, theirs=True)
+    assert theirs.newest() is None
+    folder.save(5, tensors=TENSORS, values=VALUES)
+    folder.save(6, tensors=TENSORS, values=VALUES).write_bytes(b"")
+    (tmp_path / "trial" / "checkpoint-000000007.123.partial").write_bytes(b"half")
+    before = sorted(tmp_path.glob("trial/*"))
+    assert theirs.newest().step == 5
+    assert sorted(tmp_path.glob("trial/*")) == before
+    assert len(before) == 3
+
+
+def test_a_checkpoint_of_another_that_is_dropped_while_it_is_looked_for_is_passed_over(folder, tmp_path, monkeypatch):
+    theirs = CheckpointFolder(tmp_path / "trial", key=KEY, theirs=True)
+    folder.save(5, tensors=TENSORS, values=VALUES)
+    dropped = tmp_path / "trial" / "checkpoint-000000006.safetensors"
+    monkeypatch.setattr(CheckpointFolder, "_paths", lambda self: [*sorted(self._folder.glob("*.safetensors")), dropped])
+    assert theirs.newest().step == 5
+
+
 def test_when_all_are_damaged_there_is_none(folder):
     for step in (5, 6):
         folder.save(step, tensors=TENSORS, values=VALUES).write_bytes(b"")
