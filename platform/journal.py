@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nmlab.platform.launch import Launch
+from nmlab.trials.whole_file import whole_file
 
 Record = dict[str, Any]
 ENDED_FOR_GOOD = ("finished", "diverged", "oom", "stopped")
@@ -87,10 +88,9 @@ def _parsed(lines: Iterator[str]) -> Iterator[Record]:
 
 def write_log(launch: Launch, records: Iterator[Record]) -> None:
     """Write what happened in a launch, metrics apart, as JSON lines into its log file."""
-    partial = launch.log_file.with_suffix(".partial")
     lines = [json.dumps(record) for record in records if record["event"] != "metrics"]
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(launch.log_file)
+    with whole_file(launch.log_file) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def is_over(result: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,10 @@ class Launch:
 
     def tidy(self) -> None:
         """Remove what processes were writing when they were killed; for when none of the launch is left."""
-        for folder in (self.trials_folder, self.initial_masks_folder):
-            for left in folder.rglob("*.partial"):
-                with suppress(OSError):  # litter in the way of nothing; a launch does not fail over it
-                    left.unlink()
+        deep = [folder.rglob("*.partial") for folder in (self.trials_folder, self.initial_masks_folder)]
+        for left in chain(self.folder.glob("*.partial"), *deep):
+            with suppress(OSError):  # litter in the way of nothing; a launch does not fail over it
+                left.unlink()
 
     def study(self) -> Study:
         """Read the resolved study that this launch was started with."""

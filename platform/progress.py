@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nmlab.trials.disk import is_disk_full
+from nmlab.trials.whole_file import whole_file
 
 Record = dict[str, Any]
 _SHOWN = 6
@@ -29,16 +30,14 @@ class StatusFile:
         """Write ``snapshot`` with the time, unless the last one is younger than a second."""
         if not force and time.monotonic() - self._written < 1.0:
             return
-        partial = self._path.with_suffix(".partial")
         writer = {"written": time.time(), "pid": os.getpid(), "machine": socket.gethostname()}
         self._written = time.monotonic()
         try:
-            partial.write_text(json.dumps({**snapshot, **writer}), encoding="utf-8")
-            partial.replace(self._path)
+            with whole_file(self._path) as partial:
+                partial.write_text(json.dumps({**snapshot, **writer}), encoding="utf-8")
         except OSError as error:
-            if not is_disk_full(error):
+            if not is_disk_full(error):  # else the status grows old until there is room
                 raise
-            partial.unlink(missing_ok=True)  # the status grows old until there is room
 
 
 class ProgressView:

@@ -1,7 +1,6 @@
 """The files a finished trial leaves: its mask, new weights, losses on every window, curves, and what it was."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.method import Arrays
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.spec import TrialSpec
+from nmlab.trials.whole_file import whole_file
 
 TASKS_FILE = "tasks.npz"
 
@@ -70,9 +70,8 @@ def write_artifacts(
         "notes": list(notes),
         "initial_masks": dict(started_from),
     }
-    partial = folder / f"trial.json.{os.getpid()}.partial"
-    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / "trial.json")
+    with whole_file(folder / "trial.json") as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return (*written, "trial.json")
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.errors import CheckpointError
+from nmlab.trials.whole_file import whole_file
 
 _KEEP = 2  # the newest, and the one before it in case the newest is damaged
 
@@ -43,17 +43,13 @@ class CheckpointFolder:
         assert not self._theirs
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(step)
-        partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}.partial")
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         header = {"key": self._key, "step": str(step), "values": json.dumps(values)}
         header["digest"] = _digest(header, plain)
-        try:
+        with whole_file(path) as partial:
             safetensors.torch.save_file(plain, partial, metadata=header)
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
         for old in self._paths()[:-_KEEP]:
             old.unlink(missing_ok=True)
         return path

@@ -11,19 +11,17 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from nmlab.trials.whole_file import whole_file
+
 _LENGTH = 8  # bytes of the header's size at the beginning of a file, little-endian
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, header: Mapping[str, str]) -> None:
     """Write tensors with a header of texts in one step, and make sure that they have reached the disk."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
+    with whole_file(path) as partial:
         safetensors.torch.save_file(plain, partial, metadata=dict(header))
         _sort_header(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -38,12 +38,13 @@ def test_a_launch_keeps_its_study_and_settings(launch, study):
 
 def test_a_launch_is_tidied_of_what_killed_processes_were_writing(launch):
     kept = [launch.trial_folder("k") / "checkpoint-000000006.safetensors", launch.initial_masks_folder / "d" / "m"]
+    kept.append(launch.folder / "status.json")
     litter = [path.with_name(f"{path.name}.123.partial") for path in kept]
     for path in (*kept, *litter):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"some")
     launch.tidy()
-    assert [path.exists() for path in (*kept, *litter)] == [True, True, False, False]
+    assert [path.exists() for path in (*kept, *litter)] == [True] * 3 + [False] * 3
 
 
 def test_launches_within_one_second_have_folders_of_their_own(study, tmp_path):

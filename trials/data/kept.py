@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nmlab.trials.whole_file import whole_file
+
 
 def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
     """Return the JSON value that ``compute()`` returns, from the user's cache folder where it is there already.
@@ -23,9 +25,8 @@ def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
     value = compute()
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")  # several processes may be at it
-        partial.write_text(json.dumps(value), encoding="utf-8")
-        partial.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(value), encoding="utf-8")
     return value
 
 
