@@ -19,7 +19,7 @@ from nmlab.reports.configurations import (
 )
 from nmlab.reports.metrics import chosen_on, is_counted, plain_name, style_of
 from nmlab.reports.statistics import Estimate
-from nmlab.reports.tables import number_text
+from nmlab.reports.tables import half_width_text, number_text
 from nmlab.reports.wording import counted
 
 
@@ -170,7 +170,8 @@ def _mean_text(item: Configuration) -> str:
     text = _number(item, value.mean)
     if value.half_width is None:
         return f"{text} (one seed)"
-    return f"{text} ± {_number(item, value.half_width)} ({value.n} seeds)"
+    half = half_width_text(value.half_width, beside=value.mean, style=style_of(item.objective.metric))
+    return f"{text} ± {half} ({value.n} seeds)"
 
 
 def _number(item: Configuration, value: float) -> str:

@@ -1,6 +1,7 @@
 """The claims of the papers, and what a study says about each of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from nmlab.reports.claims.claim import ChoiceTest, Claim, FlatTest, claims
 from nmlab.reports.claims.decide import Evidence, checks_of
@@ -46,20 +47,20 @@ def _judgement(
     evaluations: Mapping[str, Evaluation],
     overlaps: Mapping[tuple[str, str], float],
 ) -> Judgement:
-    """Test a claim, once for each pattern where it names none."""
+    """Test a claim, once for each pattern where it names none; of several, each check says of which it is."""
     masks = [item for item in configurations if not item.is_dense]
     if not masks:
         return Judgement(claim, reason="no mask was run")
     patterns = list(dict.fromkeys(item.pattern for item in masks))
-    groups = (
-        [masks] if _names_patterns(claim) else [[item for item in masks if item.pattern == own] for own in patterns]
-    )
+    groups = {f"{own}, ": [item for item in masks if item.pattern == own] for own in patterns}
+    if _names_patterns(claim) or len(patterns) == 1:
+        groups = {"": masks}
     checks: list[Check] = []
     reasons: list[str] = []
-    for group in groups:
+    for named, group in groups.items():
         evidence = Evidence(group, masks[0].objective.metric, evaluations, overlaps)
         try:
-            checks += checks_of(claim.test, evidence=evidence)
+            checks += [replace(check, text=named + check.text) for check in checks_of(claim.test, evidence=evidence)]
         except NotTestableError as missing:
             reasons.append(str(missing))
     return Judgement(claim, tuple(checks), reason="" if checks else reasons[0])

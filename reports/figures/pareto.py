@@ -1,5 +1,6 @@
 """Quality against cost, one panel a cost, with the front drawn as a staircase."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -172,6 +173,8 @@ def _scale(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoInfo) -> None
             numbers_on_log_axis(axes, axis="x")
         else:
             axes.set_xscale(WITH_ZERO, linthresh=min(positive), linscale=1.0)
+            axes.xaxis.set_major_locator(matplotlib.ticker.FixedLocator(_ticks_with_zero(positive)))
+            axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: plain_number(value)))
     else:
         axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: plain_number(value)))
     if info.is_log:
@@ -180,6 +183,12 @@ def _scale(axes: "matplotlib.axes.Axes", panel: Panel, info: ParetoInfo) -> None
     axes.set_ylabel(plain_name(info.metric))
     axes.grid(True)
     axes.set_axisbelow(True)
+
+
+def _ticks_with_zero(positive: Sequence[float]) -> list[float]:
+    """Return zero and the decades from the smallest positive cost on: those below lie where the axis is linear."""
+    first, last = math.ceil(math.log10(min(positive))), math.floor(math.log10(max(positive)))
+    return [0.0, *(10.0**decade for decade in range(first, last + 1))]
 
 
 def _caption(info: ParetoInfo) -> str:

@@ -1,26 +1,18 @@
 """Published numbers beside ours: which of our configurations is a printed row, and in which unit both are."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from nmlab.reports.configurations import Configuration, best_of
 from nmlab.reports.published import numbers_of, settings_of
+from nmlab.reports.published.quantities import is_counted, quantity
 from nmlab.reports.statistics import Estimate
 
 MAIN_METRICS = ("wikitext/word_perplexity", "average/acc")
-LOWER_IS_BETTER = ("perplexity", "memory/", "time/", "cost/")
 QUALITY = ("perplexity", "/acc")  # printed measures of how good a mask is, which our searched metric is one of too
-SAME_QUANTITY = {  # published name: our name and the factor from our unit to the printed one
-    "wikitext/word_perplexity": ("eval/word_perplexity", 1.0),
-    "memory/peak": ("memory/peak_bytes", 1e-9),
-    "time/sample_s": ("time/sample_s", 1.0),
-    "time/forward_s": ("time/forward_s", 1.0),
-    "time/update_s": ("time/update_s", 1.0),
-    "cost/trainable_params": ("cost/trainable_params", 1e-9),
-}
 RENAMED = {"samples": "data.calibration.samples"}
 
 
@@ -30,7 +22,7 @@ class Pair:
 
     ``ours`` is the same quantity in the printed unit, None where we did not measure it; ``searched`` is our searched
     metric beside a printed measure of quality. Ranks count from 1, best first, among the rows of one model that have
-    both: by ``ours`` where all of them have it, else by ``searched``.
+    both, where there are several: by ``ours`` where all of them have it, else by ``searched``.
     """
 
     model: str
@@ -62,13 +54,14 @@ class Pair:
 
 
 def pairs_of(table: str, *, configurations: Sequence[Configuration]) -> tuple[Pair, ...]:
-    """Return the printed numbers of the main metrics of a table with ours, in the order of print.
+    """Return the printed numbers of a table with ours, in the order of print; of single tasks only their average.
 
     Raises:
         ReportError: no published table of that name.
     """
     rows = numbers_of(table)
-    metrics = [name for name in MAIN_METRICS if name in set(rows["metric"])] or list(dict.fromkeys(rows["metric"]))
+    metrics = [name for name in dict.fromkeys(rows["metric"]) if name in MAIN_METRICS or is_counted(name)]
+    metrics = metrics or list(dict.fromkeys(rows["metric"]))
     records = rows[rows["metric"].isin(metrics)].to_dict("records")
     pairs = [_pair({str(name): value for name, value in record.items()}, configurations) for record in records]
     return tuple(_ranked(pairs, own) for own in pairs)
@@ -88,15 +81,17 @@ def agreement(pairs: Sequence[Pair]) -> dict[tuple[str, str], tuple[float, int]]
 
 def is_lower_better(metric: str) -> bool:
     """Return which way a published metric gets better."""
-    return any(word in metric for word in LOWER_IS_BETTER)
+    return ("perplexity" in metric or is_counted(metric)) and not metric.endswith("_speedup")
 
 
 def _pair(record: dict[str, object], configurations: Sequence[Configuration]) -> Pair:
     texts = {name: str(value) for name, value in record.items()}
     item = _match(texts, configurations)
     metric = texts["metric"]
-    name, factor = SAME_QUANTITY.get(metric, (f"eval/{metric}", 100.0) if metric.endswith("/acc") else ("", 1.0))
-    same = item.estimate(name) if item is not None and name else None
+
+    def row_like(changes: Mapping[str, str]) -> Configuration | None:
+        return _match({**texts, **changes}, configurations)
+
     return Pair(
         model=texts["model"],
         pattern=texts["pattern"],
@@ -108,7 +103,7 @@ def _pair(record: dict[str, object], configurations: Sequence[Configuration]) ->
         value=float(texts["value"]),
         flags=tuple(texts["flags"].split()),
         item=item,
-        ours=None if same is None else _scaled(same, factor),
+        ours=None if item is None else quantity(metric, item, row_like=row_like),
         searched=item.value if item is not None and any(word in metric for word in QUALITY) else None,
     )
 
@@ -136,15 +131,10 @@ def _same(own: object, wanted: str) -> bool:
         return str(own).lower() == wanted.lower()
 
 
-def _scaled(estimate: Estimate, factor: float) -> Estimate:
-    low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
-    return Estimate(estimate.mean * factor, low, high, estimate.n)
-
-
 def _ranked(pairs: Sequence[Pair], own: Pair) -> Pair:
     """Return a pair with its ranks among the masks of the same model and metric that both sides have."""
     peers = [pair for pair in pairs if (pair.model, pair.metric) == (own.model, own.metric) and _is_ranked(pair)]
-    if own not in peers:
+    if own not in peers or len(peers) == 1:
         return own
     has_same_quantity = all(pair.ours is not None for pair in peers)
     sign = 1.0 if is_lower_better(own.metric) else -1.0

@@ -9,7 +9,7 @@ from nmlab.reports.document import Document, RunLinks
 from nmlab.reports.figures import DARK, LIGHT, FigureFile
 from nmlab.reports.provenance import moment_text
 from nmlab.reports.render.templates import environment
-from nmlab.reports.tables import Cell, Column, Mark, Style, cell_text, title_text
+from nmlab.reports.tables import Cell, Column, Interval, Mark, Style, cell_text, title_text
 
 SHORT_ID = 8
 LONG_TEXT = 34  # longer cells may break into lines
@@ -46,7 +46,7 @@ def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str])
     if column.style is Style.RUN:
         inside = Markup("<code>{}</code>").format(text[:SHORT_ID])
     else:
-        inside = Markup(MARKS[cell.mark]).format(text)
+        inside = Markup(MARKS[cell.mark]).format(_with_break(text))
     if cell.href:
         return Markup('<a class="key" href="{}">{}</a>').format(cell.href, inside)
     if not cell.run_ids or cell.value is None:
@@ -80,11 +80,20 @@ def _title(column: Column) -> Markup:
     return Markup("_<wbr>").join(escape(part) for part in text.split("_"))
 
 
+def _with_break(text: str) -> Markup:
+    """Return a number's text that a narrow column may break before its interval in brackets, and nowhere else."""
+    mean, bracket, interval = text.partition(" [")
+    return Markup('{} <span class="interval">[{}</span>').format(mean, interval) if bracket else escape(text)
+
+
 def _kind(cell: Cell, column: Column) -> str:
     """Return the classes of one table cell."""
     is_long = column.is_prose or len(cell_text(cell, column=column)) > LONG_TEXT
     verdict = ["verdict", str(cell.value).split()[0]] if column.key == "verdict" else []
-    return " ".join([column.style, *["number"] * column.is_numeric, *["long"] * is_long, *verdict])
+    is_bracket = column.interval is Interval.BRACKET
+    return " ".join(
+        [column.style, *["number"] * column.is_numeric, *["bracket"] * is_bracket, *["long"] * is_long, *verdict]
+    )
 
 
 def _variables(colours: Mapping[str, str]) -> Markup:

@@ -1,6 +1,6 @@
 """Tables as values, and how their numbers become text."""
 
-from nmlab.reports.tables.format import cell_text, number_text, title_text
+from nmlab.reports.tables.format import cell_text, half_width_text, number_text, title_text
 from nmlab.reports.tables.marks import marked
 from nmlab.reports.tables.table import (
     Cell,
@@ -29,6 +29,7 @@ __all__ = [
     "cell_text",
     "estimate_cell",
     "for_pages",
+    "half_width_text",
     "marked",
     "number_text",
     "title_text",

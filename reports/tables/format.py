@@ -12,6 +12,8 @@ SMALLEST_P_VALUE = 0.001
 DIGITS = {Style.SECONDS: 3, Style.MILLISECONDS: 3, Style.MEBIBYTES: 3}
 MOST_DECIMALS = 3  # of those that follow the size of the number
 TOO_LONG_FOR_DECIMALS = 1e6
+GENERAL_DIGITS = 4
+SMALLEST_PLAIN, LARGEST_PLAIN = -4, 6  # magnitudes between which a general number has no power of ten
 SCALES = {Style.MILLISECONDS: 1e3, Style.MEBIBYTES: 1 / 2**20}
 
 
@@ -32,7 +34,7 @@ def cell_text(cell: Cell, *, column: Column) -> str:
     if column.interval is Interval.BRACKET:
         low, high = (number_text(end, style=column.style) for end in (cell.low, cell.high))
         return f"{text} [{low}, {high}]"
-    return f"{text} ± {_half_width_text((cell.high - cell.low) / 2, cell.value, column.style)}"
+    return f"{text} ± {half_width_text((cell.high - cell.low) / 2, beside=cell.value, style=column.style)}"
 
 
 def number_text(value: float, *, style: Style) -> str:
@@ -44,12 +46,12 @@ def number_text(value: float, *, style: Style) -> str:
     return sign + _written(scaled, scaled, style).replace("-", MINUS)
 
 
-def _half_width_text(half: float, value: float, style: Style) -> str:
-    """Return half an interval with as many decimals, or the same power of ten, as the value beside it."""
-    if not math.isfinite(value) or not math.isfinite(half):
+def half_width_text(half: float, *, beside: float, style: Style) -> str:
+    """Return half an interval with as many decimals, or the same power of ten, as the mean beside it."""
+    if not math.isfinite(beside) or not math.isfinite(half):
         return number_text(half, style=style)
     scale = SCALES.get(style, 1.0)
-    return _written(half * scale, value * scale, style)
+    return _written(half * scale, beside * scale, style).replace("-", MINUS)
 
 
 def _written(number: float, beside: float, style: Style) -> str:
@@ -60,10 +62,21 @@ def _written(number: float, beside: float, style: Style) -> str:
     if style is Style.INTEGER:
         return f"{round(number):,d}"
     if style is Style.GENERAL:
-        return str(number) if isinstance(number, int) else f"{number:.4g}"
+        return str(number) if isinstance(number, int) else _general(number, magnitude)
     if abs(beside) >= TOO_LONG_FOR_DECIMALS:
         return f"{number / 10**magnitude:.2f}e{magnitude}"
     if style in DECIMALS:
         return f"{number:,.{DECIMALS[style]}f}"
     decimals = min(MOST_DECIMALS, max(0, DIGITS[style] - 1 - magnitude))
     return f"{number:,.{decimals}f}" if beside else "0"
+
+
+def _general(number: float, magnitude: int) -> str:
+    """Write a number with what follows the first four digits of one of that magnitude left out, and closing zeros."""
+    if number == 0:
+        return "0"
+    power = 0 if SMALLEST_PLAIN <= magnitude < LARGEST_PLAIN else magnitude
+    decimals = max(0, GENERAL_DIGITS - 1 - magnitude + power)
+    text = f"{number / 10.0**power:,.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if decimals else text
+    return f"{text}e{power}" if power else text

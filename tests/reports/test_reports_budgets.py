@@ -1,6 +1,7 @@
 """Equal budgets and fronts: what a run had reached when it had spent so much, and what nothing beats."""
 
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -155,6 +156,24 @@ def test_groups_that_are_not_compared_have_a_row_each(configuration):
     assert info.labels == ("maskpro",)
     assert {panel.stairs for panel in info.panels} == {((10.0, 70.0), (20.0, 50.0))}
     assert draw_pareto(info).svg.startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "ticks"),
+    [
+        ((0.0, 16384.0, 2e6), ["0", "100k", "1M"]),  # 1,000 and 10,000 would lie upon each other where it is linear
+        ((0.0, 10.0, 1000.0), ["0", "10", "100", "1000"]),
+        ((512.0, 16384.0, 2e6), ["1000", "10k", "100k", "1M"]),
+    ],
+)
+def test_ticks_of_a_cost_that_may_be_zero_do_not_lie_upon_each_other(configuration, tokens, ticks):
+    items = [
+        priced(configuration, [100.0 - place], method="maskpro", tokens=count, alpha=place)
+        for place, count in enumerate(tokens)
+    ]
+    text = draw_pareto(pareto_info(front_points(items), objective=items[0].objective)).svg.decode()
+    drawn = re.findall(r"<!-- (\S+) -->", text)
+    assert [label for label in drawn if label in {"0", "10", "100", "1000", "10k", "100k", "1M"}] == ticks
 
 
 def test_without_a_cost_that_differs_there_is_no_figure(configuration):

@@ -242,6 +242,18 @@ def test_a_search_decides_claims_about_methods_but_none_about_settings(configura
     assert all(item.checks for item in free)
 
 
+def test_of_several_patterns_the_evidence_says_which(configuration):
+    items = [trained(configuration, [10.0]), trained(configuration, [20.0], alpha=0.9)]
+    object.__setattr__(items[1], "pattern", "4:8")
+    for name, value in (("time/sample_s", 3.0), ("time/forward_s", 1.0), ("time/update_s", 1.0)):
+        items = [with_metric(item, name, [value]) for item in items]
+    (both,) = judged(items, reproduces=("maskpro/table-15",), evaluations={})
+    share = "sample: 60% of a step's time on this machine"
+    assert both.evidence == f"2:4, {share}; 4:8, {share}"
+    (one,) = judged(items[:1], reproduces=("maskpro/table-15",), evaluations={})
+    assert one.evidence == share
+
+
 def test_the_table_of_the_small_study(analysis):
     table = claims_table(analysis.judgements)
     verdicts = dict(zip((cell.value for cell in table.column("claim_id")),

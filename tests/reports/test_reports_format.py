@@ -32,6 +32,12 @@ from nmlab.reports.tables import (
         (2000, Style.INTEGER, "2,000"),
         (20000, Style.GENERAL, "20000"),
         (0.00012345, Style.GENERAL, "0.0001234"),
+        (0.97, Style.GENERAL, "0.97"),
+        (43763.4, Style.GENERAL, "43,763"),
+        (-1234.56, Style.GENERAL, "−1,235"),
+        (22_034_567.0, Style.GENERAL, "2.203e7"),
+        (-5.9744e-5, Style.GENERAL, "−5.974e−5"),
+        (0.0, Style.GENERAL, "0"),
         (2.0**27, Style.MEBIBYTES, "128"),
         (0.0125, Style.MILLISECONDS, "12.5"),
         (61.26, Style.SECONDS, "61.3"),
@@ -58,6 +64,11 @@ def test_cells():
     assert cell_text(Cell("alpha=1", shown="1"), column=column) == "1"
     assert cell_text(Cell(1.21e7, 0.87e7, 1.55e7, 3), column=column) == "1.21e7 ± 0.34e7"
     assert cell_text(Cell(1.0, math.nan, math.nan, 3), column=column) == "1.00 ± nan"
+    general = Column("x", "x", Style.GENERAL)
+    assert cell_text(Cell(666239.9, 612952.8, 719527.0, 3), column=general) == "666,240 ± 53,287"
+    assert cell_text(Cell(2.2e7, 2.1e7, 2.3e7, 3), column=general) == "2.2e7 ± 0.1e7"
+    assert cell_text(Cell(3.99e-5, 3.99e-5, 3.99e-5, 3), column=general) == "3.99e−5 ± 0"
+    assert cell_text(Cell(-0.000366, -0.009144, 0.008412, 3), column=general) == "−0.000366 ± 0.008778"
     seconds = Column("x", "x", Style.SECONDS)
     assert cell_text(Cell(22.31, 18.9, 25.72, 3), column=seconds) == "22.3 ± 3.4"
     bracket = Column("x", "x", Style.SIGNED2, interval=Interval.BRACKET)

@@ -106,6 +106,41 @@ def test_the_searched_metric_orders_only_what_is_printed_of_quality(configuratio
     assert not any(pair.has_ours for pair in pairs_of("susi/table-3", configurations=items))
 
 
+def measured(item, **values):
+    object.__setattr__(item, "trials", item.trials.assign(**{f"{n.replace('__', '/')}": v for n, v in values.items()}))
+    return item
+
+
+def test_multiples_and_shares_in_print_are_worked_out_from_what_they_follow_from(configuration):
+    items = [
+        measured(configuration([20.0], method=method), cost__trainable_params=params)
+        for method, params in (("susi", 200.0), ("maskllm", 300.0), ("proxsparse", 448.0))
+    ]
+    table_3 = {(pair.method, pair.metric): pair for pair in pairs_of("susi/table-3", configurations=items)
+               if (pair.model, pair.pattern) == ("Qwen2.5-7B", "2:4")}  # fmt: skip
+    ratios = {method: pair.ours.mean for (method, metric), pair in table_3.items() if metric.endswith("ratio")}
+    assert ratios == {"susi": 1.0, "maskllm": 1.5, "proxsparse": 2.24}
+    assert table_3["maskllm", "cost/trainable_ratio"].difference == 0.0
+    without_susi = pairs_of("susi/table-3", configurations=items[1:])
+    assert all(pair.ours is None for pair in without_susi if pair.metric.endswith("ratio"))
+
+    step = measured(configuration([20.0]), time__sample_s=0.2, time__forward_s=0.7, time__update_s=0.1)
+    shares = {pair.metric: pair.ours.mean for pair in pairs_of("maskpro/table-15", configurations=[step])}
+    assert [shares[f"time/{part}_share"] for part in ("sample", "forward", "update")] == pytest.approx([20, 70, 10])
+    assert pairs_of("maskpro/table-15", configurations=[configuration([20.0])])[0].ours is None
+
+    samplers = [
+        measured(configuration([20.0], sampler=name), time__sample_s=seconds)
+        for name, seconds in (("multinomial", 6.0), ("gumbel_topk", 2.0), ("gaussian_topk", 1.5))
+    ]
+    faster = {pair.setting: pair for pair in pairs_of("maskpro/table-17", configurations=samplers)
+              if pair.metric == "time/sample_speedup" and pair.model == "LLaMA-13B"}  # fmt: skip
+    assert {setting: (pair.ours.mean, pair.our_rank) for setting, pair in faster.items()} == {
+        "sampler=gumbel_topk": (3.0, 2),
+        "sampler=gaussian_topk": (4.0, 1),
+    }
+
+
 def test_only_what_was_measured_stands_in_the_column_of_ours(alphas):
     tables = {table.key: table for table in comparison_tables(alphas)}
     table = tables["published-maskpro-table-10"]
