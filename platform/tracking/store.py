@@ -228,8 +228,7 @@ class MlflowStore:
             self._client.set_tag(run, "nmlab.resumable", "true")
         if result.get("model_digest"):
             self._client.set_tag(run, "nmlab.model_digest", result["model_digest"])
-        self._client.set_tag(run, "nmlab.status", status)
-        self._client.set_terminated(run, status=_ENDS[status])
+        self._close(run, status)
 
     def keep_initial_mask(
         self, digest: str, *, record: Mapping[str, Any], folder: Path, tags: Mapping[str, str]
@@ -265,8 +264,7 @@ class MlflowStore:
             if f"cost/{name}" not in found.data.metrics:  # there already, if the process died halfway through this
                 self._client.log_metric(run, f"cost/{name}", value, step=0)
         self._client.log_artifact(run, str(initial_mask_file(folder, key=record["key"])))
-        self._client.set_tag(run, "nmlab.status", "finished")
-        self._client.set_terminated(run, status="FINISHED")
+        self._close(run, "finished")
 
     def run_of(self, key: str) -> str:
         """Return the run id of a child that was begun."""
@@ -286,8 +284,12 @@ class MlflowStore:
 
     def end(self, status: str, *, time: int) -> None:
         """Close the parent run as of ``time``, in milliseconds since 1970."""
-        self._client.set_tag(self.parent, "nmlab.status", status)
-        self._client.set_terminated(self.parent, status=_ENDS[status], end_time=time)
+        self._close(self.parent, status, time=time)
+
+    def _close(self, run: str, status: str, *, time: int | None = None) -> None:
+        """Write the tag last: a process that dies before it leaves a run that the next one completes."""
+        self._client.set_terminated(run, status=_ENDS[status], end_time=time)
+        self._client.set_tag(run, "nmlab.status", status)
 
     def _open_experiment(self) -> str:
         experiment = self._client.get_experiment_by_name(self._study)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from launched import GRID, Nmlab
 from mlflow.tracking import MlflowClient
-from stores import LAUNCH
+from stores import LAUNCH, RECORD
 
 from nmlab.platform.points import configurations_tried
 from nmlab.platform.resolve import Plan, baseline_specs, resolve
@@ -78,6 +78,15 @@ def store(reopen: Callable[[], MlflowStore]) -> MlflowStore:
     store = reopen()
     store.begin({"nmlab.planned": "3"}, {"method": "maskpro"})
     return store
+
+
+@pytest.fixture
+def masks_folder(tmp_path: Path) -> Path:
+    """The folder of a launch's initial masks, with the file of the one that ``RECORD`` describes."""
+    folder = tmp_path / "initial_masks"
+    (folder / RECORD["key"]).mkdir(parents=True)
+    (folder / RECORD["key"] / "mask.safetensors").write_bytes(b"bits")
+    return folder
 
 
 @pytest.fixture

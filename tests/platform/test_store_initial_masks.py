@@ -3,39 +3,16 @@
 from pathlib import Path
 
 import pytest
-from stores import LAUNCH, children, history, result_of
+from stores import DIGEST, LAUNCH, RECORD, children, history, result_of
 
 from nmlab.platform.resolve import trial_spec
 
 NOWHERE = Path("nowhere")
-RECORD = {
-    "key": "00112233aabbccdd",
-    "method": "gblm",
-    "hyperparameters": {"gradient_scale": 100.0, "compat": "none"},
-    "pattern": "2:4",
-    "seed": 0,
-    "model_digest": "mm",
-    "calibration_digest": "cc",
-    "model": "builtin:tiny",
-    "calibration": {"source": "builtin:python-docs", "samples": 4},
-    "cost": {"forwards": 21, "backwards": 16, "tokens": 1568, "seconds": 0.5},
-    "notes": [],
-}
-DIGEST = "529bc297d235868d"
 
 
 @pytest.fixture
 def spec(plan_of):
     return trial_spec(plan_of().study, {"method": "maskpro", "pattern": "2:4", "steps": 4}, seed=1)
-
-
-@pytest.fixture
-def masks_folder(tmp_path):
-    """The folder of a launch's initial masks, with the file of the one that ``RECORD`` describes."""
-    folder = tmp_path / "initial_masks"
-    (folder / RECORD["key"]).mkdir(parents=True)
-    (folder / RECORD["key"] / "mask.safetensors").write_bytes(b"bits")
-    return folder
 
 
 def _kept(client, store):

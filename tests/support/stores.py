@@ -5,6 +5,20 @@ import sqlite3
 from nmlab.platform.tracking.store import experiment_id
 
 LAUNCH = "quickstart-20300101-000000"
+RECORD = {  # of an initial mask
+    "key": "00112233aabbccdd",
+    "method": "gblm",
+    "hyperparameters": {"gradient_scale": 100.0, "compat": "none"},
+    "pattern": "2:4",
+    "seed": 0,
+    "model_digest": "mm",
+    "calibration_digest": "cc",
+    "model": "builtin:tiny",
+    "calibration": {"source": "builtin:python-docs", "samples": 4},
+    "cost": {"forwards": 21, "backwards": 16, "tokens": 1568, "seconds": 0.5},
+    "notes": [],
+}
+DIGEST = "529bc297d235868d"
 
 
 def result_of(spec, status="finished", *, reason="", **others):
