@@ -1,4 +1,4 @@
-"""A writer that dies between any two of its calls to MLflow: the next one tells it all again, and nothing is missing."""
+"""A writer that dies between any two of its calls to MLflow: the next one tells it all again, and all is there."""
 
 import itertools
 from pathlib import Path
@@ -68,9 +68,9 @@ def story(spec, tmp_path, masks_folder):
 
 def what_is_there(client, store, launch):
     """Everything of a launch that must not depend on who wrote it, run by run."""
-    found = []
+    found, own = [], ("mlflow.parentRunId", "nmlab.launch")
     for run in client.search_runs([store._experiment], f"tags.`nmlab.launch` = '{launch}'"):
-        tags = {name: text for name, text in run.data.tags.items() if name not in ("mlflow.parentRunId", "nmlab.launch")}
+        tags = {name: text for name, text in run.data.tags.items() if name not in own}
         history = {name: [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, name)]
                    for name in run.data.metrics}  # fmt: skip
         files = [Path(file.path).name for file in client.list_artifacts(run.info.run_id)]
