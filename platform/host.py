@@ -18,9 +18,9 @@ from nmlab.platform.hub_client import HubClient
 from nmlab.platform.killed import at_work
 from nmlab.platform.party_line import PartyLine
 from nmlab.platform.planning.admission import Load, refuses
-from nmlab.platform.shards import OVER, follow, form_crews, shard_facts
+from nmlab.platform.shards import OVER, follow, form_crews, give_work, shard_facts
 from nmlab.trials.crew import Crew
-from nmlab.trials.errors import CrewLostError, PeerError
+from nmlab.trials.errors import CrewLostError
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.outcome import TrialResult
 from nmlab.trials.spec import TrialSpec
@@ -87,7 +87,7 @@ class Host:
     def serve(self) -> None:
         """Serve until told to stop, then say whether the weights are unchanged; raises ``GivenUpError``.
 
-        Raises ``CrewLostError`` or ``PeerError`` when the shards have lost each other: Train then starts all anew.
+        Raises ``CrewLostError`` when the shards have lost each other: Train then starts all anew.
         """
         link = self._link
         link.exchange()
@@ -107,14 +107,15 @@ class Host:
         try:
             while not self._link.stopping:
                 job = self._link.take(slot, done, within=1.0)
-                crew.tell(job)
                 if job is not None:
                     self._run(job, crew)
                     done = job["epoch"]
+                elif (offer := self._parties.offer()) is not None:
+                    self._parties.take_part(offer, crew)
                 else:
-                    self._parties.help_out()
-            crew.tell(OVER)
-        except (PeerError, CrewLostError) as error:
+                    give_work(crew, None)
+            give_work(crew, OVER)
+        except CrewLostError as error:
             self._broken = error
 
     def _run(self, job: dict[str, Any], crew: Crew) -> None:
@@ -122,7 +123,8 @@ class Host:
         try:
             spec = TrialSpec.model_validate(job["spec"])
             folder = self._folder / job["key"]
-            with at_work(folder) as killed, self._parties.led(job, spec) as party:
+            with at_work(folder) as killed, self._parties.led(job, crew) as party:
+                give_work(crew, {**job, "is_shared": party is not None})
                 because = f"{killed} with micro-batches of {spec.calibration.at_once}" if killed else ""
                 result = run_trial(
                     spec,

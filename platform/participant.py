@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from nmlab.platform.parties import LEADER, Losses
-from nmlab.trials.party import PartyOverError, ReloadError
+from nmlab.trials.errors import PartyOverError, ReloadError
 
 Record = dict[str, Any]
 _WAIT_S = 5.0

@@ -8,7 +8,10 @@ from typing import Any
 from nmlab.platform.host_link import HubLink
 from nmlab.platform.hub_client import HubClient, HubLostError
 from nmlab.platform.participant import Participant
-from nmlab.trials.party import Party
+from nmlab.platform.shards import give_work
+from nmlab.trials.crew import Crew
+from nmlab.trials.errors import CrewLostError
+from nmlab.trials.party import CrewParty, Party
 from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial import assist_trial
 from nmlab.trials.workbench import Workbench
@@ -30,39 +33,50 @@ class PartyLine:
             self._line = HubClient(settings["exchange"], namespace=settings["namespace"])
         self._bench, self._folder, self._link = bench, folder, link
 
+    def is_shared(self, job: Record) -> bool:
+        """Say whether the masks of a trial's steps are shared out: whether it draws several, and others take part."""
+        return self._line is not None and int(job["spec"]["hyperparameters"].get("masks_per_step") or 1) > 1
+
     @contextmanager
-    def led(self, job: Record, spec: TrialSpec) -> Iterator[Party | None]:
+    def led(self, job: Record, crew: Crew) -> Iterator[Party | None]:
         """Lead the party of a trial of several masks a step for as long as the block lasts."""
-        if self._line is None or int(spec.hyperparameters.get("masks_per_step") or 1) < 2:
+        if self._line is None or not self.is_shared(job):
             yield None
             return
         named = {"key": job["key"], "epoch": job["epoch"]}
         leader = Participant(self._line, **named, spec=job["spec"], participants=self._participants)
         try:
-            yield leader
+            yield _as_crew(leader, crew)
         finally:
             for notice in leader.notices():
                 self._link.say("party notice", key=job["key"], notice=notice)
             self._link.say("party ended", key=job["key"], exchanged_bytes=leader.exchanged_bytes)
             leader.go()
 
-    def help_out(self) -> None:
-        """Take part in a trial that lacks participants, if there is one, until it is over."""
-        if self._line is None:
-            return
-        offer = self._line.ask("offer", within=_OFFER_S)
-        if offer is None:
-            return
+    def offer(self) -> Record | None:
+        """Ask for a trial that lacks participants; the caller takes part in it."""
+        offer: Record | None = None if self._line is None else self._line.ask("offer", within=_OFFER_S)
+        return offer
+
+    def take_part(self, offer: Record, crew: Crew) -> None:
+        """Take part in a trial until it is over."""
+        assert self._line is not None
         named = {name: offer[name] for name in ("key", "epoch", "member")}
         participant = Participant(self._line, **named, leaving=lambda: self._link.stopping)
         spec = TrialSpec.model_validate(offer["spec"])
         self._link.say("participant", key=offer["key"], member=offer["member"])
         try:
-            assist_trial(spec, bench=self._bench, folder=self._folder / offer["key"], party=participant)
-        except HubLostError:
+            party = _as_crew(participant, crew)
+            give_work(crew, offer)
+            assist_trial(spec, bench=self._bench, folder=self._folder / offer["key"], crew=crew, party=party)
+        except (HubLostError, CrewLostError):
             raise
         except Exception as error:  # the trial goes on without it; what went wrong travels to the journal
             reason = f"{type(error).__name__}: {error}"
             self._link.say("participant lost", key=offer["key"], member=offer["member"], reason=reason)
         finally:
             participant.go()
+
+
+def _as_crew(participant: Participant, crew: Crew) -> Party:
+    return participant if crew.size == 1 else CrewParty(crew, participant)

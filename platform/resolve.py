@@ -170,8 +170,6 @@ def check_participants(study: Study, configurations: Iterable[Configuration]) ->
         return
     if replica.participants > slots:
         raise ValueError(f"{asked}: {replica.count} replica(s) of {replica.slots} slot(s) are {slots} in all")
-    if replica.shards > 1:
-        raise ValueError(f"{asked}: only slots of whole models share the masks of a step; use shards: 1")
     specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in configurations]
     most = max(int(spec.hyperparameters.get("masks_per_step") or 1) for spec in specs)
     if most < replica.participants:

@@ -16,14 +16,15 @@ from torch._C._distributed_c10d import TCPStore
 from torch.distributed import is_nccl_available
 
 from nmlab.trials.crew import ALONE, PATIENCE, ConnectedCrew, Crew
-from nmlab.trials.errors import CrewLostError
+from nmlab.trials.errors import CrewLostError, PeerError
 from nmlab.trials.outcome import Unheard
+from nmlab.trials.party import CrewParty
 from nmlab.trials.spec import TrialSpec
-from nmlab.trials.trial import run_trial
+from nmlab.trials.trial import assist_trial, run_trial
 from nmlab.trials.workbench import Workbench
 
 OVER = "over"
-"""What a leader tells in place of a job when there will be none any more."""
+"""What a leader tells in place of a job, or of an offer to take part, when there will be none any more."""
 
 
 def form_crews(*, slots: int, device: torch.device) -> list[Crew]:
@@ -53,6 +54,18 @@ def shard_facts(bench: Workbench, crew: Crew, *, pid: int) -> dict[str, Any]:
     return {"shards": shards, "model_bytes": sum(shard["bytes"] for shard in shards)}
 
 
+def give_work(crew: Crew, work: Any) -> None:
+    """Give those who follow a job, an offer, None or ``OVER``; raises ``CrewLostError`` where one is not heard of.
+
+    It is given at the last moment, when nothing that the leader does alone can fail any more: those who follow are in
+    the trial then and wait there.
+    """
+    try:
+        crew.tell(work)
+    except PeerError as error:
+        raise CrewLostError(f"nobody there to work with: {error}") from error
+
+
 def follow(crews: Sequence[Crew], *, bench: Workbench, folder: Path) -> None:
     """Run the trials that the leader runs until it says that it is over; raises what ends a slot before that."""
     ends: SimpleQueue[Exception | None] = SimpleQueue()
@@ -73,18 +86,28 @@ def follow(crews: Sequence[Crew], *, bench: Workbench, folder: Path) -> None:
 
 
 def _follow(crew: Crew, *, bench: Workbench, folder: Path) -> None:
-    job: Any = None
-    while (job := crew.tell(job)) != OVER:
-        if job is None:
+    work: Any = None
+    while (work := crew.tell(work)) != OVER:
+        if work is None:
             continue
-        place = folder / job["key"]
+        place = folder / work["key"]
         try:
-            run_trial(TrialSpec.model_validate(job["spec"]), bench=bench, folder=place, events=Unheard(), crew=crew)
+            _work(work, crew=crew, bench=bench, folder=place)
         except CrewLostError:
             raise
         except Exception:  # the leader tells the hub; here is the place where it happened
             place.mkdir(parents=True, exist_ok=True)
             (place / f"error-of-shard-{crew.rank}.txt").write_text(traceback.format_exc(), encoding="utf-8")
+
+
+def _work(work: dict[str, Any], *, crew: Crew, bench: Workbench, folder: Path) -> None:
+    """Run a job with the leader, or take part with it in a trial that another replica leads."""
+    spec = TrialSpec.model_validate(work["spec"])
+    if "member" in work:
+        assist_trial(spec, bench=bench, folder=folder, crew=crew, party=CrewParty(crew))
+    else:
+        party = CrewParty(crew) if work["is_shared"] else None
+        run_trial(spec, bench=bench, folder=folder, events=Unheard(), crew=crew, party=party)
 
 
 def _have_a_gpu_each(store: TCPStore, device: torch.device, *, rank: int, size: int) -> bool:

@@ -18,7 +18,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore, Store
 
-from nmlab.trials.errors import CrewLostError, DivergedError, PeerError, is_out_of_memory
+from nmlab.trials.errors import (
+    CrewLostError,
+    DivergedError,
+    PartyOverError,
+    PeerError,
+    ReloadError,
+    is_out_of_memory,
+)
 
 T = TypeVar("T")
 
@@ -27,6 +34,13 @@ PATIENCE = timedelta(hours=12)
 # A message up to this many bytes takes one exchange instead of two.
 _SHORT = 504
 _LENGTH = 8
+# Errors that are the same to all members, whoever they befell.
+_SHARED: dict[str, type[Exception]] = {
+    "diverged": DivergedError,
+    "out of memory": MemoryError,
+    "party over": PartyOverError,
+    "reload": ReloadError,
+}
 
 
 class Crew:
@@ -173,9 +187,7 @@ class ConnectedCrew(Crew):
         if not failed or failed[0][0] == self.rank:
             return error
         rank, (kind, text) = failed[0]
-        if kind == "diverged":
-            return DivergedError(text)
-        return MemoryError(text) if kind == "oom" else PeerError(f"shard {rank}: {text}")
+        return _SHARED[kind](text) if kind in _SHARED else PeerError(f"shard {rank}: {text}")
 
     def _connect(self) -> None:
         prefix = f"{self.name}/{self._generation}"
@@ -230,10 +242,11 @@ def _reason(error: Exception) -> tuple[str, str] | None:
     """What an error is to those who did not see it; None for what only follows from the failure of another."""
     if isinstance(error, PeerError):
         return None
-    if isinstance(error, DivergedError):
-        return "diverged", str(error)
     text = str(error).strip() or type(error).__name__
-    return ("oom", text) if is_out_of_memory(error) else ("other", f"{type(error).__name__}: {text}")
+    if is_out_of_memory(error):
+        return "out of memory", text
+    kind = next((name for name, shared in _SHARED.items() if isinstance(error, shared)), None)
+    return (kind, text) if kind else ("other", f"{type(error).__name__}: {text}")
 
 
 def _buffer(payload: bytes, room: int) -> Tensor:

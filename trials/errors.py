@@ -21,6 +21,14 @@ class CrewLostError(RuntimeError):
     """The workers that hold a model between them cannot come together again; they have to be started anew."""
 
 
+class PartyOverError(Exception):
+    """The trial has ended, or another leads it now; who only takes part goes home."""
+
+
+class ReloadError(Exception):
+    """This participant is not where the others are, and must start from the newest checkpoint."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an exception means that the device or the host had no memory left.
 

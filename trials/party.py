@@ -11,13 +11,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+from nmlab.trials.crew import Crew
 
-class PartyOverError(Exception):
-    """The trial has ended, or another leads it now; who only takes part goes home."""
-
-
-class ReloadError(Exception):
-    """This participant is not where the others are, and must start from the newest checkpoint."""
+_DIGEST = "digest"
+"""What the leader of a crew tells the others when all shall say which masks they hold."""
 
 
 class Party(Protocol):
@@ -47,6 +44,52 @@ class Alone:
 
     def saved(self, step: int) -> None:
         """Nobody waits for it."""
+
+
+class CrewParty:
+    """A party as a crew takes part in it: the leader speaks for all members, who evaluate together what falls to them.
+
+    The leader gives the ``party``. What ends it there (``PartyOverError``, ``ReloadError``) wakes the others like any
+    error, and they learn of it when the crew reconvenes.
+    """
+
+    def __init__(self, crew: Crew, party: Party | None = None) -> None:
+        assert crew.leads == (party is not None)
+        self._crew, self._party = crew, party
+
+    def losses(
+        self, step: int, count: int, *, evaluate: Callable[[int], float], digest: Callable[[], bytes]
+    ) -> list[float]:
+        if self._party is None:
+            return self._follow(evaluate, digest)
+
+        def together(index: int) -> float:
+            return evaluate(self._crew.tell(index))
+
+        def of_all() -> bytes:
+            self._crew.tell(_DIGEST)
+            return self._joined(digest())
+
+        return self._crew.tell(self._party.losses(step, count, evaluate=together, digest=of_all))
+
+    def saved(self, step: int) -> None:
+        if self._party is not None:
+            self._party.saved(step)
+
+    def _follow(self, evaluate: Callable[[int], float], digest: Callable[[], bytes]) -> list[float]:
+        while True:
+            word: int | str | list[float] | None = self._crew.tell(None)
+            match word:
+                case int(index):
+                    evaluate(index)
+                case list(losses):
+                    return losses
+                case _:
+                    assert word == _DIGEST
+                    self._joined(digest())
+
+    def _joined(self, own: bytes) -> bytes:
+        return hashlib.blake2b(b"".join(self._crew.everyone(own)), digest_size=8).digest()
 
 
 def digest_of(tensors: Iterable[Tensor]) -> bytes:

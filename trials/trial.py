@@ -13,7 +13,7 @@ from nmlab.trials.artifacts import gather_masks, gather_weights, write_artifacts
 from nmlab.trials.checkpoint import CheckpointFolder
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
-from nmlab.trials.errors import DivergedError, is_out_of_memory
+from nmlab.trials.errors import DivergedError, PartyOverError, ReloadError, is_out_of_memory
 from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
 from nmlab.trials.footprint import Footprint
 from nmlab.trials.history import History
@@ -24,7 +24,7 @@ from nmlab.trials.method import Arrays, Run, Setting
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_divisible
 from nmlab.trials.outcome import Events, Status, TrialResult, Unheard
-from nmlab.trials.party import Alone, Party, PartyOverError, ReloadError
+from nmlab.trials.party import Alone, Party
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import TrialSpec
 from nmlab.trials.workbench import Workbench
@@ -72,21 +72,28 @@ def _attempt(trial: "_Trial") -> TrialResult:
         return trial.ended_by(trial.crew.reconvene(error))
 
 
-def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Party) -> None:
+def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Party, crew: Crew = ALONE) -> None:
     """Take part in a trial that another slot leads, from its newest checkpoint on, until it is over.
 
     Steps that the others have taken since the checkpoint are repeated from their losses alone. Nothing is written.
+    Where shards hold the model, every member of the ``crew`` calls this.
     """
-    while True:
-        trial = _Trial(spec, bench, folder, Unheard(), ALONE, party, assists=True)
-        try:
-            trial.begin()
-            trial.keep_up()
-        except ReloadError:
-            continue
-        except (PartyOverError, DivergedError):  # the leader has diverged on the same losses, and says so
-            return
-        return
+    again = True
+    while again:
+        again = _keeps_up(_Trial(spec, bench, folder, Unheard(), crew, party, assists=True))
+
+
+def _keeps_up(trial: "_Trial") -> bool:
+    """Take part until the trial is over; say whether to start anew from the newest checkpoint."""
+    try:
+        trial.begin()
+        trial.keep_up()
+        return False
+    except Exception as error:
+        ended = trial.crew.reconvene(error)
+    if not isinstance(ended, ReloadError | PartyOverError | DivergedError):
+        raise ended
+    return isinstance(ended, ReloadError)  # that it diverged, on the same losses, the leader says itself
 
 
 @dataclass(eq=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from crews import crewed  # noqa: F401 (a fixture)
 from launched import GRID, Nmlab
 from mlflow.tracking import MlflowClient
 from stores import LAUNCH, RECORD

@@ -5,13 +5,11 @@ Whatever happens to those who take part, the leader's result is that of a trial 
 
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 
-import numpy as np
 import pytest
 import safetensors.torch
-from safetensors.numpy import load_file
+from exchanges import Counting, Listener, SharedLine, assert_same_masks, in_threads, trained
 
 from nmlab.platform.exchange import Exchange
 from nmlab.platform.participant import Participant
@@ -20,55 +18,13 @@ from nmlab.platform.points import points
 from nmlab.platform.resolve import trial_spec
 from nmlab.trials.checkpoint import CheckpointFolder
 from nmlab.trials.engines import MaskKey
+from nmlab.trials.errors import PartyOverError
 from nmlab.trials.methods.maskpro.run import MaskProRun
 from nmlab.trials.models import FrozenModel, ModelSource
-from nmlab.trials.party import PartyOverError
 from nmlab.trials.trial import assist_trial, run_trial
 from nmlab.trials.workbench import Workbench
 
 STEPS = 24
-
-
-class SharedLine:
-    """The exchange of one process: calls wait on a lock as those of the actor wait on its event loop."""
-
-    def __init__(self):
-        self.exchange, self._changed = Exchange(), threading.Condition()
-
-    def ask(self, method, *args, within=0.0):
-        with self._changed:
-            if method == "call":
-                name, *rest = args
-                timed = {"now": time.monotonic()} if name == "open" else {}
-                answer = getattr(self.exchange, name)(*rest, **timed)
-                self._changed.notify_all()
-                return answer
-            if method == "offer":
-                return self.exchange.offer(now=time.monotonic())
-            return self._attend(*args, within=within)
-
-    def _attend(self, key, epoch, member, step, given, digest, saved, *, within):
-        deadline = time.monotonic() + within
-        answer = self.exchange.attend(key, epoch, member, step, given, digest, saved, now=time.monotonic())
-        self._changed.notify_all()
-        while answer is None and time.monotonic() < deadline:
-            self._changed.wait(0.05)
-            answer = self.exchange.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
-        if answer is None and member == LEADER:
-            self.exchange.take_over(key)
-            answer = self.exchange.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
-        return answer or {"wait": True}
-
-
-class Listener:
-    def __init__(self):
-        self.points = {}
-
-    def metrics(self, step, values):
-        self.points.setdefault(step, {}).update(values)
-
-    def cancelled(self):
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -108,56 +64,6 @@ def take_part(line, spec, bench, folder, *, wrap=lambda participant: participant
     assist_trial(spec, bench=bench, folder=folder, party=counted)
     participant.go()
     return counted.evaluated
-
-
-class Counting:
-    def __init__(self, party):
-        self._party, self.evaluated = party, Counter()
-
-    def losses(self, step, count, *, evaluate, digest):
-        def note(index):
-            self.evaluated[step] += 1
-            return evaluate(index)
-
-        return self._party.losses(step, count, evaluate=note, digest=digest)
-
-    def saved(self, step):
-        self._party.saved(step)
-
-
-def in_threads(*calls):
-    """Run calls at the same time; return what each returned, or raise what one raised."""
-    results, errors = [None] * len(calls), []
-
-    def run(number, call):
-        try:
-            results[number] = call()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    if errors:
-        raise errors[0]
-    return results
-
-
-def trained(events):
-    """What must not depend on who evaluated."""
-    return {
-        step: {name: value for name, value in values.items() if name.startswith(("train/", "eval/"))}
-        for step, values in events.points.items()
-    }
-
-
-def assert_same_masks(first, second):
-    ours, theirs = load_file(first / "mask.safetensors"), load_file(second / "mask.safetensors")
-    assert ours.keys() == theirs.keys()
-    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.fixture

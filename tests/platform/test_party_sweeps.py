@@ -33,14 +33,17 @@ def alone(new_nmlab):
     return results(nmlab)
 
 
-@pytest.mark.parametrize(("nodes", "participants", "killed"), [(2, 2, False), (3, 4, True)])
-def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(new_nmlab, alone, nodes, participants, killed):
+@pytest.mark.parametrize(("nodes", "participants", "shards", "killed"), [(2, 2, 2, False), (3, 4, 1, True)])
+def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(
+    new_nmlab, alone, nodes, participants, shards, killed
+):
     nmlab = new_nmlab()
     cluster = Raylets(nmlab.folder)
     try:
         for _ in range(nodes):
             cluster.add()
-        replica = {"count": participants, "participants": participants, "resources": {"cpus": 0.5}}
+        shared = {"count": participants, "participants": participants, "shards": shards}
+        replica = {**shared, "resources": {"cpus": 0.5}}
         nmlab, process = start(new_nmlab, replica, "--address", cluster.address)
         try:
             if killed:
@@ -54,6 +57,9 @@ def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(new_nmlab, a
         cluster.close()
     assert printed["counts"] == {"finished": 2}
     assert results(nmlab) == alone
+    heard = [record["event"] for record in nmlab.journal()]
+    assert "participant" in heard
+    assert killed or "participant lost" not in heard
     (ended,) = [record for record in nmlab.journal() if record["event"] == "party ended"]
     assert 0 < ended["exchanged_bytes"] / STUDY["fixed"]["steps"] < 2000, json.dumps(ended)
 
