@@ -72,7 +72,9 @@ class SharedReplicas:
         folder = self._folder / f"block-{seeds.start}"
         start = time.perf_counter()
         watch = Watch(lambda: None, lambda key, error: print(f"trial actor of {key} lost: {error}", flush=True))
-        tune_trials(plan, GridProposals(plan.study), hub=self._hub.name, ended={}, folder=folder, watch=watch)
+        tune_trials(
+            plan, GridProposals(plan.study), hub=self._hub.name, ended={}, evaluated={}, folder=folder, watch=watch
+        )
         seconds = time.perf_counter() - start
         self._expect(len(seeds))
         return seconds / len(seeds)

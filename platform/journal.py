@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nmlab.platform.hub_state import is_intermediate
 from nmlab.platform.launch import Launch
 from nmlab.trials.whole_file import whole_file
 
@@ -96,6 +97,15 @@ def write_log(launch: Launch, records: Iterator[Record]) -> None:
 def is_over(result: Mapping[str, Any]) -> bool:
     """Say whether a trial's result is its last word."""
     return result["status"] in ENDED_FOR_GOOD and not result.get("resumable", False)
+
+
+def evaluations(records: Iterator[Record], *, metric: str) -> dict[str, dict[int, float]]:
+    """Return what trials were found at during training: the values of a metric by step, by key."""
+    found: dict[str, dict[int, float]] = {}
+    for record in records:
+        if record["event"] == "metrics" and metric in record["values"] and is_intermediate(record["values"]):
+            found.setdefault(record["key"], {})[record["step"]] = record["values"][metric]
+    return found
 
 
 def ended_trials(records: Iterator[Record]) -> dict[str, Record]:

@@ -147,10 +147,11 @@ class OptunaProposals:
         raise AssertionError("a point that nobody had tried turned out to be known")
 
     def tell(self, number: int, outcome: Outcome) -> None:
-        trial = optuna.trial.Trial(self._optuna, self._optuna.get_trials(deepcopy=False)[number]._trial_id)
+        known = self._optuna.get_trials(deepcopy=False)[number]
+        trial = optuna.trial.Trial(self._optuna, known._trial_id)
         if len(self._search.metrics) == 1:
             for step, value in sorted(outcome.intermediate.items()):
-                if math.isfinite(value):
+                if math.isfinite(value) and step not in known.intermediate_values:  # a process may have died meanwhile
                     trial.report(value, step)
         finite = outcome.values is not None and all(math.isfinite(value) for value in outcome.values)
         if outcome.pruned and len(self._search.metrics) == 1 and outcome.intermediate:

@@ -33,6 +33,7 @@ class _Replicates:
 class ReplicateSearcher(Searcher):  # type: ignore[misc]
     """``ended`` holds the results of trials that ended before this process, by trial key.
 
+    ``evaluated`` holds what trials were found at before this process, by key: values of the (first) objective by step.
     Of one trial, ``max_failures`` errors are taken for lost actors; after the next the trial counts as failed.
     """
 
@@ -44,12 +45,13 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         hub: str,
         namespace: str,
         ended: Mapping[str, Result],
+        evaluated: Mapping[str, Mapping[int, float]],
         metric_mode: tuple[str, str],
         max_failures: int = 3,
     ) -> None:
         super().__init__(metric=metric_mode[0], mode=metric_mode[1])
         self._plan, self._proposals, self._hub, self._namespace = plan, proposals, hub, namespace
-        self._ended = dict(ended)
+        self._ended, self._evaluated = dict(ended), evaluated
         self._metrics = plan.study.search.metrics
         self._queue: deque[TrialSpec] = deque()
         self._by_key: dict[str, _Replicates] = {}
@@ -115,10 +117,13 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         study = self._plan.study
         specs = [trial_spec(study, proposal.configuration, seed=seed) for seed in study.seeds]
         replicates = _Replicates(proposal.number, {spec.key for spec in specs})
+        before = [spec.key for spec in specs if spec.key in self._evaluated]
+        replicates.curves |= {key: dict(self._evaluated[key]) for key in before}
         for spec in specs:
             self._by_key[spec.key] = replicates
         for spec in specs:
             if spec.key in self._ended:
+                self._note(spec.key, self._ended[spec.key])
                 self._take(spec.key, self._ended[spec.key])
             else:
                 self._queue.append(spec)

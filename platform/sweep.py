@@ -14,7 +14,7 @@ from nmlab.platform.board import Board
 from nmlab.platform.cluster import cluster
 from nmlab.platform.failures import first_line
 from nmlab.platform.intake import Intake
-from nmlab.platform.journal import Journal, Record, ended_trials
+from nmlab.platform.journal import Journal, Record, ended_trials, evaluations
 from nmlab.platform.launch import Launch
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.progress import StatusFile
@@ -122,6 +122,7 @@ class Sweep:
                     proposals,
                     hub=hub.name,
                     ended=ended,
+                    evaluated=evaluations(self._journal.read(), metric=self.plan.study.search.metrics[0]),
                     folder=self.launch.folder,
                     watch=self._watch,
                     max_failures=max(3, self.max_failures),

@@ -93,6 +93,7 @@ def tune_trials(
     *,
     hub: str,
     ended: Mapping[str, Any],
+    evaluated: Mapping[str, Mapping[int, float]],
     folder: Path,
     watch: Watch,
     max_failures: int = 3,
@@ -110,6 +111,7 @@ def tune_trials(
         hub=hub,
         namespace=NAMESPACE,
         ended=ended,
+        evaluated=evaluated,
         metric_mode=(search.metrics[0], search.modes[0]),
         max_failures=max_failures,
     )

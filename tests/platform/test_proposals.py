@@ -37,6 +37,7 @@ def searcher_of(plan, journal, ended=()):
         hub="hub",
         namespace="test",
         ended=dict(ended),
+        evaluated={},
         metric_mode=(search.metrics[0], search.modes[0]),
         max_failures=0,
     )

@@ -44,6 +44,7 @@ class Bench:
             hub="hub",
             namespace="test",
             ended=self.ended,
+            evaluated={},
             metric_mode=(search.metrics[0], search.modes[0]),
         )
 
