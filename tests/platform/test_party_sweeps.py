@@ -33,10 +33,9 @@ def alone(new_nmlab):
     return results(nmlab)
 
 
-@pytest.mark.parametrize(("nodes", "participants", "shards", "killed"), [(2, 2, 2, False), (3, 4, 1, True)])
-def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(
-    new_nmlab, alone, nodes, participants, shards, killed
-):
+@pytest.mark.parametrize(("nodes", "participants", "shards"), [(2, 2, 2), (3, 4, 1)])
+def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(new_nmlab, alone, nodes, participants, shards):
+    """One worker of a replica that takes part is killed in the middle of it; where it has shards, one that follows."""
     nmlab = new_nmlab()
     cluster = Raylets(nmlab.folder)
     try:
@@ -46,9 +45,8 @@ def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(
         replica = {**shared, "resources": {"cpus": 0.5}}
         nmlab, process = start(new_nmlab, replica, "--address", cluster.address)
         try:
-            if killed:
-                victim = nmlab.wait_until(lambda: one_who_takes_part(nmlab), process=process, what="others took part")
-                os.kill(victim["pid"], signal.SIGKILL)
+            helping = nmlab.wait_until(lambda: one_that_takes_part(nmlab), process=process, what="others took part")
+            os.kill(helping["shards"][-1]["pid"], signal.SIGKILL)
         except BaseException:
             kill_session(process.pid)
             raise
@@ -57,14 +55,11 @@ def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(
         cluster.close()
     assert printed["counts"] == {"finished": 2}
     assert results(nmlab) == alone
-    heard = [record["event"] for record in nmlab.journal()]
-    assert "participant" in heard
-    assert killed or "participant lost" not in heard
     (ended,) = [record for record in nmlab.journal() if record["event"] == "party ended"]
     assert 0 < ended["exchanged_bytes"] / STUDY["fixed"]["steps"] < 2000, json.dumps(ended)
 
 
-def one_who_takes_part(nmlab):
+def one_that_takes_part(nmlab):
     """Return the record of a replica that helps with a trial that is well under way, or None."""
     journal = nmlab.journal()
     up = {record["host"]: record for record in journal if record["event"] == "replica"}
