@@ -79,8 +79,14 @@ def _gain_sentence(best: Configuration) -> str:
         return ""
     start = best.settings.get("initial_mask")
     mask = f"its own initial mask ({start}, {_number(best, initial.mean)})" if start else "its own initial mask"
+    if _is_nothing(gain):
+        return f"That is exactly what {mask} has: nothing was learned."
     text = f"That is {_number(best, abs(gain.mean))} {_better(gain.mean, best.objective)} than {mask}"
     return f"{text}, {_interval_words(best, gain)}."
+
+
+def _is_nothing(gain: Estimate) -> bool:
+    return gain.mean == 0 and not gain.half_width
 
 
 def _interval_words(best: Configuration, gain: Estimate) -> str:
@@ -147,6 +153,8 @@ def _short_finding(name: str, members: Sequence[Configuration]) -> str:
     text = f"{name}: {_best_sentence(best, searched(members))}"
     if gain is None:
         return text
+    if _is_nothing(gain):
+        return f"{text[:-1]}, exactly what its own initial mask has."
     verdict = {True: "excludes zero", False: "does not exclude zero", None: "is not known from one seed"}
     change = f"{_number(best, abs(gain.mean))} {_better(gain.mean, best.objective)}"
     return f"{text[:-1]}, {change} than its own initial mask; the 95% interval {verdict[gain.excludes_zero]}."

@@ -53,6 +53,8 @@ def _close_text(item: Contrast, names: Mapping[tuple[str, bool], str]) -> str:
     decisive = item.decisive
     if decisive is None or decisive.detectable is None:
         return name
+    if decisive.difference == 0 == decisive.detectable:
+        return f"{name}, which is equal"
     if item.is_ratio:
         ends = (decisive.difference, decisive.detectable)
         ratio, limit = (number_text(math.exp(value), style=Style.RATIO) for value in ends)

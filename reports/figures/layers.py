@@ -64,6 +64,8 @@ def layer_info(lines: Sequence[Line], *, runs: StudyRuns, masks: Mapping[str, Ma
         curves.append(LayerCurve(label, mean, low, high))
     if not curves:
         return LayerInfo((), (), skipped="no learned mask was kept together with the mask it started from")
+    if not any(change for curve in curves for change in curve.high):
+        return LayerInfo((), (), skipped="no learned mask differs from the mask it started from")
     return LayerInfo(tuple(_short(name) for name in layers), tuple(curves))
 
 

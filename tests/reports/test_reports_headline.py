@@ -2,12 +2,14 @@
 
 import pytest
 
+from nmlab.reports.analysis import analyse
 from nmlab.reports.collect import collect
 from nmlab.reports.configurations import configurations_of
 from nmlab.reports.errors import ReportError
 from nmlab.reports.evaluations import EvaluationCheck, check_evaluations, read_evaluations
 from nmlab.reports.headline import headline_of
 from nmlab.reports.provenance import provenance_of, warnings_of
+from nmlab.reports.verdicts import verdict_sentences
 
 
 def check_of(store, rows):
@@ -52,6 +54,16 @@ def test_an_interval_that_holds_zero_says_so(writer, store, trial):
     trials = [trial("maskpro", seed, value, 80.0, residual=[0.0]) for seed, value in enumerate((79.0, 81.0, 79.5))]
     writer.launch("unsure", trials, name="unsure-1")
     assert headline(store, "unsure")[1].endswith("the 95% interval does not exclude zero.")
+
+
+def test_a_mask_that_did_not_change_is_not_called_worse(writer, store, trial):
+    trials = [trial("maskpro", seed, 80.0, 80.0, {"initial_mask": "wanda"}, residual=[0.0]) for seed in range(3)]
+    writer.launch("still", trials, name="still-1")
+    assert headline(store, "still")[1] == (
+        "That is exactly what its own initial mask (wanda, 80.00) has: nothing was learned."
+    )
+    analysis = analyse(store, runs=collect(store, study="still"))
+    assert ", which is equal" in verdict_sentences(analysis)[0]
 
 
 def test_no_searched_configuration_finished(writer, store, trial):

@@ -159,6 +159,12 @@ def test_the_change_of_each_layer_is_against_the_kept_start(masked):
     assert draw_layers(info).svg
 
 
+def test_masks_that_are_their_own_starts_have_no_figure_of_change(masked):
+    start = masked.masks[masked.runs.initial_masks[0].run_id]
+    info = layer_info(masked.lines, runs=masked.runs, masks=dict.fromkeys(masked.masks, start))
+    assert info.skipped == "no learned mask differs from the mask it started from"
+
+
 def test_without_masks_there_are_no_figures(analysis):
     assert overlap_info(analysis.lines, masks={}).skipped == "no two comparable masks were kept"
     assert pictures_info(analysis.lines, masks={}).skipped
