@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -131,8 +132,20 @@ def end(process):
     process.wait()
 
 
+@contextmanager
+def another_node(head, *arguments, folder, **environment):
+    """A second node of a cluster, which is known to be gone when the block has ended."""
+    process = start_ray(f"--address={head}", *arguments, folder=folder, **environment)
+    try:
+        wait_for_nodes(head, 2)
+        yield
+    finally:
+        end(process)
+    wait_for_nodes(head, 1)
+
+
 def wait_for_nodes(address, count):
-    """Wait until so many nodes have joined."""
+    """Wait until so many nodes are there."""
     code = (
         "import sys; from ray._raylet import GcsClient; "
         "print(sum(n.state == 0 for n in GcsClient(address=sys.argv[1]).get_all_node_info(timeout=5).values()))"
@@ -142,7 +155,7 @@ def wait_for_nodes(address, count):
     while time.monotonic() < deadline:
         command = [sys.executable, "-c", code, address]
         asked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if asked.returncode == 0 and int(asked.stdout) >= count:
+        if asked.returncode == 0 and int(asked.stdout) == count:
             return
         time.sleep(1)
     raise AssertionError(f"{count} nodes did not come up at {address}")
@@ -226,12 +239,8 @@ def test_a_node_with_another_nmlab_and_one_without(head, folder, tmp_path_factor
     (none / "nmlab").mkdir(parents=True)
     (none / "nmlab" / "__init__.py").touch()
     for path, told in ((changed, "nmlab's code"), (none, "nmlab is not there; expected nmlab")):
-        node = start_ray(f"--address={head}", folder=place, PYTHONPATH=str(path))
-        try:
-            wait_for_nodes(head, 2)
+        with another_node(head, folder=place, PYTHONPATH=str(path)):
             line = refused(folder, head)
-        finally:
-            end(node)
         assert line.startswith("nmlab: node ")
         assert told in line
 
@@ -239,13 +248,9 @@ def test_a_node_with_another_nmlab_and_one_without(head, folder, tmp_path_factor
 @pytest.mark.slow
 def test_replicas_go_where_their_resources_are(head, folder, tmp_path):
     """A node of another kind joins; both replicas ask for what it alone has, and no replica starts on the other."""
-    node = start_ray(f"--address={head}", "--resources", '{"large": 2}', folder=tmp_path)
-    try:
-        wait_for_nodes(head, 2)
-        wanted = "replica={count: 2, resources: {cpus: 0.5, custom: {large: 1}}}"
+    wanted = "replica={count: 2, resources: {cpus: 0.5, custom: {large: 1}}}"
+    with another_node(head, "--resources", '{"large": 2}', folder=tmp_path):
         done = sweep(folder, head, "--no-report", "--json", "--set", wanted)
-    finally:
-        end(node)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout[done.stdout.index("{\n") :])
     assert record["counts"] == {"finished": 3}
