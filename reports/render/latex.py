@@ -1,9 +1,11 @@
 """Tables as LaTeX with booktabs, ready for ``\\input``; best in bold, second best underlined."""
 
+import math
 import re
 import textwrap
+from collections.abc import Sequence
 
-from nmlab.reports.tables import Cell, Column, Direction, Mark, Style, Table, cell_text
+from nmlab.reports.tables import Cell, Column, Direction, Mark, Row, Style, Table, cell_text
 
 MARKS = {Mark.NONE: "{}", Mark.BEST: "\\textbf{{{}}}", Mark.TIED: "\\textbf{{{}}}", Mark.SECOND: "\\underline{{{}}}"}
 ARROWS = {Direction.NONE: "", Direction.LOWER: " $\\downarrow$", Direction.HIGHER: " $\\uparrow$"}
@@ -34,7 +36,8 @@ SHORT_ID = 8
 LONG_TEXT, LONG_TEXT_ON_PAGES = 30, 22  # characters; longer text breaks into lines
 LONG_TITLE = 13
 CHARACTERS_THAT_FIT = 88
-ROWS_ON_A_PAGE = 40
+CHARACTERS_OF_A_NOTE = 110
+LINES_ON_A_PAGE = 40  # of A4 on its side, which is the lower
 
 
 def latex_text(table: Table) -> str:
@@ -55,6 +58,11 @@ def latex_text(table: Table) -> str:
 def escaped(text: str) -> str:
     """Return text with every character that LaTeX would read as a command made harmless."""
     return PATTERN.sub(lambda match: SPECIAL[match.group()], text)
+
+
+def _breakable(text: str) -> str:
+    """Return text that may break inside long names too, after ``.``, ``_`` and ``=``, but not inside a number."""
+    return re.sub(r"(=|(?:\\_|\.)(?=[A-Za-z]))", r"\1\\allowbreak{}", escaped(text))
 
 
 def _long(table: Table) -> str:
@@ -89,7 +97,23 @@ def _place(column: Column, width: int, limit: int) -> str:
 
 
 def _is_long(table: Table) -> bool:
-    return len(table.rows) > ROWS_ON_A_PAGE
+    """Say whether a table is higher than a page, for then no float holds it: rows in several lines and notes count."""
+    notes = sum(_height(len(note), CHARACTERS_OF_A_NOTE) for note in table.notes)
+    return notes + sum(_height(_longest(row, table.columns), LONG_TEXT) for row in table.rows) > LINES_ON_A_PAGE
+
+
+def _longest(row: Row, columns: Sequence[Column]) -> int:
+    """Return the characters of the longest text of a row that breaks into lines."""
+    texts = [
+        cell_text(cell, column=column)
+        for cell, column in zip(row.cells, columns, strict=True)
+        if not column.is_numeric and column.style is not Style.RUN
+    ]
+    return max(map(len, texts), default=0)
+
+
+def _height(characters: int, width: int) -> int:
+    return max(1, math.ceil(characters / width))
 
 
 def _limit(table: Table) -> int:
@@ -140,7 +164,7 @@ def _cell(cell: Cell, column: Column) -> str:
         text = text[:SHORT_ID]
     if column.style in (Style.RUN, Style.CODE) and text:
         return f"\\texttt{{{escaped(text)}}}"
-    return MARKS[cell.mark].format(escaped(text))
+    return MARKS[cell.mark].format(_breakable(text) if len(text) > LONG_TEXT_ON_PAGES else escaped(text))
 
 
 def _caption(table: Table) -> str:

@@ -106,7 +106,7 @@ def plain_latex(text):
         ("<", r"\textless{}"),
     ):
         text = text.replace(written, shown)
-    return re.sub(r"\\([%&#_$])", r"\1", text)
+    return re.sub(r"\\([%&#_$])", r"\1", text.replace(r"\allowbreak{}", ""))
 
 
 def test_csv_holds_every_value_at_full_precision(document):
@@ -221,6 +221,20 @@ def test_a_long_latex_table_goes_over_pages():
     assert r"\endhead" in text
     assert r"\begin{table}" not in text
     assert text.count(r" \\") == 62
+
+
+@pytest.mark.parametrize(("words", "notes", "is_long"), [(1, 0, False), (12, 0, True), (1, 20, True)])
+def test_lines_within_rows_and_notes_count_for_the_height_of_a_latex_table(words, notes, is_long):
+    """A float that is higher than the page runs off it; these have 30 rows."""
+    rows = tuple(Row((Cell("setting=1, " * words),), ()) for _ in range(30))
+    text = latex_text(Table("t", "T", "C.", (Column("a", "a"),), rows, notes=("Mind this.",) * notes))
+    assert (r"\begin{longtable}" in text) == is_long
+
+
+def test_long_names_in_latex_may_break_but_numbers_may_not():
+    table = Table("t", "T", "C.", (Column("a", "a"),), (Row((Cell("data.calibration.samples=128, alpha=0.97"),), ()),))
+    written = r"data.\allowbreak{}calibration.\allowbreak{}samples=\allowbreak{}128, alpha=\allowbreak{}0.97"
+    assert written in latex_text(table)
 
 
 def test_inline_drawings_share_no_ids_and_follow_the_theme():
