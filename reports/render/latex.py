@@ -168,7 +168,8 @@ def _cell(cell: Cell, column: Column) -> str:
 
 
 def _caption(table: Table) -> str:
-    return f"\\caption{{{escaped(table.title)}. {escaped(table.caption)}}}\\label{{tab:{table.key}}}"
+    title = table.title if table.title.endswith("?") else f"{table.title}."
+    return f"\\caption{{{escaped(title)} {escaped(table.caption)}}}\\label{{tab:{table.key}}}"
 
 
 def _notes(table: Table) -> list[str]:

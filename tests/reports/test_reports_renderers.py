@@ -231,6 +231,12 @@ def test_lines_within_rows_and_notes_count_for_the_height_of_a_latex_table(words
     assert (r"\begin{longtable}" in text) == is_long
 
 
+@pytest.mark.parametrize(("title", "opening"), [("Cost", "Cost. Says."), ("Really better?", "Really better? Says.")])
+def test_a_latex_caption_is_title_and_text(title, opening):
+    table = Table("t", title, "Says.", (Column("a", "a"),), (Row((Cell("x"),), ()),))
+    assert rf"\caption{{{opening}}}\label{{tab:t}}" in latex_text(table)
+
+
 def test_long_names_in_latex_may_break_but_numbers_may_not():
     table = Table("t", "T", "C.", (Column("a", "a"),), (Row((Cell("data.calibration.samples=128, alpha=0.97"),), ()),))
     written = r"data.\allowbreak{}calibration.\allowbreak{}samples=\allowbreak{}128, alpha=\allowbreak{}0.97"
