@@ -14,7 +14,7 @@ SAME = {  # published name: our name and the factor from our unit to the printed
     "cost/trainable_params": ("cost/trainable_params", 1e-9),
 }
 PARTS_OF_A_STEP = ("time/sample_s", "time/forward_s", "time/update_s")
-PERCENT_OF_A_STEP = {name.replace("_s", "_share"): name for name in PARTS_OF_A_STEP}
+PERCENT_OF_A_STEP = {f"{name.removesuffix('_s')}_share": name for name in PARTS_OF_A_STEP}
 TIMES_AS_MANY = {"cost/trainable_ratio": ("cost/trainable_params", {"method": "susi"})}
 TIMES_AS_FAST = {"time/sample_speedup": ("time/sample_s", {"setting": "sampler=multinomial"})}
 

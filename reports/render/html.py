@@ -46,7 +46,7 @@ def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str])
     if column.style is Style.RUN:
         inside = Markup("<code>{}</code>").format(text[:SHORT_ID])
     else:
-        inside = Markup(MARKS[cell.mark]).format(_with_break(text))
+        inside = Markup(MARKS[cell.mark]).format(_with_break(text) if column.interval is Interval.BRACKET else text)
     if cell.href:
         return Markup('<a class="key" href="{}">{}</a>').format(cell.href, inside)
     if not cell.run_ids or cell.value is None:

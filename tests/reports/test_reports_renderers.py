@@ -18,7 +18,7 @@ from nmlab.reports.render.html import cell_html, inline_svg
 from nmlab.reports.render.latex import escaped
 from nmlab.reports.render.markdown import markdown_table
 from nmlab.reports.report import document_of
-from nmlab.reports.tables import Cell, Column, Direction, Mark, Row, Style, Table, cell_text, for_pages
+from nmlab.reports.tables import Cell, Column, Direction, Interval, Mark, Row, Style, Table, cell_text, for_pages
 
 LINKS = RunLinks("http://127.0.0.1:5000", "7")
 
@@ -241,6 +241,14 @@ def test_long_names_in_latex_may_break_but_numbers_may_not():
     table = Table("t", "T", "C.", (Column("a", "a"),), (Row((Cell("data.calibration.samples=128, alpha=0.97"),), ()),))
     written = r"data.\allowbreak{}calibration.\allowbreak{}samples=\allowbreak{}128, alpha=\allowbreak{}0.97"
     assert written in latex_text(table)
+
+
+def test_only_a_column_of_bracketed_intervals_breaks_before_one():
+    brackets = Column("x", "x", Style.SIGNED2, interval=Interval.BRACKET)
+    shown = cell_html(Cell(-40.0, -42.48, 1.0, 3), column=brackets, links=LINKS, anchors=set())
+    assert shown == '−40.00 <span class="interval">[−42.48, +1.00]</span>'
+    prose = "ends at −40.00 [−42.48, +1.00], which is a sentence that goes on"
+    assert cell_html(Cell(prose), column=Column("x", "x"), links=LINKS, anchors=set()) == prose
 
 
 def test_inline_drawings_share_no_ids_and_follow_the_theme():
