@@ -7,7 +7,7 @@ an error is an actor that was lost, while a trial that fails has a result which 
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,9 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
     """``ended`` holds the results of trials that ended before this process, by trial key.
 
     ``evaluated`` holds what trials were found at before this process, by key: values of the (first) objective by step.
+    ``stopped`` holds, as it grows, the keys of the trials that are stopped early for good. A configuration with one is
+    told to the search as pruned; one with a trial that was stopped otherwise (no time was left, Ctrl-C) stays open, and
+    a resumed launch goes on with it.
     Of one trial, ``max_failures`` errors are taken for lost actors; after the next the trial counts as failed.
     """
 
@@ -46,12 +49,13 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         namespace: str,
         ended: Mapping[str, Result],
         evaluated: Mapping[str, Mapping[int, float]],
+        stopped: Container[str],
         metric_mode: tuple[str, str],
         max_failures: int = 3,
     ) -> None:
         super().__init__(metric=metric_mode[0], mode=metric_mode[1])
         self._plan, self._proposals, self._hub, self._namespace = plan, proposals, hub, namespace
-        self._ended, self._evaluated = dict(ended), evaluated
+        self._ended, self._evaluated, self._stopped = dict(ended), evaluated, stopped
         self._metrics = plan.study.search.metrics
         self._queue: deque[TrialSpec] = deque()
         self._by_key: dict[str, _Replicates] = {}
@@ -97,9 +101,12 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
             self._errors[spec.key] += 1
             self._queue.appendleft(spec)
             return
-        if result is not None:  # of a trial that a scheduler stops, Tune tells the last value only here
-            self._note(spec.key, result)
-        self._take(spec.key, {"status": "failed"} if error or result is None else dict(result))
+        if error or result is None:
+            self._take(spec.key, {"status": "failed"})
+            return
+        self._note(spec.key, result)
+        if result.get("status", "stopped") != "stopped" or spec.key in self._stopped:
+            self._take(spec.key, {"status": "stopped", **result})
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the search is in its journal, and what has ended is in the launch's journal."""
@@ -144,7 +151,7 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
 
     def _outcome(self, replicates: _Replicates) -> Outcome:
         results = list(replicates.results.values())
-        statuses = {result.get("status", "stopped") for result in results}
+        statuses = {result["status"] for result in results}
         curves = list(replicates.curves.values())
         steps = set.intersection(*(set(curve) for curve in curves)) if curves else set()
         intermediate = {step: sum(curve[step] for curve in curves) / len(curves) for step in steps}

@@ -22,6 +22,7 @@ from nmlab.platform.proposals import proposals_of
 from nmlab.platform.provenance import environment, provenance
 from nmlab.platform.pump import Pump
 from nmlab.platform.resolve import Plan
+from nmlab.platform.search.early_stopping import early_stopping
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
@@ -78,6 +79,8 @@ class Sweep:
         ended = ended_trials(self._journal.read())
         self._board = self._new_board()
         self._board.recall(self._journal.read(), over=ended)
+        self._stopping = early_stopping(self.plan)
+        self._stopping.follow(self._journal.read())
         self._status = StatusFile(self.launch.status_file)
         self.launch.environment_file.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
         baselines = [spec.key for spec in self.plan.baselines]
@@ -123,6 +126,7 @@ class Sweep:
                     hub=hub.name,
                     ended=ended,
                     evaluated=evaluations(self._journal.read(), metric=self.plan.study.search.metrics[0]),
+                    stopped=self._stopping.reasons,
                     folder=self.launch.folder,
                     watch=self._watch,
                     max_failures=max(3, self.max_failures),
@@ -156,9 +160,9 @@ class Sweep:
         raise KeyboardInterrupt
 
     def _unwanted(self) -> tuple[str, ...]:
-        """Return the trials that Tune has stopped; once it is over, all that have not ended."""
+        """Return the trials that are stopped early; once Tune is over, all that have not ended."""
         unended = self._pump.intake.unended() if self._watch.is_over and self._pump is not None else ()
-        return (*tuple(self._watch.stopped), *unended)
+        return (*tuple(self._stopping.reasons), *unended)
 
     def _actor_lost(self, key: str, error: str) -> None:
         """Called by Tune when a trial's actor died; Tune starts another, which finds its trial at the hub."""
@@ -212,14 +216,15 @@ class Sweep:
         self._mark_interrupted(records)
         self._keep(records)
         self._board.update(records)
+        self._stopping.follow(records)
 
     def _mark_interrupted(self, records: list[dict[str, Any]]) -> None:
-        """A trial that was stopped by anyone but the scheduler goes on when the launch is resumed."""
+        """A trial that was stopped, but not because its configuration fell behind, goes on when a launch is resumed."""
         for record in records:
             if record["event"] == "ended" and record["result"]["status"] == "stopped":
-                result, early = record["result"], record["key"] in self._watch.stopped
-                result["resumable"] = not early
-                result["reason"] = "stopped early by the scheduler" if early else f"{result['reason']}; resumable"
+                result, why = record["result"], self._stopping.reasons.get(record["key"])
+                result["resumable"] = why is None
+                result["reason"] = f"{result['reason']}; resumable" if why is None else f"stopped early: {why}"
 
     def _keep(self, records: list[Record]) -> None:
         """Write records into the journal; on a full disk wait for room, until someone interrupts the launch."""

@@ -1,6 +1,9 @@
-"""The Tune run of a sweep: light trial actors, our searcher, an optional scheduler."""
+"""The Tune run of a sweep: light trial actors and our searcher.
 
-from collections.abc import Callable, Mapping
+Tune's own schedulers compare trials, which here are single seeds; ``stopping`` compares configurations.
+"""
+
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,52 +11,28 @@ import ray
 from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.stopper import TimeoutStopper
 
 from nmlab.platform.cluster import NAMESPACE
 from nmlab.platform.proposals import Proposals
-from nmlab.platform.resolve import Plan, longest_trial
+from nmlab.platform.resolve import Plan
 from nmlab.platform.searcher import ReplicateSearcher
 from nmlab.platform.trainable import TrialActor
-from nmlab.search_spaces.schema import Study
 
 # Of the resource that marks a node, there is 1; Tune refuses a trial that reserves nothing at all.
 _CRUMB = 0.001
-
-
-class _Remembering:
-    """Mixed into a scheduler: notes the key of every trial it stops, so that no one takes it for an interrupted one."""
-
-    stopped: set[str]
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        decision = str(super().on_trial_result(tune_controller, trial, result))  # type: ignore[misc]
-        if decision == TrialScheduler.STOP:
-            self.stopped.add(trial.config["key"])
-        return decision
-
-
-class _Asha(_Remembering, AsyncHyperBandScheduler):  # type: ignore[misc]
-    pass
-
-
-class _Median(_Remembering, MedianStoppingRule):  # type: ignore[misc]
-    pass
 
 
 class Watch(Callback):  # type: ignore[misc]
     """Lets the sweep look around between Tune's events, and hear of trial actors that were lost.
 
     What ``check`` raises ends the run; ``lost`` is called with the trial's key and the last line of the error.
-    ``stopped`` holds the keys of the trials that the scheduler stopped; ``is_over`` says that Tune lets no trial go on,
-    because there is no time left or no trial.
+    ``is_over`` says that Tune lets no trial go on, because there is no time left or no trial.
     """
 
     def __init__(self, check: Callable[[], None], lost: Callable[[str, str], None]) -> None:
         self._check, self._lost = check, lost
         self._told: tuple[int, Trial] | None = None
-        self.stopped: set[str] = set()
         self.is_over = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,11 +73,12 @@ def tune_trials(
     hub: str,
     ended: Mapping[str, Any],
     evaluated: Mapping[str, Mapping[int, float]],
+    stopped: Container[str],
     folder: Path,
     watch: Watch,
     max_failures: int = 3,
 ) -> None:
-    """Run every trial that has not ended; returns when all have.
+    """Run every trial that has not ended; returns when all have. ``stopped`` grows by those that were stopped early.
 
     A trial's actor may be lost ``max_failures`` times; it holds nothing, and its trial goes on without it. Where Tune
     gives a trial up all the same, as it does when a reused actor dies before it has begun, the searcher proposes it
@@ -112,6 +92,7 @@ def tune_trials(
         namespace=NAMESPACE,
         ended=ended,
         evaluated=evaluated,
+        stopped=stopped,
         metric_mode=(search.metrics[0], search.modes[0]),
         max_failures=max_failures,
     )
@@ -121,7 +102,6 @@ def tune_trials(
             metric=search.metrics[0],
             mode=search.modes[0],
             search_alg=searcher,
-            scheduler=_scheduler(plan.study, watch.stopped),
             num_samples=-1,  # until the searcher has none
             max_concurrent_trials=plan.study.concurrency,
             reuse_actors=True,
@@ -155,16 +135,3 @@ def _last_line(trial: Trial) -> str:
 
 def _folder_name(trial: Trial) -> str:
     return str(trial.trial_id)
-
-
-def _scheduler(study: Study, stopped: set[str]) -> TrialScheduler | None:
-    every = study.cadence.evaluate_every
-    if study.search.scheduler is None or every is None:
-        return None
-    if study.search.scheduler == "median":
-        scheduler = _Median(time_attr="step", grace_period=every)
-    else:
-        # A method without steps has no rung; ASHA still asks that its limit is not below the first one.
-        scheduler = _Asha(time_attr="step", grace_period=every, max_t=max(every, longest_trial(study)))
-    scheduler.stopped = stopped
-    return scheduler

@@ -135,6 +135,8 @@ def _metric_hint(metric: str, *, tasks: tuple[str, ...]) -> str:
 def scheduler(search: Search, *, cadence: Cadence) -> Iterator[str]:
     """Check that early stopping has one objective, and values of it while a trial runs."""
     if search.scheduler is None:
+        if search.grace_period is not None:
+            yield f"search.grace_period {search.grace_period}: expected null, because search.scheduler is null"
         return
     if search.algorithm == "nsga2":
         yield f"search.scheduler {search.scheduler!r}: expected null, because nsga2 has several objectives"

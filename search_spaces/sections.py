@@ -167,7 +167,9 @@ class Search(Section):
     points: Annotated[tuple[Point, ...], AfterValidator(distinct)] = ()
     """Points that are tried first: `defaults` (each method's own values), or mappings of the searched names."""
     scheduler: Literal["asha", "median"] | None = None
-    """Early stopping of trials that fall behind."""
+    """Early stopping of configurations that fall behind, by the mean over their seeds."""
+    grace_period: Count | None = None
+    """Steps before a configuration may be stopped early; null takes a tenth of them, at least two evaluations."""
     seed: Seed = 0
     """Seed of the search itself, not of the trials."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_CURVE_POINTS = 200
+CURVE_POINTS = 200
 
 
 class History:
@@ -18,7 +18,7 @@ class History:
     """
 
     def __init__(self, *, steps: int, log_every: int | None) -> None:
-        self.log_every = log_every or max(1, steps // _CURVE_POINTS)
+        self.log_every = log_every or max(1, steps // CURVE_POINTS)
         self._last_step = steps
         self._columns: dict[str, list[float]] = {}
         self._rare: dict[int, dict[str, float]] = {}

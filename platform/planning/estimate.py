@@ -11,6 +11,7 @@ from nmlab.platform.planning.forecast import Forecast, Forecaster
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.resolve import Plan, example_specs
+from nmlab.platform.search.early_stopping import early_stopping
 from nmlab.search_spaces.schema import Study
 from nmlab.trials import registry
 from nmlab.trials.masks.bits import packed_size
@@ -189,6 +190,7 @@ def _facts_record(plan: Plan, facts: Facts) -> dict[str, Any]:
         "study": study.name,
         "search": f"{study.search.algorithm} for {', '.join(study.search.metrics)}",
         "configurations": plan.configurations,
+        **({"early stopping": early_stopping(plan).describe()} if study.search.scheduler else {}),
         "seeds": list(study.seeds),
         "baseline trials": len(plan.baselines),
         "trials": plan.trials,

@@ -29,6 +29,13 @@ def recorded(journal, study="quickstart"):
     return optuna.load_study(study_name=study, storage=JournalStorage(JournalFileBackend(str(journal))))
 
 
+class _All:
+    """Every trial that was stopped was stopped early for good."""
+
+    def __contains__(self, key):
+        return True
+
+
 def searcher_of(plan, journal, ended=()):
     search = plan.study.search
     return ReplicateSearcher(
@@ -38,6 +45,7 @@ def searcher_of(plan, journal, ended=()):
         namespace="test",
         ended=dict(ended),
         evaluated={},
+        stopped=_All(),
         metric_mode=(search.metrics[0], search.modes[0]),
         max_failures=0,
     )

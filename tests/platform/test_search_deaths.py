@@ -39,7 +39,7 @@ class Launch:
 
     def __init__(self, plan, folder, *, writes):
         self._plan, self._journal, self._left = plan, folder / "optuna.journal", writes
-        self.ended, self.curves = {}, {}
+        self.ended, self.curves, self.stopped = {}, {}, set()
 
     def drive(self):
         """Be one driver, to the end of the search."""
@@ -65,6 +65,8 @@ class Launch:
             searcher.on_trial_result(name, {"step": step, METRIC: curve[step]})
         last = {"status": status, "step": max(self.curves[key]), METRIC: curve[max(self.curves[key])]}
         self.ended[key] = last
+        if status == "stopped":
+            self.stopped.add(key)
         searcher.on_trial_complete(name, result=last)
 
     def _searcher(self):
@@ -76,6 +78,7 @@ class Launch:
             namespace="test",
             ended=dict(self.ended),
             evaluated={key: dict(curve) for key, curve in self.curves.items()},
+            stopped=self.stopped,
             metric_mode=(search.metrics[0], search.modes[0]),
         )
 

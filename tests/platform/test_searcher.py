@@ -45,6 +45,7 @@ class Bench:
             namespace="test",
             ended=self.ended,
             evaluated={},
+            stopped=(),
             metric_mode=(search.metrics[0], search.modes[0]),
         )
 
@@ -240,6 +241,25 @@ def the_search_is_not_over_while_a_trial_is_out(bench: Bench) -> None:
     assert searcher.suggest("one more") == Searcher.FINISHED
 
 
+def a_configuration_whose_trial_was_stopped_otherwise_stays_open(bench: Bench) -> None:
+    """No time was left, or Ctrl-C: the search is told nothing, and the next process runs the trial again."""
+    listening = Listening(proposals_of(bench.plan.study, journal=bench.journal))
+    searcher, cut = bench.searcher(listening), None
+    while asked := bench.ask(searcher):
+        trial_id, spec = asked
+        if cut is None and spec in bench.searched:
+            cut = spec
+            searcher.on_trial_complete(trial_id, result={"step": 2, "eval/perplexity": 9.0})
+        else:
+            bench.complete(searcher, trial_id, spec)
+    assert len(listening.told) == bench.plan.configurations - 1
+    bench.suggested.clear()
+    again = Listening(proposals_of(bench.plan.study, journal=bench.journal))
+    bench.run(bench.searcher(again))
+    assert bench.suggested == [cut]
+    assert all(outcome.values for _, outcome in again.told)
+
+
 CHECKS = [
     every_planned_trial_runs_once,
     seeds_are_replicates_of_one_configuration,
@@ -253,6 +273,7 @@ CHECKS = [
     a_trial_that_tune_gives_up_is_proposed_again,
     a_trial_that_tune_gives_up_too_often_has_failed,
     the_search_is_not_over_while_a_trial_is_out,
+    a_configuration_whose_trial_was_stopped_otherwise_stays_open,
 ]
 """What any source of proposals must bear; a new one is added to ``ALGORITHMS``."""
 

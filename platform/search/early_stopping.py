@@ -1,0 +1,209 @@
+"""Early stopping: follows a launch's journal, compares configurations, and says which trials are to be stopped.
+
+Seeds are replicates. A configuration is compared with others on the mean over its seeds, at a step that every seed has
+reached, or before which it ended, and it is stopped as a whole. Seeds run on while others catch up. Decisions depend
+on the order of the journal and on nothing else, so a process that resumes a launch, and replays its journal, takes the
+decisions that the earlier process took.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nmlab.platform.resolve import Plan, longest_trial
+from nmlab.platform.search.stopping_rules import (
+    Comparison,
+    MedianStopping,
+    Rule,
+    SuccessiveHalving,
+    default_grace_period,
+    rungs,
+)
+from nmlab.trials.history import CURVE_POINTS
+from nmlab.trials.spec import TrialSpec
+
+Record = Mapping[str, Any]
+
+
+@dataclass
+class _Seeds:
+    """The trials of one configuration: the keys of all its seeds, and what the journal says of them."""
+
+    keys: tuple[str, ...]
+    starts: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
+    compared: int = 0
+    """The last step at which the configuration was compared."""
+
+    def new_steps(self) -> list[int]:
+        """Return the steps, ascending, at which every seed now has a value or has ended before."""
+        steps = {step for curve in self.curves.values() for step in curve if step > self.compared}
+        return [step for step in sorted(steps) if all(self._is_past(key, step) for key in self.keys)]
+
+    def at(self, step: int) -> dict[str, float]:
+        """Return the value of each seed at a step: its last one where it finished before.
+
+        A seed that diverged is worse than any value (infinity, as a loss); one that failed is left out.
+        """
+        found = {}
+        for key in self.keys:
+            curve, status = self.curves.get(key, {}), self.ended.get(key)
+            if step in curve:
+                found[key] = curve[step]
+            elif status == "finished" and curve:
+                found[key] = curve[max(curve)]
+            elif status == "diverged":
+                found[key] = math.inf
+        return found
+
+    def has_moved(self, values: Mapping[str, float]) -> bool:
+        """Say whether a seed has another value than at its start; one whose start is unknown counts as moved."""
+        return any(key not in self.starts or value != self.starts[key] for key, value in values.items())
+
+    def _is_past(self, key: str, step: int) -> bool:
+        return key in self.ended or step in self.curves.get(key, {})
+
+
+class EarlyStopping:
+    """Follows a launch's journal and says which trials are to be stopped, and why.
+
+    Args:
+        rule: decides; None stops nothing.
+        metric: the objective.
+        initial: the name under which its value at the start is recorded.
+        mode: ``min`` or ``max``.
+        seeds: the seeds of every configuration of the search.
+        baselines: keys of trials that are no part of the search.
+    """
+
+    def __init__(
+        self,
+        rule: Rule | None,
+        *,
+        metric: str,
+        initial: str,
+        mode: str,
+        seeds: Sequence[int],
+        baselines: Iterable[str],
+    ) -> None:
+        self._rule, self._metric, self._initial = rule, metric, initial
+        self._sign = 1.0 if mode == "min" else -1.0
+        self._seeds, self._baselines = tuple(seeds), frozenset(baselines)
+        self._configurations: dict[str, _Seeds] = {}
+        self._configuration_of: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}
+        """Why each trial is stopped, by key: all seeds of a configuration that had not ended when it was decided."""
+
+    def follow(self, records: Iterable[Record]) -> None:
+        """Take records in the order of the journal."""
+        if self._rule is None:
+            return
+        for record in records:
+            match record["event"]:
+                case "trial":
+                    self._begin(record["key"], record["spec"])
+                case "metrics":
+                    self._note(record["key"], record["step"], record["values"])
+                case "ended":
+                    self._end(record["key"], record["result"])
+
+    def describe(self) -> str:
+        """Return in one line when configurations are stopped; "" where none ever is."""
+        return "" if self._rule is None else self._rule.describe()
+
+    def _begin(self, key: str, spec: Mapping[str, Any]) -> None:
+        if key in self._baselines or key in self._configuration_of:
+            return
+        trial = TrialSpec.model_validate(spec)
+        keys = tuple(trial.model_copy(update={"seed": seed}).key for seed in self._seeds)
+        self._configurations[trial.configuration] = _Seeds(keys)
+        self._configuration_of |= dict.fromkeys(keys, trial.configuration)
+
+    def _note(self, key: str, step: int, values: Mapping[str, float]) -> None:
+        """Keep a value; a trial that goes on from a checkpoint repeats points, of which the first counts."""
+        name = self._configuration_of.get(key)
+        if name is None:
+            return
+        seeds = self._configurations[name]
+        if seeds.ended.get(key) == "failed":  # a resumed launch tries it again
+            del seeds.ended[key]
+        if key in seeds.ended:
+            return
+        if step == 0:  # launches begun before the start had names of its own recorded it under the metric's
+            start = values.get(self._initial, values.get(self._metric))
+            if start is not None:
+                seeds.starts.setdefault(key, self._loss(start))
+        elif self._metric in values and not _is_last(values):
+            seeds.curves.setdefault(key, {}).setdefault(step, self._loss(values[self._metric]))
+            self._compare(name)
+
+    def _end(self, key: str, result: Mapping[str, Any]) -> None:
+        name = self._configuration_of.get(key)
+        if name is None or result.get("resumable", False):
+            return
+        seeds, status = self._configurations[name], result["status"]
+        if status == "finished" and result["step"] > 0 and self._metric in result["metrics"]:
+            last = self._loss(result["metrics"][self._metric])
+            seeds.curves.setdefault(key, {}).setdefault(result["step"], last)
+        seeds.ended[key] = status
+        if status == "stopped" and key not in self.reasons:  # by an earlier version, which stopped single seeds
+            self._stop(name, f"its seed {key} was stopped early: {result['reason']}")
+        self._compare(name)
+
+    def _compare(self, name: str) -> None:
+        assert self._rule is not None
+        seeds = self._configurations[name]
+        for step in seeds.new_steps():
+            seeds.compared = step
+            values = seeds.at(step)
+            if not values:
+                continue
+            mean = math.fsum(values.values()) / len(values)
+            reason = self._rule.falls_behind(Comparison(name, step, mean, seeds.has_moved(values)))
+            if reason:
+                shown = f"{self._sign * mean:.4g}" if math.isfinite(mean) else "not finite"
+                count = f"{len(values)} seed{'s' if len(values) > 1 else ''}"
+                self._stop(name, f"at step {step} its mean over {count} is {shown}; {reason}")
+
+    def _stop(self, name: str, reason: str) -> None:
+        seeds = self._configurations[name]
+        for key in seeds.keys:
+            if key not in seeds.ended:
+                self.reasons.setdefault(key, reason)
+
+    def _loss(self, value: float) -> float:
+        return self._sign * value if math.isfinite(value) else math.inf
+
+
+def _is_last(values: Mapping[str, float]) -> bool:
+    """Say whether values are those at a trial's end, which come with its account and again in its result."""
+    return any(name.startswith("cost/") for name in values)
+
+
+def early_stopping(plan: Plan) -> EarlyStopping:
+    """Return the early stopping that a study asks for; one without a scheduler stops nothing."""
+    search = plan.study.search
+    metric = search.metrics[0]
+    return EarlyStopping(
+        _rule(plan) if search.scheduler else None,
+        metric=metric,
+        initial="initial/" + metric.removeprefix("eval/"),
+        mode=search.modes[0],
+        seeds=plan.study.seeds,
+        baselines=[spec.key for spec in plan.baselines],
+    )
+
+
+def _rule(plan: Plan) -> Rule:
+    study, steps = plan.study, longest_trial(plan.study)
+    every = study.cadence.evaluate_every
+    if not study.search.metrics[0].startswith("eval/"):  # a point of the training curve
+        every = study.cadence.log_every or max(1, steps // CURVE_POINTS)
+    assert every is not None, "a study without evaluations on the way is refused"
+    first = study.search.grace_period
+    grace = every * math.ceil(first / every) if first else default_grace_period(steps=steps, every=every)
+    if study.search.scheduler == "median":
+        return MedianStopping(grace)
+    return SuccessiveHalving(rungs(first=grace, end=steps))

@@ -1,0 +1,144 @@
+"""Stopping rules: which configuration of a search falls behind the others, given their means at the same steps."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+REDUCTION = 4
+"""ASHA lets one configuration in so many pass a rung, and needs as many before it stops any."""
+FEWEST_OTHERS = 3
+"""Other configurations that the median rule needs before it stops any."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A configuration at one step: the mean of the objective over its seeds, as a loss (lower is better).
+
+    ``has_moved`` says that at least one seed no longer has the value that it started from. A configuration whose seeds
+    are all at their start says how good its start is, and nothing of what it learns.
+    """
+
+    configuration: str
+    step: int
+    loss: float
+    has_moved: bool
+
+
+class Rule(Protocol):
+    """A stopping rule. It is told of every configuration at every step once, in the order of the journal."""
+
+    def falls_behind(self, current: Comparison) -> str:
+        """Take a comparison; return why its configuration is to be stopped, or "" where it goes on."""
+
+    def describe(self) -> str:
+        """Return in one line when the rule stops a configuration."""
+
+
+@dataclass
+class SuccessiveHalving:
+    """Asynchronous successive halving by configuration (Li et al. 2020, arXiv:1810.05934, the stopping variant).
+
+    At each rung a configuration goes on if it is among the best 1/``reduction`` (rounded up) of those that have reached
+    the rung, itself included. Fewer than ``reduction`` configurations are too few to stop one. Those that are better
+    only by their start, because they have not moved from it, do not count against it.
+
+    Attributes:
+        rungs: steps at which configurations are compared, ascending.
+    """
+
+    rungs: Sequence[int]
+    reduction: int = REDUCTION
+    _reached: dict[int, dict[str, Comparison]] = field(default_factory=dict, init=False)
+
+    def falls_behind(self, current: Comparison) -> str:
+        for rung in self.rungs:
+            reached = self._reached.setdefault(rung, {})
+            if current.step >= rung and current.configuration not in reached:
+                reached[current.configuration] = current
+                if reason := self._judge(current, reached):
+                    return reason
+        return ""
+
+    def _judge(self, current: Comparison, reached: Mapping[str, Comparison]) -> str:
+        if len(reached) < self.reduction:
+            return ""
+        better = sum(other.loss < current.loss and other.has_moved for other in reached.values())
+        places = math.ceil(len(reached) / self.reduction)
+        if better < places:
+            return ""
+        return f"{better} of the {len(reached)} configurations there are better, and the best {places} go on"
+
+    def describe(self) -> str:
+        if not self.rungs:
+            return "asha: no evaluation lies between the start and the end of a trial, so nothing is stopped early"
+        rungs = ", ".join(map(str, self.rungs))
+        return f"asha: after {rungs} steps the best 1/{self.reduction} go on, by the mean over seeds"
+
+
+@dataclass
+class MedianStopping:
+    """The median rule by configuration (Golovin et al. 2017, "Google Vizier", section 3.2.2).
+
+    A configuration is stopped when its best mean so far is worse than the median of what others had on average, from
+    the end of the grace period to the same step. Others that are still at their start are left out.
+
+    Attributes:
+        grace_period: the first step at which a configuration may be stopped.
+    """
+
+    grace_period: int
+    fewest_others: int = FEWEST_OTHERS
+    _curves: dict[str, list[Comparison]] = field(default_factory=dict, init=False)
+
+    def falls_behind(self, current: Comparison) -> str:
+        own = self._curves.setdefault(current.configuration, [])
+        own.append(current)
+        if current.step < self.grace_period:
+            return ""
+        others = [
+            self._average(curve, until=current.step)
+            for name, curve in self._curves.items()
+            if name != current.configuration and curve[-1].step >= current.step and curve[-1].has_moved
+        ]
+        finite = sorted(loss for loss in others if math.isfinite(loss))
+        if len(finite) < self.fewest_others:
+            return ""
+        middle = (finite[(len(finite) - 1) // 2] + finite[len(finite) // 2]) / 2
+        if min(point.loss for point in own) <= middle:
+            return ""
+        return f"its best is worse than the median of {len(finite)} other configurations"
+
+    def _average(self, curve: Sequence[Comparison], *, until: int) -> float:
+        losses = [point.loss for point in curve if self.grace_period <= point.step <= until]
+        return math.fsum(losses) / len(losses) if losses else math.nan
+
+    def describe(self) -> str:
+        return (
+            f"median: from step {self.grace_period} on, by the mean over seeds, once {self.fewest_others} other "
+            "configurations have come as far"
+        )
+
+
+def rungs(*, first: int, end: int, reduction: int = REDUCTION) -> tuple[int, ...]:
+    """Return the steps of successive halving: ``first``, and then each ``reduction`` times as far, below ``end``."""
+    found, step = [], first
+    while step < end:
+        found.append(step)
+        step *= reduction
+    return tuple(found)
+
+
+def default_grace_period(*, steps: int, every: int) -> int:
+    """Return the first step at which a configuration may be stopped, a multiple of ``every``.
+
+    It lies past the start: not before the second evaluation, nor before a tenth of the steps, since masks barely move
+    at first. Of a trial with a single evaluation on its way it is that one.
+
+    Args:
+        steps: of the longest trial.
+        every: steps between evaluations.
+    """
+    wanted = max(2, math.ceil(steps / 10 / every))
+    last = (steps - 1) // every
+    return every * max(1, min(wanted, last))

@@ -1,0 +1,131 @@
+"""A sweep without Ray: the real searcher, Optuna and early stopping over a journal; the curves of trials are given.
+
+The driver may be killed after any number of records. The next one reads what was kept, the journal and Optuna's own,
+and goes on; its trials begin at their last step, as from a checkpoint, and repeat the points that they gave before.
+"""
+
+import itertools
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from ray.tune.search import Searcher
+
+from nmlab.platform.journal import ended_trials, evaluations
+from nmlab.platform.proposals import proposals_of
+from nmlab.platform.search.early_stopping import early_stopping
+from nmlab.platform.searcher import ReplicateSearcher
+from nmlab.trials.spec import TrialSpec
+
+METRIC = "eval/perplexity"
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL."""
+
+
+class SimulatedSweep:
+    """``curve`` gives a trial's values by step, from its start at step 0 to its end; one with a NaN diverges there.
+
+    Trials run ``slots`` at a time. The one that has come least far goes next, so the order depends on the journal.
+    """
+
+    def __init__(self, plan, folder, *, curve, slots=3):
+        self.plan, self.curve, self.slots = plan, curve, slots
+        self.optuna_journal = folder / "optuna.journal"
+        self.journal, self.begun, self.decisions = [], [], {}
+        self._left = None
+
+    def drive(self, *, records=None):
+        """Be one driver, to the end of the search, or until it is killed after so many records."""
+        self._left = records
+        searcher = self._start()
+        out, names = {}, itertools.count()
+        while True:
+            self._fill(searcher, out, names)
+            if not out:
+                return
+            name = min(out, key=lambda name: (len(out[name][1]), self.begun.index(out[name][0].key)))
+            spec, points = out[name]
+            if result := self._advance(spec, points, searcher, name):
+                del out[name]
+                searcher.on_trial_complete(name, result=result)
+
+    def _start(self):
+        self.early = early_stopping(self.plan)
+        self.early.follow(self.journal)
+        search = self.plan.study.search
+        return ReplicateSearcher(
+            self.plan,
+            proposals_of(self.plan.study, journal=self.optuna_journal),
+            hub="hub",
+            namespace="test",
+            ended=ended_trials(iter(self.journal)),
+            evaluated=evaluations(iter(self.journal), metric=search.metrics[0]),
+            stopped=self.early.reasons,
+            metric_mode=(search.metrics[0], search.modes[0]),
+        )
+
+    def _fill(self, searcher, out, names):
+        while len(out) < self.slots:
+            config = searcher.suggest(name := f"trial-{next(names)}")
+            if config is None or config == Searcher.FINISHED:
+                return
+            spec = TrialSpec.model_validate(config["spec"])
+            if spec.key not in self.begun:
+                self.begun.append(spec.key)
+            self._record({"event": "trial", "key": spec.key, "spec": config["spec"]})
+            out[name] = (spec, self._repeated(spec))
+
+    def _repeated(self, spec):
+        """Give again, as a trial from a checkpoint does, the points that are in the journal."""
+        points = {r["step"]: r for r in self.journal if r["event"] == "metrics" and r["key"] == spec.key}
+        for record in points.values():
+            self._record(record)
+        return sorted(points)
+
+    def _advance(self, spec, points, searcher, name):
+        """Take a trial to its next point; return its result where it ends."""
+        if spec.key in self.early.reasons:
+            return self._end(spec, points, "stopped", {})
+        curve = self.curve(spec)
+        step = sorted(curve)[len(points)]
+        points.append(step)
+        if curve[step] != curve[step]:
+            return self._end(spec, points, "diverged", {})
+        if step == max(curve):
+            return self._end(spec, points, "finished", {METRIC: curve[step]})
+        where = METRIC if step else "initial/perplexity"
+        self._record({"event": "metrics", "key": spec.key, "step": step, "values": {where: curve[step]}})
+        if step:
+            searcher.on_trial_result(name, {"step": step, METRIC: curve[step]})
+        return None
+
+    def _end(self, spec, points, status, metrics):
+        reason = self.early.reasons.get(spec.key, "")
+        result = {"key": spec.key, "status": status, "step": points[-1] if points else 0, "metrics": metrics}
+        self._record({"event": "ended", "key": spec.key, "result": {**result, "reason": reason, "resumable": False}})
+        return {**result, **metrics}
+
+    def _record(self, record):
+        if self._left == 0:
+            raise KilledError
+        self._left = None if self._left is None else self._left - 1
+        self.journal.append(record)
+        self.early.follow([record])
+
+    @property
+    def results(self):
+        """The result of every trial that has ended, by key."""
+        return {record["key"]: record["result"] for record in self.journal if record["event"] == "ended"}
+
+    @property
+    def told(self):
+        """What Optuna has heard, by number: configuration, state, value, intermediate values."""
+        storage = JournalStorage(JournalFileBackend(str(self.optuna_journal)))
+        trials = optuna.load_study(study_name=self.plan.study.name, storage=storage).trials
+        tried = [trial for trial in trials if "nmlab:configuration" in trial.user_attrs]
+        return [
+            (trial.user_attrs["nmlab:configuration"], trial.state.name, trial.value, trial.intermediate_values)
+            for trial in tried
+        ]
