@@ -1,11 +1,14 @@
 """What a sweep looks like at this moment, put together from the hub's records without side effects."""
 
+import hashlib
+import json
 import time
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nmlab.platform.launches.standings import Entrant, plain, standings
 from nmlab.search_spaces.checks import SAMPLES
 
 Record = dict[str, Any]
@@ -18,6 +21,10 @@ class TrialLine:
     label: str
     seed: int
     steps: int
+    configuration: str = ""
+    pattern: str = ""
+    role: str = "search"
+    replicates: int = 1
     status: str = "waiting"
     step: int = 0
     host: str = ""
@@ -38,6 +45,10 @@ class Board:
     metric: str
     mode: str = "min"
     searched: tuple[str, ...] = ()
+    seeds: int = 1
+    """Seeds of every configuration of the search."""
+    baselines: Mapping[str, int] = field(default_factory=dict)
+    """Keys of the trials of baselines, with the number of seeds of each one's configuration."""
     started: float = field(default_factory=time.time)
     resumed: int = 0
     trials: dict[str, TrialLine] = field(default_factory=dict)
@@ -109,6 +120,7 @@ class Board:
             "model_loads": sum(replica["loads"] for replica in self.replicas.values()),
             "trouble": self.trouble,
             "replicas": self.replicas,
+            "best": [plain(standing) for standing in standings(self._entrants(), mode=self.mode)],
             "trials": {key: vars(line) for key, line in self.trials.items()},
         }
 
@@ -120,7 +132,24 @@ class Board:
         settings = " ".join(f"{name}={_short(value)}" for name, value in chosen.items())
         label = f"{spec['method']} {spec['pattern']} {settings}".strip()
         steps = int(spec["hyperparameters"].get("steps", 0))
-        self.trials.setdefault(record["key"], TrialLine(label, spec["seed"], steps))
+        line = TrialLine(label, spec["seed"], steps, _configuration(spec), spec["pattern"])
+        if record["key"] in self.baselines:
+            line.role = "dense" if spec["method"] == "dense" else "baseline"
+        line.replicates = self.baselines.get(record["key"], self.seeds)
+        self.trials.setdefault(record["key"], line)
+
+    def _entrants(self) -> list[Entrant]:
+        return [
+            Entrant(
+                line.configuration,
+                line.label,
+                line.pattern,
+                line.role,
+                line.replicates,
+                line.perplexity if line.status == "finished" else None,
+            )
+            for line in self.trials.values()
+        ]
 
     def _leased(self, record: Record) -> None:
         line = self.trials[record["key"]]
@@ -159,6 +188,12 @@ class Board:
 
     def _replica_left(self, record: Record) -> None:
         self.replicas[record["host"]]["state"] = "done"
+
+
+def _configuration(spec: Record) -> str:
+    """Return what all seeds of one configuration share."""
+    text = json.dumps({name: value for name, value in spec.items() if name != "seed"}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _short(value: Any) -> str:

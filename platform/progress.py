@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nmlab.platform.launches.standings import read_standing
 from nmlab.trials.disk import is_disk_full
 from nmlab.trials.whole_file import whole_file
 
@@ -98,9 +99,8 @@ def render(snapshot: Record) -> Group:
     top.add_row(ProgressBar(total=1.0, completed=done, width=60))
     running = [trial for trial in snapshot["trials"].values() if trial["status"] == "running"]
     lines = [_trials(running[:_SHOWN], snapshot["metric"])] if running else []
-    best = _best(snapshot)
     trouble = [Text(line, style="bold red") for line in snapshot["trouble"].values()]
-    return Group(top, _replicas(snapshot), *lines, *([Text(best)] if best else []), *trouble)
+    return Group(top, _replicas(snapshot), *lines, *map(Text, _best(snapshot)), *trouble)
 
 
 def _replicas(snapshot: Record) -> Text:
@@ -124,14 +124,9 @@ def _trials(running: list[Record], metric: str) -> Table:
     return table
 
 
-def _best(snapshot: Record) -> str:
-    """Return a line on the best learned mask; baselines are what it is compared with."""
-    finished = [t for t in snapshot["trials"].values() if t["status"] == "finished" and t["initial"] is not None]
-    if not finished:
-        return ""
-    choose = min if snapshot["mode"] == "min" else max
-    best = choose(finished, key=lambda trial: trial["perplexity"])
-    return f"best so far: {_outcome(best)}"
+def _best(snapshot: Record) -> list[str]:
+    """Return a line a pattern on the best complete configuration and the best baseline."""
+    return [read_standing(record).text for record in snapshot.get("best", ())]
 
 
 def _outcome(trial: Record) -> str:

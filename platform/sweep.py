@@ -4,6 +4,7 @@ import json
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -284,7 +285,17 @@ class Sweep:
     def _new_board(self) -> Board:
         study = self.plan.study
         metric, mode = study.search.metrics[0], study.search.modes[0]
-        return Board(study.name, self.launch.name, self.plan.trials, metric, mode, searched=study.searched)
+        seeds = Counter(spec.configuration for spec in self.plan.baselines)
+        return Board(
+            study.name,
+            self.launch.name,
+            self.plan.trials,
+            metric,
+            mode,
+            searched=study.searched,
+            seeds=len(study.seeds),
+            baselines={spec.key: seeds[spec.configuration] for spec in self.plan.baselines},
+        )
 
     def _common_tags(self) -> dict[str, str]:
         return {**provenance(), "nmlab.data_digest": self.plan.facts.data_digest}

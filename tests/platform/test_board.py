@@ -13,7 +13,7 @@ from rich.console import Console
 
 from nmlab.platform import launch as launches
 from nmlab.platform.board import Board
-from nmlab.platform.progress import StatusFile
+from nmlab.platform.progress import StatusFile, render
 from nmlab.platform.status import read_status, render_status
 
 METRIC = "eval/perplexity"
@@ -203,3 +203,24 @@ def test_a_killed_launch_is_shown_with_how_to_go_on(launch, board, dead_pid, pha
 def test_a_launch_without_a_status_has_not_started(launch):
     with pytest.raises(ValueError, match="has not started yet"):
         read_status(launch)
+
+
+def test_the_best_so_far_is_a_mean_of_a_complete_configuration_beside_the_best_baseline():
+    board = Board("study", "study-1", 9, METRIC, searched=("steps",), seeds=2, baselines={"w": 1, "d": 1})
+    for key, method in (("w", "wanda"), ("d", "dense")):
+        board.update([{**trial(key), "spec": {**trial(key)["spec"], "method": method}}])
+    for key, seed, steps in (("a0", 0, 9), ("a1", 1, 9), ("b0", 0, 8)):
+        board.update([trial(key, seed, steps=steps)])
+    values = {"w": 40.0, "d": 5.0, "a0": 31.0, "b0": 1.0}
+    for key, value in values.items():
+        board.update([metrics(key, 9, **{METRIC: value}), ended(key)])
+    assert shown(board) == ["best baseline: wanda 2:4 40"]
+    board.update([metrics("a1", 9, **{METRIC: 33.0}), ended("a1")])
+    assert shown(board) == ["best so far: maskpro 2:4 steps=9 32 (mean of 2 seeds); best baseline: wanda 2:4 40"]
+
+
+def shown(board):
+    """Return what the live view says of the best."""
+    console = Console(width=200, file=io.StringIO())
+    console.print(render(board.snapshot()))
+    return [line.strip() for line in console.file.getvalue().splitlines() if "best" in line]

@@ -1,0 +1,100 @@
+"""Which complete configuration is best so far, and which baseline it is to be measured against."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One trial as far as the standings care.
+
+    Attributes:
+        configuration: the same for all seeds of one configuration.
+        role: ``search``, ``baseline``, or ``dense`` for the model without a mask, which competes with nobody.
+        replicates: how many seeds its configuration has.
+        value: the objective of a trial that finished, else None.
+    """
+
+    configuration: str
+    label: str
+    pattern: str
+    role: str
+    replicates: int
+    value: float | None
+
+
+@dataclass
+class _Configuration:
+    first: Entrant
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.values) == self.first.replicates
+
+    @property
+    def mean(self) -> float:
+        return math.fsum(self.values) / len(self.values)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The best complete configuration of a pattern and the best complete baseline; a mean is over ``seeds`` seeds."""
+
+    pattern: str
+    label: str = ""
+    mean: float | None = None
+    seeds: int = 0
+    baseline: str = ""
+    baseline_mean: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The standing in one line; "" where neither side has a complete configuration."""
+        over = f" (mean of {self.seeds} seeds)" if self.seeds > 1 else " (one seed)"
+        best = "" if self.mean is None else f"best so far: {self.label} {self.mean:.4g}{over}"
+        rule = "" if self.baseline_mean is None else f"best baseline: {self.baseline} {self.baseline_mean:.4g}"
+        return "; ".join(part for part in (best, rule) if part)
+
+
+def standings(entrants: Iterable[Entrant], *, mode: str) -> list[Standing]:
+    """Return where the search stands, a pattern each: masks of different patterns are not compared.
+
+    A configuration counts once all of its seeds have finished, with the mean over them.
+    """
+    found: dict[str, _Configuration] = {}
+    for entrant in entrants:
+        own = found.setdefault(entrant.configuration, _Configuration(entrant))
+        own.values += [] if entrant.value is None or not math.isfinite(entrant.value) else [entrant.value]
+    complete = [item for item in found.values() if item.is_complete]
+    patterns = dict.fromkeys(item.first.pattern for item in complete if item.first.role != "dense")
+    return [_standing(pattern, complete, mode) for pattern in patterns]
+
+
+def read_standing(record: Mapping[str, Any]) -> Standing:
+    """Return a standing from plain JSON."""
+    return Standing(**record)
+
+
+def plain(standing: Standing) -> dict[str, Any]:
+    """Return a standing as plain JSON."""
+    return asdict(standing)
+
+
+def _standing(pattern: str, complete: list[_Configuration], mode: str) -> Standing:
+    own = {
+        role: [item for item in complete if (item.first.pattern, item.first.role) == (pattern, role)]
+        for role in ("search", "baseline")
+    }
+    choose = min if mode == "min" else max
+    best, rule = (choose(items, key=lambda item: item.mean) if items else None for items in own.values())
+    return Standing(
+        pattern,
+        label=best.first.label if best else "",
+        mean=best.mean if best else None,
+        seeds=len(best.values) if best else 0,
+        baseline=rule.first.label if rule else "",
+        baseline_mean=rule.mean if rule else None,
+    )
