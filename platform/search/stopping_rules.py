@@ -67,7 +67,8 @@ class SuccessiveHalving:
         places = math.ceil(len(reached) / self.reduction)
         if better < places:
             return ""
-        return f"{better} of the {len(reached)} configurations there are better, and the best {places} go on"
+        on = "the best one goes" if places == 1 else f"the best {places} go"
+        return f"{better} of the {len(reached)} configurations there are better; only {on} on"
 
     def describe(self) -> str:
         if not self.rungs:

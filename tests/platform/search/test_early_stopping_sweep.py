@@ -1,0 +1,69 @@
+"""A real sweep that stops configurations early; its driver is killed after the first was stopped, and it goes on."""
+
+import json
+import signal
+from collections import defaultdict
+
+import optuna
+import pytest
+import yaml
+from launched import GRID, check_complete, keys, kill_session
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+RATES = [0.3, 0.1, 0.03, 0.001, 0.00001]
+STUDY = {
+    **GRID,
+    "name": "early",
+    "method": "susi",
+    "fixed": {"steps": 60},
+    "space": {"learning_rate": {"choice": RATES}},
+    "baselines": ["magnitude"],
+    "search": {
+        "algorithm": "random",
+        "samples": 5,
+        "points": [{"learning_rate": rate} for rate in RATES],
+        "scheduler": "asha",
+    },
+    "replica": {"count": 1, "slots": 2},
+    "cadence": {"evaluate_every": 10, "checkpoint_every": 10},
+}
+
+
+def test_configurations_that_fall_behind_are_stopped_as_a_whole_across_a_kill(new_nmlab):
+    nmlab = new_nmlab("early")
+    (nmlab.folder / "early.yaml").write_text(yaml.safe_dump(STUDY))
+    process = nmlab.start("sweep", "early.yaml", "--json", "--no-report")
+    try:
+        nmlab.wait_until(lambda: stopped(nmlab), process=process, what="a trial was stopped early")
+    finally:
+        kill_session(process.pid)
+    assert process.wait(30) == -signal.SIGKILL
+    printed = nmlab.finish(nmlab.start("resume", "--json", "--no-report"))
+    assert printed["status"] == "finished"
+    _, children = check_complete(nmlab, planned=1 + 5 * 2, frozen=("verified", "unverified"))
+    statuses = defaultdict(set)
+    for run in children:
+        statuses[run.data.params.get("learning_rate")].add(run.data.tags["nmlab.status"])
+    assert statuses["1e-05"] == {"stopped"}, "it stays where it starts while four others learn"
+    assert statuses["0.3"] == statuses["0.1"] == statuses["0.03"] == {"finished"}, "fewer than four stop nobody"
+    assert not any({"stopped", "finished"} <= found for found in statuses.values())
+    assert told(nmlab)["1e-05"] == "PRUNED"
+    assert len(keys(nmlab.journal(), "ended")) == 11
+    assert "at step 20 its mean over 2 seeds is" in stopped(nmlab)[0]["reason"]
+
+
+def stopped(nmlab):
+    """The results of the trials that were stopped for good."""
+    ended = [record["result"] for record in nmlab.journal() if record["event"] == "ended"]
+    return [result for result in ended if result["status"] == "stopped" and not result["resumable"]]
+
+
+def told(nmlab):
+    """What Optuna has heard of each learning rate."""
+    storage = JournalStorage(JournalFileBackend(str(nmlab.launch / "optuna.journal")))
+    trials = optuna.load_study(study_name="early", storage=storage).trials
+    found = {trial.user_attrs["nmlab:configuration"]["learning_rate"]: trial.state.name for trial in trials}
+    return {json.dumps(rate): state for rate, state in found.items()}
