@@ -57,6 +57,9 @@ class Proposals(Protocol):
     def open(self) -> list[Proposal]:
         """Return the proposals that an earlier launch made and that have no outcome yet."""
 
+    def failed(self) -> list[Proposal]:
+        """Return the proposals that ended without an outcome; a resumed launch runs again what failed of them."""
+
     def next(self) -> Proposal | None:
         """Return another configuration, or None when there are no more."""
 
@@ -73,6 +76,9 @@ class GridProposals:
 
     def open(self) -> list[Proposal]:
         return []  # a resumed grid starts from its first point; what has ended is not run again
+
+    def failed(self) -> list[Proposal]:
+        return []
 
     def next(self) -> Proposal | None:
         if self._next == len(self._points):
@@ -126,6 +132,13 @@ class OptunaProposals:
             else:  # the process died between asking and writing the configuration down
                 self._optuna.tell(trial.number, state=TrialState.FAIL)
         return proposals
+
+    def failed(self) -> list[Proposal]:
+        return [
+            Proposal(trial.number, trial.user_attrs[_CONFIGURATION])
+            for trial in self._counted()
+            if trial.state == TrialState.FAIL
+        ]
 
     def next(self) -> Proposal | None:
         known = [trial.user_attrs[_CONFIGURATION] for trial in self._counted()]

@@ -119,10 +119,15 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         self._queue += [spec for spec in self._plan.baselines if spec.key not in self._ended]
         for proposal in self._proposals.open():
             self._enqueue(proposal)
+        for proposal in self._proposals.failed():  # the search keeps what it was told; the runs are completed
+            self._queue += [spec for spec in self._specs(proposal) if spec.key not in self._ended]
+
+    def _specs(self, proposal: Proposal) -> list[TrialSpec]:
+        study = self._plan.study
+        return [trial_spec(study, proposal.configuration, seed=seed) for seed in study.seeds]
 
     def _enqueue(self, proposal: Proposal) -> None:
-        study = self._plan.study
-        specs = [trial_spec(study, proposal.configuration, seed=seed) for seed in study.seeds]
+        specs = self._specs(proposal)
         replicates = _Replicates(proposal.number, {spec.key for spec in specs})
         before = [spec.key for spec in specs if spec.key in self._evaluated]
         replicates.curves |= {key: dict(self._evaluated[key]) for key in before}

@@ -98,6 +98,9 @@ class Listening:
     def open(self) -> Any:
         return self._proposals.open()
 
+    def failed(self) -> Any:
+        return self._proposals.failed()
+
     def next(self) -> Any:
         return self._proposals.next()
 
@@ -241,6 +244,23 @@ def the_search_is_not_over_while_a_trial_is_out(bench: Bench) -> None:
     assert searcher.suggest("one more") == Searcher.FINISHED
 
 
+def a_trial_that_failed_is_run_again_by_a_resumed_launch_and_no_other(bench: Bench) -> None:
+    """The search heard that its configuration failed, and keeps to it; the launch ends with every planned run."""
+    searcher, victim = bench.searcher(), None
+    while asked := bench.ask(searcher):
+        trial_id, spec = asked
+        if victim is None and spec in bench.searched:
+            victim = spec
+            searcher.on_trial_complete(trial_id, result={"status": "failed", "step": 2})
+        else:
+            bench.complete(searcher, trial_id, spec)
+    for _ in range(2):
+        bench.suggested.clear()
+        bench.run(bench.searcher())
+        assert bench.suggested == [victim]
+        del bench.ended[victim.key]
+
+
 def a_configuration_whose_trial_was_stopped_otherwise_stays_open(bench: Bench) -> None:
     """No time was left, or Ctrl-C: the search is told nothing, and the next process runs the trial again."""
     listening = Listening(proposals_of(bench.plan.study, journal=bench.journal))
@@ -273,6 +293,7 @@ CHECKS = [
     a_trial_that_tune_gives_up_is_proposed_again,
     a_trial_that_tune_gives_up_too_often_has_failed,
     the_search_is_not_over_while_a_trial_is_out,
+    a_trial_that_failed_is_run_again_by_a_resumed_launch_and_no_other,
     a_configuration_whose_trial_was_stopped_otherwise_stays_open,
 ]
 """What any source of proposals must bear; a new one is added to ``ALGORITHMS``."""
