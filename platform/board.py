@@ -82,8 +82,17 @@ class Board:
             "verified": self._verified,
         }
         for record in records:
-            if record["event"] in handlers:
+            if record["event"] in handlers and self._is_known(record):
                 handlers[record["event"]](record)
+
+    def _is_known(self, record: Record) -> bool:
+        """Say whether what a record speaks of was introduced; a damaged line may have been taken out of the journal."""
+        match record["event"]:
+            case "leased" | "metrics" | "ended":
+                return record["key"] in self.trials
+            case "replica lost" | "replica left":
+                return record["host"] in self.replicas
+        return True
 
     @property
     def frozen_weights(self) -> str:

@@ -6,32 +6,45 @@ Whatever comes after (MLflow, the report, a later process) follows the journal a
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from nmlab.platform.hub_state import is_intermediate
 from nmlab.platform.launch import Launch
+from nmlab.trials.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
 from nmlab.trials.whole_file import whole_file
 
 Record = dict[str, Any]
 ENDED_FOR_GOOD = ("finished", "diverged", "oom", "stopped")
 """Ends that another try would only repeat, unless the result is marked resumable; a failed trial is tried again."""
 
+FORMAT = 2
+"""From format 2 on every line has a checksum; the first format had no number."""
+_HEADER = "journal"
+
 
 class Journal:
-    """One JSON object a line; safe to use from several threads of one process.
+    """One JSON object a line; safe to use from several threads of one process, which alone may write.
 
-    A line that was cut off by a crash is left out when the journal is read. A write that fails, on a full disk for
-    instance, leaves nothing behind: the journal is as it was, and the same records can be written later.
+    A line that a crash cut off was told to nobody; it is removed when the journal is opened. A write that fails, on a
+    full disk for instance, leaves nothing behind: the journal is as it was, and the same records can be written later.
+
+    Raises ``DamagedFileError`` naming file and line where the journal is not what was written, and ``NewerFormatError``
+    where a newer nmlab wrote it.
     """
 
     def __init__(self, launch: Launch) -> None:
         self._path = launch.journal_file
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._guard = threading.Lock()
-        size = self.size
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")
+        try:
+            self._drop_torn_line()
+            if not sum(record["event"] == _HEADER for record in self._lines()):  # looks at every line
+                self.write([{"event": _HEADER, "format": FORMAT, "nmlab": nmlab_version()}])
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def size(self) -> int:
@@ -43,7 +56,7 @@ class Journal:
 
         Raises ``OSError`` when the file cannot take them; none of them is in it then.
         """
-        data = "".join(json.dumps(record) + "\n" for record in records).encode()
+        data = b"".join(checked_line(record) + b"\n" for record in records)
         with self._guard:
             before = self.size
             try:
@@ -62,9 +75,8 @@ class Journal:
             self._file = -1
 
     def read(self) -> Iterator[Record]:
-        """Yield every whole record from the beginning."""
-        with self._path.open(encoding="utf-8") as file:
-            yield from _parsed(file)
+        """Yield every record from the beginning."""
+        return (record for record in self._lines() if record["event"] != _HEADER)
 
     def read_from(self, position: int, *, limit: int) -> tuple[list[Record], int]:
         """Return the whole records after ``position``, about ``limit`` bytes of them, and the position after those."""
@@ -75,16 +87,46 @@ class Journal:
             lines = file.readlines(min(limit, room)) if room > 0 else []
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()
-        return list(_parsed(line.decode() for line in lines)), position + sum(map(len, lines))
+        records = (read_line(line, needs_checksum=False) for line in lines)  # each was looked at when it was opened
+        kept = [record for record in records if record is not None and record["event"] != _HEADER]
+        return kept, position + sum(map(len, lines))
+
+    def _lines(self) -> Iterator[Record]:
+        with self._path.open("rb") as file:
+            yield from checked_records(file, name=str(self._path))
+
+    def _drop_torn_line(self) -> None:
+        """Remove what stands after the last line's end: the process died while it wrote that."""
+        with self._path.open("rb") as file:
+            whole = 0
+            for line in file:
+                whole += len(line) if line.endswith(b"\n") else 0
+        if whole < self.size:
+            os.ftruncate(self._file, whole)
 
 
-def _parsed(lines: Iterator[str]) -> Iterator[Record]:
-    for line in lines:
+def checked_records(lines: Iterable[bytes], *, name: str) -> Iterator[Record]:
+    """Yield the records of a journal's lines, its header included; raises ``ValueError`` as ``Journal`` does.
+
+    Lines before the header are of the first format, without checksums. A line of those that breaks off was cut off by
+    a crash and closed by the next process.
+    """
+    is_checked = False
+    for number, line in enumerate(lines, start=1):
         try:
-            record: Record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        yield record
+            record = read_line(line, needs_checksum=is_checked)
+            if record is not None and not isinstance(record.get("event"), str):
+                raise ValueError("it has no event")
+        except ValueError as error:
+            raise DamagedFileError(
+                f"journal {name} is damaged in line {number}: {error}; without that line `nmlab resume` runs again "
+                "what it recorded"
+            ) from error
+        if record is not None:
+            if record["event"] == _HEADER:
+                check_format(record, kind="journal", path=Path(name), format=FORMAT)
+                is_checked = True
+            yield record
 
 
 def write_log(launch: Launch, records: Iterator[Record]) -> None:

@@ -1,6 +1,6 @@
 """A launch: one start of a study, and its folder."""
 
-import json
+import hashlib
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,8 +11,13 @@ from typing import Any
 
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import Study
+from nmlab.trials.checked_json import DamagedFileError, read_checked, write_checked
 
 Record = dict[str, Any]
+LAUNCH_FILE = "launch.json"
+FORMAT = 1
+_SETTINGS = ("tracking_uri", "address", "max_failures")
+_STUDY = "study_digest"
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,25 @@ class Launch:
                 left.unlink()
 
     def study(self) -> Study:
-        """Read the resolved study that this launch was started with."""
+        """Read the resolved study that this launch was started with; raises ``ValueError`` if it is another one now."""
+        expected = self._record().get(_STUDY)
+        if expected is not None and file_digest(self.study_file) != expected:
+            raise DamagedFileError(
+                f"study {self.study_file} is not the one that this launch was started with (its digest differs); "
+                "restore it, or start a new launch with `nmlab sweep`"
+            )
         return loader.load(self.study_file)
 
     def settings(self) -> Record:
-        """Read what the launch was started with beside the study."""
-        record: Record = json.loads((self.folder / "launch.json").read_text(encoding="utf-8"))
-        return record
+        """Read what the launch was started with beside the study; raises ``ValueError`` naming a damaged file."""
+        return {name: value for name, value in self._record().items() if name != _STUDY}
+
+    def _record(self) -> Record:
+        path = self.folder / LAUNCH_FILE
+        try:
+            return read_checked(path, kind="launch record", format=FORMAT, before=_SETTINGS)
+        except OSError as error:
+            raise ValueError(f"launch record {str(path)!r} cannot be read: {error.strerror}") from error
 
 
 def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launch:
@@ -91,7 +108,8 @@ def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launc
     try:
         launch.folder.mkdir(parents=True)
         launch.study_file.write_text(loader.dump(study), encoding="utf-8")
-        (launch.folder / "launch.json").write_text(json.dumps(dict(settings), indent=2) + "\n", encoding="utf-8")
+        record = {**settings, _STUDY: file_digest(launch.study_file)}
+        write_checked(launch.folder / LAUNCH_FILE, record, format=FORMAT)
     except OSError as error:
         raise ValueError(f"results folder {str(results)!r} cannot be written: {error.strerror}") from error
     return launch
@@ -99,9 +117,9 @@ def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launc
 
 def find(name: str | None, *, results: Path) -> Launch:
     """Return a launch by its folder, its name, or its study's name (the newest one); the newest of all without."""
-    if name is not None and (Path(name) / "launch.json").is_file():
+    if name is not None and (Path(name) / LAUNCH_FILE).is_file():
         return Launch(Path(name).resolve())
-    launches = sorted(results.expanduser().glob("*/*/launch.json"), key=lambda path: path.stat().st_mtime)
+    launches = sorted(results.expanduser().glob(f"*/*/{LAUNCH_FILE}"), key=lambda path: path.stat().st_mtime)
     matching = [path.parent for path in launches if name in (None, path.parent.name, path.parent.parent.name)]
     if not matching:
         known = sorted({path.parent.parent.name for path in launches})
@@ -115,3 +133,8 @@ def _fresh(folder: Path) -> Path:
     while candidate.exists():  # two launches within one second
         candidate, count = folder.with_name(f"{folder.name}-{count}"), count + 1
     return candidate
+
+
+def file_digest(path: Path) -> str:
+    """Return 32 hexadecimal digits over a file's bytes."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

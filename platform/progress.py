@@ -1,6 +1,5 @@
 """One live view of a sweep for a person: replicas, running trials, best so far."""
 
-import json
 import os
 import socket
 import time
@@ -14,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from nmlab.platform.launches.standings import read_standing
+from nmlab.trials.checked_json import write_checked
 from nmlab.trials.disk import is_disk_full
-from nmlab.trials.whole_file import whole_file
 
 Record = dict[str, Any]
+STATUS_FORMAT = 1
 _SHOWN = 6
 
 
@@ -34,8 +34,7 @@ class StatusFile:
         writer = {"written": time.time(), "pid": os.getpid(), "machine": socket.gethostname()}
         self._written = time.monotonic()
         try:
-            with whole_file(self._path) as partial:
-                partial.write_text(json.dumps({**snapshot, **writer}), encoding="utf-8")
+            write_checked(self._path, {**snapshot, **writer}, format=STATUS_FORMAT, is_for_people=False)
         except OSError as error:
             if not is_disk_full(error):  # else the status grows old until there is room
                 raise

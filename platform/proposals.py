@@ -23,6 +23,7 @@ from nmlab.platform.first_points import Given, first_points
 from nmlab.platform.points import RandomDraw, configurations_tried
 from nmlab.search_spaces.schema import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
+from nmlab.trials.checked_json import DamagedFileError, checksum_of, has_checksum, read_line
 from nmlab.trials.disk import once_there_is_room
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -93,19 +94,49 @@ class GridProposals:
 class _PatientFile(JournalFileBackend):  # type: ignore[misc]
     """Waits for room on a full disk; what a failed attempt left would spoil the journal and is taken back.
 
-    The sweep proposes nothing meanwhile; the trials that run are not held up.
+    The sweep proposes nothing meanwhile; the trials that run are not held up. Each line has a checksum, which Optuna
+    passes over. A line that a crash cut off is removed when the file is opened. Raises ``DamagedFileError`` for a file
+    that is not what was written.
     """
 
+    def __init__(self, file_path: str) -> None:
+        path = Path(file_path)
+        if path.exists():
+            _check_lines(path)
+        super().__init__(file_path)
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        checked = [{**log, "crc": checksum_of(log)} for log in logs]
+
         def append() -> None:
             before = Path(self._file_path).stat().st_size
             try:
-                super(_PatientFile, self).append_logs(logs)
+                super(_PatientFile, self).append_logs(checked)
             except OSError:
                 os.truncate(self._file_path, before)
                 raise
 
         once_there_is_room(append, given_up=lambda: False)  # Ctrl-C ends the wait
+
+
+def _check_lines(path: Path) -> None:
+    """Remove a line that was cut off, and make sure that every other is what was written.
+
+    Lines of the first version have no checksum; after one that has, all have.
+    """
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+    is_checked = False
+    for number, line in enumerate(content[:whole].splitlines(), start=1):
+        try:
+            record = read_line(line, needs_checksum=is_checked)
+            if record is None or "op_code" not in record:
+                raise ValueError("it is no entry of Optuna's")
+        except ValueError as error:
+            raise DamagedFileError(f"Optuna's journal {path} is damaged in line {number}: {error}") from error
+        is_checked = is_checked or has_checksum(line)
 
 
 class OptunaProposals:

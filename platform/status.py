@@ -1,6 +1,5 @@
 """A launch seen from outside: the snapshot on disk, and whether its process still lives."""
 
-import json
 import os
 import socket
 import time
@@ -11,9 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from nmlab.platform.launch import Launch
-from nmlab.platform.progress import render
+from nmlab.platform.progress import STATUS_FORMAT, render
+from nmlab.trials.checked_json import read_checked
 
 Record = dict[str, Any]
+_FIRST_STATUS = (
+    *("study", "launch", "phase", "metric", "mode", "planned", "ended", "counts", "elapsed_seconds", "eta_seconds"),
+    *("model_loads", "trouble", "replicas", "trials", "written", "pid", "machine"),
+)
 _SILENT_S = 30.0
 _AT_WORK = ("starting", "running", "stopping")
 
@@ -21,7 +25,7 @@ _AT_WORK = ("starting", "running", "stopping")
 def read_status(launch: Launch) -> Record:
     """Return the newest snapshot, with ``alive``; raises ``ValueError`` when the launch has not written one."""
     try:
-        snapshot: Record = json.loads(launch.status_file.read_text(encoding="utf-8"))
+        snapshot = read_checked(launch.status_file, kind="status", format=STATUS_FORMAT, before=_FIRST_STATUS)
     except FileNotFoundError as error:
         raise ValueError(f"launch {launch.name} has not started yet: {launch.status_file} is not there") from error
     snapshot["alive"] = snapshot["phase"] in _AT_WORK and _writer_lives(snapshot)

@@ -1,6 +1,5 @@
 """The files a finished trial leaves: its mask, new weights, losses on every window, curves, and what it was."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from nmlab.trials.checked_json import read_checked, write_checked
 from nmlab.trials.crew import Crew
 from nmlab.trials.evaluation import Perplexity, TaskResults
 from nmlab.trials.finished import MASK_FILE, WEIGHTS, WEIGHTS_FILE
@@ -18,9 +18,11 @@ from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.method import Arrays
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.spec import TrialSpec
-from nmlab.trials.whole_file import whole_file
 
 TASKS_FILE = "tasks.npz"
+RECORD_FILE = "trial.json"
+RECORD_FORMAT = 1
+_FIRST_RECORD = ("key", "model_digest", "spec", "metrics", "tasks", "notes", "initial_masks")
 
 
 def write_artifacts(
@@ -70,9 +72,13 @@ def write_artifacts(
         "notes": list(notes),
         "initial_masks": dict(started_from),
     }
-    with whole_file(folder / "trial.json") as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return (*written, "trial.json")
+    write_checked(folder / RECORD_FILE, record, format=RECORD_FORMAT)
+    return (*written, RECORD_FILE)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read what a finished trial was; raises ``OSError``, or ``ValueError`` naming a damaged file."""
+    return read_checked(path, kind="record of a trial", format=RECORD_FORMAT, before=_FIRST_RECORD)
 
 
 def _save_masks(

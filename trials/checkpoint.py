@@ -13,10 +13,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from nmlab.trials.checked_json import NewerFormatError, check_format, nmlab_version
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.errors import CheckpointError
 from nmlab.trials.whole_file import whole_file
 
+FORMAT = 1  # checkpoints of the first version do not say it
 _KEEP = 2  # the newest, and the one before it in case the newest is damaged
 
 
@@ -37,6 +39,8 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path, *, key: str, theirs: bool = False) -> None:
         self._folder, self._key, self._theirs = folder, key, theirs
+        self.damaged: list[str] = []
+        """The files that ``newest`` passed over because they are damaged, each with what is wrong with it."""
 
     def save(self, step: int, *, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Path:
         """Write a checkpoint, make sure that it has reached the disk, and drop all but the newest two."""
@@ -44,7 +48,8 @@ class CheckpointFolder:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(step)
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        header = {"key": self._key, "step": str(step), "values": json.dumps(values)}
+        written_by = {"format": str(FORMAT), "nmlab": nmlab_version()}
+        header = {**written_by, "key": self._key, "step": str(step), "values": json.dumps(values)}
         header["digest"] = _digest(header, plain)
         with whole_file(path) as partial:
             safetensors.torch.save_file(plain, partial, metadata=header)
@@ -57,10 +62,10 @@ class CheckpointFolder:
     def newest(self, *, crew: Crew = ALONE) -> Checkpoint | None:
         """Return the newest checkpoint that can be read, or None where there is none.
 
-        A damaged file is passed over (a crash or a full disk may leave one); one of another trial is refused with
-        ``CheckpointError``. Members of a ``crew``, each with a folder of its own, take the newest that all can read.
-        In one's own folder the damaged file is set aside, and what a process was writing when it was killed is removed:
-        whoever asks runs the trial now.
+        A damaged file is passed over and named in ``damaged``; one of another trial is refused with
+        ``CheckpointError``, and one of a newer nmlab with ``NewerFormatError``. Members of a ``crew``, each with a
+        folder of its own, take the newest that all can read. In one's own folder the damaged file is set aside, and
+        what a process was writing when it was killed is removed: whoever asks runs the trial now.
         """
         for left in () if self._theirs else self._folder.glob("*.partial"):
             left.unlink(missing_ok=True)
@@ -74,11 +79,12 @@ class CheckpointFolder:
     def _read_undamaged(self, path: Path) -> Checkpoint | None:
         try:
             return self._read(path)
-        except CheckpointError:
+        except (CheckpointError, NewerFormatError):
             raise
-        except (OSError, safetensors.SafetensorError, ValueError, KeyError):
+        except (OSError, safetensors.SafetensorError, ValueError, KeyError, RuntimeError, TypeError) as error:
             if not self._theirs:  # there it may also have been one of the old ones, dropped since the folder was listed
                 path.rename(path.with_suffix(".damaged"))
+                self.damaged.append(f"{path.name} is damaged ({(str(error) or type(error).__name__).splitlines()[0]})")
             return None
 
     def _path(self, step: int) -> Path:
@@ -90,11 +96,13 @@ class CheckpointFolder:
     def _read(self, path: Path) -> Checkpoint:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            if header["key"] != self._key:
-                raise CheckpointError(f"{path} belongs to trial {header['key']}, not to {self._key}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if header.pop("digest") != _digest(header, tensors):
-            raise ValueError(f"{path} is damaged: its contents do not match its digest")
+            raise ValueError("its contents do not match its digest")
+        record = {"format": int(header.get("format", 0)), "nmlab": header.get("nmlab", "")}
+        check_format(record, kind="checkpoint", path=path, format=FORMAT)
+        if header["key"] != self._key:
+            raise CheckpointError(f"{path} belongs to trial {header['key']}, not to {self._key}")
         return Checkpoint(int(header["step"]), tensors, json.loads(header["values"]))
 
 

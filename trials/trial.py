@@ -359,6 +359,8 @@ class _Trial:
 
     def _resume(self) -> None:
         saved = self.checkpoints.newest(crew=self.crew)
+        where = "from the start" if saved is None else f"from step {saved.step}"
+        self.setting.notes += [f"{damage}, so the trial went on {where}" for damage in self.checkpoints.damaged]
         if saved is None:
             return
         self.run.load_state({name: t for name, t in saved.tensors.items() if not name.startswith("history/")})

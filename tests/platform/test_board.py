@@ -15,6 +15,7 @@ from nmlab.platform import launch as launches
 from nmlab.platform.board import Board
 from nmlab.platform.progress import StatusFile, render
 from nmlab.platform.status import read_status, render_status
+from nmlab.trials.checked_json import read_checked, write_checked
 
 METRIC = "eval/perplexity"
 REPLICA = {"event": "replica", "host": "replica-0", "pid": 7, "loads": 1, "slots": 1, "shards": [{}], "device": "cpu"}
@@ -137,9 +138,9 @@ def write_status(launch, board, *, phase, seconds_ago=0.0, pid=None, machine=HER
     """Leave the file that a launch in this phase wrote so long ago, as this process or another."""
     board.phase = phase
     StatusFile(launch.status_file).write(board.snapshot(), force=True)
-    written = json.loads(launch.status_file.read_text())
+    written = read_checked(launch.status_file, kind="status", format=1, before=())
     written |= {"written": time.time() - seconds_ago, "pid": pid or os.getpid(), "machine": machine}
-    launch.status_file.write_text(json.dumps(written))
+    write_checked(launch.status_file, written, format=1)
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """Values that take long to compute and depend on nothing but this machine, kept between processes."""
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nmlab.trials.whole_file import whole_file
+from nmlab.trials.checked_json import read_checked, write_checked
+
+_FORMAT = 1
 
 
 def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
@@ -20,13 +21,12 @@ def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
     if folder is None:
         return compute()
     path = folder / f"{name}-{state}.json"
-    with suppress(OSError, json.JSONDecodeError, UnicodeDecodeError):
-        return json.loads(path.read_text(encoding="utf-8"))
+    with suppress(OSError, ValueError):
+        return read_checked(path, kind="cache", format=_FORMAT, before=())["value"]
     value = compute()
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps(value), encoding="utf-8")
+        write_checked(path, {"value": value}, format=_FORMAT)
     return value
 
 

@@ -1,6 +1,5 @@
 """A model to be judged or exported: a finished trial, a mask bundle, other people's masks, or any checkpoint."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from nmlab.trials.artifacts import read_record
+from nmlab.trials.checked_json import DamagedFileError, NewerFormatError
 from nmlab.trials.errors import SourceError
 from nmlab.trials.export.maskllm import read_maskllm
 from nmlab.trials.export.sparsity import Sparsity, kept, sparsity
@@ -123,9 +124,11 @@ def _trial(folder: Path, base: Base, device: torch.device | str) -> Subject:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_record(path)
         TrialSpec.model_validate(record["spec"])
         str(record["model_digest"])
+    except (DamagedFileError, NewerFormatError) as error:
+        raise SourceError(str(error)) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SourceError(f"{path} is no record of a trial ({reason})") from error
