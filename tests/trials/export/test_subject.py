@@ -1,12 +1,13 @@
 """What can be judged and exported: trials, masks and checkpoints, each on the very model it belongs to."""
 
-import json
 import random
 import shutil
 
 import pytest
 import torch
 
+from nmlab.trials.artifacts import read_record
+from nmlab.trials.checked_json import write_checked
 from nmlab.trials.errors import SourceError
 from nmlab.trials.export.subject import Base, read_masks
 from nmlab.trials.finished import load_finished
@@ -109,8 +110,8 @@ def test_no_damage_to_a_trials_files_is_accepted_as_another_model(finished_trial
 def test_the_dense_trial_has_no_mask(finished_trial, opened):
     folder = finished_trial()
     (folder / "mask.safetensors").unlink()
-    record = json.loads((folder / "trial.json").read_text())
-    (folder / "trial.json").write_text(json.dumps({**record, "spec": {**record["spec"], "method": "dense"}}))
+    record = read_record(folder / "trial.json")
+    write_checked(folder / "trial.json", {**record, "spec": {**record["spec"], "method": "dense"}}, format=1)
     subject = opened(folder)
     assert (subject.kind, subject.finished) == ("trial", None)
     with pytest.raises(SourceError, match="follows no N:M pattern"):
