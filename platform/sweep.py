@@ -17,6 +17,7 @@ from nmlab.platform.failures import first_line
 from nmlab.platform.intake import Intake
 from nmlab.platform.journal import Journal, Record, ended_trials, evaluations
 from nmlab.platform.launch import Launch
+from nmlab.platform.launches.ownership import OwnershipLostError, owned
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.progress import StatusFile
 from nmlab.platform.proposals import proposals_of
@@ -64,6 +65,7 @@ class Sweep:
     address: str | None = None
     max_failures: int = 3
     watch: Callable[[dict[str, Any]], None] = lambda snapshot: None
+    take_over: bool = False
     _interrupted: bool = field(default=False, init=False)
     _pump: Pump | None = field(default=None, init=False)
     _disk_trouble: str = field(default="", init=False)
@@ -72,8 +74,13 @@ class Sweep:
     def run(self) -> SweepResult:
         """Run what has not ended yet; raises ``SweepError`` when no replica could be kept.
 
-        Ctrl-C stops trials at their next step, with a checkpoint each, and ends the launch as stopped.
+        Ctrl-C stops trials at their next step, with a checkpoint each, and ends the launch as stopped. Raises
+        ``OwnedError`` where another process owns the launch; ``take_over`` is for one whose machine is gone.
         """
+        with owned(self.launch.folder, take_over=self.take_over) as self._ownership:
+            return self._run_owned()
+
+    def _run_owned(self) -> SweepResult:
         study = self.plan.study
         store = MlflowStore(study.name, launch=self.launch.name, uri=self.tracking_uri)
         self._journal = Journal(self.launch)
@@ -231,6 +238,7 @@ class Sweep:
         """Write records into the journal; on a full disk wait for room, until someone interrupts the launch."""
 
         def write() -> None:
+            self._ownership.check()
             try:
                 self._recorder.record(records)
                 self._disk_trouble = ""
@@ -266,7 +274,7 @@ class Sweep:
         try:
             self._keep([ended])
             self._recorder.close(grace=_HURRY_S if self._interrupted else GRACE_S)
-        except (UndeliveredError, DiskFullError) as error:
+        except (UndeliveredError, DiskFullError, OwnershipLostError) as error:
             undelivered = str(error)
         self._board.phase = status
         self._publish(force=True)

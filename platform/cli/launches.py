@@ -31,6 +31,9 @@ LaunchName = Annotated[
     str | None,
     typer.Argument(help="A launch, its folder, or a study (its newest launch).", show_default=False),
 ]
+TakeOver = Annotated[
+    bool, typer.Option("--take-over", help="Take the launch from a process on another machine that is gone.")
+]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write the report at the end.")]
 
 
@@ -67,6 +70,7 @@ def sweep(
 def resume(
     name: LaunchName = None,
     results: Results = Path("results"),
+    take_over: TakeOver = False,
     no_report: NoReport = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -84,6 +88,7 @@ def resume(
     plan = resolve(launch.study())
     load = _admitted(plan, settings["address"], launch.folder)
     check_store(settings["tracking_uri"])
+    settings |= {"take_over": take_over}
     _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
 
 

@@ -2,12 +2,13 @@
 
 import json
 import signal
+import subprocess
 from collections import defaultdict
 
 import optuna
 import pytest
 import yaml
-from launched import GRID, check_complete, keys, kill_session
+from launched import GRID, NMLAB, check_complete, keys, kill_session
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -37,6 +38,8 @@ def test_configurations_that_fall_behind_are_stopped_as_a_whole_across_a_kill(ne
     (nmlab.folder / "early.yaml").write_text(yaml.safe_dump(STUDY))
     process = nmlab.start("sweep", "early.yaml", "--json", "--no-report")
     try:
+        nmlab.wait_until(nmlab.journal, process=process, what="the launch had begun")
+        assert refusal(nmlab).startswith(f"nmlab: launch {nmlab.launch.name} is owned by process {process.pid} of ")
         nmlab.wait_until(lambda: stopped(nmlab), process=process, what="a trial was stopped early")
     finally:
         kill_session(process.pid)
@@ -55,6 +58,14 @@ def test_configurations_that_fall_behind_are_stopped_as_a_whole_across_a_kill(ne
     assert "at step 20 its mean over 2 seeds is" in stopped(nmlab)[0]["reason"]
 
 
+def refusal(nmlab):
+    """What a second process says that wants to go on with the launch."""
+    second = subprocess.run([NMLAB, "resume", "--json"], cwd=nmlab.folder, capture_output=True, text=True, check=False)
+    assert (second.returncode, second.stdout) == (2, "")
+    (line,) = second.stderr.splitlines()
+    return line
+
+
 def stopped(nmlab):
     """The results of the trials that were stopped for good."""
     ended = [record["result"] for record in nmlab.journal() if record["event"] == "ended"]
@@ -65,5 +76,5 @@ def told(nmlab):
     """What Optuna has heard of each learning rate."""
     storage = JournalStorage(JournalFileBackend(str(nmlab.launch / "optuna.journal")))
     trials = optuna.load_study(study_name="early", storage=storage).trials
-    found = {trial.user_attrs["nmlab:configuration"]["learning_rate"]: trial.state.name for trial in trials}
-    return {json.dumps(rate): state for rate, state in found.items()}
+    known = [trial for trial in trials if "nmlab:configuration" in trial.user_attrs]  # one may have been cut short
+    return {json.dumps(t.user_attrs["nmlab:configuration"]["learning_rate"]): t.state.name for t in known}
