@@ -14,6 +14,8 @@ from nmlab.trials.spec import TrialSpec
 _BATCH_BYTES = 2**18
 _LOOK_S = 0.5
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
+_TRIES = 3
+"""Failures in a row after which a store that works is taken to refuse a record."""
 GRACE_S = 30.0
 """How long the end of a launch waits for an MLflow store that takes nothing; sqlite itself waits 20 s for a lock."""
 
@@ -28,6 +30,10 @@ class Recorder:
     The thread reads the journal from its beginning, which tells MLflow again what an earlier process of the launch may
     not have delivered; the store leaves alone what it has. Where the store fails (it is locked, read-only, full or out
     of reach), the same records are tried again, ever more slowly, and ``trouble`` says why.
+
+    A store that works and refuses a record anyway does not hold up the others: after a few tries the record is set
+    aside, ``refused`` says why, and a later process of the launch tries it again. Where somebody deleted runs that this
+    launch still writes to, or all of it, the journal is told again from its beginning, which makes them anew.
     """
 
     def __init__(
@@ -42,7 +48,9 @@ class Recorder:
         self._launch, self._journal, self._store = launch, journal, store
         self._baselines, self._tags = frozenset(baselines), dict(tags)
         self._begun: set[str] = set()
-        self._position = 0
+        self._position = self._failures = 0
+        self.refused: dict[str, str] = {}
+        """What MLflow does not take, by what it is about (``trial 1f2e...``), and why."""
         self._news, self._closing, self._given_up = threading.Event(), threading.Event(), threading.Event()
         self.trouble = ""
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
@@ -91,15 +99,38 @@ class Recorder:
                 self._news.wait(_LOOK_S)
                 continue
             try:
-                if self.trouble:
-                    self._store.recall()
-                self._deliver(records)
+                if self.trouble and self._must_tell_again():
+                    self._position, self._failures, self.trouble = 0, 0, ""
+                    continue
+                self._deliver_some(records)
             except Exception as error:  # stores fail in many ways; whichever it is, the records stay in the journal
-                self.trouble = _in_a_line(error)
+                self.trouble, self._failures = _in_a_line(error), self._failures + 1
                 self._given_up.wait(_FIRST_WAIT_S if self._closing.is_set() else wait)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
             else:
-                self._position, self.trouble, wait = position, "", _FIRST_WAIT_S
+                self._position, self.trouble, self._failures, wait = position, "", 0, _FIRST_WAIT_S
+
+    def _must_tell_again(self) -> bool:
+        """Look at what the store has; say whether a run is gone that was begun here."""
+        had_parent = bool(self._store.parent)
+        self._store.recall()
+        if self._begun <= self._store.keys and (self._store.parent or not had_parent):
+            return False
+        self._begun.clear()
+        return True
+
+    def _deliver_some(self, records: list[Record]) -> None:
+        """Deliver records; after a few failures one by one, so that those which the store refuses can be set aside."""
+        if self._failures < _TRIES or not self._store.works():
+            self._deliver(records)
+            return
+        for record in records:
+            try:
+                self._deliver([record])
+            except Exception as error:
+                if not self._store.works():
+                    raise
+                self.refused.setdefault(_about(record), _in_a_line(error))
 
     def _deliver(self, records: list[Record]) -> None:
         """Tell the store; told again after a failure halfway, it leaves alone what it has taken."""
@@ -144,6 +175,11 @@ class Recorder:
         self._store.attach(self._launch.log_file)
         self._store.tag_parent(record["tags"])
         self._store.end(record["status"], time=record["time"])
+
+
+def _about(record: Record) -> str:
+    """Return what a record is about, in two words."""
+    return f"trial {record['key']}" if "key" in record else str(record["event"])
 
 
 def _in_a_line(error: BaseException) -> str:

@@ -4,7 +4,7 @@ import getpass
 import logging
 import os
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
@@ -147,11 +147,27 @@ class MlflowStore:
         self._seen: dict[str, set[tuple[str, int]]] = {}
         self._initial_masks: set[str] = set()
 
+    @property
+    def keys(self) -> set[str]:
+        """The keys of the trials that have a run."""
+        return set(self._children)
+
+    def works(self) -> bool:
+        """Say whether the store can be read and written, whatever it refuses."""
+        try:
+            self._client.get_experiment(self._experiment)
+            self._client.set_experiment_tag(self._experiment, "nmlab.study", self._study)
+        except Exception:  # it is locked, full or out of reach, which stores say in many ways
+            return False
+        return True
+
     def begin(self, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
         """Create the parent run, or open the one that this launch had before it was interrupted."""
         if not self.parent:
             own = {"nmlab.kind": "study", "nmlab.launch": self._launch, **_shown_as(self._launch)}
             self.parent = self._client.create_run(self._experiment, tags={**own, **tags}).info.run_id
+            for child in self._runs_of_launch():  # of a parent that somebody deleted
+                self._client.set_tag(child, "mlflow.parentRunId", self.parent)
         self._log_params(self.parent, params)
         self._client.update_run(self.parent, status="RUNNING")
         self._client.set_tag(self.parent, "nmlab.status", "running")
@@ -173,7 +189,7 @@ class MlflowStore:
 
     def _is_over(self, run: str) -> bool:
         tags = self._client.get_run(run).data.tags
-        return is_over({"status": tags["nmlab.status"], "resumable": tags.get("nmlab.resumable") == "true"})
+        return is_over({"status": tags.get("nmlab.status", ""), "resumable": tags.get("nmlab.resumable") == "true"})
 
     def _child_tags(self, spec: "Recorded", *, role: str) -> dict[str, str]:
         return {
@@ -210,10 +226,12 @@ class MlflowStore:
         """
         run, status = self._children[result["key"]], result["status"]
         before = self._client.get_run(run).data.tags
-        if before["nmlab.status"] == status:
+        if before.get("nmlab.status") == status:
             return
+        missing = [name for name in result.get("artifacts", ()) if not (folder / name).is_file()]
         for name in result.get("artifacts", ()):
-            self._client.log_artifact(run, str(folder / name))
+            if name not in missing:
+                self._client.log_artifact(run, str(folder / name))
         if result["reason"]:
             self._client.set_tag(run, "nmlab.status_reason", result["reason"][:_TEXT])
         elif "nmlab.status_reason" in before:  # it was stopped or failed, and went on
@@ -228,7 +246,11 @@ class MlflowStore:
             self._client.set_tag(run, "nmlab.resumable", "true")
         if result.get("model_digest"):
             self._client.set_tag(run, "nmlab.model_digest", result["model_digest"])
+        if missing:
+            self._client.set_tag(run, "nmlab.missing_artifacts", ",".join(missing)[:_TEXT])
         self._close(run, status)
+        if missing:
+            raise FileNotFoundError(f"{folder / missing[0]} is gone; the run was closed without it")
 
     def keep_initial_mask(
         self, digest: str, *, record: Mapping[str, Any], folder: Path, tags: Mapping[str, str]
@@ -256,7 +278,7 @@ class MlflowStore:
             **_notes_tag(record["notes"]),
         }
         found = self._find_initial_mask(digest) or self._client.create_run(self._experiment, tags={**tags, **own})
-        if found.data.tags["nmlab.status"] == "finished":
+        if found.data.tags.get("nmlab.status") == "finished":
             return
         run = found.info.run_id
         self._log_params(run, _initial_mask_params(record))
@@ -307,14 +329,23 @@ class MlflowStore:
         return runs[0].info.run_id if runs else None
 
     def _find_children(self) -> dict[str, str]:
-        wanted, token = f"tags.`nmlab.launch` = '{self._launch}' and tags.`nmlab.kind` = 'trial'", None
-        found: dict[str, str] = {}
+        wanted = f"tags.`nmlab.launch` = '{self._launch}' and tags.`nmlab.kind` = 'trial'"
+        return {run.data.tags["nmlab.trial_key"]: run.info.run_id for run in self._search(wanted)}
+
+    def _runs_of_launch(self) -> list[str]:
+        """Return the runs of this launch below its parent."""
+        wanted = f"tags.`nmlab.launch` = '{self._launch}' and tags.`nmlab.kind` != 'study'"
+        return [run.info.run_id for run in self._search(wanted)]
+
+    def _search(self, wanted: str) -> Iterator[Any]:
+        """Yield every run of the experiment for which a condition holds."""
+        token: str | None = None
         while True:
             page = self._client.search_runs([self._experiment], wanted, max_results=1000, page_token=token)
-            found |= {run.data.tags["nmlab.trial_key"]: run.info.run_id for run in page}
+            yield from page
             token = page.token
             if not token:
-                return found
+                return
 
     def _find_initial_mask(self, digest: str) -> Any:
         """Return the run of an initial mask of this launch, or of any single run where there is no launch."""
