@@ -7,9 +7,12 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
+from time import time_ns
 from typing import Any, Protocol
 
 from nmlab.platform.journal import is_over
+from nmlab.trials.contract.declarations import has_phase
+from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.initial_masks import initial_mask_file
 from nmlab.trials.names import unknown_name
 
@@ -206,12 +209,14 @@ class MlflowStore:
     def end_trial(self, result: Mapping[str, Any], *, folder: Path) -> None:
         """Close a child run with its artifacts; one that is closed already with this status is left alone.
 
-        ``result`` holds the fields of a ``TrialResult``; ``folder`` is where its artifacts lie.
+        ``result`` holds the fields of a ``TrialResult``; ``folder`` is where its artifacts lie. What belongs to the end
+        of a trial, such as its cost, is logged from the result unless its last point had it: not every end has a point.
         """
         run, status = self._children[result["key"]], result["status"]
         before = self._client.get_run(run).data.tags
         if before["nmlab.status"] == status:
             return
+        self._log_end(result)
         for name in result.get("artifacts", ()):
             self._client.log_artifact(run, str(folder / name))
         if result["reason"]:
@@ -229,6 +234,12 @@ class MlflowStore:
         if result.get("model_digest"):
             self._client.set_tag(run, "nmlab.model_digest", result["model_digest"])
         self._close(run, status)
+
+    def _log_end(self, result: Mapping[str, Any]) -> None:
+        values = {name: value for name, value in result.get("metrics", {}).items() if has_phase((name,), Phase.END)}
+        if values:
+            point = {"step": result["step"], "time": time_ns() // 1_000_000, "values": values}
+            self.log_points(result["key"], [point])
 
     def keep_initial_mask(
         self, digest: str, *, record: Mapping[str, Any], folder: Path, tags: Mapping[str, str]
