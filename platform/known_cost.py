@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from nmlab.trials.checkpoint import saved_values
-from nmlab.trials.cost import Bill, Cost
+from nmlab.trials.cost import Cost, nothing_spent
 
 Record = dict[str, Any]
 UNKNOWN, IN_PART = "unknown", "in part"
@@ -25,7 +25,7 @@ def add_known_cost(result: Record, *, folder: Path, was_leased: bool) -> None:
     if any(name.startswith("cost/") for name in result["metrics"]):
         return
     if not was_leased:
-        result["metrics"] = {**result["metrics"], **Bill().metrics("cost/"), **Bill().metrics("cost/spent_")}
+        result["metrics"] = {**result["metrics"], **nothing_spent()}
         return
     saved = saved_values(folder, key=result["key"])
     if saved is None:

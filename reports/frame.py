@@ -30,6 +30,7 @@ OUTCOME = (
     "versions",
     "tasks",
     "judged",
+    "cost_known",
     "depends_on_seed",
 )
 NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")  # 007 is a name
@@ -151,6 +152,7 @@ def _identity(run: Any) -> dict[str, Any]:
         "versions": tags.get("nmlab.versions", "{}"),
         "tasks": tags.get("nmlab.tasks", "{}"),
         "judged": tags.get("nmlab.judged") == "true",
+        "cost_known": tags.get("nmlab.cost", ""),
         "depends_on_seed": tags.get("nmlab.depends_on_seed", "unknown"),
     }
 

@@ -12,7 +12,7 @@ from nmlab.trials import registry
 from nmlab.trials.artifacts import gather_masks, gather_weights, write_artifacts
 from nmlab.trials.checkpoint import CheckpointFolder
 from nmlab.trials.contract.metrics import initial_name
-from nmlab.trials.cost import Cost
+from nmlab.trials.cost import nothing_spent
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
 from nmlab.trials.errors import DivergedError, PartyOverError, ReloadError, is_out_of_memory, note_account
@@ -345,7 +345,7 @@ class _Trial:
         They may have failed elsewhere; what they hold is then left out, and the cost, which all have alike, is not.
         """
         if not hasattr(self, "setting"):  # refused before there was anything to spend on
-            return Cost().bill.metrics("cost/")
+            return nothing_spent()
         return self._account() if hasattr(self, "history") and self.crew.size == 1 else self._costs()
 
     def _costs(self) -> dict[str, float]:

@@ -28,6 +28,8 @@ _SQLITE = b"SQLite format 3\0"
 # MLflow would try a server that is gone for minutes; whoever writes here tries again on his own.
 _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 _INITIAL_MASK = "nmlab.initial_mask_digest"
+_OF_ONE_END = {"nmlab.cost"}
+"""Tags of facts that hold for one end of a trial and not for a later one."""
 _ENDS = {
     "finished": "FINISHED",
     "diverged": "FAILED",
@@ -227,6 +229,9 @@ class MlflowStore:
         for tag, text in {**_notes_tag(result.get("notes", ())), _INITIAL_MASK: started_from}.items():
             if text:
                 self._client.set_tag(run, tag, text)
+        for tag in _OF_ONE_END - {f"nmlab.{name}" for name in result.get("facts", {})}:
+            if tag in before:  # it was lost, and went on
+                self._client.delete_tag(run, tag)
         for name, text in result.get("facts", {}).items():
             self._client.set_tag(run, f"nmlab.{name}", text[:_TEXT])
         if result.get("resumable"):
