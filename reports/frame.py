@@ -61,7 +61,7 @@ def trial_frame(runs: Sequence[Any], *, histories: pd.DataFrame, objective: str)
         Rows sorted by configuration and seed. Columns: ``run_id trial_key configuration role method pattern
         seed``, ``status recorded_status reason notes initial_mask_digest`` and provenance, every parameter (int
         where all values parse as int, else float, else str), every final metric, and ``initial/*`` for each
-        ``eval/*`` metric that a learned mask has both before and after training.
+        ``eval/*`` metric that a learned mask has before training.
 
     Raises:
         ReportError: a run lacks a tag that every trial carries.
@@ -72,7 +72,7 @@ def trial_frame(runs: Sequence[Any], *, histories: pd.DataFrame, objective: str)
     columns: dict[str, list[Any]] = {name: typed([_param(run, name) for run in runs]) for name in settings}
     starts = _only_starts(runs, histories)
     columns |= {name: [_last_value(run, name, starts) for run in runs] for name in metrics}
-    columns |= _initial_values(rows["run_id"], histories)
+    columns |= _initial_values(rows["run_id"], histories, starts)
     wide = pd.concat([rows, pd.DataFrame(columns, index=rows.index, dtype=object)], axis="columns")
     for name in [*metrics, *(name for name in wide.columns if name.startswith(INITIAL))]:
         wide[name] = wide[name].astype(float)
@@ -204,14 +204,17 @@ def _last_value(run: Any, name: str, starts: set[tuple[str, str]]) -> float:
     return restored(run.data.metrics.get(name, math.nan))
 
 
-def _initial_values(run_ids: "pd.Series[str]", histories: pd.DataFrame) -> dict[str, list[Any]]:
-    """Return the step-0 value of each metric, for the runs that also have a later one."""
+def _initial_values(
+    run_ids: "pd.Series[str]", histories: pd.DataFrame, starts: set[tuple[str, str]]
+) -> dict[str, list[Any]]:
+    """Return the step-0 value of each metric, for the runs that also have a later one or nothing but a start."""
     if histories.empty:
         return {}
     last = histories.groupby(["run_id", "metric"])["step"].transform("max")
-    starts = histories[(histories["step"] == 0) & (last > 0)]
+    places = zip(histories["run_id"], histories["metric"], strict=True)
+    is_start = pd.Series([place in starts for place in places], index=histories.index)
     columns = {}
-    for metric, part in starts.groupby("metric"):
+    for metric, part in histories[(histories["step"] == 0) & ((last > 0) | is_start)].groupby("metric"):
         by_run = dict(zip(part["run_id"], part["value"], strict=True))
         columns[initial_name(str(metric))] = [by_run.get(run_id, math.nan) for run_id in run_ids]
     return columns
