@@ -7,9 +7,11 @@ from pathlib import Path
 
 from nmlab.search_spaces.modes import mode_problems
 from nmlab.search_spaces.sections import Cadence, Search
-from nmlab.search_spaces.wording import nearest, shown
+from nmlab.search_spaces.wording import closest, shown
 from nmlab.trials.contract.declarations import METHOD_FAMILIES, declared_metric, own_metrics, recorded_by
 from nmlab.trials.contract.metrics import COMMON, Phase, task_metric
+
+_EXAMPLES = "eval/perplexity, train/loss or cost/seconds"
 
 
 def objectives(search: Search, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> Iterator[str]:
@@ -71,7 +73,8 @@ def _unknown(name: str, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> 
     owners = sorted(method for method, names in {**own, **known}.items() if name in names)
     if owners:
         return f"{' and '.join(lacking)} records no such metric; recorded by {', '.join(owners)}"
-    return f"unknown metric{nearest(name, [*_common_names(), *sorted(set().union(*known.values()))])}"
+    match = closest(name, [*_common_names(), *sorted(set().union(*known.values()))])
+    return f"unknown metric; nearest: {match}" if match else f"unknown metric; for example {_EXAMPLES}"
 
 
 def _common_names() -> list[str]:
