@@ -101,5 +101,5 @@ def test_what_is_declared_for_a_method_is_checked_before_anything_is_loaded(stud
 
 
 def test_a_metric_of_no_method_is_refused_for_a_method_from_elsewhere_too(study_with):
-    with pytest.raises(ValueError, match="search.metric 'evil/x': unknown metric"):
+    with pytest.raises(ValueError, match=r"search\.metric 'evil/x': unknown metric"):
         study_with(DECLARED, "evil/x")
