@@ -10,6 +10,7 @@ from typing import Any
 
 from nmlab.platform.launches.standings import Entrant, plain, standings
 from nmlab.search_spaces.checks import SAMPLES
+from nmlab.trials.contract.metrics import initial_name
 
 Record = dict[str, Any]
 
@@ -169,8 +170,10 @@ class Board:
         line, values = self.trials[record["key"]], record["values"]
         line.step = max(line.step, record["step"])
         line.loss = values.get("train/loss", line.loss)
+        line.initial = values.get(initial_name(self.metric), line.initial)
         if self.metric in values:
             line.perplexity = values[self.metric]
+            # Journals of earlier versions name the evaluation of the start like the others.
             line.initial = values[self.metric] if record["step"] == 0 and line.steps else line.initial
 
     def _ended(self, record: Record) -> None:

@@ -20,7 +20,7 @@ from nmlab.platform.party_line import PartyLine
 from nmlab.platform.planning.admission import Load, refuses
 from nmlab.platform.shards import OVER, follow, form_crews, give_work, shard_facts
 from nmlab.trials.crew import Crew
-from nmlab.trials.errors import CrewLostError
+from nmlab.trials.errors import CrewLostError, account_of
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.outcome import TrialResult
 from nmlab.trials.spec import TrialSpec
@@ -142,7 +142,8 @@ class Host:
             with suppress(OSError):  # the reason is told anyway
                 (self._folder / job["key"]).mkdir(parents=True, exist_ok=True)
                 (self._folder / job["key"] / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            result = TrialResult(job["key"], "failed", 0, {}, reason)
+            account = account_of(error)
+            result = TrialResult(job["key"], "failed", account.step, account.metrics, reason)
         metrics = {**events.last, **result.metrics}  # a search may aim at a metric of training, such as train/loss
         self._link.end(job["epoch"], {**asdict(result), "metrics": metrics})
 

@@ -14,6 +14,8 @@ import ray
 
 from nmlab.platform.hub_client import HubClient
 from nmlab.platform.hub_state import is_intermediate
+from nmlab.trials.contract.declarations import has_phase
+from nmlab.trials.contract.metrics import Phase
 
 Record = dict[str, Any]
 
@@ -58,7 +60,8 @@ class HubLink:
             self._put(event, epoch, values)
             if epoch is not None and event == "metrics" and is_intermediate(values["values"]):
                 self._running[epoch]["evaluations"].append({name: values[name] for name in ("step", "time", "values")})
-        if any(name.startswith("eval/") for name in values.get("values", ())):
+        told = values.get("values", ())
+        if has_phase(told, Phase.EVALUATION) or has_phase(told, Phase.START):
             self._news.set()
 
     def end(self, epoch: int, result: Mapping[str, Any]) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nmlab.platform.failures import back_off_seconds
+from nmlab.trials.contract.declarations import has_phase
+from nmlab.trials.contract.metrics import Phase
 
 Record = dict[str, Any]
 
@@ -349,11 +351,13 @@ class HubState:
 
 
 def is_intermediate(values: Mapping[str, Any]) -> bool:
-    """Say whether values are an evaluation during training; the last one, known by its account, comes in the result.
+    """Say whether values are an evaluation during training: not that of the start, nor the last one.
+
+    The last one, known by what is recorded at the end only, comes in the result.
 
     A scheduler that saw the last one before the result would stop, and count as cut short, a trial that is complete.
     """
-    return any(name.startswith("eval/") for name in values) and not any(name.startswith("cost/") for name in values)
+    return has_phase(values, Phase.EVALUATION) and not has_phase(values, Phase.END)
 
 
 def _result(key: str, status: str, reason: str) -> Record:

@@ -142,10 +142,15 @@ def is_over(result: Mapping[str, Any]) -> bool:
 
 
 def evaluations(records: Iterator[Record], *, metric: str) -> dict[str, dict[int, float]]:
-    """Return what trials were found at during training: the values of a metric by step, by key."""
+    """Return what trials were found at during training: the values of a metric by step, by key.
+
+    Journals of earlier versions name the evaluation of the start like the others; it is none of them.
+    """
     found: dict[str, dict[int, float]] = {}
     for record in records:
-        if record["event"] == "metrics" and metric in record["values"] and is_intermediate(record["values"]):
+        if record["event"] != "metrics" or record["step"] == 0:
+            continue
+        if metric in record["values"] and is_intermediate(record["values"]):
             found.setdefault(record["key"], {})[record["step"]] = record["values"][metric]
     return found
 

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 from nmlab.platform.first_points import first_points
+from nmlab.platform.objective_check import check_objectives
 from nmlab.platform.points import RandomDraw, configurations_tried, points
 from nmlab.search_spaces.checks import SAMPLES
 from nmlab.search_spaces.conditions import BESIDE_SPACE
@@ -42,6 +43,7 @@ def check_settings(study: Study) -> None:
     """Check what needs neither model nor text: the methods and their settings; raises ``ValueError`` with one line."""
     for configuration in [*_examples(study), *baseline_points(study)]:
         _check(configuration)
+    check_objectives(study)
     _check_baselines(study)
     first_points(study)
 

@@ -10,6 +10,7 @@ import torch
 
 from nmlab.platform.provenance import provenance
 from nmlab.platform.tracking import MlflowStore
+from nmlab.trials.errors import account_of
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.outcome import TrialResult
 from nmlab.trials.preflight import Facts
@@ -61,9 +62,13 @@ def run_single(
     tags = {**provenance(), "nmlab.data_digest": facts.data_digest}
     store.begin_trial(spec, role="search", tags=tags)
     listener = _Listener(watch)
-    result = TrialResult(spec.key, "failed", 0, {}, "interrupted")
     try:
         result = run_trial(spec, bench=bench, folder=folder, events=listener)
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted"
+        account = account_of(error)
+        result = TrialResult(spec.key, "failed", account.step, account.metrics, reason)
+        raise
     finally:
         store.log_points(spec.key, listener.points)
         for digest, record in result.initial_masks.items():

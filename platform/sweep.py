@@ -16,6 +16,7 @@ from nmlab.platform.cluster import cluster
 from nmlab.platform.failures import first_line
 from nmlab.platform.intake import Intake
 from nmlab.platform.journal import Journal, Record, ended_trials, evaluations
+from nmlab.platform.known_cost import add_known_cost
 from nmlab.platform.launch import Launch
 from nmlab.platform.launches.ownership import OwnershipLostError, owned
 from nmlab.platform.planning.admission import Load
@@ -70,6 +71,7 @@ class Sweep:
     _pump: Pump | None = field(default=None, init=False)
     _disk_trouble: str = field(default="", init=False)
     _refusals: dict[str, str] = field(default_factory=dict, init=False)
+    _leased: set[str] = field(default_factory=set, init=False)
 
     def run(self) -> SweepResult:
         """Run what has not ended yet; raises ``SweepError`` when no replica could be kept.
@@ -85,6 +87,7 @@ class Sweep:
         store = MlflowStore(study.name, launch=self.launch.name, uri=self.tracking_uri)
         self._journal = Journal(self.launch)
         ended = ended_trials(self._journal.read())
+        self._leased |= {record["key"] for record in self._journal.read() if record["event"] == "leased"}
         self._board = self._new_board()
         self._board.recall(self._journal.read(), over=ended)
         self._stopping = early_stopping(self.plan)
@@ -222,6 +225,7 @@ class Sweep:
             elif record["event"] == "replica refused":
                 self._refusals[record["host"]] = record["reason"]
         self._mark_interrupted(records)
+        self._complete_costs(records)
         self._keep(records)
         self._board.update(records)
         self._stopping.follow(records)
@@ -233,6 +237,16 @@ class Sweep:
                 result, why = record["result"], self._stopping.reasons.get(record["key"])
                 result["resumable"] = why is None
                 result["reason"] = f"{result['reason']}; resumable" if why is None else f"stopped early: {why}"
+
+    def _complete_costs(self, records: list[Record]) -> None:
+        """Say of trials that end without a replica to account for them what is known of their cost."""
+        for record in records:
+            if record["event"] == "leased":
+                self._leased.add(record["key"])
+            elif record["event"] == "ended":
+                key = record["key"]
+                folder = self.launch.trial_folder(key)
+                add_known_cost(record["result"], folder=folder, was_leased=key in self._leased)
 
     def _keep(self, records: list[Record]) -> None:
         """Write records into the journal; on a full disk wait for room, until someone interrupts the launch."""

@@ -12,9 +12,10 @@ import pandas as pd
 import yaml
 
 from nmlab.reports.errors import ReportError, nearest
-from nmlab.reports.frame import initial_name, trial_frame
-from nmlab.reports.histories import read_histories
+from nmlab.reports.frame import trial_frame
+from nmlab.reports.histories import read_histories, with_starts
 from nmlab.reports.store import RunStore, newest_or_named
+from nmlab.trials.contract.metrics import EVAL, INITIAL, initial_name
 
 RESIDUAL = "train/residual"
 MOST_CURVES = 300
@@ -78,7 +79,7 @@ class StudyRuns:
         settings: the columns of ``trials`` that are parameters of the runs, hyperparameters first.
         metrics: the columns of ``trials`` that are final metrics, sorted.
         curves: ``run_id, metric, step, value`` of the loss residual, of up to 300 runs; see :func:`curve_runs`.
-        progress: the same of the searched metric, wherever a run evaluated it.
+        progress: the same of the searched metric, wherever a run evaluated it, its start included.
         initial_masks: the masks that trials started from, each computed once; they are none of the trials.
     """
 
@@ -126,8 +127,8 @@ def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyR
     children = store.children(experiment_id, parent=parent.info.run_id)
     objective = objective_of(parent.data.params)
     run_ids = [run.info.run_id for run in children]
-    evaluated = sorted({name for run in children for name in run.data.metrics if name.startswith("eval/")})
-    histories = read_histories(store, run_ids=run_ids, metrics=evaluated)
+    evaluated = sorted({name for run in children for name in run.data.metrics if name.startswith((EVAL, INITIAL))})
+    histories = with_starts(read_histories(store, run_ids=run_ids, metrics=evaluated))
     table = trial_frame(children, histories=histories, objective=objective.metric)
     _refuse_without_results(table.rows, table.metrics, objective, parent, study)
     return StudyRuns(

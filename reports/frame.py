@@ -12,6 +12,7 @@ import pandas as pd
 
 from nmlab.reports.errors import ReportError
 from nmlab.reports.histories import restored
+from nmlab.trials.contract.metrics import EVAL, INITIAL, initial_name
 
 Value: TypeAlias = int | float | str
 
@@ -29,6 +30,7 @@ OUTCOME = (
     "versions",
     "tasks",
     "judged",
+    "cost_known",
     "depends_on_seed",
 )
 NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")  # 007 is a name
@@ -45,17 +47,12 @@ class TrialTable:
     metrics: tuple[str, ...]
 
 
-def initial_name(metric: str) -> str:
-    """Return the column that holds a metric of the initial mask: ``eval/x`` gives ``initial/x``."""
-    return "initial/" + metric.removeprefix("eval/")
-
-
 def trial_frame(runs: Sequence[Any], *, histories: pd.DataFrame, objective: str) -> TrialTable:
     """Build the table of child runs.
 
     Args:
         runs: MLflow runs.
-        histories: ``run_id, metric, step, value`` of every ``eval/*`` metric.
+        histories: ``run_id, metric, step, value`` of every ``eval/*`` metric, each curve with its start.
         objective: the searched metric. A run recorded as finished whose value of it is not finite counts as
             diverged, and one that lacks it as failed. Of several runs of one trial key one counts (a finished
             one before others, then the newest); the others get the status ``duplicate``.
@@ -64,19 +61,20 @@ def trial_frame(runs: Sequence[Any], *, histories: pd.DataFrame, objective: str)
         Rows sorted by configuration and seed. Columns: ``run_id trial_key configuration role method pattern
         seed``, ``status recorded_status reason notes initial_mask_digest`` and provenance, every parameter (int
         where all values parse as int, else float, else str), every final metric, and ``initial/*`` for each
-        ``eval/*`` metric that a learned mask has both before and after training.
+        ``eval/*`` metric that a learned mask has before training.
 
     Raises:
         ReportError: a run lacks a tag that every trial carries.
     """
     rows = pd.DataFrame([_identity(run) for run in runs], columns=[*IDENTITY, *OUTCOME])
     settings = _settings(runs)
-    metrics = sorted({name for run in runs for name in run.data.metrics})
+    metrics = sorted({name for run in runs for name in run.data.metrics if not name.startswith(INITIAL)})
     columns: dict[str, list[Any]] = {name: typed([_param(run, name) for run in runs]) for name in settings}
-    columns |= {name: [restored(run.data.metrics.get(name, math.nan)) for run in runs] for name in metrics}
-    columns |= _initial_values(rows["run_id"], histories)
+    starts = _only_starts(runs, histories)
+    columns |= {name: [_last_value(run, name, starts) for run in runs] for name in metrics}
+    columns |= _initial_values(rows["run_id"], histories, starts)
     wide = pd.concat([rows, pd.DataFrame(columns, index=rows.index, dtype=object)], axis="columns")
-    for name in [*metrics, *(name for name in wide.columns if name.startswith("initial/"))]:
+    for name in [*metrics, *(name for name in wide.columns if name.startswith(INITIAL))]:
         wide[name] = wide[name].astype(float)
     wide = _with_honest_status(wide, objective, {run.info.run_id: run.data.metrics for run in runs})
     wide = _with_one_run_per_trial(wide)
@@ -133,7 +131,7 @@ def _loaded(text: str) -> Any:
 
 def _identity(run: Any) -> dict[str, Any]:
     tags, params = run.data.tags, run.data.params
-    status = tags.get("nmlab.status", FROM_MLFLOW.get(run.info.status, "running"))
+    status = _status(run)
     return {
         "run_id": run.info.run_id,
         "trial_key": _tag(run, "nmlab.trial_key"),
@@ -154,8 +152,13 @@ def _identity(run: Any) -> dict[str, Any]:
         "versions": tags.get("nmlab.versions", "{}"),
         "tasks": tags.get("nmlab.tasks", "{}"),
         "judged": tags.get("nmlab.judged") == "true",
+        "cost_known": tags.get("nmlab.cost", ""),
         "depends_on_seed": tags.get("nmlab.depends_on_seed", "unknown"),
     }
+
+
+def _status(run: Any) -> str:
+    return str(run.data.tags.get("nmlab.status", FROM_MLFLOW.get(run.info.status, "running")))
 
 
 def _tag(run: Any, name: str) -> str:
@@ -175,14 +178,43 @@ def _param(run: Any, name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def _initial_values(run_ids: "pd.Series[str]", histories: pd.DataFrame) -> dict[str, list[Any]]:
-    """Return the step-0 value of each metric, for the runs that also have a later one."""
+def _only_starts(runs: Sequence[Any], histories: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return run and metric where an evaluation that is recorded under ``eval/*`` is that of a start and of no end.
+
+    Runs of earlier versions recorded their start so. What such a run was evaluated at later has another step, or, of a
+    method without steps, its cost beside it.
+    """
+    if histories.empty:
+        return set()
+    last = histories.groupby(["run_id", "metric"])["step"].max()
+    at_zero = {(str(run_id), str(metric)) for run_id, metric in last[last == 0].index}
+    by_id = {run.info.run_id: run for run in runs}
+    return {(run_id, metric) for run_id, metric in at_zero if run_id in by_id and _has_start(by_id[run_id], metric)}
+
+
+def _has_start(run: Any, metric: str) -> bool:
+    recorded = run.data.metrics
+    return _status(run) != "finished" and (initial_name(metric) in recorded or "cost/seconds" not in recorded)
+
+
+def _last_value(run: Any, name: str, starts: set[tuple[str, str]]) -> float:
+    """Return the last value of a metric, NaN where there is none but that of the run's start."""
+    if name.startswith(EVAL) and (run.info.run_id, name) in starts:
+        return math.nan
+    return restored(run.data.metrics.get(name, math.nan))
+
+
+def _initial_values(
+    run_ids: "pd.Series[str]", histories: pd.DataFrame, starts: set[tuple[str, str]]
+) -> dict[str, list[Any]]:
+    """Return the step-0 value of each metric, for the runs that also have a later one or nothing but a start."""
     if histories.empty:
         return {}
     last = histories.groupby(["run_id", "metric"])["step"].transform("max")
-    starts = histories[(histories["step"] == 0) & (last > 0)]
+    places = zip(histories["run_id"], histories["metric"], strict=True)
+    is_start = pd.Series([place in starts for place in places], index=histories.index)
     columns = {}
-    for metric, part in starts.groupby("metric"):
+    for metric, part in histories[(histories["step"] == 0) & ((last > 0) | is_start)].groupby("metric"):
         by_run = dict(zip(part["run_id"], part["value"], strict=True))
         columns[initial_name(str(metric))] = [by_run.get(run_id, math.nan) for run_id in run_ids]
     return columns

@@ -11,6 +11,7 @@ import pandas as pd
 import sqlalchemy
 
 from nmlab.reports.store import RunStore, reading
+from nmlab.trials.contract.metrics import evaluation_name
 
 COLUMNS = ["run_id", "metric", "step", "timestamp", "value"]
 RUNS_PER_QUERY = 400
@@ -49,6 +50,25 @@ def read_histories(store: RunStore, *, run_ids: Sequence[str], metrics: Sequence
         else:
             raw = pd.DataFrame(_by_client(store, run_ids, metrics), columns=COLUMNS)
     return _cleaned(raw)
+
+
+def with_starts(histories: pd.DataFrame) -> pd.DataFrame:
+    """Return curves that begin with the start of each run: ``initial/x`` is the first point of ``eval/x``.
+
+    Earlier versions recorded the start as the first point of ``eval/x`` itself; of a run that has both, one is kept.
+
+    Args:
+        histories: ``run_id, metric, step, value``.
+
+    Returns:
+        The same columns, sorted, without a metric ``initial/*``.
+    """
+    names = {name: evaluation_name(name) for name in histories["metric"].unique()}
+    place = ["run_id", "metric", "step"]
+    # Names in reverse: of two points at one place the one that was recorded as a start comes first.
+    joined = histories.sort_values("metric", ascending=False, kind="stable")
+    joined = joined.assign(metric=joined["metric"].map(names)).drop_duplicates(place, keep="first")
+    return joined.sort_values(place, ignore_index=True)
 
 
 def restored(value: float) -> float:

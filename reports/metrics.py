@@ -4,10 +4,14 @@ from collections.abc import Sequence
 
 from nmlab.reports.collect import Objective
 from nmlab.reports.configurations import Configuration
-from nmlab.reports.tables.table import Column, Direction, Style
+from nmlab.reports.tables.table import Column, Style
+from nmlab.trials.contract.declarations import metric_of
+from nmlab.trials.contract.measures import Direction
+from nmlab.trials.contract.metrics import EVAL
 
-HIGHER_IS_BETTER = ("acc", "exact_match", "f1", "mcc", "em")  # of the measures that tasks have
 SIGNED = {Style.FIXED2: Style.SIGNED2, Style.FIXED4: Style.SIGNED4}
+STYLES = {"perplexity": Style.FIXED2, "nats": Style.FIXED4, "bytes": Style.INTEGER}
+"""How values are written, by unit."""
 
 
 def metric_column(metric: str, *, objective: Objective | None = None, title: str = "") -> Column:
@@ -30,42 +34,39 @@ def metric_column(metric: str, *, objective: Objective | None = None, title: str
 
 def plain_name(metric: str) -> str:
     """Return a metric's name as people say it: ``token perplexity``, ``sample seconds``, ``state bytes``."""
-    kind, _, name = metric.partition("/")
-    said = name if kind in ("eval", "time", "memory", "cost") else metric
-    if kind == "time" and said.endswith("_s"):
-        said = said.removesuffix("_s") + " seconds"
-    return said.replace("_", " ").replace("/", " ")
+    return metric_of(metric).label
 
 
 def chosen_on(metric: str) -> str:
     """Return on what a search by this metric chooses, in words: an evaluation text, or the very numbers."""
-    return "on the same evaluation text" if metric.startswith("eval/") else f"by the same {plain_name(metric)}"
+    return "on the same evaluation text" if is_evaluated(metric) else f"by the same {plain_name(metric)}"
+
+
+def is_evaluated(metric: str) -> bool:
+    """Return whether a metric is a perplexity of the evaluation text or a measure of a task."""
+    return metric_of(metric).family == "eval"
 
 
 def is_counted(metric: str) -> bool:
-    """Return whether a metric is counted rather than measured, and so the same in every run of a configuration.
-
-    What was spent is not: a start that runs share is charged to the first.
-    """
-    if metric.startswith("memory/"):
-        return metric.endswith("_bytes") and "peak" not in metric
-    return metric.startswith("cost/") and not metric.endswith("seconds") and "spent" not in metric
+    """Return whether a metric is counted rather than measured, and so the same in every run of a configuration."""
+    return metric_of(metric).is_counted
 
 
 def is_of_task(metric: str) -> bool:
     """Return whether a metric is a measure of a task, such as ``eval/quiz/acc``, and not of the evaluation text."""
-    return metric.startswith("eval/") and metric.count("/") > 1
+    return bool(metric_of(metric).task)
+
+
+def is_compared_by_ratio(metric: str) -> bool:
+    """Return whether a metric is compared on the log scale: perplexities, which are exponentials of a loss."""
+    return metric_of(metric).is_log
 
 
 def style_of(metric: str) -> Style:
-    """Return how values of a metric are written."""
-    if "perplexity" in metric:
-        return Style.FIXED2
-    if is_of_task(metric) or "loss" in metric:
-        return Style.FIXED4
-    if metric.endswith("_bytes") or is_counted(metric):
-        return Style.INTEGER
-    return Style.GENERAL
+    """Return how values of a metric are written; one that nobody declared is written as a general number."""
+    known = metric_of(metric)
+    otherwise = Style.FIXED4 if known.task else Style.INTEGER if known.is_counted else Style.GENERAL
+    return STYLES.get(known.unit, otherwise)
 
 
 def difference_style(metric: str) -> Style:
@@ -77,11 +78,7 @@ def direction_of(metric: str, *, objective: Objective | None = None) -> Directio
     """Return which way a metric gets better; the study decides for its own objective."""
     if objective is not None and metric == objective.metric:
         return Direction.LOWER if objective.mode == "min" else Direction.HIGHER
-    if is_of_task(metric) and metric.rpartition("/")[2].startswith(HIGHER_IS_BETTER):
-        return Direction.HIGHER
-    if any(word in metric for word in ("perplexity", "loss", "bytes", "time/", "cost/")):
-        return Direction.LOWER
-    return Direction.NONE
+    return metric_of(metric).direction
 
 
 def evaluation_metrics(configurations: Sequence[Configuration], *, objective: Objective) -> tuple[str, ...]:
@@ -108,7 +105,7 @@ def alias_of(configurations: Sequence[Configuration], *, objective: Objective) -
 
 def _evaluated(configurations: Sequence[Configuration]) -> set[str]:
     """Return the evaluation metrics; every configuration's rows have the columns of one and the same table."""
-    return {name for item in configurations[:1] for name in item.trials.columns if name.startswith("eval/")}
+    return {name for item in configurations[:1] for name in item.trials.columns if name.startswith(EVAL)}
 
 
 def _by_run(configurations: Sequence[Configuration], metric: str) -> list[tuple[str, float]]:

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from nmlab.reports.analysis import Analysis
 from nmlab.reports.comparison.claims import summary_of
-from nmlab.reports.configurations import GROUPS_IN_WORDS, Configuration
+from nmlab.reports.configurations import GROUPS_IN_WORDS
 from nmlab.reports.contrasts import Contrast, Side
 from nmlab.reports.lines import names_of
 from nmlab.reports.metrics import is_counted, style_of
 from nmlab.reports.tables import Style, number_text
+from nmlab.reports.totals import total_of, total_text
 from nmlab.reports.wording import counted
 
 NAMES_IN_WORDS = 3
@@ -81,10 +82,5 @@ def _cost_sentence(contrast: Contrast, analysis: Analysis) -> str:
     if tokens is not None and tokens.mean:
         text += f" and {number_text(tokens.mean, style=Style.INTEGER)} tokens"
     own = [other for other in analysis.configurations if other.method == item.method]
-    runs, total = sum(len(other.trials) for other in own), sum(map(_seconds, own))
-    spent = f"{number_text(total, style=Style.SECONDS)} s"
-    return f"{text}; all {counted(runs, noun='run')} of {item.method} together {spent}."
-
-
-def _seconds(item: Configuration) -> float:
-    return float(item.trials["cost/seconds"].sum()) if "cost/seconds" in item.trials else 0.0
+    total = total_of(own)
+    return f"{text}; all {counted(total.runs, noun='run')} of {item.method} together {total_text(total)}."

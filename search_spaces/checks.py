@@ -4,39 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from nmlab.search_spaces.entries import Entry, Listed
-from nmlab.search_spaces.sections import Cadence, Data, Search
-from nmlab.search_spaces.wording import nearest, shown
+from nmlab.search_spaces.sections import Data, Search
+from nmlab.search_spaces.wording import shown
 
 SAMPLES = "data.calibration.samples"
 """The name of the number of calibration sequences where it is searched."""
 
 RESERVED = ("method", "pattern", "seed", "seeds")
 """Names with a place of their own in a study and a trial, so no hyperparameter can have them."""
-
-_TRAIN = (
-    *("loss", "mask_change"),
-    *("residual", "delta", "flips"),  # maskpro
-    *("penalty", "gradient_norm", "soft_hard_gap"),  # those that learn by gradient
-    *("tau", "lambda", "above_one"),  # susi
-    *("kappa", "max_probability", "gate_std"),  # maskllm
-    "dense_groups",  # proxsparse
-)
-_BILL = ("forwards", "backwards", "tokens", "seconds")
-METRICS = (
-    *(f"train/{name}" for name in _TRAIN),
-    *(f"eval/{name}" for name in ("perplexity", "token_perplexity", "word_perplexity")),
-    *(f"memory/{name}_bytes" for name in ("peak", "weight", "masked_weight", "state")),
-    *(f"memory/{phase}_peak_bytes" for phase in ("load", "start", "learning", "evaluation")),
-    *(f"memory/{phase}_activation_bytes" for phase in ("learning", "evaluation")),
-    *(f"time/{name}" for name in ("sample_s", "patch_s", "forward_s", "update_s", "step_s")),
-    *(f"cost/{part}{name}" for part in ("", "initial_", "spent_", "extra_") for name in _BILL),
-    "cost/trainable_params",
-)
-"""What a trial records and a search can aim at, beside `eval/<task>/<measure>` of the study's tasks."""
 
 _PATTERN = re.compile(r"([1-9]\d*|0):([1-9]\d*)")
 
@@ -102,54 +80,6 @@ def algorithm(search: Search, *, entries: Mapping[str, Entry]) -> Iterator[str]:
     for name, entry in entries.items():
         if not isinstance(entry, Listed):
             yield f"space.{name}.{entry.kind}: expected grid or choice; a grid search needs listed values"
-
-
-def objectives(search: Search, *, tasks: tuple[str, ...]) -> Iterator[str]:
-    """Check the number of objectives and directions, and that each objective is recorded."""
-    count = len(search.metrics)
-    if search.algorithm == "nsga2" and count < 2:
-        yield f"search.metric {shown(search.metric)}: nsga2 needs a list of two or more"
-    if search.algorithm != "nsga2" and count > 1:
-        yield f"search.metric {shown(search.metric)}: {search.algorithm} takes one metric; several need nsga2"
-    if len(search.modes) != count:
-        yield f"search.mode {shown(search.mode)}: expected one min or max for each metric, {count} in all"
-    for metric in search.metrics:
-        if metric not in METRICS and not _is_task_metric(metric, tasks=tasks):
-            yield f"search.metric {metric!r}: unknown metric{_metric_hint(metric, tasks=tasks)}"
-
-
-def _is_task_metric(metric: str, *, tasks: tuple[str, ...]) -> bool:
-    """Return whether `metric` is eval/<task>/<measure>, the task being one of `tasks`, or its file's stem."""
-    first, _, rest = metric.partition("/")
-    task, _, measure = rest.rpartition("/")
-    named = {*tasks, *(Path(name).stem.removeprefix("builtin:") for name in tasks)}
-    return first == "eval" and bool(measure) and task in named
-
-
-def _metric_hint(metric: str, *, tasks: tuple[str, ...]) -> str:
-    if metric.startswith("eval/") and metric.count("/") > 1:
-        return f"; data.evaluation.tasks has {', '.join(tasks) or 'none'}"
-    return nearest(metric, METRICS)
-
-
-def scheduler(search: Search, *, cadence: Cadence) -> Iterator[str]:
-    """Check that early stopping has one objective, and values of it while a trial runs."""
-    if search.scheduler is None:
-        if search.grace_period is not None:
-            yield f"search.grace_period {search.grace_period}: expected null, because search.scheduler is null"
-        return
-    if search.algorithm == "nsga2":
-        yield f"search.scheduler {search.scheduler!r}: expected null, because nsga2 has several objectives"
-    elif search.metrics[0].startswith("eval/") and search.metrics[0] not in METRICS:
-        yield (
-            f"search.scheduler {search.scheduler!r}: expected null, because {search.metrics[0]} is measured once, at "
-            "the end of a trial"
-        )
-    elif search.metrics[0].startswith("eval/") and cadence.evaluate_every is None:
-        yield (
-            f"cadence.evaluate_every null: {search.scheduler} compares {search.metrics[0]} during training; "
-            "expected a number of steps, for example 250"
-        )
 
 
 def calibration(data: Data) -> Iterator[str]:

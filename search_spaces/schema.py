@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from nmlab.search_spaces import checks, conditions
+from nmlab.search_spaces import checks, conditions, objectives
 from nmlab.search_spaces.entries import Entry, Listed, SpaceEntry, TextOrListed
 from nmlab.search_spaces.scalars import Scalar, distinct, not_empty
 from nmlab.search_spaces.sections import (
@@ -174,8 +174,8 @@ class Study(Section):
             *checks.names(self.fixed, space=self.space),
             *conditions.problems(self.entries, fixed=self.fixed),
             *checks.algorithm(self.search, entries=self.entries),
-            *checks.objectives(self.search, tasks=self.data.evaluation.tasks),
-            *checks.scheduler(self.search, cadence=self.cadence),
+            *objectives.objectives(self.search, methods=self.methods, tasks=self.data.evaluation.tasks),
+            *objectives.scheduler(self.search, cadence=self.cadence),
             *checks.calibration(self.data),
         ]
         if problems:

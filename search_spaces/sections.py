@@ -19,9 +19,11 @@ from pydantic import (
     Strict,
     StringConstraints,
     Tag,
+    model_validator,
 )
 
 from nmlab.search_spaces.entries import CountOrListed, Listed
+from nmlab.search_spaces.modes import with_modes
 from nmlab.search_spaces.scalars import Scalar, distinct, not_empty
 from nmlab.search_spaces.wording import refuse
 
@@ -163,7 +165,7 @@ class Search(Section):
     metric: Metrics = "eval/perplexity"
     """The objective; a list of several for `nsga2`."""
     mode: Modes = "min"
-    """`min` or `max`; a list, one for each objective, for `nsga2`."""
+    """`min` or `max`; a list for `nsga2`. Where none is given, whichever way the metric gets better."""
     points: Annotated[tuple[Point, ...], AfterValidator(distinct)] = ()
     """Points that are tried first: `defaults` (each method's own values), or mappings of the searched names."""
     scheduler: Literal["asha", "median"] | None = None
@@ -172,6 +174,11 @@ class Search(Section):
     """Steps before a configuration may be stopped early; null takes a tenth of them, at least two evaluations."""
     seed: Seed = 0
     """Seed of the search itself, not of the trials."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_modes(cls, given: Any) -> Any:
+        return with_modes(given)
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ FORBIDDEN = {
     "search_spaces": ("nmlab.platform", "nmlab.trials", "nmlab.reports", "torch", "ray", "mlflow"),
     "reports": ("nmlab.platform", "nmlab.trials", "ray", "torch"),
 }
+SHARED = "nmlab.trials.contract"
+"""Plain values that every room may import; what it imports itself is told by the tests below."""
 _MODULE = re.compile(r"nmlab(\.\w+)+")
 # Put together from pieces, so that this file does not hold what it looks for.
 _PLACES = tuple("".join(pieces).encode() for pieces in (("..", "/shared"), ("/wo", "rk/"), (".lib", "rary/")))
@@ -40,8 +42,12 @@ def imported(source: str) -> Iterator[str]:
 
 
 def trespasses(source: str, *, forbidden: tuple[str, ...]) -> list[str]:
-    """Return the names in a source file that lie in a forbidden module."""
-    return [name for name in imported(source) if any(f"{name}.".startswith(f"{other}.") for other in forbidden)]
+    """Return the names in a source file that lie in a forbidden module, those of the shared values apart."""
+    return [name for name in imported(source) if _within(name, forbidden) and not _within(name, (SHARED,))]
+
+
+def _within(name: str, modules: tuple[str, ...]) -> bool:
+    return any(f"{name}.".startswith(f"{module}.") for module in modules)
 
 
 def python_files(folder: Path) -> list[Path]:
@@ -91,17 +97,45 @@ def test_tests_import_no_room_above_the_one_they_test(room):
         ("if TYPE_CHECKING:\n    from nmlab.platform.hub import Hub", ["nmlab.platform.hub.Hub"]),
         ("import rays, nmlab.platforms", []),
         ("import nmlab.trials.pattern\nimport torch", []),
+        ("from nmlab.trials.contract.metrics import Metric\nimport nmlab.trials.contracts", ["nmlab.trials.contracts"]),
     ],
 )
 def test_the_walk_sees_late_and_hidden_imports(source, names):
-    assert trespasses(source, forbidden=("ray", "nmlab.platform")) == names
+    forbidden = ("ray", "nmlab.platform", "nmlab.trials.contract", "nmlab.trials.contracts")
+    assert trespasses(source, forbidden=forbidden) == names
 
 
-@pytest.mark.parametrize("module", ["nmlab.reports.report", "nmlab.search_spaces.loader"])
+LIGHT = ("nmlab.reports.report", "nmlab.search_spaces.loader", "nmlab.trials.contract.declarations")
+
+
+@pytest.mark.parametrize("module", LIGHT)
 def test_light_rooms_load_neither_torch_nor_ray_by_a_detour(module):
     """What they import imports neither of them either, so a report is written on a machine that has neither."""
     code = f"import sys, {module}; print([name for name in ('torch', 'ray') if name in sys.modules])"
     assert _python("-c", code) == "[]"
+
+
+def test_what_all_rooms_share_leans_on_nothing_but_plain_values():
+    allowed = {"pydantic", "nmlab", *sys.stdlib_module_names}
+    found = {
+        str(path.relative_to(ROOT)): outside
+        for path in python_files(ROOT / "trials" / "contract")
+        if (outside := [name for name in imported(path.read_text("utf-8")) if _is_outside(name, allowed)])
+    }
+    assert not found
+
+
+def _is_outside(name: str, allowed: set[str]) -> bool:
+    is_in_another_room = _within(name, tuple(f"nmlab.{room}" for room in ROOMS)) and not _within(name, (SHARED,))
+    return name.partition(".")[0] not in allowed or is_in_another_room
+
+
+def test_what_methods_record_is_found_without_torch():
+    code = (
+        "import sys; from nmlab.trials.contract.declarations import metric_of, own_metrics; "
+        "own_metrics(); print(metric_of('train/flips').unit, 'torch' in sys.modules)"
+    )
+    assert _python("-c", code) == "groups False"
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,26 @@ class CheckpointFolder:
         if header["key"] != self._key:
             raise CheckpointError(f"{path} belongs to trial {header['key']}, not to {self._key}")
         return Checkpoint(int(header["step"]), tensors, json.loads(header["values"]))
+
+
+def saved_values(folder: Path, *, key: str) -> tuple[int, dict[str, Any]] | None:
+    """Return step and plain values of the newest checkpoint of a trial that can be read; None where there is none.
+
+    For whoever does not run the trial: tensors are not read, and nothing in the folder is changed. Of a model in stages
+    the first stage's count, which hold the values of the trial.
+    """
+    names = "checkpoint-*.safetensors"
+    for path in sorted((*folder.glob(names), *folder.glob(f"shard-0-of-*/{names}")), key=_step_of, reverse=True):
+        with suppress(OSError, safetensors.SafetensorError, ValueError, KeyError):
+            with safetensors.safe_open(path, framework="numpy") as file:
+                header = file.metadata() or {}
+            if header["key"] == key:
+                return int(header["step"]), json.loads(header["values"])
+    return None
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.removeprefix("checkpoint-"))
 
 
 def _digest(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

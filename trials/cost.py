@@ -139,6 +139,11 @@ class Cost:
         self.seconds.update(state["seconds"])
 
 
+def nothing_spent() -> dict[str, float]:
+    """Return the account of a trial that ended before there was anything to spend on."""
+    return {name: value for name, value in Cost().metrics(steps=0).items() if name.startswith("cost/")}
+
+
 @dataclass(frozen=True)
 class Priced(Generic[T]):
     """A result with what it costs alone, and what was spent on it when it was computed here."""

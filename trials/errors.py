@@ -1,5 +1,10 @@
 """The ways in which a trial can end other than by finishing, and the bad input a user can give it."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_ACCOUNT = "nmlab_account"
+
 
 class SourceError(ValueError):
     """A model or a text that cannot be reached or used as asked; the message says what to do."""
@@ -27,6 +32,25 @@ class PartyOverError(Exception):
 
 class ReloadError(Exception):
     """This participant is not where the others are, and must start from the newest checkpoint."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """How far a trial came that an exception ended, and what it had spent, as metrics."""
+
+    step: int
+    metrics: Mapping[str, float]
+
+
+def note_account(error: BaseException, *, step: int, metrics: Mapping[str, float]) -> None:
+    """Note on an exception how far the trial that it ends came and what it has spent."""
+    vars(error)[_ACCOUNT] = Account(step, dict(metrics))
+
+
+def account_of(error: BaseException) -> Account:
+    """Return what is noted on an exception; nothing where it did not come from within a trial."""
+    found = vars(error).get(_ACCOUNT)
+    return found if isinstance(found, Account) else Account(0, {})
 
 
 def is_out_of_memory(error: BaseException) -> bool:

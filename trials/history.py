@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.metrics import EVAL, initial_name
+
 CURVE_POINTS = 200
 
 
@@ -74,3 +76,13 @@ class History:
         prefix = "history/"
         self._columns = {k.removeprefix(prefix): t.tolist() for k, t in tensors.items() if k.startswith(prefix)}
         self._rare = {int(step): dict(noted) for step, noted in values.items()}
+
+
+def with_start_named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rare values of a checkpoint with the evaluation of the start under ``initial/*``.
+
+    Earlier versions named it like the others; only runs with steps have checkpoints, so at step 0 it is the start's.
+    """
+    noted = values.get("0", {})
+    start = {initial_name(name) if name.startswith(EVAL) else name: value for name, value in noted.items()}
+    return {**values, "0": start} if start else dict(values)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 from torch import Tensor
 
+from nmlab.trials.contract.metrics import Metric
 from nmlab.trials.cost import Bill, Cost, Priced
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.names import unknown_name
@@ -169,6 +170,8 @@ class Method(ABC):
     name: ClassVar[str]
     about: ClassVar[About]
     config: ClassVar[type[MethodConfig]] = MethodConfig
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    """What it records beside the common metrics; of nmlab's own methods ``METRICS`` of ``metrics.py`` in its folder."""
     learned: ClassVar[bool] = False
     depends_on_seed: ClassVar[bool] = False
     sparse: ClassVar[bool] = True

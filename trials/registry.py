@@ -5,11 +5,19 @@ included, finds it:
 
     [project.entry-points."nmlab.methods"]
     my_method = "my_package.my_method:METHOD"
+
+What it records beside the common metrics is in ``METHOD.metrics``. The same tuple in a module that imports no torch may
+be offered under the method's name; then studies and reports know unit and direction without loading the method:
+
+    [project.entry-points."nmlab.metrics"]
+    my_method = "my_package.my_metrics:METRICS"
 """
 
 from functools import cache
 from importlib import metadata
 
+from nmlab.trials.contract import declarations
+from nmlab.trials.contract.metrics import Metric
 from nmlab.trials.method import Method
 from nmlab.trials.names import unknown_name
 
@@ -57,6 +65,15 @@ def get(name: str) -> Method:
     return method
 
 
+def metrics_of(name: str) -> tuple[Metric, ...]:
+    """Return what a method records beside the common metrics, as its package declares it or the method itself does.
+
+    Empty for one that declares nothing; raises ``ValueError`` as ``get`` does, and for what is no declaration.
+    """
+    declared = declarations.recorded_by(name)
+    return declarations.check_metrics(get(name).metrics, owner=name) if declared is None else declared
+
+
 def package_of(name: str) -> str:
     """Return the name of the installed package that a method comes from."""
     return _package(_homes()[name])
@@ -71,6 +88,7 @@ def rescan() -> None:
     """Forget which methods there are; for a process in which a package appears or goes while it runs, as in tests."""
     _homes.cache_clear()
     get.cache_clear()
+    declarations.rescan()
 
 
 @cache

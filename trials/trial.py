@@ -11,12 +11,14 @@ from typing import Literal
 from nmlab.trials import registry
 from nmlab.trials.artifacts import gather_masks, gather_weights, write_artifacts
 from nmlab.trials.checkpoint import CheckpointFolder
+from nmlab.trials.contract.metrics import initial_name
+from nmlab.trials.cost import nothing_spent
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
-from nmlab.trials.errors import DivergedError, PartyOverError, ReloadError, is_out_of_memory
+from nmlab.trials.errors import DivergedError, PartyOverError, ReloadError, is_out_of_memory, note_account
 from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
 from nmlab.trials.footprint import Footprint
-from nmlab.trials.history import History
+from nmlab.trials.history import History, with_start_named
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.memory import empty_cache, give_back, peak_bytes
@@ -50,7 +52,7 @@ def run_trial(
     sequences at a time; a note in the result says so. ``smaller_because`` says why it must not even try all at once.
 
     Raises ``ValueError`` for bad input, ``PeerError`` where that or another failure befell another member. Divergence
-    and lack of memory are results, not exceptions.
+    and lack of memory are results, not exceptions. What was spent by then ``account_of`` finds in the exception.
     """
     trial = partial(_Trial, spec, bench, folder, events if crew.leads else Unheard(), crew, party or Alone())
     can_be_halved = spec.batches_can_be_halved and crew.size == 1
@@ -70,6 +72,9 @@ def _attempt(trial: "_Trial") -> TrialResult:
         return trial.go()
     except Exception as error:
         return trial.ended_by(trial.crew.reconvene(error))
+    except BaseException as interruption:  # of this very process
+        trial.account_for(interruption)
+        raise
 
 
 def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Party, crew: Crew = ALONE) -> None:
@@ -164,7 +169,7 @@ class _Trial:
         while self.step < self.run.steps and (word := self.crew.tell(self._word())) != "enough":
             if word == "cancelled":
                 self._save()
-                return self.result("stopped", reason="interrupted")
+                return self.result("stopped", reason="interrupted", metrics=self._account())
             self._advance()
         if self.run.steps:
             self._save()
@@ -176,7 +181,7 @@ class _Trial:
         with self.setting.extra.watch():
             extras = self.run.extras(lambda: self.crew.tell(self.events.cancelled()))
         if extras is None:
-            return self.result("stopped", reason="interrupted")
+            return self.result("stopped", reason="interrupted", metrics=self._account())
         final |= self.setting.extra.bill.metrics("cost/extra_") if extras else {}
         self._tell(self.step, final)
         return self.result("finished", metrics=final, artifacts=self._leave(final, extras))
@@ -188,14 +193,20 @@ class _Trial:
             self.step += 1
 
     def ended_by(self, error: Exception) -> TrialResult:
-        """Return the result that an error is, or raise it where it is none."""
+        """Return the result that an error is, or raise it with an account of what was spent where it is none."""
         if isinstance(error, DivergedError):
-            return self.result("diverged", reason=str(error))
+            return self.result("diverged", reason=str(error), metrics=self._spent())
         if isinstance(error, DiskFullError | PartyOverError):
-            return self.result("stopped", reason=str(error))
+            return self.result("stopped", reason=str(error), metrics=self._spent())
         if not is_out_of_memory(error):
+            self.account_for(error)
             raise error
-        return self.result("oom", reason=(str(error).strip() or type(error).__name__).splitlines()[0])
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return self.result("oom", reason=reason, metrics=self._spent())
+
+    def account_for(self, error: BaseException) -> None:
+        """Note on an error how far the trial came and what it has spent."""
+        note_account(error, step=self.step, metrics=self._spent())
 
     def result(
         self,
@@ -298,7 +309,7 @@ class _Trial:
     def _evaluate_initial(self) -> dict[str, float]:
         perplexity = self._initial_perplexity()
         assert perplexity is not None
-        return self._perplexities(perplexity)
+        return {initial_name(name): value for name, value in self._perplexities(perplexity).items()}
 
     def _initial_perplexity(self) -> Perplexity | None:
         """Return the perplexity of the mask that learning started from, measured once for all that start there."""
@@ -326,7 +337,22 @@ class _Trial:
             "memory/weight_bytes": float(self.crew.count(self.bench.frozen.bytes)),
             **phases,
         }
-        return {**self.setting.cost.metrics(steps=self.step), **memory}
+        return {**self._costs(), **memory}
+
+    def _spent(self) -> dict[str, float]:
+        """Return the account of a trial that does not finish, as far as it is known without asking others of a crew.
+
+        They may have failed elsewhere; what they hold is then left out, and the cost, which all have alike, is not.
+        """
+        if not hasattr(self, "setting"):  # refused before there was anything to spend on
+            return nothing_spent()
+        return self._account() if hasattr(self, "history") and self.crew.size == 1 else self._costs()
+
+    def _costs(self) -> dict[str, float]:
+        """Return cost and times; a run that has yet to take its first step has no time of a step."""
+        metrics = self.setting.cost.metrics(steps=self.step)
+        has_begun = self.step > 0 or (hasattr(self, "run") and self.run.steps == 0)
+        return {name: value for name, value in metrics.items() if has_begun or not name.startswith("time/")}
 
     def _overspent(self) -> dict[str, tuple[float, float]]:
         """Return the limits that are reached, each with what was used. What others computed for this trial counts."""
@@ -364,7 +390,7 @@ class _Trial:
         if saved is None:
             return
         self.run.load_state({name: t for name, t in saved.tensors.items() if not name.startswith("history/")})
-        self.history.restore(saved.tensors, saved.values["history"])
+        self.history.restore(saved.tensors, with_start_named(saved.values["history"]))
         self.setting.cost.restore(saved.values["cost"])
         self.footprint.restore(saved.values.get("footprint", {}))  # which older checkpoints lack
         self.step = saved.step

@@ -17,6 +17,7 @@ from nmlab.platform.cli.judging import (
     given_evaluation,
 )
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Quiet, Results, TrackingUri, console, print_json
+from nmlab.trials.contract.declarations import metric_of
 
 if TYPE_CHECKING:
     from nmlab.trials.outcome import TrialResult
@@ -166,12 +167,12 @@ class _Watcher:
         self._progress.stop()
 
     def __call__(self, step: int, values: Mapping[str, float]) -> None:
-        shown = {name.rpartition("/")[2]: value for name, value in values.items() if name in _SHOWN}
+        shown = {metric_of(name).label: value for name, value in values.items() if name in _SHOWN}
         text = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
         self._progress.update(self._task, completed=step, description=text)
 
 
-_SHOWN = ("train/loss", "train/residual", "train/mask_change", "eval/perplexity")
+_SHOWN = ("train/loss", "train/residual", "train/mask_change", "initial/perplexity", "eval/perplexity")
 
 
 def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, *, as_json: bool) -> None:
@@ -184,7 +185,7 @@ def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, *, as_json: bo
         f"{spec.method} {spec.pattern} seed {spec.seed}: {result.status} {result.reason}".rstrip(),
         markup=False,
     )
-    judged = [name for name in result.metrics if name.startswith("eval/") and name != "eval/perplexity"]
+    judged = [name for name in result.metrics if metric_of(name).family == "eval" and name != "eval/perplexity"]
     shown = [name for name in (*judged, "cost/seconds", "cost/forwards", "time/step_s") if name in result.metrics]
     width = max(24, *map(len, shown)) if shown else 24
     for name in shown:

@@ -20,6 +20,8 @@ from nmlab.platform.search.stopping_rules import (
     default_grace_period,
     rungs,
 )
+from nmlab.trials.contract.declarations import has_phase
+from nmlab.trials.contract.metrics import EVAL, Phase, initial_name
 from nmlab.trials.history import CURVE_POINTS
 from nmlab.trials.spec import TrialSpec
 
@@ -135,7 +137,7 @@ class EarlyStopping:
             start = values.get(self._initial, values.get(self._metric))
             if start is not None:
                 seeds.starts.setdefault(key, self._loss(start))
-        elif self._metric in values and not _is_last(values):
+        elif self._metric in values and not has_phase(values, Phase.END):
             seeds.curves.setdefault(key, {}).setdefault(step, self._loss(values[self._metric]))
             self._compare(name)
 
@@ -177,11 +179,6 @@ class EarlyStopping:
         return self._sign * value if math.isfinite(value) else math.inf
 
 
-def _is_last(values: Mapping[str, float]) -> bool:
-    """Say whether values are those at a trial's end, which come with its account and again in its result."""
-    return any(name.startswith("cost/") for name in values)
-
-
 def early_stopping(plan: Plan) -> EarlyStopping:
     """Return the early stopping that a study asks for; one without a scheduler stops nothing."""
     search = plan.study.search
@@ -189,7 +186,7 @@ def early_stopping(plan: Plan) -> EarlyStopping:
     return EarlyStopping(
         _rule(plan) if search.scheduler else None,
         metric=metric,
-        initial="initial/" + metric.removeprefix("eval/"),
+        initial=initial_name(metric),
         mode=search.modes[0],
         seeds=plan.study.seeds,
         baselines=[spec.key for spec in plan.baselines],
@@ -199,7 +196,7 @@ def early_stopping(plan: Plan) -> EarlyStopping:
 def _rule(plan: Plan) -> Rule:
     study, steps = plan.study, longest_trial(plan.study)
     every = study.cadence.evaluate_every
-    if not study.search.metrics[0].startswith("eval/"):  # a point of the training curve
+    if not study.search.metrics[0].startswith(EVAL):  # a point of the training curve
         every = study.cadence.log_every or max(1, steps // CURVE_POINTS)
     assert every is not None, "a study without evaluations on the way is refused"
     first = study.search.grace_period

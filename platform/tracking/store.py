@@ -7,9 +7,12 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
+from time import time_ns
 from typing import Any, Protocol
 
 from nmlab.platform.journal import is_over
+from nmlab.trials.contract.declarations import has_phase
+from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.initial_masks import initial_mask_file
 from nmlab.trials.names import unknown_name
 
@@ -25,6 +28,8 @@ _SQLITE = b"SQLite format 3\0"
 # MLflow would try a server that is gone for minutes; whoever writes here tries again on his own.
 _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 _INITIAL_MASK = "nmlab.initial_mask_digest"
+_OF_ONE_END = {"nmlab.cost"}
+"""Tags of facts that hold for one end of a trial and not for a later one."""
 _ENDS = {
     "finished": "FINISHED",
     "diverged": "FAILED",
@@ -222,13 +227,15 @@ class MlflowStore:
     def end_trial(self, result: Mapping[str, Any], *, folder: Path) -> None:
         """Close a child run with its artifacts; one that is closed already with this status is left alone.
 
-        ``result`` holds the fields of a ``TrialResult``; ``folder`` is where its artifacts lie.
+        ``result`` holds the fields of a ``TrialResult``; ``folder`` is where its artifacts lie. What belongs to the end
+        of a trial, such as its cost, is logged from the result unless its last point had it: not every end has a point.
         """
         run, status = self._children[result["key"]], result["status"]
         before = self._client.get_run(run).data.tags
         if before.get("nmlab.status") == status:
             return
         missing = [name for name in result.get("artifacts", ()) if not (folder / name).is_file()]
+        self._log_end(result)
         for name in result.get("artifacts", ()):
             if name not in missing:
                 self._client.log_artifact(run, str(folder / name))
@@ -240,6 +247,9 @@ class MlflowStore:
         for tag, text in {**_notes_tag(result.get("notes", ())), _INITIAL_MASK: started_from}.items():
             if text:
                 self._client.set_tag(run, tag, text)
+        for tag in _OF_ONE_END - {f"nmlab.{name}" for name in result.get("facts", {})}:
+            if tag in before:  # it was lost, and went on
+                self._client.delete_tag(run, tag)
         for name, text in result.get("facts", {}).items():
             self._client.set_tag(run, f"nmlab.{name}", text[:_TEXT])
         if result.get("resumable"):
@@ -251,6 +261,12 @@ class MlflowStore:
         self._close(run, status)
         if missing:
             raise FileNotFoundError(f"{folder / missing[0]} is gone; the run was closed without it")
+
+    def _log_end(self, result: Mapping[str, Any]) -> None:
+        values = {name: value for name, value in result.get("metrics", {}).items() if has_phase((name,), Phase.END)}
+        if values:
+            point = {"step": result["step"], "time": time_ns() // 1_000_000, "values": values}
+            self.log_points(result["key"], [point])
 
     def keep_initial_mask(
         self, digest: str, *, record: Mapping[str, Any], folder: Path, tags: Mapping[str, str]

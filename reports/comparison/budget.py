@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from nmlab.reports.budgets import EqualBudget, FrontPoint, Reached
 from nmlab.reports.comparison.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several
 from nmlab.reports.configurations import Configuration, baselines, searched
-from nmlab.reports.contrasts import is_compared_by_ratio
-from nmlab.reports.metrics import metric_column
+from nmlab.reports.metrics import is_compared_by_ratio, metric_column
 from nmlab.reports.statistics import compare_constant, compare_paired
 from nmlab.reports.statistics.multiplicity import adjusted
 from nmlab.reports.tables import Cell, Column, Row, Style, Table, estimate_cell, marked, number_text

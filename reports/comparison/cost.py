@@ -14,7 +14,7 @@ from nmlab.reports.comparison.cells import (
 )
 from nmlab.reports.configurations import Configuration, baselines, searched
 from nmlab.reports.tables import Cell, Column, Row, Style, Table, number_text, without_empty_columns
-from nmlab.reports.wording import counted
+from nmlab.reports.totals import SECONDS, SPENT, total_of, totals_by_method, totals_line
 
 COSTS = (
     Column("cost/seconds", "seconds", Style.SECONDS, help="cost/seconds of one run, as if it shared nothing"),
@@ -34,6 +34,7 @@ COSTS = (
     Column("time/step_s", "step ms", Style.MILLISECONDS, help="time/step_s: one training step"),
 )
 PARTS = {"time/sample_s": "sample", "time/forward_s": "forward", "time/update_s": "update"}
+CAPTION = "Means over finished runs, with a 95% t-interval where runs differ."
 SPLIT = Column("split", " · ".join(PARTS.values()), help="shares of these parts of a step in their sum")
 
 
@@ -53,7 +54,7 @@ def cost_table(configurations: Sequence[Configuration]) -> Table:
     table = Table(
         key="cost",
         title="Cost",
-        caption="Means over finished runs, with a 95% t-interval where runs differ.",
+        caption=f"{CAPTION} {totals_by_method(configurations)}".strip(),
         columns=(METHOD, *patterns, settings.column, *costs, SPLIT, SEEDS, CONFIGURATION),
         rows=tuple(rows),
         notes=_notes(configurations),
@@ -103,19 +104,14 @@ def _split_cell(item: Configuration) -> Cell:
 
 
 def _notes(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    alone = [value for item in configurations for value in _seconds(item, "cost/seconds")]
-    if not alone:
+    line = totals_line(configurations)
+    if not line:
         return ()
-    seconds = number_text(sum(alone), style=Style.SECONDS)
-    notes = [f"Together, finished or not: {seconds} s in {counted(len(alone), noun='run')}."]
-    spent = [value for item in configurations for value in _seconds(item, "cost/spent_seconds")]
-    if len(spent) == len(alone) and round(sum(spent), 2) < round(sum(alone), 2):
-        notes.append(
-            "Every run is charged what its method costs alone, initial masks and gradients included. Runs shared some "
-            f"of that: {number_text(sum(spent), style=Style.SECONDS)} s were spent."
-        )
-    return tuple(notes)
-
-
-def _seconds(item: Configuration, metric: str) -> list[float]:
-    return [float(value) for value in item.trials[metric].dropna()] if metric in item.trials else []
+    alone, spent = (total_of(configurations, metric=metric) for metric in (SECONDS, SPENT))
+    if spent.known < alone.known or round(spent.value, 2) >= round(alone.value, 2):
+        return (line,)
+    shared = (
+        "Every run is charged what its method costs alone, initial masks and gradients included. Runs shared some "
+        f"of that: {number_text(spent.value, style=Style.SECONDS)} s were spent."
+    )
+    return (line, shared)

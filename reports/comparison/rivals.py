@@ -5,8 +5,8 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.comparison.cells import PATTERN, has_several
 from nmlab.reports.configurations import Configuration
-from nmlab.reports.contrasts import Contrast, is_compared_by_ratio
-from nmlab.reports.metrics import difference_style, is_counted, is_of_task, plain_name, style_of
+from nmlab.reports.contrasts import Contrast
+from nmlab.reports.metrics import difference_style, is_compared_by_ratio, is_counted, is_of_task, plain_name, style_of
 from nmlab.reports.statistics import Comparison, Noise
 from nmlab.reports.tables import Cell, Column, Interval, Row, Style, Table, without_empty_columns
 from nmlab.reports.wording import counted

@@ -7,10 +7,10 @@ from typing import TypeAlias
 from nmlab.reports.comparison.cells import CONFIGURATION, PATTERN, SEEDS, metric_cell, metric_columns, seeds_cell
 from nmlab.reports.configurations import Configuration, comparable_group, evaluation_setting
 from nmlab.reports.contrasts import Contrast, tied_with_best
-from nmlab.reports.frame import initial_name
 from nmlab.reports.lines import Line, summary_lines
 from nmlab.reports.metrics import alias_of, chosen_on, evaluation_metrics, is_counted, plain_name
 from nmlab.reports.tables import Cell, Column, Row, Table, estimate_cell, marked, without_empty_columns
+from nmlab.trials.contract.metrics import initial_name
 
 Contrasts: TypeAlias = Mapping[str, Mapping[Hashable, Sequence[Contrast]]]
 

@@ -7,7 +7,7 @@ from nmlab.reports.comparison.rivals import BEST, NOISE, OTHER, VERDICT, WORDS, 
 from nmlab.reports.configurations import Configuration
 from nmlab.reports.contrasts import Contrast, divided_questions
 from nmlab.reports.evaluations import Evaluation
-from nmlab.reports.metrics import is_of_task, plain_name
+from nmlab.reports.metrics import is_compared_by_ratio, is_of_task, plain_name
 from nmlab.reports.statistics import Noise, adjusted
 from nmlab.reports.tables import Cell, Column, Interval, Row, Style, Table, without_empty_columns
 from nmlab.reports.wording import counted
@@ -64,7 +64,7 @@ def tasks_table(
     found = [
         item
         for metric, groups in contrasts.items()
-        if is_of_task(metric) and "perplexity" not in metric
+        if is_of_task(metric) and not is_compared_by_ratio(metric)
         for group in groups.values()
         for item in group
     ]

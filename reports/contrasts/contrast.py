@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from nmlab.reports.contrasts.evaluation import evaluation_comparisons
 from nmlab.reports.contrasts.side import Side
 from nmlab.reports.evaluations import Evaluation
+from nmlab.reports.metrics import is_compared_by_ratio
 from nmlab.reports.statistics import (
     Comparison,
     Noise,
@@ -83,11 +84,6 @@ def contrasts_with(
         for place, side in enumerate(others)
     ]
     return settled(found)
-
-
-def is_compared_by_ratio(metric: str) -> bool:
-    """Return whether a metric is compared on the log scale: perplexities, which are exponentials of a loss."""
-    return "perplexity" in metric
 
 
 def settled(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:

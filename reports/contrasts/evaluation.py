@@ -8,7 +8,7 @@ from nmlab.reports.contrasts.answers import answers_of
 from nmlab.reports.contrasts.losses import losses_of
 from nmlab.reports.contrasts.side import Side
 from nmlab.reports.evaluations import Evaluation
-from nmlab.reports.metrics import is_of_task
+from nmlab.reports.metrics import is_compared_by_ratio, is_of_task
 from nmlab.reports.statistics import Comparison, compare_answers, compare_windows, paired_bootstrap
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 
@@ -27,7 +27,7 @@ def evaluation_comparisons(
     """
     if is_of_task(metric):
         return _over_questions(reference, others, metric, evaluations)
-    return _over_windows(reference, others, evaluations) if "perplexity" in metric else {}
+    return _over_windows(reference, others, evaluations) if is_compared_by_ratio(metric) else {}
 
 
 def _over_windows(

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from nmlab.reports.configurations import Configuration
-from nmlab.reports.frame import initial_name
+from nmlab.trials.contract.metrics import initial_name
 
 
 @dataclass(frozen=True)

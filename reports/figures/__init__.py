@@ -66,7 +66,7 @@ def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
     runs, configurations, lines = analysis.runs, analysis.configurations, analysis.lines
     return (
         draw_ranking(ranking_info(configurations)),
-        draw_pareto(pareto_info(analysis.front, objective=runs.objective)),
+        draw_pareto(pareto_info(analysis.front, objective=runs.objective, configurations=configurations)),
         draw_progress(progress_info(configurations, lines=lines, progress=runs.progress)),
         draw_by_setting(by_setting_info(configurations)),
         draw_sensitivity(sensitivity_info(configurations)),

@@ -8,7 +8,7 @@ import matplotlib
 
 from nmlab.reports.budgets import FRONT_COSTS, FrontPoint
 from nmlab.reports.collect import Objective
-from nmlab.reports.configurations import group_name
+from nmlab.reports.configurations import Configuration, group_name
 from nmlab.reports.figures.style import (
     DASHES,
     INK,
@@ -23,6 +23,7 @@ from nmlab.reports.figures.style import (
     wants_log,
 )
 from nmlab.reports.metrics import plain_name
+from nmlab.reports.totals import totals_by_method, totals_line
 
 KEY, TITLE = "pareto", "Quality against cost"
 TITLES = {
@@ -65,7 +66,10 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class ParetoInfo:
-    """The panels, or the reason why there are none; labels are the same in each. ``undrawn`` groups had no room."""
+    """The panels, or the reason why there are none; labels are the same in each.
+
+    ``undrawn`` groups had no room; ``totals`` says what all runs cost, the panels being of complete configurations.
+    """
 
     metric: str
     labels: tuple[str, ...]
@@ -73,10 +77,19 @@ class ParetoInfo:
     is_log: bool
     undrawn: tuple[str, ...] = ()
     skipped: str = ""
+    totals: str = ""
 
 
-def pareto_info(points: Sequence[FrontPoint], *, objective: Objective) -> ParetoInfo:
-    """Return a panel for each cost of which there is a front; where there are several groups, a row of two for each."""
+def pareto_info(
+    points: Sequence[FrontPoint], *, objective: Objective, configurations: Sequence[Configuration] = ()
+) -> ParetoInfo:
+    """Return a panel for each cost of which there is a front; where there are several groups, a row of two for each.
+
+    Args:
+        points: complete configurations with their costs.
+        objective: the searched metric.
+        configurations: all of the launch, whose runs together cost what the caption says.
+    """
     groups: dict[tuple[str, ...], list[FrontPoint]] = {}
     for point in points:
         groups.setdefault(point.group, []).append(point)
@@ -98,6 +111,7 @@ def pareto_info(points: Sequence[FrontPoint], *, objective: Objective) -> Pareto
         panels=tuple(panels),
         is_log=wants_log([point.value.mean for point in points], ratio=10.0),
         undrawn=tuple(group_name(group, groups=groups) for group in groups if group not in drawn),
+        totals=f"{totals_line(configurations)} {totals_by_method(configurations)}".strip(),
     )
 
 
@@ -196,4 +210,5 @@ def _caption(info: ParetoInfo) -> str:
         "Every complete configuration, means over seeds. Filled: nothing that may be compared with it is both cheaper "
         "and better; dashed: the best that can be had for at most that cost."
     )
-    return f"{text} Not drawn: {'; '.join(info.undrawn)}." if info.undrawn else text
+    undrawn = f"Not drawn: {'; '.join(info.undrawn)}." if info.undrawn else ""
+    return " ".join(part for part in (text, info.totals, undrawn) if part)

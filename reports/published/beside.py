@@ -8,11 +8,11 @@ import pandas as pd
 
 from nmlab.reports.configurations import Configuration, best_of
 from nmlab.reports.published import numbers_of, settings_of
-from nmlab.reports.published.quantities import is_counted, quantity
+from nmlab.reports.published.quantities import is_counted, printed_direction, printed_measure, quantity
 from nmlab.reports.statistics import Estimate
+from nmlab.trials.contract.measures import Direction
 
 MAIN_METRICS = ("wikitext/word_perplexity", "average/acc")
-QUALITY = ("perplexity", "/acc")  # printed measures of how good a mask is, which our searched metric is one of too
 RENAMED = {"samples": "data.calibration.samples"}
 
 
@@ -79,11 +79,6 @@ def agreement(pairs: Sequence[Pair]) -> dict[tuple[str, str], tuple[float, int]]
     return found
 
 
-def is_lower_better(metric: str) -> bool:
-    """Return which way a published metric gets better."""
-    return ("perplexity" in metric or is_counted(metric)) and not metric.endswith("_speedup")
-
-
 def _pair(record: dict[str, object], configurations: Sequence[Configuration]) -> Pair:
     texts = {name: str(value) for name, value in record.items()}
     item = _match(texts, configurations)
@@ -104,8 +99,14 @@ def _pair(record: dict[str, object], configurations: Sequence[Configuration]) ->
         flags=tuple(texts["flags"].split()),
         item=item,
         ours=None if item is None else quantity(metric, item, row_like=row_like),
-        searched=item.value if item is not None and any(word in metric for word in QUALITY) else None,
+        searched=item.value if item is not None and _is_quality(metric) else None,
     )
+
+
+def _is_quality(metric: str) -> bool:
+    """Return whether a printed number says how good a mask is, as our searched metric does too."""
+    measure = printed_measure(metric)
+    return measure is not None and measure.direction is not Direction.NONE
 
 
 def _match(row: dict[str, str], configurations: Sequence[Configuration]) -> Configuration | None:
@@ -137,7 +138,7 @@ def _ranked(pairs: Sequence[Pair], own: Pair) -> Pair:
     if own not in peers or len(peers) == 1:
         return own
     has_same_quantity = all(pair.ours is not None for pair in peers)
-    sign = 1.0 if is_lower_better(own.metric) else -1.0
+    sign = 1.0 if printed_direction(own.metric) is Direction.LOWER else -1.0
     rank = 1 + sum(sign * pair.value < sign * own.value for pair in peers)
     standing = [_standing(pair, sign if has_same_quantity else None) for pair in peers]
     our_rank = 1 + sum(other < standing[peers.index(own)] for other in standing)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 from nmlab.reports.configurations import Configuration
 from nmlab.reports.statistics import Estimate
+from nmlab.trials.contract.measures import Direction
+from nmlab.trials.contract.metrics import Metric, task_metric
 
 SAME = {  # published name: our name and the factor from our unit to the printed one
     "wikitext/word_perplexity": ("eval/word_perplexity", 1.0),
@@ -18,14 +20,30 @@ PERCENT_OF_A_STEP = {f"{name.removesuffix('_s')}_share": name for name in PARTS_
 TIMES_AS_MANY = {"cost/trainable_ratio": ("cost/trainable_params", {"method": "susi"})}
 TIMES_AS_FAST = {"time/sample_speedup": ("time/sample_s", {"setting": "sampler=multinomial"})}
 
-COUNTED = ("memory/", "time/", "cost/")
+COUNTED = ("memory", "time", "cost")
+HIGHER = ("time/sample_speedup",)  # of these, the ones of which more is better
+GAINS = {"acc_gain": "acc", "acc_change": "acc"}  # printed differences, by the measure that they are of
 
 RowLike = Callable[[Mapping[str, str]], Configuration | None]
 
 
 def is_counted(metric: str) -> bool:
     """Say whether a printed number is of what learning costs, and not of how good the mask is."""
-    return metric.startswith(COUNTED)
+    return metric.partition("/")[0] in COUNTED
+
+
+def printed_direction(metric: str) -> Direction:
+    """Return which way a printed number gets better; hyperparameters and facts of a machine have no direction."""
+    if is_counted(metric):
+        return Direction.HIGHER if metric in HIGHER else Direction.LOWER
+    measured = printed_measure(metric)
+    return Direction.NONE if measured is None else measured.direction
+
+
+def printed_measure(metric: str) -> Metric | None:
+    """Return the measure of a task that is printed as ``task/measure``, or as a difference of it; None for the rest."""
+    task, _, measure = metric.rpartition("/")
+    return None if is_counted(metric) else task_metric(f"eval/{task}/{GAINS.get(measure, measure)}")
 
 
 def quantity(metric: str, item: Configuration, *, row_like: RowLike) -> Estimate | None:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from nmlab.reports.configurations import Configuration
-from nmlab.reports.contrasts import is_compared_by_ratio
 from nmlab.reports.crosstab import members_of
 from nmlab.reports.errors import ReportError
+from nmlab.reports.metrics import is_compared_by_ratio
 from nmlab.reports.scaling.evidence import FEWEST_MAGNITUDES, FEWEST_RATES, ModelSize, Tried
 from nmlab.reports.store import RunStore
 

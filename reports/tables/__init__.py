@@ -5,7 +5,6 @@ from nmlab.reports.tables.marks import marked
 from nmlab.reports.tables.table import (
     Cell,
     Column,
-    Direction,
     Interval,
     Mark,
     Row,
@@ -16,6 +15,7 @@ from nmlab.reports.tables.table import (
     with_notes,
     without_empty_columns,
 )
+from nmlab.trials.contract.measures import Direction
 
 __all__ = [
     "Cell",

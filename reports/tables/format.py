@@ -2,7 +2,8 @@
 
 import math
 
-from nmlab.reports.tables.table import Cell, Column, Direction, Interval, Style
+from nmlab.reports.tables.table import Cell, Column, Interval, Style
+from nmlab.trials.contract.measures import Direction
 
 EMPTY = "–"
 MINUS = "−"

@@ -3,7 +3,8 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
-from nmlab.reports.tables.table import Cell, Direction, Mark
+from nmlab.reports.tables.table import Cell, Mark
+from nmlab.trials.contract.measures import Direction
 
 
 def marked(

@@ -8,16 +8,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from nmlab.reports.statistics import Estimate
+from nmlab.trials.contract.measures import Direction
 
 MOST_ROWS_ON_PAGES = 400
-
-
-class Direction(StrEnum):
-    """Which way a column's numbers get better."""
-
-    NONE = ""
-    LOWER = "lower"
-    HIGHER = "higher"
 
 
 class Style(StrEnum):

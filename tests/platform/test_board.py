@@ -59,6 +59,14 @@ def test_a_trial_is_followed_from_the_queue_to_its_end(board):
     assert board.ended == 1
 
 
+def test_the_start_of_a_trial_is_no_value_of_what_it_learned(board):
+    board.update([trial("x", steps=9), leased("x"), metrics("x", 0, **{"initial/perplexity": 90.0})])
+    line = board.trials["x"]
+    assert (line.initial, line.perplexity) == (90.0, None)
+    board.update([metrics("x", 5, **{METRIC: 80.0})])
+    assert (line.initial, line.perplexity) == (90.0, 80.0)
+
+
 def test_a_moved_trial_repeats_steps_without_going_back(board):
     board.update([REPLICA, trial("x", steps=9), leased("x"), metrics("x", 6, **{"train/loss": 4.0})])
     board.update([metrics("x", 5, **{"train/loss": 4.1})])

@@ -113,6 +113,13 @@ def test_an_end_is_told_to_tune_only_when_it_is_journaled():
     assert hub.pull("x", -1)["ended"]["status"] == "finished"
 
 
+def test_the_start_of_a_trial_is_no_evaluation_that_tune_hears_of():
+    hub, a = hub_with("x")
+    a.push(a.take(), point(0, "initial/perplexity"), point(4, "eval/perplexity"))
+    assert [p["step"] for p in hub.pull("x", -1)["points"]] == [4]
+    assert [record["step"] for record in drained(hub, "metrics")] == [0, 4]
+
+
 def test_the_last_evaluation_is_left_to_the_result():
     """A scheduler that saw it before the trial has ended would stop a trial that is complete."""
     hub, a = hub_with("x")

@@ -23,14 +23,15 @@ def ended(key, status, **others):
 def test_evaluations_are_by_trial_and_step_and_the_last_one_comes_with_the_result():
     records = [
         {"event": "trial", "key": "a"},
-        metrics("a", 0, eval__perplexity=20.0),
+        metrics("a", 0, eval__perplexity=20.0),  # the start, as earlier versions name it
+        metrics("b", 0, initial__perplexity=20.0),
         metrics("b", 5, eval__perplexity=30.0),
         metrics("a", 3, train__loss=4.0),
         metrics("a", 5, train__loss=3.5, eval__perplexity=15.0),
         metrics("a", 5, train__loss=3.5, eval__perplexity=15.0),  # told again after a move
         metrics("a", 9, eval__perplexity=12.0, cost__tokens=100.0),
     ]
-    assert evaluations(iter(records), metric=PERPLEXITY) == {"a": {0: 20.0, 5: 15.0}, "b": {5: 30.0}}
+    assert evaluations(iter(records), metric=PERPLEXITY) == {"a": {5: 15.0}, "b": {5: 30.0}}, "a start is none"
     assert evaluations(iter(records), metric="train/loss") == {"a": {5: 3.5}}
 
 

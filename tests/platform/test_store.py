@@ -316,3 +316,37 @@ def closed_port():
     """A port on which nobody listens, because it was just given back."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
+
+
+ACCOUNT = {"cost/seconds": 2.5, "cost/tokens": 64.0, "memory/peak_bytes": 7.0, "time/step_s": 0.5}
+
+
+@pytest.mark.parametrize("status", ["diverged", "oom", "failed", "stopped"])
+def test_a_trial_that_did_not_finish_is_recorded_with_its_cost(store, client, spec, tracking_uri, status):
+    store.begin_trial(spec, role="search", tags={})
+    store.log_points(spec.key, POINTS[:2])
+    metrics = {"train/loss": 4.0, **ACCOUNT}
+    store.end_trial(result_of(spec, status, reason="why", metrics=metrics), folder=NOWHERE)
+    (run,) = children(client, store)
+    assert ACCOUNT.items() <= run.data.metrics.items()
+    assert run.data.metrics["train/loss"] == 4.5, "curves are what the points say"
+    assert {step for name, step, *_ in history(tracking_uri) if name in ACCOUNT} == {4}
+
+
+def test_an_end_whose_last_point_had_its_cost_is_not_logged_again(store, spec, tracking_uri):
+    store.begin_trial(spec, role="search", tags={})
+    points = [{"step": 4, "time": 3000, "values": ACCOUNT}]
+    store.log_points(spec.key, points)
+    store.end_trial(result_of(spec, metrics=ACCOUNT), folder=NOWHERE)
+    assert history(tracking_uri) == rows(points)
+
+
+def test_a_cost_that_was_unknown_is_known_once_the_trial_went_on(store, client, spec):
+    store.begin_trial(spec, role="search", tags={})
+    store.end_trial(result_of(spec, "failed", reason="lost", facts={"cost": "unknown"}), folder=NOWHERE)
+    assert children(client, store)[0].data.tags["nmlab.cost"] == "unknown"
+    store.begin_trial(spec, role="search", tags={})
+    store.end_trial(result_of(spec, metrics=ACCOUNT, facts={"tasks": "{}"}), folder=NOWHERE)
+    (run,) = children(client, store)
+    assert "nmlab.cost" not in run.data.tags
+    assert run.data.metrics["cost/seconds"] == 2.5

@@ -61,6 +61,9 @@ class Trial:
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     answers: dict[str, Sequence[int]] = field(default_factory=dict)
+    start: str = "eval"
+    """Where its start is recorded: ``initial``, as earlier versions did ``eval``, or ``both`` where it went on."""
+    has_cost: bool = True
 
     @property
     def configuration(self) -> str:
@@ -160,11 +163,14 @@ def _params(values: dict[str, str]) -> list[Param]:
 def _metrics(trial: Trial) -> list[Metric]:
     last = len(trial.residual)
     points = [Metric("train/residual", value, START, step) for step, value in enumerate(trial.residual, start=1)]
-    for step, value in ((0, trial.initial), (last, trial.final)):
+    begins = {"both": ("eval", "initial")}.get(trial.start, (trial.start,))
+    for step, value, families in ((0, trial.initial, begins), (last, trial.final, ("eval",))):
         if value is not None:
             words = float(np.exp(np.log(value) * TOKENS / WORDS)) if value > 0 else value
-            pairs = {"eval/perplexity": value, "eval/token_perplexity": value, "eval/word_perplexity": words}
-            points += [Metric(name, own, START, step) for name, own in pairs.items()]
+            pairs = {"perplexity": value, "token_perplexity": value, "word_perplexity": words}
+            points += [Metric(f"{each}/{name}", own, START, step) for each in families for name, own in pairs.items()]
+    if not trial.has_cost:
+        return points
     cost = {"cost/seconds": 1.0 + last / 10, "cost/forwards": float(last + 1), "memory/peak_bytes": 2.0**27}
     split = {"time/sample_s": 0.001, "time/forward_s": 0.008, "time/update_s": 0.001, "time/step_s": 0.01}
     accuracies = {f"eval/{task}/acc": float(np.mean(outcomes)) for task, outcomes in trial.answers.items()}

@@ -190,7 +190,8 @@ def test_the_windows_of_the_text_say_nothing_about_the_perplexity_of_a_task(conf
         ("eval/quiz/acc_norm", Style.FIXED4, Direction.HIGHER),
         ("eval/gsm8k/exact_match.strict-match", Style.FIXED4, Direction.HIGHER),
         ("eval/wikitext/word_perplexity", Style.FIXED2, Direction.LOWER),
-        ("eval/quiz/brier_score", Style.FIXED4, Direction.NONE),
+        ("eval/quiz/brier_score", Style.FIXED4, Direction.LOWER),
+        ("eval/quiz/likelihood_diff", Style.FIXED4, Direction.NONE),
     ],
 )
 def test_measures_of_tasks_are_known_by_their_names(metric, style, direction):

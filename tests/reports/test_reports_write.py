@@ -159,4 +159,4 @@ def test_the_report_is_made_without_torch_and_ray():
     rooms = {name for name in names if name.startswith("nmlab.")}
     assert names - rooms
     assert not {name.split(".")[0] for name in names} & {"torch", "ray"}
-    assert all(name.startswith(("nmlab.reports", "nmlab.search_spaces")) for name in rooms)
+    assert all(name.startswith(("nmlab.reports", "nmlab.search_spaces", "nmlab.trials.contract")) for name in rooms)

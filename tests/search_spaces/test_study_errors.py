@@ -189,6 +189,20 @@ VALUES = [
         "search.metric=eval/boolq/acc",
         "search.metric 'eval/boolq/acc': unknown metric; data.evaluation.tasks has none",
     ),
+    (
+        "search.metric=initial/perplexity",
+        "search.metric 'initial/perplexity': unknown metric; nearest: eval/perplexity",
+    ),
+    (
+        "search.metric=train/tau",
+        "search.metric 'train/tau': maskpro records no such metric; recorded by maskllm, susi",
+    ),
+    ("search.metric=train/flps", "search.metric 'train/flps': unknown metric; nearest: train/flips"),
+    (
+        "search.metric=zzz",
+        "search.metric 'zzz': unknown metric; for example eval/perplexity, train/loss or cost/seconds",
+    ),
+    ("search.mode=max", "search.mode 'max': eval/perplexity is better when it is lower; expected min"),
     ("search.metric=[]", "search.metric []: expected a list of at least one"),
     ("search.mode=smallest", "search.mode 'smallest': expected min or max"),
     (
@@ -237,6 +251,33 @@ COMBINED = [
             "search.scheduler=asha",
         ],
         ["search.scheduler 'asha': expected null, because nsga2 has several objectives"],
+    ),
+    (
+        [
+            "data.evaluation.tasks=[quiz]",
+            "search={algorithm: nsga2, samples: 4, metric: [eval/quiz/acc, cost/tokens], mode: [min, max]}",
+        ],
+        [
+            "search.mode 'min': eval/quiz/acc is better when it is higher; expected max",
+            "search.mode 'max': cost/tokens is better when it is lower; expected min",
+        ],
+    ),
+    (
+        ["method={choice: [maskpro, susi]}", "search.metric=train/flips"],
+        ["search.metric 'train/flips': susi records no such metric; recorded by maskpro"],
+    ),
+    (
+        ["search={algorithm: tpe, samples: 3, metric: cost/tokens, scheduler: median}", "cadence.evaluate_every=5"],
+        [
+            "search.scheduler 'median': expected null, because cost/tokens is measured once, at the end of a trial",
+        ],
+    ),
+    (
+        ["search={algorithm: tpe, samples: 3, metric: train/loss, scheduler: asha}", "cadence.evaluate_every=null"],
+        [
+            "cadence.evaluate_every null: asha compares train/loss during training; expected a number of steps, for "
+            "example 250",
+        ],
     ),
     (
         ["space.a={grid: [1, 2], when: {b: 1}}", "space.b={grid: [1, 2], when: {a: 1}}"],

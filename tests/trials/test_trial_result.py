@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nmlab.trials import registry
+from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.evaluation import measure
 from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
@@ -57,7 +58,7 @@ def test_a_learned_trial_tells_every_name_of_the_contract(run, make_spec):
         curve.setdefault(step, {}).update(values)
     assert (result.status, result.step) == ("finished", 12)
     assert list(curve) == list(range(13))
-    assert curve[0].keys() == EVALUATION
+    assert curve[0].keys() == {initial_name(name) for name in EVALUATION}
     assert all(curve[step].keys() >= LEARNING for step in range(1, 13))
     assert not any(curve[step].keys() & EVALUATION for step in range(1, 12))
     assert curve[12].keys() >= LEARNING | EVALUATION | ACCOUNT | PHASES
@@ -77,7 +78,10 @@ def test_evaluations_are_of_the_masks_as_they_stand(run, make_spec, bench, make_
     """Step 0 is the initial mask, every seventh step the learned mask so far, the last step the one that is kept."""
     spec = make_spec(steps=16, learning_rate=100.0, cadence={"evaluate_every": 7})
     _, events = run(spec)
-    told = {step: values["eval/perplexity"] for step, values in events.curve().items() if "eval/perplexity" in values}
+    curve = events.curve()
+    told = {step: values["eval/perplexity"] for step, values in curve.items() if "eval/perplexity" in values}
+    assert 0 not in told, "the start is no evaluation of what was learned"
+    told[0] = curve[0]["initial/perplexity"]
     method = registry.get("maskpro")
     learning = method.start(make_setting(), method.configure(spec.hyperparameters))
     model, expected = MaskedModel(bench.frozen), {}
@@ -120,7 +124,7 @@ def test_the_artifacts_of_a_learned_trial(run, make_spec, bench, tmp_path):
         np.testing.assert_array_equal(windows["window_tokens"], [24] * 6)
         np.testing.assert_array_equal(windows["window_words"], again.words)
         initial = math.exp(windows["initial_window_loss_sum"].sum() / windows["window_tokens"].sum())
-    assert initial == pytest.approx(events.curve()[0]["eval/token_perplexity"])
+    assert initial == pytest.approx(events.curve()[0]["initial/token_perplexity"])
 
     with np.load(folder / "steps.npz") as steps:
         assert {name: len(steps[name]) for name in steps.files} == dict.fromkeys(
@@ -179,7 +183,7 @@ def test_a_loss_that_is_not_a_number_ends_as_diverged(run, make_spec, random_mod
     module = random_model("llama")
     module.model.norm.weight.data[0] = torch.nan
     result, _ = run(make_spec(), on=Workbench(freeze(module)))
-    assert (result.status, result.step, result.metrics) == ("diverged", 0, {})
+    assert (result.status, result.step) == ("diverged", 0)
     assert result.reason == "a sampled mask has the loss nan"
 
 

@@ -18,6 +18,7 @@ from nmlab.trials.method import About, Method, Run, Setting
 from nmlab.trials.methods.by_gradient import SoftMaskRun
 from nmlab.trials.methods.maskllm.config import MaskLLMConfig
 from nmlab.trials.methods.maskllm.maths import hard_mask, sampled_mask, soft_mask, with_prior
+from nmlab.trials.methods.maskllm.metrics import METRICS
 from nmlab.trials.names import unknown_name
 from nmlab.trials.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
 from nmlab.trials.pattern import Pattern
@@ -39,6 +40,7 @@ class MaskLLM(Method):
     )
     config = MaskLLMConfig
     shardable = True
+    metrics = METRICS
     learned = True
     depends_on_seed = True
 

@@ -23,6 +23,7 @@ from nmlab.trials.method import About, Arrays, Method, Run, Setting
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.mask_losses import MASK_LOSSES_FILE, dense_losses, mask_keys, sampled_losses
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
+from nmlab.trials.methods.maskpro.metrics import METRICS
 from nmlab.trials.methods.maskpro.strayed import Strayed
 from nmlab.trials.names import unknown_name
 from nmlab.trials.needs import FLOAT32, Needs, Shape
@@ -46,6 +47,7 @@ class MaskPro(Method):
         cost="one forward a mask and step; one logit a weight",
     )
     config = MaskProConfig
+    metrics = METRICS
     learned = True
     depends_on_seed = True
     shardable = True

@@ -12,6 +12,7 @@ from nmlab.trials.method import About, Method, Run, Setting
 from nmlab.trials.methods.by_gradient import GradientRun
 from nmlab.trials.methods.proxsparse.config import ProxSparseConfig
 from nmlab.trials.methods.proxsparse.maths import anchor_penalty, prox, refusal
+from nmlab.trials.methods.proxsparse.metrics import METRICS
 from nmlab.trials.needs import Needs, Shape, adamw_state
 from nmlab.trials.pattern import Pattern
 
@@ -29,6 +30,7 @@ class ProxSparse(Method):
         patterns="2:4 only",
     )
     config = ProxSparseConfig
+    metrics = METRICS
     learned = True
 
     def refuse(self, pattern: Pattern, config: ProxSparseConfig) -> str | None:

@@ -17,6 +17,7 @@ from nmlab.trials.method import About, Method, Run, Setting
 from nmlab.trials.methods.by_gradient import SoftMaskRun
 from nmlab.trials.methods.susi.config import SusiConfig
 from nmlab.trials.methods.susi.maths import relaxed_mask, sampled_mask
+from nmlab.trials.methods.susi.metrics import METRICS
 from nmlab.trials.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
 
 _BETAS = (0.9, 0.95)  # Table 6
@@ -33,6 +34,7 @@ class Susi(Method):
         patterns="any N:M; for N >= 3 the relaxed mask is not N-hot even at the end, and the paper has N = 2 only",
     )
     config = SusiConfig
+    metrics = METRICS
     learned = True
     depends_on_seed = True
     shardable = True

@@ -1,0 +1,114 @@
+"""Which metric a name stands for: the common ones, measures of tasks, and what single methods declare.
+
+nmlab's methods declare theirs as ``METRICS`` in ``metrics.py`` of their folder, which imports no torch. A method of
+another package may name such a tuple by an entry point, under the method's own name:
+
+    [project.entry-points."nmlab.metrics"]
+    my_method = "my_package.my_metrics:METRICS"
+
+One that does not is asked once it is loaded (``Method.metrics``); see `nmlab.trials.registry`.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module, metadata
+from pathlib import Path
+
+from nmlab.trials.contract.metrics import COMMON, Metric, Phase, task_metric
+
+ENTRY_POINTS = "nmlab.metrics"
+_METHODS = Path(__file__).parents[1] / "methods"
+_COMMON: Mapping[str, Metric] = {metric.name: metric for metric in COMMON}
+METHOD_FAMILIES = ("train", "time")
+"""What a method records beside the loop: quantities of its steps, and the seconds of a step's phases."""
+
+
+def common_metric(name: str) -> Metric | None:
+    """Return what the loop of a trial records under this name, measures of tasks included; None where it is neither."""
+    return _COMMON.get(name) or task_metric(name)
+
+
+def metric_of(name: str) -> Metric:
+    """Return the metric of this name; one that nobody declared has no unit and no direction.
+
+    Methods of other packages are asked last, and only for a name that is known nowhere else.
+    Raises ``ValueError`` with one line where an installed package declares what is no tuple of metrics.
+    """
+    return declared_metric(name) or Metric(name)
+
+
+@cache
+def declared_metric(name: str) -> Metric | None:
+    """Return the metric of this name, None where nobody declared it; raises as ``metric_of`` does."""
+    own = (metric for metrics in own_metrics().values() for metric in metrics if metric.name == name)
+    return common_metric(name) or next(own, None) or _plugin_metrics().get(name)
+
+
+def recorded_by(method: str) -> tuple[Metric, ...] | None:
+    """Return what a method records beside the common metrics, found without importing the method.
+
+    None where only the method itself can say: of another package, without an entry point for its metrics, or unknown.
+    """
+    if method in own_metrics():
+        return own_metrics()[method]
+    return _loaded(_offered()[method]) if method in _offered() else None
+
+
+def has_phase(names: Iterable[str], phase: Phase) -> bool:
+    """Say whether any of these names is a common metric that is recorded in this phase."""
+    return any((metric := common_metric(name)) is not None and metric.phase is phase for name in names)
+
+
+def check_metrics(metrics: object, *, owner: str) -> tuple[Metric, ...]:
+    """Return what a method declares; raises ``ValueError`` with one line where it is not what a method may declare.
+
+    ``owner`` says in the message whose they are.
+    """
+    if not isinstance(metrics, tuple) or not all(isinstance(metric, Metric) for metric in metrics):
+        raise ValueError(f"metrics of {owner}: expected a tuple of Metric, got {metrics!r}")
+    for metric in metrics:
+        if metric.family not in METHOD_FAMILIES or common_metric(metric.name) not in (None, metric):
+            families = " or ".join(f"{family}/*" for family in METHOD_FAMILIES)
+            raise ValueError(f"metrics of {owner}: {metric.name!r}: expected {families} and no common metric")
+    return metrics
+
+
+@cache
+def own_metrics() -> Mapping[str, tuple[Metric, ...]]:
+    """Return what each of nmlab's methods declares, by method; those that record common metrics only have none."""
+    found: dict[str, tuple[Metric, ...]] = {}
+    for folder in sorted(path.parent for path in _METHODS.glob("*/__init__.py")):
+        has_own = (folder / "metrics.py").is_file()
+        declared = import_module(f"nmlab.trials.methods.{folder.name}.metrics").METRICS if has_own else ()
+        found[folder.name] = check_metrics(declared, owner=folder.name)
+    return found
+
+
+def rescan() -> None:
+    """Forget what installed packages declare; for a process in which one appears or goes while it runs, as in tests."""
+    for cached in (declared_metric, _offered, _plugin_metrics):
+        cached.cache_clear()
+
+
+@cache
+def _offered() -> Mapping[str, metadata.EntryPoint]:
+    return {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINTS)}
+
+
+@cache
+def _plugin_metrics() -> Mapping[str, Metric]:
+    """Return what installed packages declare, by name of the metric; two that differ under one name are refused."""
+    found = {metric.name: metric for metrics in own_metrics().values() for metric in metrics}
+    for entry in _offered().values():
+        for metric in _loaded(entry):
+            if found.setdefault(metric.name, metric) != metric:
+                raise ValueError(f"metrics of {entry.name}: {metric.name!r} is declared differently by another method")
+    return found
+
+
+def _loaded(entry: metadata.EntryPoint) -> tuple[Metric, ...]:
+    try:
+        metrics = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"metrics of {entry.name} cannot be loaded from {entry.value}: {error}") from error
+    return check_metrics(metrics, owner=entry.name)

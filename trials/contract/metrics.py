@@ -1,0 +1,124 @@
+"""What a metric is, and the metrics that trials of every method record.
+
+A metric is declared once, by whoever measures it: here what the loop of a trial measures, in a method's ``metrics.py``
+what that method alone records (see `nmlab.trials.contract.declarations`, which finds the declaration of a name).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nmlab.trials.contract.measures import Direction, measure_of
+
+
+class Phase(StrEnum):
+    """When a metric is recorded."""
+
+    CURVE = "curve"
+    """At the points of the training curve."""
+    START = "start"
+    """Once, before the first step: the mask that learning starts from."""
+    EVALUATION = "evaluation"
+    """At every evaluation of the mask, during training and at the end."""
+    END = "end"
+    """Once, with the end of the trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: as recorded: ``family/name``, of a task ``eval/<task>/<measure>``.
+        unit: such as ``nats``, ``s``, ``bytes``, ``perplexity``; empty where there is none.
+        direction: which way it gets better, ``Direction.NONE`` where neither way is better.
+        phase: when it is recorded.
+        is_log: whether it is compared on the log scale, as ratios: perplexities, which are exponentials of a loss.
+        is_counted: whether it is counted and not measured, so that every run of a configuration has the same value.
+        task: the task that it is a measure of; empty where it is of none.
+    """
+
+    name: str
+    unit: str = ""
+    direction: Direction = Direction.NONE
+    phase: Phase = Phase.CURVE
+    is_log: bool = False
+    is_counted: bool = False
+    task: str = ""
+
+    @property
+    def family(self) -> str:
+        """The first part of the name: ``train``, ``eval``, ``initial``, ``memory``, ``time`` or ``cost``."""
+        return self.name.partition("/")[0]
+
+    @property
+    def label(self) -> str:
+        """The name as people say it: ``token perplexity``, ``sample seconds``, ``train loss``."""
+        said = self.name.partition("/")[2] if self.family in _LEFT_OUT else self.name
+        if self.unit == "s" and said.endswith("_s"):
+            said = f"{said.removesuffix('_s')} seconds"
+        return said.replace("_", " ").replace("/", " ")
+
+
+TRAIN, EVAL, INITIAL = "train/", "eval/", "initial/"
+_LEFT_OUT = ("eval", "time", "memory", "cost")
+
+
+def initial_name(metric: str) -> str:
+    """Return the name under which a metric of the start is recorded: ``initial/x`` for ``eval/x``."""
+    return INITIAL + metric.removeprefix(EVAL)
+
+
+def evaluation_name(metric: str) -> str:
+    """Return the metric of whose curve a metric of the start is the first point: ``eval/x`` for ``initial/x``."""
+    return EVAL + metric.removeprefix(INITIAL) if metric.startswith(INITIAL) else metric
+
+
+def task_metric(name: str) -> Metric | None:
+    """Return the metric ``eval/<task>/<measure>``, None for a name of another form."""
+    family, _, rest = name.partition("/")
+    task, _, measure = rest.rpartition("/")
+    if family != "eval" or not task or not measure:
+        return None
+    known = measure_of(measure)
+    return Metric(name, known.unit, known.direction, Phase.END, is_log=known.is_log, task=task)
+
+
+def _perplexities(prefix: str, phase: Phase) -> tuple[Metric, ...]:
+    names = ("perplexity", "token_perplexity", "word_perplexity")
+    return tuple(Metric(f"{prefix}{name}", "perplexity", Direction.LOWER, phase, is_log=True) for name in names)
+
+
+def _bytes(*names: str, is_counted: bool) -> tuple[Metric, ...]:
+    lower, end = Direction.LOWER, Phase.END
+    return tuple(Metric(f"memory/{name}_bytes", "bytes", lower, end, is_counted=is_counted) for name in names)
+
+
+def _seconds(*names: str) -> tuple[Metric, ...]:
+    return tuple(Metric(f"time/{name}_s", "s", Direction.LOWER, Phase.END) for name in names)
+
+
+def _bill(part: str, *, is_counted: bool) -> tuple[Metric, ...]:
+    """Return the four sums of an account. What was spent depends on who computed first, and seconds are measured."""
+    units = {"forwards": "passes", "backwards": "passes", "tokens": "tokens", "seconds": "s"}
+    return tuple(
+        Metric(f"cost/{part}{name}", unit, Direction.LOWER, Phase.END, is_counted=is_counted and unit != "s")
+        for name, unit in units.items()
+    )
+
+
+COMMON: tuple[Metric, ...] = (
+    Metric("train/loss", "nats", Direction.LOWER),
+    Metric("train/mask_change", "share"),
+    *_perplexities(INITIAL, Phase.START),
+    *_perplexities(EVAL, Phase.EVALUATION),
+    *_bytes("weight", "masked_weight", "state", is_counted=True),
+    *_bytes("learning_activation", "evaluation_activation", is_counted=True),
+    *_bytes("peak", "load_peak", "start_peak", "learning_peak", "evaluation_peak", is_counted=False),
+    *_seconds("sample", "patch", "forward", "update", "step"),
+    *_bill("", is_counted=True),
+    *_bill("initial_", is_counted=True),
+    *_bill("extra_", is_counted=True),
+    *_bill("spent_", is_counted=False),
+    Metric("cost/trainable_params", "parameters", Direction.LOWER, Phase.END, is_counted=True),
+)
+"""What the loop of a trial records, whatever the method; measures of tasks apart (``task_metric``)."""
