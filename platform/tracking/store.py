@@ -28,6 +28,7 @@ _SQLITE = b"SQLite format 3\0"
 # MLflow would try a server that is gone for minutes; whoever writes here tries again on his own.
 _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 _INITIAL_MASK = "nmlab.initial_mask_digest"
+_MISSING = "nmlab.missing_artifacts"
 _OF_ONE_END = {"nmlab.cost"}
 """Tags of facts that hold for one end of a trial and not for a later one."""
 _ENDS = {
@@ -54,6 +55,12 @@ def _initial_mask_params(record: Mapping[str, Any]) -> dict[str, Any]:
     own = {name: record[name] for name in ("method", "pattern", "seed")}
     others = {"model.source": record["model"], "calibration_digest": record["calibration_digest"]}
     return {**own, **record["hyperparameters"], **calibration, **others}
+
+
+def _refuse_missing(names: Sequence[str], *, folder: Path) -> None:
+    """Raise ``FileNotFoundError`` for the first of the files that a run was closed without."""
+    if names:
+        raise FileNotFoundError(f"{folder / names[0]} is gone; the run was closed without it")
 
 
 def absolute_uri(uri: str) -> str:
@@ -229,16 +236,18 @@ class MlflowStore:
 
         ``result`` holds the fields of a ``TrialResult``; ``folder`` is where its artifacts lie. What belongs to the end
         of a trial, such as its cost, is logged from the result unless its last point had it: not every end has a point.
+        Raises ``FileNotFoundError`` for an artifact that is gone, once the run is closed with all the rest.
         """
         run, status = self._children[result["key"]], result["status"]
         before = self._client.get_run(run).data.tags
         if before.get("nmlab.status") == status:
+            if _MISSING in before:  # they may have come back
+                _refuse_missing(
+                    self._attach_files(run, before[_MISSING].split(","), before=before, folder=folder), folder=folder
+                )
             return
-        missing = [name for name in result.get("artifacts", ()) if not (folder / name).is_file()]
         self._log_end(result)
-        for name in result.get("artifacts", ()):
-            if name not in missing:
-                self._client.log_artifact(run, str(folder / name))
+        missing = self._attach_files(run, result.get("artifacts", ()), before=before, folder=folder)
         if result["reason"]:
             self._client.set_tag(run, "nmlab.status_reason", result["reason"][:_TEXT])
         elif "nmlab.status_reason" in before:  # it was stopped or failed, and went on
@@ -256,11 +265,23 @@ class MlflowStore:
             self._client.set_tag(run, "nmlab.resumable", "true")
         if result.get("model_digest"):
             self._client.set_tag(run, "nmlab.model_digest", result["model_digest"])
-        if missing:
-            self._client.set_tag(run, "nmlab.missing_artifacts", ",".join(missing)[:_TEXT])
         self._close(run, status)
+        _refuse_missing(missing, folder=folder)
+
+    def _attach_files(self, run: str, names: Sequence[str], *, before: Mapping[str, str], folder: Path) -> list[str]:
+        """Attach the files that are there; return the names of the others, which are noted on the run.
+
+        ``before`` are the run's tags.
+        """
+        missing = [name for name in names if not (folder / name).is_file()]
+        for name in names:
+            if name not in missing:
+                self._client.log_artifact(run, str(folder / name))
         if missing:
-            raise FileNotFoundError(f"{folder / missing[0]} is gone; the run was closed without it")
+            self._client.set_tag(run, _MISSING, ",".join(missing)[:_TEXT])
+        elif _MISSING in before:
+            self._client.delete_tag(run, _MISSING)
+        return missing
 
     def _log_end(self, result: Mapping[str, Any]) -> None:
         values = {name: value for name, value in result.get("metrics", {}).items() if has_phase((name,), Phase.END)}
