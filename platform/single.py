@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ def run_single(
     result = TrialResult(spec.key, "failed", 0, {}, "interrupted")
     try:
         result = run_trial(spec, bench=bench, folder=folder, events=listener)
+        result = replace(result, notes=(*result.notes, *facts.text_notes))
     finally:
         store.log_points(spec.key, listener.points)
         for digest, record in result.initial_masks.items():

@@ -210,6 +210,7 @@ class Sweep:
             elif record["event"] == "replica refused":
                 self._refusals[record["host"]] = record["reason"]
         self._mark_interrupted(records)
+        self._note_text(records)
         self._keep(records)
         self._board.update(records)
 
@@ -220,6 +221,13 @@ class Sweep:
                 result, early = record["result"], record["key"] in self._watch.stopped
                 result["resumable"] = not early
                 result["reason"] = "stopped early by the scheduler" if early else f"{result['reason']}; resumable"
+
+    def _note_text(self, records: list[dict[str, Any]]) -> None:
+        """Put what must be said of the texts beside every result; trials themselves do not compare them."""
+        for record in records:
+            if record["event"] == "ended" and self.plan.facts.text_notes:
+                notes = (*record["result"].get("notes", ()), *self.plan.facts.text_notes)
+                record["result"]["notes"] = list(dict.fromkeys(notes))
 
     def _keep(self, records: list[Record]) -> None:
         """Write records into the journal; on a full disk wait for room, until someone interrupts the launch."""

@@ -153,6 +153,8 @@ def _execute(
     quiet = quiet or as_json
     if not quiet:
         out.print(f"{plan.study.name}: {plan.trials} trials, launch {launch.name}")
+        for note in plan.facts.text_notes:
+            out.print(f"note: {note}", markup=False)
     with ProgressView(out, quiet=quiet) as view:
         sweep = Sweep(plan, launch, load=load, watch=view.show, **settings)
         try:

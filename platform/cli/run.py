@@ -177,7 +177,14 @@ _SHOWN = ("train/loss", "train/residual", "train/mask_change", "eval/perplexity"
 def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, *, as_json: bool) -> None:
     if as_json:
         record = {"key": result.key, "status": result.status, "reason": result.reason, "folder": str(folder)}
-        print_json({**record, "metrics": dict(result.metrics), "spec": spec.model_dump(mode="json")})
+        print_json(
+            {
+                **record,
+                "notes": list(result.notes),
+                "metrics": dict(result.metrics),
+                "spec": spec.model_dump(mode="json"),
+            }
+        )
         return
     out = console()
     out.print(
@@ -189,4 +196,6 @@ def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, *, as_json: bo
     width = max(24, *map(len, shown)) if shown else 24
     for name in shown:
         out.print(f"  {name:{width}} {result.metrics[name]:.6g}", markup=False)
+    for note in result.notes:
+        out.print(f"  {'note':{width}} {note}", markup=False)
     out.print(f"  {'files':{width}} {folder}", markup=False)
