@@ -12,7 +12,7 @@ from typing import Any
 
 from nmlab.platform.board import Board
 from nmlab.platform.cluster import cluster
-from nmlab.platform.failures import first_line
+from nmlab.platform.failures import reason_line
 from nmlab.platform.intake import Intake
 from nmlab.platform.journal import Journal, Record, ended_trials, evaluations
 from nmlab.platform.launch import Launch
@@ -142,13 +142,13 @@ class Sweep:
         if not self._replicas.alive:
             if self._refusals:
                 raise RefusedError("; ".join(self._refusals.values()))
-            reasons = "; ".join(f"{name}: {first_line(error)}" for name, error in self._replicas.errors.items())
+            reasons = "; ".join(f"{name}: {reason_line(error)}" for name, error in self._replicas.errors.items())
             raise SweepError(f"no replica is left to run trials ({reasons or 'all ended'})")
 
     def _check_records(self) -> None:
         if self._pump is not None and self._pump.error is not None:
             error = self._pump.error
-            raise SweepError(f"records can no longer be kept: {first_line(error)}") from error
+            raise SweepError(f"records can no longer be kept: {reason_line(error)}") from error
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         """Note the interruption before Tune begins to tidy up: what stops from now on was not stopped by the search."""
