@@ -40,6 +40,8 @@ class Board:
     searched: tuple[str, ...] = ()
     started: float = field(default_factory=time.time)
     resumed: int = 0
+    loads: int = 0
+    """How often a replica loaded the model, in all processes of this launch."""
     trials: dict[str, TrialLine] = field(default_factory=dict)
     replicas: dict[str, Record] = field(default_factory=dict)
     phase: str = "starting"
@@ -106,7 +108,7 @@ class Board:
             "counts": dict(self.counts()),
             "elapsed_seconds": round(time.time() - self.started, 1),
             "eta_seconds": self.eta_seconds(),
-            "model_loads": sum(replica["loads"] for replica in self.replicas.values()),
+            "model_loads": self.loads,
             "trouble": self.trouble,
             "replicas": self.replicas,
             "trials": {key: vars(line) for key, line in self.trials.items()},
@@ -143,6 +145,7 @@ class Board:
     def _replica(self, record: Record) -> None:
         facts = {name: value for name, value in record.items() if name not in ("event", "host")}
         self.replicas[record["host"]] = {**facts, "state": "ready"}
+        self.loads += 1
 
     def _replica_lost(self, record: Record) -> None:
         self.replicas[record["host"]]["state"] = "lost"

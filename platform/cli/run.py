@@ -16,6 +16,7 @@ from nmlab.platform.cli.judging import (
     evaluation_spec,
     given_evaluation,
 )
+from nmlab.platform.cli.next_steps import evaluate_command, export_command, print_steps
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Quiet, Results, TrackingUri, console, print_json
 
 if TYPE_CHECKING:
@@ -100,6 +101,9 @@ def run(
     with watch:
         result = run_single(spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch)
     _tell(spec, result, folder, as_json=as_json)
+    if result.status == "finished" and not (quiet or as_json):
+        steps = [evaluate_command] if spec.method == "dense" else [evaluate_command, export_command]
+        print_steps(console(), [step(spec.key, tracking_uri=tracking_uri, results=results) for step in steps])
     if result.status != "finished":
         raise typer.Exit(1)
 
