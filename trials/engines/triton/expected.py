@@ -74,7 +74,8 @@ def _absent(
 
 def _first(true_GM: np.ndarray) -> np.ndarray:
     """Return the first position [G] that is true, M where none is."""
-    return np.where(true_GM.any(1), true_GM.argmax(1), true_GM.shape[1])
+    first_G: np.ndarray = np.where(true_GM.any(1), true_GM.argmax(1), true_GM.shape[1])
+    return first_G
 
 
 def _pick(mass_GM: np.ndarray, uniform_G: np.ndarray) -> np.ndarray:
@@ -100,7 +101,8 @@ def _first_word(bits: int, group_G: np.ndarray) -> np.ndarray:
     share = np.uint64(SHARE.value)
     shared_G = group_G // (np.uint64(4) * share) * share + group_G % share
     words = np.stack(_block(bits, shared_G, SHARED_BLOCK.value))
-    return np.take_along_axis(words, (group_G // share % np.uint64(4)).astype(np.int64)[None], axis=0)[0]
+    word_G: np.ndarray = words[(group_G // share % np.uint64(4)).astype(np.int64), np.arange(len(group_G))]
+    return word_G
 
 
 def _block(bits: int, lower: np.ndarray, number: np.ndarray | int) -> tuple[np.ndarray, ...]:
