@@ -94,11 +94,15 @@ def check_apart(found: Contamination, *, calibration: str, evaluation: str) -> t
     count = f"{len(found.found)} of {found.windows} evaluation windows ({100 * found.share:.3g} %)"
     told = f"{count} occur word for word in the calibration text"
     if found.share > MOST_CONTAMINATED:
-        raise SourceError(
-            f"data: {told}: calibration {calibration!r} and evaluation {evaluation!r} read the same text, so masks "
-            "would be judged on what they learned; give another text, or slices such as FILE[:80%] and FILE[80%:]"
-        )
+        raise SourceError(_same_text(told, calibration=calibration, evaluation=evaluation))
     return (f"{told}; the first is window {found.found[0]}",) if found.found else ()
+
+
+def _same_text(what: str, *, calibration: str, evaluation: str) -> str:
+    return (
+        f"data: calibration {calibration!r} and evaluation {evaluation!r} read the same text, so masks would be judged "
+        f"on what they learned ({what}); give another text, or slices such as FILE[:80%] and FILE[80%:]"
+    )
 
 
 def _check_length(config: object, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> None:
@@ -121,6 +125,10 @@ class _Text(NamedTuple):
 
 def _check_text(tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> _Text:
     learned = TextSource(calibration.source, part="calibration", split=calibration.split, column=calibration.column)
+    documents = read_documents(learned)
+    held_out = TextSource(evaluation.source, part="evaluation", split=evaluation.split, column=evaluation.column)
+    if read_documents(held_out) == documents:  # said before that there is too little of it
+        raise SourceError(_same_text("all of it", calibration=calibration.source, evaluation=evaluation.source))
     calibration_batches(
         learned,
         tokenizer=tokenizer,
@@ -129,7 +137,6 @@ def _check_text(tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec
         batch_size=calibration.batch_size,
         seed=calibration.seed,
     )
-    held_out = TextSource(evaluation.source, part="evaluation", split=evaluation.split, column=evaluation.column)
     windows = evaluation_windows(
         held_out,
         tokenizer=tokenizer,
@@ -138,7 +145,6 @@ def _check_text(tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec
         windowing=evaluation.windowing,
         passages=True,
     )
-    documents = read_documents(learned)
     found = contamination(windows.passages or (), calibration=documents)
     notes = check_apart(found, calibration=calibration.source, evaluation=evaluation.source)
     digest = documents_digest([documents_digest(documents), windows.digest])
