@@ -52,6 +52,8 @@ class Board:
     """Keys of the trials of baselines, with the number of seeds of each one's configuration."""
     started: float = field(default_factory=time.time)
     resumed: int = 0
+    loads: int = 0
+    """How often a replica loaded the model, in all processes of this launch."""
     trials: dict[str, TrialLine] = field(default_factory=dict)
     replicas: dict[str, Record] = field(default_factory=dict)
     phase: str = "starting"
@@ -127,7 +129,7 @@ class Board:
             "counts": dict(self.counts()),
             "elapsed_seconds": round(time.time() - self.started, 1),
             "eta_seconds": self.eta_seconds(),
-            "model_loads": sum(replica["loads"] for replica in self.replicas.values()),
+            "model_loads": self.loads,
             "trouble": self.trouble,
             "replicas": self.replicas,
             "best": [plain(standing) for standing in standings(self._entrants(), mode=self.mode)],
@@ -184,6 +186,7 @@ class Board:
     def _replica(self, record: Record) -> None:
         facts = {name: value for name, value in record.items() if name not in ("event", "host")}
         self.replicas[record["host"]] = {**facts, "state": "ready"}
+        self.loads += 1
 
     def _replica_lost(self, record: Record) -> None:
         self.replicas[record["host"]]["state"] = "lost"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from nmlab.platform.joining import why_not_joined
 from nmlab.platform.reach import check_reachable
 
 NAMESPACE = "nmlab"
@@ -35,7 +36,8 @@ _ENVIRONMENT = {
 def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     """Join the cluster at ``address``, or start a local one of at least ``cpus`` for as long as the context lasts.
 
-    Raises ``ValueError`` when nobody answers at ``address`` or its token is another one.
+    Raises ``ValueError`` with one line where the cluster cannot be joined: nobody answers at ``address``, its token or
+    its versions are others, or this machine is no part of it.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -58,10 +60,13 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
             **quiet,
         )
     else:
+        connected = ray.is_initialized()
         try:
             ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ValueError(f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]}") from error
+        except Exception as error:  # Ray raises plain exceptions too
+            if not connected:
+                ray.shutdown()  # what was begun, so that another try starts anew
+            raise ValueError(why_not_joined(error, address=address)) from error
     try:
         yield
     finally:

@@ -58,9 +58,15 @@ def first_points(study: Study) -> list[dict[str, Any]]:
             point = _point(study, given, where)
             for name in given:
                 if name not in point:
-                    raise ValueError(f"{where}: {name!r} is not searched there{nearest(name, tuple(study.entries))}")
+                    raise ValueError(f"{where}: {name!r} is not searched there{_why_not(name, study)}")
             points.append(point)
     return points
+
+
+def _why_not(name: str, study: Study) -> str:
+    if name in study.entries:
+        return "; its condition does not hold for the other values"
+    return nearest(name, tuple(study.entries))
 
 
 def _point(study: Study, values: Mapping[str, Any], where: str) -> dict[str, Any]:

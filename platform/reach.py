@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from nmlab.platform.failures import reason_line
+
 CONNECT_S, ANSWER_S = 3.0, 8.0
 _EXPECTED = "expected HOST:PORT of its head node, for example 10.0.0.1:6379, or auto on one of its machines"
 
@@ -84,12 +86,17 @@ def _refusal(address: str, error: Exception) -> str:
     from ray.exceptions import AuthenticationError
 
     if isinstance(error, AuthenticationError):
-        given = "the token we gave is another one" if _has_token() else "we gave no token"
-        return (
-            f"the Ray cluster at {address!r} does not let us in: {given}; set RAY_AUTH_MODE=token and "
-            "RAY_AUTH_TOKEN, or put the cluster's token into ~/.ray/auth_token"
-        )
-    return f"no Ray cluster answers at {address!r}: {str(error).strip().splitlines()[0]}"
+        return not_let_in(address)
+    return f"no Ray cluster answers at {address!r}: {reason_line(error)}"
+
+
+def not_let_in(address: str) -> str:
+    """Return the line for a cluster that wants another token than this process has."""
+    given = "the token we gave is another one" if _has_token() else "we gave no token"
+    return (
+        f"the Ray cluster at {address!r} does not let us in: {given}; set RAY_AUTH_MODE=token and "
+        "RAY_AUTH_TOKEN, or put the cluster's token into ~/.ray/auth_token"
+    )
 
 
 def _has_token() -> bool:

@@ -13,7 +13,7 @@ import ray
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, WorkerGroupError
 
 from nmlab.platform.cluster import NAMESPACE
-from nmlab.platform.failures import back_off_seconds, first_line
+from nmlab.platform.failures import back_off_seconds, reason_line
 from nmlab.platform.launch import Launch
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.train_run import TrainRun
@@ -89,7 +89,7 @@ class Replicas:
             hopeless = isinstance(self.errors[name], WorkerGroupError) and name not in self._came_up
             if self._stopping.is_set():
                 return
-            self._lost(name, first_line(self.errors[name]))
+            self._lost(name, reason_line(self.errors[name]))
             if hopeless or failures > self._max_failures:
                 return
             self._stopping.wait(back_off_seconds(failures, first=_BACK_OFF_S))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ def run_single(
     listener = _Listener(watch)
     try:
         result = run_trial(spec, bench=bench, folder=folder, events=listener)
+        result = replace(result, notes=(*result.notes, *facts.text_notes))
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted"
         account = account_of(error)

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
+from nmlab.platform.failures import reason_line
 from nmlab.platform.reach import check_listens
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import Study
@@ -51,7 +52,9 @@ def submit_study(study: Study, *, address: str, results: str, tracking_uri: str,
         try:
             number = client.submit_job(entrypoint=command, runtime_env=environment, metadata={"study": study.name})
         except RuntimeError as error:
-            raise ValueError(f"the cluster at {address} did not take the job: {_first_line(error)}") from error
+            raise ValueError(
+                f"the cluster at {address} did not take the job: {reason_line(error).rstrip('.')}"
+            ) from error
     return Job(str(number), address, command)
 
 
@@ -107,8 +110,6 @@ def _client(address: str) -> Any:
     except ImportError as error:
         raise ValueError("nmlab submit needs Ray's job client; pip install 'nmlab[cluster]'") from error
     except (ConnectionError, RuntimeError) as error:
-        raise ValueError(f"what answers at {address} takes no Ray jobs: {_first_line(error)}; {_EXPECTED}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ValueError(
+            f"what answers at {address} takes no Ray jobs: {reason_line(error).rstrip('.')}; {_EXPECTED}"
+        ) from error

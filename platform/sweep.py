@@ -13,7 +13,7 @@ from typing import Any
 
 from nmlab.platform.board import Board
 from nmlab.platform.cluster import cluster
-from nmlab.platform.failures import first_line
+from nmlab.platform.failures import reason_line
 from nmlab.platform.intake import Intake
 from nmlab.platform.journal import Journal, Record, ended_trials, evaluations
 from nmlab.platform.known_cost import add_known_cost
@@ -157,13 +157,13 @@ class Sweep:
         if not self._replicas.alive:
             if self._refusals:
                 raise RefusedError("; ".join(self._refusals.values()))
-            reasons = "; ".join(f"{name}: {first_line(error)}" for name, error in self._replicas.errors.items())
+            reasons = "; ".join(f"{name}: {reason_line(error)}" for name, error in self._replicas.errors.items())
             raise SweepError(f"no replica is left to run trials ({reasons or 'all ended'})")
 
     def _check_records(self) -> None:
         if self._pump is not None and self._pump.error is not None:
             error = self._pump.error
-            raise SweepError(f"records can no longer be kept: {first_line(error)}") from error
+            raise SweepError(f"records can no longer be kept: {reason_line(error)}") from error
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         """Note the interruption before Tune begins to tidy up: what stops from now on was not stopped by the search."""
@@ -226,6 +226,7 @@ class Sweep:
                 self._refusals[record["host"]] = record["reason"]
         self._mark_interrupted(records)
         self._complete_costs(records)
+        self._note_text(records)
         self._keep(records)
         self._board.update(records)
         self._stopping.follow(records)
@@ -247,6 +248,13 @@ class Sweep:
                 key = record["key"]
                 folder = self.launch.trial_folder(key)
                 add_known_cost(record["result"], folder=folder, was_leased=key in self._leased)
+
+    def _note_text(self, records: list[dict[str, Any]]) -> None:
+        """Put what must be said of the texts beside every result; trials themselves do not compare them."""
+        for record in records:
+            if record["event"] == "ended" and self.plan.facts.text_notes:
+                notes = (*record["result"].get("notes", ()), *self.plan.facts.text_notes)
+                record["result"]["notes"] = list(dict.fromkeys(notes))
 
     def _keep(self, records: list[Record]) -> None:
         """Write records into the journal; on a full disk wait for room, until someone interrupts the launch."""

@@ -1,6 +1,5 @@
-"""What a user calls a result: a run in MLflow, a trial's key or folder, or a file; all become something on disk."""
+"""What a user calls a result: an id that nmlab prints, a folder or a file; all become something on disk."""
 
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,55 +10,42 @@ from typing import Any
 from nmlab.trials.export.subject import RECORD
 from nmlab.trials.finished import MASK_FILE, WEIGHTS_FILE
 
-_RUN_ID = re.compile(r"[0-9a-f]{32}")
-_TRIAL_KEY = re.compile(r"[0-9a-f]{16}")
-_LEAST = 6  # characters by which a run may be named
-
 
 @dataclass(frozen=True)
 class Target:
-    """Where the files of a result lie, and the MLflow run that they came from, if any."""
+    """Where the files of a result lie, the MLflow run that they came from, and which trial it is, if any.
+
+    ``said`` tells which trial stands for a configuration or a launch; empty where the target was one itself.
+    """
 
     place: str
     run_id: str | None = None
+    key: str | None = None
+    said: str = ""
 
 
 @contextmanager
-def located(target: str, *, tracking_uri: str) -> Iterator[Target]:
+def located(target: str, *, tracking_uri: str, results: Path = Path("results")) -> Iterator[Target]:
     """Give a target's files: those of a run are fetched from MLflow into a folder that goes when the block ends.
 
-    A file, a folder or a built-in model is taken as it is. Raises ``ValueError`` for what is neither there nor a run.
+    A file, a folder or a built-in model is taken as it is, but for the folder of a launch, which means its best trial.
+    Raises ``ValueError`` for what may mean several things, and for hexadecimal digits that are no id.
     """
-    if Path(target).expanduser().exists() or not re.fullmatch(rf"[0-9a-f]{{{_LEAST},32}}", target):
+    from nmlab.platform.result_lookup import find_result
+
+    path, found = Path(target).expanduser(), None
+    if (path / "launch.json").is_file():
+        found = find_result(path.resolve().name, tracking_uri=tracking_uri, results=path.resolve().parents[1])
+    elif not path.exists():
+        found = find_result(target, tracking_uri=tracking_uri, results=results)
+    if found is None:
         yield Target(target)
-        return
-    run = _find_run(target, tracking_uri)
-    with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
-        _fetch(run, Path(folder), tracking_uri)
-        yield Target(folder, run.info.run_id)
-
-
-def _find_run(name: str, tracking_uri: str) -> Any:
-    """Return the run with this id or trial key, or whose id or key begins so; the newest of several with one key."""
-    from nmlab.reports.store import open_store, reading
-
-    client = open_store(tracking_uri).client
-    with reading(tracking_uri):
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        where, found = "tags.`nmlab.kind` = 'trial'", []
-        if _RUN_ID.fullmatch(name):
-            where += f" and attributes.run_id = '{name}'"
-        elif _TRIAL_KEY.fullmatch(name):
-            where += f" and tags.`nmlab.trial_key` = '{name}'"
-        else:
-            where += f" and tags.`nmlab.trial_key` LIKE '{name}%'"
-        found = client.search_runs(experiments, where, max_results=50, order_by=["attributes.start_time DESC"])
-    if not found:
-        raise ValueError(f"no run {name!r} in {tracking_uri}, and no such file; expected a run id or a trial key")
-    if len({run.data.tags["nmlab.trial_key"] for run in found}) > 1:
-        keys = ", ".join(sorted({run.data.tags["nmlab.trial_key"] for run in found})[:4])
-        raise ValueError(f"run {name!r} may mean several: {keys}; give more of it")
-    return found[0]
+    elif found.run is None:
+        yield Target(str(found.folder), None, found.key, found.said)
+    else:
+        with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
+            _fetch(found.run, Path(folder), tracking_uri)
+            yield Target(folder, found.run.info.run_id, found.key, found.said)
 
 
 def _fetch(run: Any, folder: Path, tracking_uri: str) -> None:
@@ -70,6 +56,9 @@ def _fetch(run: Any, folder: Path, tracking_uri: str) -> None:
         content = store.artifact(run.info.run_id, name=name)
         if content is not None:
             (folder / name).write_bytes(content)
-    if not (folder / RECORD).is_file():
-        status = run.data.tags.get("nmlab.status", "unknown")
-        raise ValueError(f"run {run.info.run_id} is {status} and holds no {RECORD}; only a finished trial has a result")
+    if (folder / RECORD).is_file():
+        return
+    if run.data.tags.get("nmlab.kind") == "initial_mask" and (folder / MASK_FILE).is_file():
+        return
+    status = run.data.tags.get("nmlab.status", "unknown")
+    raise ValueError(f"run {run.info.run_id} is {status} and holds no {RECORD}; only a finished trial has a result")

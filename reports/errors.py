@@ -9,7 +9,7 @@ class ReportError(ValueError):
 
 
 def nearest(name: str, *, names: Iterable[str]) -> str:
-    """Return the names most like ``name`` as the end of a sentence.
+    """Return the names most like ``name``, never ``name`` itself, as the end of a sentence.
 
     Args:
         name: what the user typed.
@@ -21,7 +21,7 @@ def nearest(name: str, *, names: Iterable[str]) -> str:
     known = sorted(set(names))
     if not known:
         return "there are none"
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name, [other for other in known if other != name], n=3, cutoff=0.5)
     if close:
         return "nearest: " + ", ".join(repr(item) for item in close)
     shown = ", ".join(repr(item) for item in known[:5])

@@ -35,8 +35,8 @@ def either(names: Iterable[object]) -> str:
 
 
 def closest(given: object, valid: Iterable[str]) -> str | None:
-    """Return the valid name most like `given`, ignoring case; None when none is near."""
-    by_folded = {name.casefold(): name for name in valid}
+    """Return the valid name most like `given`, ignoring case, but never `given` itself; None when none is near."""
+    by_folded = {name.casefold(): name for name in valid if name != str(given)}
     found = get_close_matches(str(given).casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else None
 

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from nmlab.trials.data import TextSource, calibration_batches, evaluation_windows
-from nmlab.trials.data.sources import documents_digest, overlap, read_documents
+from nmlab.trials.data.contamination import Contamination, contamination
+from nmlab.trials.data.sources import documents_digest, files_left_out, read_documents
 from nmlab.trials.errors import SourceError
 from nmlab.trials.evaluation import check_tasks
 from nmlab.trials.models import ModelSource, locate
@@ -17,6 +19,8 @@ from nmlab.trials.models.prunable import PrunableLayer, check_divisible, prunabl
 from nmlab.trials.models.sources import DATA_ONLY
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
+
+MOST_CONTAMINATED = 0.01  # share of the evaluation windows that may occur in the calibration text
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Facts:
     prunable_layers: tuple[PrunableLayer, ...] = field(repr=False)
     sizes: Mapping[str, tuple[int, ...]] = field(repr=False)
     """Shapes of all parameters by name."""
+    text_notes: tuple[str, ...] = ()
+    """What a reader of results must know of the text, a line each; see ``check_apart``."""
 
 
 def preflight(
@@ -58,11 +64,10 @@ def preflight(
     layers = prunable_layers(skeleton)
     for pattern in patterns:
         check_divisible(layers, pattern=pattern)
-    _check_apart(calibration, evaluation)
     _check_length(config.get_text_config(decoder=True), calibration, evaluation)
     longest = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
     check_tasks(evaluation, tokenizer=tokenizer, longest=longest)
-    windows, digest = _check_text(tokenizer, calibration, evaluation)
+    text = _check_text(tokenizer, calibration, evaluation)
     parameters = list(skeleton.parameters())
     return Facts(
         architecture=type(skeleton).__name__,
@@ -72,22 +77,32 @@ def preflight(
         blocks=1 + max(layer.block for layer in layers),
         model_bytes=sum(p.numel() * p.element_size() for p in parameters),
         vocabulary_size=int(config.get_text_config(decoder=True).vocab_size),
-        evaluation_windows=windows,
-        data_digest=digest,
+        evaluation_windows=text.windows,
+        data_digest=text.digest,
         hidden=int(config.get_text_config(decoder=True).hidden_size),
         prunable_layers=layers,
         sizes={name: tuple(p.shape) for name, p in skeleton.named_parameters()},
+        text_notes=text.notes,
     )
 
 
-def _check_apart(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> None:
-    learned = TextSource(calibration.source, part="calibration", split=calibration.split)
-    held_out = TextSource(evaluation.source, part="evaluation", split=evaluation.split)
-    if overlap(learned, held_out):
-        raise SourceError(
-            f"data: calibration ({learned.source!r}) and evaluation ({held_out.source!r}) read the same text, so masks "
-            "would be judged on what they learned; give another text, or slices such as FILE[:80%] and FILE[80%:]"
-        )
+def check_apart(found: Contamination, *, calibration: str, evaluation: str) -> tuple[str, ...]:
+    """Return what must be said where some of the evaluation windows occur in the calibration text.
+
+    Raises ``SourceError`` where more than 1 % of them do; the two names are those of the sources.
+    """
+    count = f"{len(found.found)} of {found.windows} evaluation windows ({100 * found.share:.3g} %)"
+    told = f"{count} occur word for word in the calibration text"
+    if found.share > MOST_CONTAMINATED:
+        raise SourceError(_same_text(told, calibration=calibration, evaluation=evaluation))
+    return (f"{told}; the first is window {found.found[0]}",) if found.found else ()
+
+
+def _same_text(what: str, *, calibration: str, evaluation: str) -> str:
+    return (
+        f"data: calibration {calibration!r} and evaluation {evaluation!r} read the same text, so masks would be judged "
+        f"on what they learned ({what}); give another text, or slices such as FILE[:80%] and FILE[80%:]"
+    )
 
 
 def _check_length(config: object, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> None:
@@ -100,10 +115,20 @@ def _check_length(config: object, calibration: CalibrationSpec, evaluation: Eval
             raise SourceError(f"data.{name}.sequence_length = {length}: the model reads at most {longest} tokens")
 
 
-def _check_text(
-    tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec, evaluation: EvaluationSpec
-) -> tuple[int, str]:
+class _Text(NamedTuple):
+    """The number of evaluation windows, a digest of both texts, and what must be said of them."""
+
+    windows: int
+    digest: str
+    notes: tuple[str, ...]
+
+
+def _check_text(tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> _Text:
     learned = TextSource(calibration.source, part="calibration", split=calibration.split, column=calibration.column)
+    documents = read_documents(learned)
+    held_out = TextSource(evaluation.source, part="evaluation", split=evaluation.split, column=evaluation.column)
+    if read_documents(held_out) == documents:  # said before that there is too little of it
+        raise SourceError(_same_text("all of it", calibration=calibration.source, evaluation=evaluation.source))
     calibration_batches(
         learned,
         tokenizer=tokenizer,
@@ -112,13 +137,20 @@ def _check_text(
         batch_size=calibration.batch_size,
         seed=calibration.seed,
     )
-    held_out = TextSource(evaluation.source, part="evaluation", split=evaluation.split, column=evaluation.column)
     windows = evaluation_windows(
         held_out,
         tokenizer=tokenizer,
         sequence_length=evaluation.sequence_length,
         limit=evaluation.windows,
         windowing=evaluation.windowing,
+        passages=True,
     )
-    digest = documents_digest([documents_digest(read_documents(learned)), documents_digest(read_documents(held_out))])
-    return len(windows), digest
+    found = contamination(windows.passages or (), calibration=documents)
+    notes = check_apart(found, calibration=calibration.source, evaluation=evaluation.source)
+    digest = documents_digest([documents_digest(documents), windows.digest])
+    return _Text(len(windows), digest, (*notes, *_left_out(learned), *_left_out(held_out)))
+
+
+def _left_out(text: TextSource) -> tuple[str, ...]:
+    names = files_left_out(text)
+    return (f"data {text.source!r}: left out as no data: {', '.join(names)}",) if names else ()

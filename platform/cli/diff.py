@@ -1,12 +1,14 @@
 """``nmlab diff``: how alike are two masks?"""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from nmlab.platform.cli.evaluate import Dtype, Model, Revision, TargetName
-from nmlab.platform.cli.options import DEFAULT_URI, Json, TrackingUri, console, print_json
+from nmlab.platform.cli.next_steps import evaluate_command, print_steps
+from nmlab.platform.cli.options import DEFAULT_URI, Json, Results, TrackingUri, console, print_json
 
 
 def diff(
@@ -16,6 +18,7 @@ def diff(
     revision: Revision = None,
     dtype: Dtype = None,
     layers: Annotated[bool, typer.Option(help="Show every layer, not the model alone.")] = True,
+    results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
 ) -> None:
@@ -29,15 +32,26 @@ def diff(
     from nmlab.trials.export.overlap import compare
     from nmlab.trials.export.subject import Base, read_masks
 
-    base, found = Base(model, revision, dtype), []
+    base, found, places = Base(model, revision, dtype), [], []
     for target in (first, second):
-        with located(target, tracking_uri=tracking_uri) as place:
+        with located(target, tracking_uri=tracking_uri, results=results) as place:
             found.append(read_masks(place.place, base=base))
+            places.append(place)
     (ours, pattern), (theirs, other) = found
     compared = compare(ours, theirs, patterns=(pattern, other))
     if as_json:
-        print_json({"first": first, "second": second, "patterns": [str(pattern), str(other)], **asdict(compared)})
+        taken = {"trials": [place.key for place in places], "taken": [place.said for place in places]}
+        sides = {"first": first, "second": second, **taken, "patterns": [str(pattern), str(other)]}
+        print_json({**sides, **asdict(compared)})
         return
+    for place in places:
+        if place.said:
+            console().print(place.said, markup=False)
+    # Above the table, whose last line is what it is read by.
+    names = [place.key or target for place, target in zip(places, (first, second), strict=True)]
+    print_steps(
+        console(), [evaluate_command(name, tracking_uri=tracking_uri, results=results) for name in dict.fromkeys(names)]
+    )
     table = Table(box=None, pad_edge=False)
     for column in ("layer", "weights", "agree", "kept by both", "same groups"):
         table.add_column(column, justify="left" if column == "layer" else "right")

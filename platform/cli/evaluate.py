@@ -1,5 +1,6 @@
 """``nmlab evaluate``: judge a run's mask, a mask bundle, or any checkpoint."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +14,8 @@ from nmlab.platform.cli.judging import (
     evaluation_spec,
     given_evaluation,
 )
-from nmlab.platform.cli.options import DEFAULT_URI, Json, TrackingUri, console, print_json
+from nmlab.platform.cli.next_steps import export_command, print_steps
+from nmlab.platform.cli.options import DEFAULT_URI, Json, Results, TrackingUri, console, print_json
 
 if TYPE_CHECKING:
     from nmlab.platform.judged import Table
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 
 TargetName = Annotated[
     str,
-    typer.Argument(help="A run id or trial key, a trial's folder, a mask file (with its model), or a checkpoint."),
+    typer.Argument(
+        help="Any id that nmlab prints (run, trial, configuration, launch) or its beginning, a trial's folder, a mask "
+        "file (with its model), or a checkpoint."
+    ),
 ]
 Model = Annotated[str | None, typer.Option(help="Base model of a mask; that of its own record without.")]
 Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
@@ -49,6 +54,7 @@ def evaluate(
     study: Annotated[str | None, typer.Option(help="Judge as this study does, and join its newest table.")] = None,
     label: Annotated[str | None, typer.Option(help="Name in tables of what was made elsewhere.")] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Measure tokens a second and count FLOPs too.")] = False,
+    results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
 ) -> None:
@@ -68,15 +74,20 @@ def evaluate(
     sizes = {"sequence_length": sequence_length, "batch_size": batch_size, "questions": questions}
     given = given_evaluation(tasks=tasks, few_shot=few_shot, **text, **sizes)
     table = table_of(study, tracking_uri=tracking_uri) if study else None
-    with located(target, tracking_uri=tracking_uri) as found:
+    with located(target, tracking_uri=tracking_uri, results=results) as found:
         subject = open_subject(found.place, base=Base(model, revision, dtype), device=best_device())
         spec = _specification(given, subject=subject, table=table)
         _check_recordable(found.run_id, table, spec, record=record)
         evaluated = measure(subject.model, spec)
         run_id = _keep(found.run_id, subject, evaluated, spec, table, label, tracking_uri) if record else None
         use = measure_use(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None
-    facts = {**_facts(target, subject, evaluated, spec, run_id), "use": use}
-    print_json(facts) if as_json else _tell(facts)
+    facts = {**_facts(target, subject, evaluated, spec, run_id), "use": use, "trial": found.key, "taken": found.said}
+    if as_json:
+        print_json(facts)
+        return
+    _tell(facts)
+    if subject.finished is not None:
+        print_steps(console(), [export_command(found.key or target, tracking_uri=tracking_uri, results=results)])
 
 
 def _specification(given: dict[str, Any], *, subject: "Subject", table: "Table | None") -> "EvaluationSpec":
@@ -146,6 +157,7 @@ def _facts(
 def _tell(facts: dict[str, Any]) -> None:
     out, model, evaluation = console(), facts["model"], facts["evaluation"]
     rows = {
+        **({"result": facts["taken"]} if facts["taken"] else {}),
         "model": f"{model['source']} in {model['dtype']}, digest {model['digest']}",
         **({"mask": f"{facts['mask']['method']} {facts['mask']['pattern']}"} if facts["mask"] else {}),
         "pattern": _pattern(facts["sparsity"]),

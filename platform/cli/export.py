@@ -1,4 +1,4 @@
-"""``nmlab export``: take a mask out of the house, and see that it arrived whole."""
+"""``nmlab export``: write a masked model in another format, and read it back."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nmlab.platform.cli.evaluate import Dtype, Model, Revision, TargetName
-from nmlab.platform.cli.options import DEFAULT_URI, Json, TrackingUri, console, print_json
+from nmlab.platform.cli.next_steps import evaluate_command, print_steps
+from nmlab.platform.cli.options import DEFAULT_URI, Json, Results, TrackingUri, console, print_json
 
 if TYPE_CHECKING:
     from nmlab.trials.export.exporter import Exporter
@@ -21,6 +22,7 @@ def export(
     model: Model = None,
     revision: Revision = None,
     dtype: Dtype = None,
+    results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
 ) -> None:
@@ -36,14 +38,22 @@ def export(
     from nmlab.trials.models.frozen import best_device
 
     exporter = formats.get(format_)
-    with located(target, tracking_uri=tracking_uri) as found:
+    with located(target, tracking_uri=tracking_uri, results=results) as found:
         subject = open_subject(found.place, base=Base(model, revision, dtype), device=best_device())
         try:
             facts = write(subject, exporter, folder=output.expanduser())
         except ExportError as error:
             console(stderr=True).print(f"nmlab: {error}", markup=False)
             raise typer.Exit(1) from error
-    print_json(facts) if as_json else _tell(facts, exporter, output)
+    if as_json:
+        print_json({**facts, "trial": found.key, "taken": found.said})
+        return
+    if found.said:
+        console().print(found.said, markup=False)
+    _tell(facts, exporter, output)
+    readable = exporter.name in ("hf", "mask")  # what evaluate reads again
+    again = str(output) if readable else found.key or target
+    print_steps(console(), [evaluate_command(again, tracking_uri=tracking_uri, results=results)])
 
 
 def _tell(facts: dict[str, Any], exporter: "Exporter", output: Path) -> None:

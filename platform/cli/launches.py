@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nmlab.platform.cli.next_steps import evaluate_command, export_command, launch_argument, print_steps
 from nmlab.platform.cli.options import (
     DEFAULT_URI,
     Json,
@@ -158,6 +159,8 @@ def _execute(
     quiet = quiet or as_json
     if not quiet:
         out.print(f"{plan.study.name}: {plan.trials} trials, launch {launch.name}")
+        for note in plan.facts.text_notes:
+            out.print(f"note: {note}", markup=False)
     with ProgressView(out, quiet=quiet) as view:
         sweep = Sweep(plan, launch, load=load, watch=view.show, **settings)
         try:
@@ -170,8 +173,23 @@ def _execute(
     reportable = report and result.counts.get("finished") and not result.undelivered
     written = _report(plan, launch, settings["tracking_uri"]) if reportable else None
     _tell(result, launch, written, quiet=quiet, as_json=as_json)
-    if result.status != "finished" or result.undelivered:
+    finished = result.counts.get("finished", 0)
+    if finished and not result.undelivered and not (quiet or as_json):
+        where = {"tracking_uri": settings["tracking_uri"], "results": launch.folder.parents[1]}
+        print_steps(console(), [step(launch.name, **where) for step in (evaluate_command, export_command)])
+    if not finished:
+        _tell_nothing_finished(result, launch)
+    if result.status != "finished" or result.undelivered or not finished:
         raise typer.Exit(1)
+
+
+def _tell_nothing_finished(result: "SweepResult", launch: "Launch") -> None:
+    ended = ", ".join(f"{count} {status}" for status, count in sorted(result.counts.items())) or "none began"
+    console(stderr=True).print(
+        f"nmlab: no trial of {launch.name} finished ({ended}), so no report was written; "
+        f"`nmlab status {launch_argument(launch.folder)}` says why",
+        markup=False,
+    )
 
 
 def _report(plan: "Plan", launch: "Launch", tracking_uri: str) -> dict[str, Any]:
@@ -189,6 +207,20 @@ def _report(plan: "Plan", launch: "Launch", tracking_uri: str) -> dict[str, Any]
     return {"html": str(report.html), "headline": list(report.headline)}
 
 
+def _summary(result: "SweepResult") -> str:
+    """Return how the launch ended, and what this process did for it."""
+    ended = ", ".join(f"{count} {status}" for status, count in sorted(result.counts.items()))
+    if result.model_loads:
+        times = "once" if result.model_loads == 1 else f"{result.model_loads} times"
+        return (
+            f"{result.status} in {result.seconds:.0f} s: {ended}; model loaded {times}, "
+            f"frozen weights {result.frozen_weights}"
+        )
+    if result.status == "finished":
+        return f"finished already: {ended}; nothing was left to run, so no model was loaded"
+    return f"{result.status} in {result.seconds:.0f} s: {ended or 'no trial began'}; no model was loaded"
+
+
 def _tell(
     result: "SweepResult", launch: "Launch", report: dict[str, Any] | None, *, quiet: bool, as_json: bool
 ) -> None:
@@ -198,17 +230,16 @@ def _tell(
         return
     out = console()
     if not quiet:
-        ended = ", ".join(f"{count} {status}" for status, count in sorted(result.counts.items()))
-        out.print(
-            f"{result.status} in {result.seconds:.0f} s: {ended or 'nothing was left to run'}; "
-            f"model loaded {result.model_loads} times, frozen weights {result.frozen_weights}"
-        )
+        out.print(_summary(result))
     for sentence in report["headline"] if report else ():
         out.print(sentence, markup=False)
     if report:
         out.print(f"report: {report['html']}", markup=False)
     if result.undelivered:
         out.print(f"MLflow does not have everything yet: {result.undelivered}", markup=False)
-        out.print(f"nothing is lost; deliver it and get the report with: nmlab resume {launch.name}", markup=False)
+        out.print(
+            f"nothing is lost; deliver it and get the report with: nmlab resume {launch_argument(launch.folder)}",
+            markup=False,
+        )
     elif result.status == "stopped":
-        out.print(f"go on with: nmlab resume {launch.name}", markup=False)
+        out.print(f"go on with: nmlab resume {launch_argument(launch.folder)}", markup=False)

@@ -51,6 +51,8 @@ def _show(record: dict[str, Any]) -> None:
         if isinstance(value, str | int | list) and name not in _APART:
             text = size(float(str(value))) if name == "bytes a replica" else str(value)
             out.print(f"{name:16} {text}", markup=False)
+    for note in record["text notes"]:
+        out.print(f"{'note':16} {note}", markup=False)
     out.print()
     out.print(_trials(record))
     more = record["settled trials"] - len(record["trial list"])
@@ -73,7 +75,7 @@ def _show(record: dict[str, Any]) -> None:
     out.print(f"disk             {size(sum(record['disk'].values()))}: {kinds}")
 
 
-_APART = ("seconds", "seconds are", "trial list", "settled trials", "open configurations")
+_APART = ("text notes", "seconds", "seconds are", "trial list", "settled trials", "open configurations")
 
 
 def _proposed(record: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from nmlab.platform.cli.judging import (
     evaluation_spec,
     given_evaluation,
 )
+from nmlab.platform.cli.next_steps import evaluate_command, export_command, print_steps
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Quiet, Results, TrackingUri, console, print_json
 from nmlab.trials.contract.declarations import metric_of
 
@@ -101,6 +102,9 @@ def run(
     with watch:
         result = run_single(spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch)
     _tell(spec, result, folder, as_json=as_json)
+    if result.status == "finished" and not (quiet or as_json):
+        steps = [evaluate_command] if spec.method == "dense" else [evaluate_command, export_command]
+        print_steps(console(), [step(spec.key, tracking_uri=tracking_uri, results=results) for step in steps])
     if result.status != "finished":
         raise typer.Exit(1)
 
@@ -178,7 +182,14 @@ _SHOWN = ("train/loss", "train/residual", "train/mask_change", "initial/perplexi
 def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, *, as_json: bool) -> None:
     if as_json:
         record = {"key": result.key, "status": result.status, "reason": result.reason, "folder": str(folder)}
-        print_json({**record, "metrics": dict(result.metrics), "spec": spec.model_dump(mode="json")})
+        print_json(
+            {
+                **record,
+                "notes": list(result.notes),
+                "metrics": dict(result.metrics),
+                "spec": spec.model_dump(mode="json"),
+            }
+        )
         return
     out = console()
     out.print(
@@ -190,4 +201,6 @@ def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, *, as_json: bo
     width = max(24, *map(len, shown)) if shown else 24
     for name in shown:
         out.print(f"  {name:{width}} {result.metrics[name]:.6g}", markup=False)
+    for note in result.notes:
+        out.print(f"  {'note':{width}} {note}", markup=False)
     out.print(f"  {'files':{width}} {folder}", markup=False)

@@ -201,6 +201,7 @@ def _facts_record(plan: Plan, facts: Facts) -> dict[str, Any]:
         "bytes a replica": facts.model_bytes,
         "evaluation": f"{facts.evaluation_windows} windows of {study.data.evaluation.sequence_length} tokens",
         "data digest": facts.data_digest,
+        "text notes": list(facts.text_notes),
     }
 
 

@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.delenv("NMLAB_RESULTS", raising=False)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
     (tmp_path / "short.txt").write_text("A few words are no corpus.")
-    (tmp_path / "long.txt").write_text("Many words make a corpus that is long enough for some windows. " * 400)
+    (tmp_path / "long.txt").write_text("".join(f"Sentence {number} is like no other. " for number in range(800)))
     (tmp_path / "file").write_text("in the way")
     return tmp_path
 

@@ -133,8 +133,11 @@ def test_a_run_is_judged_at_once_as_evaluate_would_judge_it(asked, nmlab, tracki
     ],
 )
 def test_a_dataset_is_cut_at_its_split(asked, monkeypatch, given, learned, held_out):
-    documents = ["A text to learn from, word by word. " * 40] * 20
-    monkeypatch.setattr("nmlab.trials.data.sources._hub", lambda text: documents)
+
+    def documents(text):
+        return [f"Sentence {number} of the {text.part} text {text.split}. " * 5 for number in range(200)]
+
+    monkeypatch.setattr("nmlab.trials.data.sources._hub", documents)
     spec = asked("run", "dense", *SHORT, "--data", "org/text", "--column", "page", *given)["spec"]
     assert (spec["calibration"]["source"], spec["calibration"]["split"]) == learned
     assert (spec["evaluation"]["source"], spec["evaluation"]["split"]) == held_out

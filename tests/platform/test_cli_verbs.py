@@ -123,7 +123,7 @@ def test_a_run_tells_people_the_same_in_words(nmlab, tracking_uri):
 
 
 def test_a_text_given_alone_is_cut_into_learning_and_judging(asked, tracking_uri, tmp_path):
-    (tmp_path / "text.txt").write_text("Some words to learn from, and some more to be judged on. " * 400)
+    (tmp_path / "text.txt").write_text("".join(f"Sentence {number} is like no other. " for number in range(800)))
     record = asked("run", "magnitude", *SHORT, "--data", "text.txt", "--tracking-uri", tracking_uri)
     sources = [record["spec"][part]["source"] for part in ("calibration", "evaluation")]
     assert sources == ["text.txt[:80%]", "text.txt[80%:]"]

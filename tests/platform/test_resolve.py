@@ -46,7 +46,7 @@ def test_a_wrong_study_is_told_in_one_line(overrides, told):
 
 def test_learning_and_judging_on_the_same_text_is_refused(tmp_path):
     text = tmp_path / "text.txt"
-    text.write_text("Some words to learn from. " * 2000)
+    text.write_text("".join(f"Sentence {number} is like no other. " for number in range(2000)))
     both = [f"data.{part}.source={text}" for part in ("calibration", "evaluation")]
     small = ["data.calibration.samples=2", "data.calibration.batch_size=2"]
     with pytest.raises(ValueError, match="judged on what they learned"):
@@ -54,6 +54,7 @@ def test_learning_and_judging_on_the_same_text_is_refused(tmp_path):
     apart = [f"data.calibration.source='{text}[:80%]'", f"data.evaluation.source='{text}[80%:]'"]
     plan = resolve(loader.load("quickstart", overrides=[*apart, *small]))
     assert plan.facts.evaluation_windows > 0
+    assert plan.facts.text_notes == ()
 
 
 def test_every_listed_value_is_looked_at_even_where_conditions_keep_names_in_step():
@@ -95,6 +96,7 @@ def test_packaged_studies_resolve_and_plan_trials_with_keys_of_their_own(study):
     assert plan.trials == len(plan.baselines) + plan.configurations * len(study.seeds)
     assert plan.facts.prunable > 0
     assert plan.facts.evaluation_windows > 0
+    assert plan.facts.text_notes == ()
 
 
 def test_seeds_share_a_configuration_and_have_keys_of_their_own(plan_of):

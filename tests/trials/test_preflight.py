@@ -1,6 +1,7 @@
 """A look ahead: the facts of model and text, and everything that would fail later, without loading weights."""
 
 import json
+import random
 import shutil
 
 import pytest
@@ -111,8 +112,62 @@ def test_masks_are_not_judged_on_the_text_they_learn_from(check, text_file, lear
         check(calibration={"source": f"{text_file}{learned}"}, evaluation={"source": f"{text_file}{held_out}"})
 
 
+def test_the_same_text_is_found_under_another_name_and_in_another_form(check, text_file, tmp_path):
+    lines = text_file.read_text().splitlines()
+    (tmp_path / "copy.txt").write_text(" \n".join(lines[:100]))
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in lines))
+    (tmp_path / "shuffled.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in reversed(lines)))
+    for calibration, evaluation in (
+        ("copy.txt", text_file),
+        (text_file, "copy.txt"),
+        ("rows.jsonl", "copy.txt"),
+        ("shuffled.jsonl", "rows.jsonl"),
+    ):
+        sources = {"source": str(tmp_path / calibration)}, {"source": str(tmp_path / evaluation)}
+        with pytest.raises(
+            SourceError, match=r"evaluation windows \(\d+.*%\) occur word for word in the calib|\(all of it\)"
+        ):
+            check(calibration=sources[0], evaluation=sources[1])
+
+
+def test_a_few_windows_are_named_and_more_than_one_percent_refused(check, tmp_path):
+    draw = random.Random(0)
+    words = [f"w{draw.randrange(10**6)}" for _ in range(8000)]
+    (tmp_path / "held_out.txt").write_text(" ".join(words))
+    whole = {"source": str(tmp_path / "held_out.txt"), "sequence_length": 64}
+    windows = check(evaluation=whole).evaluation_windows
+    size = len(words) / windows  # words of a window
+    for times, refused in ((1.9, False), (0.03 * windows, True)):
+        shared = " ".join(words[: int(times * size)])
+        (tmp_path / "learned.txt").write_text(" ".join(f"x{draw.randrange(10**6)}" for _ in range(4000)) + " " + shared)
+        asked = {"calibration": {"source": str(tmp_path / "learned.txt")}, "evaluation": whole}
+        if refused:
+            with pytest.raises(SourceError, match="read the same text"):
+                check(**asked)
+        else:
+            share = f"({100 / windows:.3g} %)"
+            told = f"1 of {windows} evaluation windows {share} occur word for word in the calibration text"
+            assert check(**asked).text_notes == (f"{told}; the first is window 0",)
+    assert check().text_notes == ()
+
+
 def test_slices_that_only_touch_are_apart(check, text_file):
     check(calibration={"source": f"{text_file}[:80%]"}, evaluation={"source": f"{text_file}[80%:]"})
+
+
+def test_two_columns_of_one_file_are_two_texts(check, tmp_path):
+    draw = random.Random(0)
+    rows = [{name: " ".join(f"{name}{draw.randrange(10**6)}" for _ in range(50)) for name in "ab"} for _ in range(40)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = {"source": str(tmp_path / "a.jsonl")}
+    assert check(calibration={**source, "column": "a"}, evaluation={**source, "column": "b"}).text_notes == ()
+
+
+def test_files_that_are_left_out_of_a_folder_are_named(check, text_file, tmp_path):
+    (tmp_path / "a.txt").write_text(text_file.read_text()[:5000])
+    (tmp_path / "README.md").write_text("about")
+    notes = check(calibration={"source": str(tmp_path)}, evaluation={"source": f"{text_file}[60%:]"}).text_notes
+    assert notes == (f"data '{tmp_path}': left out as no data: {tmp_path}/README.md",)
 
 
 def _edit(path, **changes):

@@ -1,31 +1,33 @@
-"""Read documents from a built-in corpus, text files, JSON lines or a `datasets` hub id."""
+"""Read documents from a built-in corpus, files and folders here, or a `datasets` hub id."""
 
 import hashlib
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nmlab.trials.data import python_docs
+from nmlab.trials.data.folders import Chosen, in_folder, is_pattern, matching
+from nmlab.trials.data.formats import READABLE, column_values, documents_of, kind_of
 from nmlab.trials.errors import SourceError
 from nmlab.trials.names import unknown_name
 
-_TEXT = {".txt", ".md", ".text"}
-_LINES = {".jsonl", ".ndjson"}
 _SLICE = re.compile(r"(?P<name>.+)\[(?:(?P<start>\d+)%)?:(?:(?P<stop>\d+)%)?\]")
+# What `datasets` leaves where it saved a data set, and several splits of one.
+_SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"
+_PACKED = (".zst", ".zip", ".lz4", ".7z", ".tar", ".tgz")
 
 
 @dataclass(frozen=True)
 class TextSource:
     """Where text comes from.
 
-    ``source`` is ``builtin:python-docs``, a text file, a folder of text files, a JSON-lines file, or a hub id
-    (``org/name``, ``org/name:configuration``, or ``org/name:folder/file``, with ``*`` for several files, of one that
-    is too large to fetch whole). A file or folder may be cut by characters, as in
-    ``text.txt[:80%]`` and ``text.txt[80%:]``; hub ids are cut by their split, as in ``train[:80%]``. ``split`` and
-    ``column`` apply to hub ids, ``column`` to JSON lines too; ``part`` picks the part of a built-in corpus, so that
-    calibration and evaluation never share text.
+    ``source`` is ``builtin:python-docs``; a file (plain text, JSON lines, JSON, CSV, TSV, Parquet, Arrow); a folder of
+    files of one kind, or one that `datasets` saved; a pattern such as ``corpus/**/*.jsonl``; or a hub id (``org/name``,
+    ``org/name:configuration``, or ``org/name:folder/file``, with ``*`` for several files, of one that is too large to
+    fetch whole). What lies here may be cut by characters, as in ``text.txt[:80%]`` and ``text.txt[80%:]``; hub ids are
+    cut by their split, as in ``train[:80%]``. ``split`` applies to hub ids and saved data sets, ``column`` to all that
+    has columns; ``part`` picks the part of a built-in corpus, so that calibration and evaluation never share text.
     """
 
     source: str
@@ -35,15 +37,29 @@ class TextSource:
 
 
 def read_documents(text: TextSource) -> list[str]:
-    """Return the documents of a source, in order; raises ``SourceError`` with what to do where it cannot be read."""
+    """Return the documents of a source, in order; raises ``SourceError`` with what to do where it cannot be read.
+
+    Empty files and rows here hold no document; empty rows of a hub id are documents. A byte-order mark at the start of
+    a document is not text.
+    """
     if text.source.startswith("builtin:"):
         return _builtin(text)
     name, start, stop = _cut(text.source)
     path = Path(name).expanduser()
-    documents = _between(_local(path, text), start, stop) if path.exists() else _hub(text)
+    here = path.exists() or is_pattern(name)
+    documents = _between(_local(path, name, text), start, stop) if here else _hub(text)
     if not any(document.strip() for document in documents):
         raise SourceError(f"data {text.source!r} holds no text")
     return documents
+
+
+def files_left_out(text: TextSource) -> tuple[str, ...]:
+    """Return the README and licence files that lie in a source's folder and are not read with it."""
+    name, _, _ = _cut(text.source)
+    path = Path(name).expanduser()
+    if text.source.startswith("builtin:") or _is_saved(path) or not (path.is_dir() or is_pattern(name)):
+        return ()
+    return tuple(str(file) for file in _chosen(path, name, text.source).left_out)
 
 
 def documents_digest(documents: list[str]) -> str:
@@ -52,22 +68,6 @@ def documents_digest(documents: list[str]) -> str:
     for document in documents:
         digest.update(document.encode() + b"\x00")
     return digest.hexdigest()
-
-
-def overlap(first: TextSource, second: TextSource) -> bool:
-    """Say whether two sources read some of the same text, as far as their names, splits and slices tell.
-
-    The parts of a built-in corpus never overlap, whatever asks for them.
-    """
-    if first.source.startswith("builtin:"):
-        return first == second
-    (name, start, stop), (other, other_start, other_stop) = _cut(first.source), _cut(second.source)
-    same = (
-        Path(name).expanduser().resolve() == Path(other).expanduser().resolve()
-        if Path(name).exists()
-        else name == other
-    )
-    return same and first.split == second.split and start < other_stop and other_start < stop
 
 
 def _builtin(text: TextSource) -> list[str]:
@@ -89,6 +89,8 @@ def _cut(source: str) -> tuple[str, int, int]:
 
 def _between(documents: list[str], start: int, stop: int) -> list[str]:
     """Return the part of the documents between two percentages of all their characters."""
+    if (start, stop) == (0, 100):
+        return [document for document in documents if document]
     total = sum(map(len, documents))
     low, high, position = total * start // 100, total * stop // 100, 0
     kept = []
@@ -98,47 +100,66 @@ def _between(documents: list[str], start: int, stop: int) -> list[str]:
     return [document for document in kept if document]
 
 
-def _local(path: Path, text: TextSource) -> list[str]:
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in _TEXT)
-        if not files:
-            raise SourceError(f"data folder {text.source!r} holds no {', '.join(sorted(_TEXT))} file")
-        return [_read_text(file) for file in files]
-    if path.suffix in _LINES:
-        return list(_json_lines(path, column=text.column or "text"))
-    if path.suffix in _TEXT:
-        return [_read_text(path)]
-    raise SourceError(f"data {text.source!r}: expected {', '.join(sorted(_TEXT | _LINES))}, a folder or a hub id")
+def _local(path: Path, name: str, text: TextSource) -> list[str]:
+    if _is_saved(path):
+        return _saved(path, text)
+    if text.split is not None:
+        raise SourceError(
+            f"data {text.source!r} lies here and has no split {text.split!r}; drop the split and name the file, "
+            "or cut it as in FILE[:80%]"
+        )
+    column = text.column or "text"
+    if path.is_file():
+        return _file(path, text, column=column)
+    if path.exists() and not path.is_dir():
+        raise SourceError(f"data {text.source!r} is neither a file nor a folder")
+    return [
+        document for file in _chosen(path, name, text.source).files for document in documents_of(file, column=column)
+    ]
 
 
-def _read_text(path: Path) -> str:
+def _file(path: Path, text: TextSource, *, column: str) -> list[str]:
+    if kind_of(path) is None:
+        hint = "; decompress it first" if path.suffix.lower() in _PACKED else ""
+        expected = f"expected {', '.join(sorted(READABLE))} (also .gz, .bz2, .xz), a folder or a hub id"
+        raise SourceError(f"data {text.source!r}: {expected}{hint}")
+    return documents_of(path, column=column)
+
+
+def _chosen(path: Path, name: str, source: str) -> Chosen:
+    return in_folder(path, source=source) if path.is_dir() else matching(name)
+
+
+def _is_saved(path: Path) -> bool:
+    return path.is_dir() and any((path / name).is_file() for name in (_SAVED, _SAVED_SPLITS))
+
+
+def _saved(path: Path, text: TextSource) -> list[str]:
+    """Read what `datasets` saved with ``save_to_disk``."""
+    from datasets import load_from_disk  # slow to import, and few runs need it
+
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"data {str(path)!r} could not be read as UTF-8 text: {error}") from error
-
-
-def _json_lines(path: Path, *, column: str) -> Iterator[str]:
-    # Not splitlines(): a JSON string may hold U+2028 and its like unescaped, and text from the web does.
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise SourceError(f"data {str(path)!r} line {number} is not JSON: {error.msg}") from error
-        if not isinstance(record, dict) or not isinstance(record.get(column), str):
-            keys = sorted(record) if isinstance(record, dict) else []
-            raise SourceError(
-                f"data {str(path)!r} line {number}: " + unknown_name(column, kind="text column", known=keys)
-            )
-        yield record[column]
+        table = load_from_disk(str(path))
+    except Exception as error:  # the builders raise many unrelated types
+        raise SourceError(
+            f"data folder {text.source!r} could not be read as a saved data set: {_reason(error)}"
+        ) from error
+    if (path / _SAVED_SPLITS).is_file():
+        if text.split is None:
+            raise SourceError(f"data folder {text.source!r} holds the splits {', '.join(table)}; choose one with split")
+        if text.split not in table:
+            raise SourceError(f"data {text.source!r}: {unknown_name(text.split, kind='split', known=table)}")
+        table = table[text.split]
+    elif text.split is not None and str(table.split) != text.split:
+        raise SourceError(f"data {text.source!r} is the split {str(table.split)!r}, not {text.split!r}; drop the split")
+    return _column(table, text)
 
 
 def _hub(text: TextSource) -> list[str]:
-    file = _cut(text.source)[0].partition(":")[0]
-    if text.source.startswith((".", "/", "~")) or Path(file).suffix in _TEXT | _LINES:
-        raise SourceError(f"data file {_cut(text.source)[0]!r} does not exist")
+    name = _cut(text.source)[0]
+    file = Path(name.partition(":")[0])
+    if text.source.startswith((".", "/", "~")) or kind_of(file) is not None or file.suffix.lower() in _PACKED:
+        raise SourceError(f"data file {name!r} does not exist")
     from datasets import load_dataset  # slow to import, and few runs need it
 
     name, _, part = text.source.partition(":")
@@ -146,12 +167,19 @@ def _hub(text: TextSource) -> list[str]:
     try:
         table = load_dataset(name, **chosen, split=text.split or "train")
     except Exception as error:  # the hub, the cache and the builders raise many unrelated types
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SourceError(
-            f"data {text.source!r} is not a file here and could not be fetched as a dataset ({reason}); "
+            f"data {text.source!r} is not a file here and could not be fetched as a dataset ({_reason(error)}); "
             "check the id, split and network, or give a text or JSON-lines file"
         ) from error
+    return _column(table, text)
+
+
+def _column(table: Any, text: TextSource) -> list[str]:
     column = text.column or "text"
     if column not in table.column_names:
         raise SourceError(f"data {text.source!r}: " + unknown_name(column, kind="column", known=table.column_names))
-    return [str(value) for value in table[column]]
+    return list(column_values(table[column], column=column, where=f"data {text.source!r}"))
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

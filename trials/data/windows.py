@@ -6,15 +6,15 @@ text can also be cut document by document (`rolling`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from nmlab.trials.data.rolling import rolling_windows, word_starts
+from nmlab.trials.data.rolling import character_span, rolling_windows, word_starts
 from nmlab.trials.data.sources import TextSource, documents_digest, read_documents
 from nmlab.trials.errors import SourceError
 
@@ -25,13 +25,15 @@ Windowing = Literal["joined", "rolling"]
 class Windows:
     """Tokens int64 [W, L+1], the number of words that begin in each window's predicted part [W], and a digest.
 
-    ``predicted`` is boolean [W, L] and says which tokens after the first count; None means all of them.
+    ``predicted`` is boolean [W, L] and says which tokens after the first count; None means all of them. ``passages`` is
+    the text of each window's predicted part, a passage for each document it reaches into, where it was asked for.
     """
 
     tokens: Tensor
     words: Tensor
     digest: str
     predicted: Tensor | None = None
+    passages: tuple[tuple[str, ...], ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -44,22 +46,20 @@ def evaluation_windows(
     sequence_length: int,
     limit: int | None = None,
     windowing: Windowing = "joined",
+    passages: bool = False,
 ) -> Windows:
     """Return the windows of a text from its beginning, at most ``limit`` of them.
 
     ``joined`` cuts all documents, joined by the end-of-text token, into equal windows and leaves a last partial one
-    out; ``rolling`` cuts every document by itself, as lm-evaluation-harness does (see ``rolling_windows``). Raises
-    ``SourceError`` when the text is shorter than one window.
+    out; ``rolling`` cuts every document by itself, as lm-evaluation-harness does (see ``rolling_windows``). With
+    ``passages`` the windows carry their text. Raises ``SourceError`` when the text is shorter than one window.
     """
-    if windowing == "rolling":
-        documents = read_documents(text)
-        tokens, words, predicted = rolling_windows(documents, tokenizer=tokenizer, length=sequence_length)
-        digest = documents_digest(documents)
-        return Windows(tokens[:limit], words[:limit], digest, predicted[:limit])
-    every = _all_windows(text, tokenizer, sequence_length)
-    if not len(every):
+    documents = read_documents(text)
+    cut = _rolling if windowing == "rolling" else _joined
+    windows = cut(documents, tokenizer=tokenizer, length=sequence_length, limit=limit, passages=passages)
+    if not len(windows):
         raise SourceError(f"data {text.source!r} is shorter than one window of {sequence_length} tokens")
-    return Windows(every.tokens[:limit], every.words[:limit], every.digest)
+    return windows
 
 
 def calibration_batches(
@@ -76,7 +76,7 @@ def calibration_batches(
     The minibatches are the same whatever trial asks, so that losses of one mask on one minibatch can be reused.
     Raises ``SourceError`` with the number of samples the text would give when it is too short.
     """
-    every = _all_windows(text, tokenizer, sequence_length - 1)
+    every = _joined(read_documents(text), tokenizer=tokenizer, length=sequence_length - 1)
     if len(every) < samples:
         raise SourceError(
             f"data {text.source!r} gives {len(every)} windows of {sequence_length} tokens, "
@@ -86,25 +86,77 @@ def calibration_batches(
     return list(torch.split(every.tokens[order], batch_size))
 
 
-def _all_windows(text: TextSource, tokenizer: PreTrainedTokenizerBase, length: int) -> Windows:
-    documents = read_documents(text)
-    tokens, starts = _encode(documents, tokenizer)
-    count = max(0, (len(tokens) - 1) // length)
+def _joined(
+    documents: Sequence[str],
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    limit: int | None = None,
+    passages: bool = False,
+) -> Windows:
+    stream = _encode(documents, tokenizer)
+    count = max(0, (len(stream.tokens) - 1) // length)
     index_WL = torch.arange(count)[:, None] * length + torch.arange(length + 1)
-    words = starts[1 : count * length + 1].view(count, length).sum(1)
-    return Windows(tokens[index_WL], words, documents_digest(documents))
+    words = stream.starts[1 : count * length + 1].view(count, length).sum(1)
+    windows = Windows(stream.tokens[index_WL][:limit], words[:limit], documents_digest(list(documents)))
+    if not passages:
+        return windows
+    parts = (stream.places_T3[w * length + 1 : (w + 1) * length + 1] for w in range(len(windows)))
+    return replace(windows, passages=tuple(_passages(documents, part) for part in parts))
 
 
-def _encode(documents: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[Tensor, Tensor]:
-    """Return the tokens of all documents joined by the end-of-text token, and how many words begin in each token."""
+def _rolling(
+    documents: Sequence[str],
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    limit: int | None = None,
+    passages: bool = False,
+) -> Windows:
+    found = rolling_windows(documents, tokenizer=tokenizer, length=length)
+    texts = tuple((documents[number][start:stop],) for number, start, stop in found.spans[:limit].tolist())
+    return Windows(
+        found.tokens[:limit],
+        found.words[:limit],
+        documents_digest(list(documents)),
+        found.predicted[:limit],
+        texts if passages else None,
+    )
+
+
+class _Stream(NamedTuple):
+    """All T tokens of joined documents, the words that begin in each, and (document, from, to) of its characters.
+
+    The document of a separator is -1.
+    """
+
+    tokens: Tensor
+    starts: Tensor
+    places_T3: np.ndarray
+
+
+def _encode(documents: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> _Stream:
+    """Return the tokens of all documents joined by the end-of-text token."""
     if not tokenizer.is_fast:
         raise SourceError(f"tokenizer {type(tokenizer).__name__} is not a fast one; convert it with tokenizers first")
     separator = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     tokens: list[int] = []
     starts: list[np.ndarray] = []
-    for document in documents:
+    places: list[np.ndarray] = []
+    for number, document in enumerate(documents):
         encoded = tokenizer(document, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        offsets = np.asarray(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
         tokens += encoded["input_ids"] + separator
-        starts.append(word_starts(document, encoded["offset_mapping"]))
-        starts.append(np.zeros(len(separator), dtype=np.int64))
-    return torch.tensor(tokens, dtype=torch.long), torch.from_numpy(np.concatenate(starts))
+        starts += [word_starts(document, offsets), np.zeros(len(separator), dtype=np.int64)]
+        places.append(np.insert(offsets, 0, number, axis=1))
+        places.append(np.full((len(separator), 3), -1, dtype=np.int64))
+    return _Stream(
+        torch.tensor(tokens, dtype=torch.long), torch.from_numpy(np.concatenate(starts)), np.concatenate(places)
+    )
+
+
+def _passages(documents: Sequence[str], places_L3: np.ndarray) -> tuple[str, ...]:
+    """Return the text of a window's tokens, a part for each document."""
+    numbers = dict.fromkeys(places_L3[:, 0].tolist())
+    spans = ((number, character_span(places_L3[places_L3[:, 0] == number, 1:])) for number in numbers if number >= 0)
+    return tuple(documents[number][start:stop] for number, (start, stop) in spans)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nmlab.trials.data.text_values import check_encodable, read_text
 from nmlab.trials.errors import SourceError
 from nmlab.trials.evaluation.word_order import word_order
 from nmlab.trials.names import unknown_name
@@ -61,10 +62,7 @@ class FileTask(LocalTask):
 
     def rows(self) -> list[Row]:
         """Read the questions; raises ``SourceError`` naming the first line that is not one."""
-        try:
-            lines = self.path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(f"task file {str(self.path)!r} could not be read as UTF-8 text: {error}") from error
+        lines = read_text(self.path, kind="task file").split("\n")
         rows = [self._row(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
         if not rows:
             raise SourceError(f"task file {str(self.path)!r} holds no question")
@@ -78,6 +76,8 @@ class FileTask(LocalTask):
             raise SourceError(f"{where} is not JSON: {error.msg}") from error
         if problem := _problem(row, style=self.style):
             raise SourceError(f"{where}: {problem}")
+        for text in (row["question"], *row["choices"]):
+            check_encodable(text, where=where)
         return {name: row[name] for name in ("question", "choices", "label")}
 
 

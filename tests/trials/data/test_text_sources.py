@@ -24,7 +24,7 @@ def test_a_text_file_is_one_document(tmp_path):
 
 def test_a_folder_gives_its_text_files_in_order_of_their_names(tmp_path):
     (tmp_path / "below").mkdir()
-    for name, text in [("b.md", "second"), ("a.txt", "first"), ("below/c.text", "third"), ("d.json", "no text")]:
+    for name, text in [("b.md", "second"), ("a.txt", "first"), ("below/c.text", "third")]:
         (tmp_path / name).write_text(text)
     assert _read(tmp_path) == ["first", "second", "third"]
 
@@ -50,8 +50,8 @@ def test_json_lines_end_at_line_feeds_only(tmp_path):
     ("lines", "column", "told"),
     [
         ('{"txet": "a"}', None, ["line 1", "'text'", "did you mean 'txet'"]),
-        ('{"text": "a"}\n{"text": 3}', None, ["line 2", "'text'"]),
-        ('{"text": "a"}\n["text"]', None, ["line 2", "unknown text column"]),
+        ('{"text": "a"}\n{"text": 3}', None, ["line 2: column 'text' holds the number 3, expected text"]),
+        ('{"text": "a"}\n["text"]', None, ["line 2 holds a list of 1, expected an object such as"]),
         ('{"text": "a", "body": "b"}', "bdy", ["'bdy'", "did you mean 'body'", "known: body, text"]),
         ('{"text": "a"}\n{"text": ', None, ["line 2", "is not JSON"]),
         ("\n\n", None, ["holds no text"]),
@@ -75,7 +75,10 @@ def test_a_bad_json_line_is_named(tmp_path, lines, column, told):
         ("./missing", None, "does not exist"),
         ("blank.txt", b" \n ", "holds no text"),
         ("latin.txt", "café".encode("latin-1"), "UTF-8"),
-        ("table.csv", b"a,b", "expected .jsonl, .md"),
+        ("table.csv", b"a,b", "unknown text column 'text'; known: a, b"),
+        ("table.xlsx", b"a,b", "expected .arrow, .csv, .json, .jsonl, .md"),
+        ("text", b"text", "expected .arrow"),
+        ("text.txt.zst", b"text", "decompress it first"),
         ("text.txt[80%:20%]", b"text", "from lower to higher"),
         ("text.txt[:120%]", b"text", "from lower to higher"),
         ("text.txt[:1%]", b"text", "holds no text"),
@@ -90,7 +93,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, monkeypatch, name, conten
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(SourceError, match=r"holds no \.md, \.text, \.txt file"):
+    with pytest.raises(SourceError, match=r"holds no \.txt, \.md, \.text, \.jsonl, .* file"):
         _read(tmp_path)
 
 

@@ -91,6 +91,18 @@ def test_a_wrong_reference_is_refused(tmp_path, monkeypatch, reference, told):
     assert told in str(refused.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_question(quiz):
+    path = quiz(ROW)
+    path.write_bytes(path.read_text().encode("utf-8-sig"))
+    assert local_task(str(path)).rows() == [ROW]
+
+
+def test_half_a_surrogate_pair_is_refused_with_its_line(quiz):
+    path = quiz(ROW, {**ROW, "choices": ["fine", "\ud800"]})
+    with pytest.raises(SourceError, match=r"line 2 holds half a surrogate pair, \\ud800, at character 1"):
+        local_task(str(path)).rows()
+
+
 def test_an_empty_file_is_refused(quiz):
     with pytest.raises(SourceError, match="holds no question"):
         local_task(str(quiz(""))).rows()

@@ -116,6 +116,8 @@ class MaskProRun(Run):
             store=store,
             sampler="multinomial" if by_event else config.sampler,
             score=official_score if config.compat == "official" else None,
+            agree=lambda faulty: self._model.crew.count(int(faulty)) > 0,
+            note=setting.notes.append,
         )
         self._wardrobe = Wardrobe(self._model, self._engine)
         self._strayed = Strayed(self._engine, store.initial_G)

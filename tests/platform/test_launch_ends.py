@@ -1,0 +1,103 @@
+"""What `nmlab resume` says and returns of launches of which every trial has ended already; no Ray is started."""
+
+import json
+import shlex
+
+import pytest
+
+from nmlab.platform import cli
+from nmlab.platform import launch as launches
+from nmlab.platform.journal import Journal
+from nmlab.platform.planning.listing import list_trials
+from nmlab.platform.sweep import Sweep, SweepResult
+
+GRID = (
+    "baselines=[]",
+    "search={algorithm: grid}",
+    "space={alpha: {grid: [0.9, 0.99]}}",
+    "fixed={steps: 4, learning_rate: 2.0, logit_magnitude: 4.0}",
+    "seeds=[0]",
+)
+REPLICA = {"event": "replica", "host": "replica-0", "incarnation": 1, "pid": 7, "loads": 1, "slots": 1, "device": "cpu"}
+
+
+@pytest.fixture
+def ended_launch(plan_of, tracking_uri, tmp_path):
+    """Make a launch of two trials that ended so: ended_launch("finished", "diverged")."""
+
+    def make(*statuses, loads=2):
+        plan = plan_of(*GRID)
+        settings = {"tracking_uri": tracking_uri, "address": None, "max_failures": 3}
+        launch = launches.create(plan.study, results=tmp_path / "results", settings=settings)
+        journal = Journal(launch)
+        journal.write([{**REPLICA, "model_digest": "d" * 16, "shards": [{}]}] * loads)
+        journal.write([{"event": "verified", "host": "replica-0", "unchanged": True}])
+        for spec, status in zip(list_trials(plan).specs, statuses, strict=True):
+            result = {"key": spec.key, "status": status, "step": 4, "metrics": {}, "reason": "", "artifacts": ()}
+            begun = {"event": "trial", "key": spec.key, "spec": spec.model_dump(mode="json")}
+            values = {"eval/perplexity": 9.0}
+            point = {"event": "metrics", "key": spec.key, "step": 4, "time": 1, "values": values}
+            journal.write([begun, point, {"event": "ended", "key": spec.key, "result": result}])
+        journal.close()
+        return launch
+
+    return make
+
+
+@pytest.fixture
+def nmlab(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["nmlab", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        return exit_.value.code or 0, capsys.readouterr()
+
+    return call
+
+
+def test_a_launch_that_is_over_says_that_nothing_was_left(ended_launch, nmlab):
+    launch = ended_launch("finished", "diverged")
+    code, printed = nmlab("resume", launch.folder, "--no-report")
+    assert code == 0
+    told = "finished already: 1 diverged, 1 finished; nothing was left to run, so no model was loaded"
+    assert told in printed.out
+    assert " 0 times" not in printed.out
+    commands = [line.removeprefix("go on with:").strip() for line in printed.out.splitlines()[-2:]]
+    assert [shlex.split(command)[1] for command in commands] == ["evaluate", "export"]
+    assert all(launch.name in command for command in commands)
+    assert json.loads(nmlab("status", launch.folder, "--json")[1].out)["model_loads"] == 2, "of the process before"
+    assert "the model was loaded 2 time(s)" in nmlab("status", launch.folder)[1].out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("options", [(), ("--no-report",), ("--json",), ("--quiet",)])
+def test_a_launch_of_which_nothing_finished_fails_and_says_that_there_is_no_report(ended_launch, nmlab, options):
+    launch = ended_launch("diverged", "diverged")
+    code, printed = nmlab("resume", launch.folder, *options)
+    assert code == 1
+    assert printed.err == (
+        f"nmlab: no trial of {launch.name} finished (2 diverged), so no report was written; "
+        f"`nmlab status {launch.name}` says why\n"
+    )
+    assert "go on with" not in printed.out
+    assert not launch.report_folder.exists()
+    if options == ("--json",):
+        assert json.loads(printed.out)["report"] is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "status", "code"),
+    [
+        ({"finished": 1, "diverged": 1}, "finished", 0),
+        ({"diverged": 2}, "finished", 1),
+        ({"pruned": 1, "oom": 1}, "finished", 1),
+        ({"stopped": 2}, "stopped", 1),
+        ({}, "failed", 1),
+    ],
+)
+def test_exit_codes_of_a_sweep(plan_of, tracking_uri, tmp_path, nmlab, monkeypatch, counts, status, code):
+    monkeypatch.setattr(Sweep, "run", lambda self: SweepResult(status, counts, 1, "verified", 2.0))
+    monkeypatch.setattr("nmlab.platform.resolve.resolve", lambda study: plan_of(*GRID))
+    given, printed = nmlab("sweep", "quickstart", "--no-report", "--tracking-uri", tracking_uri)
+    assert given == code
+    assert ("no report was written" in printed.err) == (not counts.get("finished"))
+    assert "model loaded once, frozen weights verified" in printed.out

@@ -1,0 +1,151 @@
+"""Which engine `auto` means: on CUDA a kernel only where it computes what torch does, else torch, said in a line."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from nmlab.trials.engines import GroupLayout, LinearEngine, MaskKey, make_engine, store_of
+from nmlab.trials.engines.choice import suited
+from nmlab.trials.engines.logits import Float32Store
+from nmlab.trials.models import PrunableLayer
+from nmlab.trials.pattern import Pattern
+
+pytest.importorskip("triton", reason="the package triton exists for Linux only")
+
+FAULT = "it draws other masks in 3 of 1033 groups"
+
+
+class OnCuda(Float32Store):
+    """A store that says it is on a GPU, where there is none: nothing is computed on it but the choice."""
+
+    @property
+    def device(self):
+        return torch.device("cuda:0")
+
+
+def _layout(pattern="2:4", groups=64):
+    parsed = Pattern.parse(pattern)
+    return GroupLayout([PrunableLayer("layer", 0, groups, parsed.m)], pattern=parsed)
+
+
+def _store(layout, *, magnitude, kind=OnCuda):
+    n, m = layout.pattern.n, layout.pattern.m
+    mask_GM = (torch.arange(m) < n).expand(layout.groups, m)
+    return kind(mask_GM.clone(), magnitude=magnitude)
+
+
+def _suited(pattern="2:4", *, magnitude=0.5, fault=None, groups=64, agree=bool, **options):
+    """Return the engine, what was checked and what was noted."""
+    layout, checked, notes = _layout(pattern, groups), [], []
+
+    def check(device, pattern, kind):
+        checked.append((str(device), str(pattern), kind))
+        return fault
+
+    store = _store(layout, magnitude=magnitude)
+    name = suited(layout, store, check=check, agree=agree, note=notes.append, **options)
+    return name, checked, notes
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "1:4", "12:32"])
+def test_kernels_that_pass_are_chosen(pattern):
+    assert _suited(pattern) == ("triton", [("cuda:0", pattern, "float32")], [])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "groups", "torchs"), [("2:4", 64, "linear"), ("2:4", 2**20, "adaptive"), ("12:32", 64, "linear")]
+)
+def test_kernels_that_fail_are_not_and_that_is_said_in_one_line(pattern, groups, torchs):
+    name, _, notes = _suited(pattern, groups=groups, fault=FAULT)
+    assert name == torchs
+    assert notes == [f"engine auto: {torchs} in place of the Triton kernels; on cuda:0 they fail their check: {FAULT}"]
+
+
+def test_all_workers_choose_alike():
+    name, _, notes = _suited(agree=lambda faulty: True)
+    assert name == "linear"
+    assert notes == ["engine auto: linear in place of the Triton kernels; they fail their check at another worker"]
+
+
+def test_nothing_is_checked_where_no_kernel_would_run():
+    assert _suited(magnitude=12.0)[1:] == ([], []), "so cold that touching all groups is waste"
+    assert _suited(sampler="gumbel_topk") == ("linear", [], [])
+    assert _suited("4:4") == ("linear", [], [])
+    layout = _layout()
+    on_cpu = _store(layout, magnitude=0.5, kind=Float32Store)
+    made = make_engine("auto", layout=layout, store=on_cpu, check=lambda *given: pytest.fail("checked"))
+    assert made.name == "linear"
+
+
+CHECKS = """
+import sys, torch
+from nmlab.trials.engines.triton import selfcheck
+from nmlab.trials.engines.triton.selfcheck import compared, kernel_fault
+from nmlab.trials.engines.triton.engine import TritonEngine
+from nmlab.trials.engines import Draw, LinearEngine, store_of
+from nmlab.trials.pattern import Pattern
+
+CPU, PATTERN = torch.device("cpu"), Pattern(2, 4)
+selfcheck._GROUPS = (150, 70)
+for pattern in ("2:4", "4:8"):
+    for kind in ("float32", "bfloat16_delta"):
+        assert kernel_fault(CPU, pattern=Pattern.parse(pattern), kind=kind) is None, (pattern, kind)
+
+begun = []
+def counted(*given, **options):
+    begun.append(given)
+    return TritonEngine(*given, **options)
+selfcheck.TritonEngine = counted
+kernel_fault.cache_clear()
+assert [kernel_fault(CPU, pattern=PATTERN, kind="float32") for _ in range(3)] == [None] * 3
+assert len(begun) == 1, "once a process"
+
+class Wrong(TritonEngine):
+    fault = ""
+    def sample(self, key):
+        draw = super().sample(key)
+        if self.fault != "masks" or not len(draw.groups_g):
+            return draw
+        return Draw(key, draw.groups_g, draw.masks_gM.roll(1, dims=0))
+    def descend(self, draws, *, weights, rate):
+        rate = rate * 1.01 if self.fault == "moves" else rate
+        changed_g = super().descend(draws, weights=weights, rate=rate)
+        return changed_g[1:] if self.fault == "changed" else changed_g
+
+layout = selfcheck._layout(PATTERN)
+told = []
+for fault in ("masks", "moves", "changed"):
+    engine = Wrong(layout, store=store_of(layout, selfcheck._logits(layout)))
+    engine.fault = fault
+    reference = LinearEngine(layout, store=store_of(layout, selfcheck._logits(layout)))
+    told.append(compared(engine, reference, kind="float32"))
+selfcheck.TritonEngine = lambda *given, **options: 1 / 0
+kernel_fault.cache_clear()
+told.append(kernel_fault(CPU, pattern=PATTERN, kind="float32"))
+print(*told, sep="\\n")
+"""
+
+
+def test_the_check_finds_what_kernels_do_wrong():
+    """In Triton's interpreter, which has to be chosen before triton is imported, hence in another process."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CHECKS], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    masks, moves, changed, failed = done.stdout.splitlines()
+    assert masks.startswith("it draws other masks in ")
+    assert moves.startswith("it moves ")
+    assert changed == "it does not name the groups whose mode has changed"
+    assert failed == "ZeroDivisionError: division by zero"
+
+
+def test_a_fallback_draws_and_moves_as_the_named_engine_does():
+    layout = _layout(groups=300)
+    logits_GM = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
+    chosen = make_engine("auto", layout=layout, store=store_of(layout, logits_GM))
+    named = LinearEngine(layout, store=store_of(layout, logits_GM))
+    assert torch.equal(chosen.sample(MaskKey(0, 0)).masks_gM, named.sample(MaskKey(0, 0)).masks_gM)
