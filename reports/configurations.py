@@ -15,7 +15,7 @@ from nmlab.reports.collect import Objective, StudyRuns
 from nmlab.reports.frame import Value
 from nmlab.reports.statistics import Estimate, mean_interval, paired_difference
 
-UNFINISHED = ("running", "stopped")
+UNFINISHED = ("running", "stopped", "pruned")
 FAILED = ("failed", "oom")
 EXACT_BELOW = 1e6
 ATTRIBUTES = ("method", "pattern")

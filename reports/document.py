@@ -8,7 +8,7 @@ from nmlab.reports.figures import FigureFile
 from nmlab.reports.provenance import Section
 from nmlab.reports.tables import Table, for_pages
 
-LEADING = ("summary", "rivals", "tasks", "claims", "published")
+LEADING = ("summary", "winner", "rivals", "tasks", "claims", "published")
 """The tables that give the answers; of published ones there may be several, named published-PAPER-ITEM."""
 
 

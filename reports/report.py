@@ -96,7 +96,13 @@ def document_of(
     return Document(
         study=study,
         facts=_facts(found.runs),
-        headline=headline_of(found.runs, configurations=found.configurations, verdicts=verdict_sentences(found)),
+        headline=headline_of(
+            found.runs,
+            configurations=found.configurations,
+            verdicts=verdict_sentences(found),
+            winners=found.winners,
+            evaluations=found.evaluations,
+        ),
         warnings=(*unlike, *warnings_of(found.runs, check=found.check)),
         tables=tuple(with_notes(table, notes=unlike) for table in comparison_tables(found)),
         figures=study_figures(found),

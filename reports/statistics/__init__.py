@@ -9,9 +9,10 @@ from nmlab.reports.statistics.bootstrap import Bootstrapped, paired_bootstrap
 from nmlab.reports.statistics.comparison import Comparison, Noise, compare_constant, compare_paired, compare_windows
 from nmlab.reports.statistics.equivalence import equivalent
 from nmlab.reports.statistics.intervals import CONFIDENCE, Estimate, mean_interval, paired_difference
-from nmlab.reports.statistics.multiplicity import adjusted
+from nmlab.reports.statistics.multiplicity import adjusted, holm
 from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
 from nmlab.reports.statistics.questions import compare_answers, detectable_by_questions, divided, mcnemar
+from nmlab.reports.statistics.winning import winner_margin, winner_power
 
 __all__ = [
     "CONFIDENCE",
@@ -29,8 +30,11 @@ __all__ = [
     "detectable_by_t",
     "divided",
     "equivalent",
+    "holm",
     "mcnemar",
     "mean_interval",
     "paired_bootstrap",
     "paired_difference",
+    "winner_margin",
+    "winner_power",
 ]
