@@ -12,6 +12,7 @@ from nmlab.reports.evaluations import Evaluation, EvaluationCheck, check_evaluat
 from nmlab.reports.lines import Line, summary_lines
 from nmlab.reports.masks import PackedMask, SampledLosses, overlap, read_masks, read_sampled_losses
 from nmlab.reports.metrics import evaluation_metrics
+from nmlab.reports.planned import planned_values
 from nmlab.reports.published import published_tables
 from nmlab.reports.published.beside import Pair, pairs_of
 from nmlab.reports.store import RunStore
@@ -87,7 +88,11 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         masks=masks,
         sampled=_sampled(store, configurations),
         judgements=judged(
-            configurations, reproduces=reproduces, evaluations=evaluations, overlaps=_overlaps(lines, masks)
+            configurations,
+            reproduces=reproduces,
+            evaluations=evaluations,
+            overlaps=_overlaps(lines, masks),
+            planned=planned_values(runs.launch.params),
         ),
         pairs=_pairs(reproduces, configurations),
     )

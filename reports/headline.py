@@ -97,7 +97,7 @@ def _best_sentence(
     if not best.is_baseline and winner is not None:
         return winner_sentence(winner, members=members, evaluations=evaluations)
     what = "No searched configuration finished; best baseline" if searched(members) else "Best mask by its mean"
-    missing = "" if best.is_complete else f"; only {len(best.finished)} of its {len(best.trials)} runs finished"
+    missing = "" if best.is_complete else f"; only {len(best.finished)} of its {best.planned} runs finished"
     name = named(best, among=members)
     return f"{what}: {name} reaches {plain_name(best.objective.metric)} {mean_text(best)}{missing}."
 

@@ -35,7 +35,7 @@ def winner_sentence(
 
 
 def _missing(best: Configuration) -> str:
-    return "" if best.is_complete else f"; only {len(best.finished)} of its {len(best.trials)} runs finished"
+    return "" if best.is_complete else f"; only {len(best.finished)} of its {best.planned} runs finished"
 
 
 def _sureness(winner: Winner) -> str:
@@ -101,7 +101,7 @@ def _about_incomplete(winner: Winner, tried: Sequence[Configuration]) -> list[st
 
 
 def _runs(item: Configuration) -> str:
-    return f"{len(item.finished)} of {counted(len(item.trials), noun='run')} finished"
+    return f"{len(item.finished)} of {counted(item.planned, noun='run')} finished"
 
 
 def _at(rival: Rival) -> str:

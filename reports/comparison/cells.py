@@ -121,7 +121,7 @@ def marked_by_tests(items: Sequence[Configuration], *, column: Column, tests: Te
 def seeds_cell(item: Configuration) -> Cell:
     """Return ``3``, or ``2 of 3`` where a run did not finish."""
     finished = len(item.finished)
-    text = str(finished) if item.is_complete else f"{finished} of {len(item.trials)}"
+    text = str(finished) if item.is_complete else f"{finished} of {item.planned}"
     return Cell(value=text, run_ids=item.run_ids)
 
 

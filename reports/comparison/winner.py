@@ -65,7 +65,7 @@ def winner_table(
 def standing_text(rival: Rival) -> str:
     """Return how far a configuration got: ``ran to the end``, ``stopped early at step 40``, ``2 of 3 runs``."""
     if rival.standing is Standing.LACKS_RUNS:
-        return f"{len(rival.item.finished)} of {len(rival.item.trials)} runs"
+        return f"{len(rival.item.finished)} of {rival.item.planned} runs"
     step = rival.partial.step if rival.partial is not None else None
     return str(rival.standing) if step is None else f"{rival.standing}, compared at step {step:,}"
 

@@ -7,7 +7,7 @@ bootstrap and permutation over the windows or questions of one text.
 
 from nmlab.reports.statistics.bootstrap import Bootstrapped, paired_bootstrap
 from nmlab.reports.statistics.comparison import Comparison, Noise, compare_constant, compare_paired, compare_windows
-from nmlab.reports.statistics.equivalence import equivalent
+from nmlab.reports.statistics.equivalence import beyond, equivalent
 from nmlab.reports.statistics.intervals import CONFIDENCE, Estimate, mean_interval, paired_difference
 from nmlab.reports.statistics.multiplicity import adjusted, holm
 from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
@@ -21,6 +21,7 @@ __all__ = [
     "Estimate",
     "Noise",
     "adjusted",
+    "beyond",
     "compare_answers",
     "compare_constant",
     "compare_paired",
