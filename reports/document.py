@@ -35,10 +35,19 @@ class RunLinks:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A command to go on with, ready to be copied, and what it does."""
+
+    line: str
+    does: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """Everything a reader sees; ``facts`` are the few words under the title, ``written`` the time of writing.
 
-    ``title`` and ``question`` are the study's own, where it has them.
+    ``title`` and ``question`` are the study's own, where it has them; ``winners`` is what can be said of the best
+    searched configuration of each group, as plain values.
     """
 
     study: str
@@ -52,6 +61,8 @@ class Document:
     written: datetime
     title: str = ""
     question: str = ""
+    commands: tuple[Command, ...] = ()
+    winners: tuple[Mapping[str, object], ...] = ()
 
     @property
     def heading(self) -> str:

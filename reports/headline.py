@@ -21,7 +21,7 @@ from nmlab.reports.evaluations import Evaluation
 from nmlab.reports.metrics import chosen_on, is_counted, plain_name
 from nmlab.reports.outcomes import pruned_runs
 from nmlab.reports.starts import has_telling_start
-from nmlab.reports.statements import change_text, mean_text, metric_text, named, quality
+from nmlab.reports.statements import change_text, is_nothing, mean_text, metric_text, named, quality
 from nmlab.reports.statistics import Estimate
 from nmlab.reports.tables import Style, number_text
 from nmlab.reports.winner_words import winner_sentence
@@ -126,6 +126,8 @@ def _is_unchanged(gain: Estimate) -> bool:
 def _interval_words(best: Configuration, gain: Estimate) -> str:
     if gain.low is None or gain.high is None:
         return ", on one seed, which gives no interval"
+    if is_nothing(gain.mean, metric=best.objective.metric):
+        return f", paired over {gain.n} seeds"
     mean, low, high = (metric_text(value, metric=best.objective.metric) for value in (gain.mean, gain.low, gain.high))
     verdict = "excludes" if gain.excludes_zero else "does not exclude"
     return f", paired over {gain.n} seeds: difference {mean} [{low}, {high}], and the 95% interval {verdict} zero"

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 
+from nmlab.reports.claims.counted import too_few
 from nmlab.reports.claims.evidence import Part
-from nmlab.reports.claims.judge import Check, Verdict
+from nmlab.reports.claims.judge import FEWEST_TIMINGS, Check, Verdict
 from nmlab.reports.contrasts import Side, contrasts_with, untested_reason
 from nmlab.reports.evaluations import Evaluation
 from nmlab.reports.wording import counted
+
+MEASURED_ONCE = "time/"  # what a run measures of the machine it is on
 
 
 def better_than(first: Part, second: Part, *, metric: str, evaluations: Mapping[str, Evaluation]) -> Check:
@@ -23,7 +26,7 @@ def better_than(first: Part, second: Part, *, metric: str, evaluations: Mapping[
         return _diverged(first, second, metric, text)
     (contrast,) = contrasts_with(second.side, others=[first.side], metric=metric, evaluations=evaluations)
     selected = tuple(part.name for part in (first, second) if part.is_selected)
-    if gap := _unpaired(first.side, second.side, metric):
+    if gap := _unpaired(first.side, second.side, metric) or _too_few_timings(first.side, second.side, metric):
         return Check(text, contrast=contrast, decided=Verdict.NOT_TESTED, untested=gap, selected=selected)
     return Check(
         text, contrast=contrast, untested=untested_reason(contrast, evaluations=evaluations), selected=selected
@@ -38,6 +41,11 @@ def _unpaired(first: Side, second: Side, metric: str) -> str:
     if own == other or min(len(own), len(other)) < 2:
         return ""
     return f"{len(own & other)} of {counted(len(own | other), noun='seed')} ran on both sides"
+
+
+def _too_few_timings(first: Side, second: Side, metric: str) -> str:
+    fewest = min(len(side.values(metric)) for side in (first, second))
+    return too_few(fewest) if metric.startswith(MEASURED_ONCE) and fewest < FEWEST_TIMINGS else ""
 
 
 def _diverged(first: Part, second: Part, metric: str, text: str) -> Check:

@@ -5,13 +5,17 @@ from collections.abc import Iterable, Sequence
 
 from nmlab.reports.claims.claim import DominatesTest, RatioTest, Selector
 from nmlab.reports.claims.evidence import Evidence
-from nmlab.reports.claims.judge import Check, Tested, Verdict
+from nmlab.reports.claims.judge import FEWEST_TIMINGS, Check, Tested, Verdict
 from nmlab.reports.claims.select import NotTestableError
 from nmlab.reports.contrasts import Side
 from nmlab.reports.metrics import is_counted, plain_name
 from nmlab.reports.statistics import beyond, compare_constant, equivalent
+from nmlab.reports.wording import counted
 
-ONE_SEED = "one seed, so no interval"
+
+def too_few(seeds: int) -> str:
+    """Return why so many measured runs decide nothing."""
+    return f"{counted(seeds, noun='seed')}, what is measured in a run needs at least {FEWEST_TIMINGS}"
 
 
 def ratio(test: RatioTest, evidence: Evidence) -> Iterable[Check]:
@@ -34,8 +38,8 @@ def ratio(test: RatioTest, evidence: Evidence) -> Iterable[Check]:
         yield Check(f"{text} (counted, the same in every run)", decided=verdict, run_ids=run_ids)
         return
     seeds = [seed for seed in values[0] if seed in values[1]]
-    if len(seeds) < 2:
-        yield Check(text, decided=Verdict.NOT_TESTED, untested=ONE_SEED, run_ids=run_ids)
+    if len(seeds) < FEWEST_TIMINGS or any(len(own) != len(seeds) for own in values):
+        yield Check(text, decided=Verdict.NOT_TESTED, untested=too_few(len(seeds)), run_ids=run_ids)
         return
     logs = [math.log(values[0][seed] / values[1][seed] / test.value) for seed in seeds]
     yield Check(text, tested=_within(logs, math.log1p(test.tolerance)), run_ids=run_ids)
@@ -51,8 +55,8 @@ def dominates(test: DominatesTest, evidence: Evidence) -> Iterable[Check]:
     shares = _shares(side, (test.part, *test.others))
     name = test.part.removeprefix("time/").removesuffix("_s")
     text = f"{name}: {math.fsum(shares) / len(shares):.0f}% of a step's time on this machine"
-    if len(shares) < 2:
-        yield Check(text, decided=Verdict.NOT_TESTED, untested=ONE_SEED, run_ids=side.run_ids)
+    if len(shares) < FEWEST_TIMINGS:
+        yield Check(text, decided=Verdict.NOT_TESTED, untested=too_few(len(shares)), run_ids=side.run_ids)
         return
     found = compare_constant(shares, constant=50.0)
     assert found.p_value is not None

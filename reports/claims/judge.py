@@ -12,6 +12,7 @@ from nmlab.reports.statistics import Comparison, Noise, adjusted
 from nmlab.reports.tables import Direction
 
 LEVEL = 0.05
+FEWEST_TIMINGS = 3  # of a side; two runs on a machine that was busy agree by chance too often
 
 
 class Verdict(StrEnum):

@@ -76,7 +76,7 @@ def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[Fr
         key="pareto",
         title="The front of quality against cost",
         caption="Configurations that nothing else beats in quality and in one of the costs at once, by their means; "
-        "all others are dominated. Peak memory of the CPU is that of the whole process.",
+        "all others are dominated. No test says how sure that is. Peak memory of the CPU is that of the whole process.",
         columns=(
             PATTERN,
             METHOD,

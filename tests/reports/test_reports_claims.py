@@ -97,6 +97,17 @@ def test_a_difference_says_what_of(configuration):
     assert "−0.001 sample seconds (p " in found.evidence
 
 
+def test_two_timings_decide_nothing(configuration):
+    items = [
+        with_metric(trained(configuration, [10.0, 11.0], sampler=sampler), "time/sample_s", times)
+        for sampler, times in (("gumbel_topk", [0.001, 0.00101]), ("multinomial", [0.002, 0.00201]))
+    ]
+    sides = tuple(Selector(method="maskpro", settings={"sampler": name}) for name in ("gumbel_topk", "multinomial"))
+    found = judge(OrderTest(kind="order", metric="time/sample_s", sides=sides), items)
+    assert found.verdict is Verdict.NOT_TESTED
+    assert "untested (2 seeds, what is measured in a run needs at least 3)" in found.evidence
+
+
 def test_one_seed_decides_nothing(configuration):
     items = [trained(configuration, [10.0], alpha=1), trained(configuration, [20.0], alpha=2)]
     sides = tuple(Selector(method="maskpro", settings={"alpha": value}) for value in (1, 2))
@@ -313,6 +324,7 @@ def test_a_ratio_of_what_is_measured_takes_an_interval_over_seeds(configuration,
     [
         ([3.0], Verdict.NOT_TESTED),
         ([0.5], Verdict.NOT_TESTED),  # a machine that was busy once contradicts no paper
+        ([0.5, 0.5001], Verdict.NOT_TESTED),
         ([3.0, 3.1, 3.2], Verdict.REPRODUCED),
         ([0.5, 0.51, 0.52], Verdict.CONTRADICTED),
         ([0.5, 4.0, 2.0], Verdict.NOT_SEPARABLE),
@@ -419,7 +431,9 @@ def test_of_several_patterns_the_evidence_says_which(configuration):
     for name, value in (("time/sample_s", 3.0), ("time/forward_s", 1.0), ("time/update_s", 1.0)):
         items = [with_metric(item, name, [value]) for item in items]
     (both,) = judged(items, reproduces=("maskpro/table-15",), evaluations={})
-    share = "sample: 60% of a step's time on this machine, untested (one seed, so no interval)"
+    share = (
+        "sample: 60% of a step's time on this machine, untested (1 seed, what is measured in a run needs at least 3)"
+    )
     assert both.evidence == f"2:4, {share}; 4:8, {share}"
     (one,) = judged(items[:1], reproduces=("maskpro/table-15",), evaluations={})
     assert one.evidence == share

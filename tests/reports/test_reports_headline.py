@@ -157,11 +157,15 @@ def test_runs_that_do_not_match_each_other(writer, store, trial):
 
 
 def test_warnings_from_the_check(runs):
-    check = EvaluationCheck(("a",), ("b",), ("c",), windows=8, tokens=8, words=8, is_same_text=False)
+    size = {"windows": 8, "tokens": 8, "words": 8}
+    check = EvaluationCheck(("a",), ("b",), ("c",), **size, is_same_text=False, uncheckable=("d", "e"))
     found = " ".join(warnings_of(runs, check=check))
     assert "do not give the recorded perplexity or accuracy in 1 run (first: b)" in found
     assert "not evaluated on the same windows" in found
-    assert "Not every compared run kept" in found
+    assert (
+        "1 of 5 compared runs kept no per-window losses (evaluation.npz) and could not be checked (first: c)." in found
+    )
+    assert "2 of 5 compared runs recorded no perplexity or accuracy that follows from what they kept" in found
     assert "No compared run kept" in " ".join(warnings_of(runs, check=None))
 
 
