@@ -7,11 +7,12 @@ from nmlab.reports.budgets import EqualBudget, FrontPoint, equal_budgets, front_
 from nmlab.reports.claims import Judgement, judged
 from nmlab.reports.collect import StudyRuns
 from nmlab.reports.configurations import Configuration, configurations_of, searched
-from nmlab.reports.contrasts import Contrast, rivals_of, settled_tasks
+from nmlab.reports.contrasts import Contrast, Side, Winner, rivals_of, settled_tasks, winners_of
 from nmlab.reports.evaluations import Evaluation, EvaluationCheck, check_evaluations, read_evaluations
 from nmlab.reports.lines import Line, summary_lines
 from nmlab.reports.masks import PackedMask, SampledLosses, overlap, read_masks, read_sampled_losses
 from nmlab.reports.metrics import evaluation_metrics
+from nmlab.reports.planned import planned_values
 from nmlab.reports.published import published_tables
 from nmlab.reports.published.beside import Pair, pairs_of
 from nmlab.reports.store import RunStore
@@ -28,6 +29,7 @@ class Analysis:
         evaluations: losses by window and answers by question of the runs of these lines, by run id, as far as kept.
         check: whether the recorded perplexities follow from them; None where no run kept any.
         contrasts: for each metric of the summary, the lines of each group against its best.
+        winners: for each group of comparable masks, the best searched configuration against all others of the search.
         budgets: what each method reached at the same budget.
         front: every complete configuration with the fronts of quality against cost that it stands on.
         masks: the masks of the lines and the masks that trials started from, by run id and layer, as far as kept.
@@ -42,6 +44,7 @@ class Analysis:
     evaluations: Mapping[str, Evaluation]
     check: EvaluationCheck | None
     contrasts: Mapping[str, Mapping[Hashable, tuple[Contrast, ...]]]
+    winners: Mapping[Hashable, Winner]
     budgets: tuple[EqualBudget, ...]
     front: tuple[FrontPoint, ...]
     masks: Mapping[str, Mapping[str, PackedMask]]
@@ -66,6 +69,7 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
     rows = [item.finished for item in {line.item.key: line.item for line in lines}.values()]
     found = read_evaluations(store, run_ids=[str(run_id) for part in rows for run_id in part["run_id"]])
     evaluations = {run_id: item for run_id, item in found.items() if item is not None}
+    evaluations |= _evaluations_of_the_fixed(store, configurations, known=found)
     metrics = {runs.objective.metric, *evaluation_metrics(configurations, objective=runs.objective)}
     masks = read_masks(store, run_ids=_masks_wanted(lines, runs))
     reproduces = runs.launch.reproduces
@@ -78,15 +82,30 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         contrasts=settled_tasks(
             {metric: rivals_of(lines, metric=metric, evaluations=evaluations) for metric in sorted(metrics)}
         ),
+        winners=winners_of(configurations, evaluations=evaluations, progress=runs.progress),
         budgets=equal_budgets(configurations, progress=runs.progress),
         front=front_points(configurations),
         masks=masks,
         sampled=_sampled(store, configurations),
         judgements=judged(
-            configurations, reproduces=reproduces, evaluations=evaluations, overlaps=_overlaps(lines, masks)
+            configurations,
+            reproduces=reproduces,
+            evaluations=evaluations,
+            overlaps=_overlaps(lines, masks),
+            planned=planned_values(runs.launch.params),
         ),
         pairs=_pairs(reproduces, configurations),
     )
+
+
+def _evaluations_of_the_fixed(
+    store: RunStore, configurations: Sequence[Configuration], *, known: Mapping[str, Evaluation | None]
+) -> dict[str, Evaluation]:
+    """Read what searched configurations kept that no seed moves: windows are all that they can be told apart by."""
+    fixed = [item for item in searched(configurations) if not Side(item).has_training_noise]
+    run_ids = [str(run_id) for item in fixed for run_id in item.finished["run_id"] if run_id not in known]
+    read = read_evaluations(store, run_ids=run_ids)
+    return {run_id: item for run_id, item in read.items() if item is not None}
 
 
 def _pairs(reproduces: Sequence[str], configurations: Sequence[Configuration]) -> dict[str, tuple[Pair, ...]]:

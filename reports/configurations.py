@@ -5,7 +5,7 @@ Every table, figure and sentence of a report speaks about these values, so that 
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from nmlab.reports.collect import Objective, StudyRuns
 from nmlab.reports.frame import Value
 from nmlab.reports.statistics import Estimate, mean_interval, paired_difference
 
-UNFINISHED = ("running", "stopped")
+UNFINISHED = ("running", "stopped", "pruned")
 FAILED = ("failed", "oom")
 EXACT_BELOW = 1e6
 ATTRIBUTES = ("method", "pattern")
@@ -31,6 +31,7 @@ class Configuration:
         key: the configuration's hash, the same for all its seeds.
         settings: its parameters, typed, without method, pattern and seed.
         trials: its rows of the trial table, by seed, duplicates left out.
+        expected: how many runs it should have, as others of its method and role do; 0 where that is not known.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Configuration:
     settings: dict[str, Value]
     trials: pd.DataFrame
     objective: Objective
+    expected: int = 0
 
     @cached_property
     def finished(self) -> pd.DataFrame:
@@ -72,8 +74,13 @@ class Configuration:
 
     @cached_property
     def is_complete(self) -> bool:
-        """Whether every one of its runs finished, so that its mean leaves nobody out."""
-        return len(self.finished) == len(self.trials) > 0
+        """Whether every run that it should have finished, so that its mean leaves nobody out."""
+        return len(self.finished) == self.planned > 0
+
+    @property
+    def planned(self) -> int:
+        """How many runs it has or should have: one that no process has begun is missing too."""
+        return max(self.expected, len(self.trials))
 
     @property
     def run_ids(self) -> tuple[str, ...]:
@@ -133,7 +140,7 @@ def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
     Within a group the best comes first; those with unfinished runs stand after the complete ones.
     """
     kept = runs.trials[runs.trials["status"] != "duplicate"]
-    found = [_configuration(rows, runs) for _, rows in kept.groupby("configuration", sort=True)]
+    found = _with_expected([_configuration(rows, runs) for _, rows in kept.groupby("configuration", sort=True)])
     sign = 1.0 if runs.objective.mode == "min" else -1.0
 
     def order(item: Configuration) -> tuple[tuple[str, ...], bool, bool, float, str]:
@@ -142,6 +149,15 @@ def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
         return (comparable_group(item), value is None, not item.is_complete, mean, item.key)
 
     return tuple(sorted(found, key=order))
+
+
+def _with_expected(found: Sequence[Configuration]) -> list[Configuration]:
+    """Tell each configuration how many runs others of its method, pattern and role have, of which it may lack some."""
+    most: dict[tuple[str, str, str], int] = {}
+    for item in found:
+        kind = (item.method, item.pattern, item.role)
+        most[kind] = max(most.get(kind, 0), len(item.trials))
+    return [replace(item, expected=most[item.method, item.pattern, item.role]) for item in found]
 
 
 def searched(configurations: Iterable[Configuration]) -> tuple[Configuration, ...]:

@@ -8,7 +8,7 @@ from nmlab.reports.figures import FigureFile
 from nmlab.reports.provenance import Section
 from nmlab.reports.tables import Table, for_pages
 
-LEADING = ("summary", "rivals", "tasks", "claims", "published")
+LEADING = ("summary", "winner", "rivals", "tasks", "claims", "published")
 """The tables that give the answers; of published ones there may be several, named published-PAPER-ITEM."""
 
 
@@ -35,10 +35,19 @@ class RunLinks:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A command to go on with, ready to be copied, and what it does."""
+
+    line: str
+    does: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """Everything a reader sees; ``facts`` are the few words under the title, ``written`` the time of writing.
 
-    ``title`` and ``question`` are the study's own, where it has them.
+    ``title`` and ``question`` are the study's own, where it has them; ``winners`` is what can be said of the best
+    searched configuration of each group, as plain values.
     """
 
     study: str
@@ -52,6 +61,8 @@ class Document:
     written: datetime
     title: str = ""
     question: str = ""
+    commands: tuple[Command, ...] = ()
+    winners: tuple[Mapping[str, object], ...] = ()
 
     @property
     def heading(self) -> str:

@@ -50,7 +50,10 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationCheck:
-    """What recomputing perplexities from windows and accuracies from questions found, over some finished runs."""
+    """What recomputing perplexities from windows and accuracies from questions found, over some finished runs.
+
+    ``missing`` kept nothing to recompute from; ``uncheckable`` recorded nothing that follows from what they kept.
+    """
 
     agreeing: tuple[str, ...]
     disagreeing: tuple[str, ...]
@@ -59,6 +62,12 @@ class EvaluationCheck:
     tokens: int
     words: int
     is_same_text: bool
+    uncheckable: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> int:
+        """How many runs were looked at."""
+        return len(self.agreeing) + len(self.disagreeing) + len(self.missing) + len(self.uncheckable)
 
 
 def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
@@ -110,12 +119,13 @@ def check_evaluations(
     kept = {run_id: value for run_id in records if (value := found[run_id]) is not None}
     if not kept:
         return None
-    agreeing = [run_id for run_id, value in kept.items() if _agrees(value, records[run_id])]
+    agrees = {run_id: _agrees(value, records[run_id]) for run_id, value in kept.items()}
     values = list(kept.values())
     first = values[0]
     return EvaluationCheck(
-        agreeing=tuple(agreeing),
-        disagreeing=tuple(run_id for run_id in kept if run_id not in agreeing),
+        agreeing=tuple(run_id for run_id, answer in agrees.items() if answer is True),
+        disagreeing=tuple(run_id for run_id, answer in agrees.items() if answer is False),
+        uncheckable=tuple(run_id for run_id, answer in agrees.items() if answer is None),
         missing=tuple(run_id for run_id in records if run_id not in kept),
         windows=len(first.window_tokens_W),
         tokens=int(first.window_tokens_W.sum()),
@@ -124,17 +134,27 @@ def check_evaluations(
     )
 
 
-def _agrees(evaluation: Evaluation, row: dict[Any, Any]) -> bool:
-    pairs = (
-        (evaluation.token_perplexity, row.get("eval/token_perplexity")),
-        (evaluation.word_perplexity, row.get("eval/word_perplexity")),
-        *((answers.outcome_Q.mean(), row.get(name)) for name, answers in evaluation.answers.items() if is_mean(name)),
-    )
-    return all(
-        math.isclose(recomputed, recorded, rel_tol=TOLERANCE)
-        for recomputed, recorded in pairs
-        if recorded is not None and not math.isnan(recorded)
-    )
+def _agrees(evaluation: Evaluation, row: dict[Any, Any]) -> bool | None:
+    """Return whether what was recorded follows from what was kept; None where nothing was recorded that could.
+
+    ``eval/perplexity`` is the token or the word perplexity.
+    """
+    both = (evaluation.token_perplexity, evaluation.word_perplexity)
+    pairs = [
+        ((evaluation.token_perplexity,), row.get("eval/token_perplexity")),
+        ((evaluation.word_perplexity,), row.get("eval/word_perplexity")),
+        (both, row.get("eval/perplexity")),
+        *(
+            ((float(answers.outcome_Q.mean()),), row.get(name))
+            for name, answers in evaluation.answers.items()
+            if is_mean(name)
+        ),
+    ]
+    known = [(recomputed, recorded) for recomputed, recorded in pairs if recorded is not None]
+    checked = [(recomputed, float(recorded)) for recomputed, recorded in known if not math.isnan(recorded)]
+    if not checked:
+        return None
+    return all(any(math.isclose(own, recorded, rel_tol=TOLERANCE) for own in found) for found, recorded in checked)
 
 
 def _same_text(values: Sequence[Evaluation]) -> bool:

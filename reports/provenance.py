@@ -9,6 +9,7 @@ from nmlab.reports.collect import Launch, StudyRuns
 from nmlab.reports.configurations import UNFINISHED
 from nmlab.reports.evaluations import EvaluationCheck
 from nmlab.reports.frame import tag_json
+from nmlab.reports.outcomes import pruned_runs
 from nmlab.reports.wording import counted
 
 UNKNOWN = "not recorded"
@@ -59,9 +60,18 @@ def warnings_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[str,
         )
     if check is not None and not check.is_same_text:
         found.append("The compared runs were not evaluated on the same windows of text.")
-    if check is None or check.missing:
-        missing = "No" if check is None else "Not every"
-        found.append(f"{missing} compared run kept its per-window losses (evaluation.npz), so not all were checked.")
+    if check is None:
+        found.append("No compared run kept its per-window losses (evaluation.npz), so none was checked.")
+    elif check.missing:
+        found.append(
+            f"{len(check.missing)} of {counted(check.runs, noun='compared run')} kept no per-window losses "
+            f"(evaluation.npz) and could not be checked (first: {check.missing[0]})."
+        )
+    if check is not None and check.uncheckable:
+        found.append(
+            f"{len(check.uncheckable)} of {counted(check.runs, noun='compared run')} recorded no perplexity or "
+            f"accuracy that follows from what they kept, and could not be checked (first: {check.uncheckable[0]})."
+        )
     return tuple(found)
 
 
@@ -116,6 +126,8 @@ def _check_facts(check: EvaluationCheck | None) -> tuple[tuple[str, str], ...]:
     size = f"{check.windows:,} windows, {check.tokens:,} tokens, {check.words:,} words"
     checked = len(check.agreeing) + len(check.disagreeing)
     agree = f"{len(check.agreeing)} of {checked} compared runs agree with their per-window losses"
+    if left := len(check.missing) + len(check.uncheckable):
+        agree += f"; {left} not checkable"
     return (("evaluation text", size), ("perplexity recomputed", agree))
 
 
@@ -129,6 +141,9 @@ def _code_warnings(runs: StudyRuns) -> list[str]:
     elif flags != {"false"}:
         found.append("It is not known whether the code had uncommitted changes.")
     commits = sorted(set(runs.trials["git_commit"]) - {""})
+    unknown = int((runs.trials["git_commit"] == "").sum())
+    if unknown and "true" not in flags:
+        found.append(f"The commit of {counted(unknown, noun='run')} is not recorded.")
     if len(commits) > 1:
         shown = ", ".join(commit[:12] for commit in commits)
         found.append(f"The runs come from {len(commits)} different commits: {shown}.")
@@ -152,7 +167,7 @@ def _launch_warnings(runs: StudyRuns) -> list[str]:
     recorded = runs.recorded
     if launch.planned is not None and recorded != launch.planned:
         found.append(f"Planned: {counted(launch.planned, noun='run')}; recorded: {recorded}.")
-    unfinished = sum(runs.count(status) for status in UNFINISHED)
+    unfinished = sum(runs.count(status) for status in UNFINISHED) - pruned_runs(runs.trials)
     if unfinished:
         found.append(f"In no mean, because stopped or not ended: {counted(unfinished, noun='run')}.")
     duplicates = runs.count("duplicate")

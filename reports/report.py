@@ -11,17 +11,20 @@ from pathlib import Path
 
 from nmlab.reports.alike import differences_within, refuse_mixed
 from nmlab.reports.analysis import analyse
+from nmlab.reports.caveats import caveats_of
 from nmlab.reports.collect import StudyRuns, collect
+from nmlab.reports.commands import commands_of
 from nmlab.reports.comparison import comparison_tables
 from nmlab.reports.document import Document, RunLinks
 from nmlab.reports.errors import ReportError
 from nmlab.reports.figures import study_figures
 from nmlab.reports.headline import headline_of
-from nmlab.reports.provenance import moment_text, provenance_of, warnings_of
+from nmlab.reports.provenance import moment_text, provenance_of
 from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text
 from nmlab.reports.store import RunStore, open_store
 from nmlab.reports.tables import for_pages, with_notes
 from nmlab.reports.verdicts import verdict_sentences
+from nmlab.reports.winner_value import winner_values
 
 UI_BASE = "http://127.0.0.1:5000"
 FOLDERS = {"tables": (".csv", ".tex"), "figures": (".svg", ".png")}
@@ -96,8 +99,14 @@ def document_of(
     return Document(
         study=study,
         facts=_facts(found.runs),
-        headline=headline_of(found.runs, configurations=found.configurations, verdicts=verdict_sentences(found)),
-        warnings=(*unlike, *warnings_of(found.runs, check=found.check)),
+        headline=headline_of(
+            found.runs,
+            configurations=found.configurations,
+            verdicts=verdict_sentences(found),
+            winners=found.winners,
+            evaluations=found.evaluations,
+        ),
+        warnings=(*unlike, *caveats_of(found)),
         tables=tuple(with_notes(table, notes=unlike) for table in comparison_tables(found)),
         figures=study_figures(found),
         provenance=provenance_of(found.runs, check=found.check),
@@ -105,6 +114,8 @@ def document_of(
         written=datetime.now(tz=UTC),
         title=found.runs.launch.params.get("title", ""),
         question=found.runs.launch.params.get("answers", ""),
+        commands=commands_of(found, tracking_uri=store.uri),
+        winners=winner_values(found.winners, evaluations=found.evaluations),
     )
 
 

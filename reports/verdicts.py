@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from nmlab.reports.analysis import Analysis
 from nmlab.reports.comparison.claims import summary_of
 from nmlab.reports.configurations import GROUPS_IN_WORDS
-from nmlab.reports.contrasts import Contrast, Side
+from nmlab.reports.contrasts import Contrast, Side, reasons_text, untested_reason
+from nmlab.reports.evaluations import Evaluation
 from nmlab.reports.lines import names_of
 from nmlab.reports.metrics import is_counted, style_of
 from nmlab.reports.tables import Style, number_text
@@ -21,26 +22,32 @@ def verdict_sentences(analysis: Analysis) -> tuple[str, ...]:
     groups = [contrasts for contrasts in analysis.decisive_contrasts.values() if contrasts][:GROUPS_IN_WORDS]
     names = names_of(analysis.lines)
     several = len(groups) > 1
-    found = [_sure_sentence(contrasts, names, has_pattern=several) for contrasts in groups]
+    found = [_sure_sentence(contrasts, names, analysis.evaluations, has_pattern=several) for contrasts in groups]
     found += [sentence for contrasts in groups[:1] if (sentence := _cost_sentence(contrasts[0], analysis))]
     return (*found, *([summary_of(analysis.judgements)] if analysis.judgements else []))
 
 
-def _sure_sentence(contrasts: Sequence[Contrast], names: Mapping[tuple[str, bool], str], *, has_pattern: bool) -> str:
+def _sure_sentence(
+    contrasts: Sequence[Contrast],
+    names: Mapping[tuple[str, bool], str],
+    evaluations: Mapping[str, Evaluation],
+    *,
+    has_pattern: bool,
+) -> str:
     best = contrasts[0].reference
     where = f"{best.item.pattern}: of" if has_pattern else "Of"
     tested = [item for item in contrasts if item.is_separated is not None]
-    masks = counted(len(contrasts) + 1, noun="mask")
-    start = f"{where} the {masks} of the summary, {_called(best, names)} is best"
+    start = f"{where} the {counted(len(contrasts) + 1, noun='mask')} of the summary, {_called(best, names)}"
     if not tested and is_counted(contrasts[0].metric):
-        return f"{start}: counted, and the same in every run."
+        return f"{start} is best: counted, and the same in every run."
+    reasons = reasons_text(untested_reason(item, evaluations=evaluations) for item in contrasts)
     if not tested:
-        return f"{start}, but nothing was repeated, so no test says how sure that is."
+        return f"{start} has the best mean, but no test was possible: {reasons}."
     close = [item for item in tested if not item.is_separated]
     untested = len(contrasts) - len(tested)
-    rest = f" {counted(untested, noun='mask')} could not be tested." if untested else ""
-    apart = len(tested) - len(close)
-    text = f"{start}; tests at 5%, corrected for their number, tell it from {apart} of {len(tested)} others"
+    rest = f" {counted(untested, noun='mask')} could not be tested: {reasons}." if untested else ""
+    apart, is_best = len(tested) - len(close), "has the best mean" if close or untested else "is best"
+    text = f"{start} {is_best}; tests at 5%, corrected for their number, tell it from {apart} of {len(tested)} others"
     if not close:
         return f"{text}.{rest}"
     shown = "; ".join(_close_text(item, names) for item in close[:NAMES_IN_WORDS])

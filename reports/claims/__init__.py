@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nmlab.reports.claims.claim import ChoiceTest, Claim, FlatTest, claims
-from nmlab.reports.claims.decide import Evidence, checks_of
-from nmlab.reports.claims.judge import Check, Judgement, Verdict, corrected
-from nmlab.reports.claims.select import NotTestableError
+from nmlab.reports.claims.decide import checks_of
+from nmlab.reports.claims.evidence import Evidence
+from nmlab.reports.claims.judge import Check, Judgement, Shortfall, Verdict, corrected
+from nmlab.reports.claims.select import NotTestableError, Planned
 from nmlab.reports.configurations import Configuration
 from nmlab.reports.evaluations import Evaluation
 
-__all__ = ["Check", "Claim", "Evidence", "Judgement", "Verdict", "claims", "judged"]
+__all__ = ["Check", "Claim", "Evidence", "Judgement", "Verdict", "checks_of", "claims", "judged"]
 
 
 def judged(
@@ -19,6 +20,7 @@ def judged(
     reproduces: Sequence[str],
     evaluations: Mapping[str, Evaluation],
     overlaps: Mapping[tuple[str, str], float] | None = None,
+    planned: Planned | None = None,
 ) -> tuple[Judgement, ...]:
     """Return what a study says about the claims that it decides, in the order of the papers.
 
@@ -31,13 +33,14 @@ def judged(
         reproduces: the published items, such as ``maskpro/table-10``.
         evaluations: per-window losses by run id.
         overlaps: share of equal mask entries by pairs of run ids.
+        planned: the values of each setting that the study planned to run, where they are known.
     """
     chosen = [
         claim
         for claim in claims().values()
         if (not {*reproduces}.isdisjoint(claim.items) if reproduces else not _is_about_a_setting(claim))
     ]
-    found = [_judgement(claim, configurations, evaluations, overlaps or {}) for claim in chosen]
+    found = [_judgement(claim, configurations, evaluations, overlaps or {}, planned or {}) for claim in chosen]
     return corrected([item for item in found if item.checks or reproduces])
 
 
@@ -46,6 +49,7 @@ def _judgement(
     configurations: Sequence[Configuration],
     evaluations: Mapping[str, Evaluation],
     overlaps: Mapping[tuple[str, str], float],
+    planned: Planned,
 ) -> Judgement:
     """Test a claim, once for each pattern where it names none; of several, each check says of which it is."""
     masks = [item for item in configurations if not item.is_dense]
@@ -56,14 +60,32 @@ def _judgement(
     if _names_patterns(claim) or len(patterns) == 1:
         groups = {"": masks}
     checks: list[Check] = []
-    reasons: list[str] = []
+    reasons: dict[str, NotTestableError] = {}
     for named, group in groups.items():
-        evidence = Evidence(group, masks[0].objective.metric, evaluations, overlaps)
+        evidence = Evidence(group, masks[0].objective.metric, evaluations, overlaps, planned)
         try:
-            checks += [replace(check, text=named + check.text) for check in checks_of(claim.test, evidence=evidence)]
+            checks += [_of_pattern(check, named) for check in checks_of(claim.test, evidence=evidence)]
         except NotTestableError as missing:
-            reasons.append(str(missing))
-    return Judgement(claim, tuple(checks), reason="" if checks else reasons[0])
+            reasons[named] = missing
+    if not checks:
+        return Judgement(claim, reason=str(next(iter(reasons.values()))))
+    return Judgement(claim, (*_patterns_missing(reasons, len(groups)), *checks))
+
+
+def _patterns_missing(reasons: Mapping[str, NotTestableError], patterns: int) -> tuple[Check, ...]:
+    """Return a missing check for each pattern of which a part ran, but not what the test needs."""
+    partly = {named: str(reason) for named, reason in reasons.items() if reason.ran_in_part}
+    gap = Shortfall(patterns - len(partly), patterns, "patterns")
+    return tuple(
+        Check(reason, decided=Verdict.NOT_TESTED, missing=f"{named.removesuffix(', ')} ({reason})", shortfall=gap)
+        for named, reason in partly.items()
+    )
+
+
+def _of_pattern(check: Check, named: str) -> Check:
+    """Return a check that says of which pattern it is, where there are several."""
+    gap = None if check.shortfall is None else replace(check.shortfall, where=named)
+    return replace(check, text=named + check.text, shortfall=gap)
 
 
 def _is_about_a_setting(claim: Claim) -> bool:

@@ -41,7 +41,7 @@ class OrderTest(Strict):
 
 
 class BeatsTest(Strict):
-    """One side against each of several others; those that were not run are left out, but one must have been."""
+    """One side against each of several others, all of which must have been run."""
 
     kind: Literal["beats"]
     side: Selector
@@ -50,12 +50,13 @@ class BeatsTest(Strict):
 
 
 class ChoiceTest(Strict):
-    """One value of a setting against all others that were run."""
+    """One value of a setting against all others: those that the paper tried, that were planned and that were run."""
 
     kind: Literal["choice"]
     method: str
     setting: str
     value: float | str
+    others: tuple[float | str, ...] = ()
     metric: str | None = None
 
 
@@ -70,15 +71,16 @@ class FlatTest(Strict):
 
 
 class ImprovesTest(Strict):
-    """Learned masks against their own initial masks."""
+    """Learned masks against their own initial masks: those of the paper, those planned, and those that were run."""
 
     kind: Literal["improves"]
     method: str
+    starts: tuple[str, ...] = ()
     metric: str | None = None
 
 
 class RatioTest(Strict):
-    """A counted quantity of one side over another's."""
+    """A quantity of one side over another's, equal to a value within a tolerance; exact where it is counted."""
 
     kind: Literal["ratio"]
     side: Selector
@@ -89,7 +91,7 @@ class RatioTest(Strict):
 
 
 class DominatesTest(Strict):
-    """One metric of a run against the sum of others."""
+    """One part of a step's time against the sum of the others, over repeated timings: one of each seed."""
 
     kind: Literal["dominates"]
     method: str

@@ -1,16 +1,18 @@
 """What a study says about a claim: reproduced, not separable, contradicted, or not tested at this scale."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from nmlab.reports.claims.claim import Claim
-from nmlab.reports.contrasts import Contrast, Side, contrasts_with, settled
-from nmlab.reports.evaluations import Evaluation
-from nmlab.reports.metrics import direction_of, plain_name, style_of
-from nmlab.reports.statistics import Comparison
-from nmlab.reports.tables import Direction, Style, number_text
+from nmlab.reports.claims.words import difference_text, p_value_text
+from nmlab.reports.contrasts import Contrast
+from nmlab.reports.metrics import direction_of
+from nmlab.reports.statistics import Comparison, Noise, adjusted
+from nmlab.reports.tables import Direction
+
+LEVEL = 0.05
+FEWEST_TIMINGS = 3  # of a side; two runs on a machine that was busy agree by chance too often
 
 
 class Verdict(StrEnum):
@@ -23,41 +25,80 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class Tested:
+    """A test of something other than which of two sides is better; ``supports`` says which way its p-value counts."""
+
+    p_value: float
+    supports: bool
+    n: int
+    noise: Noise = Noise.TRAINING
+    p_adjusted: float | None = None
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """How much of the evidence of a claim ran: ``2 of 5 rules``; ``where`` names the pattern, if there are several."""
+
+    ran: int
+    needed: int
+    noun: str
+    where: str = ""
+
+
+@dataclass(frozen=True)
 class Check:
     """One statement that a claim rests on: that ``contrast.side`` is better than ``contrast.reference``.
 
-    A check without a contrast is decided by what it was built with: a count, or runs that diverged.
+    A check without a contrast is decided by another test, by what is the same in every run (a count, runs that all
+    diverged), or is a part of the evidence that is missing.
+
+    Attributes:
+        untested: why there is no test.
+        missing: the part of the evidence that did not run, with its ``shortfall``.
+        selected: sides that stand for several configurations, as the best of them.
     """
 
     text: str
     contrast: Contrast | None = None
     decided: Verdict | None = None
     run_ids: tuple[str, ...] = ()
+    tested: Tested | None = None
+    untested: str = ""
+    missing: str = ""
+    shortfall: Shortfall | None = None
+    selected: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         """Confirmed, open or refuted, in the words of verdicts."""
         if self.decided is not None:
             return self.decided
-        assert self.contrast is not None
-        if self.contrast.is_separated is None:
+        p_value, supports = self._result()
+        if p_value is None:
             return Verdict.NOT_TESTED
-        if not self.contrast.is_separated:
+        if p_value >= LEVEL:
             return Verdict.NOT_SEPARABLE
-        return Verdict.REPRODUCED if _is_better(self.contrast) else Verdict.CONTRADICTED
+        return Verdict.REPRODUCED if supports else Verdict.CONTRADICTED
 
     @property
     def evidence(self) -> str:
-        """The check in one clause, with the difference and the adjusted p-value."""
-        if self.contrast is None:
-            return self.text
-        decisive = self.contrast.decisive
-        if decisive is None:
-            return f"{self.text}: {_difference(self.contrast)}, untested (one seed)"
+        """The check in one clause, with the difference and the adjusted p-value, or why there is none."""
+        text = self.text if self.contrast is None else f"{self.text}: {difference_text(self.contrast)}"
+        if self.untested:
+            return f"{text}, untested ({self.untested})"
+        if self.tested is not None and self.tested.p_adjusted is not None:
+            return f"{text} ({p_value_text(self.tested.p_adjusted)}, {self.tested.n} {self.tested.noise})"
+        decisive = self.contrast.decisive if self.contrast is not None else None
+        if self.contrast is None or decisive is None or self.contrast.p_adjusted is None:
+            return text
+        return f"{text} ({p_value_text(self.contrast.p_adjusted)}, {decisive.n} {decisive.noise})"
+
+    def _result(self) -> tuple[float | None, bool]:
+        if self.tested is not None:
+            return self.tested.p_adjusted, self.tested.supports
+        assert self.contrast is not None
         p_value = self.contrast.p_adjusted
-        shown = "" if p_value is None else number_text(p_value, style=Style.P_VALUE)
-        sign = "" if shown.startswith("<") else "= "
-        return f"{self.text}: {_difference(self.contrast)} (p {sign}{shown}, {decisive.n} {decisive.noise})"
+        return p_value, p_value is not None and _is_better(self.contrast)
 
 
 @dataclass(frozen=True)
@@ -69,19 +110,38 @@ class Judgement:
     reason: str = ""
 
     @property
+    def metric(self) -> str:
+        """What its comparisons compare; empty where it has none."""
+        return next((check.contrast.metric for check in self.checks if check.contrast is not None), "")
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What of the evidence did not run."""
+        return tuple(check.missing for check in self.checks if check.missing)
+
+    @property
+    def selected(self) -> tuple[str, ...]:
+        """The sides that were picked as the best of several by the numbers that decide."""
+        return tuple(dict.fromkeys(name for check in self.checks for name in check.selected))
+
+    @property
     def verdict(self) -> Verdict:
-        """Contradicted if any check is, reproduced if all are, not tested if none could be."""
+        """Contradicted if any check is, not tested if any could not be, reproduced if all are."""
         found = {check.verdict for check in self.checks}
         if Verdict.CONTRADICTED in found:
             return Verdict.CONTRADICTED
-        if found == {Verdict.REPRODUCED}:
-            return Verdict.REPRODUCED
-        return Verdict.NOT_TESTED if found <= {Verdict.NOT_TESTED} else Verdict.NOT_SEPARABLE
+        if not found or Verdict.NOT_TESTED in found:
+            return Verdict.NOT_TESTED
+        return Verdict.REPRODUCED if found == {Verdict.REPRODUCED} else Verdict.NOT_SEPARABLE
 
     @property
     def evidence(self) -> str:
-        """What the verdict rests on."""
-        return self.reason or "; ".join(check.evidence for check in self.checks)
+        """What the verdict rests on: first what is missing, then each check."""
+        if self.reason:
+            return self.reason
+        head = "" if self.verdict is Verdict.CONTRADICTED else "not tested "
+        gaps = [f"{head}({self._gap_text(gap)})" for gap in self._gaps()]
+        return "; ".join([*gaps, *(check.evidence for check in self.checks if not check.missing)])
 
     @property
     def run_ids(self) -> tuple[str, ...]:
@@ -89,45 +149,42 @@ class Judgement:
         own = [run_id for check in self.checks for run_id in _runs(check)]
         return tuple(dict.fromkeys(own))
 
+    def _gaps(self) -> tuple[Shortfall, ...]:
+        return tuple(dict.fromkeys(check.shortfall for check in self.checks if check.shortfall is not None))
 
-def better_than(
-    first: Side, second: Side, *, metric: str, names: tuple[str, str], evaluations: Mapping[str, Evaluation]
-) -> Check:
-    """Return the check that one side is better than another; a side that only diverged is worse than any that did not.
-
-    Args:
-        first: the side that should be better.
-        second: the side that should be worse.
-        metric: what is compared.
-        names: what the sides are called.
-        evaluations: per-window losses by run id.
-    """
-    text = f"{names[0]} against {names[1]}"
-    finished = [bool(side.values(metric)) for side in (first, second)]
-    if not all(finished):
-        both = (*first.item.run_ids, *second.item.run_ids)
-        decided = {(True, False): Verdict.REPRODUCED, (False, True): Verdict.CONTRADICTED}
-        verdict = decided.get((finished[0], finished[1]), Verdict.NOT_SEPARABLE)
-        gone = " and ".join(name for name, ended in zip(names, finished, strict=True) if not ended)
-        return Check(f"{text}: every run of {gone} diverged", decided=verdict, run_ids=both)
-    (contrast,) = contrasts_with(second, others=[first], metric=metric, evaluations=evaluations)
-    return Check(text, contrast=contrast)
+    def _gap_text(self, gap: Shortfall) -> str:
+        names = ", ".join(check.missing for check in self.checks if check.shortfall == gap)
+        return f"{gap.where}{gap.ran} of {gap.needed} {gap.noun} ran; missing: {names}"
 
 
 def corrected(judgements: Sequence[Judgement]) -> tuple[Judgement, ...]:
-    """Return the judgements with the p-values of all their checks adjusted together."""
-    places = [
-        (place, index)
-        for place, judgement in enumerate(judgements)
-        for index, check in enumerate(judgement.checks)
-        if check.contrast is not None
-    ]
-    contrasts = [judgements[place].checks[index].contrast for place, index in places]
-    adjusted = settled([contrast for contrast in contrasts if contrast is not None])
+    """Return the judgements with the p-values of all their checks adjusted together, each kind of noise for itself."""
     checks = [list(judgement.checks) for judgement in judgements]
-    for (place, index), contrast in zip(places, adjusted, strict=True):
-        checks[place][index] = replace(checks[place][index], contrast=contrast)
+    for noise in Noise:
+        places = [
+            (place, index, p_value)
+            for place, own in enumerate(checks)
+            for index, check in enumerate(own)
+            if (p_value := _p_value(check, noise)) is not None
+        ]
+        for (place, index, _), p in zip(places, adjusted([p for *_, p in places]), strict=True):
+            checks[place][index] = _with_p_value(checks[place][index], p)
     return tuple(replace(item, checks=tuple(own)) for item, own in zip(judgements, checks, strict=True))
+
+
+def _p_value(check: Check, noise: Noise) -> float | None:
+    """Return the p-value of a check that rests on this noise; None of others."""
+    if check.tested is not None:
+        return check.tested.p_value if check.tested.noise is noise else None
+    decisive = check.contrast.decisive if check.contrast is not None else None
+    return decisive.p_value if decisive is not None and decisive.noise is noise else None
+
+
+def _with_p_value(check: Check, p_value: float | None) -> Check:
+    if check.tested is not None:
+        return replace(check, tested=replace(check.tested, p_adjusted=p_value))
+    assert check.contrast is not None
+    return replace(check, contrast=replace(check.contrast, p_adjusted=p_value))
 
 
 def _is_better(contrast: Contrast) -> bool:
@@ -135,16 +192,6 @@ def _is_better(contrast: Contrast) -> bool:
     assert decisive is not None
     direction = direction_of(contrast.metric, objective=contrast.side.item.objective)
     return decisive.difference > 0 if direction is Direction.HIGHER else decisive.difference < 0
-
-
-def _difference(contrast: Contrast) -> str:
-    """Return a ratio of perplexities, or a difference of anything else, with what it is a difference of."""
-    decisive = contrast.decisive or contrast.training
-    if contrast.is_ratio and decisive is not None:
-        return f"× {number_text(math.exp(decisive.difference), style=Style.RATIO)}"
-    value = contrast.difference
-    number = number_text(value, style=style_of(contrast.metric))
-    return f"{'+' if value > 0 else ''}{number} {plain_name(contrast.metric)}"
 
 
 def _runs(check: Check) -> tuple[str, ...]:

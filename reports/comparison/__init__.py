@@ -2,6 +2,7 @@
 
 from nmlab.reports.analysis import Analysis
 from nmlab.reports.comparison.budget import equal_budget_table, pareto_table
+from nmlab.reports.comparison.cells import Tests
 from nmlab.reports.comparison.claims import claims_table
 from nmlab.reports.comparison.cost import cost_table
 from nmlab.reports.comparison.initial_masks import initial_masks_table
@@ -13,6 +14,7 @@ from nmlab.reports.comparison.runs import runs_table
 from nmlab.reports.comparison.settings import configurations_table
 from nmlab.reports.comparison.summary import summary_table
 from nmlab.reports.comparison.tasks import tasks_table
+from nmlab.reports.comparison.winner import winner_table
 from nmlab.reports.lines import names_of
 from nmlab.reports.tables import Table
 
@@ -27,20 +29,25 @@ __all__ = [
     "runs_table",
     "summary_table",
     "tasks_table",
+    "winner_table",
 ]
 
 
 def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
     """Return every table of the report that has a row, in the order of reading."""
     configurations, names = analysis.configurations, names_of(analysis.lines)
+    tests = Tests(analysis.evaluations, analysis.winners)
     built = (
         summary_table(configurations, contrasts=analysis.contrasts),
         claims_table(analysis.judgements, notes=_not_run(analysis)),
-        rivals_table(configurations, names=names, contrasts=analysis.decisive_contrasts),
+        winner_table(configurations, winners=analysis.winners, evaluations=analysis.evaluations),
+        rivals_table(
+            configurations, names=names, contrasts=analysis.decisive_contrasts, evaluations=analysis.evaluations
+        ),
         tasks_table(configurations, names=names, contrasts=analysis.contrasts, evaluations=analysis.evaluations),
         *_published_tables(analysis),
-        learned_table(configurations),
-        configurations_table(configurations),
+        learned_table(configurations, tests=tests),
+        configurations_table(configurations, tests=tests),
         equal_budget_table(configurations, budgets=analysis.budgets),
         pareto_table(configurations, points=analysis.front),
         cost_table(configurations),

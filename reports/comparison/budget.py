@@ -35,7 +35,7 @@ def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequ
         cells = marked(
             [estimate_cell(entry.value, run_ids=entry.run_ids) for entry in budget.reached],
             direction=column.direction,
-            groups=[0 if entry.value is not None else None for entry in budget.reached],
+            groups=_competing(budget.reached),
             tied=_tied(budget.reached),
         )
         for entry, cell in zip(budget.reached, cells, strict=True):
@@ -75,7 +75,7 @@ def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[Fr
         key="pareto",
         title="The front of quality against cost",
         caption="Configurations that nothing else beats in quality and in one of the costs at once, by their means; "
-        "all others are dominated. Peak memory of the CPU is that of the whole process.",
+        "all others are dominated. No test says how sure that is. Peak memory of the CPU is that of the whole process.",
         columns=(
             PATTERN,
             METHOD,
@@ -102,11 +102,18 @@ def _within_text(entry: Reached) -> str:
     return f"{entry.step:,} of {entry.steps:,}" if entry.steps else "no steps"
 
 
+def _competing(reached: Sequence[Reached]) -> list[int | None]:
+    """Return which entries compete for a mark: those with a value, where any could be tested against the first."""
+    is_tested = any(_p_value(entry, reached[0]) is not None for entry in reached[1:])
+    return [0 if is_tested and entry.value is not None else None for entry in reached]
+
+
 def _tied(reached: Sequence[Reached]) -> list[bool]:
-    """Return which entries a t-test over seeds does not tell from the first; what has no seeds is a constant."""
+    """Return which entries no t-test over seeds tells from the first; what has no seeds is a constant."""
     first = reached[0]
     p_values = [_p_value(entry, first) if entry is not first else None for entry in reached]
-    return [p is not None and p >= 0.05 for p in adjusted(p_values)]
+    found = adjusted(p_values)
+    return [entry is not first and (p is None or p >= 0.05) for entry, p in zip(reached, found, strict=True)]
 
 
 def _p_value(entry: Reached, first: Reached) -> float | None:

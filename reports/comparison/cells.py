@@ -1,7 +1,7 @@
 """Cells and columns that several tables of a report share."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from nmlab.reports.configurations import (
     Configuration,
@@ -12,7 +12,8 @@ from nmlab.reports.configurations import (
     varying,
     varying_by_method,
 )
-from nmlab.reports.contrasts import rivals_of, tied_with_best
+from nmlab.reports.contrasts import Winner, rivals_of, tied_with_best, untested_groups
+from nmlab.reports.evaluations import Evaluation
 from nmlab.reports.lines import Line, competes
 from nmlab.reports.metrics import metric_column
 from nmlab.reports.tables import Cell, Column, Style, estimate_cell, marked
@@ -83,23 +84,44 @@ def metric_cell(item: Configuration, *, metric: str) -> Cell:
     return estimate_cell(item.estimate(metric), run_ids=item.runs_with(metric))
 
 
-def marked_by_seeds(items: Sequence[Configuration], *, column: Column) -> tuple[Cell, ...]:
-    """Return the means of a metric, marked; what the seeds do not tell from the best of its group shares its mark."""
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """What marks rest on: losses by window and outcomes by question, by run id, and what is known of the winners."""
+
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    winners: Mapping[Hashable, Winner] = field(default_factory=dict)
+
+    def open_keys(self, metric: str) -> set[str]:
+        """Return the configurations that can't be told from the best of the search, in the searched metric."""
+        found = [winner for winner in self.winners.values() if winner.best.objective.metric == metric]
+        return {rival.item.key for winner in found for rival in winner.undecided}
+
+
+UNTESTED = Tests()
+
+
+def marked_by_tests(items: Sequence[Configuration], *, column: Column, tests: Tests) -> tuple[Cell, ...]:
+    """Return the means of a metric, marked; what no test tells from the best of its group shares its mark.
+
+    Where nothing of a group could be tested, nothing of it is marked.
+    """
     cells = [metric_cell(item, metric=column.key) for item in items]
     lines = [Line(item, "searched", item.key, group=competes(item)) for item in items]
-    tied = tied_with_best(rivals_of(lines, metric=column.key, evaluations={}))
+    contrasts = rivals_of(lines, metric=column.key, evaluations=tests.evaluations)
+    unmarked, tied = untested_groups(contrasts), {key for key, _ in tied_with_best(contrasts)}
+    tied |= tests.open_keys(column.key)
     return marked(
         cells,
         direction=column.direction,
-        groups=[line.group for line in lines],
-        tied=[(item.key, False) in tied for item in items],
+        groups=[None if line.group in unmarked else line.group for line in lines],
+        tied=[item.key in tied for item in items],
     )
 
 
 def seeds_cell(item: Configuration) -> Cell:
     """Return ``3``, or ``2 of 3`` where a run did not finish."""
     finished = len(item.finished)
-    text = str(finished) if item.is_complete else f"{finished} of {len(item.trials)}"
+    text = str(finished) if item.is_complete else f"{finished} of {item.planned}"
     return Cell(value=text, run_ids=item.run_ids)
 
 

@@ -1,6 +1,6 @@
 """Each learned mask against the initial mask it started from, paired by seed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from nmlab.reports.comparison.cells import (
     CONFIGURATION,
@@ -8,15 +8,18 @@ from nmlab.reports.comparison.cells import (
     PATTERN,
     RANK,
     SEEDS,
+    UNTESTED,
     Settings,
+    Tests,
     has_several,
-    marked_by_seeds,
+    marked_by_tests,
     rank_cell,
     ranks,
     seeds_cell,
 )
 from nmlab.reports.configurations import Configuration, baselines
 from nmlab.reports.metrics import difference_style, metric_column, plain_name
+from nmlab.reports.starts import has_telling_start
 from nmlab.reports.tables import (
     Cell,
     Column,
@@ -30,22 +33,24 @@ from nmlab.reports.wording import counted
 
 KEY, TITLE = "learned_vs_initial", "Learned mask against its own initial mask"
 CAPTION = (
-    "Difference = learned minus initial, paired by seed, with its 95% t-interval. What a t-test over seeds does not "
-    "tell from the best is bold as well."
+    "Difference = learned minus initial, paired by seed, with its 95% t-interval. What no test tells from the best is "
+    "bold as well."
 )
+
 ANSWERS = {None: "one seed", True: "yes", False: "no"}
 
 
-def learned_table(configurations: Sequence[Configuration]) -> Table:
+def learned_table(configurations: Sequence[Configuration], *, tests: Tests = UNTESTED) -> Table:
     """Return mean before, mean after and the paired difference of every configuration that learned a mask."""
     learned = [item for item in configurations if item.is_learned]
     if not learned:
         return Table(KEY, TITLE, CAPTION, (), ())
     objective = learned[0].objective
     final = metric_column(objective.metric, objective=objective, title="learned mask")
-    values = marked_by_seeds(learned, column=final)
+    values = marked_by_tests(learned, column=final, tests=tests)
     settings, places = Settings.of(learned, beside=baselines(learned)), ranks(configurations)
     several = {name: has_several(learned, attribute=name) for name in ("method", "pattern")}
+    telling = {item.key for item in learned if has_telling_start(item, members=configurations)}
     rows = [
         _row(
             item,
@@ -55,11 +60,12 @@ def learned_table(configurations: Sequence[Configuration]) -> Table:
                 settings.cell(item),
             ),
             value=value,
+            is_telling=item.key in telling,
         )
         for item, value in zip(learned, values, strict=True)
     ]
     columns = (RANK, METHOD, PATTERN, settings.column, *_columns(learned[0], final))
-    return without_empty_columns(Table(KEY, TITLE, CAPTION, columns, tuple(rows), notes=_notes(learned)))
+    return without_empty_columns(Table(KEY, TITLE, CAPTION, columns, tuple(rows), notes=_notes(learned, telling)))
 
 
 def _columns(first: Configuration, final: Column) -> tuple[Column, ...]:
@@ -81,8 +87,8 @@ def _columns(first: Configuration, final: Column) -> tuple[Column, ...]:
     )
 
 
-def _row(item: Configuration, *, lead: tuple[Cell, ...], value: Cell) -> Row:
-    gain = item.gain
+def _row(item: Configuration, *, lead: tuple[Cell, ...], value: Cell, is_telling: bool) -> Row:
+    gain = item.gain if is_telling else None
     paired = item.runs_with(item.objective.initial)
     cells = (
         *lead,
@@ -96,14 +102,20 @@ def _row(item: Configuration, *, lead: tuple[Cell, ...], value: Cell) -> Row:
     return Row(cells, run_ids=item.run_ids, kind="searched", is_flawed=not item.is_complete)
 
 
-def _notes(learned: Sequence[Configuration]) -> tuple[str, ...]:
+def _notes(learned: Sequence[Configuration], telling: Collection[str]) -> tuple[str, ...]:
+    """Say what to know of the intervals; ``telling`` are the configurations whose start says anything."""
     notes = []
+    if silent := len(learned) - len(telling):
+        notes.append(
+            f"{counted(silent, noun='configuration')} without a difference: the start was drawn at random or lies far "
+            "behind every rule, so what was gained over it is no finding. The comparison with the best rule counts."
+        )
     if any(len(item.finished) == 1 for item in learned):
         notes.append("One seed gives a difference but no interval.")
-    if len(learned) > 1:
+    if len(telling) > 1:
         notes.append(
-            f"{counted(len(learned), noun='interval')} at 95% each, not corrected for their number: if no mask had "
-            f"learned, about {0.05 * len(learned):.1f} of them would exclude zero by chance."
+            f"{counted(len(telling), noun='interval')} at 95% each, not corrected for their number: if no mask had "
+            f"learned, about {0.05 * len(telling):.1f} of them would exclude zero by chance."
         )
     if has_several(learned, attribute="pattern"):
         notes.append("Masks of different patterns are not compared with each other.")

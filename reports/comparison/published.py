@@ -4,10 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from scipy import stats
+
 from nmlab.reports.metrics import plain_name, style_of
 from nmlab.reports.published import published_tables, remarks
 from nmlab.reports.published.beside import Pair, agreement
-from nmlab.reports.tables import Cell, Column, Row, Style, Table, estimate_cell, without_empty_columns
+from nmlab.reports.statistics import adjusted
+from nmlab.reports.tables import Cell, Column, Row, Style, Table, estimate_cell, number_text, without_empty_columns
+
+LEVEL = 0.05
 
 COLUMNS = (
     Column("model", "published model"),
@@ -25,7 +30,7 @@ COLUMNS = (
     Column("difference", "ours − published", Style.GENERAL, help="the models differ"),
     Column("searched", "", Style.GENERAL, help="where we did not measure what is printed"),
     Column("rank", "rank published", Style.GENERAL, help="among the rows of this model that both sides have"),
-    Column("our_rank", "rank ours", Style.GENERAL),
+    Column("our_rank", "rank ours", Style.GENERAL, help="by our means; no test tells neighbours apart"),
     Column("flags", "remark"),
 )
 
@@ -85,10 +90,30 @@ def _columns(pairs: Sequence[Pair]) -> tuple[Column, ...]:
 
 
 def _notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    orders = agreement(pairs)
+    p_values = adjusted([_order_p_value(pairs, *key) for key in orders])
     notes = [
-        f"{model}, {metric}: the order of {count} rows agrees with ours at Kendall's tau {tau:+.2f}."
-        for (model, metric), (tau, count) in agreement(pairs).items()
+        f"{model}, {metric}: Kendall's tau of the printed order of {count} rows with that of our means is {tau:+.2f}"
+        f"{_sureness(p_value)}."
+        for ((model, metric), (tau, count)), p_value in zip(orders.items(), p_values, strict=True)
+        if not math.isnan(tau)
     ]
     flags = dict.fromkeys(flag for pair in pairs for flag in pair.flags)
     notes += [f"{flag}: {remarks()[flag].says}" for flag in flags]
     return tuple(notes)
+
+
+def _order_p_value(pairs: Sequence[Pair], model: str, metric: str) -> float | None:
+    """Return the exact two-sided p-value that an order has nothing to do with ours."""
+    own = [pair for pair in pairs if (pair.model, pair.metric) == (model, metric) and pair.rank is not None]
+    found = stats.kendalltau([pair.rank for pair in own], [pair.our_rank for pair in own])
+    return None if math.isnan(found.pvalue) else float(found.pvalue)
+
+
+def _sureness(p_value: float | None) -> str:
+    """Say whether so few rows could have had this order by chance; p-values are corrected over the table."""
+    if p_value is None:
+        return ""
+    shown = number_text(p_value, style=Style.P_VALUE)
+    text = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+    return f" ({text})" if p_value < LEVEL else f" ({text}: unrelated orders of so few rows agree as well)"

@@ -5,7 +5,8 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.comparison.cells import PATTERN, has_several
 from nmlab.reports.configurations import Configuration
-from nmlab.reports.contrasts import Contrast
+from nmlab.reports.contrasts import Contrast, reasons_text, untested_reason
+from nmlab.reports.evaluations import Evaluation
 from nmlab.reports.metrics import difference_style, is_compared_by_ratio, is_counted, is_of_task, plain_name, style_of
 from nmlab.reports.statistics import Comparison, Noise
 from nmlab.reports.tables import Cell, Column, Interval, Row, Style, Table, without_empty_columns
@@ -32,6 +33,7 @@ def rivals_table(
     *,
     names: Mapping[tuple[str, bool], str],
     contrasts: Mapping[Hashable, Sequence[Contrast]],
+    evaluations: Mapping[str, Evaluation] | None = None,
 ) -> Table:
     """Return one row for each mask that is set against the best of its group.
 
@@ -39,17 +41,19 @@ def rivals_table(
         configurations: all configurations, best first.
         names: what the summary calls each side.
         contrasts: from :func:`rivals_of`, for the searched metric.
+        evaluations: losses by window by run id, which tell why something could not be tested.
     """
     objective = configurations[0].objective
     columns = (OTHER, PATTERN, BEST, *_columns(objective.metric), NOISE, P_VALUE, VERDICT)
     several = has_several(configurations, attribute="pattern")
     ordered = [item for group in contrasts.values() for item in group]
-    rows = tuple(_row(item, names, has_pattern=several) for item in ordered)
+    known = evaluations or {}
+    rows = tuple(_row(item, names, known, has_pattern=several) for item in ordered)
     caption = (
         "Each mask of the summary against the best one that it may be compared with. Seeds show training noise, "
         "windows of text and questions evaluation noise; the two are never mixed."
     )
-    return without_empty_columns(Table(KEY, TITLE, caption, columns, rows, notes=_notes(ordered)))
+    return without_empty_columns(Table(KEY, TITLE, caption, columns, rows, notes=_notes(ordered, known)))
 
 
 def _columns(metric: str) -> tuple[Column, ...]:
@@ -79,7 +83,19 @@ def _columns(metric: str) -> tuple[Column, ...]:
     return found if is_ratio else found[1:]
 
 
-def _row(item: Contrast, names: Mapping[tuple[str, bool], str], *, has_pattern: bool) -> Row:
+def verdict_text(item: Contrast, *, evaluations: Mapping[str, Evaluation]) -> str:
+    """Return what a test says of a mask: ``worse``, ``not separable``, or ``not tested`` with the reason."""
+    reason = untested_reason(item, evaluations=evaluations)
+    return f"{WORDS[None]}: {reason}" if item.is_separated is None and reason else WORDS[item.is_separated]
+
+
+def _row(
+    item: Contrast,
+    names: Mapping[tuple[str, bool], str],
+    evaluations: Mapping[str, Evaluation],
+    *,
+    has_pattern: bool,
+) -> Row:
     own, best = item.side, item.reference
     run_ids = (*own.run_ids, *best.run_ids)
     training = item.training
@@ -97,7 +113,7 @@ def _row(item: Contrast, names: Mapping[tuple[str, bool], str], *, has_pattern: 
         interval_cell(item.evaluation, run_ids, is_ratio=item.is_ratio),
         Cell(noise_text(item.decisive)),
         Cell(item.p_adjusted, run_ids=run_ids),
-        Cell(WORDS[item.is_separated]),
+        Cell(verdict_text(item, evaluations=evaluations)),
     )
     return Row(cells, run_ids=run_ids, kind="initial" if own.is_initial else "searched")
 
@@ -116,12 +132,13 @@ def noise_text(decisive: Comparison | None) -> str | None:
     return None if decisive is None else f"{decisive.n} {decisive.noise}"
 
 
-def _notes(contrasts: Sequence[Contrast]) -> tuple[str, ...]:
+def _notes(contrasts: Sequence[Contrast], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
     tested = [item for item in contrasts if item.decisive is not None]
     if not tested and all(is_counted(item.metric) for item in contrasts):
         return ("Counted, and the same in every run: there is nothing to test.",)
     if not tested:
-        return ("No test was possible: one seed each, and no losses by window.",)
+        reasons = reasons_text(untested_reason(item, evaluations=evaluations) for item in contrasts)
+        return (f"No test was possible: {reasons}.",) if contrasts else ()
     ratios = any(item.is_ratio for item in tested)
     notes = ["Perplexities are tested on the log scale, on which their noise adds up."] if ratios else []
     for noise in Noise:

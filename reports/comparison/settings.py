@@ -6,7 +6,9 @@ from nmlab.reports.comparison.cells import (
     CONFIGURATION,
     METHOD,
     RANK,
-    marked_by_seeds,
+    UNTESTED,
+    Tests,
+    marked_by_tests,
     metric_columns,
     pattern_cells,
     pattern_columns,
@@ -38,15 +40,20 @@ OUTCOMES = (
 MACHINERY = ("model.", "data.", "search.")
 
 
-def configurations_table(configurations: Sequence[Configuration]) -> Table:
-    """Return one row for each configuration, baselines last, with the number of runs of each outcome."""
+def configurations_table(configurations: Sequence[Configuration], *, tests: Tests = UNTESTED) -> Table:
+    """Return one row for each configuration, baselines last, with the number of runs of each outcome.
+
+    Args:
+        configurations: of one launch, best first.
+        tests: what marks rest on beside the seeds.
+    """
     tried = searched(configurations)
     ordered = (*tried, *baselines(configurations))
     of_baselines = varying_by_method(baselines(configurations))
     names = tuple(dict.fromkeys((*varying(tried), *(name for own in of_baselines.values() for name in own))))
     objective = configurations[0].objective
     metrics = metric_columns(evaluation_metrics(configurations, objective=objective), configurations=configurations)
-    cells = {column.key: marked_by_seeds(ordered, column=column) for column in metrics}
+    cells = {column.key: marked_by_tests(ordered, column=column, tests=tests) for column in metrics}
     outcomes = _outcomes(ordered)
     places, patterns = ranks(configurations), pattern_columns(ordered)
     rows = []
@@ -61,8 +68,8 @@ def configurations_table(configurations: Sequence[Configuration]) -> Table:
         key="configurations",
         title="Every configuration",
         caption="Mean and 95% t-interval over the finished seeds of each configuration, best first. "
-        "What a t-test over seeds does not tell from the best is bold as well. One that lacks a seed stands below "
-        "the complete ones, without a place and without a mark.",
+        "What no test tells from the best is bold as well. One that lacks a seed stands below the complete ones, "
+        "without a place and without a mark.",
         columns=(
             RANK,
             METHOD,

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from nmlab.reports.comparison.cells import CONFIGURATION, PATTERN, SEEDS, metric_cell, metric_columns, seeds_cell
 from nmlab.reports.configurations import Configuration, comparable_group, evaluation_setting
-from nmlab.reports.contrasts import Contrast, tied_with_best
+from nmlab.reports.contrasts import Contrast, tied_with_best, untested_groups
 from nmlab.reports.lines import Line, summary_lines
 from nmlab.reports.metrics import alias_of, chosen_on, evaluation_metrics, is_counted, plain_name
 from nmlab.reports.tables import Cell, Column, Row, Table, estimate_cell, marked, without_empty_columns
@@ -46,20 +46,21 @@ def summary_table(configurations: Sequence[Configuration], *, contrasts: Contras
     rows = [_row(line, metrics, shared) for line in lines]
     for index, column in enumerate(columns):
         if column.key in metrics:
-            tied = tied_with_best((contrasts or {}).get(column.key, {}))
+            tested = (contrasts or {}).get(column.key, {})
+            tied, unmarked = tied_with_best(tested), untested_groups(tested)
             cells = marked(
                 [row.cells[index] for row in rows],
                 direction=column.direction,
-                groups=[line.group for line in lines],
+                groups=[None if line.group in unmarked else line.group for line in lines],
                 tied=[(line.item.key, line.kind == "initial") in tied for line in lines],
             )
             rows = [_with_cell(row, index, cell) for row, cell in zip(rows, cells, strict=True)]
     table = Table(
         key="summary",
         title="Summary",
-        caption="Mean and 95% t-interval over seeds. Best in bold, second underlined, among masks of the same "
-        "pattern, model and evaluation text; what no test tells from the best is bold as well. The dense model is "
-        "shown for scale and does not compete.",
+        caption="Mean and 95% t-interval over seeds. Best in bold, the next best mean underlined, among masks of the "
+        "same pattern, model and evaluation text; what no test tells from the best is bold as well, and where nothing "
+        "could be tested nothing is marked. The dense model is shown for scale and does not compete.",
         columns=columns,
         rows=tuple(rows),
         notes=_notes(configurations, lines),

@@ -3,9 +3,9 @@
 from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.comparison.cells import PATTERN, has_several
-from nmlab.reports.comparison.rivals import BEST, NOISE, OTHER, VERDICT, WORDS, interval_cell, noise_text
+from nmlab.reports.comparison.rivals import BEST, NOISE, OTHER, VERDICT, interval_cell, noise_text, verdict_text
 from nmlab.reports.configurations import Configuration
-from nmlab.reports.contrasts import Contrast, divided_questions
+from nmlab.reports.contrasts import Contrast, divided_questions, reasons_text, untested_reason
 from nmlab.reports.evaluations import Evaluation
 from nmlab.reports.metrics import is_compared_by_ratio, is_of_task, plain_name
 from nmlab.reports.statistics import Noise, adjusted
@@ -74,6 +74,7 @@ def tasks_table(
         _row(
             item,
             names,
+            evaluations,
             p_questions=p_value,
             divided=divided_questions(item.side, second=item.reference, metric=item.metric, evaluations=evaluations),
             has_pattern=several,
@@ -84,12 +85,13 @@ def tasks_table(
         "Each mask of the summary against the one that did best in the task. The questions say how sure it is that "
         "these very masks differ, seeds how sure it is that the methods do; the two are never mixed."
     )
-    return without_empty_columns(Table(KEY, TITLE, caption, COLUMNS, rows, notes=_notes(found)))
+    return without_empty_columns(Table(KEY, TITLE, caption, COLUMNS, rows, notes=_notes(found, evaluations)))
 
 
 def _row(
     item: Contrast,
     names: Mapping[tuple[str, bool], str],
+    evaluations: Mapping[str, Evaluation],
     *,
     p_questions: float | None,
     divided: tuple[int, int] | None,
@@ -110,12 +112,12 @@ def _row(
         Cell(noise_text(item.decisive)),
         Cell(item.p_adjusted, run_ids=run_ids),
         Cell(stated.detectable if stated else None, run_ids=run_ids),
-        Cell(WORDS[item.is_separated]),
+        Cell(verdict_text(item, evaluations=evaluations)),
     )
     return Row(cells, run_ids=run_ids, kind="searched")
 
 
-def _notes(found: Sequence[Contrast]) -> tuple[str, ...]:
+def _notes(found: Sequence[Contrast], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
     by_questions = [item for item in found if item.evaluation is not None]
     notes = []
     if by_questions:
@@ -125,6 +127,8 @@ def _notes(found: Sequence[Contrast]) -> tuple[str, ...]:
         )
     if any(item.evaluation is not None and item.decisive is None for item in found):
         notes.append("Not tested: a mask was trained with one seed, and no number of questions says how another ends.")
+    elif reasons := reasons_text(untested_reason(item, evaluations=evaluations) for item in found):
+        notes.append(f"Not tested: {reasons}.")
     if any(item.decisive is not None and item.decisive.noise is Noise.TRAINING for item in found):
         notes.append("Where a mask was trained with several seeds, the t-test over seeds decides.")
     if any(item.is_separated is False for item in found):

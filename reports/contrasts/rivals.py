@@ -8,7 +8,7 @@ from nmlab.reports.contrasts.contrast import Contrast, contrasts_with, settled
 from nmlab.reports.contrasts.side import Side
 from nmlab.reports.evaluations import Evaluation
 from nmlab.reports.lines import Line
-from nmlab.reports.metrics import direction_of, is_of_task
+from nmlab.reports.metrics import direction_of, is_counted, is_of_task
 from nmlab.reports.tables import Direction
 
 
@@ -55,9 +55,25 @@ def best_side(sides: Sequence[Side], *, metric: str) -> Side | None:
 
 
 def tied_with_best(contrasts: Mapping[Hashable, Sequence[Contrast]]) -> set[tuple[str, bool]]:
-    """Return configuration and whether its initial mask is meant, of all that no test tells from the best."""
-    items = [item for group in contrasts.values() for item in group if item.is_separated is False]
+    """Return configuration and whether its initial mask is meant, of all that no test tells from the best.
+
+    What could not be tested is among them; what is counted needs no test.
+    """
+    items = [item for group in contrasts.values() for item in group if _is_open(item)]
     return {(item.side.item.key, item.side.is_initial) for item in items}
+
+
+def untested_groups(contrasts: Mapping[Hashable, Sequence[Contrast]]) -> set[Hashable]:
+    """Return the groups in which nothing could be tested, so that none of their masks is marked as the best."""
+    return {group for group, items in contrasts.items() if all(_is_untested(item) for item in items)}
+
+
+def _is_open(item: Contrast) -> bool:
+    return item.is_separated is False or _is_untested(item)
+
+
+def _is_untested(item: Contrast) -> bool:
+    return item.is_separated is None and not is_counted(item.metric)
 
 
 def _mean(side: Side, metric: str) -> float:

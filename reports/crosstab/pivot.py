@@ -6,7 +6,7 @@ from itertools import product
 
 from nmlab.reports.collect import Objective
 from nmlab.reports.configurations import Configuration, value_text
-from nmlab.reports.contrasts import Side, best_side, contrasts_with
+from nmlab.reports.contrasts import Contrast, Side, best_side, contrasts_with, tied_with_best, untested_groups
 from nmlab.reports.crosstab.members import ATTRIBUTES, Member
 from nmlab.reports.errors import ReportError, nearest
 from nmlab.reports.frame import Value
@@ -63,9 +63,9 @@ def layout_of(
 def crosstab(members: Sequence[Member], *, layout: Layout) -> Table:
     """Return the table: in each cell the mean of its best complete configuration, with interval and runs.
 
-    Within a column the best is bold and the second underlined, by the layout's metric; what a test over seeds does
-    not tell from the best is bold as well. The dense model, which has no pattern, stands in every pattern's column
-    and never competes.
+    Within a column the best is bold and the second underlined, by the layout's metric; what no test over seeds tells
+    from the best is bold as well, and where nothing could be tested nothing is marked. The dense model, which has no
+    pattern, stands in every pattern's column and never competes.
     """
     row_keys, column_keys = _keys(members, layout.rows), _column_keys(members, layout.columns)
     cells: dict[tuple[Key, Key], Configuration | None] = {}
@@ -87,8 +87,8 @@ def crosstab(members: Sequence[Member], *, layout: Layout) -> Table:
         key="compare",
         title="Studies compared" if len({member.study for member in members}) > 1 else "Configurations compared",
         caption="Mean and 95% t-interval over seeds of the best complete configuration of each cell, by "
-        f"{plain_name(layout.objective.metric)}. Bold: the best of its column and what a test over seeds does not tell "
-        "from it; underlined: the second.",
+        f"{plain_name(layout.objective.metric)}. Bold: the best of its column and what no test over seeds tells from "
+        "it; underlined: the next best mean. Where nothing could be tested, nothing is marked.",
         columns=tuple(columns),
         rows=tuple(rows),
         notes=_notes(members, counts),
@@ -104,15 +104,16 @@ def _marked(items: Sequence[Configuration | None], metric: str, layout: Layout) 
     direction = direction_of(metric, objective=layout.objective)
     competing = [Side(item) for item in items if item is not None and not item.is_dense and Side(item).values(metric)]
     best = best_side(competing, metric=metric)
-    tied: set[str] = set()
+    contrasts: tuple[Contrast, ...] = ()
     if best is not None:
         others = [side for side in competing if side is not best]
         contrasts = contrasts_with(best, others=others, metric=metric, evaluations={})
-        tied = {contrast.side.item.key for contrast in contrasts if contrast.is_separated is False}
+    tied = {key for key, _ in tied_with_best({0: contrasts})}
+    is_marked = not untested_groups({0: contrasts})
     return marked(
         cells,
         direction=direction,
-        groups=[None if item is None or item.is_dense else 0 for item in items],
+        groups=[0 if is_marked and item is not None and not item.is_dense else None for item in items],
         tied=[item is not None and item.key in tied for item in items],
     )
 

@@ -140,6 +140,6 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SettingPanel, info: BySetti
 
 
 def _caption(info: BySettingInfo) -> str:
-    text = f"The best complete configuration of each method at each value, at {info.pattern}: means over seeds"
+    text = f"Of each method the complete configuration with the best mean at each value, at {info.pattern}: over seeds"
     values = [value for panel in info.panels for line in panel.lines for value in line.values]
     return text + (" with their 95% t-interval." if any(value.low is not None for value in values) else ".")

@@ -208,7 +208,7 @@ def _ticks_with_zero(positive: Sequence[float]) -> list[float]:
 def _caption(info: ParetoInfo) -> str:
     text = (
         "Every complete configuration, means over seeds. Filled: nothing that may be compared with it is both cheaper "
-        "and better; dashed: the best that can be had for at most that cost."
+        "and better, by these means and without a test; dashed: the best mean that can be had for at most that cost."
     )
     undrawn = f"Not drawn: {'; '.join(info.undrawn)}." if info.undrawn else ""
     return " ".join(part for part in (text, info.totals, undrawn) if part)

@@ -201,7 +201,8 @@ def _label_head(names: Sequence[str]) -> str:
 
 
 def _caption(info: RankingInfo) -> str:
-    text = "Means over finished seeds with their 95% t-interval, best at the top; the numbers are in the tables."
+    text = "Means over finished seeds with their 95% t-interval, best at the top. Which of them tests tell apart is in "
+    text += "the tables, and so are the numbers."
     if any(not point.is_complete for point in info.points):
         text += " A cross instead of a dot: not every seed finished."
     if any(point.low is None for point in info.points):

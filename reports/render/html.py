@@ -11,7 +11,6 @@ from nmlab.reports.provenance import moment_text
 from nmlab.reports.render.templates import environment
 from nmlab.reports.tables import Cell, Column, Interval, Mark, Style, cell_text, title_text
 
-SHORT_ID = 8
 LONG_TEXT = 34  # longer cells may break into lines
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MARKS = {Mark.NONE: "{}", Mark.BEST: "<strong>{}</strong>", Mark.TIED: "<strong>{}</strong>", Mark.SECOND: "<u>{}</u>"}
@@ -44,7 +43,7 @@ def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str])
     if column.style is Style.CODE:
         return _with_anchors(text, anchors) if text in anchors else Markup("<code>{}</code>").format(text)
     if column.style is Style.RUN:
-        inside = Markup("<code>{}</code>").format(text[:SHORT_ID])
+        inside = Markup('<code class="id">{}</code>').format(text)
     else:
         inside = Markup(MARKS[cell.mark]).format(_with_break(text) if column.interval is Interval.BRACKET else text)
     if cell.href:

@@ -18,6 +18,8 @@ def json_text(document: Document) -> str:
         "facts": dict(document.facts),
         "headline": list(document.headline),
         "warnings": list(document.warnings),
+        "winners": [dict(winner) for winner in document.winners],
+        "commands": [{"command": command.line, "does": command.does} for command in document.commands],
         "tables": [table_value(table) for table in document.tables],
         "figures": [
             {"key": figure.key, "title": figure.title, "caption": figure.caption}

@@ -7,11 +7,12 @@ bootstrap and permutation over the windows or questions of one text.
 
 from nmlab.reports.statistics.bootstrap import Bootstrapped, paired_bootstrap
 from nmlab.reports.statistics.comparison import Comparison, Noise, compare_constant, compare_paired, compare_windows
-from nmlab.reports.statistics.equivalence import equivalent
+from nmlab.reports.statistics.equivalence import beyond, equivalent
 from nmlab.reports.statistics.intervals import CONFIDENCE, Estimate, mean_interval, paired_difference
-from nmlab.reports.statistics.multiplicity import adjusted
+from nmlab.reports.statistics.multiplicity import adjusted, holm
 from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
 from nmlab.reports.statistics.questions import compare_answers, detectable_by_questions, divided, mcnemar
+from nmlab.reports.statistics.winning import winner_margin, winner_power
 
 __all__ = [
     "CONFIDENCE",
@@ -20,6 +21,7 @@ __all__ = [
     "Estimate",
     "Noise",
     "adjusted",
+    "beyond",
     "compare_answers",
     "compare_constant",
     "compare_paired",
@@ -29,8 +31,11 @@ __all__ = [
     "detectable_by_t",
     "divided",
     "equivalent",
+    "holm",
     "mcnemar",
     "mean_interval",
     "paired_bootstrap",
     "paired_difference",
+    "winner_margin",
+    "winner_power",
 ]

@@ -43,8 +43,11 @@ def number_text(value: float, *, style: Style) -> str:
     if not math.isfinite(value):
         return "nan" if math.isnan(value) else f"{MINUS if value < 0 else ''}∞"
     scaled = value * SCALES[style] if style in SCALES else value
+    text = _written(scaled, scaled, style)
+    if not any(digit in text for digit in "123456789"):
+        return text.removeprefix("-")  # nothing has no sign
     sign = "+" if style in (Style.SIGNED2, Style.SIGNED4) and scaled > 0 else ""
-    return sign + _written(scaled, scaled, style).replace("-", MINUS)
+    return sign + text.replace("-", MINUS)
 
 
 def half_width_text(half: float, *, beside: float, style: Style) -> str:

@@ -169,5 +169,7 @@ def test_untested_rows_say_so(configuration):
     lines = [Line(item, "best", item.key, group="g") for item in (first, second)]
     contrasts = rivals_of(lines, metric=METRIC, evaluations={})
     table = rivals_table((first, second), names=names_of(lines), contrasts=contrasts)
-    assert [cell.value for cell in table.column("verdict")] == ["not tested"]
-    assert "No test was possible" in table.notes[0]
+    assert [cell.value for cell in table.column("verdict")] == [
+        "not tested: one value each, and no losses by window were stored"
+    ]
+    assert table.notes == ("No test was possible: one value each, and no losses by window were stored.",)

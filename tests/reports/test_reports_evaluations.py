@@ -1,14 +1,16 @@
 """Per-window losses: read safely, checked against the recorded perplexities."""
 
 import io
+import math
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nmlab.reports.collect import collect
 from nmlab.reports.errors import ReportError
-from nmlab.reports.evaluations import read_evaluation
+from nmlab.reports.evaluations import Evaluation, check_evaluations, read_evaluation
 
 
 def replace_artifact(writer, run_id, content, tmp_path):
@@ -63,6 +65,34 @@ def test_a_run_without_the_artifact_is_missing(writer, store, checked, trial):
     check = checked(rows)
     assert check.missing == tuple(rows.loc[rows["method"] == "magnitude", "run_id"])
     assert checked(rows[rows["method"] == "magnitude"]) is None
+
+
+@pytest.mark.parametrize(
+    ("recorded", "place"),
+    [
+        ({"eval/token_perplexity": 50.0}, "agreeing"),
+        ({"eval/token_perplexity": 51.0}, "disagreeing"),
+        ({"eval/token_perplexity": math.nan, "eval/word_perplexity": None, "eval/perplexity": math.nan}, "uncheckable"),
+        ({}, "uncheckable"),
+        ({"eval/perplexity": 50.0}, "agreeing"),  # of tokens or of words
+        ({"eval/perplexity": 50.0**2}, "agreeing"),
+        ({"eval/perplexity": 60.0}, "disagreeing"),
+    ],
+)
+def test_what_was_not_recorded_is_no_agreement(recorded, place):
+    kept = Evaluation(np.full(4, 10 * np.log(50.0)), np.full(4, 10), np.full(4, 5), None)
+    check = check_evaluations(
+        {"a": kept}, rows=[pd.DataFrame({"run_id": ["a"], **{k: [v] for k, v in recorded.items()}})]
+    )
+    found = {name: getattr(check, name) for name in ("agreeing", "disagreeing", "uncheckable", "missing")}
+    assert found == {**dict.fromkeys(found, ()), place: ("a",)}
+    assert check.runs == 1
+
+
+def test_losses_that_are_not_finite_do_not_give_what_was_recorded():
+    kept = Evaluation(np.full(4, math.nan), np.full(4, 10), np.full(4, 5), None)
+    rows = pd.DataFrame({"run_id": ["a"], "eval/token_perplexity": [50.0]})
+    assert check_evaluations({"a": kept}, rows=[rows]).disagreeing == ("a",)
 
 
 @pytest.mark.parametrize(

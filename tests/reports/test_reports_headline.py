@@ -24,10 +24,11 @@ def headline(store, study):
 def test_small_study(store, configurations):
     key = next(item.key for item in configurations if item.settings.get("alpha") == 0.99)
     assert headline(store, "maskpro-alpha") == (
-        f"Best configuration: maskpro with alpha=0.99 ({key}) reaches perplexity 80.00 ± 4.97 (3 seeds).",
+        f"Best configuration: maskpro with alpha=0.99 ({key}) reaches perplexity 80.00 ± 4.97 (3 seeds); tests at "
+        "5%, corrected after Holm, tell it from all 2 others that ran to the end.",
         "That is 40.00 lower (better) than its own initial mask (wanda, 120.00), paired over 3 seeds: "
         "difference −40.00 [−42.48, −37.52], and the 95% interval excludes zero.",
-        "It is 40.00 higher (worse) than the dense model's 40.00 (one seed) and 40.00 lower (better) than "
+        "It is 40.00 higher than the dense model's 40.00 (one seed) and 40.00 lower (better: p = 0.001, 3 seeds) than "
         "the wanda mask's 120.00 (one seed).",
         "18 of 18 planned runs recorded: 16 finished, 1 diverged, 1 failed.",
         "The best of 5 configurations was chosen on the same evaluation text that is reported here, so its mean "
@@ -40,7 +41,7 @@ def test_one_configuration_on_one_seed(writer, store, trial):
     first, second, third = headline(store, "single")
     assert first.startswith("The configuration: maskpro (")
     assert first.endswith("reaches perplexity 70.00 (one seed).")
-    assert second == "That is 10.00 lower (better) than its own initial mask, on one seed, which gives no interval."
+    assert second == "That is 10.00 lower than its own initial mask (80.00), on one seed, which gives no interval."
     assert third == "1 of 1 planned run recorded: 1 finished."
 
 
@@ -76,8 +77,8 @@ def test_only_baselines_and_only_dense(writer, store, trial):
     dense = trial("dense", 0, 40.0, role="baseline")
     writer.launch("rules", [dense, trial("wanda", 0, 50.0, role="baseline")], name="rules-1")
     first, second, _ = headline(store, "rules")
-    assert first.startswith("Best mask: wanda (")
-    assert second == "It is 10.00 higher (worse) than the dense model's 40.00 (one seed)."
+    assert first.startswith("Best mask by its mean: wanda (")
+    assert second == "It is 10.00 higher than the dense model's 40.00 (one seed)."
     writer.launch("dense-alone", [dense], name="dense-alone-1")
     assert headline(store, "dense-alone")[0] == "No mask has a finished run; dense has perplexity 40.00 (one seed)."
 
@@ -156,11 +157,15 @@ def test_runs_that_do_not_match_each_other(writer, store, trial):
 
 
 def test_warnings_from_the_check(runs):
-    check = EvaluationCheck(("a",), ("b",), ("c",), windows=8, tokens=8, words=8, is_same_text=False)
+    size = {"windows": 8, "tokens": 8, "words": 8}
+    check = EvaluationCheck(("a",), ("b",), ("c",), **size, is_same_text=False, uncheckable=("d", "e"))
     found = " ".join(warnings_of(runs, check=check))
     assert "do not give the recorded perplexity or accuracy in 1 run (first: b)" in found
     assert "not evaluated on the same windows" in found
-    assert "Not every compared run kept" in found
+    assert (
+        "1 of 5 compared runs kept no per-window losses (evaluation.npz) and could not be checked (first: c)." in found
+    )
+    assert "2 of 5 compared runs recorded no perplexity or accuracy that follows from what they kept" in found
     assert "No compared run kept" in " ".join(warnings_of(runs, check=None))
 
 

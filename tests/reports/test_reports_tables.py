@@ -122,7 +122,7 @@ def test_a_configuration_that_lacks_a_seed_is_never_marked(writer, store, trial)
         for seed, status in ((0, "diverged"), (1, "finished"))
     ]
     trials += [
-        trial("maskpro", seed, value, 90.0, {"alpha": alpha}, residual=[0.0])
+        trial("maskpro", seed, value + seed / 10, 90.0, {"alpha": alpha}, residual=[0.0])
         for alpha, value in (("0.5", 60.0), ("0.7", 70.0))
         for seed in (0, 1)
     ]
@@ -175,9 +175,11 @@ def test_costs_that_differ_have_an_interval(writer, store, trial):
 def test_several_patterns_show_the_pattern_and_rank_apart(writer, store, trial):
     trials = [trial("dense", 0, 30.0, role="baseline")]
     for pattern, offset in (("2:4", 0.0), ("4:8", -20.0)):
-        for alpha, value in (("0.9", 80.0), ("0.99", 70.0)):
-            params = {"alpha": alpha}
-            trials.append(trial("maskpro", 0, value + offset, 99.0, params, residual=[0.0], pattern=pattern))
+        trials += [
+            trial("maskpro", seed, value + offset + seed, 99.0, {"alpha": alpha}, residual=[0.0], pattern=pattern)
+            for alpha, value in (("0.9", 80.0), ("0.99", 70.0))
+            for seed in range(3)
+        ]
     writer.launch("two-patterns", trials, name="two-patterns-1")
     table = configurations_table(configurations_of(collect(store, study="two-patterns")))
     assert texts(table, "pattern") == ["2:4", "2:4", "4:8", "4:8", ""]
