@@ -1,6 +1,5 @@
 """Whatever happens to the files of a trial: they are read as they were, or refused in one line that names the file."""
 
-import numpy as np
 import pytest
 import torch
 from damage import check_damage, flips, truncations
@@ -88,25 +87,3 @@ def test_the_cache_counts_as_empty(tmp_path, monkeypatch):
         path.write_bytes(damaged)
         assert disk_cache.kept("docs", state="1", compute=lambda: ["some", "text"]) == text, name
         assert read_checked(path, kind="cache", format=1, before=())["value"] == text, name
-
-
-def test_arrays(tmp_path):
-    from nmlab.reports.archives import read_archive
-
-    path = tmp_path / "evaluation.npz"
-    np.savez_compressed(path, window_loss_sum=np.arange(30.0), window_tokens=np.full(30, 7))
-
-    class Store:
-        def artifact(self, run_id, *, name):
-            return path.read_bytes()
-
-    def read():
-        return read_archive(Store(), run_id="r", name="evaluation.npz")
-
-    whole = read()
-
-    def same(found):
-        """Say whether every array is as it was; one that is missing is noticed by whoever reads it."""
-        return all(np.array_equal(found[name], whole[name]) for name in found.keys() & whole.keys())
-
-    check_damage(path, read=read, same=same)
