@@ -90,7 +90,7 @@ def _results(results: Path) -> tuple[Verdict, str]:
 
 
 def _store(uri: str) -> tuple[Verdict, str]:
-    from nmlab.platform.tracking.store import check_store
+    from nmlab.platform.tracking.address import check_store
 
     check_store(uri)
     return "ok", uri

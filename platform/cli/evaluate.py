@@ -124,7 +124,7 @@ def _keep(
 ) -> str:
     """Record tasks in the run that the mask came from; whatever else is judged gets a run of its own."""
     from nmlab.platform.judged import Table, judge_as, record_judged, record_tasks
-    from nmlab.platform.tracking.store import absolute_uri, check_store
+    from nmlab.platform.tracking.address import absolute_uri, check_store
 
     if run_id is not None and table is None:
         record_tasks(run_id, evaluated=evaluated, tracking_uri=tracking_uri)

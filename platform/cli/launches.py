@@ -56,7 +56,7 @@ def sweep(
     """
     from nmlab.platform import launch as launches
     from nmlab.platform.resolve import resolve
-    from nmlab.platform.tracking.store import absolute_uri, check_store
+    from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.search_spaces import loader
 
     plan = resolve(loader.load(study, preset=preset, overrides=overrides or []))
@@ -82,7 +82,7 @@ def resume(
     """
     from nmlab.platform import launch as launches
     from nmlab.platform.resolve import resolve
-    from nmlab.platform.tracking.store import check_store
+    from nmlab.platform.tracking.address import check_store
 
     launch = launches.find(name, results=results)
     settings = launch.settings()

@@ -38,7 +38,7 @@ def _command(verb: str, *arguments: str, where: Sequence[str]) -> str:
 
 def _where(tracking_uri: str, results: Path) -> list[str]:
     """Return the options that say where the result is, as far as a command without them would look elsewhere."""
-    from nmlab.platform.tracking.store import absolute_uri
+    from nmlab.platform.tracking.address import absolute_uri
 
     usual_results = Path(os.environ.get("NMLAB_RESULTS") or "results")
     options = []

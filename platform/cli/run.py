@@ -70,7 +70,7 @@ def run(
     """
     from nmlab.platform.resolve import check_text
     from nmlab.platform.single import make_folder, run_single
-    from nmlab.platform.tracking.store import absolute_uri, check_store
+    from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.trials.models import ModelSource
     from nmlab.trials.pattern import Pattern
     from nmlab.trials.preflight import preflight

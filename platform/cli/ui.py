@@ -19,7 +19,7 @@ def ui(
 
     Example: nmlab ui quickstart --port 5001
     """
-    from nmlab.platform.tracking.store import absolute_uri, check_store, experiment_id
+    from nmlab.platform.tracking.address import absolute_uri, check_store, experiment_id
 
     uri = absolute_uri(tracking_uri)
     check_store(uri)

@@ -9,7 +9,8 @@ import pytest
 from stores import LAUNCH, children, history, result_of
 
 from nmlab.platform.resolve import trial_spec
-from nmlab.platform.tracking.store import MlflowStore, absolute_uri, check_store, experiment_id
+from nmlab.platform.tracking.address import absolute_uri, check_store, experiment_id
+from nmlab.platform.tracking.store import MlflowStore
 
 POINTS = [
     {"step": 0, "time": 1000, "values": {"eval/perplexity": 90.0}},

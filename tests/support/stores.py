@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from nmlab.platform.tracking.store import experiment_id
+from nmlab.platform.tracking.address import experiment_id
 
 LAUNCH = "quickstart-20300101-000000"
 RECORD = {  # of an initial mask

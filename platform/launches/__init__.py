@@ -1,0 +1,1 @@
+"""A launch: who owns it, and where it stands."""
