@@ -128,12 +128,14 @@ def _keep(
 def _facts(
     target: str, subject: "Subject", evaluated: "Evaluated", spec: "EvaluationSpec", run_id: str | None
 ) -> dict[str, Any]:
+    from nmlab.trials.models.sources import settings_of
+
     frozen, found = subject.model.frozen, subject.sparsity()
     layers = [{"name": at.name, "density": at.density, "pattern": str(at.pattern or "none")} for at in found.layers]
     return {
         "target": target,
         "kind": subject.kind,
-        "model": {**vars(frozen.source), "digest": frozen.digest},
+        "model": {**settings_of(frozen.source), "digest": frozen.digest},
         "mask": vars(subject.finished.info) if subject.finished else None,
         "sparsity": {"pattern": str(found.pattern or "none"), "density": found.density, "layers": layers},
         "evaluation": spec.model_dump(mode="json"),

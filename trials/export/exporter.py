@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from nmlab.trials.export.subject import Subject, linear_of
 from nmlab.trials.masks.bits import masks_digest
+from nmlab.trials.models.sources import settings_of
 
 FACTS = "nmlab.json"
 _PROBE = (2, 24)  # sequences and tokens whose logits are compared
@@ -104,7 +105,7 @@ def describe(subject: Subject) -> dict[str, Any]:
     frozen, finished = subject.model.frozen, subject.finished
     masks, pattern = subject.masks()
     return {
-        "base_model": {**vars(frozen.source), "digest": frozen.digest},
+        "base_model": {**settings_of(frozen.source), "digest": frozen.digest},
         "pattern": str(pattern),
         "method": finished.info.method if finished else None,
         "trial_key": finished.info.trial_key if finished else None,

@@ -21,15 +21,31 @@ DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": Fals
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Which model, at which revision, in which floating-point format."""
+    """Which model, at which revision, in which floating-point format, and what of it no mask shall touch.
+
+    ``leave_dense`` names weights of the decoder blocks that stay dense: a name, a run of parts of names, or a pattern
+    with ``*``. Their order does not matter.
+    """
 
     source: str
     revision: str | None = None
     dtype: str = "float32"
+    leave_dense: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        given = (self.leave_dense,) if isinstance(self.leave_dense, str) else self.leave_dense
+        object.__setattr__(self, "leave_dense", tuple(sorted(set(given))))
         if self.dtype not in DTYPES:
             raise SourceError(unknown_name(self.dtype, kind="dtype", known=DTYPES))
+
+
+def settings_of(source: ModelSource) -> dict[str, Any]:
+    """Return the settings of a source as plain JSON, ``leave_dense`` only where it names something.
+
+    So records of models that leave nothing dense are what they were before the setting existed.
+    """
+    settings = {"source": source.source, "revision": source.revision, "dtype": source.dtype}
+    return {**settings, **({"leave_dense": list(source.leave_dense)} if source.leave_dense else {})}
 
 
 def locate(source: ModelSource) -> Path:
