@@ -14,7 +14,8 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.errors import SourceError
 from nmlab.trials.memory import PeakMeter, can_tell_stretches
-from nmlab.trials.models.prunable import PrunableLayer, prunable_layers
+from nmlab.trials.models.coverage import Coverage
+from nmlab.trials.models.prunable import PrunableLayer, find_prunable
 from nmlab.trials.models.reading import first_line, read_module
 from nmlab.trials.models.sources import DATA_ONLY, ModelSource, locate
 from nmlab.trials.models.stage import Stage, read_stage
@@ -38,6 +39,8 @@ class FrozenModel:
     """The digest of what is held here: for a stage another one than the whole model's."""
     load_peak_bytes: int | None = None
     """The most that this process held on the device while it loaded, where that can be told."""
+    covered: Coverage | None = None
+    """How much of the decoder blocks of the whole model a mask covers; None asks the module."""
     _copying: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -58,9 +61,16 @@ class FrozenModel:
         module = module.to(device).eval().requires_grad_(False)
         held = tensor_digests(module)
         digests = {name: told for theirs in crew.everyone(held) for name, told in theirs.items()}
-        layers, tokenizer = prunable_layers(module), read_tokenizer(folder, source)
+        found = find_prunable(module, leave_dense=source.leave_dense) if stage is None else stage.prunable
+        layers, tokenizer = _own(found.layers, stage), read_tokenizer(folder, source)
         peak = None if meter is None else meter.peak()
-        return cls(source, module, tokenizer, layers, _digest_of(digests), stage, _digest_of(held), peak)
+        digest, own = _digest_of(digests), _digest_of(held)
+        return cls(source, module, tokenizer, layers, digest, stage, own, peak, found.coverage)
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much of the decoder blocks of the whole model a mask covers, and what stays dense."""
+        return self.covered or find_prunable(self.module, leave_dense=self.source.leave_dense).coverage
 
     @property
     def all_layers(self) -> tuple[PrunableLayer, ...]:
@@ -97,6 +107,10 @@ class FrozenModel:
     def unchanged(self) -> bool:
         """Say whether the weights held here are byte for byte those that were loaded."""
         return weights_digest(self.module) == self.held_digest
+
+
+def _own(layers: tuple[PrunableLayer, ...], stage: Stage | None) -> tuple[PrunableLayer, ...]:
+    return layers if stage is None else tuple(layer for layer in layers if layer.block in stage.blocks)
 
 
 def best_device() -> torch.device:

@@ -7,7 +7,7 @@ stage holds the embeddings, the last one the output layer; norms and learned pos
 Legend: B batch, T tokens, H hidden size.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from nmlab.trials.errors import SourceError
-from nmlab.trials.models.prunable import PrunableLayer, decoder_blocks, prunable_layers
+from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks, find_prunable
 from nmlab.trials.models.reading import read_module
 from nmlab.trials.models.sources import DATA_ONLY, ModelSource
 
@@ -35,8 +35,13 @@ class Stage:
     index: int
     count: int
     blocks: range
-    layers: tuple[PrunableLayer, ...]
-    """The prunable layers of all stages."""
+    prunable: Prunable
+    """The prunable layers of all stages, and their share of all blocks."""
+
+    @property
+    def layers(self) -> tuple[PrunableLayer, ...]:
+        """The prunable layers of all stages."""
+        return self.prunable.layers
 
     @property
     def is_first(self) -> bool:
@@ -65,7 +70,9 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
         dtype = getattr(torch, source.dtype)
         skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     depth = len(decoder_blocks(skeleton)[1])
-    stage = Stage(index, count, split_blocks(depth, shards=count)[index], prunable_layers(skeleton))
+    found = find_prunable(skeleton, leave_dense=source.leave_dense)
+    stage = Stage(index, count, split_blocks(depth, shards=count)[index], found)
+    _check_apart(found.layers, split_blocks(depth, shards=count), prefix=decoder_blocks(skeleton)[0])
     if skeleton.get_input_embeddings() is None or skeleton.get_output_embeddings() is None:
         raise SourceError(f"model {source.source!r}: {type(skeleton).__name__} does not name its embeddings")
     is_tied = bool(config.get_text_config(decoder=True).tie_word_embeddings)
@@ -77,6 +84,15 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
     hollow.pass_ends_by(module)
     hollow.pass_blocks_by(module, beside=_beside(module, own=stage.blocks))
     return module, stage
+
+
+def _check_apart(layers: Sequence[PrunableLayer], stages: Sequence[range], *, prefix: str) -> None:
+    """Raise ``SourceError`` for a weight that layers of two stages share: each would have a mask of its own."""
+    for layer in layers:
+        own = next(stage for stage in stages if layer.block in stage)
+        for alias in layer.aliases:
+            if int(alias.removeprefix(f"{prefix}.").split(".")[0]) not in own:
+                raise SourceError(f"{layer.name} and {alias} share one weight, but lie in two shards; use shards: 1")
 
 
 @dataclass(frozen=True)
