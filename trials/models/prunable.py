@@ -11,7 +11,15 @@ from nmlab.trials.models.coverage import Coverage, coverage_of
 from nmlab.trials.models.roles import block_weights
 from nmlab.trials.pattern import Pattern
 
-__all__ = ["Prunable", "PrunableLayer", "check_divisible", "decoder_blocks", "find_prunable", "prunable_layers"]
+__all__ = [
+    "Prunable",
+    "PrunableLayer",
+    "check_divisible",
+    "check_measurable",
+    "decoder_blocks",
+    "find_prunable",
+    "prunable_layers",
+]
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,25 @@ def find_prunable(model: PreTrainedModel, *, leave_dense: Sequence[str] = ()) ->
 def prunable_layers(model: PreTrainedModel, *, leave_dense: Sequence[str] = ()) -> tuple[PrunableLayer, ...]:
     """Return the layers of `find_prunable`."""
     return find_prunable(model, leave_dense=leave_dense).layers
+
+
+def check_measurable(layers: Sequence[PrunableLayer]) -> None:
+    """Raise ``SourceError`` naming the first layer whose inputs cannot be measured block by block."""
+    for layer in layers:
+        if not layer.is_called:
+            raise SourceError(
+                f"{layer.name}: the model takes its weight without calling the layer, so its inputs cannot be "
+                f"measured; {_left(layer)}, or take a method that measures no inputs"
+            )
+        if layer.aliases:
+            raise SourceError(
+                f"{layer.name} and {layer.aliases[0]} are one weight, so its inputs cannot be measured block by block; "
+                f"{_left(layer)}, or take a method that measures no inputs"
+            )
+
+
+def _left(layer: PrunableLayer) -> str:
+    return f"leave it dense with model.leave_dense=[{layer.name.rpartition('.')[2]}]"
 
 
 def check_divisible(layers: Sequence[PrunableLayer], *, pattern: Pattern) -> None:

@@ -8,6 +8,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from nmlab.trials.errors import SourceError
+from nmlab.trials.models.stored import check_stored
 from nmlab.trials.names import unknown_name
 
 BUILTIN = {"builtin:tiny": Path(__file__).parent / "tiny"}
@@ -84,6 +85,7 @@ def _download(name: str, revision: str | None) -> Path:
 
 
 def _checked(folder: Path, name: str) -> Path:
+    check_stored(folder, name=name)
     if not (folder / "config.json").is_file():
         raise SourceError(f"model {name!r}: {folder} holds no config.json; it is not a Hugging Face checkpoint")
     if not any(folder.glob("*.safetensors")):

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from nmlab.trials.errors import SourceError
 from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks, find_prunable
-from nmlab.trials.models.reading import read_module
-from nmlab.trials.models.sources import DATA_ONLY, ModelSource
+from nmlab.trials.models.reading import read_config, read_module
+from nmlab.trials.models.sources import ModelSource
 
 Beside = tuple[Any, ...] | None
 """What stands beside the hidden states in a block's output; None where it gives them bare."""
@@ -65,7 +65,7 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
 
     Raises ``SourceError`` where the checkpoint lacks a tensor of the stage, ``ValueError`` for too many shards.
     """
-    config = AutoConfig.from_pretrained(folder, **DATA_ONLY)
+    config = read_config(folder)
     with torch.device("meta"):
         dtype = getattr(torch, source.dtype)
         skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
