@@ -137,7 +137,9 @@ def record_judged(judged: Judged, *, subject: Subject, evaluated: Evaluated, tab
     """Write a finished child run with a trial's metrics and artifacts, once; return its run id."""
     check_same_windows(table, evaluated, tracking_uri=tracking_uri)
     store = MlflowStore(table.experiment, launch=table.launch or judged.key, uri=tracking_uri)
-    store.begin_trial(judged, role="baseline", tags={**provenance(), "nmlab.judged": "true"})
+    coverage = subject.model.frozen.coverage.sentence()
+    tags = {**provenance(), "nmlab.judged": "true", "nmlab.coverage": coverage}
+    store.begin_trial(judged, role="baseline", tags=tags)
     store.log_points(judged.key, [{"step": 0, "time": int(time.time() * 1000), "values": dict(evaluated.metrics)}])
     with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
         result = {

@@ -19,7 +19,7 @@ from nmlab.platform.launch import Launch
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.progress import StatusFile
 from nmlab.platform.proposals import proposals_of
-from nmlab.platform.provenance import environment, provenance
+from nmlab.platform.provenance import environment, facts_tags, provenance
 from nmlab.platform.pump import Pump
 from nmlab.platform.resolve import Plan
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
@@ -282,7 +282,7 @@ class Sweep:
         return Board(study.name, self.launch.name, self.plan.trials, metric, mode, searched=study.searched)
 
     def _common_tags(self) -> dict[str, str]:
-        return {**provenance(), "nmlab.data_digest": self.plan.facts.data_digest}
+        return {**provenance(), **facts_tags(self.plan.facts)}
 
     def _parent_tags(self) -> dict[str, str]:
         items = self.plan.study.reproduces

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from nmlab.platform.cli.evaluate import Dtype, Model, Revision, TargetName
-from nmlab.platform.cli.options import DEFAULT_URI, Json, TrackingUri, console, print_json
+from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, TrackingUri, console, print_json
 
 
 def diff(
@@ -15,6 +15,7 @@ def diff(
     model: Model = None,
     revision: Revision = None,
     dtype: Dtype = None,
+    leave_dense: LeaveDense = None,
     layers: Annotated[bool, typer.Option(help="Show every layer, not the model alone.")] = True,
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
@@ -29,7 +30,7 @@ def diff(
     from nmlab.trials.export.overlap import compare
     from nmlab.trials.export.subject import Base, read_masks
 
-    base, found = Base(model, revision, dtype), []
+    base, found = Base(model, revision, dtype, tuple(leave_dense or ())), []
     for target in (first, second):
         with located(target, tracking_uri=tracking_uri) as place:
             found.append(read_masks(place.place, base=base))

@@ -13,7 +13,7 @@ from nmlab.platform.cli.judging import (
     evaluation_spec,
     given_evaluation,
 )
-from nmlab.platform.cli.options import DEFAULT_URI, Json, TrackingUri, console, print_json
+from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, TrackingUri, console, print_json
 
 if TYPE_CHECKING:
     from nmlab.platform.judged import Table
@@ -45,6 +45,7 @@ def evaluate(
     model: Model = None,
     revision: Revision = None,
     dtype: Dtype = None,
+    leave_dense: LeaveDense = None,
     record: Annotated[bool, typer.Option("--record", help="Keep the result in MLflow.")] = False,
     study: Annotated[str | None, typer.Option(help="Judge as this study does, and join its newest table.")] = None,
     label: Annotated[str | None, typer.Option(help="Name in tables of what was made elsewhere.")] = None,
@@ -68,8 +69,9 @@ def evaluate(
     sizes = {"sequence_length": sequence_length, "batch_size": batch_size, "questions": questions}
     given = given_evaluation(tasks=tasks, few_shot=few_shot, **text, **sizes)
     table = table_of(study, tracking_uri=tracking_uri) if study else None
+    base = Base(model, revision, dtype, tuple(leave_dense or ()))
     with located(target, tracking_uri=tracking_uri) as found:
-        subject = open_subject(found.place, base=Base(model, revision, dtype), device=best_device())
+        subject = open_subject(found.place, base=base, device=best_device())
         spec = _specification(given, subject=subject, table=table)
         _check_recordable(found.run_id, table, spec, record=record)
         evaluated = measure(subject.model, spec)
@@ -137,6 +139,9 @@ def _facts(
         "kind": subject.kind,
         "model": {**settings_of(frozen.source), "digest": frozen.digest},
         "mask": vars(subject.finished.info) if subject.finished else None,
+        "coverage": frozen.coverage.sentence("prunes" if found.pattern else "masks can cover"),
+        "covered": frozen.coverage.share,
+        "stored": frozen.stored,
         "sparsity": {"pattern": str(found.pattern or "none"), "density": found.density, "layers": layers},
         "evaluation": spec.model_dump(mode="json"),
         "metrics": dict(evaluated.metrics),
@@ -150,7 +155,9 @@ def _tell(facts: dict[str, Any]) -> None:
     rows = {
         "model": f"{model['source']} in {model['dtype']}, digest {model['digest']}",
         **({"mask": f"{facts['mask']['method']} {facts['mask']['pattern']}"} if facts["mask"] else {}),
+        **({"weights": facts["stored"]} if facts["stored"] else {}),
         "pattern": _pattern(facts["sparsity"]),
+        "coverage": facts["coverage"],
         "text": f"{evaluation['source']}, {evaluation['windowing']} windows of {evaluation['sequence_length']} tokens",
         **{name: f"{value:.6g}" for name, value in facts["metrics"].items()},
         **({"recorded": f"run {facts['recorded']}"} if facts["recorded"] else {}),
@@ -178,7 +185,7 @@ def _pattern(sparsity: dict[str, Any]) -> str:
     other = [layer["name"] for layer in layers if layer["pattern"] == "none"]
     density = f"{sparsity['density']:.4g} of the weights are not zero"
     if sparsity["pattern"] != "none":
-        return f"{sparsity['pattern']} in all {len(layers)} layers; {density}"
+        return f"{sparsity['pattern']} in all {len(layers)} prunable layers; {density}"
     if len(other) == len(layers):
         return f"none in any of {len(layers)} layers; {density}"
     named = ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else "")

@@ -16,7 +16,7 @@ from nmlab.platform.cli.judging import (
     evaluation_spec,
     given_evaluation,
 )
-from nmlab.platform.cli.options import DEFAULT_URI, Json, Quiet, Results, TrackingUri, console, print_json
+from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Quiet, Results, TrackingUri, console, print_json
 
 if TYPE_CHECKING:
     from nmlab.trials.outcome import TrialResult
@@ -36,6 +36,7 @@ def run(
     model: Annotated[str, typer.Option(help="builtin:tiny, a Hugging Face folder, or a hub id.")] = "builtin:tiny",
     revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    leave_dense: LeaveDense = None,
     data: Annotated[
         str,
         typer.Option(help="Text to learn from: builtin:python-docs, a file or folder, JSONL, or a hub id."),
@@ -66,7 +67,7 @@ def run(
 
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
-    from nmlab.platform.resolve import check_text
+    from nmlab.platform.resolve import check_inputs, check_text
     from nmlab.platform.single import make_folder, run_single
     from nmlab.platform.tracking.store import absolute_uri, check_store
     from nmlab.trials.models import ModelSource
@@ -82,7 +83,7 @@ def run(
         pattern=str(Pattern.parse(pattern)),
         seed=seed,
         hyperparameters=_hyperparameters(method, pattern, hyperparameters or []),
-        model=ModelSource(model, revision, dtype),
+        model=ModelSource(model, revision, dtype, tuple(leave_dense or ())),
         calibration=CalibrationSpec(samples=samples, **learned, **sizes),
         evaluation=evaluation_spec({**held_out, **sizes, **given}),
     )
@@ -94,6 +95,7 @@ def run(
         calibration=spec.calibration,
         evaluation=spec.evaluation,
     )
+    check_inputs([spec], facts)
     check_store(uri)
     folder = make_folder(results, key=spec.key)
     watch = _Watcher(quiet=quiet or as_json)

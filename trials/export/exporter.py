@@ -108,6 +108,7 @@ def describe(subject: Subject) -> dict[str, Any]:
     return {
         "base_model": {**settings_of(frozen.source), "digest": frozen.digest},
         "pattern": str(pattern),
+        "coverage": frozen.coverage.sentence(),
         "method": finished.info.method if finished else None,
         "trial_key": finished.info.trial_key if finished else None,
         "mask_digest": masks_digest(masks),

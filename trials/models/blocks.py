@@ -70,8 +70,8 @@ def _refusal(model: PreTrainedModel, depth: int, found: _Lists) -> SourceError:
     """Say why there are no blocks to prune; of layers of another kind than linear ones, say which kind."""
     name = type(model).__name__
     if found:
-        lists = ", ".join(name for name, _ in found)
-        return SourceError(f"{name}: expected one list of {depth} decoder blocks, found {len(found)}: {lists}")
+        named = ", ".join(name for name, _ in found)
+        return SourceError(f"{name}: expected one list of {depth} decoder blocks, found {len(found)}: {named}")
     expected = f"{name}: expected one list of {depth} decoder blocks with linear layers (nn.Linear), found none"
     kinds = sorted({type(module).__name__ for module in model.modules() if _is_conv1d(module)})
     if not kinds:

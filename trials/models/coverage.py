@@ -42,9 +42,9 @@ class Coverage:
         """The pruned part, from 0 to 1."""
         return self.pruned / self.total if self.total else 0.0
 
-    def sentence(self) -> str:
+    def sentence(self, verb: str = "prunes") -> str:
         """Return one line, such as "prunes 98% of the decoder blocks' matrix weights; left dense: gate (2%, ...)"."""
-        text = f"prunes {percent(self.pruned, self.total)} of the decoder blocks' matrix weights"
+        text = f"{verb} {percent(self.pruned, self.total)} of the decoder blocks' matrix weights"
         if self.dense:
             text += f"; left dense: {_listed(self.dense, self.total)}"
         if self.problem:

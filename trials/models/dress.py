@@ -76,7 +76,7 @@ class MultipliedWeight(Dress):
         self._codes_G = encode(torch.ones(weight_OI.numel() // m, m, dtype=torch.bool, device=weight_OI.device))
         for linear in linears:
             # An attribute of the instance is found before the method of the class, so only this tree's layer changes.
-            linear.forward = partial(self._forward, linear)  # type: ignore[method-assign, assignment]
+            linear.forward = partial(self._forward, linear)  # type: ignore[method-assign]
 
     def wear(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
         self._weight_OI = weight_OI

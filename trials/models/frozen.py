@@ -19,6 +19,7 @@ from nmlab.trials.models.prunable import PrunableLayer, find_prunable
 from nmlab.trials.models.reading import first_line, read_module
 from nmlab.trials.models.sources import DATA_ONLY, ModelSource, locate
 from nmlab.trials.models.stage import Stage, read_stage
+from nmlab.trials.models.stored import stored_note
 
 
 @dataclass(eq=False)
@@ -41,6 +42,8 @@ class FrozenModel:
     """The most that this process held on the device while it loaded, where that can be told."""
     covered: Coverage | None = None
     """How much of the decoder blocks of the whole model a mask covers; None asks the module."""
+    stored: str = ""
+    """What must be said of how the weights are stored."""
     _copying: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,13 +62,15 @@ class FrozenModel:
         else:
             module, stage = read_stage(folder, source, index=crew.rank, count=crew.size)
         module = module.to(device).eval().requires_grad_(False)
+        check_finite(module, source)
         held = tensor_digests(module)
         digests = {name: told for theirs in crew.everyone(held) for name, told in theirs.items()}
         found = find_prunable(module, leave_dense=source.leave_dense) if stage is None else stage.prunable
         layers, tokenizer = _own(found.layers, stage), read_tokenizer(folder, source)
         peak = None if meter is None else meter.peak()
         digest, own = _digest_of(digests), _digest_of(held)
-        return cls(source, module, tokenizer, layers, digest, stage, own, peak, found.coverage)
+        stored = stored_note(folder, dtype=source.dtype)
+        return cls(source, module, tokenizer, layers, digest, stage, own, peak, found.coverage, stored)
 
     @property
     def coverage(self) -> Coverage:
@@ -111,6 +116,17 @@ class FrozenModel:
 
 def _own(layers: tuple[PrunableLayer, ...], stage: Stage | None) -> tuple[PrunableLayer, ...]:
     return layers if stage is None else tuple(layer for layer in layers if layer.block in stage.blocks)
+
+
+def check_finite(module: nn.Module, source: ModelSource) -> None:
+    """Raise ``SourceError`` that names the first weight with NaN or infinite values: no result would mean anything."""
+    for name, weight in module.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            count = int((~torch.isfinite(weight)).sum())
+            raise SourceError(
+                f"model {source.source!r}: {count} of the {weight.numel()} values of {name} are NaN or infinite in "
+                f"{source.dtype}; give a sound checkpoint, or another dtype"
+            )
 
 
 def best_device() -> torch.device:

@@ -62,7 +62,8 @@ def find_prunable(model: PreTrainedModel, *, leave_dense: Sequence[str] = ()) ->
     for weight in weights:
         if weight.role == "pruned":
             name, *aliases = (each.removesuffix(".weight") for each in weight.names)
-            layers.append(PrunableLayer(name, weight.block, *weight.shape, tuple(aliases), weight.is_called))
+            outputs, inputs = weight.shape
+            layers.append(PrunableLayer(name, weight.block, outputs, inputs, tuple(aliases), weight.is_called))
     return Prunable(tuple(layers), coverage)
 
 

@@ -34,8 +34,7 @@ class ModelSource:
     leave_dense: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        given = (self.leave_dense,) if isinstance(self.leave_dense, str) else self.leave_dense
-        object.__setattr__(self, "leave_dense", tuple(sorted(set(given))))
+        object.__setattr__(self, "leave_dense", tuple(sorted(set(self.leave_dense))))
         if self.dtype not in DTYPES:
             raise SourceError(unknown_name(self.dtype, kind="dtype", known=DTYPES))
 
@@ -47,6 +46,11 @@ def settings_of(source: ModelSource) -> dict[str, Any]:
     """
     settings = {"source": source.source, "revision": source.revision, "dtype": source.dtype}
     return {**settings, **({"leave_dense": list(source.leave_dense)} if source.leave_dense else {})}
+
+
+def origin_of(source: ModelSource) -> dict[str, Any]:
+    """Return what a mask bundle keeps of its model beside the name: the settings but for the source."""
+    return {name: value for name, value in settings_of(source).items() if name != "source"}
 
 
 def locate(source: ModelSource) -> Path:

@@ -95,7 +95,8 @@ def _followed(model: PreTrainedModel, *, tokens: int) -> Usage:
             model(input_ids=tokens_BT, use_cache=False)
     except Exception as error:  # whatever an architecture does that tensors without contents cannot
         return Usage(problem=(str(error).strip() or type(error).__name__).splitlines()[0])
-    return Usage(*map(frozenset, (watch.called, watch.touched, watch.multiplied, watch.selecting)))
+    called, touched = frozenset(watch.called), frozenset(watch.touched)
+    return Usage(called, touched, frozenset(watch.multiplied), frozenset(watch.selecting))
 
 
 @contextmanager
