@@ -18,6 +18,7 @@ from nmlab.trials.models.context import embedding_rows, longest_context
 from nmlab.trials.models.coverage import Coverage
 from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import PrunableLayer, check_divisible, find_prunable
+from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import first_line, read_config
 from nmlab.trials.models.stored import stored_note
 from nmlab.trials.pattern import Pattern
@@ -93,7 +94,7 @@ def read_skeleton(folder: Path, model: ModelSource) -> PreTrainedModel:
     """Return a checkpoint's model without contents; raises ``SourceError`` where it cannot be read."""
     try:
         config = read_config(folder)
-        with torch.device("meta"):
+        with quiet(), torch.device("meta"):
             dtype = getattr(torch, model.dtype)
             skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError) as error:

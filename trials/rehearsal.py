@@ -5,7 +5,6 @@ through in about a second, with the memory of none of it. What is counted is wha
 scratch of a kernel come on top.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from nmlab.trials.alive import Alive
 from nmlab.trials.models import ModelSource, locate
+from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config
 
 
@@ -94,8 +94,7 @@ class Stage:
             Alive([*self._module.parameters(), *self._module.buffers()]),
             FlopCounterMode(display=False, custom_mapping=_ATTENTION),
         )
-        with warnings.catch_warnings(), flops, alive:
-            warnings.simplefilter("ignore")
+        with quiet(), flops, alive:
             run()
         return Rehearsed(alive.peak, alive.written, alive.calls, int(flops.get_total_flops()))
 

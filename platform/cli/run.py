@@ -101,7 +101,7 @@ def run(
     watch = _Watcher(quiet=quiet or as_json)
     with watch:
         result = run_single(spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch)
-    _tell(spec, result, folder, as_json=as_json)
+    _tell(spec, result, folder, facts.coverage.sentence(), as_json=as_json)
     if result.status != "finished":
         raise typer.Exit(1)
 
@@ -176,9 +176,15 @@ class _Watcher:
 _SHOWN = ("train/loss", "train/residual", "train/mask_change", "eval/perplexity")
 
 
-def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, *, as_json: bool) -> None:
+def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, coverage: str, *, as_json: bool) -> None:
     if as_json:
-        record = {"key": result.key, "status": result.status, "reason": result.reason, "folder": str(folder)}
+        record = {
+            "key": result.key,
+            "status": result.status,
+            "reason": result.reason,
+            "folder": str(folder),
+            "coverage": coverage,
+        }
         print_json({**record, "metrics": dict(result.metrics), "spec": spec.model_dump(mode="json")})
         return
     out = console()
@@ -191,4 +197,6 @@ def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, *, as_json: bo
     width = max(24, *map(len, shown)) if shown else 24
     for name in shown:
         out.print(f"  {name:{width}} {result.metrics[name]:.6g}", markup=False)
+    if spec.method != "dense":
+        out.print(f"  {'mask':{width}} {coverage}", markup=False)
     out.print(f"  {'files':{width}} {folder}", markup=False)

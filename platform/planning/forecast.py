@@ -169,7 +169,7 @@ class Forecaster:
         try:
             return rehearse()
         except Exception as error:  # kernels without contents raise whatever they like
-            self.unknown[what] = first_line(error)
+            self.unknown[what] = first_line(error).rstrip(".")
             return Rehearsed(0, 0, 0, 0)
 
     def _seconds(self, rehearsed: Rehearsed) -> float:

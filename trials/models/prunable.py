@@ -97,4 +97,8 @@ def check_divisible(layers: Sequence[PrunableLayer], *, pattern: Pattern) -> Non
     if bad:
         named = ", ".join(f"{layer.name} ({layer.in_features} inputs)" for layer in bad[:3])
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise SourceError(f"pattern {pattern}: M={pattern.m} does not divide the input size of {named}{more}")
+        leave = ", ".join(sorted({layer.name.rpartition(".")[2] for layer in bad}))
+        raise SourceError(
+            f"pattern {pattern}: M={pattern.m} does not divide the input size of {named}{more}; take another pattern, or "
+            f"leave them dense with model.leave_dense=[{leave}]"
+        )

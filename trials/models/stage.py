@@ -7,8 +7,7 @@ stage holds the embeddings, the last one the output layer; norms and learned pos
 Legend: B batch, T tokens, H hidden size.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from nmlab.trials.errors import SourceError
 from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks, find_prunable
+from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config, read_module
 from nmlab.trials.models.sources import ModelSource
 
@@ -79,7 +78,7 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
     hollow = _Hollow(stage, keeps_embeddings=stage.is_first or (stage.is_last and is_tied))
     if not stage.is_last:
         config.get_text_config(decoder=True).tie_word_embeddings = False  # there is nothing to tie the embeddings to
-    with _quiet():
+    with quiet():
         module = read_module(folder, source, architecture=_hollowed(type(skeleton), hollow), config=config)
     hollow.pass_ends_by(module)
     hollow.pass_blocks_by(module, beside=_beside(module, own=stage.blocks))
@@ -126,17 +125,6 @@ class _Hollow:
     def _hollow_ends(self, model: PreTrainedModel) -> list[nn.Module]:
         embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
         return [*([] if self.keeps_embeddings else [embeddings]), *([] if self.stage.is_last else [head])]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from listing the tensors that belong to other stages."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
 
 
 def passing_by(beside: Beside) -> Callable[..., Any]:

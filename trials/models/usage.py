@@ -6,7 +6,6 @@ takes it as an operand, *selecting* where what it computes chooses (experts, tok
 device gives the same answers as the loaded model.
 """
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedModel
+
+from nmlab.trials.models.quiet import quiet
 
 # A prime number of tokens, so that no size of a model is taken for it; the long text reaches what short ones do not.
 _SHORT, _LONG = 11, 509
@@ -84,8 +85,7 @@ def _followed(model: PreTrainedModel, *, tokens: int) -> Usage:
     device = next(model.parameters()).device
     try:
         with ExitStack() as stack:
-            stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")
+            stack.enter_context(quiet())
             stack.enter_context(_experts_at_once(model))
             stack.enter_context(_hooked(model, watch))
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
