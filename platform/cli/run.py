@@ -178,14 +178,10 @@ _SHOWN = ("train/loss", "train/residual", "train/mask_change", "eval/perplexity"
 
 def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, coverage: str, *, as_json: bool) -> None:
     if as_json:
-        record = {
-            "key": result.key,
-            "status": result.status,
-            "reason": result.reason,
-            "folder": str(folder),
-            "coverage": coverage,
-        }
-        print_json({**record, "metrics": dict(result.metrics), "spec": spec.model_dump(mode="json")})
+        record = {"key": result.key, "status": result.status, "reason": result.reason, "folder": str(folder)}
+        print_json(
+            {**record, "coverage": coverage, "metrics": dict(result.metrics), "spec": spec.model_dump(mode="json")}
+        )
         return
     out = console()
     out.print(

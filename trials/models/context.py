@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-# Settings that limit the tokens of a sequence, the most common name first; sliding windows are no such limit.
+# Settings that limit the tokens of a sequence; sliding windows are no such limit.
 _NAMES = (
     "max_position_embeddings",
     "n_positions",
@@ -50,11 +50,12 @@ def embedding_rows(model: PreTrainedModel) -> int:
 
 
 def _told(config: PreTrainedConfig) -> int | None:
-    for name in _NAMES:
-        value = getattr(config, name, None)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return max([value, *(_stretched(value, each) for each in _scalings(config))])
-    return None
+    """Return the smallest limit that a configuration names, stretched where its rotary positions are."""
+    given = (getattr(config, name, None) for name in _NAMES)
+    limits = [value for value in given if isinstance(value, int) and not isinstance(value, bool) and value > 0]
+    if not limits:
+        return None
+    return max([min(limits), *(_stretched(min(limits), each) for each in _scalings(config))])
 
 
 def _scalings(config: PreTrainedConfig) -> Iterator[Mapping[str, Any]]:

@@ -99,6 +99,6 @@ def check_divisible(layers: Sequence[PrunableLayer], *, pattern: Pattern) -> Non
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         leave = ", ".join(sorted({layer.name.rpartition(".")[2] for layer in bad}))
         raise SourceError(
-            f"pattern {pattern}: M={pattern.m} does not divide the input size of {named}{more}; take another pattern, or "
-            f"leave them dense with model.leave_dense=[{leave}]"
+            f"pattern {pattern}: M={pattern.m} does not divide the input size of {named}{more}; take another "
+            f"pattern, or leave them dense with model.leave_dense=[{leave}]"
         )
