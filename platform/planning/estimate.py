@@ -58,7 +58,7 @@ class Estimate:
         slot = max((forecast.slot_bytes for _, forecast in self.forecasts), default=0)
         return Load(
             weights=facts.model_bytes,
-            block_weights=facts.prunable * element,
+            block_weights=facts.coverage.total * element,
             blocks=facts.blocks,
             shared=self._forecaster.shared_bytes,
             slot=slot,
