@@ -15,6 +15,7 @@ BUILTIN = {"builtin:tiny": Path(__file__).parent / "tiny"}
 DTYPES = ("float32", "bfloat16", "float16")
 
 # Only data is fetched: no pickled weights, no code.
+_SMALL = ["*.json"]  # first, because they tell of weights that would be fetched in vain
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 # Left to itself, transformers would ask whoever sits before the terminal whether to run code that lies beside a model.
 DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -78,6 +79,7 @@ def _reads_as_path(name: str) -> bool:
 
 def _download(name: str, revision: str | None) -> Path:
     try:
+        check_stored(Path(snapshot_download(name, revision=revision, allow_patterns=_SMALL)), name=name)
         return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED))
     except HFValidationError as error:
         raise SourceError(f"model {name!r} is neither a folder here nor a hub id: {error}") from error
