@@ -24,6 +24,8 @@ from nmlab.trials.export.subject import Subject
 from nmlab.trials.finished import MASK_FILE
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import save_bundle
+from nmlab.trials.models import ModelSource
+from nmlab.trials.models.sources import settings_of
 from nmlab.trials.spec import EvaluationSpec
 
 WINDOWS_FILE = "evaluation.npz"
@@ -56,9 +58,9 @@ class Judged:
 
     def flat(self) -> dict[str, Any]:
         """Return every setting under a dotted name, as trials have them."""
-        model = {f"model.{name}": value for name, value in self.model.items() if value is not None}
+        model = {f"model.{name}": _shown(value) for name, value in self.model.items() if value is not None}
         given = self.evaluation.model_dump(exclude_none=True)
-        data = {name: ", ".join(value) if isinstance(value, tuple) else value for name, value in given.items()}
+        data = {name: _shown(value) for name, value in given.items()}
         evaluation = {f"data.evaluation.{name}": value for name, value in data.items() if value != ""}
         own = {"method": self.label, "pattern": self.pattern, "seed": self.seed, "judged.source": self.place}
         return {**own, **model, **evaluation}
@@ -123,7 +125,7 @@ def judge_as(subject: Subject, *, label: str | None, evaluation: EvaluationSpec,
     return Judged(
         label=label or method,
         pattern=finished.info.pattern if finished else str(found or "dense"),
-        model=vars(frozen.source) if study is None else study.model.model_dump(),
+        model=settings_of(frozen.source if study is None else ModelSource(**study.model.model_dump())),
         place=frozen.source.source,
         model_digest=frozen.digest,
         mask_digest=masks_digest(finished.masks) if finished else "",
@@ -135,7 +137,9 @@ def record_judged(judged: Judged, *, subject: Subject, evaluated: Evaluated, tab
     """Write a finished child run with a trial's metrics and artifacts, once; return its run id."""
     check_same_windows(table, evaluated, tracking_uri=tracking_uri)
     store = MlflowStore(table.experiment, launch=table.launch or judged.key, uri=tracking_uri)
-    store.begin_trial(judged, role="baseline", tags={**provenance(), "nmlab.judged": "true"})
+    coverage = subject.model.frozen.coverage.sentence()
+    tags = {**provenance(), "nmlab.judged": "true", "nmlab.coverage": coverage}
+    store.begin_trial(judged, role="baseline", tags=tags)
     store.log_points(judged.key, [{"step": 0, "time": int(time.time() * 1000), "values": dict(evaluated.metrics)}])
     with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
         result = {
@@ -169,6 +173,10 @@ def record_tasks(run_id: str, *, evaluated: Evaluated, tracking_uri: str) -> Non
         for name, value in tasks.metrics().items():
             store.client.log_metric(run_id, name, value, step=step)
         store.client.set_tag(run_id, "nmlab.tasks", tasks.facts_line())
+
+
+def _shown(value: Any) -> Any:
+    return ", ".join(value) if isinstance(value, tuple | list) else value
 
 
 def _write(folder: Path, subject: Subject, evaluated: Evaluated) -> tuple[str, ...]:

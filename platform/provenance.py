@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 from nmlab.trials import registry
+from nmlab.trials.preflight import Facts
 
 _PACKAGES = ("nmlab", "torch", "ray", "transformers", "datasets", "optuna", "mlflow", "pandas")
 
@@ -23,6 +24,12 @@ def provenance() -> dict[str, str]:
         "nmlab.versions": json.dumps(_versions(), sort_keys=True),
         "nmlab.hardware": json.dumps(_hardware(), sort_keys=True),
     }
+
+
+def facts_tags(facts: Facts) -> dict[str, str]:
+    """Return the tags that say what was known of model and text before anything started."""
+    stored = {"nmlab.stored": facts.stored} if facts.stored else {}
+    return {"nmlab.data_digest": facts.data_digest, "nmlab.coverage": facts.coverage.sentence(), **stored}
 
 
 def environment() -> dict[str, str]:

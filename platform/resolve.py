@@ -2,26 +2,26 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-from nmlab.platform.first_points import first_points
+from nmlab.platform.first_points import Given, first_points
 from nmlab.platform.objective_check import check_objectives
-from nmlab.platform.points import RandomDraw, configurations_tried, points
+from nmlab.platform.planning.examples import to_check, to_plan
+from nmlab.platform.points import configurations_tried
 from nmlab.search_spaces.checks import SAMPLES
 from nmlab.search_spaces.conditions import BESIDE_SPACE
 from nmlab.search_spaces.schema import Study
-from nmlab.search_spaces.space import DefineByRun, baseline_points, grid_points
+from nmlab.search_spaces.space import DefineByRun, baseline_points
 from nmlab.trials import registry
+from nmlab.trials.errors import SourceError
 from nmlab.trials.method import Method
 from nmlab.trials.models import ModelSource
+from nmlab.trials.models.prunable import check_measurable
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.preflight import Facts, preflight
 from nmlab.trials.spec import Budget, Cadence, CalibrationSpec, EvaluationSpec, TrialSpec
 
 Configuration = Mapping[str, Any]
-_EXAMPLES = 500
-_POINTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class Plan:
 
 def check_settings(study: Study) -> None:
     """Check what needs neither model nor text: the methods and their settings; raises ``ValueError`` with one line."""
-    for configuration in [*_examples(study), *baseline_points(study)]:
+    first = [DefineByRun(study)(Given(values)) for values in first_points(study)]
+    for configuration in [*to_check(study), *baseline_points(study), *first]:
         _check(configuration)
     check_objectives(study)
     _check_baselines(study)
-    first_points(study)
 
 
 def resolve(study: Study) -> Plan:
     """Check everything that can be checked before a process is started; raises ``ValueError`` with one line."""
     check_settings(study)
-    examples = _examples(study)
+    examples = to_check(study)
     specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in examples]
     example = max(specs, key=lambda spec: spec.calibration.samples)
     facts = preflight(
@@ -60,7 +60,8 @@ def resolve(study: Study) -> Plan:
         calibration=example.calibration,
         evaluation=example.evaluation,
     )
-    check_text(trial_spec(study, configuration, seed=study.seeds[0]) for configuration in examples)
+    check_text(specs)
+    check_inputs([*specs, *baseline_specs(study)], facts)
     check_shards(study, [*examples, *baseline_points(study)], blocks=facts.blocks)
     check_participants(study, examples)
     return Plan(study, tuple(baseline_specs(study)), configurations_tried(study), facts)
@@ -109,26 +110,15 @@ def baseline_specs(study: Study) -> list[TrialSpec]:
 
 
 def example_specs(study: Study) -> list[TrialSpec]:
-    """Return trials that between them use every method, name, listed value and end of the search; see `resolve`."""
-    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in _examples(study)]
+    """Return trials that between them use every method, name, listed value and end of the search; see `to_plan`."""
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in to_plan(study)]
     return list({spec.key: spec for spec in specs}.values())
 
 
 def longest_trial(study: Study) -> int:
     """Return the most steps that a trial of the search takes, its method's default where the study names none."""
-    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in _examples(study)]
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in to_plan(study)]
     return max(int(spec.hyperparameters.get("steps") or 0) for spec in specs)
-
-
-def _examples(study: Study) -> list[dict[str, Any]]:
-    """Return configurations that between them use every method, name and listed value of the search, and all ends.
-
-    Draws rather than a walk in step, because values may meet only under a condition; so many that none stays unseen.
-    """
-    if study.search.algorithm == "grid":
-        return grid_points(study)
-    space = DefineByRun(study)
-    return [space(RandomDraw(seed, ends=True)) for seed in range(_EXAMPLES)]
 
 
 def _check(configuration: Configuration) -> None:
@@ -146,6 +136,17 @@ def check_text(specs: Iterable[TrialSpec]) -> None:
         config = method.configure(spec.hyperparameters)
         if reason := method.refuse_text(config, minibatches=spec.calibration.minibatches):
             raise ValueError(f"{method.name}: {reason}")
+
+
+def check_inputs(specs: Iterable[TrialSpec], facts: Facts) -> None:
+    """Raise ``ValueError`` for a trial whose method, or that of its initial mask, measures inputs that none can see."""
+    for spec in specs:
+        for name in (spec.method, spec.hyperparameters.get("initial_mask")):
+            if name in registry.names() and registry.get(str(name)).measures_inputs:
+                try:
+                    check_measurable(facts.prunable_layers)
+                except SourceError as error:
+                    raise ValueError(f"{name}: {error}") from error
 
 
 def check_shards(study: Study, configurations: Iterable[Configuration], *, blocks: int) -> None:
@@ -180,11 +181,12 @@ def check_participants(study: Study, configurations: Iterable[Configuration]) ->
 
 def _check_baselines(study: Study) -> None:
     """Refuse a baseline that the search would run as well: one trial cannot be both, and would be counted twice."""
-    baselines = baseline_points(study)
-    methods = {baseline["method"] for baseline in baselines}
-    taken = {trial_spec(study, baseline, seed=0).configuration for baseline in baselines}
-    for point in islice(points(study), _POINTS):
-        if point["method"] in methods and trial_spec(study, point, seed=0).configuration in taken:
-            raise ValueError(
-                f"baselines: {point['method']} {point['pattern']} is a point of the search too; take it out of one"
-            )
+    for baseline in baseline_points(study):
+        own = trial_spec(study, baseline, seed=0)
+        beside = {"method": own.method, "pattern": own.pattern, SAMPLES: own.calibration.samples}
+        try:
+            point = DefineByRun(study)(Given({**own.hyperparameters, **beside}))
+        except ValueError:
+            continue  # the space does not have it
+        if point["method"] == own.method and trial_spec(study, point, seed=0).configuration == own.configuration:
+            raise ValueError(f"baselines: {own.method} {own.pattern} is a point of the search too; take it out of one")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nmlab.platform.provenance import provenance
+from nmlab.platform.provenance import facts_tags, provenance
 from nmlab.platform.tracking import MlflowStore
 from nmlab.trials.errors import account_of
 from nmlab.trials.models import FrozenModel
@@ -59,7 +59,7 @@ def run_single(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     initial_masks = folder.parent / "initial_masks"  # shared by all single runs
     bench = Workbench(FrozenModel.load(spec.model, device=device), initial_masks=initial_masks)
-    tags = {**provenance(), "nmlab.data_digest": facts.data_digest}
+    tags = {**provenance(), **facts_tags(facts)}
     store.begin_trial(spec, role="search", tags=tags)
     listener = _Listener(watch)
     try:

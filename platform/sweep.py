@@ -22,7 +22,7 @@ from nmlab.platform.launches.ownership import OwnershipLostError, owned
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.progress import StatusFile
 from nmlab.platform.proposals import proposals_of
-from nmlab.platform.provenance import environment, provenance
+from nmlab.platform.provenance import environment, facts_tags, provenance
 from nmlab.platform.pump import Pump
 from nmlab.platform.resolve import Plan
 from nmlab.platform.search.early_stopping import early_stopping
@@ -328,7 +328,7 @@ class Sweep:
         )
 
     def _common_tags(self) -> dict[str, str]:
-        return {**provenance(), "nmlab.data_digest": self.plan.facts.data_digest}
+        return {**provenance(), **facts_tags(self.plan.facts)}
 
     def _parent_tags(self) -> dict[str, str]:
         items = self.plan.study.reproduces

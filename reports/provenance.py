@@ -115,6 +115,7 @@ def _data_facts(launch: Launch) -> tuple[tuple[str, str], ...]:
     return (
         *named,
         ("model digest", launch.tags.get("nmlab.model_digest") or UNKNOWN),
+        ("coverage of the mask", launch.tags.get("nmlab.coverage") or UNKNOWN),
         ("data digest", launch.tags.get("nmlab.data_digest") or UNKNOWN),
         ("frozen weights", FROZEN.get(launch.tags.get("nmlab.frozen_weights", ""), "not verified")),
     )

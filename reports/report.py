@@ -129,6 +129,8 @@ def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
             ("started", moment_text(launch.started)),
             ("status", launch.status),
             ("model", model),
+            ("mask", launch.tags.get("nmlab.coverage", "")),
+            ("weights", launch.tags.get("nmlab.stored", "")),
             ("evaluated on", launch.params.get("data.evaluation.source", "")),
             ("runs", f"{runs.count('finished')} finished of {launch.planned or len(runs.trials)}"),
         )

@@ -48,6 +48,10 @@ def _one_or_list(value: Any) -> str:
     return "<list>" if isinstance(value, list | tuple) else "<one>"
 
 
+def _names(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 def _name_or_mapping(value: Any) -> str:
     return "<name>" if isinstance(value, str) else "<mapping>"
 
@@ -93,6 +97,8 @@ class ModelSource(Section):
     """Branch, tag or commit of a hub id."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the frozen weights."""
+    leave_dense: Annotated[tuple[Text, ...], BeforeValidator(_names), AfterValidator(distinct)] = ()
+    """Weights of the decoder blocks that no mask shall touch: parts of their names, or patterns with `*`."""
 
 
 class Calibration(Section):

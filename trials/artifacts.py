@@ -17,6 +17,7 @@ from nmlab.trials.masks.bundle import BundleInfo, save_bundle
 from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.method import Arrays
 from nmlab.trials.models import FrozenModel
+from nmlab.trials.models.sources import origin_of
 from nmlab.trials.spec import TrialSpec
 
 TASKS_FILE = "tasks.npz"
@@ -53,7 +54,7 @@ def write_artifacts(
         written.append(TASKS_FILE)
     if masks:
         info = BundleInfo(spec.model.source, frozen.digest, spec.pattern, spec.method, spec.key)
-        origin = {"model": {"revision": spec.model.revision, "dtype": spec.model.dtype}}
+        origin = {"model": origin_of(spec.model)}
         written += _save_masks(folder, masks, weights, info=info, origin=origin, started_from=list(started_from))
     if history is not None:
         history.save(folder / "steps.npz")
@@ -68,6 +69,7 @@ def write_artifacts(
         "model_digest": frozen.digest,
         "spec": spec.model_dump(mode="json"),
         "metrics": dict(metrics),
+        "coverage": frozen.coverage.sentence(),
         "tasks": None if tasks is None else dict(tasks.facts),
         "notes": list(notes),
         "initial_masks": dict(started_from),

@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from nmlab.trials.cost import Cost
 from nmlab.trials.errors import SourceError
 from nmlab.trials.models import MaskedModel, PrunableLayer
-from nmlab.trials.models.prunable import decoder_blocks
+from nmlab.trials.models.prunable import check_measurable, decoder_blocks
 from nmlab.trials.models.stage import Beside, passing_by
 
 
@@ -99,8 +99,9 @@ def visit_blocks(
 
     ``statistic(layer)`` makes an ``InputStatistic``; layers that are given the very same inputs share one.
     ``dress(layer, statistic)`` has the model wear what the layer keeps from then on. All layers of a block are measured
-    before the first of them is dressed. Raises ``SourceError`` for a layer that no calibration text reaches.
+    before the first of them is dressed. Raises ``SourceError`` for a layer whose inputs cannot be measured.
     """
+    check_measurable(model.frozen.layers)
     model.undress()
     _, blocks = decoder_blocks(model.module)
     besides = _forms(model, blocks, batches[0][:1], cost)
@@ -176,7 +177,11 @@ def _record_calls(
     with _passed_by(blocks, besides), _hooked(_before(block, remember) for block in blocks):
         for batch in batches:
             _forward(model, batch)
-            assert len(record) == len(blocks)
+            if len(record) != len(blocks):
+                raise SourceError(
+                    f"{type(model.module).__name__}: a forward calls its {len(blocks)} decoder blocks {len(record)} "
+                    "times, so inputs cannot be measured block by block; take a method that measures no inputs"
+                )
             calls.append(list(record))
             record.clear()
     return calls
@@ -247,7 +252,10 @@ class _Observer:
         """Return the statistic of every layer by name."""
         for layer in self._layers:
             if layer.name not in self._measured_as:
-                raise SourceError(f"{layer.name}: no calibration text reaches it, so its inputs cannot be measured")
+                raise SourceError(
+                    f"{layer.name}: the forward of its block calls it on none of the calibration text, so its inputs "
+                    "cannot be measured; give more or longer text, or name it in model.leave_dense"
+                )
         return {layer.name: self._statistics[self._measured_as[layer.name]] for layer in self._layers}
 
     def _see(self, layer: PrunableLayer, inputs: Tensor, *, sequences: int) -> None:

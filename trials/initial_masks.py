@@ -182,6 +182,7 @@ def _made_from(method: Method, setting: Setting) -> dict[str, Any]:
         "seed": _seed(method, setting),
         "model_digest": setting.bench.frozen.digest,
         "calibration_digest": _tokens_digest(setting.batches),
+        **({"leave_dense": list(left)} if (left := setting.bench.frozen.source.leave_dense) else {}),
     }
 
 

@@ -177,6 +177,8 @@ class Method(ABC):
     sparse: ClassVar[bool] = True
     reads_text: ClassVar[bool] = True
     """Whether it looks at the calibration text; one that does not gives one result for any number of samples."""
+    measures_inputs: ClassVar[bool] = False
+    """Whether it measures the inputs of every layer, block by block; some layers of some models have none to see."""
     shardable: ClassVar[bool] = False
     """Whether it works on one stage of a model together with others: layer by layer, with sums told to all."""
 

@@ -3,20 +3,26 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from nmlab.trials.data import TextSource, calibration_batches, evaluation_windows
 from nmlab.trials.data.contamination import Contamination, contamination
+from nmlab.trials.data.readable import check_readable
 from nmlab.trials.data.sources import documents_digest, files_left_out, read_documents
 from nmlab.trials.errors import SourceError
 from nmlab.trials.evaluation import check_tasks
 from nmlab.trials.models import ModelSource, locate
+from nmlab.trials.models.context import embedding_rows, longest_context
+from nmlab.trials.models.coverage import Coverage
 from nmlab.trials.models.frozen import read_tokenizer
-from nmlab.trials.models.prunable import PrunableLayer, check_divisible, prunable_layers
-from nmlab.trials.models.sources import DATA_ONLY
+from nmlab.trials.models.prunable import PrunableLayer, check_divisible, find_prunable
+from nmlab.trials.models.quiet import quiet
+from nmlab.trials.models.reading import first_line, read_config
+from nmlab.trials.models.stored import stored_note
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
@@ -40,6 +46,10 @@ class Facts:
     prunable_layers: tuple[PrunableLayer, ...] = field(repr=False)
     sizes: Mapping[str, tuple[int, ...]] = field(repr=False)
     """Shapes of all parameters by name."""
+    coverage: Coverage = field(repr=False)
+    """How much of the decoder blocks a mask covers, and what stays dense."""
+    stored: str = ""
+    """What must be said of how the weights are stored."""
     text_notes: tuple[str, ...] = ()
     """What a reader of results must know of the text, a line each; see ``check_apart``."""
 
@@ -53,20 +63,18 @@ def preflight(
 ) -> Facts:
     """Raise ``SourceError`` for a model or text that is missing, unreadable, too short, or does not fit a pattern."""
     folder = locate(model)
-    try:
-        config = AutoConfig.from_pretrained(folder, **DATA_ONLY)
-        with torch.device("meta"):
-            dtype = getattr(torch, model.dtype)
-            skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
-        raise SourceError(f"model {model.source!r} could not be read: {str(error).strip().splitlines()[0]}") from error
+    skeleton = read_skeleton(folder, model)
+    config = skeleton.config
     tokenizer = read_tokenizer(folder, model)
-    layers = prunable_layers(skeleton)
+    found = find_prunable(skeleton, leave_dense=model.leave_dense)
+    layers = found.layers
     for pattern in patterns:
         check_divisible(layers, pattern=pattern)
-    _check_length(config.get_text_config(decoder=True), calibration, evaluation)
-    longest = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    longest = longest_context(skeleton)
+    _check_length(longest, calibration, evaluation)
     check_tasks(evaluation, tokenizer=tokenizer, longest=longest)
+    for source in sources_of(calibration, evaluation):
+        check_readable(source, tokenizer=tokenizer, rows=embedding_rows(skeleton))
     text = _check_text(tokenizer, calibration, evaluation)
     parameters = list(skeleton.parameters())
     return Facts(
@@ -82,7 +90,30 @@ def preflight(
         hidden=int(config.get_text_config(decoder=True).hidden_size),
         prunable_layers=layers,
         sizes={name: tuple(p.shape) for name, p in skeleton.named_parameters()},
+        coverage=found.coverage,
+        stored=stored_note(folder, dtype=model.dtype),
         text_notes=text.notes,
+    )
+
+
+def read_skeleton(folder: Path, model: ModelSource) -> PreTrainedModel:
+    """Return a checkpoint's model without contents; raises ``SourceError`` where it cannot be read."""
+    try:
+        config = read_config(folder)
+        with quiet(), torch.device("meta"):
+            dtype = getattr(torch, model.dtype)
+            skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError) as error:
+        raise SourceError(f"model {model.source!r} could not be read: {first_line(error)}") from error
+    assert isinstance(skeleton, PreTrainedModel)
+    return skeleton
+
+
+def sources_of(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> tuple[TextSource, TextSource]:
+    """Return the text that is learned from, and the one that is held out."""
+    return (
+        TextSource(calibration.source, part="calibration", split=calibration.split, column=calibration.column),
+        TextSource(evaluation.source, part="evaluation", split=evaluation.split, column=evaluation.column),
     )
 
 
@@ -105,8 +136,7 @@ def _same_text(what: str, *, calibration: str, evaluation: str) -> str:
     )
 
 
-def _check_length(config: object, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> None:
-    longest = getattr(config, "max_position_embeddings", None)
+def _check_length(longest: int | None, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> None:
     for name, length in (
         ("calibration", calibration.sequence_length),
         ("evaluation", evaluation.sequence_length),
@@ -124,9 +154,8 @@ class _Text(NamedTuple):
 
 
 def _check_text(tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> _Text:
-    learned = TextSource(calibration.source, part="calibration", split=calibration.split, column=calibration.column)
+    learned, held_out = sources_of(calibration, evaluation)
     documents = read_documents(learned)
-    held_out = TextSource(evaluation.source, part="evaluation", split=evaluation.split, column=evaluation.column)
     if read_documents(held_out) == documents:  # said before that there is too little of it
         raise SourceError(_same_text("all of it", calibration=calibration.source, evaluation=evaluation.source))
     calibration_batches(

@@ -5,7 +5,6 @@ through in about a second, with the memory of none of it. What is counted is wha
 scratch of a kernel come on top.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from nmlab.trials.alive import Alive
 from nmlab.trials.models import ModelSource, locate
-from nmlab.trials.models.sources import DATA_ONLY
+from nmlab.trials.models.quiet import quiet
+from nmlab.trials.models.reading import read_config
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
@@ -51,7 +51,7 @@ class Stage:
     """A model without contents, on which forwards and backwards are rehearsed."""
 
     def __init__(self, source: ModelSource) -> None:
-        config = AutoConfig.from_pretrained(locate(source), **DATA_ONLY)
+        config = read_config(locate(source))
         dtype = getattr(torch, source.dtype)
         self._begin(lambda: AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False))
 
@@ -94,8 +94,7 @@ class Stage:
             Alive([*self._module.parameters(), *self._module.buffers()]),
             FlopCounterMode(display=False, custom_mapping=_ATTENTION),
         )
-        with warnings.catch_warnings(), flops, alive:
-            warnings.simplefilter("ignore")
+        with quiet(), flops, alive:
             run()
         return Rehearsed(alive.peak, alive.written, alive.calls, int(flops.get_total_flops()))
 

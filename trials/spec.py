@@ -9,6 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from nmlab.trials.models.sources import ModelSource
 
 Scalar = bool | int | float | str | None
+
+# Trial keys are kept for good: they digest the names of all fields. A field or hyperparameter that is added later
+# therefore stands here with its default, and is left out of the digest while it has that value; the default must be
+# what a trial did before the field existed. Add a line for each: "SECTION.FIELD" with the section model, calibration,
+# evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's.
+ADDED_LATER: dict[str, Any] = {
+    "model.leave_dense": (),
+}
 Windowing = Literal["joined", "rolling"]
 WINDOWINGS: tuple[str, ...] = get_args(Windowing)
 
@@ -116,8 +124,23 @@ class TrialSpec(_Value):
         return {**_flatten(body), **_flatten({"data": data}), **self.hyperparameters}
 
     def _identity(self) -> dict[str, Any]:
-        """Return everything that a result depends on, rounding apart."""
-        return self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
+        """Return everything that a result depends on, rounding apart, without later fields at their defaults."""
+        identity = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
+        for path, default in ADDED_LATER.items():
+            _leave_out(identity, path, default, method=self.method)
+        return identity
+
+
+def _leave_out(identity: dict[str, Any], path: str, default: Any, *, method: str) -> None:
+    """Take a field of ``ADDED_LATER`` out of an identity where it has its default."""
+    *section, name = path.split(".")
+    if section[:1] == ["hyperparameters"]:
+        if section[1] != method:
+            return
+        section = ["hyperparameters"]
+    held = identity[section[0]] if section else identity
+    if name in held and held[name] == default and type(held[name]) is type(default):
+        del held[name]
 
 
 def _digest(value: dict[str, Any], *, size: int) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from nmlab.platform.cli.evaluate import Dtype, Model, Revision, TargetName
 from nmlab.platform.cli.next_steps import evaluate_command, print_steps
-from nmlab.platform.cli.options import DEFAULT_URI, Json, Results, TrackingUri, console, print_json
+from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Results, TrackingUri, console, print_json
 
 
 def diff(
@@ -17,6 +17,7 @@ def diff(
     model: Model = None,
     revision: Revision = None,
     dtype: Dtype = None,
+    leave_dense: LeaveDense = None,
     layers: Annotated[bool, typer.Option(help="Show every layer, not the model alone.")] = True,
     results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
@@ -32,7 +33,8 @@ def diff(
     from nmlab.trials.export.overlap import compare
     from nmlab.trials.export.subject import Base, read_masks
 
-    base, found, places = Base(model, revision, dtype), [], []
+    base = Base(model, revision, dtype, tuple(leave_dense or ()))
+    found, places = [], []
     for target in (first, second):
         with located(target, tracking_uri=tracking_uri, results=results) as place:
             found.append(read_masks(place.place, base=base))

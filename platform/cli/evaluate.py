@@ -15,7 +15,7 @@ from nmlab.platform.cli.judging import (
     given_evaluation,
 )
 from nmlab.platform.cli.next_steps import export_command, print_steps
-from nmlab.platform.cli.options import DEFAULT_URI, Json, Results, TrackingUri, console, print_json
+from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Results, TrackingUri, console, print_json
 
 if TYPE_CHECKING:
     from nmlab.platform.judged import Table
@@ -50,6 +50,7 @@ def evaluate(
     model: Model = None,
     revision: Revision = None,
     dtype: Dtype = None,
+    leave_dense: LeaveDense = None,
     record: Annotated[bool, typer.Option("--record", help="Keep the result in MLflow.")] = False,
     study: Annotated[str | None, typer.Option(help="Judge as this study does, and join its newest table.")] = None,
     label: Annotated[str | None, typer.Option(help="Name in tables of what was made elsewhere.")] = None,
@@ -74,8 +75,9 @@ def evaluate(
     sizes = {"sequence_length": sequence_length, "batch_size": batch_size, "questions": questions}
     given = given_evaluation(tasks=tasks, few_shot=few_shot, **text, **sizes)
     table = table_of(study, tracking_uri=tracking_uri) if study else None
+    base = Base(model, revision, dtype, tuple(leave_dense or ()))
     with located(target, tracking_uri=tracking_uri, results=results) as found:
-        subject = open_subject(found.place, base=Base(model, revision, dtype), device=best_device())
+        subject = open_subject(found.place, base=base, device=best_device())
         spec = _specification(given, subject=subject, table=table)
         _check_recordable(found.run_id, table, spec, record=record)
         evaluated = measure(subject.model, spec)
@@ -139,13 +141,18 @@ def _keep(
 def _facts(
     target: str, subject: "Subject", evaluated: "Evaluated", spec: "EvaluationSpec", run_id: str | None
 ) -> dict[str, Any]:
+    from nmlab.trials.models.sources import settings_of
+
     frozen, found = subject.model.frozen, subject.sparsity()
     layers = [{"name": at.name, "density": at.density, "pattern": str(at.pattern or "none")} for at in found.layers]
     return {
         "target": target,
         "kind": subject.kind,
-        "model": {**vars(frozen.source), "digest": frozen.digest},
+        "model": {**settings_of(frozen.source), "digest": frozen.digest},
         "mask": vars(subject.finished.info) if subject.finished else None,
+        "coverage": frozen.coverage.sentence("prunes" if found.pattern else "masks can cover"),
+        "covered": frozen.coverage.share,
+        "stored": frozen.stored,
         "sparsity": {"pattern": str(found.pattern or "none"), "density": found.density, "layers": layers},
         "evaluation": spec.model_dump(mode="json"),
         "metrics": dict(evaluated.metrics),
@@ -160,7 +167,9 @@ def _tell(facts: dict[str, Any]) -> None:
         **({"result": facts["taken"]} if facts["taken"] else {}),
         "model": f"{model['source']} in {model['dtype']}, digest {model['digest']}",
         **({"mask": f"{facts['mask']['method']} {facts['mask']['pattern']}"} if facts["mask"] else {}),
+        **({"weights": facts["stored"]} if facts["stored"] else {}),
         "pattern": _pattern(facts["sparsity"]),
+        "coverage": facts["coverage"],
         "text": f"{evaluation['source']}, {evaluation['windowing']} windows of {evaluation['sequence_length']} tokens",
         **{name: f"{value:.6g}" for name, value in facts["metrics"].items()},
         **({"recorded": f"run {facts['recorded']}"} if facts["recorded"] else {}),
@@ -188,7 +197,7 @@ def _pattern(sparsity: dict[str, Any]) -> str:
     other = [layer["name"] for layer in layers if layer["pattern"] == "none"]
     density = f"{sparsity['density']:.4g} of the weights are not zero"
     if sparsity["pattern"] != "none":
-        return f"{sparsity['pattern']} in all {len(layers)} layers; {density}"
+        return f"{sparsity['pattern']} in all {len(layers)} prunable layers; {density}"
     if len(other) == len(layers):
         return f"none in any of {len(layers)} layers; {density}"
     named = ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else "")

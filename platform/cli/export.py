@@ -7,7 +7,7 @@ import typer
 
 from nmlab.platform.cli.evaluate import Dtype, Model, Revision, TargetName
 from nmlab.platform.cli.next_steps import evaluate_command, print_steps
-from nmlab.platform.cli.options import DEFAULT_URI, Json, Results, TrackingUri, console, print_json
+from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Results, TrackingUri, console, print_json
 
 if TYPE_CHECKING:
     from nmlab.trials.export.exporter import Exporter
@@ -23,6 +23,7 @@ def export(
     revision: Revision = None,
     dtype: Dtype = None,
     results: Results = Path("results"),
+    leave_dense: LeaveDense = None,
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
 ) -> None:
@@ -38,8 +39,9 @@ def export(
     from nmlab.trials.models.frozen import best_device
 
     exporter = formats.get(format_)
+    base = Base(model, revision, dtype, tuple(leave_dense or ()))
     with located(target, tracking_uri=tracking_uri, results=results) as found:
-        subject = open_subject(found.place, base=Base(model, revision, dtype), device=best_device())
+        subject = open_subject(found.place, base=base, device=best_device())
         try:
             facts = write(subject, exporter, folder=output.expanduser())
         except ExportError as error:
@@ -64,5 +66,6 @@ def _tell(facts: dict[str, Any], exporter: "Exporter", output: Path) -> None:
         f"logits differ by at most {verified['largest_difference']:.2g} (allowed {verified['tolerance']:.2g})",
         markup=False,
     )
+    out.print(f"coverage: {facts['coverage']}", markup=False)
     for layer in facts.get("layers", ()):
         out.print(f"  {'sparse' if layer['sparse'] else 'dense '} {layer['layer']}: {layer['why']}", markup=False)

@@ -25,6 +25,15 @@ Preset = Annotated[
 ]
 Results = Annotated[Path, typer.Option("--results", envvar="NMLAB_RESULTS", help="Folder for launches and reports.")]
 TrackingUri = Annotated[str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow store.")]
+LeaveDense = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--leave-dense",
+        metavar="NAME",
+        help="Weights of the decoder blocks that no mask touches: part of a name, or a pattern; repeat for more.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Mixed = Annotated[bool, typer.Option("--mixed", help="Allow runs that were not evaluated alike, marked.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")]

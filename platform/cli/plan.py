@@ -67,6 +67,8 @@ def _show(record: dict[str, Any]) -> None:
             parts = ", ".join(f"{name} {size(count)}" for name, count in row["state"].items() if count)
             known = f"state of {row['method']} {row['pattern']}: {parts}"
             out.print(known if row["known"] else f"{row['method']} does not say what it holds; use --probe")
+    for line in record["could not tell"]:
+        out.print(f"\nunknown          {line}", markup=False)
     device = "a GPU" if memory["device"] == "cuda" else "this machine"
     out.print(f"\nmemory           {size(memory['needed'])} of {size(memory['free'])} free on {device}: weights once")
     out.print(f"                 ({size(memory['weights'])}), {size(memory['slot'])} for a slot; {_proposed(record)}")
@@ -75,7 +77,15 @@ def _show(record: dict[str, Any]) -> None:
     out.print(f"disk             {size(sum(record['disk'].values()))}: {kinds}")
 
 
-_APART = ("text notes", "seconds", "seconds are", "trial list", "settled trials", "open configurations")
+_APART = (
+    "text notes",
+    "could not tell",
+    "seconds",
+    "seconds are",
+    "trial list",
+    "settled trials",
+    "open configurations",
+)
 
 
 def _proposed(record: dict[str, Any]) -> str:

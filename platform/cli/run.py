@@ -17,7 +17,7 @@ from nmlab.platform.cli.judging import (
     given_evaluation,
 )
 from nmlab.platform.cli.next_steps import evaluate_command, export_command, print_steps
-from nmlab.platform.cli.options import DEFAULT_URI, Json, Quiet, Results, TrackingUri, console, print_json
+from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Quiet, Results, TrackingUri, console, print_json
 from nmlab.trials.contract.declarations import metric_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def run(
     model: Annotated[str, typer.Option(help="builtin:tiny, a Hugging Face folder, or a hub id.")] = "builtin:tiny",
     revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    leave_dense: LeaveDense = None,
     data: Annotated[
         str,
         typer.Option(help="Text to learn from: builtin:python-docs, a file or folder, JSONL, or a hub id."),
@@ -68,7 +69,7 @@ def run(
 
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
-    from nmlab.platform.resolve import check_text
+    from nmlab.platform.resolve import check_inputs, check_text
     from nmlab.platform.single import make_folder, run_single
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.trials.models import ModelSource
@@ -84,7 +85,7 @@ def run(
         pattern=str(Pattern.parse(pattern)),
         seed=seed,
         hyperparameters=_hyperparameters(method, pattern, hyperparameters or []),
-        model=ModelSource(model, revision, dtype),
+        model=ModelSource(model, revision, dtype, tuple(leave_dense or ())),
         calibration=CalibrationSpec(samples=samples, **learned, **sizes),
         evaluation=evaluation_spec({**held_out, **sizes, **given}),
     )
@@ -96,12 +97,13 @@ def run(
         calibration=spec.calibration,
         evaluation=spec.evaluation,
     )
+    check_inputs([spec], facts)
     check_store(uri)
     folder = make_folder(results, key=spec.key)
     watch = _Watcher(quiet=quiet or as_json)
     with watch:
         result = run_single(spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch)
-    _tell(spec, result, folder, as_json=as_json)
+    _tell(spec, result, folder, facts.coverage.sentence(), as_json=as_json)
     if result.status == "finished" and not (quiet or as_json):
         steps = [evaluate_command] if spec.method == "dense" else [evaluate_command, export_command]
         print_steps(console(), [step(spec.key, tracking_uri=tracking_uri, results=results) for step in steps])
@@ -179,12 +181,13 @@ class _Watcher:
 _SHOWN = ("train/loss", "train/residual", "train/mask_change", "initial/perplexity", "eval/perplexity")
 
 
-def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, *, as_json: bool) -> None:
+def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, coverage: str, *, as_json: bool) -> None:
     if as_json:
         record = {"key": result.key, "status": result.status, "reason": result.reason, "folder": str(folder)}
         print_json(
             {
                 **record,
+                "coverage": coverage,
                 "notes": list(result.notes),
                 "metrics": dict(result.metrics),
                 "spec": spec.model_dump(mode="json"),
@@ -203,4 +206,6 @@ def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, *, as_json: bo
         out.print(f"  {name:{width}} {result.metrics[name]:.6g}", markup=False)
     for note in result.notes:
         out.print(f"  {'note':{width}} {note}", markup=False)
+    if spec.method != "dense":
+        out.print(f"  {'mask':{width}} {coverage}", markup=False)
     out.print(f"  {'files':{width}} {folder}", markup=False)

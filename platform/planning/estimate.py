@@ -59,7 +59,7 @@ class Estimate:
         slot = max((forecast.slot_bytes for _, forecast in self.forecasts), default=0)
         return Load(
             weights=facts.model_bytes,
-            block_weights=facts.prunable * element,
+            block_weights=facts.coverage.total * element,
             blocks=facts.blocks,
             shared=self._forecaster.shared_bytes,
             slot=slot,
@@ -103,6 +103,7 @@ class Estimate:
         """Return everything as plain JSON, with the first ``trials`` of the list."""
         study, facts, listing = self.plan.study, self.plan.facts, self.listing
         suggested = proposal(study, self.load, machine=self.machine)
+        seconds = round(self.seconds, 1)
         return {
             **_facts_record(self.plan, facts),
             "trial list": [self._line(spec) for spec in listing.specs[:trials]],
@@ -117,7 +118,8 @@ class Estimate:
                 "device": self.machine.device,
                 "methods": [_bytes_record(spec, forecast) for spec, forecast in self.forecasts],
             },
-            "seconds": round(self.seconds, 1),
+            "could not tell": self.could_not_tell,
+            "seconds": seconds,
             "seconds are": "measured" if self._all_measured else "estimated",
             "disk": self.disk,
             "proposal": {"slots": suggested.slots, "shards": suggested.shards, "reason": suggested.reason},
@@ -126,6 +128,18 @@ class Estimate:
     @cached_property
     def _forecaster(self) -> Forecaster:
         return Forecaster(self.plan.study, self.plan.facts, machine=self.machine, stage=self.stage)
+
+    @property
+    def could_not_tell(self) -> list[str]:
+        """A line for all that a dry run could not find out, by its reason."""
+        whats: dict[str, list[str]] = {}
+        for what, why in self._forecaster.unknown.items():
+            whats.setdefault(why, []).append(what)
+        return [
+            f"the activations and the time of {' and '.join(named)}, counted as none: the dry run failed ({why}); "
+            "--probe measures them"
+            for why, named in whats.items()
+        ]
 
     @property
     def _all_measured(self) -> bool:
@@ -198,6 +212,8 @@ def _facts_record(plan: Plan, facts: Facts) -> dict[str, Any]:
         "replicas": _replicas(study),
         "model": f"{study.model.source} ({facts.architecture}), {facts.parameters:,} parameters",
         "prunable": f"{facts.prunable:,} weights in {facts.layers} layers",
+        "coverage": facts.coverage.sentence(),
+        **({"weights": facts.stored} if facts.stored else {}),
         "bytes a replica": facts.model_bytes,
         "evaluation": f"{facts.evaluation_windows} windows of {study.data.evaluation.sequence_length} tokens",
         "data digest": facts.data_digest,

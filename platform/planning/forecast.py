@@ -4,7 +4,7 @@ Bytes of a method's state are exact (a test holds them against real runs); activ
 seconds are an estimate from the speed of a matrix product and of a copy, unless a probe has measured them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from nmlab.platform.planning.machine import Machine
 from nmlab.search_spaces.schema import Study
 from nmlab.trials import registry
 from nmlab.trials.models import ModelSource
+from nmlab.trials.models.reading import first_line
 from nmlab.trials.needs import FLOAT32, Needs, Shape
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.preflight import Facts
@@ -66,6 +67,8 @@ class Forecaster:
         self._study, self._facts, self._machine = study, facts, machine
         self._given = stage
         self._backwards: dict[tuple[str, str], Rehearsed] = {}
+        self.unknown: dict[str, str] = {}
+        """What could not be rehearsed, and so counts as nothing, each with the reason."""
 
     def of(self, spec: TrialSpec, *, probed: Probed | None = None) -> Forecast:
         """Return the forecast of a trial, with what a probe measured in place of what was estimated."""
@@ -138,7 +141,9 @@ class Forecaster:
         if key not in self._backwards:
             calibration = spec.calibration
             size = {"batch": calibration.at_once, "length": calibration.sequence_length}
-            self._backwards[key] = self._stage.backward(needs.weights, **size)
+            weights = needs.weights
+            what = f"a backward of {spec.method} {spec.pattern}"
+            self._backwards[key] = self._rehearsed(what, lambda: self._stage.backward(weights, **size))
         return self._backwards[key]
 
     @cached_property
@@ -149,13 +154,23 @@ class Forecaster:
     def _forward(self) -> Rehearsed:
         calibration = self._study.data.calibration
         at_once = calibration.micro_batch or calibration.batch_size
-        return self._stage.forward(batch=at_once, length=calibration.sequence_length)
+        length = calibration.sequence_length
+        return self._rehearsed("a forward", lambda: self._stage.forward(batch=at_once, length=length))
 
     @cached_property
     def _evaluation(self) -> Rehearsed:
         evaluation = self._study.data.evaluation
         batch = min(evaluation.batch_size, self._facts.evaluation_windows)
-        return self._stage.evaluation(batch=batch, length=evaluation.sequence_length)
+        length = evaluation.sequence_length
+        return self._rehearsed("an evaluation", lambda: self._stage.evaluation(batch=batch, length=length))
+
+    def _rehearsed(self, what: str, rehearse: Callable[[], Rehearsed]) -> Rehearsed:
+        """Return what a rehearsal tells; nothing, with a note, where an architecture cannot run without contents."""
+        try:
+            return rehearse()
+        except Exception as error:  # kernels without contents raise whatever they like
+            self.unknown[what] = first_line(error).rstrip(".")
+            return Rehearsed(0, 0, 0, 0)
 
     def _seconds(self, rehearsed: Rehearsed) -> float:
         machine = self._machine

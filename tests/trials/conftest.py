@@ -102,9 +102,10 @@ def random_model() -> Callable[..., transformers.PreTrainedModel]:
 def freeze(tokenizer) -> Callable[..., FrozenModel]:
     """Freeze a model without a detour over the disk."""
 
-    def make(module) -> FrozenModel:
-        source = ModelSource(f"test:{module.config.model_type}")
-        return FrozenModel(source, module, tokenizer, prunable_layers(module), weights_digest(module))
+    def make(module, leave_dense=()) -> FrozenModel:
+        source = ModelSource(f"test:{module.config.model_type}", leave_dense=leave_dense)
+        layers = prunable_layers(module, leave_dense=leave_dense)
+        return FrozenModel(source, module, tokenizer, layers, weights_digest(module))
 
     return make
 

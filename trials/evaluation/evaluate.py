@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nmlab.trials.data import TextSource, evaluation_windows
+from nmlab.trials.data.readable import check_readable
 from nmlab.trials.errors import SourceError
 from nmlab.trials.evaluation.perplexity import Perplexity, measure
 from nmlab.trials.evaluation.tasks import TaskResults, run_tasks
 from nmlab.trials.models import FrozenModel, MaskedModel
+from nmlab.trials.models.context import embedding_rows, longest_context
 from nmlab.trials.spec import EvaluationSpec
 
 
@@ -24,6 +26,7 @@ def evaluate(model: MaskedModel, spec: EvaluationSpec) -> Evaluated:
     """Measure a model as it is dressed; raises ``SourceError`` for text or tasks that cannot be read or do not fit."""
     _check_length(model.frozen, spec)
     text = TextSource(spec.source, part="evaluation", split=spec.split, column=spec.column)
+    check_readable(text, tokenizer=model.frozen.tokenizer, rows=embedding_rows(model.frozen.module))
     windows = evaluation_windows(
         text,
         tokenizer=model.frozen.tokenizer,
@@ -38,6 +41,6 @@ def evaluate(model: MaskedModel, spec: EvaluationSpec) -> Evaluated:
 
 
 def _check_length(frozen: FrozenModel, spec: EvaluationSpec) -> None:
-    longest = getattr(frozen.module.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    longest = longest_context(frozen.module)
     if longest is not None and spec.sequence_length > longest:
         raise SourceError(f"sequence length {spec.sequence_length}: the model reads at most {longest} tokens")

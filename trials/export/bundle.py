@@ -13,6 +13,7 @@ from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo, save_bundle
 from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.models import MaskedModel
+from nmlab.trials.models.sources import origin_of
 
 
 class MaskBundle(Exporter):
@@ -28,7 +29,7 @@ class MaskBundle(Exporter):
         weights = None
         if subject.finished is not None:
             info, weights = subject.finished.info, subject.finished.weights
-        origin: dict[str, Any] = {"model": {"revision": frozen.source.revision, "dtype": frozen.source.dtype}}
+        origin: dict[str, Any] = {"model": origin_of(frozen.source)}
         if weights is not None:
             save_weights(folder / WEIGHTS_FILE, weights, masks=masks, info=info)
             origin[WEIGHTS] = WEIGHTS_FILE

@@ -20,6 +20,7 @@ def model_card(facts: Mapping[str, Any], *, form: str = _DENSE) -> str:
     rows = {
         "base model": f"`{source}`, weights digest `{base['digest']}` in {base['dtype']}",
         "pattern": f"{facts['pattern']}: of every M consecutive inputs of a linear layer N are kept",
+        "coverage": facts["coverage"],
         "method": method,
         "trial": f"`{facts['trial_key']}`" if facts["trial_key"] else "none",
         "mask digest": f"`{facts['mask_digest']}`",

@@ -17,6 +17,8 @@ from transformers import PreTrainedModel
 
 from nmlab.trials.export.subject import Subject, linear_of
 from nmlab.trials.masks.bits import masks_digest
+from nmlab.trials.models.context import longest_context
+from nmlab.trials.models.sources import settings_of
 
 FACTS = "nmlab.json"
 _PROBE = (2, 24)  # sequences and tokens whose logits are compared
@@ -104,8 +106,9 @@ def describe(subject: Subject) -> dict[str, Any]:
     frozen, finished = subject.model.frozen, subject.finished
     masks, pattern = subject.masks()
     return {
-        "base_model": {**vars(frozen.source), "digest": frozen.digest},
+        "base_model": {**settings_of(frozen.source), "digest": frozen.digest},
         "pattern": str(pattern),
+        "coverage": frozen.coverage.sentence(),
         "method": finished.info.method if finished else None,
         "trial_key": finished.info.trial_key if finished else None,
         "mask_digest": masks_digest(masks),
@@ -120,16 +123,18 @@ def plain_tree(subject: Subject) -> PreTrainedModel:
     """
     tree = subject.model.frozen.view()
     assert isinstance(tree, PreTrainedModel)
-    for name, weight_OI in subject.weights().items():
-        linear_of(tree, name).weight = nn.Parameter(weight_OI + 0.0, requires_grad=False)  # -0.0 + 0.0 is +0.0
+    weights = subject.weights()
+    for layer in subject.model.frozen.layers:
+        weight = nn.Parameter(weights[layer.name] + 0.0, requires_grad=False)  # -0.0 + 0.0 is +0.0
+        for name in (layer.name, *layer.aliases):
+            linear_of(tree, name).weight = weight
     return tree
 
 
 def probe(subject: Subject) -> Tensor:
     """Return tokens [B, T] on which an export and its model are compared, always the same for one model."""
     frozen = subject.model.frozen
-    longest = getattr(frozen.module.config.get_text_config(decoder=True), "max_position_embeddings", _PROBE[1])
-    shape = (_PROBE[0], min(_PROBE[1], longest))
+    shape = (_PROBE[0], min(_PROBE[1], longest_context(frozen.module) or _PROBE[1]))
     draw = torch.Generator().manual_seed(0)
     return torch.randint(frozen.vocabulary_size, shape, generator=draw).to(frozen.device)
 

@@ -47,7 +47,7 @@ def tied_parameters(tree: nn.Module) -> list[list[str]]:
 
 def not_pruned(subject: Subject) -> list[str]:
     """Return the linear layers and embeddings that no mask touches."""
-    pruned = {layer.name for layer in subject.model.frozen.layers}
+    pruned = {name for layer in subject.model.frozen.layers for name in (layer.name, *layer.aliases)}
     modules = subject.model.module.named_modules()
     return [name for name, module in modules if isinstance(module, nn.Linear | nn.Embedding) and name not in pruned]
 

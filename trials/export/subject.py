@@ -31,10 +31,12 @@ class Base:
     source: str | None = None
     revision: str | None = None
     dtype: str | None = None
+    leave_dense: tuple[str, ...] = ()
 
     def over(self, own: ModelSource) -> ModelSource:
         """Return ``own`` with what is given here in its place."""
-        return ModelSource(self.source or own.source, self.revision or own.revision, self.dtype or own.dtype)
+        left = self.leave_dense or own.leave_dense
+        return ModelSource(self.source or own.source, self.revision or own.revision, self.dtype or own.dtype, left)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +143,8 @@ def _mask(path: Path, base: Base, device: torch.device | str) -> Subject:
     if beside.is_file() and _record(beside).get("key") == bundle.info.trial_key:
         return _trial(path.parent, base, device)
     own = bundle.origin.get("model", {})
-    source = ModelSource(bundle.info.model_source, own.get("revision"), own.get("dtype", "float32"))
+    left = tuple(own.get("leave_dense", ()))
+    source = ModelSource(bundle.info.model_source, own.get("revision"), own.get("dtype", "float32"), left)
     frozen = FrozenModel.load(base.over(source), device=device)
     return _dressed("mask", frozen, load_finished(path), None)
 

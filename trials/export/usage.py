@@ -6,13 +6,14 @@ from typing import Any
 from nmlab.trials.evaluation.throughput import Workload, flops, speeds
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.export.torch_sparse import TorchSparse, accelerated
+from nmlab.trials.models.context import longest_context
 from nmlab.trials.pattern import Pattern
 
 
 def measure_use(subject: Subject, load: Workload) -> dict[str, Any]:
     """Return plain JSON: the workload, the device, FLOPs of a prompt, and the speed of each way to run the model."""
     pattern = subject.sparsity().pattern or Pattern(1, 1)  # a dense model saves nothing
-    longest = getattr(subject.model.frozen.module.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    longest = longest_context(subject.model.frozen.module)
     if longest is not None:  # what is generated needs positions too
         load = replace(load, prompt=max(1, min(load.prompt, longest - load.generated)))
     why_not = TorchSparse().refuse(subject) or ""

@@ -7,6 +7,8 @@ Legend: O outputs, I inputs, G groups of the layer counted row by row, g some of
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +18,7 @@ from nmlab.trials.masks.codes import decode, encode
 
 
 class Dress(ABC):
-    """What one linear layer of a trial's module tree wears; the dense weight is only read."""
+    """What a linear layer of a trial's module tree wears, or several that share one weight; that is only read."""
 
     @abstractmethod
     def wear(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
@@ -39,11 +41,13 @@ class Dress(ABC):
 class CopiedWeight(Dress):
     """The masked weight itself, in the type of the dense one."""
 
-    def __init__(self, linear: nn.Linear) -> None:
-        self._linear, self._bare = linear, linear.weight
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
+        self._linears, self._bare = linears, linears[0].weight
         self._worn_OI = torch.empty_like(self._bare, requires_grad=False)
         self._weight_OI: Tensor = self._bare
-        linear.weight = nn.Parameter(self._worn_OI, requires_grad=False)
+        worn = nn.Parameter(self._worn_OI, requires_grad=False)
+        for linear in linears:
+            linear.weight = worn
 
     def wear(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
         self._weight_OI = weight_OI
@@ -54,7 +58,8 @@ class CopiedWeight(Dress):
         self._worn_OI.view(-1, m)[groups_g] = self._weight_OI.view(-1, m)[groups_g] * masks_gM
 
     def take_off(self) -> None:
-        self._linear.weight = self._bare
+        for linear in self._linears:
+            linear.weight = self._bare
 
     @property
     def bytes(self) -> int:
@@ -64,12 +69,14 @@ class CopiedWeight(Dress):
 class MultipliedWeight(Dress):
     """The mask as one code a group of ``m`` inputs, multiplied into the weight whenever the layer is called."""
 
-    def __init__(self, linear: nn.Linear, *, m: int) -> None:
-        self._linear, self._m = linear, m
-        self._weight_OI: Tensor = linear.weight
-        self._codes_G = encode(torch.ones(linear.weight.numel() // m, m, dtype=torch.bool, device=linear.weight.device))
-        # An attribute of the instance is found before the method of the class, so only this tree's layer changes.
-        linear.forward = self._forward  # type: ignore[method-assign, assignment]
+    def __init__(self, linears: Sequence[nn.Linear], *, m: int) -> None:
+        self._linears, self._m = linears, m
+        weight_OI = linears[0].weight
+        self._weight_OI: Tensor = weight_OI
+        self._codes_G = encode(torch.ones(weight_OI.numel() // m, m, dtype=torch.bool, device=weight_OI.device))
+        for linear in linears:
+            # An attribute of the instance is found before the method of the class, so only this tree's layer changes.
+            linear.forward = partial(self._forward, linear)  # type: ignore[method-assign]
 
     def wear(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
         self._weight_OI = weight_OI
@@ -79,12 +86,18 @@ class MultipliedWeight(Dress):
         self._codes_G[groups_g] = encode(masks_gM)
 
     def take_off(self) -> None:
-        del self._linear.forward
+        for linear in self._linears:
+            del linear.forward
 
     @property
     def bytes(self) -> int:
         return self._codes_G.numel() * self._codes_G.element_size()
 
-    def _forward(self, inputs: Tensor) -> Tensor:
+    def _forward(self, linear: nn.Linear, inputs: Tensor) -> Tensor:
         mask_OI = decode(self._codes_G, self._m).view_as(self._weight_OI)
-        return F.linear(inputs, self._weight_OI * mask_OI, self._linear.bias)
+        return F.linear(inputs, self._weight_OI * mask_OI, linear.bias)
+
+
+def computes_plainly(linear: nn.Linear) -> bool:
+    """Say whether a layer's forward is that of ``nn.Linear``, so that `MultipliedWeight` can stand in for it."""
+    return type(linear).forward is nn.Linear.forward

@@ -14,10 +14,12 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.errors import SourceError
 from nmlab.trials.memory import PeakMeter, can_tell_stretches
-from nmlab.trials.models.prunable import PrunableLayer, prunable_layers
+from nmlab.trials.models.coverage import Coverage
+from nmlab.trials.models.prunable import PrunableLayer, find_prunable
 from nmlab.trials.models.reading import first_line, read_module
 from nmlab.trials.models.sources import DATA_ONLY, ModelSource, locate
 from nmlab.trials.models.stage import Stage, read_stage
+from nmlab.trials.models.stored import stored_note
 
 
 @dataclass(eq=False)
@@ -38,6 +40,10 @@ class FrozenModel:
     """The digest of what is held here: for a stage another one than the whole model's."""
     load_peak_bytes: int | None = None
     """The most that this process held on the device while it loaded, where that can be told."""
+    covered: Coverage | None = None
+    """How much of the decoder blocks of the whole model a mask covers; None asks the module."""
+    stored: str = ""
+    """What must be said of how the weights are stored."""
     _copying: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -56,11 +62,20 @@ class FrozenModel:
         else:
             module, stage = read_stage(folder, source, index=crew.rank, count=crew.size)
         module = module.to(device).eval().requires_grad_(False)
+        check_finite(module, source)
         held = tensor_digests(module)
         digests = {name: told for theirs in crew.everyone(held) for name, told in theirs.items()}
-        layers, tokenizer = prunable_layers(module), read_tokenizer(folder, source)
+        found = find_prunable(module, leave_dense=source.leave_dense) if stage is None else stage.prunable
+        layers, tokenizer = _own(found.layers, stage), read_tokenizer(folder, source)
         peak = None if meter is None else meter.peak()
-        return cls(source, module, tokenizer, layers, _digest_of(digests), stage, _digest_of(held), peak)
+        digest, own = _digest_of(digests), _digest_of(held)
+        stored = stored_note(folder, dtype=source.dtype)
+        return cls(source, module, tokenizer, layers, digest, stage, own, peak, found.coverage, stored)
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much of the decoder blocks of the whole model a mask covers, and what stays dense."""
+        return self.covered or find_prunable(self.module, leave_dense=self.source.leave_dense).coverage
 
     @property
     def all_layers(self) -> tuple[PrunableLayer, ...]:
@@ -97,6 +112,21 @@ class FrozenModel:
     def unchanged(self) -> bool:
         """Say whether the weights held here are byte for byte those that were loaded."""
         return weights_digest(self.module) == self.held_digest
+
+
+def _own(layers: tuple[PrunableLayer, ...], stage: Stage | None) -> tuple[PrunableLayer, ...]:
+    return layers if stage is None else tuple(layer for layer in layers if layer.block in stage.blocks)
+
+
+def check_finite(module: nn.Module, source: ModelSource) -> None:
+    """Raise ``SourceError`` that names the first weight with NaN or infinite values: no result would mean anything."""
+    for name, weight in module.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            count = int((~torch.isfinite(weight)).sum())
+            raise SourceError(
+                f"model {source.source!r}: {count} of the {weight.numel()} values of {name} are NaN or infinite in "
+                f"{source.dtype}; give a sound checkpoint, or another dtype"
+            )
 
 
 def best_device() -> torch.device:

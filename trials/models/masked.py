@@ -4,7 +4,6 @@ Legend: B batch, b part of it, T tokens, V vocabulary, O outputs, I inputs, g so
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TypeVar
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.models.chunked import chunked_mean
-from nmlab.trials.models.dress import CopiedWeight, Dress, MultipliedWeight
+from nmlab.trials.models.dress import CopiedWeight, Dress, MultipliedWeight, computes_plainly
 from nmlab.trials.models.frozen import FrozenModel
 from nmlab.trials.models.hop import Hop
 
@@ -32,7 +31,8 @@ class MaskedModel:
         self.module = frozen.view()
         self.hop = None if frozen.stage is None else Hop(self.module, stage=frozen.stage, crew=crew)
         self._dense = {layer.name: _linear(frozen.module, layer.name).weight for layer in frozen.layers}
-        self._dressed_by: Callable[[nn.Linear], Dress] = CopiedWeight
+        self._layers = {layer.name: layer for layer in frozen.layers}
+        self._codes_of: int | None = None
         self._worn: dict[str, Dress] = {}
         self.micro_batch: int | None = None
         """How many sequences of a minibatch go through the model at once; None means all. It changes rounding only."""
@@ -45,9 +45,12 @@ class MaskedModel:
         return sum(dress.bytes for dress in self._worn.values())
 
     def multiply_on_the_fly(self, m: int) -> None:
-        """Hold masks only (one code for ``m`` inputs) and make each masked weight anew in every forward."""
+        """Hold masks only (one code for ``m`` inputs) and make each masked weight anew in every forward.
+
+        A layer that the model does not call, or that has a forward of its own, holds its masked weight all the same.
+        """
         self.undress()
-        self._dressed_by = partial(MultipliedWeight, m=m)
+        self._codes_of = m
 
     @torch.no_grad()
     def wear(self, masks_OI: Mapping[str, Tensor], *, weights_OI: Mapping[str, Tensor] | None = None) -> None:
@@ -58,8 +61,16 @@ class MaskedModel:
         self.patches = None
         for name, mask_OI in masks_OI.items():
             if name not in self._worn:
-                self._worn[name] = self._dressed_by(_linear(self.module, name))
+                self._worn[name] = self._dress(name)
             self._worn[name].wear((weights_OI or {}).get(name, self._dense[name]), mask_OI)
+
+    def _dress(self, name: str) -> Dress:
+        layer = self._layers[name]
+        found = {id(linear): linear for linear in (_linear(self.module, each) for each in (name, *layer.aliases))}
+        linears = list(found.values())
+        if self._codes_of is None or not layer.is_called or not all(map(computes_plainly, linears)):
+            return CopiedWeight(linears)
+        return MultipliedWeight(linears, m=self._codes_of)
 
     @torch.no_grad()
     def patch(self, name: str, groups_g: Tensor, masks_gM: Tensor) -> None:

@@ -1,60 +1,94 @@
-"""Which layers a mask may touch: every linear layer of the decoder blocks, none else."""
+"""Which layers a mask may touch: the linear layers of the decoder blocks, selectors and unused ones apart."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
 from transformers import PreTrainedModel
 
 from nmlab.trials.errors import SourceError
+from nmlab.trials.models.blocks import decoder_blocks
+from nmlab.trials.models.coverage import Coverage, coverage_of
+from nmlab.trials.models.roles import block_weights
 from nmlab.trials.pattern import Pattern
+
+__all__ = [
+    "Prunable",
+    "PrunableLayer",
+    "check_divisible",
+    "check_measurable",
+    "decoder_blocks",
+    "find_prunable",
+    "prunable_layers",
+]
 
 
 @dataclass(frozen=True)
 class PrunableLayer:
-    """One linear layer of a decoder block: its qualified name, its block, and the shape [out, in] of its weight."""
+    """One linear layer of a decoder block: its qualified name, its block, and the shape [out, in] of its weight.
+
+    ``aliases`` are the other names of layers with the very same weight, which have the same mask and count once.
+    ``is_called`` is false where the model takes the weight without calling the layer, whose inputs no hook then sees.
+    """
 
     name: str
     block: int
     out_features: int
     in_features: int
+    aliases: tuple[str, ...] = ()
+    is_called: bool = True
 
     @property
     def numel(self) -> int:
         return self.out_features * self.in_features
 
 
-def decoder_blocks(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    """Return the qualified name and the list of the decoder blocks.
+@dataclass(frozen=True)
+class Prunable:
+    """The prunable layers of a model, and how much of its decoder blocks they are."""
 
-    The blocks are the one module list that is as long as the configuration says. Raises ``SourceError`` where there is
-    none or more than one, because pruning the wrong layers would go unnoticed.
+    layers: tuple[PrunableLayer, ...]
+    coverage: Coverage
+
+
+def find_prunable(model: PreTrainedModel, *, leave_dense: Sequence[str] = ()) -> Prunable:
+    """Return the prunable layers in the order in which the model names them, and the coverage.
+
+    ``leave_dense`` names weights that stay dense, as `ModelSource` does. The model may be a skeleton without contents.
+    Raises ``SourceError`` where weights of the blocks would stay dense without being named.
     """
-    depth = model.config.get_text_config(decoder=True).num_hidden_layers
-    found = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == depth and any(_linears(module))
-    ]
-    outermost = [
-        (name, module) for name, module in found if not any(name.startswith(f"{other}.") for other, _ in found)
-    ]
-    if len(outermost) != 1:
-        raise SourceError(
-            f"{type(model).__name__}: expected one list of {depth} decoder blocks with linear layers, "
-            f"found {len(outermost)}: {', '.join(name for name, _ in outermost) or 'none'}"
-        )
-    return outermost[0]
+    weights, problem = block_weights(model, leave_dense=leave_dense)
+    coverage = coverage_of(weights, problem=problem, architecture=type(model).__name__)
+    layers = []
+    for weight in weights:
+        if weight.role == "pruned":
+            name, *aliases = (each.removesuffix(".weight") for each in weight.names)
+            outputs, inputs = weight.shape
+            layers.append(PrunableLayer(name, weight.block, outputs, inputs, tuple(aliases), weight.is_called))
+    return Prunable(tuple(layers), coverage)
 
 
-def prunable_layers(model: PreTrainedModel) -> tuple[PrunableLayer, ...]:
-    """List the prunable layers in the order in which the model names them."""
-    prefix, blocks = decoder_blocks(model)
-    return tuple(
-        PrunableLayer(f"{prefix}.{index}.{name}", index, linear.out_features, linear.in_features)
-        for index, block in enumerate(blocks)
-        for name, linear in _linears(block)
-    )
+def prunable_layers(model: PreTrainedModel, *, leave_dense: Sequence[str] = ()) -> tuple[PrunableLayer, ...]:
+    """Return the layers of `find_prunable`."""
+    return find_prunable(model, leave_dense=leave_dense).layers
+
+
+def check_measurable(layers: Sequence[PrunableLayer]) -> None:
+    """Raise ``SourceError`` naming the first layer whose inputs cannot be measured block by block."""
+    for layer in layers:
+        if not layer.is_called:
+            raise SourceError(
+                f"{layer.name}: the model takes its weight without calling the layer, so its inputs cannot be "
+                f"measured; {_left(layer)}, or take a method that measures no inputs"
+            )
+        if layer.aliases:
+            raise SourceError(
+                f"{layer.name} and {layer.aliases[0]} are one weight, so its inputs cannot be measured block by block; "
+                f"{_left(layer)}, or take a method that measures no inputs"
+            )
+
+
+def _left(layer: PrunableLayer) -> str:
+    return f"leave it dense with model.leave_dense=[{layer.name.rpartition('.')[2]}]"
 
 
 def check_divisible(layers: Sequence[PrunableLayer], *, pattern: Pattern) -> None:
@@ -63,8 +97,8 @@ def check_divisible(layers: Sequence[PrunableLayer], *, pattern: Pattern) -> Non
     if bad:
         named = ", ".join(f"{layer.name} ({layer.in_features} inputs)" for layer in bad[:3])
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise SourceError(f"pattern {pattern}: M={pattern.m} does not divide the input size of {named}{more}")
-
-
-def _linears(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
-    return ((name, child) for name, child in module.named_modules() if isinstance(child, nn.Linear))
+        leave = ", ".join(sorted({layer.name.rpartition(".")[2] for layer in bad}))
+        raise SourceError(
+            f"pattern {pattern}: M={pattern.m} does not divide the input size of {named}{more}; take another "
+            f"pattern, or leave them dense with model.leave_dense=[{leave}]"
+        )

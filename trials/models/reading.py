@@ -5,11 +5,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from nmlab.trials.errors import SourceError
+from nmlab.trials.models.fp8 import dequantised
 from nmlab.trials.models.sources import DATA_ONLY, ModelSource
+from nmlab.trials.models.stored import FP8, quantisation
+
+_QUANTISED = "quantization_config"
 
 
 def read_module(
@@ -20,14 +24,14 @@ def read_module(
     Raises ``SourceError`` where they cannot be read or some are missing.
     """
     transformers_logging.disable_progress_bar()  # a replica has nobody to show it to
+    dtype = getattr(torch, source.dtype)
     try:
+        place = {"pretrained_model_name_or_path": folder, **options}
+        if quantisation(folder) == FP8:
+            place = _made_plain(folder, dtype=dtype, **options)
+            architecture = _class_of(place["config"]) if architecture is AutoModelForCausalLM else architecture
         model, loading = architecture.from_pretrained(
-            folder,
-            dtype=getattr(torch, source.dtype),
-            use_safetensors=True,
-            output_loading_info=True,
-            **DATA_ONLY,
-            **options,
+            **place, dtype=dtype, use_safetensors=True, output_loading_info=True, **DATA_ONLY
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise SourceError(f"model {source.source!r} could not be loaded: {first_line(error)}") from error
@@ -35,6 +39,31 @@ def read_module(
         raise SourceError(f"model {source.source!r} lacks {len(missing)} of its weights, such as {missing[0]}")
     assert isinstance(model, PreTrainedModel)
     return model
+
+
+def read_config(folder: Path) -> PreTrainedConfig:
+    """Return a checkpoint's configuration, as of a model with plain weights; raises what transformers raises."""
+    config = AutoConfig.from_pretrained(folder, **DATA_ONLY)
+    for part in (config, config.get_text_config(decoder=True)):
+        if hasattr(part, _QUANTISED):
+            delattr(part, _QUANTISED)
+    assert isinstance(config, PreTrainedConfig)
+    return config
+
+
+def _made_plain(folder: Path, *, dtype: torch.dtype, **options: Any) -> dict[str, Any]:
+    """Return what stands for the folder of a checkpoint in FP8: its configuration and tensors, both plain."""
+    stored = AutoConfig.from_pretrained(folder, **DATA_ONLY)
+    rows, columns = getattr(stored, _QUANTISED)["weight_block_size"]
+    tensors = dequantised(folder, block=(int(rows), int(columns)), dtype=dtype)
+    config = options.pop("config", None) or read_config(folder)
+    return {"pretrained_model_name_or_path": None, "config": config, "state_dict": tensors, **options}
+
+
+def _class_of(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """Return the class of a model, because the automatic one takes no tensors without a folder."""
+    with torch.device("meta"):
+        return type(AutoModelForCausalLM.from_config(config, trust_remote_code=False))
 
 
 def first_line(error: Exception) -> str:

@@ -8,12 +8,14 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from nmlab.trials.errors import SourceError
+from nmlab.trials.models.stored import check_stored
 from nmlab.trials.names import unknown_name
 
 BUILTIN = {"builtin:tiny": Path(__file__).parent / "tiny"}
 DTYPES = ("float32", "bfloat16", "float16")
 
 # Only data is fetched: no pickled weights, no code.
+_SMALL = ["*.json"]  # first, because they tell of weights that would be fetched in vain
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 # Left to itself, transformers would ask whoever sits before the terminal whether to run code that lies beside a model.
 DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -21,15 +23,35 @@ DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": Fals
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Which model, at which revision, in which floating-point format."""
+    """Which model, at which revision, in which floating-point format, and what of it no mask shall touch.
+
+    ``leave_dense`` names weights of the decoder blocks that stay dense: a name, a run of parts of names, or a pattern
+    with ``*``. Their order does not matter.
+    """
 
     source: str
     revision: str | None = None
     dtype: str = "float32"
+    leave_dense: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "leave_dense", tuple(sorted(set(self.leave_dense))))
         if self.dtype not in DTYPES:
             raise SourceError(unknown_name(self.dtype, kind="dtype", known=DTYPES))
+
+
+def settings_of(source: ModelSource) -> dict[str, Any]:
+    """Return the settings of a source as plain JSON, ``leave_dense`` only where it names something.
+
+    So records of models that leave nothing dense are what they were before the setting existed.
+    """
+    settings = {"source": source.source, "revision": source.revision, "dtype": source.dtype}
+    return {**settings, **({"leave_dense": list(source.leave_dense)} if source.leave_dense else {})}
+
+
+def origin_of(source: ModelSource) -> dict[str, Any]:
+    """Return what a mask bundle keeps of its model beside the name: the settings but for the source."""
+    return {name: value for name, value in settings_of(source).items() if name != "source"}
 
 
 def locate(source: ModelSource) -> Path:
@@ -57,6 +79,7 @@ def _reads_as_path(name: str) -> bool:
 
 def _download(name: str, revision: str | None) -> Path:
     try:
+        check_stored(Path(snapshot_download(name, revision=revision, allow_patterns=_SMALL)), name=name)
         return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED))
     except HFValidationError as error:
         raise SourceError(f"model {name!r} is neither a folder here nor a hub id: {error}") from error
@@ -68,6 +91,7 @@ def _download(name: str, revision: str | None) -> Path:
 
 
 def _checked(folder: Path, name: str) -> Path:
+    check_stored(folder, name=name)
     if not (folder / "config.json").is_file():
         raise SourceError(f"model {name!r}: {folder} holds no config.json; it is not a Hugging Face checkpoint")
     if not any(folder.glob("*.safetensors")):

@@ -7,8 +7,7 @@ stage holds the embeddings, the last one the output layer; norms and learned pos
 Legend: B batch, T tokens, H hidden size.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,13 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from nmlab.trials.errors import SourceError
-from nmlab.trials.models.prunable import PrunableLayer, decoder_blocks, prunable_layers
-from nmlab.trials.models.reading import read_module
-from nmlab.trials.models.sources import DATA_ONLY, ModelSource
+from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks, find_prunable
+from nmlab.trials.models.quiet import quiet
+from nmlab.trials.models.reading import read_config, read_module
+from nmlab.trials.models.sources import ModelSource
 
 Beside = tuple[Any, ...] | None
 """What stands beside the hidden states in a block's output; None where it gives them bare."""
@@ -35,8 +34,13 @@ class Stage:
     index: int
     count: int
     blocks: range
-    layers: tuple[PrunableLayer, ...]
-    """The prunable layers of all stages."""
+    prunable: Prunable
+    """The prunable layers of all stages, and their share of all blocks."""
+
+    @property
+    def layers(self) -> tuple[PrunableLayer, ...]:
+        """The prunable layers of all stages."""
+        return self.prunable.layers
 
     @property
     def is_first(self) -> bool:
@@ -60,23 +64,34 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
 
     Raises ``SourceError`` where the checkpoint lacks a tensor of the stage, ``ValueError`` for too many shards.
     """
-    config = AutoConfig.from_pretrained(folder, **DATA_ONLY)
+    config = read_config(folder)
     with torch.device("meta"):
         dtype = getattr(torch, source.dtype)
         skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     depth = len(decoder_blocks(skeleton)[1])
-    stage = Stage(index, count, split_blocks(depth, shards=count)[index], prunable_layers(skeleton))
+    found = find_prunable(skeleton, leave_dense=source.leave_dense)
+    stage = Stage(index, count, split_blocks(depth, shards=count)[index], found)
+    _check_apart(found.layers, split_blocks(depth, shards=count), prefix=decoder_blocks(skeleton)[0])
     if skeleton.get_input_embeddings() is None or skeleton.get_output_embeddings() is None:
         raise SourceError(f"model {source.source!r}: {type(skeleton).__name__} does not name its embeddings")
     is_tied = bool(config.get_text_config(decoder=True).tie_word_embeddings)
     hollow = _Hollow(stage, keeps_embeddings=stage.is_first or (stage.is_last and is_tied))
     if not stage.is_last:
         config.get_text_config(decoder=True).tie_word_embeddings = False  # there is nothing to tie the embeddings to
-    with _quiet():
+    with quiet():
         module = read_module(folder, source, architecture=_hollowed(type(skeleton), hollow), config=config)
     hollow.pass_ends_by(module)
     hollow.pass_blocks_by(module, beside=_beside(module, own=stage.blocks))
     return module, stage
+
+
+def _check_apart(layers: Sequence[PrunableLayer], stages: Sequence[range], *, prefix: str) -> None:
+    """Raise ``SourceError`` for a weight that layers of two stages share: each would have a mask of its own."""
+    for layer in layers:
+        own = next(stage for stage in stages if layer.block in stage)
+        for alias in layer.aliases:
+            if int(alias.removeprefix(f"{prefix}.").split(".")[0]) not in own:
+                raise SourceError(f"{layer.name} and {alias} share one weight, but lie in two shards; use shards: 1")
 
 
 @dataclass(frozen=True)
@@ -110,17 +125,6 @@ class _Hollow:
     def _hollow_ends(self, model: PreTrainedModel) -> list[nn.Module]:
         embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
         return [*([] if self.keeps_embeddings else [embeddings]), *([] if self.stage.is_last else [head])]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from listing the tensors that belong to other stages."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
 
 
 def passing_by(beside: Beside) -> Callable[..., Any]:

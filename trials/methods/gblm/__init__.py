@@ -30,6 +30,7 @@ class GBLM(Method):
         cost="two forward passes over the calibration text, and a forward and a backward for each of its sequences",
     )
     config = GBLMConfig
+    measures_inputs = True
     shardable = True
 
     def needs(self, shape: Shape, config: GBLMConfig) -> Needs:

@@ -29,6 +29,7 @@ class SparseGPT(Method):
         patterns="any N:M with M a divisor of block_size",
     )
     config = SparseGPTConfig
+    measures_inputs = True
     shardable = True
 
     def refuse(self, pattern: Pattern, config: SparseGPTConfig) -> str | None:

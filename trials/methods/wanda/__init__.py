@@ -23,6 +23,7 @@ class Wanda(Method):
         paper="Sun et al. 2023, arXiv:2306.11695",
         cost="two forward passes over the calibration text",
     )
+    measures_inputs = True
     shardable = True
 
     def needs(self, shape: Shape, config: MethodConfig) -> Needs:

@@ -1,0 +1,116 @@
+"""Configurations of a search that between them use everything in it, so that what is wrong is found beforehand."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, islice
+from typing import Any
+
+from nmlab.platform.points import RandomDraw, points
+from nmlab.search_spaces.conditions import TOP_LEVEL
+from nmlab.search_spaces.entries import Entry, Int, Listed, LogUniform, Uniform
+from nmlab.search_spaces.scalars import has
+from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.space import DefineByRun, grid_points
+
+LIMIT = 10_000
+"""The most configurations of a finite space that are looked at one and all, and the most pairs of values."""
+_FEW = 500
+
+Configuration = dict[str, Any]
+_Options = Mapping[str, Sequence[Any]]
+
+
+def to_check(study: Study) -> list[Configuration]:
+    """Return every configuration of a grid or of a finite space of at most ``LIMIT``; else those of `covering`."""
+    if study.search.algorithm == "grid":
+        return grid_points(study)
+    return _all_points(study, most=LIMIT) or covering(study)
+
+
+def to_plan(study: Study) -> list[Configuration]:
+    """Return all configurations of a grid or of a small space, else those of `covering`: few enough to plan each."""
+    if study.search.algorithm == "grid":
+        return grid_points(study)
+    return _all_points(study, most=_FEW) or covering(study)
+
+
+def covering(study: Study) -> list[Configuration]:
+    """Return configurations that use every listed value, both ends of every range, and all pairs of them that can meet.
+
+    Of a whole number the values that conditions name are used too. Where there are more than ``LIMIT`` pairs, only
+    those of a condition and what it activates are.
+    """
+    options = {name: _options(name, study.entries) for name in study.entries}
+    seen: set[Any] = set()
+    found: list[Configuration] = []
+    for wanted in _wanted(study.entries, options):
+        if _marks(wanted) <= seen or (forced := _settled(study, options, wanted)) is None:
+            continue
+        draw = _Forced(forced, seed=len(found))
+        found.append(DefineByRun(study)(draw))
+        names = sorted(draw.drawn)
+        seen |= {mark for pair in combinations(names, 2) for mark in [_mark(draw.drawn, pair)]}
+        seen |= {_mark(draw.drawn, (name,)) for name in names}
+    return found or [DefineByRun(study)(RandomDraw(0, ends=True))]
+
+
+class _Forced(RandomDraw):
+    """Draws some values as they are given, the others from the ends and lists at random."""
+
+    def __init__(self, forced: Mapping[str, Any], *, seed: int) -> None:
+        super().__init__(seed, ends=True)
+        self._forced = forced
+
+    def _note(self, name: str, value: Any) -> Any:
+        return super()._note(name, self._forced.get(name, value))
+
+
+def _all_points(study: Study, *, most: int) -> list[Configuration]:
+    """Return all configurations of a finite space; none where it has more than ``most`` or is not finite."""
+    if any(isinstance(entry, Uniform | LogUniform) for entry in study.entries.values()):
+        return []
+    found = list(islice(points(study), most + 1))
+    return found if len(found) <= most else []
+
+
+def _options(name: str, entries: Mapping[str, Entry]) -> Sequence[Any]:
+    entry = entries[name]
+    if isinstance(entry, Listed):
+        return list(entry.values)
+    assert isinstance(entry, Int | Uniform | LogUniform)
+    asked = [value for other in entries.values() for value in other.when.get(name, ())]
+    return list(dict.fromkeys([*entry.bounds, *asked]))
+
+
+def _wanted(entries: Mapping[str, Entry], options: _Options) -> Iterator[Configuration]:
+    """Yield what a configuration is asked to have: pairs of values where there are not too many, then single ones."""
+    pairs = list(combinations(entries, 2))
+    if sum(len(options[first]) * len(options[second]) for first, second in pairs) > LIMIT:
+        pairs = [(parent, name) for name, entry in entries.items() for parent in entry.when if parent in entries]
+    for first, second in pairs:
+        yield from ({first: one, second: other} for one in options[first] for other in options[second])
+    for name, values in options.items():
+        yield from ({name: value} for value in values)
+
+
+def _settled(study: Study, options: _Options, forced: Configuration) -> Configuration | None:
+    """Return ``forced`` with the values under which its names are searched at all; None where they cannot be."""
+    top = {name: getattr(study, name) for name in TOP_LEVEL if name not in study.entries}
+    for name in forced:
+        for parent, values in study.entries[name].when.items():
+            settled = {**top, **forced}
+            if parent in settled:
+                if not has(values, settled[parent]):
+                    return None
+                continue
+            tries = ({**forced, parent: value} for value in options.get(parent, ()) if has(values, value))
+            return next((done for each in tries if (done := _settled(study, options, each)) is not None), None)
+    return forced
+
+
+def _marks(wanted: Configuration) -> set[Any]:
+    names = sorted(wanted)
+    return {_mark(wanted, tuple(names[:2]))}
+
+
+def _mark(values: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return tuple((name, type(values[name]).__name__, values[name]) for name in names)

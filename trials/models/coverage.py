@@ -1,0 +1,116 @@
+"""How much of a model's decoder blocks a mask covers, in numbers and in a sentence that every description repeats."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nmlab.trials.errors import SourceError
+from nmlab.trials.models.roles import BlockWeight, Role, fits
+
+_WHY: dict[Role, str] = {
+    "selector": "selects experts or tokens",
+    "unused": "never used on text",
+    "named": "named in model.leave_dense",
+}
+_BLOCK = re.compile(r"^.*?\.\d+\.")
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Weights that stay dense: their name within the blocks, why, and how many elements."""
+
+    name: str
+    why: str
+    numel: int
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Matrix weights of the decoder blocks: how many are pruned, how many there are, and which stay dense and why.
+
+    ``problem`` says why it could not be followed how the model uses them; "" where it could.
+    """
+
+    pruned: int
+    total: int
+    dense: tuple[Dense, ...] = ()
+    problem: str = ""
+
+    @property
+    def share(self) -> float:
+        """The pruned part, from 0 to 1."""
+        return self.pruned / self.total if self.total else 0.0
+
+    def sentence(self, verb: str = "prunes") -> str:
+        """Return one line, such as "prunes 98% of the decoder blocks' matrix weights; left dense: gate (2%, ...)"."""
+        text = f"{verb} {percent(self.pruned, self.total)} of the decoder blocks' matrix weights"
+        if self.dense:
+            text += f"; left dense: {_listed(self.dense, self.total)}"
+        if self.problem:
+            text += f"; whether it uses all of them on text could not be followed ({self.problem})"
+        return text
+
+
+def coverage_of(weights: Sequence[BlockWeight], *, problem: str = "", architecture: str = "model") -> Coverage:
+    """Return the coverage of the weights of the decoder blocks.
+
+    Raises ``SourceError`` where one is of no kind that a mask fits, unless it is named, or where none is pruned.
+    """
+    total = sum(weight.numel for weight in weights)
+    left = _grouped(weight for weight in weights if weight.role != "pruned")
+    if unsupported := [weight for weight in weights if weight.role == "unsupported"]:
+        prunable = [weight for weight in weights if weight.role == "pruned"]
+        names = sorted({_suggested(weight, prunable) for weight in unsupported})
+        raise SourceError(_refusal(left, names, total, architecture))
+    pruned = sum(weight.numel for weight in weights if weight.role == "pruned")
+    if not pruned:
+        raise SourceError(f"{architecture}: nothing is left to prune; left dense: {_listed(left, total)}")
+    return Coverage(pruned, total, left, problem)
+
+
+def percent(part: int, whole: int) -> str:
+    """Return a share of a whole: "100%" and "0%" for nothing but all and none."""
+    if part in (0, whole):
+        return "100%" if part else "0%"
+    share = 100 * part / whole
+    return "<0.1%" if share < 0.05 else ">99.9%" if share > 99.95 else f"{share:.1f}%"
+
+
+def _refusal(left: Sequence[Dense], names: Sequence[str], total: int, architecture: str) -> str:
+    stay = sum(group.numel for group in left)
+    return (
+        f"{architecture}: {percent(stay, total)} of the decoder blocks' matrix weights would stay dense: "
+        f"{_listed(left, total)}; only nn.Linear layers of the blocks can be pruned; to leave the others dense, set "
+        f"model.leave_dense=[{', '.join(names)}]"
+    )
+
+
+def _suggested(weight: BlockWeight, pruned: Sequence[BlockWeight]) -> str:
+    """Return a short name that fits a weight, and with it others that stay dense, but none that can be pruned."""
+    parts = _inner(weight.names[0]).removesuffix(".weight").split(".")
+    end = len(parts) - (not weight.names[0].endswith(".weight") and len(parts) > 1)  # a module stands for all it holds
+    runs = [".".join(parts[start:stop]) for stop in (end, len(parts)) for start in range(stop - 1, -1, -1)]
+    fitting = (run for run in runs if not any(fits(run, other) for other in pruned))
+    return next(fitting, weight.names[0])
+
+
+def _grouped(weights: Iterable[BlockWeight]) -> tuple[Dense, ...]:
+    """Put together what bears the same name in every block, the largest first."""
+    sums: dict[tuple[str, str], int] = {}
+    for weight in weights:
+        key = (_inner(weight.names[0]).removesuffix(".weight"), _WHY.get(weight.role, weight.kind))
+        sums[key] = sums.get(key, 0) + weight.numel
+    return tuple(Dense(name, why, numel) for (name, why), numel in sorted(sums.items(), key=lambda it: (-it[1], it[0])))
+
+
+def _inner(name: str) -> str:
+    """Return a name without the block it stands in, and ``*`` for every other number."""
+    return re.sub(r"(?<=\.)\d+(?=\.)", "*", _BLOCK.sub("", name, count=1))
+
+
+def _listed(groups: Sequence[Dense], total: int) -> str:
+    named = [f"{group.name} ({percent(group.numel, total)}, {group.why})" for group in groups[:_SHOWN]]
+    more = groups[_SHOWN:]
+    rest = [f"{len(more)} more ({percent(sum(group.numel for group in more), total)})"] if more else []
+    return ", ".join([*named, *rest])

@@ -1,0 +1,100 @@
+"""How a checkpoint's weights are stored: plain, as FP8 that is dequantised here, or in a way that is refused.
+
+Everything is told from the small files of a folder, before a weight is read and without the package of a quantiser.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nmlab.trials.errors import SourceError
+
+FP8 = "fp8"
+# What other tools put beside a config.json that does not say itself that the weights are quantised.
+_QUANTISED = ("quantize_config.json", "quant_config.json", "quantization_config.json", "hf_quant_config.json")
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+_KEYS = ("quantization_config", "compression_config")
+
+
+def check_stored(folder: Path, *, name: str) -> None:
+    """Raise ``SourceError`` for quantised weights other than FP8, and for adapters, beside a model or alone."""
+    _check_adapters(folder, name)
+    method = quantisation(folder)
+    if method and method != FP8:
+        raise SourceError(
+            f"model {name!r}: its weights are quantised ({method}), and a mask needs plain ones; give the checkpoint "
+            "before quantisation, or dequantise it first"
+        )
+
+
+def quantisation(folder: Path) -> str:
+    """Return how a folder's weights are quantised, such as "gptq" or "fp8"; "" where they are plain."""
+    for settings in _quantised_parts(_read(folder / "config.json")):
+        return _method(settings)
+    for name in _QUANTISED:
+        if (folder / name).is_file():
+            return _method(_read(folder / name))
+    return ""
+
+
+def stored_note(folder: Path, *, dtype: str) -> str:
+    """Return what must be said of how the weights are stored; "" for plain ones."""
+    return f"stored as FP8, dequantised to {dtype}" if quantisation(folder) == FP8 else ""
+
+
+def _quantised_parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the settings of quantisation in a configuration, and in those of its parts."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            if key in _KEYS:
+                if value:
+                    yield value
+            else:
+                yield from _quantised_parts(value)
+
+
+def _method(settings: Mapping[str, Any]) -> str:
+    """Return the name of a quantiser; of block-wise FP8 "fp8", which needs no package to be undone."""
+    inner = settings.get("quantization")
+    found = (
+        settings.get("quant_method")
+        or settings.get("quant_algo")
+        or (isinstance(inner, dict) and inner.get("quant_algo"))
+    )
+    if not found:
+        bits = [name for name in ("load_in_4bit", "load_in_8bit") if settings.get(name)]
+        return "bitsandbytes" if bits else f"{settings['bits']} bits" if "bits" in settings else "unknown method"
+    method = str(found).lower()
+    plain_fp8 = settings.get("weight_block_size") and settings.get("expert_dtype", "fp8") == "fp8"
+    return method if method != FP8 or plain_fp8 else "fp8 without blocks"
+
+
+def _check_adapters(folder: Path, name: str) -> None:
+    found = [file for file in _ADAPTER if (folder / file).is_file()]
+    if not found:
+        return
+    base = _read(folder / _ADAPTER[0]).get("base_model_name_or_path") if (folder / _ADAPTER[0]).is_file() else None
+    of = f" for {base}" if base else ""
+    if (folder / "config.json").is_file() and _has_own_weights(folder):
+        raise SourceError(
+            f"model {name!r}: an adapter{of} ({', '.join(found)}) lies beside the full weights, and it is not clear "
+            "which is meant; merge it into the weights (merge_and_unload of peft), or move its files away"
+        )
+    raise SourceError(
+        f"model {name!r} is an adapter{of} ({', '.join(found)}), not a model; merge it into its base model first "
+        "(merge_and_unload of peft) and give the merged folder"
+    )
+
+
+def _has_own_weights(folder: Path) -> bool:
+    return any(file.name not in _ADAPTER for file in folder.glob("*.safetensors"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a JSON object, empty where there is none that can be read: whoever loads the model says so."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

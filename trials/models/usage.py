@@ -1,0 +1,206 @@
+"""How a model uses its parameters when it reads text, found by one forward of tensors without contents.
+
+Nothing is decided by names. A parameter is *multiplied* where a matrix product or a convolution that mixes channels
+takes it as an operand, *selecting* where what it computes chooses (experts, tokens) instead of being handed on, and
+*unused* where no operation takes it. The forward needs no weights and no memory for them, so a skeleton on the meta
+device gives the same answers as the loaded model.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import PreTrainedModel
+
+from nmlab.trials.models.quiet import quiet
+
+# A prime number of tokens, so that no size of a model is taken for it; the long text reaches what short ones do not.
+_SHORT, _LONG = 11, 509
+
+_aten = torch.ops.aten
+# The operands of a product among the arguments of an operation; a bias that is added is none of them.
+_OPERANDS: Mapping[Any, slice] = {
+    _aten.mm: slice(0, 2),
+    _aten.bmm: slice(0, 2),
+    _aten.mv: slice(0, 2),
+    _aten.dot: slice(0, 2),
+    _aten._grouped_mm: slice(0, 2),
+    _aten.addmm: slice(1, 3),
+    _aten.baddbmm: slice(1, 3),
+    _aten.addbmm: slice(1, 3),
+    _aten.addmv: slice(1, 3),
+    _aten.convolution: slice(0, 2),
+}
+_CHOOSE = {_aten.topk, _aten.sort, _aten.argsort, _aten.argmax, _aten.argmin, _aten.kthvalue, _aten.multinomial}
+# Operations whose result holds elements of their input as they are, beside those that give a view of it.
+_COPY = {
+    *(_aten._to_copy, _aten.clone, _aten._unsafe_view, _aten.repeat, _aten.cat, _aten.stack, _aten.constant_pad_nd),
+    *(_aten.index, _aten.index_select, _aten.gather, _aten.embedding),
+}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one forward over text does with modules and parameters, by qualified name; of several names the first.
+
+    ``problem`` says why the forward could not be followed; the sets are empty then.
+    """
+
+    called: frozenset[str] = frozenset()
+    touched: frozenset[str] = frozenset()
+    multiplied: frozenset[str] = frozenset()
+    selecting: frozenset[str] = frozenset()
+    problem: str = ""
+
+
+def usage_of(model: PreTrainedModel) -> Usage:
+    """Follow a forward over a short text, and over a long one where the short one leaves parameters unused.
+
+    Works on a loaded model as on a skeleton on the meta device; leaves it as it was.
+    """
+    short = _followed(model, tokens=_SHORT)
+    every = {name for name, _ in model.named_parameters()}
+    if short.problem or short.touched >= every:
+        return short
+    long = _followed(model, tokens=_LONG)
+    if long.problem:
+        return short
+    return Usage(
+        called=short.called | long.called,
+        touched=short.touched | long.touched,
+        multiplied=short.multiplied | long.multiplied,
+        selecting=short.selecting | long.selecting,
+    )
+
+
+def _followed(model: PreTrainedModel, *, tokens: int) -> Usage:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    watch = _Watch(names)
+    device = next(model.parameters()).device
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(quiet())
+            stack.enter_context(_experts_at_once(model))
+            stack.enter_context(_hooked(model, watch))
+            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+            stack.enter_context(torch.no_grad())
+            tokens_BT = torch.zeros(1, tokens, dtype=torch.long, device=device)
+            stack.enter_context(watch)
+            model(input_ids=tokens_BT, use_cache=False)
+    except Exception as error:  # whatever an architecture does that tensors without contents cannot
+        return Usage(problem=(str(error).strip() or type(error).__name__).splitlines()[0])
+    called, touched = frozenset(watch.called), frozenset(watch.touched)
+    return Usage(called, touched, frozenset(watch.multiplied), frozenset(watch.selecting))
+
+
+@contextmanager
+def _experts_at_once(model: PreTrainedModel) -> Iterator[None]:
+    """Have experts computed without a look at which tokens they get, where an architecture can do so."""
+    if not getattr(model, "_can_set_experts_implementation", lambda: False)():
+        yield
+        return
+    before = model.get_experts_implementation()
+    model.set_experts_implementation("batched_mm")
+    try:
+        yield
+    finally:
+        model.set_experts_implementation(before)
+
+
+@contextmanager
+def _hooked(model: PreTrainedModel, watch: "_Watch") -> Iterator[None]:
+    """Tell the watch of every module that is called, and of the parameters of one that returns choices."""
+    width = int(model.config.get_text_config(decoder=True).hidden_size)
+
+    def returned(name: str, module: nn.Module, output: Any) -> None:
+        watch.called.add(name)
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        chooses = any(tensor.dtype in (torch.int64, torch.int32) for tensor in tensors)
+        hands_on = any(tensor.is_floating_point() and tensor.shape[-1:] == (width,) for tensor in tensors)
+        if chooses and not hands_on:
+            watch.selecting |= {watch.names[id(parameter)] for parameter in module.parameters()}
+
+    def hook_for(name: str) -> Any:
+        return lambda module, _, output: returned(name, module, output)
+
+    modules = [(name, module) for name, module in model.named_modules() if name]
+    handles = [module.register_forward_hook(hook_for(name)) for name, module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@dataclass
+class _Marks:
+    """Of one tensor: the parameters whose elements it holds, and those whose product it was computed from since."""
+
+    weights: frozenset[str] = frozenset()
+    products: frozenset[str] = frozenset()
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows parameters from operation to operation. Products forget what their factors were computed from."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names = names
+        self.called: set[str] = set()
+        self.touched: set[str] = set()
+        self.multiplied: set[str] = set()
+        self.selecting: set[str] = set()
+        self._marks: dict[int, _Marks] = {}
+        self._alive: list[Tensor] = []  # an id is one tensor's only as long as that lives
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = op(*args, **(kwargs or {}))
+        given = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
+        for tensor in given:
+            self.touched |= self._of(tensor).weights
+        packet = op.overloadpacket
+        if packet in _CHOOSE:
+            self.selecting |= self._products(given)
+        for made in tree_leaves(result):
+            if isinstance(made, Tensor):
+                self._mark(made, self._derived(op, args, given, made))
+        return result
+
+    def _derived(self, op: Any, args: Any, given: list[Tensor], made: Tensor) -> _Marks:
+        packet = op.overloadpacket
+        if packet in _OPERANDS:
+            operands = [operand for operand in args[_OPERANDS[packet]] if isinstance(operand, Tensor)]
+            factors = frozenset().union(*(self._of(operand).weights for operand in operands))
+            if packet is _aten.convolution and _is_depthwise(operands[1]):
+                return _Marks()
+            self.multiplied |= factors
+            return _Marks(products=factors)
+        kept = given if packet in _COPY or op.is_view else [tensor for tensor in given if tensor.shape == made.shape]
+        held = [self._of(tensor).weights for tensor in kept]
+        # What is added to hidden states becomes hidden states; a weight that is scaled or rounded is still that weight.
+        weights = frozenset().union(*held) if all(held) or packet in _COPY else frozenset()
+        return _Marks(weights, self._products(given))
+
+    def _products(self, given: list[Tensor]) -> frozenset[str]:
+        return frozenset().union(*(self._of(tensor).products for tensor in given))
+
+    def _of(self, tensor: Tensor) -> _Marks:
+        if (name := self.names.get(id(tensor))) is not None:
+            return _Marks(weights=frozenset({name}))
+        return self._marks.get(id(tensor), _Marks())
+
+    def _mark(self, tensor: Tensor, marks: _Marks) -> None:
+        if marks.weights or marks.products:
+            self._alive.append(tensor)
+            self._marks[id(tensor)] = marks
+
+
+def _is_depthwise(kernel: Tensor) -> bool:
+    """Say whether every output channel of a convolution sees one input channel only, which mixes nothing."""
+    return kernel.shape[1] == 1
