@@ -20,7 +20,7 @@ def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
     folder = _folder()
     if folder is None:
         return compute()
-    path = folder / f"{name}-{state}.json"
+    path = folder / f"{name}-{state}.checked.json"  # earlier versions read the plain name and know no checksums
     with suppress(OSError, ValueError):
         return read_checked(path, kind="cache", format=_FORMAT, before=())["value"]
     value = compute()
