@@ -137,6 +137,25 @@ def test_the_newest_of_several_runs_of_one_trial_is_taken(launched, tracking_uri
     assert _taken(spec.key, uri=tracking_uri, results=tmp_path).run_id == again.run_of(spec.key)
 
 
+def test_a_mask_that_trials_started_from_is_a_result_too(tracking_uri, tmp_path, monkeypatch, capsys):
+    """Reports name its run and its digest."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    short = ("--samples", "4", "--sequence-length", "32", "--batch-size", "2", "--windows", "2", "--set", "steps=1")
+
+    def nmlab(*arguments):
+        monkeypatch.setattr("sys.argv", ["nmlab", *arguments])
+        with pytest.raises(SystemExit):
+            cli.main()
+        return capsys.readouterr().out
+
+    nmlab("run", "maskpro", *short, "--quiet")
+    client = MlflowClient(tracking_uri=tracking_uri)
+    experiment = client.get_experiment_by_name("runs").experiment_id
+    (run,) = client.search_runs([experiment], "tags.`nmlab.kind` = 'initial_mask'")
+    for name in (run.info.run_id, run.data.tags["nmlab.initial_mask_digest"][:8]):
+        assert "2:4 in all 14 layers" in nmlab("evaluate", name, "--windows", "2")
+
+
 @pytest.mark.parametrize("name", ["builtin:tiny", "org/model", "gpt2", "distilgpt2", "./folder"])
 def test_other_names_are_models(launched, tracking_uri, tmp_path, name):
     assert find_result(name, tracking_uri=tracking_uri, results=tmp_path / "results") is None

@@ -143,6 +143,7 @@ def _mask(path: Path, base: Base, device: torch.device | str) -> Subject:
     if beside.is_file() and _record(beside).get("key") == bundle.info.trial_key:
         return _trial(path.parent, base, device)
     own = bundle.origin.get("model", {})
+    own = own if isinstance(own, dict) else {}  # the file of an initial mask names its model only
     left = tuple(own.get("leave_dense", ()))
     source = ModelSource(bundle.info.model_source, own.get("revision"), own.get("dtype", "float32"), left)
     frozen = FrozenModel.load(base.over(source), device=device)
