@@ -34,7 +34,11 @@ def add_known_cost(result: Record, *, folder: Path, was_leased: bool) -> None:
     step, values = saved
     account = Cost()
     account.restore(values["cost"])
-    known = {name: value for name, value in account.metrics(steps=step).items() if name.startswith("cost/")}
+    known = {
+        **account.bill.metrics("cost/"),
+        **account.initial.metrics("cost/initial_"),
+        **account.spent.metrics("cost/spent_"),
+    }
     result["metrics"] = {**result["metrics"], **known}
     result["step"] = max(result["step"], step)
     _mark(result, IN_PART, f"its cost is that of its newest checkpoint, after step {step}; later work is not in it")

@@ -37,7 +37,8 @@ def test_of_a_trial_that_was_lost_its_newest_checkpoint_says_what_it_had_cost(tm
     assert result["metrics"]["cost/forwards"] == 20
     assert result["metrics"]["cost/spent_forwards"] == 18
     assert result["metrics"]["cost/seconds"] == 10.0
-    assert all(name.startswith("cost/") for name in result["metrics"])
+    sums = {f"cost/{part}{name}" for part in ("", "initial_", "spent_") for name in vars(Bill())}
+    assert result["metrics"].keys() == sums, "and nothing that a checkpoint does not say"
     assert (result["step"], result["facts"]) == (20, {"cost": "in part"})
     note = "its cost is that of its newest checkpoint, after step 20; later work is not in it"
     assert result["notes"] == ["a note", note]

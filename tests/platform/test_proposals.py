@@ -16,7 +16,7 @@ from nmlab.search_spaces import loader
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 METRIC = "eval/perplexity"
 NO_BASELINES = "baselines=[]"
-TWO_METRICS = "search={algorithm: nsga2, samples: 3, metric: [eval/perplexity, cost/forwards], mode: [min, max]}"
+TWO_METRICS = "search={algorithm: nsga2, samples: 3, metric: [eval/perplexity, train/flips], mode: [min, max]}"
 
 
 @pytest.fixture
@@ -140,24 +140,25 @@ def test_nothing_is_left_running_when_all_has_ended(plan_of, journal):
 
 @pytest.mark.parametrize(("mode", "direction"), [("min", "MINIMIZE"), ("max", "MAXIMIZE")])
 def test_the_direction_is_the_studys(plan_of, journal, mode, direction):
-    OptunaProposals(plan_of(f"search.mode={mode}").study, journal=journal)
+    study = plan_of("search.metric=train/flips", f"search.mode={mode}").study
+    OptunaProposals(study, journal=journal)
     assert recorded(journal).direction.name == direction
 
 
 def test_several_objectives_are_told_as_their_means(plan_of, journal):
     plan = plan_of(NO_BASELINES, TWO_METRICS)
-    results = [finished(20.0, **{"cost/forwards": 4.0}), finished(30.0, **{"cost/forwards": 8.0})]
+    results = [finished(20.0, **{"train/flips": 4.0}), finished(30.0, **{"train/flips": 8.0})]
     trial = end_one_configuration(plan, journal, *results)
     assert trial.values == [25.0, 6.0]
     assert [direction.name for direction in recorded(journal).directions] == ["MINIMIZE", "MAXIMIZE"]
 
 
-@pytest.mark.parametrize("last", [{"status": "diverged", "step": 2}, finished(math.nan, **{"cost/forwards": 4.0})])
+@pytest.mark.parametrize("last", [{"status": "diverged", "step": 2}, finished(math.nan, **{"train/flips": 4.0})])
 def test_several_objectives_of_which_one_is_missing_fail(plan_of, journal, last):
     plan = plan_of(NO_BASELINES, TWO_METRICS, "seeds=[0]")
     searcher = searcher_of(plan, journal)
     searcher.suggest("a")
-    searcher.on_trial_result("a", {"step": 2, METRIC: 3.0, "cost/forwards": 1.0})
+    searcher.on_trial_result("a", {"step": 2, METRIC: 3.0, "train/flips": 1.0})
     searcher.on_trial_complete("a", result=last)
     assert recorded(journal).trials[0].state == TrialState.FAIL
 

@@ -92,7 +92,7 @@ def in_threads(*calls):
 def trained(events):
     """What must not depend on who evaluated."""
     return {
-        step: {name: value for name, value in values.items() if name.startswith(("train/", "eval/"))}
+        step: {name: value for name, value in values.items() if name.startswith(("train/", "eval/", "initial/"))}
         for step, values in events.points.items()
     }
 

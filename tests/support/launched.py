@@ -199,7 +199,7 @@ def results(nmlab):
     by_run = {run.info.run_id: run.data.tags["nmlab.trial_key"] for run in children}
     found = {key: {} for key in by_run.values()}
     for run, name, step, value in nmlab.points():
-        if name.startswith(("eval/", "train/")):
+        if name.startswith(("eval/", "initial/", "train/")):
             found[by_run[run]][name, step] = value
     for key, values in found.items():
         bundle = nmlab.launch / "trials" / key / "mask.safetensors"

@@ -207,5 +207,7 @@ def test_inputs_that_are_not_finite_end_as_diverged(run, make_spec, random_model
     module = random_model("llama")
     module.model.embed_tokens.weight.data[:] = torch.nan
     result, _ = run(make_spec("sparsegpt"), on=Workbench(freeze(module)))
-    assert (result.status, result.metrics) == ("diverged", {})
+    assert result.status == "diverged"
+    assert result.metrics["cost/forwards"] == 1, "what it looked at before it found out"
+    assert "eval/perplexity" not in result.metrics
     assert result.reason == "the calibration inputs of model.layers.0.self_attn.q_proj are not finite"
