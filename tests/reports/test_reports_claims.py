@@ -227,7 +227,9 @@ def test_a_side_that_was_picked_as_the_best_of_several_is_marked(configuration):
     table = claims_table([found])
     (cell,) = table.column("selected")
     assert cell.value == "susi 2:4 (best of 3): chosen on the same evaluation text"
-    assert table.notes[0].endswith("1 of these verdicts compare a configuration that was selected by the same numbers.")
+    assert table.notes[0].endswith(
+        "1 of these verdicts compares a configuration that was selected by the same numbers."
+    )
 
 
 def test_a_choice_is_held_against_every_other_value(configuration):
