@@ -39,8 +39,8 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
     tests = Tests(analysis.evaluations, analysis.winners)
     built = (
         summary_table(configurations, contrasts=analysis.contrasts),
-        claims_table(analysis.judgements, notes=_not_run(analysis)),
         winner_table(configurations, winners=analysis.winners, evaluations=analysis.evaluations),
+        claims_table(analysis.judgements, notes=_not_run(analysis)),
         rivals_table(
             configurations, names=names, contrasts=analysis.decisive_contrasts, evaluations=analysis.evaluations
         ),

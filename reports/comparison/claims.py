@@ -63,7 +63,8 @@ def _about_selected(judgements: Sequence[Judgement]) -> str:
     decided = [item for item in judgements if item.selected and item.verdict is not Verdict.NOT_TESTED]
     if not decided:
         return ""
-    return f" {len(decided)} of these verdicts compare a configuration that was selected by the same numbers."
+    verb = "compares" if len(decided) == 1 else "compare"
+    return f" {len(decided)} of these verdicts {verb} a configuration that was selected by the same numbers."
 
 
 def _row(item: Judgement) -> Row:

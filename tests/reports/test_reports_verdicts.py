@@ -150,6 +150,13 @@ def test_only_what_was_measured_stands_in_the_column_of_ours(alphas):
     assert "our perplexity" in titles
 
 
+def test_an_order_of_few_rows_is_no_agreement_without_its_p_value(alphas):
+    tables = {table.key: table for table in comparison_tables(alphas)}
+    notes = [note for note in tables["published-maskpro-table-10"].notes if "Kendall's tau" in note]
+    assert len(notes) == 2
+    assert all(note.endswith("+1.00 (p = 0.333: unrelated orders of so few rows agree as well).") for note in notes)
+
+
 def test_a_published_table_of_which_no_row_was_run_is_named(writer, store, trial):
     trials = [trial("maskpro", seed, 50.0 + seed, 99.0, {"alpha": "0.123"}, residual=[0.0]) for seed in range(2)]
     writer.launch("apart", trials, name="apart-1", tags={"nmlab.reproduces": "maskpro/table-10"})

@@ -1,0 +1,27 @@
+"""Claims judged on configurations that need no store."""
+
+from nmlab.reports.claims import Evidence, Judgement, checks_of
+from nmlab.reports.claims.claim import Claim
+from nmlab.reports.claims.judge import corrected
+from nmlab.reports.frame import initial_name
+
+METRIC = "eval/perplexity"
+
+
+def judge(test, configurations, *, overlaps=None):
+    """The verdict on one test, corrected for its own comparisons."""
+    evidence = Evidence(configurations, METRIC, {}, overlaps or {})
+    claim = Claim(id="x", paper="susi", items=("susi/table-1",), says="x", scale="weak", test=test)
+    return corrected([Judgement(claim, checks_of(test, evidence=evidence))])[0]
+
+
+def trained(configuration, values, **settings):
+    item = configuration(values, **settings)
+    object.__setattr__(item, "trials", item.trials.assign(**{initial_name(METRIC): [100.0] * len(values)}))
+    return item
+
+
+def with_metric(item, name, values):
+    object.__setattr__(item, "trials", item.trials.assign(**{name: values}))
+    item.__dict__.pop("finished", None)
+    return item
