@@ -6,6 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nmlab.trials.contract.measures import Direction
+from nmlab.trials.contract.metrics import Metric
 from nmlab.trials.initial_masks import initial_mask
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.randomness import keyed_generator
@@ -32,6 +34,7 @@ class HillClimb(Method):
         cost="two forwards a step",
     )
     config = HillClimbConfig
+    metrics = (Metric("train/accepted", "share", Direction.HIGHER),)
     learned = True
     depends_on_seed = True
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nmlab.trials import registry
+from nmlab.trials.contract.metrics import COMMON
 from nmlab.trials.cost import Cost
 from nmlab.trials.evaluation import measure
 from nmlab.trials.finished import load_finished
@@ -156,6 +157,10 @@ class MethodConformance:
         assert ("train/loss" in every) is method.learned
         assert all(key.startswith("train/") for key in every)
         assert all(isinstance(value, float | int) for values in [*told, every] for value in values.values())
+        if own := registry.metrics_of(self.name):
+            assert every.keys() <= {metric.name for metric in (*COMMON, *own)}, (
+                "a method that declares any declares all"
+            )
 
     def test_its_passes_are_accounted_for(self, method: Method, bench: Workbench, text: Path) -> None:
         setting = self._setting(bench, text)
