@@ -1,13 +1,10 @@
 """Look at a model and its text before anything is loaded: are they there, do they fit, how large will it be."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from nmlab.trials.data import TextSource, calibration_batches, evaluation_windows
 from nmlab.trials.data.contamination import Contamination, contamination
@@ -20,8 +17,7 @@ from nmlab.trials.models.context import embedding_rows, longest_context
 from nmlab.trials.models.coverage import Coverage
 from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import PrunableLayer, check_divisible, find_prunable
-from nmlab.trials.models.quiet import quiet
-from nmlab.trials.models.reading import first_line, read_config
+from nmlab.trials.models.reading import read_skeleton
 from nmlab.trials.models.stored import stored_note
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
@@ -94,19 +90,6 @@ def preflight(
         stored=stored_note(folder, dtype=model.dtype),
         text_notes=text.notes,
     )
-
-
-def read_skeleton(folder: Path, model: ModelSource) -> PreTrainedModel:
-    """Return a checkpoint's model without contents; raises ``SourceError`` where it cannot be read."""
-    try:
-        config = read_config(folder)
-        with quiet(), torch.device("meta"):
-            dtype = getattr(torch, model.dtype)
-            skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError) as error:
-        raise SourceError(f"model {model.source!r} could not be read: {first_line(error)}") from error
-    assert isinstance(skeleton, PreTrainedModel)
-    return skeleton
 
 
 def sources_of(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> tuple[TextSource, TextSource]:

@@ -24,7 +24,7 @@ def model_card(facts: Mapping[str, Any], *, form: str = _DENSE) -> str:
         "method": method,
         "trial": f"`{facts['trial_key']}`" if facts["trial_key"] else "none",
         "mask digest": f"`{facts['mask_digest']}`",
-        "not pruned": ", ".join(f"`{name}`" for name in facts["not_pruned"]) or "none",
+        "not pruned": ", ".join(f"`{name}`" for name in (*facts["not_pruned"], *facts["left_dense"])) or "none",
         "tied": "; ".join(" = ".join(f"`{name}`" for name in group) for group in facts["tied"]) or "none",
     }
     table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())

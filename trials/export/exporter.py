@@ -109,6 +109,7 @@ def describe(subject: Subject) -> dict[str, Any]:
         "base_model": {**settings_of(frozen.source), "digest": frozen.digest},
         "pattern": str(pattern),
         "coverage": frozen.coverage.sentence(),
+        "left_dense": [left.name for left in frozen.coverage.dense],
         "method": finished.info.method if finished else None,
         "trial_key": finished.info.trial_key if finished else None,
         "mask_digest": masks_digest(masks),

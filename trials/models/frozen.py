@@ -16,7 +16,7 @@ from nmlab.trials.errors import SourceError
 from nmlab.trials.memory import PeakMeter, can_tell_stretches
 from nmlab.trials.models.coverage import Coverage
 from nmlab.trials.models.prunable import PrunableLayer, find_prunable
-from nmlab.trials.models.reading import first_line, read_module
+from nmlab.trials.models.reading import first_line, read_module, read_skeleton
 from nmlab.trials.models.sources import DATA_ONLY, ModelSource, locate
 from nmlab.trials.models.stage import Stage, read_stage
 from nmlab.trials.models.stored import stored_note
@@ -58,14 +58,15 @@ class FrozenModel:
         folder, stage = locate(source), None
         meter = PeakMeter(torch.device(device)) if can_tell_stretches(torch.device(device)) else None
         if crew.size == 1:
+            found = find_prunable(read_skeleton(folder, source, verb="loaded"), leave_dense=source.leave_dense)
             module = read_module(folder, source)
         else:
             module, stage = read_stage(folder, source, index=crew.rank, count=crew.size)
+            found = stage.prunable
         module = module.to(device).eval().requires_grad_(False)
         check_finite(module, source)
         held = tensor_digests(module)
         digests = {name: told for theirs in crew.everyone(held) for name, told in theirs.items()}
-        found = find_prunable(module, leave_dense=source.leave_dense) if stage is None else stage.prunable
         layers, tokenizer = _own(found.layers, stage), read_tokenizer(folder, source)
         peak = None if meter is None else meter.peak()
         digest, own = _digest_of(digests), _digest_of(held)

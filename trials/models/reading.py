@@ -10,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from nmlab.trials.errors import SourceError
 from nmlab.trials.models.fp8 import dequantised
+from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.sources import DATA_ONLY, ModelSource
 from nmlab.trials.models.stored import FP8, quantisation
 
@@ -30,9 +31,10 @@ def read_module(
         if quantisation(folder) == FP8:
             place = _made_plain(folder, dtype=dtype, **options)
             architecture = _class_of(place["config"]) if architecture is AutoModelForCausalLM else architecture
-        model, loading = architecture.from_pretrained(
-            **place, dtype=dtype, use_safetensors=True, output_loading_info=True, **DATA_ONLY
-        )
+        with quiet():  # what is missing is said below
+            model, loading = architecture.from_pretrained(
+                **place, dtype=dtype, use_safetensors=True, output_loading_info=True, **DATA_ONLY
+            )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise SourceError(f"model {source.source!r} could not be loaded: {first_line(error)}") from error
     if missing := sorted(loading["missing_keys"]):  # transformers would go on with random numbers in their place
@@ -49,6 +51,19 @@ def read_config(folder: Path) -> PreTrainedConfig:
             delattr(part, _QUANTISED)
     assert isinstance(config, PreTrainedConfig)
     return config
+
+
+def read_skeleton(folder: Path, source: ModelSource, *, verb: str = "read") -> PreTrainedModel:
+    """Return a checkpoint's model without contents; raises ``SourceError`` where it cannot be read."""
+    try:
+        config = read_config(folder)
+        with quiet(), torch.device("meta"):
+            dtype = getattr(torch, source.dtype)
+            skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise SourceError(f"model {source.source!r} could not be {verb}: {first_line(error)}") from error
+    assert isinstance(skeleton, PreTrainedModel)
+    return skeleton
 
 
 def _made_plain(folder: Path, *, dtype: torch.dtype, **options: Any) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from nmlab.trials.errors import SourceError
 from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks, find_prunable
 from nmlab.trials.models.quiet import quiet
-from nmlab.trials.models.reading import read_config, read_module
+from nmlab.trials.models.reading import read_config, read_module, read_skeleton
 from nmlab.trials.models.sources import ModelSource
 
 Beside = tuple[Any, ...] | None
@@ -64,10 +64,7 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
 
     Raises ``SourceError`` where the checkpoint lacks a tensor of the stage, ``ValueError`` for too many shards.
     """
-    config = read_config(folder)
-    with torch.device("meta"):
-        dtype = getattr(torch, source.dtype)
-        skeleton = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    config, skeleton = read_config(folder), read_skeleton(folder, source, verb="loaded")
     depth = len(decoder_blocks(skeleton)[1])
     found = find_prunable(skeleton, leave_dense=source.leave_dense)
     stage = Stage(index, count, split_blocks(depth, shards=count)[index], found)

@@ -1,0 +1,154 @@
+"""Two hundred studies of a method from outside, through the searcher, early stopping and the report's verdict.
+
+Trials are simulated: a curve of perplexities with noise of the seed. Everything that decides is real.
+"""
+
+import itertools
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from simulated import METRIC, SimulatedSweep
+
+from nmlab.platform.points import configurations_tried
+from nmlab.platform.resolve import Plan, baseline_specs, resolve
+from nmlab.reports.collect import Objective
+from nmlab.reports.configurations import configurations_of
+from nmlab.reports.contrasts import winners_of
+from nmlab.reports.frame import trial_frame
+from nmlab.reports.statistics import winner_margin
+from nmlab.search_spaces import loader
+from nmlab.trials import registry
+from nmlab.trials.spec import TrialSpec
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+STUDIES, CONFIGURATIONS, SEEDS = 200, 8, 3
+STEPS = (0, 10, 20, 30, 40, 50)
+NOISE = 0.01
+"""Standard deviation over seeds of the logarithm of the last perplexity."""
+CHANGES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+BEST = 0.6
+SETTINGS = (
+    "method=hill_climb",
+    "fixed={steps: 50}",
+    f"space={{mutation: {{grid: {CHANGES}}}}}",
+    f"seeds={list(range(SEEDS))}",
+    "baselines=[]",
+    "cadence={evaluate_every: 10}",
+    "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
+    "data.evaluation={source: 'builtin:python-docs', sequence_length: 32, windows: 4}",
+)
+GRID, WITH_ASHA = "search={algorithm: grid}", "search={algorithm: grid, scheduler: asha, grace_period: 10}"
+CHANCES = 16
+"""Of 200 studies at 5% each, more than this many go wrong in about one of a hundred families of tests."""
+
+
+@pytest.fixture(scope="module")
+def plan_of(thirteenth):
+    """Return a builder of plans for the method of another package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(thirteenth))
+        registry.rescan()
+        facts = resolve(loader.load("quickstart", overrides=[*SETTINGS, GRID])).facts
+
+        def build(search):
+            study = loader.load("quickstart", overrides=[*SETTINGS, search])
+            return Plan(study, tuple(baseline_specs(study)), configurations_tried(study), facts)
+
+        yield build
+    registry.rescan()
+
+
+def curves(draw, *, margin=0.0):
+    """Return curves that fall alike, but for noise of the seed and a margin of the best, which grow with the steps."""
+    noise = {}
+
+    def curve(spec):
+        own = noise.setdefault(spec.key, draw.normal(0, NOISE))
+        gain = margin if spec.hyperparameters["mutation"] == BEST else 0.0
+        return {step: 100 * math.exp((own - 0.3 - gain) * step / STEPS[-1]) for step in STEPS}
+
+    return curve
+
+
+def verdict(sweep):
+    """Return the report's verdict on the best configuration of a sweep that has ended."""
+    specs = {r["key"]: TrialSpec.model_validate(r["spec"]) for r in sweep.journal if r["event"] == "trial"}
+    histories = pd.DataFrame(
+        [
+            (r["key"], name, r["step"], value)
+            for r in sweep.journal
+            if r["event"] == "metrics"
+            for name, value in r["values"].items()
+        ],
+        columns=["run_id", "metric", "step", "value"],
+    )
+    runs = [as_run(specs[key], result) for key, result in sweep.results.items()]
+    table = trial_frame(runs, histories=histories, objective=METRIC)
+    study = SimpleNamespace(trials=table.rows, settings=table.settings, objective=Objective(METRIC, "min"))
+    progress = histories[histories["metric"] == METRIC]
+    (winner,) = winners_of(configurations_of(study), evaluations={}, progress=progress).values()
+    return winner
+
+
+def as_run(spec, result):
+    """Return a trial as MLflow gives it back."""
+    tags = {
+        "nmlab.trial_key": spec.key,
+        "nmlab.configuration": spec.configuration,
+        "nmlab.role": "search",
+        "nmlab.status": result["status"],
+        "nmlab.status_reason": f"stopped early: {result['reason']}" if result["status"] == "stopped" else "",
+        "nmlab.depends_on_seed": "true",
+    }
+    params = {name: str(value) for name, value in spec.flat().items()}
+    info = SimpleNamespace(run_id=spec.key, status="FINISHED")
+    return SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, params=params, metrics=dict(result["metrics"])))
+
+
+def studies(plan, folder, *, margin):
+    """Yield the sweep and the verdict of each simulated study."""
+    for number in range(STUDIES):
+        draw = np.random.default_rng(number)
+        sweep = SimulatedSweep(plan, folder, curve=curves(draw, margin=margin))
+        sweep.drive()
+        yield sweep, verdict(sweep)
+
+
+@pytest.mark.parametrize("search", [GRID, WITH_ASHA], ids=["to the end", "asha"])
+def test_among_equal_configurations_hardly_ever_a_winner_is_named(plan_of, tmp_path, search):
+    claimed = sum(winner.is_claimed for _, winner in studies(plan_of(search), tmp_path, margin=0.0))
+    assert claimed <= CHANCES
+
+
+def test_one_that_is_better_is_named_and_never_stopped_for_its_own_seeds(plan_of, tmp_path):
+    """The margin is the one that the verdict's tests find with 90% calculated power, of two that ran to the end."""
+    size = {"seeds": SEEDS, "configurations": CONFIGURATIONS, "stopped": CONFIGURATIONS - 2}
+    margin = winner_margin(0.9, deviation=NOISE, **size)
+    named = 0
+    for sweep, winner in studies(plan_of(WITH_ASHA), tmp_path, margin=margin):
+        named += winner.is_claimed and winner.best.settings["mutation"] == BEST
+        check_whole_configurations(sweep)
+        best = statuses(sweep)[BEST]
+        assert best == ["finished"] * SEEDS, "it is the best at every rung, so nobody stops it, its own seeds least"
+    assert named >= 0.8 * STUDIES
+
+
+def statuses(sweep):
+    """Return how the seeds of each configuration ended."""
+    specs = {r["key"]: r["spec"] for r in sweep.journal if r["event"] == "trial"}
+    found = {}
+    for key, result in sorted(sweep.results.items(), key=lambda item: specs[item[0]]["seed"]):
+        found.setdefault(specs[key]["hyperparameters"]["mutation"], []).append(result["status"])
+    return found
+
+
+def check_whole_configurations(sweep):
+    """A configuration either ran to the end with all its seeds, or was stopped and none of its seeds went on."""
+    for ended in statuses(sweep).values():
+        assert len(ended) == SEEDS
+        assert "stopped" not in ended or ended[-1] == "stopped"
+    assert len(list(itertools.chain.from_iterable(statuses(sweep).values()))) == CONFIGURATIONS * SEEDS
