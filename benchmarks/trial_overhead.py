@@ -73,7 +73,14 @@ class SharedReplicas:
         start = time.perf_counter()
         watch = Watch(lambda: None, lambda key, error: print(f"trial actor of {key} lost: {error}", flush=True))
         tune_trials(
-            plan, GridProposals(plan.study), hub=self._hub.name, ended={}, evaluated={}, folder=folder, watch=watch
+            plan,
+            GridProposals(plan.study),
+            hub=self._hub.name,
+            ended={},
+            evaluated={},
+            stopped=(),
+            folder=folder,
+            watch=watch,
         )
         seconds = time.perf_counter() - start
         self._expect(len(seeds))
