@@ -58,8 +58,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--most", type=float, default=1.03, help="the largest median ratio, here over there")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("arguments", nargs="*", help="of the script, after --")
-    options = parser.parse_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options = parser.parse_args(sys.argv[1:end])
+    options.arguments = sys.argv[end + 1 :]  # of the script
     pairs = []
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory() as name:
