@@ -9,22 +9,32 @@ from transformers import PreTrainedTokenizerBase
 from nmlab.trials.data.sources import TextSource, read_documents
 from nmlab.trials.errors import SourceError
 
+_AT_ONCE = 256
+"""Documents that are encoded at once; a list of tokens takes ten times the memory of its text."""
+
 
 def check_readable(text: TextSource, *, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
     """Raise ``SourceError`` with file and row for text of which the tokenizer makes nothing that a model can read.
 
-    That is: an error of the tokenizer, no token or unknown ones only, or a token beyond the ``rows`` of the model's
-    embedding. Of the tokens that are put between documents the same is asked.
+    That is: an error of the tokenizer, a document without a token, a token beyond the ``rows`` of the model's
+    embedding, or a text of which half the tokens are unknown ones. Tokens that are put between documents count too.
     """
     for name in ("eos_token", "bos_token"):
         own = getattr(tokenizer, f"{name}_id")
         if isinstance(own, int) and own >= rows:
             raise SourceError(f"the tokenizer's {name} {_beyond(own, tokenizer, rows)}")
-    documents = read_documents(text)
+    documents, total, unknown, first = read_documents(text), 0, 0, None
     for number, tokens in enumerate(_encoded(documents, text, tokenizer)):
-        document = documents[number]
-        if problem := _problem(document, tokens, tokenizer, rows):
-            raise SourceError(f"data {place_of(document, number, text)}: {problem}")
+        if problem := _problem(documents[number], tokens, tokenizer, rows):
+            raise SourceError(f"data {place_of(documents[number], number, text)}: {problem}")
+        own = 0 if tokenizer.unk_token_id is None else tokens.count(tokenizer.unk_token_id)
+        total, unknown, first = total + len(tokens), unknown + own, number if own and first is None else first
+    if first is not None and 2 * unknown >= total:
+        where = place_of(documents[first], first, text)
+        raise SourceError(
+            f"data {text.source!r}: the tokenizer does not know {unknown} of its {total} tokens "
+            f"({tokenizer.unk_token!r}), the first in {where}; give the tokenizer of the model, or other text"
+        )
 
 
 def place_of(document: str, number: int, text: TextSource) -> str:
@@ -40,28 +50,40 @@ def place_of(document: str, number: int, text: TextSource) -> str:
 
 def _encoded(documents: Sequence[str], text: TextSource, tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:
     """Yield the tokens of every document; at once where that goes, for it is several times as fast."""
-    try:
-        yield from tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]
-        return
-    except BaseException as error:  # the tokenizers' own, of which some are no Exception
-        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | SourceError):
-            raise
-    for number, document in enumerate(documents):
+    for start in range(0, len(documents), _AT_ONCE):
+        some = list(documents[start : start + _AT_ONCE])
         try:
-            yield tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"]
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
-                raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            where = place_of(document, number, text)
-            raise SourceError(f"data {where}: the tokenizer cannot read it ({reason})") from error
+            tokens = _tokens(some, tokenizer)
+        except _Refused:
+            tokens = [_own_tokens(document, start + index, text, tokenizer) for index, document in enumerate(some)]
+        yield from tokens
+
+
+class _Refused(Exception):  # noqa: N818 (says why a text is none of the tokenizer's)
+    """The tokenizer raised; its errors have unrelated types, of which some are no ``Exception``."""
+
+
+def _tokens(documents: list[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    try:
+        found: list[list[int]] = tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
+        return found
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise _Refused((str(error).strip() or type(error).__name__).splitlines()[0]) from error
+
+
+def _own_tokens(document: str, number: int, text: TextSource, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    try:
+        return _tokens([document], tokenizer)[0]
+    except _Refused as error:
+        where = place_of(document, number, text)
+        raise SourceError(f"data {where}: the tokenizer cannot read it ({error})") from error
 
 
 def _problem(document: str, tokens: Sequence[int], tokenizer: PreTrainedTokenizerBase, rows: int) -> str:
     if not tokens:
         return "the tokenizer makes no token of it" if document.strip() else ""
-    if set(tokens) == {tokenizer.unk_token_id}:
-        return f"the tokenizer knows none of it: every token is {tokenizer.unk_token!r}"
     worst = max(tokens)
     return _beyond(worst, tokenizer, rows) if worst >= rows else ""
 

@@ -92,7 +92,7 @@ def _followed(model: PreTrainedModel, *, tokens: int) -> Usage:
             stack.enter_context(torch.no_grad())
             tokens_BT = torch.zeros(1, tokens, dtype=torch.long, device=device)
             stack.enter_context(watch)
-            model(input_ids=tokens_BT, use_cache=False)
+            model.forward(input_ids=tokens_BT, use_cache=False)  # not a call, whose hooks count forwards
     except Exception as error:  # whatever an architecture does that tensors without contents cannot
         return Usage(problem=(str(error).strip() or type(error).__name__).splitlines()[0])
     called, touched = frozenset(watch.called), frozenset(watch.touched)

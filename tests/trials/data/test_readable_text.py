@@ -73,8 +73,13 @@ def test_text_that_the_tokenizer_refuses_is_named_with_its_row_and_reason(lines)
 
 def test_text_of_which_nothing_is_left_is_named_with_its_row(lines):
     assert "line 3: the tokenizer makes no token of it" in _told(lines(["a b", "ж", "b"]), _words(drops=True))
+
+
+def test_text_that_is_mostly_unknown_is_refused_and_single_unknown_words_are_not(lines):
     told = _told(lines(["one", "five six"]), _words(unknown="[UNK]"))
-    assert "line 3: the tokenizer knows none of it: every token is '[UNK]'" in told
+    assert "the tokenizer does not know 2 of its 3 tokens ('[UNK]'), the first in " in told
+    assert "rows.jsonl' line 3; give the tokenizer of the model" in told
+    check_readable(lines(["one two", "five", "three"]), tokenizer=_words(unknown="[UNK]"), rows=10)
 
 
 def test_rows_of_white_space_are_nothing_to_refuse(lines):

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from nmlab.trials.errors import SourceError
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.models.prunable import check_measurable, find_prunable
+from nmlab.trials.models.prunable import check_measurable, decoder_blocks, find_prunable
 from nmlab.trials.pattern import Pattern
 
 TOKENS = torch.randint(500, (2, 24), generator=torch.Generator().manual_seed(3))
@@ -218,3 +218,13 @@ def test_patterns_and_parts_of_names_leave_layers_dense(build):
     assert len(left("q_proj", "layers.1.mlp")) == 5
     with pytest.raises(SourceError, match="LlamaForCausalLM: nothing is left to prune"):
         left("layers")
+
+
+def test_of_two_lists_of_equal_depth_the_language_models_is_taken(build):
+    """GIT looks at pictures with as many blocks as it reads text with."""
+    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = build("git", {"vision_config": {**vision, "image_size": 16, "patch_size": 8}})
+    assert decoder_blocks(model)[0] == "git.encoder.layer"
+    found = find_prunable(model)
+    assert all(layer.name.startswith("git.encoder.layer.") for layer in found.layers)
+    assert found.coverage.share == 1

@@ -104,10 +104,14 @@ def test_a_weight_that_is_used_outside_the_blocks_too_is_refused_by_name(random_
 
 def test_a_shared_block_of_an_architecture_is_one_too(random_model):
     """Zamba 2 runs one attention block at several depths."""
-    config = {"num_hidden_layers": 4, "layer_types": ["mamba", "hybrid", "mamba", "hybrid"], "num_mem_blocks": 1}
+    layers = {"layer_types": ["mamba", "hybrid", "mamba", "hybrid"], "hybrid_layer_ids": [1, 3]}
+    config = {"num_hidden_layers": 4, **layers, "num_mem_blocks": 1}
     sizes = {"mamba_d_state": 8, "n_mamba_heads": 4, "mamba_headdim": 8, "mamba_ngroups": 1, "chunk_size": 16}
     module = random_model("zamba2", **config, **sizes, num_key_value_heads=2)
+    module(input_ids=TOKENS, use_cache=False)
     parameters = {id(p) for p in module.parameters()}
-    layers = find_prunable(module).layers
+    found = find_prunable(module)
+    layers = found.layers
+    assert found.coverage.problem == ""
     assert len({id(module.get_parameter(f"{layer.name}.weight")) for layer in layers} & parameters) == len(layers)
     assert any(layer.aliases for layer in layers)
