@@ -39,8 +39,8 @@ _ENVIRONMENT = {
 def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     """Join the cluster at ``address``, or start a local one of at least ``cpus`` for as long as the context lasts.
 
-    A local one listens on this machine alone and answers only who has its token (see ``local_session``). A joined one is
-    taken as it is, with the authentication that the environment names.
+    A local one listens on this machine alone and answers only who has its token (see ``local_session``). A joined one
+    is taken as it is, with the authentication that the environment names.
 
     Raises ``ValueError`` with one line where the cluster cannot be joined: nobody answers at ``address``, its token or
     its versions are others, or this machine is no part of it.

@@ -1,8 +1,8 @@
 """What a Ray session of this machine alone is started with: a token, a folder and loopback addresses of its own.
 
-Ray listens on every interface and lets everybody in unless told otherwise. With ``RAY_AUTH_MODE=token`` each of its gRPC
-and HTTP servers asks for the token; the unix sockets of the raylet and of the object store have no such question, so
-that the folder that holds them is closed to others.
+Ray listens on every interface and lets everybody in unless told otherwise. With ``RAY_AUTH_MODE=token`` each of its
+gRPC and HTTP servers asks for the token; the unix sockets of the raylet and of the object store ask nothing, so that
+the folder that holds them is closed to others.
 """
 
 import fcntl

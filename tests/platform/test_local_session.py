@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -121,9 +122,9 @@ def test_what_a_killed_driver_left_goes_and_what_runs_stays(short):
     old = time.time() - 3600
     os.utime(folder, (old, old))
     remove_left_behind()
-    assert os.path.isdir(folder)
+    assert Path(folder).is_dir()
     process.kill()
     process.wait()
     process.stdout.close()
     remove_left_behind()
-    assert not os.path.exists(folder)
+    assert not Path(folder).exists()
