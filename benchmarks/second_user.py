@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import pickle
-import re
 import signal
 import socket
 import subprocess
@@ -24,15 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from plain_grpc import call
 
 UID = 54321
 STUDY = {
     "name": "watched",
     "model": {"source": "builtin:tiny"},
-    "data": {
-        "calibration": {"source": "builtin:python-docs", "samples": 8, "sequence_length": 32, "batch_size": 4},
-        "evaluation": {"source": "builtin:python-docs", "sequence_length": 32, "windows": 4},
-    },
+    "data": {name: {"source": "builtin:python-docs", "sequence_length": 32} for name in ("calibration", "evaluation")},
     "pattern": "2:4",
     "method": "maskpro",
     "fixed": {"steps": 200_000},
@@ -41,14 +38,11 @@ STUDY = {
     "seeds": [0],
     "replica": {"count": 1, "shards": 2},
 }
+_LISTS = ("NodeInfoGcsService/GetAllNodeInfo", "ActorInfoGcsService/GetAllActorInfo", "JobInfoGcsService/GetAllJobInfo")
 # Service and method; an empty request is enough to learn who is let in.
 CALLS = (
-    "ray.rpc.NodeInfoGcsService/GetAllNodeInfo",
-    "ray.rpc.ActorInfoGcsService/GetAllActorInfo",
-    "ray.rpc.JobInfoGcsService/GetAllJobInfo",
-    "ray.rpc.InternalKVGcsService/InternalKVKeys",
-    "ray.rpc.InternalKVGcsService/InternalKVGet",
-    "ray.rpc.InternalKVGcsService/InternalKVPut",
+    *(f"ray.rpc.{name}" for name in _LISTS),
+    *(f"ray.rpc.InternalKVGcsService/InternalKV{what}" for what in ("Keys", "Get", "Put")),
     "ray.rpc.NodeManagerService/GetNodeStats",
     "ray.rpc.NodeManagerService/RequestWorkerLease",
     "ray.rpc.ObjectManagerService/Push",
@@ -67,8 +61,6 @@ HARMLESS = (
 PAGES = ("/", "/api/jobs/", "/api/version", "/nodes?view=summary", "/get_or_create_runtime_env", "/metrics")
 SHUT = ("UNAUTHENTICATED", "UNIMPLEMENTED", "NO_GRPC")
 """Answers that mean: not let in, no such service on this port, no gRPC at all."""
-NAMES = {0: "OK", 12: "UNIMPLEMENTED", 14: "UNAVAILABLE", 16: "UNAUTHENTICATED"}
-STATUS = re.compile(rb"grpc-status[\x01\x02]([0-9]+)")
 Row = dict[str, Any]
 
 
@@ -169,47 +161,6 @@ def page(port: int, path: str) -> str:
     return served[0] if served else next((answer for answer in answers if answer.startswith("HTTP/1")), "no HTTP")
 
 
-def call(port: int, method: str, *, token: str = "") -> str:
-    """Call a gRPC method with an empty request; return the status, or ``NO_GRPC`` where nobody speaks it.
-
-    Written out (RFC 9113, and header fields without compression, RFC 7541 6.2.2), because Ray brings no gRPC for Python.
-    gRPC's servers write the status of a connection's first call as plain text.
-    """
-    fields = [(":method", "POST"), (":scheme", "http"), (":path", f"/{method}"), (":authority", "localhost")]
-    fields += [("content-type", "application/grpc"), ("te", "trailers")]
-    fields += [("authorization", f"Bearer {token}")] if token else []
-    block = b"".join(b"\0" + text(name) + text(value) for name, value in fields)
-    asked = (
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, block) + frame(0, 1, 1, b"\0" * 5)
-    )
-    answer = b""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=3) as line:
-            line.sendall(asked)
-            line.settimeout(2.0)
-            while (found := STATUS.search(answer)) is None and (more := line.recv(65536)):
-                answer += more
-    except OSError:
-        found = STATUS.search(answer)
-    if found:
-        return NAMES.get(int(found[1]), f"STATUS_{int(found[1])}")
-    return "NO_ANSWER" if answer[3:4] == b"\x04" else "NO_GRPC"
-
-
-def text(value: str) -> bytes:
-    """A string of a header block: its length, in seven bits or more, and its bytes."""
-    data, size = value.encode(), len(value.encode())
-    if size < 127:
-        return bytes([size]) + data
-    assert size < 127 + 128
-    return bytes([127, size - 127]) + data
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """A frame of HTTP/2."""
-    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-
 def attack(found: Row) -> list[Row]:
     """Try everything on everything, as whoever this process is."""
     rows: list[Row] = []
@@ -282,7 +233,8 @@ def as_another_user(found: Row) -> list[Row]:
 
 
 def become_another() -> None:
-    """Give up everything that root may; what is needed is loaded already."""
+    """Give up everything that root may; what Python loads late is loaded before."""
+    raw(1, b""), page(1, "/"), call(1, CALLS[0])
     os.setgroups([])
     os.setresgid(UID, UID, UID)
     os.setresuid(UID, UID, UID)
@@ -325,7 +277,7 @@ def run(seconds: float) -> Row:
         lived = code == 0 and frozen == "verified" and not record["lost"]
         let_in = [line for line in record["rows"] if line["let_in"]]
         exposed = [entry for entry in record["ports"] if not is_loopback(entry["bound"])]
-        record |= {"exposed": exposed, "lived": lived}
+        record |= {"exposed": exposed, "lived": lived, "let_in": let_in}
         record["holds"] = bool(
             lived and record["with_token"] and not (let_in or exposed or record["executed"] or record["token_seen"])
         )
@@ -347,7 +299,7 @@ def tried(session: int, launch: Path, *, mark: str) -> Row:
     """Find what listens and try it."""
     processes = processes_of(session)
     ports, sockets = listening(processes)
-    (own,) = {Path(s["path"]).parents[2] for s in sockets if s["path"].endswith("sockets/raylet")}
+    (own,) = {Path(s["path"]).parents[3] for s in sockets if s["path"].endswith("sockets/raylet")}
     token = (own / "token").read_text()
     closed = [str(own), str(own / "token"), *(f"/proc/{pid}/environ" for pid in processes)]
     kept = [str(launch), str(launch / "journal.jsonl"), str(launch / "launch.json"), str(launch / "trials")]
@@ -401,7 +353,11 @@ def main() -> None:
         sys.exit("second_user.py becomes another user, which only root may; run it as root")
     record = run(options.seconds)
     print(table(record))
-    print(json.dumps({name: record[name] for name in ("exposed", "executed", "token_seen", "lived", "sweep", "holds")}))
+    print(
+        json.dumps(
+            {name: record[name] for name in ("let_in", "exposed", "executed", "token_seen", "lived", "sweep", "holds")}
+        )
+    )
     if options.json:
         options.json.write_text(json.dumps(record, indent=2) + "\n")
     sys.exit(not record["holds"])

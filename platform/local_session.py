@@ -23,7 +23,9 @@ LOOPBACK = "127.0.0.1"
 _SOCKET_BYTES = 107
 """The longest path of a unix socket (Linux, ``sockaddr_un``)."""
 _BELOW = len("/session_2026-11-29_22-04-35_339153_4194304/sockets/plasma_store")
-_OWN = len(f"/{PREFIX}12345678")
+_RAYS = "r"
+"""Ray opens the folder that it is given to everybody, so that it gets one inside a closed one."""
+_OWN = len(f"/{PREFIX}12345678/{_RAYS}")
 LONGEST_BASE = _SOCKET_BYTES - _BELOW - _OWN
 _FRESH_S = 60.0
 # Settings of another cluster; a session of one's own takes none of them.
@@ -44,7 +46,7 @@ def local_session() -> Iterator[Path]:
         token = folder / TOKEN_FILE
         _write_secret(token, secrets.token_hex(32))
         with _environment(session_environment(os.environ, token=token), removed=_FOREIGN), _at_loopback():
-            yield folder
+            yield folder / _RAYS
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
@@ -91,6 +93,7 @@ def remove_left_behind(*, base: Path | None = None) -> None:
 def _closed_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base_folder(os.environ)))
     folder.chmod(0o700)
+    (folder / _RAYS).mkdir(mode=0o700)
     return folder
 
 

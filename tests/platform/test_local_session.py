@@ -37,7 +37,9 @@ def mode(path):
 def test_only_its_user_reads_the_folder_and_the_token_whatever_the_umask(short):
     before = os.umask(0)
     try:
-        with local_session() as folder:
+        with local_session() as given:
+            folder = given.parent
+            given.chmod(0o777)  # as Ray does
             assert str(folder).startswith(short)
             assert mode(folder) == 0o700
             assert mode(folder / "token") == 0o600
@@ -50,9 +52,9 @@ def test_only_its_user_reads_the_folder_and_the_token_whatever_the_umask(short):
 
 def test_each_session_has_a_token_of_its_own(short):
     with local_session() as folder:
-        first = (folder / "token").read_text()
+        first = (folder.parent / "token").read_text()
     with local_session() as folder:
-        assert (folder / "token").read_text() != first
+        assert (folder.parent / "token").read_text() != first
 
 
 def test_the_settings_of_another_cluster_are_set_aside_and_put_back(short, monkeypatch):
@@ -63,9 +65,9 @@ def test_the_settings_of_another_cluster_are_set_aside_and_put_back(short, monke
     before = dict(os.environ)
     with local_session() as folder:
         assert os.environ["RAY_AUTH_MODE"] == "token"
-        assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(folder / "token")
+        assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(folder.parent / "token")
         assert not {"RAY_ADDRESS", "RAY_AUTH_TOKEN"} & set(os.environ)
-        assert (folder / "token").read_text() not in str(dict(os.environ))
+        assert (folder.parent / "token").read_text() not in str(dict(os.environ))
     assert dict(os.environ) == before
 
 
@@ -79,7 +81,7 @@ def test_a_ray_that_is_imported_reads_the_session_and_forgets_it(short, monkeypa
     loader = AuthenticationTokenLoader.instance()
     with local_session() as folder:
         assert get_authentication_mode() == AuthenticationMode.TOKEN
-        assert (folder / "token").read_text() in str(loader.get_token_for_http_header())
+        assert (folder.parent / "token").read_text() in str(loader.get_token_for_http_header())
         assert services.get_node_ip_address() == "127.0.0.1"
     assert get_authentication_mode() == AuthenticationMode.DISABLED
 
@@ -103,7 +105,7 @@ def test_a_folder_too_long_for_sockets_is_not_taken(tmp_path):
 
 def test_the_longest_socket_of_the_longest_folder_fits():
     session = "session_2026-11-29_22-04-35_339153_4194304"
-    path = f"{'x' * LONGEST_BASE}/{sessions.PREFIX}12345678/{session}/sockets/plasma_store"
+    path = f"{'x' * LONGEST_BASE}/{sessions.PREFIX}12345678/r/{session}/sockets/plasma_store"
     assert len(path) == 107
 
 
@@ -116,7 +118,7 @@ def test_nowhere_to_go_is_said_in_one_line(monkeypatch):
 
 def test_what_a_killed_driver_left_goes_and_what_runs_stays(short):
     hold = "import os, sys, time; from nmlab.platform.local_session import local_session\n"
-    hold += "with local_session() as folder: print(folder, flush=True); time.sleep(600)"
+    hold += "with local_session() as folder: print(folder.parent, flush=True); time.sleep(600)"
     process = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
     folder = os.path.realpath(process.stdout.readline().strip())
     old = time.time() - 3600
