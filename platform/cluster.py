@@ -3,10 +3,13 @@
 import logging
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 from nmlab.platform.joining import why_not_joined
+from nmlab.platform.local_session import local_session
 from nmlab.platform.reach import check_reachable
 
 NAMESPACE = "nmlab"
@@ -36,38 +39,58 @@ _ENVIRONMENT = {
 def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     """Join the cluster at ``address``, or start a local one of at least ``cpus`` for as long as the context lasts.
 
+    A local one listens on this machine alone and answers only who has its token (see ``local_session``). A joined one
+    is taken as it is, with the authentication that the environment names.
+
     Raises ``ValueError`` with one line where the cluster cannot be joined: nobody answers at ``address``, its token or
     its versions are others, or this machine is no part of it.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if address is None:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a local session of one user needs no token file
-    else:
-        check_reachable(address)
+    with ExitStack() as stack:
+        if address is None:
+            folder = stack.enter_context(local_session())
+            stack.enter_context(_connected(lambda quiet: _start(folder, cpus=cpus, quiet=quiet)))
+        else:
+            check_reachable(address)
+            stack.enter_context(_connected(lambda quiet: _join(address, quiet=quiet)))
+        yield
+
+
+@contextmanager
+def _connected(connect: Callable[[dict[str, Any]], None]) -> Iterator[None]:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # calls incomplete what another actor completed
-    quiet = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        # One more than the replicas reserve: the light trial actors need a crumb beside them.
-        ray.init(
-            address="local",  # a cluster that somebody runs on this machine is joined when asked for, not by accident
-            num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
-            include_dashboard=False,
-            object_store_memory=200 * 2**20,
-            **quiet,
-        )
-    else:
-        connected = ray.is_initialized()
-        try:
-            ray.init(address=address, **quiet)
-        except Exception as error:  # Ray raises plain exceptions too
-            if not connected:
-                ray.shutdown()  # what was begun, so that another try starts anew
-            raise ValueError(why_not_joined(error, address=address)) from error
+    connect({"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR})
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(folder: Path, *, cpus: float, quiet: dict[str, Any]) -> None:
+    import ray
+
+    # One more than the replicas reserve: the light trial actors need a crumb beside them.
+    ray.init(
+        address="local",  # a cluster that somebody runs on this machine is joined when asked for, not by accident
+        num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
+        include_dashboard=False,
+        object_store_memory=200 * 2**20,
+        _temp_dir=str(folder),
+        **quiet,
+    )
+
+
+def _join(address: str, *, quiet: dict[str, Any]) -> None:
+    import ray
+
+    connected = ray.is_initialized()
+    try:
+        ray.init(address=address, **quiet)
+    except Exception as error:  # Ray raises plain exceptions too
+        if not connected:
+            ray.shutdown()  # what was begun, so that another try starts anew
+        raise ValueError(why_not_joined(error, address=address)) from error

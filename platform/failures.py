@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from nmlab.trials.contract.secrets import masked
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _RANK = re.compile(r"^\[Rank \d+ Error Snippet\]:$", re.MULTILINE)
 _FRAME = re.compile(r'^\s+File "')
@@ -27,7 +29,7 @@ def reason_line(error: BaseException) -> str:
     An error of nmlab is written for its reader and speaks for itself. Of others, which may carry whole tracebacks of
     other processes in their text, it is the line that says what was raised; of pydantic's the first field and message.
     """
-    return _joined(_reasons(error)) or type(error).__name__
+    return masked(_joined(_reasons(error)) or type(error).__name__)
 
 
 def _reasons(error: BaseException) -> Iterator[str]:

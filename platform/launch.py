@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from nmlab.platform.tracking.credentials import kept_uri
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.checked_json import DamagedFileError, read_checked, write_checked
@@ -108,7 +109,8 @@ def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launc
     try:
         launch.folder.mkdir(parents=True)
         launch.study_file.write_text(loader.dump(study), encoding="utf-8")
-        record = {**settings, _STUDY: file_digest(launch.study_file)}
+        kept = {name: kept_uri(value) if name == "tracking_uri" else value for name, value in settings.items()}
+        record = {**kept, _STUDY: file_digest(launch.study_file)}
         write_checked(launch.folder / LAUNCH_FILE, record, format=FORMAT)
     except OSError as error:
         raise ValueError(f"results folder {str(results)!r} cannot be written: {error.strerror}") from error

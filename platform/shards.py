@@ -3,6 +3,7 @@
 Worker 0 leads: it alone talks to the hub. What it takes from there it tells the others, and all of them run the trial.
 """
 
+import secrets
 import threading
 import traceback
 from collections.abc import Sequence
@@ -12,9 +13,9 @@ from typing import Any
 
 import ray
 import torch
-from torch._C._distributed_c10d import TCPStore
-from torch.distributed import is_nccl_available
+from torch.distributed import Store, is_nccl_available
 
+from nmlab.platform.stage_store import RayKeys, StageStore
 from nmlab.trials.crew import ALONE, PATIENCE, ConnectedCrew, Crew
 from nmlab.trials.errors import CrewLostError, PeerError
 from nmlab.trials.outcome import Unheard
@@ -35,17 +36,16 @@ def form_crews(*, slots: int, device: torch.device) -> list[Crew]:
     rank, size = get_context().get_world_rank(), get_context().get_world_size()
     if size == 1:
         return [ALONE] * slots
-    address = ray.util.get_node_ip_address()
-    server = TCPStore(address, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE) if rank == 0 else None
-    host, port = broadcast_from_rank_zero((address, server.port) if server is not None else None)
-    # One client a slot, because whoever waits for an answer keeps a client to himself. The server is one too.
-    clients = [TCPStore(host, port, is_master=False, timeout=PATIENCE) for _ in range(slots - (rank == 0))]
-    stores = clients if server is None else [server, *clients]
-    by_nccl = _have_a_gpu_each(stores[0], device, rank=rank, size=size)
-    return [
-        ConnectedCrew(store, name=f"slot-{slot}", rank=rank, size=size, address=address, by_nccl=by_nccl)
-        for slot, store in enumerate(stores)
-    ]
+    # Only Ray carries the secret, to the workers of this group; a new group gets a new one.
+    secret = bytes.fromhex(broadcast_from_rank_zero(secrets.token_hex(32) if rank == 0 else None))
+    store = StageStore(RayKeys(), secret=secret, patience=PATIENCE)
+    by_nccl = _have_a_gpu_each(store, device, rank=rank, size=size)
+    settings = {"rank": rank, "size": size, "address": ray.util.get_node_ip_address(), "by_nccl": by_nccl}
+    crews: list[Crew] = [ConnectedCrew(store, name=f"slot-{n}", secret=secret, **settings) for n in range(slots)]
+    if not by_nccl:  # nccl reads its addresses when it is first used
+        crews[0].everyone(None)
+        store.forget()
+    return crews
 
 
 def shard_facts(bench: Workbench, crew: Crew, *, pid: int) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _work(work: dict[str, Any], *, crew: Crew, bench: Workbench, folder: Path) -
         run_trial(spec, bench=bench, folder=folder, events=Unheard(), crew=crew, party=party)
 
 
-def _have_a_gpu_each(store: TCPStore, device: torch.device, *, rank: int, size: int) -> bool:
+def _have_a_gpu_each(store: Store, device: torch.device, *, rank: int, size: int) -> bool:
     """Say whether every worker has a GPU that no other has, which nccl asks for."""
     own = str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" and is_nccl_available() else ""
     store.set(f"gpu-{rank}", own)

@@ -17,6 +17,7 @@ from nmlab.platform.failures import reason_line
 from nmlab.platform.reach import check_listens
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import Study
+from nmlab.trials.contract.secrets import has_secret, masked
 
 ROOMS = ("platform", "trials", "search_spaces", "reports")
 _EXPECTED = "expected the dashboard of its head node, for example http://10.0.0.1:8265"
@@ -65,6 +66,11 @@ def sweep_command(*, results: str, tracking_uri: str, options: tuple[str, ...] =
     """
     if not Path(results).is_absolute():
         raise ValueError(f"results folder {results!r}: expected an absolute path to a folder that all nodes share")
+    if has_secret(tracking_uri):
+        raise ValueError(
+            f"tracking store {masked(tracking_uri)!r}: a job's command is shown to all who may see the cluster's jobs; "
+            "leave the password out and set MLFLOW_TRACKING_URI where the cluster's processes start"
+        )
     arguments = ["--address", "auto", "--results", results, "--tracking-uri", tracking_uri, *options]
     return shlex.join([*_START, "sweep", "study.yaml", *arguments])
 

@@ -7,8 +7,10 @@ holds which layer. A crew of one needs none of this and pays for none of it.
 Every slot of a replica has a crew of its own, so that one trial can be on one worker while another is on the next.
 """
 
+import hashlib
+import hmac
 import math
-import pickle
+import secrets
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -26,6 +28,7 @@ from nmlab.trials.errors import (
     ReloadError,
     is_out_of_memory,
 )
+from nmlab.trials.stage_messages import decode, encode
 
 T = TypeVar("T")
 
@@ -34,6 +37,7 @@ PATIENCE = timedelta(hours=12)
 # A message up to this many bytes takes one exchange instead of two.
 _SHORT = 504
 _LENGTH = 8
+_PROOF = 32
 # Errors that are the same to all members, whoever they befell.
 _SHARED: dict[str, type[Exception]] = {
     "diverged": DivergedError,
@@ -110,12 +114,22 @@ class ConnectedCrew(Crew):
         store: where the members find each other; ``name`` keeps crews on one store apart.
         address: the host name or address of this member, for its neighbours to connect to.
         by_nccl: whether tensors on GPUs go by nccl; they go through the memory of the CPU otherwise.
+        secret: what all members know and nobody else; whoever connects without it ends the crew (``CrewLostError``).
     """
 
     def __init__(
-        self, store: Store, *, name: str, rank: int, size: int, address: str = "127.0.0.1", by_nccl: bool = False
+        self,
+        store: Store,
+        *,
+        name: str,
+        rank: int,
+        size: int,
+        address: str = "127.0.0.1",
+        by_nccl: bool = False,
+        secret: bytes = b"",
     ) -> None:
         assert size > 1
+        self._secret = secret
         self.rank, self.size = rank, size
         self.name = name
         self._store, self._address, self._by_nccl = store, address, by_nccl
@@ -123,7 +137,7 @@ class ConnectedCrew(Crew):
         self._connect()
 
     def tell(self, value: T, *, by: int = 0) -> T:
-        payload = pickle.dumps(value) if self.rank == by else b""
+        payload = encode(value) if self.rank == by else b""
         buffer = _buffer(payload, _SHORT)
         self._wait(lambda: self._all.broadcast(buffer, by))
         length = _length(buffer)
@@ -138,7 +152,7 @@ class ConnectedCrew(Crew):
         return cast(T, self.tell(value, by=last))
 
     def everyone(self, value: T) -> list[T]:
-        payload = pickle.dumps(value)
+        payload = encode(value)
         buffers = self._all_gather(_buffer(payload, _SHORT))
         longest = max(_length(buffer) for buffer in buffers)
         if longest > _SHORT:
@@ -146,14 +160,14 @@ class ConnectedCrew(Crew):
         return [_value(buffer) for buffer in buffers]
 
     def gather(self, value: T) -> list[T]:
-        payload = pickle.dumps(value)
+        payload = encode(value)
         mine = _buffer(payload, max(self.everyone(len(payload))))
         buffers = [torch.empty_like(mine) for _ in range(self.size)] if self.leads else []
         self._wait(lambda: self._all.gather(buffers, mine, 0))
         return [_value(buffer) for buffer in buffers]
 
     def deal(self, values: list[T]) -> T:
-        payloads = [pickle.dumps(value) for value in values] if self.leads else []
+        payloads = [encode(value) for value in values] if self.leads else []
         longest = self.tell(max((len(payload) for payload in payloads), default=0))
         mine = _buffer(b"", longest)
         buffers = [_buffer(payload, longest) for payload in payloads]
@@ -200,6 +214,29 @@ class ConnectedCrew(Crew):
                     self._links[low] = _nccl(self._store, name, place, 2)
                 else:
                     self._links[low] = _gloo(self._store, name, place, 2, address=self._address)
+        self._prove(prefix)
+
+    def _prove(self, prefix: str) -> None:
+        """Let all members prove on each of their connections that they know the secret; raises ``CrewLostError``.
+
+        Gloo takes whoever connects to its port first. A connection over which the right answer to a fresh question
+        came is one with a member, and stays so.
+        """
+        self._prove_on(self._all, self.size, self.rank, where=f"{prefix}/all")
+        for low, link in self._links.items():
+            if not self._by_nccl:
+                self._prove_on(link, 2, self.rank - low, where=f"{prefix}/link-{low}")
+
+    def _prove_on(self, group: Any, size: int, place: int, *, where: str) -> None:
+        asked = _gathered(group, secrets.token_bytes(_PROOF), size)
+        answers = _gathered(group, self._proof(where, asked, place), size)
+        for other, answer in enumerate(answers):
+            if not hmac.compare_digest(answer, self._proof(where, asked, other)):
+                raise CrewLostError(f"what is connected as shard {other} of {where} does not know the launch's secret")
+
+    def _proof(self, where: str, asked: list[bytes], place: int) -> bytes:
+        text = b"".join([f"{where}/{place}/".encode(), *asked])
+        return hmac.digest(self._secret, text, hashlib.sha256)
 
     def _disconnect(self) -> None:
         for group in (self._all, *self._links.values()):
@@ -222,6 +259,14 @@ class ConnectedCrew(Crew):
             start().wait()
         except RuntimeError as error:
             raise PeerError(f"shard {self.rank} no longer hears from another: {error}") from error
+
+
+def _gathered(group: Any, own: bytes, size: int) -> list[bytes]:
+    """Return what the members of a group give, each as many bytes, by their place."""
+    mine = torch.frombuffer(bytearray(own), dtype=torch.uint8)
+    buffers = [torch.empty_like(mine) for _ in range(size)]
+    group.allgather([buffers], [mine]).wait()
+    return [buffer.numpy().tobytes() for buffer in buffers]
 
 
 def _gloo(store: Store, name: str, rank: int, size: int, *, address: str) -> Any:
@@ -262,4 +307,4 @@ def _length(buffer: Tensor) -> int:
 
 
 def _value(buffer: Tensor) -> Any:
-    return pickle.loads(buffer[_LENGTH : _LENGTH + _length(buffer)].numpy().tobytes())
+    return decode(buffer[_LENGTH : _LENGTH + _length(buffer)].numpy().tobytes())

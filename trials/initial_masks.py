@@ -7,7 +7,7 @@ the calibration tokens, the pattern, and the seed of a method that draws at rand
 import hashlib
 import json
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,13 +99,16 @@ def _share_out(whole: Priced[InitialMask] | None, setting: Setting) -> Priced[In
         assert whole is not None
         return whole
     names = crew.everyone([layer.name for layer in setting.bench.frozen.layers])
-    parts: list[Priced[InitialMask]] = []
+    parts: list[dict[str, Any]] = []
     if crew.leads:
         assert whole is not None
+        told = {"digest": whole.value.digest, "record": whole.value.record}
+        costs = {"bill": asdict(whole.bill), "spent": asdict(whole.spent)}
         bits = whole.value.bits
-        masks = [replace(whole.value, bits={name: bits[name] for name in theirs}) for theirs in names]
-        parts = [replace(whole, value=mask) for mask in masks]
-    return crew.deal(parts)
+        parts = [{"bits": {name: bits[name] for name in theirs}, **told, **costs} for theirs in names]
+    own = crew.deal(parts)
+    mask = InitialMask(own["bits"], own["digest"], own["record"])
+    return Priced(mask, Bill(**own["bill"]), Bill(**own["spent"]))
 
 
 def _read_if_there(

@@ -4,17 +4,31 @@ import os
 import sys
 
 from nmlab.platform.cli.app import app
+from nmlab.platform.command_line import arguments_without_secrets
 from nmlab.platform.waiting import patience
+from nmlab.trials.contract.secrets import masked
+
+OTHERS_MAY_WRITE = 0o002
+"""Never; whether a group may is for the umask of the user to say."""
 
 
 def main() -> None:
     """Run ``nmlab``: exit code 0, 1 for work that failed, 2 for bad input, which is told in one line."""
     os.environ.update(patience())
+    os.umask(os.umask(0) | OTHERS_MAY_WRITE)
+    _hide_secrets()
     try:
         app()
     except ValueError as error:
-        print(f"nmlab: {error}", file=sys.stderr)
+        print(f"nmlab: {masked(str(error))}", file=sys.stderr)
         sys.exit(2)
+
+
+def _hide_secrets() -> None:
+    """Start anew without the passwords of the command line, which every user of the machine can read."""
+    if found := arguments_without_secrets(sys.orig_argv[1:], os.environ):
+        arguments, environment = found
+        os.execve(sys.executable, [sys.executable, *arguments], environment)
 
 
 __all__ = ["app", "main"]

@@ -83,9 +83,11 @@ def resume(
     from nmlab.platform import launch as launches
     from nmlab.platform.resolve import resolve
     from nmlab.platform.tracking.address import check_store
+    from nmlab.platform.tracking.credentials import restored_uri
 
     launch = launches.find(name, results=results)
     settings = launch.settings()
+    settings["tracking_uri"] = restored_uri(settings["tracking_uri"])
     plan = resolve(launch.study())
     load = _admitted(plan, settings["address"], launch.folder)
     check_store(settings["tracking_uri"])

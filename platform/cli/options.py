@@ -3,10 +3,12 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any, cast
 
 import typer
 from rich.console import Console
+
+from nmlab.trials.contract.secrets import masked
 
 DEFAULT_URI = "sqlite:///nmlab.db"
 
@@ -24,7 +26,18 @@ Preset = Annotated[
     typer.Option("--preset", help="Size of the study, such as full; see `nmlab studies STUDY`.", show_default=False),
 ]
 Results = Annotated[Path, typer.Option("--results", envvar="NMLAB_RESULTS", help="Folder for launches and reports.")]
-TrackingUri = Annotated[str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow store.")]
+
+
+def usable_uri(uri: str | None) -> str | None:
+    """Return a store's address without its password, which goes to the environment where MLflow looks for it."""
+    from nmlab.platform.tracking.credentials import take_credentials
+
+    return None if uri is None else take_credentials(uri)
+
+
+TrackingUri = Annotated[
+    str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow store.", callback=usable_uri)
+]
 LeaveDense = Annotated[
     list[str] | None,
     typer.Option(
@@ -41,9 +54,24 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but th
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that leaves text as it is and keeps to today's stream, whatever is redirected later."""
-    return Console(file=sys.stderr if stderr else sys.stdout, highlight=False, soft_wrap=True)
+    stream = MaskedStream(sys.stderr if stderr else sys.stdout)
+    return Console(file=cast(IO[str], stream), highlight=False, soft_wrap=True)
+
+
+class MaskedStream:
+    """A stream of text on which no password is shown."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write ``text`` with its secrets masked."""
+        return self._stream.write(masked(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on the standard output."""
-    typer.echo(json.dumps(value, indent=2, default=str))
+    typer.echo(masked(json.dumps(value, indent=2, default=str)))

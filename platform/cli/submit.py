@@ -5,12 +5,18 @@ from typing import Annotated
 
 import typer
 
-from nmlab.platform.cli.options import Json, Preset, Set, console, print_json
+from nmlab.platform.cli.options import Json, Preset, Set, console, print_json, usable_uri
 
 Dashboard = Annotated[str, typer.Option("--address", help="Dashboard of the cluster, such as http://10.0.0.1:8265.")]
 Results = Annotated[str, typer.Option("--results", help="Absolute folder for launches, which all nodes share.")]
 TrackingUri = Annotated[
-    str | None, typer.Option("--tracking-uri", help="MLflow store as the cluster sees it; in --results without.")
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        help="MLflow store as the cluster sees it; in --results without. User and password do not travel: set them "
+        "in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the cluster.",
+        callback=usable_uri,
+    ),
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show what the job prints until it ends.")]
 MaxFailures = Annotated[int, typer.Option("--max-failures", min=0, help="How often a replica or trial may be lost.")]

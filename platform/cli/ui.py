@@ -1,5 +1,6 @@
 """``nmlab ui``: browse the runs in MLflow."""
 
+import os
 import subprocess
 import sys
 from typing import Annotated
@@ -33,15 +34,18 @@ def ui(
         "-m",
         "mlflow",
         "server",
-        "--backend-store-uri",
-        uri,
         "--host",
         host,
         "--port",
         str(port),
     ]
+    # Every user sees the command line of a process, and an address may hold a password.
+    store = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,
+    }
     try:
-        code = subprocess.run([*command, "--workers", "1"], check=False).returncode
+        code = subprocess.run([*command, "--workers", "1"], env=store, check=False).returncode
     except KeyboardInterrupt:
         return
     if code:

@@ -202,7 +202,7 @@ def _this_process() -> Owner:
     return Owner(
         host=socket.gethostname(),
         machine=_machine(),
-        user=_user(),
+        user=user_name(),
         pid=os.getpid(),
         began=psutil.Process().create_time(),
         token=uuid.uuid4().hex,
@@ -218,7 +218,8 @@ def _machine() -> str:
     return socket.gethostname()
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return the name of the user of this process, or the number of one who has none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a number that nobody has

@@ -9,6 +9,7 @@ from typing import Any
 from nmlab.platform.journal import Journal, Record, write_log
 from nmlab.platform.launch import Launch
 from nmlab.platform.tracking.store import MlflowStore
+from nmlab.trials.contract.secrets import masked
 from nmlab.trials.spec import TrialSpec
 
 _BATCH_BYTES = 2**18
@@ -186,4 +187,4 @@ def _in_a_line(error: BaseException) -> str:
     """Name what is at the bottom of an error; MLflow and its database library wrap it in words of their own."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"[:300]
+    return masked(f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}")[:300]

@@ -1,6 +1,5 @@
 """The runs of one launch in an MLflow store; calls are idempotent, so that a resumed launch continues its runs."""
 
-import getpass
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +8,10 @@ from time import time_ns
 from typing import Any, Protocol
 
 from nmlab.platform.journal import is_over
+from nmlab.platform.launches.ownership import user_name
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
+from nmlab.trials.contract.secrets import masked
 from nmlab.trials.initial_masks import initial_mask_file
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -38,7 +39,7 @@ _ENDS = {
 
 def _shown_as(name: str) -> dict[str, str]:
     """Return the tags from which MLflow's pages take a run's name, source and owner."""
-    return {"mlflow.runName": name, "mlflow.source.name": "nmlab", "mlflow.user": getpass.getuser()}
+    return {"mlflow.runName": name, "mlflow.source.name": "nmlab", "mlflow.user": user_name()}
 
 
 def _notes_tag(notes: Sequence[str]) -> dict[str, str]:
@@ -340,6 +341,6 @@ class MlflowStore:
     def _log_params(self, run: str, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        items = [Param(name, str(value)[:6000]) for name, value in params.items()]
+        items = [Param(name, masked(str(value))[:6000]) for name, value in params.items()]
         for start in range(0, len(items), _PARAMS):
             self._client.log_batch(run, params=items[start : start + _PARAMS], synchronous=True)

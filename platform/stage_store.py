@@ -1,0 +1,111 @@
+"""Where the stages of a replica leave each other their addresses: the key-value store of the cluster that runs them.
+
+A store of torch's own (``TCPStore``) listens on every interface and lets anybody read and write. The cluster's asks
+for the cluster's token, and here each key and value is bound to a secret of the replica besides: a key cannot be
+guessed and a value that another wrote is not taken. Needs no port and no process.
+"""
+
+import hashlib
+import hmac
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from torch.distributed import Store
+
+_MAC = 32
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.002, 0.1
+
+
+class Keys(Protocol):
+    """A table of bytes that all stages see."""
+
+    def put(self, key: bytes, value: bytes) -> None: ...
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def delete(self, key: bytes) -> None: ...
+
+
+class RayKeys:
+    """The key-value store of the Ray cluster that this process belongs to."""
+
+    _NAMESPACE = b"nmlab stages"
+
+    def put(self, key: bytes, value: bytes) -> None:
+        from ray.experimental.internal_kv import _internal_kv_put
+
+        _internal_kv_put(key, value, namespace=self._NAMESPACE)
+
+    def get(self, key: bytes) -> bytes | None:
+        from ray.experimental.internal_kv import _internal_kv_get
+
+        value: bytes | None = _internal_kv_get(key, namespace=self._NAMESPACE)
+        return value
+
+    def delete(self, key: bytes) -> None:
+        from ray.experimental.internal_kv import _internal_kv_del
+
+        _internal_kv_del(key, namespace=self._NAMESPACE)
+
+
+class StageStore(Store):
+    """A store of ``torch.distributed`` on ``keys``, for those who know ``secret``; any thread may use it.
+
+    Whoever waits for a key gives up after ``patience`` with ``TimeoutError``. A value that is there and was not written
+    with the secret raises ``PermissionError``.
+    """
+
+    def __init__(self, keys: Keys, *, secret: bytes, patience: timedelta) -> None:
+        super().__init__()
+        self._keys, self._secret, self._patience = keys, secret, patience
+        self._written: set[bytes] = set()
+
+    def set(self, key: str, value: str | bytes) -> None:
+        data, name = value.encode() if isinstance(value, str) else bytes(value), self._name(key)
+        self._written.add(name)
+        self._keys.put(name, self._mac(b"value", name, data) + data)
+
+    def get(self, key: str) -> bytes:
+        self.wait([key])
+        value = self._read(key)
+        assert value is not None
+        return value
+
+    def wait(self, keys: Sequence[str], timeout: timedelta | None = None) -> None:  # type: ignore[override]
+        deadline, pause = time.monotonic() + (timeout or self._patience).total_seconds(), _FIRST_WAIT_S
+        while not self.check(keys):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"another stage has not said where it is ({', '.join(keys)})")
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_WAIT_S)
+
+    def check(self, keys: Sequence[str]) -> bool:  # type: ignore[override]
+        return all(self._read(key) is not None for key in keys)
+
+    def delete_key(self, key: str) -> bool:
+        self._keys.delete(self._name(key))
+        return True
+
+    def forget(self) -> None:
+        """Delete what this process has written, when everybody has read it."""
+        for name in self._written:
+            self._keys.delete(name)
+        self._written.clear()
+
+    def _read(self, key: str) -> bytes | None:
+        name = self._name(key)
+        found = self._keys.get(name)
+        if found is None:
+            return None
+        mac, data = found[:_MAC], found[_MAC:]
+        if not hmac.compare_digest(mac, self._mac(b"value", name, data)):
+            raise PermissionError(f"{key}: written without the secret of this replica")
+        return data
+
+    def _name(self, key: str) -> bytes:
+        return self._mac(b"key", key.encode()).hex().encode()
+
+    def _mac(self, *parts: bytes) -> bytes:
+        return hmac.digest(self._secret, b"/".join(parts), hashlib.sha256)

@@ -1,0 +1,79 @@
+"""The user and password of a tracking store: taken from its address, kept in the environment, written down nowhere.
+
+MLflow's client reads ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``, so that the address of a server is
+used without them. The address of a database has to hold its password; it is masked wherever it is kept or shown.
+"""
+
+import os
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from nmlab.trials.contract.secrets import MASK, masked
+
+URI, USER, PASSWORD, TOKEN = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
+
+
+def take_credentials(uri: str) -> str:
+    """Return an address to work with; what an http address says of user and password goes to the environment.
+
+    Raises ``ValueError`` for one whose password is not percent-encoded.
+    """
+    clean, found = split_credentials(uri)
+    if found:
+        os.environ.pop(TOKEN, None)  # it would be used instead
+        os.environ.update(found)
+        if os.environ.get(URI) == uri:
+            os.environ[URI] = clean
+    return clean
+
+
+def split_credentials(uri: str) -> tuple[str, dict[str, str]]:
+    """Return an http address without user and password, and the variables that stand for them; others unchanged."""
+    if not uri.lower().startswith(("http://", "https://")):
+        return uri, {}
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(
+            f"tracking store {masked(uri)!r}: a user or password with / @ : ? # in it must be percent-encoded, or "
+            f"given in {USER} and {PASSWORD}"
+        ) from error
+    if "@" not in parts.netloc:
+        return uri, {}
+    clean = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    if parts.password is None:  # a token in the place of a user
+        return clean, {TOKEN: unquote(parts.username or "")}
+    return clean, {USER: unquote(parts.username or ""), PASSWORD: unquote(parts.password)}
+
+
+def kept_uri(uri: str) -> str:
+    """Return what a launch writes down of its store: no password, but that there was one."""
+    parts = urlsplit(uri)
+    user = os.environ.get(USER)
+    if parts.scheme.lower() in ("http", "https") and user and os.environ.get(PASSWORD) and "@" not in parts.netloc:
+        return urlunsplit(parts._replace(netloc=f"{user}:{MASK}@{parts.netloc}"))
+    return masked(uri)
+
+
+def restored_uri(kept: str, *, given: str | None = None) -> str:
+    """Return the address that ``kept_uri`` was written for, with the password that this process was given.
+
+    ``given`` is an address that the user names now, which counts before ``MLFLOW_TRACKING_URI``. Raises ``ValueError``
+    with one line where the password is missing.
+    """
+    if MASK not in kept:
+        return take_credentials(kept)  # an earlier version wrote the password down too
+    clean, found = split_credentials(kept)
+    for uri in (given, os.environ.get(URI)):
+        if uri and MASK not in uri and masked(split_credentials(uri)[0]) == clean:
+            return take_credentials(uri)
+    if found.get(PASSWORD) == MASK and (os.environ.get(TOKEN) or os.environ.get(PASSWORD)):
+        os.environ.setdefault(USER, found[USER])
+        return clean
+    where = f"{PASSWORD}, and its user in {USER}" if found else f"{URI}, as the whole address"
+    raise ValueError(f"tracking store {kept!r}: a launch does not keep the password; give it in {where}")
