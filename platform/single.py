@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nmlab.platform.launch import check_is_local
 from nmlab.platform.provenance import facts_tags, provenance
 from nmlab.platform.tracking import MlflowStore
 from nmlab.trials.errors import account_of
@@ -38,6 +39,7 @@ class _Listener:
 
 def make_folder(results: Path, *, key: str) -> Path:
     """Make the folder of a single run; raises ``ValueError`` where it cannot be written."""
+    check_is_local(results)
     folder = results.expanduser().resolve() / EXPERIMENT / key
     try:
         folder.mkdir(parents=True, exist_ok=True)

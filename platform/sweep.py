@@ -62,7 +62,8 @@ class Sweep:
     plan: Plan
     launch: Launch
     tracking_uri: str
-    load: Load
+    load: Load | None
+    """What a replica puts on its device; None where every trial has ended and no replica is needed."""
     address: str | None = None
     max_failures: int = 3
     watch: Callable[[dict[str, Any]], None] = lambda snapshot: None
@@ -84,6 +85,7 @@ class Sweep:
 
     def _run_owned(self) -> SweepResult:
         study = self.plan.study
+        self.launch.change_settings(tracking_uri=self.tracking_uri, address=self.address)
         store = MlflowStore(study.name, launch=self.launch.name, uri=self.tracking_uri)
         self._journal = Journal(self.launch)
         ended = ended_trials(self._journal.read())
@@ -115,6 +117,7 @@ class Sweep:
         from nmlab.platform.replica import start_replicas
         from nmlab.platform.tune import Watch, tune_trials
 
+        assert self.load is not None, "trials are left to run"
         hub = start_hub(self.launch.name, max_failures=self.max_failures)
         exchange = start_exchange(self.launch.name, participants=self.plan.study.replica.participants)
         self._watch = Watch(self._check, self._actor_lost)
