@@ -1,5 +1,6 @@
 """Start or join a Ray cluster quietly."""
 
+import atexit
 import logging
 import math
 import os
@@ -7,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nmlab.platform.joining import why_not_joined
+from nmlab.platform.leaving import bounded, end_processes, started_processes
 from nmlab.platform.reach import check_reachable
 
 NAMESPACE = "nmlab"
+SHUTDOWN_S, _LINGER_S = 5.0, 0.5
 
 # Read by Ray when it is imported or when its processes start.
 _ENVIRONMENT = {
@@ -47,18 +50,23 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
         check_reachable(address)
     import ray
 
+    before = {process.pid for process in started_processes()}
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # calls incomplete what another actor completed
     quiet = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        # One more than the replicas reserve: the light trial actors need a crumb beside them.
-        ray.init(
-            address="local",  # a cluster that somebody runs on this machine is joined when asked for, not by accident
-            num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
-            include_dashboard=False,
-            object_store_memory=200 * 2**20,
-            **quiet,
-        )
+        try:
+            # One more than the replicas reserve: the light trial actors need a crumb beside them.
+            ray.init(
+                address="local",  # a cluster that somebody runs on this machine is joined when asked for
+                num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
+                include_dashboard=False,
+                object_store_memory=200 * 2**20,
+                **quiet,
+            )
+        except BaseException:  # a signal too
+            _shut_down(before)
+            raise
     else:
         connected = ray.is_initialized()
         try:
@@ -70,4 +78,14 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        _shut_down(before)
+
+
+def _shut_down(before: set[int]) -> None:
+    """Shut Ray down in bounded time, and end what it has started of its own since then and what is left of that."""
+    import ray
+
+    ours = [process for process in started_processes() if process.pid not in before]
+    if not bounded(ray.shutdown, within=SHUTDOWN_S, name="ray-shutdown"):
+        atexit.unregister(ray.shutdown)  # which would hang once more
+    end_processes(ours, within=_LINGER_S)

@@ -108,7 +108,7 @@ def resume(
     is_over = len(ended_trials(read_journal(launch))) >= (plan := resolve(launch.study())).trials
     if address is not None or not is_over:
         settings["address"] = resumed_address(address, stored=settings["address"], launch=launch.name)
-    load = None if is_over else _admitted(plan, settings["address"], launch.folder)
+    load = None if is_over else _admitted(plan, settings["address"], launch.folder, has_begun=True)
     check_store(settings["tracking_uri"])
     settings |= {"take_over": take_over}
     _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
@@ -161,10 +161,11 @@ def resumed_address(given: str | None, *, stored: str | None, launch: str) -> st
     return stored
 
 
-def _admitted(plan: "Plan", address: str | None, results: Path) -> "Load":
+def _admitted(plan: "Plan", address: str | None, results: Path, *, has_begun: bool = False) -> "Load":
     """Return what a replica puts on its device; refuse a study that this machine cannot hold, if it is the cluster.
 
-    On a cluster that is joined every replica looks at its own node or GPU before it loads the model.
+    On a cluster that is joined every replica looks at its own node or GPU before it loads the model. A launch that
+    has begun goes on where one node is as it should be: others may have joined since.
     """
     from nmlab.platform.cluster import cluster
     from nmlab.platform.nodes import check_nodes, check_room
@@ -175,7 +176,9 @@ def _admitted(plan: "Plan", address: str | None, results: Path) -> "Load":
         estimate.check()
     else:
         with cluster(address):
-            check_nodes(plan.study, results=results)
+            note = check_nodes(plan.study, results=results, all_of_them=not has_begun)
+            if note:
+                console(stderr=True).print(f"note: {note}", markup=False)
             check_room(plan.study, estimate.load)
     return estimate.load
 
@@ -200,7 +203,8 @@ def _execute(
         for note in plan.facts.text_notes:
             out.print(f"note: {note}", markup=False)
     with ProgressView(out, quiet=quiet) as view:
-        sweep = Sweep(plan, launch, load=load, watch=view.show, **settings)
+        named = launch_argument(launch.folder)
+        sweep = Sweep(plan, launch, load=load, watch=view.show, exits=True, resumed_as=named, **settings)
         try:
             # Ray tells of lost workers on the standard output, whatever it was asked.
             with (launch.folder / "ray.log").open("a", encoding="utf-8") as noise, redirect_stdout(noise):
@@ -208,7 +212,7 @@ def _execute(
         except SweepError as error:
             console(stderr=True).print(f"nmlab: {error}", markup=False)
             raise typer.Exit(2 if isinstance(error, ValueError) else 1) from error
-    reportable = report and result.counts.get("finished") and not result.undelivered
+    reportable = report and result.counts.get("finished") and not result.undelivered and not result.interrupted
     written = _report(plan, launch, settings["tracking_uri"]) if reportable else None
     _tell(result, launch, written, quiet=quiet, as_json=as_json)
     finished = result.counts.get("finished", 0)

@@ -1,12 +1,12 @@
 """``nmlab ui``: browse the runs in MLflow."""
 
-import subprocess
 import sys
 from typing import Annotated
 
 import typer
 
 from nmlab.platform.cli.options import DEFAULT_URI, TrackingUri, console
+from nmlab.platform.cli.served import serve
 
 
 def ui(
@@ -40,9 +40,5 @@ def ui(
         "--port",
         str(port),
     ]
-    try:
-        code = subprocess.run([*command, "--workers", "1"], check=False).returncode
-    except KeyboardInterrupt:
-        return
-    if code:
+    if serve([*command, "--workers", "1"]):
         raise typer.Exit(1)
