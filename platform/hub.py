@@ -26,7 +26,7 @@ _NEWS_FOR_NOBODY = {"hear", "snapshot"}  # `hear` wakes others only when it brin
 _PING_S = 1.0
 
 
-def start_hub(launch: str, *, max_failures: int, expected: Record) -> HubClient:
+def start_hub(launch: str, *, max_failures: int, expected: Record | None = None) -> HubClient:
     """Start the hub of a launch in this session's namespace, beside the driver; return once it answers.
 
     It lives as long as the client that is returned. ``expected`` is what replicas must show (`launches/proof.py`).
@@ -34,7 +34,7 @@ def start_hub(launch: str, *, max_failures: int, expected: Record) -> HubClient:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     name = f"nmlab-hub-{launch}-{uuid.uuid4().hex[:8]}"
     remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(Hub)
-    hub = remote.options(name=name, scheduling_strategy=here).remote(max_failures=max_failures, expected=expected)
+    hub = remote.options(name=name, scheduling_strategy=here).remote(max_failures=max_failures, expected=expected or {})
     ray.get(hub.drain.remote(0, 0, [], 0.0))
     return HubClient(name, namespace=NAMESPACE, actor=hub)
 

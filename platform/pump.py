@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # Ray must not be imported before its environment is set, nor
 
 Record = dict[str, Any]
 _DRAIN_S = 0.5
+LAST_WORDS_S = 90.0
 _PAUSE_S = 0.05
 
 
@@ -48,7 +49,7 @@ class Pump:
         """Send the replicas home, by this hub and by any that takes its place; the pump's thread tells them."""
         self._stopping = True
 
-    def finish(self, *, within: float) -> bool:
+    def finish(self, *, within: float = LAST_WORDS_S) -> bool:
         """Carry what is left; say whether the hub was found empty within so many seconds."""
         self._last = True
         self._thread.join(within)

@@ -25,7 +25,7 @@ from nmlab.platform.planning.admission import Load
 from nmlab.platform.progress import StatusFile
 from nmlab.platform.proposals import proposals_of
 from nmlab.platform.provenance import environment, facts_tags, provenance
-from nmlab.platform.pump import Pump
+from nmlab.platform.pump import LAST_WORDS_S, Pump
 from nmlab.platform.resolve import Plan
 from nmlab.platform.search.early_stopping import early_stopping
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
@@ -38,7 +38,6 @@ _HURRY_S = 2.0
 _SAVE_S, _SILENT_S, _LET_GO_S = 4.0, 2.0, 1.5
 """Once this process is to leave: how long it waits for replicas in any case, after which silence they are taken to
 hang, and how long it waits for whatever else may."""
-_LAST_WORDS_S = 90.0
 _SLOW_FILES_S = 3.0
 """How long the driver looks for files that a replica says it has written."""
 
@@ -258,7 +257,7 @@ class Sweep:
             time.sleep(0.05)
         if pump.error is None:
             self._send_home(pump, until=max(deadline, time.monotonic() + 1.0))
-        within = _LET_GO_S if self._is_leaving else _LAST_WORDS_S
+        within = _LET_GO_S if self._is_leaving else LAST_WORDS_S
         if not pump.finish(within=within) and not self._is_leaving:
             raise SweepError(f"the last words of the replicas have not come for {within:g} s")
         self._check_records()

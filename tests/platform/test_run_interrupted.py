@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
 from nmlab.platform.cli import interruption
 from nmlab.platform.cli.interruption import Interruption
@@ -63,16 +64,19 @@ def test_a_trial_that_comes_to_its_next_step_is_only_asked(tmp_path, number):
 )
 @pytest.mark.parametrize("waits", [False, True])
 def test_one_that_does_not_is_left_with_a_word_on_what_is_lost(tmp_path, monkeypatch, capsys, files, told, waits):
-    import typer
-
     monkeypatch.setattr(interruption, "WAIT_S", 0.2)
     for name in files:
         (tmp_path / name).touch()
-    with pytest.raises(typer.Exit) as exit_, Interruption(tmp_path, key="k1"):
-        signal.raise_signal(signal.SIGTERM)
-        if not waits:
+
+    def trial():
+        with Interruption(tmp_path, key="k1"):
             signal.raise_signal(signal.SIGTERM)
-        threading.Event().wait(20)
+            if not waits:
+                signal.raise_signal(signal.SIGTERM)
+            threading.Event().wait(20)
+
+    with pytest.raises(typer.Exit) as exit_:
+        trial()
     assert exit_.value.exit_code == 1
     assert capsys.readouterr().err == (
         f"nmlab: interrupted while trial k1 was between two steps; {told}, what came after is lost; "
