@@ -83,6 +83,7 @@ class Board:
             "replica left": self._replica_left,
             "replica refused": self._replica_refused,
             "verified": self._verified,
+            "result refused": self._result_refused,
         }
         for record in records:
             if record["event"] in handlers and self._is_known(record):
@@ -91,7 +92,7 @@ class Board:
     def _is_known(self, record: Record) -> bool:
         """Say whether what a record speaks of was introduced; a damaged line may have been taken out of the journal."""
         match record["event"]:
-            case "leased" | "metrics" | "ended":
+            case "leased" | "metrics" | "ended" | "result refused":
                 return record["key"] in self.trials
             case "replica lost" | "replica left":
                 return record["host"] in self.replicas
@@ -182,6 +183,9 @@ class Board:
         line, result = self.trials[record["key"]], record["result"]
         line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
         line.ended = not result.get("resumable", False)
+
+    def _result_refused(self, record: Record) -> None:
+        self.trials[record["key"]].status = "waiting"
 
     def _replica(self, record: Record) -> None:
         facts = {name: value for name, value in record.items() if name not in ("event", "host")}

@@ -1,5 +1,6 @@
 """Start or join a Ray cluster quietly."""
 
+import atexit
 import logging
 import math
 import os
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from nmlab.platform.joining import why_not_joined
+from nmlab.platform.leaving import bounded, end_processes, started_processes
 from nmlab.platform.local_session import local_session
 from nmlab.platform.reach import check_reachable
 
 NAMESPACE = "nmlab"
+SHUTDOWN_S, _LINGER_S = 5.0, 0.5
 
 # Read by Ray when it is imported or when its processes start.
 _ENVIRONMENT = {
@@ -59,29 +62,33 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
 
 @contextmanager
 def _connected(connect: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    import ray
-
+    before = {process.pid for process in started_processes()}
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # calls incomplete what another actor completed
     connect({"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR})
     try:
         yield
     finally:
-        ray.shutdown()
+        _shut_down(before)
 
 
 def _start(folder: Path, *, cpus: float, quiet: dict[str, Any]) -> None:
     import ray
 
-    # One more than the replicas reserve: the light trial actors need a crumb beside them.
-    ray.init(
-        address="local",  # a cluster that somebody runs on this machine is joined when asked for, not by accident
-        num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
-        include_dashboard=False,
-        object_store_memory=200 * 2**20,
-        _temp_dir=str(folder),
-        **quiet,
-    )
+    before = {process.pid for process in started_processes()}
+    try:
+        # One more than the replicas reserve: the light trial actors need a crumb beside them.
+        ray.init(
+            address="local",  # a cluster that somebody runs on this machine is joined when asked for
+            num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
+            include_dashboard=False,
+            object_store_memory=200 * 2**20,
+            _temp_dir=str(folder),
+            **quiet,
+        )
+    except BaseException:  # a signal too
+        _shut_down(before)
+        raise
 
 
 def _join(address: str, *, quiet: dict[str, Any]) -> None:
@@ -94,3 +101,13 @@ def _join(address: str, *, quiet: dict[str, Any]) -> None:
         if not connected:
             ray.shutdown()  # what was begun, so that another try starts anew
         raise ValueError(why_not_joined(error, address=address)) from error
+
+
+def _shut_down(before: set[int]) -> None:
+    """Shut Ray down in bounded time, and end what it has started of its own since then and what is left of that."""
+    import ray
+
+    ours = [process for process in started_processes() if process.pid not in before]
+    if not bounded(ray.shutdown, within=SHUTDOWN_S, name="ray-shutdown"):
+        atexit.unregister(ray.shutdown)  # which would hang once more
+    end_processes(ours, within=_LINGER_S)

@@ -16,6 +16,7 @@ import torch
 from nmlab.platform.host_link import HubLink, own_hub_link
 from nmlab.platform.hub_client import HubClient
 from nmlab.platform.killed import at_work
+from nmlab.platform.launches.proof import prove
 from nmlab.platform.party_line import PartyLine
 from nmlab.platform.planning.admission import Load, refuses
 from nmlab.platform.shards import OVER, follow, form_crews, give_work, shard_facts
@@ -39,6 +40,9 @@ def host_loop(config: dict[str, Any]) -> None:
     torch.set_num_threads(config["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     crews = form_crews(slots=config["slots"], device=device)
+    proofs = crews[0].everyone(_proof(config))
+    if _is_refused(config, proofs, crew=crews[0]):
+        return
     if refusals := _refusals(config, device=device, crew=crews[0]):
         if crews[0].leads:
             hub = HubClient(config["hub"], namespace=config["namespace"])
@@ -57,10 +61,26 @@ def host_loop(config: dict[str, Any]) -> None:
         **shard_facts(bench, crews[0], pid=os.getpid()),
         "load_seconds": round(time.perf_counter() - start, 3),
     }
+    facts["proofs"] = proofs
     if crews[0].leads:
         Host(config, bench, facts, crews).serve()
     else:
         follow(crews, bench=bench, folder=Path(config["folder"]))
+
+
+def _proof(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what this worker shows of the launch's folder and its code, and where it is."""
+    where = {"node": ray.util.get_node_ip_address(), "node_id": ray.get_runtime_context().get_node_id()}
+    return {**prove(Path(config["nonce"])), **where}
+
+
+def _is_refused(config: dict[str, Any], proofs: list[dict[str, Any]], *, crew: Crew) -> bool:
+    """Show the hub the proofs of all workers, before the model is loaded; say whether they were refused."""
+    refused = False
+    if crew.leads:
+        hub = HubClient(config["hub"], namespace=config["namespace"])
+        refused = bool(hub.call("admit", config["name"], proofs))
+    return bool(crew.tell(refused))
 
 
 def _refusals(config: dict[str, Any], *, device: torch.device, crew: Crew) -> list[str]:

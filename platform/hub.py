@@ -26,24 +26,24 @@ _NEWS_FOR_NOBODY = {"hear", "snapshot"}  # `hear` wakes others only when it brin
 _PING_S = 1.0
 
 
-def start_hub(launch: str, *, max_failures: int) -> HubClient:
+def start_hub(launch: str, *, max_failures: int, expected: Record | None = None) -> HubClient:
     """Start the hub of a launch in this session's namespace, beside the driver; return once it answers.
 
-    It lives as long as the client that is returned.
+    It lives as long as the client that is returned. ``expected`` is what replicas must show (`launches/proof.py`).
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     name = f"nmlab-hub-{launch}-{uuid.uuid4().hex[:8]}"
     remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(Hub)
-    hub = remote.options(name=name, scheduling_strategy=here).remote(max_failures=max_failures)
-    ray.get(hub.drain.remote(0, 0, 0.0))
+    hub = remote.options(name=name, scheduling_strategy=here).remote(max_failures=max_failures, expected=expected or {})
+    ray.get(hub.drain.remote(0, 0, [], 0.0))
     return HubClient(name, namespace=NAMESPACE, actor=hub)
 
 
 class Hub:
     """``HubState`` as an async actor: the same calls, with waiting. Only the driver is heard before it was opened."""
 
-    def __init__(self, *, max_failures: int) -> None:
-        self._state = HubState(max_failures=max_failures, generation=time.time_ns())
+    def __init__(self, *, max_failures: int, expected: Record) -> None:
+        self._state = HubState(max_failures=max_failures, generation=time.time_ns(), expected=expected)
         self._news = News()
         self._opened = asyncio.Event()
         self._watchers: set[asyncio.Task[None]] = set()
@@ -96,16 +96,27 @@ class Hub:
         answer = await self._news.wait(news, timeout) or self._state.pull(key, after)
         return None if answer is None or "unknown" in answer else answer
 
-    async def drain(self, generation: int, acknowledged: int, timeout: float) -> Record:
-        """Wait for records that the driver has not acknowledged; acknowledgements of an earlier hub mean nothing."""
+    async def drain(self, generation: int, acknowledged: int, refused: list[Record], timeout: float) -> Record:
+        """Wait for records that the driver has not acknowledged; acknowledgements of an earlier hub mean nothing.
+
+        ``refused`` are ends among the acknowledged that the driver does not accept, as for ``HubState.reject``.
+        """
         if generation != self._state.generation:
             return {"generation": self._state.generation, "upto": 0, "records": []}
         self._state.expire(now=time.monotonic())
+        for end in refused:
+            self._state.reject(**end, now=time.monotonic())
         before = self._state.drain(acknowledged)
         if acknowledged:
             await self._news.tell()  # trial actors hear of an end once it is journaled
         records = before or await self._news.wait(lambda: self._state.drain(acknowledged), timeout)
-        return records or {"generation": generation, "upto": acknowledged, "records": []}
+        records = records or {"generation": generation, "upto": acknowledged, "records": []}
+        return {**records, "silence": self._state.silence(now=time.monotonic())}
+
+    async def cancel(self, generation: int, key: str) -> None:
+        """Cancel a trial, as ``HubState.cancel``; a hub of another generation is told when the driver opens it."""
+        if generation == self._state.generation:
+            await self.call("cancel", key)
 
     async def stop(self) -> None:
         """Tell the replicas to go home."""

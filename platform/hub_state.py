@@ -6,12 +6,14 @@ driver may not have, and trial actors submit again what it has not heard of. Hen
 said twice, and whatever it says counts only once the driver has acknowledged it.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from nmlab.platform.failures import back_off_seconds
+from nmlab.platform.launches.proof import why_refused
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
 
@@ -69,11 +71,13 @@ class HubState:
     """The hub's book-keeping, free of Ray, so that it can be tested by plain calls; time is passed in.
 
     ``generation`` is a number above all earlier ones; epochs count on from it. A hub leases nothing before it was
-    opened and the replicas that the driver knows have introduced themselves or were waited for.
+    opened and the replicas that the driver knows have introduced themselves or were waited for. ``expected`` is what a
+    replica must show to be admitted (`launches/proof.py`); nothing is asked for without.
     """
 
-    def __init__(self, *, max_failures: int, generation: int) -> None:
+    def __init__(self, *, max_failures: int, generation: int, expected: Mapping[str, Any] | None = None) -> None:
         self.generation = generation
+        self._expected = dict(expected or {})
         self.stopping = False
         self._max_failures = max_failures
         self._epoch = generation
@@ -126,11 +130,31 @@ class HubState:
             if job.host is None:
                 self._end(key, job, _result(key, "stopped", "not started"))
 
+    def reject(self, host: str, incarnation: int, key: str, epoch: int, reason: str, *, now: float) -> None:
+        """The driver does not accept a trial's end, for it cannot read what the replica left: the trial goes elsewhere.
+
+        The replica is given up, so that it shows again, as a new process, that it sees the launch's folder.
+        """
+        job = self._jobs.get(key)
+        if job is None or job.epoch != epoch or job.ended is None or job.journaled:
+            return
+        for entry in self._stream:
+            entry.ends = None if entry.ends is job else entry.ends
+        job.ended = None
+        times = f"what it left could not be read {job.attempts} times; the last time, from {host}, {reason}"
+        self._take_back(key, job, times, f"what it left could not be read: {reason}", now=now)
+        if self._known(host, incarnation) is not None:
+            self._lose(host, f"left what cannot be read ({reason})", now=now)
+
     def expire(self, *, now: float) -> None:
         """Give up replicas that have been silent for too long, and those that were awaited in vain."""
         for name in [name for name, host in self._hosts.items() if now - host.seen > HEARTBEAT_LIMIT_S]:
             self._lose(name, f"was silent for {HEARTBEAT_LIMIT_S:g} s", now=now)
         self._await_no_longer(now)
+
+    def silence(self, *, now: float) -> float:
+        """Return how long ago the last word of any replica came, in seconds; infinite where there is no replica."""
+        return min((now - host.seen for host in self._hosts.values()), default=math.inf)
 
     def snapshot(self) -> Record:
         """Return who runs what, and how many jobs have not ended."""
@@ -144,11 +168,24 @@ class HubState:
         """A replica says why it does not even load its model."""
         self._tell({"event": "replica refused", "host": host, "reason": reason})
 
+    def admit(self, host: str, proofs: list[Record], node_id: str = "") -> str:
+        """Look at what the workers of a replica show; return why it is refused, or nothing. The driver is told."""
+        problems = why_refused(proofs, self._expected, node_id=node_id)
+        if not problems:
+            return ""
+        reason = f"{host} on {'; '.join(problems.values())}"
+        self._tell({"event": "replica refused", "host": host, "reason": reason, "nodes": sorted(problems)})
+        return reason
+
     def introduce(self, host: str, incarnation: int, facts: Record, claims: list[Record], *, now: float) -> None:
         """A replica says who it is and, to a hub that was restarted, what it runs and has not had confirmed.
 
-        What a predecessor of the same name was doing is taken up again. A predecessor that comes late is passed over.
+        What a predecessor of the same name was doing is taken up again. A predecessor that comes late is passed over,
+        and so is one that does not show what is expected; it then hears that it is ``gone``.
         """
+        facts = dict(facts)
+        if self.admit(host, facts.pop("proofs", []), facts.get("node_id", "")):
+            return
         known = self._hosts.get(host)
         if known is not None and known.incarnation >= incarnation:
             return
@@ -314,6 +351,7 @@ class HubState:
         if job is not None and message["event"] == "ended":
             job.ended = message["result"]
             known.jobs.discard(message["key"])
+            record["epoch"] = job.epoch  # by which the driver names an end that it does not accept
             self._tell(record, host=known, ends=job)
             return
         if job is not None and message["event"] == "metrics" and is_intermediate(message["values"]):
@@ -338,16 +376,20 @@ class HubState:
         self._tell({"event": event, "host": name, "reason": reason})
         for key in sorted(host.jobs):
             job = self._jobs[key]
-            self._epoch += 1
-            job.epoch, job.host = self._epoch, None
-            if job.cancelled:
-                self._end(key, job, _result(key, "stopped", f"its replica {reason} while it was being stopped"))
-            elif job.attempts > self._max_failures:
-                told = f"its replica was lost {job.attempts} times; the last one, {name}, {reason}"
-                self._end(key, job, _result(key, "failed", told))
-            else:
-                job.not_before = now + back_off_seconds(job.attempts, first=_BACK_OFF_S)
-                self._queue.appendleft(key)
+            times = f"its replica was lost {job.attempts} times; the last one, {name}, {reason}"
+            self._take_back(key, job, times, f"its replica {reason} while it was being stopped", now=now)
+
+    def _take_back(self, key: str, job: _Job, too_often: str, stopped: str, *, now: float) -> None:
+        """Queue a leased trial again under a new epoch, unless it was cancelled or has been leased too often."""
+        self._epoch += 1
+        job.epoch, job.host = self._epoch, None
+        if job.cancelled:
+            self._end(key, job, _result(key, "stopped", stopped))
+        elif job.attempts > self._max_failures:
+            self._end(key, job, _result(key, "failed", too_often))
+        else:
+            job.not_before = now + back_off_seconds(job.attempts, first=_BACK_OFF_S)
+            self._queue.appendleft(key)
 
 
 def is_intermediate(values: Mapping[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """What the driver has heard: each thing once, however often a hub that was restarted, or its replicas, say it."""
 
 from collections import Counter
+from collections.abc import Callable, Container
 from typing import Any
 
 Record = dict[str, Any]
@@ -71,6 +72,7 @@ class Intake:
             case "leased":
                 self._epochs[record["key"]] = record["epoch"]
             case "ended":
+                told.pop("epoch", None)
                 self.begun.discard(record["key"])
                 self.ended[record["key"]] = record["result"]
             case "replica":
@@ -80,3 +82,40 @@ class Intake:
             case "replica lost" | "replica left":
                 del self.replicas[record["host"]]
         return told
+
+
+class AcceptedEnds:
+    """Tells ends that the driver accepts from those that it does not, since it cannot read what the trial left.
+
+    An end that is not accepted becomes a ``result refused`` in the stream, and the hub is told with the next ``drain``,
+    which is before the hub takes the end for kept. A hub that was restarted hears the same message from the replica
+    again; it is refused again without another look, since it was told to nobody as an end.
+    """
+
+    def __init__(self, unreadable: Callable[[Record], str]) -> None:
+        self._unreadable = unreadable
+        self._reasons: dict[tuple[Any, ...], str] = {}
+        self.refused: list[Record] = []
+        """The ends to refuse with the next ``drain``, as arguments of ``HubState.reject``."""
+
+    def look_at(self, answer: Record, *, over: Container[str]) -> Record:
+        """Return an answer of ``drain`` in which the ends that are not accepted are replaced.
+
+        That there is an answer says that the hub has heard of those that were refused before.
+        """
+        self.refused = []
+        return {**answer, "records": [self._looked_at(record, over) for record in answer["records"]]}
+
+    def _looked_at(self, record: Record, over: Container[str]) -> Record:
+        if record["event"] != "ended" or "source" not in record or record["key"] in over:
+            return record
+        source = tuple(record["source"])
+        reason = self._reasons.get(source) or self._unreadable(record)
+        if not reason:
+            return record
+        self._reasons[source] = reason
+        host, incarnation, _ = source
+        end = {"host": host, "incarnation": incarnation, "key": record["key"], "epoch": record["epoch"]}
+        self.refused.append({**end, "reason": reason})
+        kept = {name: record[name] for name in ("sequence", "source", "host", "key")}
+        return {"event": "result refused", **kept, "reason": reason}

@@ -129,6 +129,19 @@ def checked_records(lines: Iterable[bytes], *, name: str) -> Iterator[Record]:
             yield record
 
 
+def read_journal(launch: Launch) -> Iterator[Record]:
+    """Yield the whole records of a launch's journal without opening it for writing; none where there is no journal.
+
+    A line without an end is being written, or was cut off; it is passed over.
+    """
+    if not launch.journal_file.exists():
+        return
+    with launch.journal_file.open("rb") as file:
+        whole = (line for line in file if line.endswith(b"\n"))
+        records = checked_records(whole, name=str(launch.journal_file))
+        yield from (record for record in records if record["event"] != _HEADER)
+
+
 def write_log(launch: Launch, records: Iterator[Record]) -> None:
     """Write what happened in a launch, metrics apart, as JSON lines into its log file."""
     lines = [json.dumps(record) for record in records if record["event"] != "metrics"]

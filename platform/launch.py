@@ -1,6 +1,7 @@
 """A launch: one start of a study, and its folder."""
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ LAUNCH_FILE = "launch.json"
 FORMAT = 1
 _SETTINGS = ("tracking_uri", "address", "max_failures")
 _STUDY = "study_digest"
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,15 @@ class Launch:
         """Read what the launch was started with beside the study; raises ``ValueError`` naming a damaged file."""
         return {name: value for name, value in self._record().items() if name != _STUDY}
 
+    def change_settings(self, **changed: Any) -> None:
+        """Write settings anew where they differ from what is stored; only the launch's owner may call this.
+
+        Raises ``ValueError`` naming a damaged file, ``OSError`` where it cannot be written.
+        """
+        record = self._record()
+        if {**record, **changed} != record:
+            write_checked(self.folder / LAUNCH_FILE, {**record, **changed}, format=FORMAT)
+
     def _record(self) -> Record:
         path = self.folder / LAUNCH_FILE
         try:
@@ -104,6 +115,7 @@ class Launch:
 
 def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launch:
     """Make the folder of a new launch; raises ``ValueError`` where it cannot be written."""
+    check_is_local(results)
     name = f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     launch = Launch(_fresh(results.expanduser().resolve() / study.name / name))
     try:
@@ -119,6 +131,7 @@ def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launc
 
 def find(name: str | None, *, results: Path) -> Launch:
     """Return a launch by its folder, its name, or its study's name (the newest one); the newest of all without."""
+    check_is_local(results)
     if name is not None and (Path(name) / LAUNCH_FILE).is_file():
         return Launch(Path(name).resolve())
     launches = sorted(results.expanduser().glob(f"*/*/{LAUNCH_FILE}"), key=lambda path: path.stat().st_mtime)
@@ -128,6 +141,25 @@ def find(name: str | None, *, results: Path) -> Launch:
         wanted = f"no launch {name!r}" if name else "no launch"
         raise ValueError(f"{wanted} in {str(results)!r}; studies launched there: {', '.join(known) or 'none'}")
     return Launch(matching[-1].resolve())
+
+
+def check_is_local(path: Path | str, *, what: str = "results folder") -> None:
+    """Raise ``ValueError`` where a path is a URL, such as s3://bucket/x, which would become a folder ``s3:`` here."""
+    found = _URL.match(str(path))
+    if found is None:
+        return
+    if found["scheme"].lower() == "file":
+        rest = "/" + str(path)[len("file:") :].lstrip("/")
+        raise ValueError(f"{what} {str(path)!r}: expected a path, not a URL; give {rest!r}")
+    raise ValueError(
+        f"{what} {_as_given(str(path), found)!r}: expected a path; mount what is at {found['scheme']}:// as a folder, "
+        "under one path on this machine and on all nodes of a cluster, and give that"
+    )
+
+
+def _as_given(path: str, found: re.Match[str]) -> str:
+    """Return a URL with both of its slashes, of which ``Path`` leaves one."""
+    return f"{found['scheme']}://{path[found.end() :].lstrip('/')}"
 
 
 def _fresh(folder: Path) -> Path:

@@ -1,39 +1,42 @@
 """What the nodes of a cluster that is joined must have: nmlab as it is here, and the files that a sweep reads.
 
 Every node is asked by a small task before anything is started. The task travels as code, not by name, so that a node
-without nmlab can answer.
+without nmlab can answer. A node that joins later is asked by its replica (`launches/proof.py`).
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nmlab.platform.launches.proof import PACKAGES, difference, looker
 from nmlab.platform.planning.admission import Load, refuses
 from nmlab.platform.planning.machine import free_bytes
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.models import ModelSource, locate
 
 _ANSWER_S = 60.0
-_COMPARED = ("nmlab", "code", "torch", "transformers", "python")
-_ROOMS = ("platform", "trials", "search_spaces", "reports")
 
 
-def check_nodes(study: Study, *, results: Path) -> None:
+def check_nodes(study: Study, *, results: Path, all_of_them: bool = True) -> str:
     """Raise ``ValueError`` naming node, found and expected, unless every node that can work has what it needs.
 
+    Where not ``all_of_them`` must, one is enough; what another lacks is returned, and replicas pass that node over.
     Must be called on a cluster that this process has joined.
     """
-    look = _looker()
+    look = looker()
     with _left_in(results) as mark:
         wanted = [*_files(study), str(mark)]
-        expected, answers = look(_ROOMS, wanted), _ask_all(look, _ROOMS, wanted)
+        expected, answers = look(PACKAGES, wanted), _ask_all(look, PACKAGES, wanted)
     problems = [(node, problem) for node, found in answers.items() if (problem := _problem(found, expected, mark))]
-    if problems:
-        node, problem = problems[0]
-        more = f" ({len(problems)} of {len(answers)} nodes have something amiss)" if len(problems) > 1 else ""
+    if not problems:
+        return ""
+    node, problem = problems[0]
+    more = f" ({len(problems)} of {len(answers)} nodes have something amiss)" if len(problems) > 1 else ""
+    if all_of_them or len(problems) == len(answers):
         raise ValueError(f"node {node}: {problem}{more}")
+    return f"node {node} is passed over: {problem}{more}"
 
 
 def check_room(study: Study, load: Load) -> None:
@@ -49,46 +52,6 @@ def check_room(study: Study, load: Load) -> None:
     node, most = max(free.items(), key=lambda item: item[1])
     if refusal := refuses(load, slots=study.replica.slots, shards=study.replica.shards, device="cpu", room=most):
         raise ValueError(f"no node has room for a replica; on {node}, which has most, {refusal}")
-
-
-def _looker() -> Callable[[Sequence[str], Sequence[str]], dict[str, Any]]:
-    """Return the task as a function within a function, which is what makes it travel as code."""
-
-    def look(rooms: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
-        import hashlib
-        import os
-        import sys
-        from importlib import metadata, util
-        from pathlib import Path
-
-        def version(name: str) -> str:
-            try:
-                return metadata.version(name).partition("+")[0]
-            except metadata.PackageNotFoundError:
-                return ""
-
-        def code() -> str:
-            digest = hashlib.blake2b(digest_size=4)
-            for room in rooms:
-                try:
-                    spec = util.find_spec(f"nmlab.{room}")
-                except ModuleNotFoundError:
-                    return ""
-                if spec is None or not spec.submodule_search_locations:
-                    return ""
-                folder = Path(next(iter(spec.submodule_search_locations)))
-                for path in sorted(folder.rglob("*.py")):
-                    digest.update(str(path.relative_to(folder)).encode() + b"|" + path.read_bytes())
-            return digest.hexdigest()
-
-        return {
-            "code": code(),
-            "python": ".".join(map(str, sys.version_info[:2])),
-            **{name: version(name) for name in ("nmlab", "torch", "transformers")},
-            "missing": [name for name in files if not os.access(name, os.R_OK)],
-        }
-
-    return look
 
 
 def _ask_all(look: Any, *arguments: Any) -> dict[str, Any]:
@@ -123,12 +86,8 @@ def _ask_all(look: Any, *arguments: Any) -> dict[str, Any]:
 def _problem(found: Any, expected: dict[str, Any], mark: Path) -> str:
     if isinstance(found, Exception):
         return f"does not answer: {type(found).__name__}: {str(found).strip().splitlines()[0]}"
-    if not found["code"]:
-        return f"nmlab is not there; expected nmlab {expected['nmlab']} (code {expected['code']})"
-    for name in _COMPARED:
-        if found[name] != expected[name]:
-            what = "nmlab's code" if name == "code" else name
-            return f"{what} {found[name] or 'is not there'}, expected {expected[name]}; install there what runs here"
+    if problem := difference(found, expected):
+        return problem
     for name in found["missing"]:
         if name == str(mark):
             return f"cannot read the results folder {str(mark.parent)!r}; expected a folder that all nodes share"

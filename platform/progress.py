@@ -105,12 +105,16 @@ def render(snapshot: Record) -> Group:
 def _replicas(snapshot: Record) -> Text:
     if not snapshot["replicas"]:
         return Text("replicas: loading the model", style="dim")
-    parts = [
+    return Text("  |  ".join(_replica(*each) for each in sorted(snapshot["replicas"].items())), style="dim")
+
+
+def _replica(name: str, facts: Record) -> str:
+    if "device" not in facts:  # refused before it had loaded anything
+        return f"{name} {facts['state']}: {facts['reason']}"
+    return (
         f"{name} {facts['state']} on {facts['device']}, {facts['slots']} slot(s), {len(facts['shards'])} shard(s), "
         f"{facts['model_bytes'] / 2**20:.1f} MiB loaded {facts['loads']}x"
-        for name, facts in sorted(snapshot["replicas"].items())
-    ]
-    return Text("  |  ".join(parts), style="dim")
+    )
 
 
 def _trials(running: list[Record], metric: str) -> Table:

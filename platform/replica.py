@@ -3,18 +3,20 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined]
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, WorkerGroupError
 
 from nmlab.platform.cluster import NAMESPACE
 from nmlab.platform.failures import back_off_seconds, reason_line
 from nmlab.platform.launch import Launch
+from nmlab.platform.leaving import bounded
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.train_run import TrainRun
 from nmlab.platform.waiting import patience
@@ -22,6 +24,8 @@ from nmlab.search_spaces.schema import Study
 from nmlab.trials.models import ModelSource
 
 _BACK_OFF_S, _LET_GO_S = 1.0, 10.0
+_WORD_S = 10.0
+"""How long a run that ended by itself is thought about until the driver has heard why."""
 
 
 class Replicas:
@@ -30,16 +34,28 @@ class Replicas:
     Train itself restarts a worker that died, ``max_failures`` times. A run that ends with an error, as when its
     controller is killed, is started again: ``max_failures`` times in a row, or as often as it takes while it comes up
     in between. One whose worker fails every time before the model is loaded is not. ``lost`` is told of each such end.
+
+    ``runs`` makes a run that avoids nodes, by their ids: those whose replicas were refused, as they do not see the
+    launch's folder or run other code. ``can_be_placed`` says whether any other node may do.
     """
 
     def __init__(
-        self, runs: Mapping[str, Callable[[], TrainRun]], *, max_failures: int, lost: Callable[[str, str], None]
+        self,
+        runs: Mapping[str, Callable[[frozenset[str]], TrainRun]],
+        *,
+        max_failures: int,
+        lost: Callable[[str, str], None],
+        can_be_placed: Callable[[frozenset[str]], bool] = lambda avoided: False,
     ) -> None:
+        self._can_be_placed = can_be_placed
         self.errors: dict[str, BaseException] = {}
         self._runs: dict[str, TrainRun] = {}
         self._max_failures, self._lost = max_failures, lost
         self._stopping = threading.Event()
         self._came_up: set[str] = set()
+        self._refused: dict[str, tuple[str, frozenset[str]]] = {}
+        self._avoided: set[str] = set()
+        self._heard = threading.Condition()
         self._threads = {
             name: threading.Thread(target=self._keep_up, args=(name, run), name=name, daemon=True)
             for name, run in runs.items()
@@ -56,9 +72,18 @@ class Replicas:
         """A replica has loaded its model."""
         self._came_up.add(name)
 
+    def refused(self, name: str, reason: str, nodes: Iterable[str]) -> None:
+        """A replica was refused before it loaded its model; its run goes to another node than ``nodes`` if it can."""
+        with self._heard:
+            self._refused[name] = (reason, frozenset(nodes))
+            self._avoided |= self._refused[name][1]
+            self._heard.notify_all()
+
     def stop(self) -> None:
         """Start no run again from now on."""
         self._stopping.set()
+        with self._heard:
+            self._heard.notify_all()
 
     def join(self, names: Iterable[str], *, timeout: float) -> None:
         """Wait for Train runs to end; others are not up, and have nothing to say."""
@@ -66,22 +91,29 @@ class Replicas:
         for name in names:
             self._threads[name].join(max(0.0, deadline - time.monotonic()))
 
-    def call_off(self) -> None:
+    def call_off(self, *, within: float = _LET_GO_S) -> None:
         """End the runs that have not ended, and no longer watch over any: Ray may be shut down after this."""
         self.stop()
+        deadline = time.monotonic() + within
+        bounded(self._call_off_runs, within=within, name="call-off")
+        self.join(self._threads, timeout=max(0.0, deadline - time.monotonic()))
+
+    def _call_off_runs(self) -> None:
         for run in list(self._runs.values()):
             run.call_off()
-        self.join(self._threads, timeout=_LET_GO_S)
 
-    def _keep_up(self, name: str, new_run: Callable[[], TrainRun]) -> None:
+    def _keep_up(self, name: str, new_run: Callable[[frozenset[str]], TrainRun]) -> None:
         failures = 0
         while not self._stopping.is_set():
             self._came_up.discard(name)
+            self._refused.pop(name, None)
             try:
-                self._runs[name] = new_run()
+                self._runs[name] = new_run(frozenset(self._avoided))
                 if self._stopping.is_set():
                     return  # whoever calls off may not have seen this run
                 self._runs[name].fit()
+                if self._goes_elsewhere(name, within=_WORD_S):
+                    continue
                 return
             except Exception as error:  # whether the others carry on is for the sweep to say
                 self.errors[name] = error
@@ -89,10 +121,34 @@ class Replicas:
             hopeless = isinstance(self.errors[name], WorkerGroupError) and name not in self._came_up
             if self._stopping.is_set():
                 return
+            if self._goes_elsewhere(name, within=0.0):
+                continue
             self._lost(name, reason_line(self.errors[name]))
             if hopeless or failures > self._max_failures:
                 return
             self._stopping.wait(back_off_seconds(failures, first=_BACK_OFF_S))
+
+    def _goes_elsewhere(self, name: str, *, within: float) -> bool:
+        """Say of a run that ended whether to start it on another node: it was refused where it was, and one may do."""
+        with self._heard:
+            self._heard.wait_for(lambda: name in self._refused or self._stopping.is_set(), timeout=within)
+            reason, nodes = self._refused.pop(name, ("", frozenset()))
+        if not reason or self._stopping.is_set():
+            return False
+        if nodes and self._can_be_placed(frozenset(self._avoided)):
+            return True
+        self.errors[name] = ValueError(reason)
+        return False
+
+
+def has_room(resources: Mapping[str, float], *, nodes: Iterable[Mapping[str, Any]], avoided: Container[str]) -> bool:
+    """Say whether a living node that is not to be avoided has the resources of a worker, taken or not."""
+    return any(
+        node["Alive"]
+        and node["NodeID"] not in avoided
+        and all(node["Resources"].get(kind, 0) >= amount for kind, amount in resources.items())
+        for node in nodes
+    )
 
 
 def start_replicas(
@@ -102,6 +158,7 @@ def start_replicas(
     folder: Path,
     max_failures: int,
     load: Load,
+    nonce: Path,
     lost: Callable[[str, str], None],
     parties: Mapping[str, Any] | None = None,
 ) -> Replicas:
@@ -115,6 +172,7 @@ def start_replicas(
             "hub": hub,
             "namespace": NAMESPACE,
             "folder": str(launch.trials_folder),
+            "nonce": str(nonce),
             "initial_masks": str(launch.initial_masks_folder),
             "model": asdict(ModelSource(**study.model.model_dump())),
             "slots": study.replica.slots,
@@ -123,7 +181,11 @@ def start_replicas(
             "threads": _threads(study),
         }
         runs[name] = partial(_train_run, name, config, study, folder, max_failures)
-    return Replicas(runs, max_failures=max_failures, lost=lost)
+
+    def can_be_placed(avoided: frozenset[str]) -> bool:
+        return has_room(worker_resources(study), nodes=ray.nodes(), avoided=avoided)
+
+    return Replicas(runs, max_failures=max_failures, lost=lost, can_be_placed=can_be_placed)
 
 
 def worker_resources(study: Study) -> dict[str, float]:
@@ -143,15 +205,21 @@ def _threads(study: Study) -> int:
     return max(1, (os.cpu_count() or 1) // (study.replica.count * study.replica.slots))
 
 
-def _train_run(name: str, config: dict[str, Any], study: Study, folder: Path, max_failures: int) -> TrainRun:
+def _train_run(
+    name: str, config: dict[str, Any], study: Study, folder: Path, max_failures: int, avoided: frozenset[str]
+) -> TrainRun:
     from nmlab.platform.host import host_loop
 
     resources = worker_resources(study)
+    elsewhere = {RAY_NODE_ID_KEY: f"!in({','.join(sorted(avoided))})"} if avoided else None
     return TrainRun(
         host_loop,
         train_loop_config=config,
         scaling_config=ScalingConfig(
-            num_workers=study.replica.shards, use_gpu="GPU" in resources, resources_per_worker=resources
+            num_workers=study.replica.shards,
+            use_gpu="GPU" in resources,
+            resources_per_worker=resources,
+            label_selector=elsewhere,
         ),
         run_config=RunConfig(
             name=name,

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nmlab.platform.launch import check_is_local
 from nmlab.platform.provenance import facts_tags, provenance
 from nmlab.platform.tracking import MlflowStore
 from nmlab.trials.errors import account_of
@@ -24,8 +25,10 @@ EXPERIMENT = "runs"
 class _Listener:
     """Keeps a trial's points for MLflow and shows them to whoever watches."""
 
-    def __init__(self, watch: Callable[[int, Mapping[str, float]], None]) -> None:
-        self._watch = watch
+    def __init__(
+        self, watch: Callable[[int, Mapping[str, float]], None], stopping: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._watch, self._stopping = watch, stopping
         self.points: list[dict[str, Any]] = []
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -33,11 +36,12 @@ class _Listener:
         self._watch(step, values)
 
     def cancelled(self) -> bool:
-        return False
+        return self._stopping()
 
 
 def make_folder(results: Path, *, key: str) -> Path:
     """Make the folder of a single run; raises ``ValueError`` where it cannot be written."""
+    check_is_local(results)
     folder = results.expanduser().resolve() / EXPERIMENT / key
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,15 +57,19 @@ def run_single(
     folder: Path,
     tracking_uri: str,
     watch: Callable[[int, Mapping[str, float]], None],
+    stopping: Callable[[], bool] = lambda: False,
 ) -> TrialResult:
-    """Run a trial, from its newest checkpoint in ``folder`` if any, and record it in the MLflow experiment ``runs``."""
+    """Run a trial, from its newest checkpoint in ``folder`` if any, and record it in the MLflow experiment ``runs``.
+
+    Once ``stopping`` says so, the trial saves a checkpoint at its next step and ends as stopped.
+    """
     store = MlflowStore(EXPERIMENT, launch=spec.key, uri=tracking_uri)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     initial_masks = folder.parent / "initial_masks"  # shared by all single runs
     bench = Workbench(FrozenModel.load(spec.model, device=device), initial_masks=initial_masks)
     tags = {**provenance(), **facts_tags(facts)}
     store.begin_trial(spec, role="search", tags=tags)
-    listener = _Listener(watch)
+    listener = _Listener(watch, stopping)
     try:
         result = run_trial(spec, bench=bench, folder=folder, events=listener)
         result = replace(result, notes=(*result.notes, *facts.text_notes))

@@ -4,7 +4,7 @@ import logging
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import util
@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nmlab.platform.failures import reason_line
+from nmlab.platform.launch import check_is_local
 from nmlab.platform.reach import check_listens
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import Study
@@ -44,14 +45,30 @@ def submit_study(study: Study, *, address: str, results: str, tracking_uri: str,
 
     Raises ``ValueError`` when nobody answers there, or what answers does not take the job.
     """
-    client = _client(address)
     command = sweep_command(results=results, tracking_uri=tracking_uri, options=options)
+    files = {"study.yaml": loader.dump(study)}
+    return _submit(command, address=address, files=files, metadata={"study": study.name})
+
+
+def submit_resume(launch: str, *, address: str, results: str, tracking_uri: str | None = None) -> Job:
+    """Ship the package to the cluster whose dashboard is at ``address``, and go on there with a launch in ``results``.
+
+    Raises ``ValueError`` as ``submit_study``.
+    """
+    command = resume_command(launch, results=results, tracking_uri=tracking_uri)
+    return _submit(command, address=address, files={}, metadata={"launch": launch})
+
+
+def _submit(command: str, *, address: str, files: Mapping[str, str], metadata: dict[str, str]) -> Job:
+    """Start a command as a job, with the package and some files in its working folder."""
+    client = _client(address)
     with package() as folder:
         (folder / "work").mkdir()
-        (folder / "work" / "study.yaml").write_text(loader.dump(study), encoding="utf-8")
+        for name, text in files.items():
+            (folder / "work" / name).write_text(text, encoding="utf-8")
         environment = {"working_dir": str(folder / "work"), "py_modules": [str(folder / "nmlab")]}
         try:
-            number = client.submit_job(entrypoint=command, runtime_env=environment, metadata={"study": study.name})
+            number = client.submit_job(entrypoint=command, runtime_env=environment, metadata=metadata)
         except RuntimeError as error:
             raise ValueError(
                 f"the cluster at {address} did not take the job: {reason_line(error).rstrip('.')}"
@@ -64,15 +81,33 @@ def sweep_command(*, results: str, tracking_uri: str, options: tuple[str, ...] =
 
     Raises ``ValueError`` for a relative results folder: a job's own folder goes when it ends.
     """
-    if not Path(results).is_absolute():
-        raise ValueError(f"results folder {results!r}: expected an absolute path to a folder that all nodes share")
+    _check_shared(results)
+    _check_public(tracking_uri)
+    arguments = ["--address", "auto", "--results", results, "--tracking-uri", tracking_uri, *options]
+    return shlex.join([*_START, "sweep", "study.yaml", *arguments])
+
+
+def resume_command(launch: str, *, results: str, tracking_uri: str | None = None) -> str:
+    """Return the command line with which a job goes on with a launch; raises ``ValueError`` as ``sweep_command``."""
+    _check_shared(results)
+    if tracking_uri is not None:
+        _check_public(tracking_uri)
+    store = () if tracking_uri is None else ("--tracking-uri", tracking_uri)
+    return shlex.join([*_START, "resume", launch, "--address", "auto", "--results", results, *store])
+
+
+def _check_public(tracking_uri: str) -> None:
     if has_secret(tracking_uri):
         raise ValueError(
             f"tracking store {masked(tracking_uri)!r}: a job's command is shown to all who may see the cluster's jobs; "
             "leave the password out and set MLFLOW_TRACKING_URI where the cluster's processes start"
         )
-    arguments = ["--address", "auto", "--results", results, "--tracking-uri", tracking_uri, *options]
-    return shlex.join([*_START, "sweep", "study.yaml", *arguments])
+
+
+def _check_shared(results: str) -> None:
+    check_is_local(results)
+    if not Path(results).is_absolute():
+        raise ValueError(f"results folder {results!r}: expected an absolute path to a folder that all nodes share")
 
 
 def follow(job: Job, *, tell: Callable[[str], None]) -> bool:

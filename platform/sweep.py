@@ -1,41 +1,53 @@
 """Run a study on a Ray cluster: replicas hold the model, Tune decides, the hub connects them, the recorder writes."""
 
 import json
-import signal
-import threading
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from types import FrameType
+from pathlib import Path
 from typing import Any
 
 from nmlab.platform.board import Board
 from nmlab.platform.cluster import cluster
 from nmlab.platform.failures import reason_line
+from nmlab.platform.head_watch import HeadWatch
 from nmlab.platform.intake import Intake
 from nmlab.platform.journal import Journal, Record, ended_trials, evaluations
 from nmlab.platform.known_cost import add_known_cost
 from nmlab.platform.launch import Launch
 from nmlab.platform.launches.ownership import OwnershipLostError, owned
+from nmlab.platform.launches.proof import expected_proof
+from nmlab.platform.leaving import Leaving
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.progress import StatusFile
 from nmlab.platform.proposals import proposals_of
 from nmlab.platform.provenance import environment, facts_tags, provenance
-from nmlab.platform.pump import Pump
+from nmlab.platform.pump import LAST_WORDS_S, Pump
 from nmlab.platform.resolve import Plan
 from nmlab.platform.search.early_stopping import early_stopping
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
+from nmlab.trials.file_digest import why_not_readable
 
 _GOODBYE_S, _TIDY_S = 30.0, 4.0
-_HURRY_S = 3.0
+_HURRY_S = 2.0
+_SAVE_S, _SILENT_S, _LET_GO_S = 4.0, 2.0, 1.5
+"""Once this process is to leave: how long it waits for replicas in any case, after which silence they are taken to
+hang, and how long it waits for whatever else may."""
+_SLOW_FILES_S = 3.0
+"""How long the driver looks for files that a replica says it has written."""
 
 
 class SweepError(RuntimeError):
     """A sweep that cannot go on: no replica is left to run its trials."""
+
+
+class HeadLostError(SweepError):
+    """The head of the cluster is gone, and with it all that could run trials."""
 
 
 class RefusedError(SweepError, ValueError):
@@ -51,6 +63,8 @@ class SweepResult:
     model_loads: int
     frozen_weights: str
     seconds: float
+    interrupted: bool = False
+    """Whether somebody asked for the end."""
     undelivered: str = ""
     """Why MLflow does not have everything that the launch's journal holds; empty where it has."""
 
@@ -62,15 +76,23 @@ class Sweep:
     plan: Plan
     launch: Launch
     tracking_uri: str
-    load: Load
+    load: Load | None
+    """What a replica puts on its device; None where every trial has ended and no replica is needed."""
     address: str | None = None
     max_failures: int = 3
     watch: Callable[[dict[str, Any]], None] = lambda snapshot: None
     take_over: bool = False
+    exits: bool = False
+    """Whether this process is nmlab's own: a second signal then ends it at once, and so does what hangs in the end."""
+    resumed_as: str = ""
+    """How a command names the launch; its name without."""
+    _head_lost: str = field(default="", init=False)
+    _saved_until: float = field(default=math.inf, init=False)
     _interrupted: bool = field(default=False, init=False)
     _pump: Pump | None = field(default=None, init=False)
     _disk_trouble: str = field(default="", init=False)
     _refusals: dict[str, str] = field(default_factory=dict, init=False)
+    _node_trouble: dict[str, str] = field(default_factory=dict, init=False)
     _leased: set[str] = field(default_factory=set, init=False)
 
     def run(self) -> SweepResult:
@@ -79,11 +101,19 @@ class Sweep:
         Ctrl-C stops trials at their next step, with a checkpoint each, and ends the launch as stopped. Raises
         ``OwnedError`` where another process owns the launch; ``take_over`` is for one whose machine is gone.
         """
-        with owned(self.launch.folder, take_over=self.take_over) as self._ownership:
+        self._leaving = Leaving(
+            self._asked_to_stop, is_saving=self._is_saving, resume=self._resume_command, exits=self.exits
+        )
+        with owned(self.launch.folder, take_over=self.take_over) as self._ownership, self._leaving:
             return self._run_owned()
+
+    @property
+    def _resume_command(self) -> str:
+        return f"nmlab resume {self.resumed_as or self.launch.name}"
 
     def _run_owned(self) -> SweepResult:
         study = self.plan.study
+        self.launch.change_settings(tracking_uri=self.tracking_uri, address=self.address)
         store = MlflowStore(study.name, launch=self.launch.name, uri=self.tracking_uri)
         self._journal = Journal(self.launch)
         ended = ended_trials(self._journal.read())
@@ -104,18 +134,22 @@ class Sweep:
             self._keep([{"event": "launch began", "tags": self._parent_tags(), "params": _flat_study(study)}])
             self._publish(force=True)
             if len(ended) < self.plan.trials:
+                stack.enter_context(suppress(KeyboardInterrupt))  # what was recorded is told below
                 stack.enter_context(cluster(self.address, cpus=_local_cpus(study)))
-                self._fit(ended)
+                self._leaving.listen()
+                stack.callback(self._watch_head().stop)
+                self._fit(ended, *stack.enter_context(expected_proof(self.launch.folder)))
         return self._result
 
-    def _fit(self, ended: dict[str, Any]) -> None:
+    def _fit(self, ended: dict[str, Any], nonce: Path, expected: Record) -> None:
         """Run Tune beside the replicas; the model is loaded while Tune starts its actors."""
         from nmlab.platform.exchange import start_exchange
         from nmlab.platform.hub import start_hub
         from nmlab.platform.replica import start_replicas
         from nmlab.platform.tune import Watch, tune_trials
 
-        hub = start_hub(self.launch.name, max_failures=self.max_failures)
+        assert self.load is not None, "trials are left to run"
+        hub = start_hub(self.launch.name, max_failures=self.max_failures, expected=expected)
         exchange = start_exchange(self.launch.name, participants=self.plan.study.replica.participants)
         self._watch = Watch(self._check, self._actor_lost)
         self._replicas = start_replicas(
@@ -124,35 +158,47 @@ class Sweep:
             folder=self.launch.folder,
             max_failures=self.max_failures,
             load=self.load,
+            nonce=nonce,
             parties=exchange.settings if exchange else None,
             lost=self._run_lost,
         )
-        self._pump = Pump(hub, heed=self._heed, look=self._look, unwanted=self._unwanted)
-        proposals = proposals_of(self.plan.study, journal=self.launch.optuna_journal)
         try:
-            with _interrupts(self._on_interrupt):
-                tune_trials(
-                    self.plan,
-                    proposals,
-                    hub=hub.name,
-                    ended=ended,
-                    evaluated=evaluations(self._journal.read(), metric=self.plan.study.search.metrics[0]),
-                    stopped=self._stopping.reasons,
-                    folder=self.launch.folder,
-                    watch=self._watch,
-                    max_failures=max(3, self.max_failures),
-                )
-        except KeyboardInterrupt:
-            assert self._interrupted
+            self._pump = Pump(
+                hub, heed=self._heed, look=self._look, unwanted=self._unwanted, unreadable=self._why_unreadable
+            )
+            tune_trials(
+                self.plan,
+                proposals_of(self.plan.study, journal=self.launch.optuna_journal),
+                hub=hub.name,
+                ended=ended,
+                evaluated=evaluations(self._journal.read(), metric=self.plan.study.search.metrics[0]),
+                stopped=self._stopping.reasons,
+                folder=self.launch.folder,
+                watch=self._watch,
+                max_failures=max(3, self.max_failures),
+            )
         finally:
+            self._leaving.wind_down()
             self._watch.is_over = True
             try:
-                self._wind_down(self._pump)
+                if self._pump is not None:
+                    self._wind_down(self._pump)
             finally:
-                self._replicas.call_off()
+                self._replicas.call_off(**({"within": _LET_GO_S} if self._is_leaving else {}))
+
+    @property
+    def _is_leaving(self) -> bool:
+        return self._leaving.began is not None
+
+    def _watch_head(self) -> HeadWatch:
+        import ray
+
+        return HeadWatch(ray.get_runtime_context().gcs_address, lost=self._head_is_lost)
 
     def _check(self) -> None:
         """Called by Tune between events: stop a sweep that nobody can serve, or of which nothing is recorded."""
+        if self._head_lost:
+            raise HeadLostError(self._head_lost)
         self._check_records()
         if not self._replicas.alive:
             if self._refusals:
@@ -165,10 +211,27 @@ class Sweep:
             error = self._pump.error
             raise SweepError(f"records can no longer be kept: {reason_line(error)}") from error
 
-    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
+    def _asked_to_stop(self) -> None:
         """Note the interruption before Tune begins to tidy up: what stops from now on was not stopped by the search."""
         self._interrupted = True
-        raise KeyboardInterrupt
+
+    def _is_saving(self) -> bool:
+        """Say whether trials, or the replicas that check their weights, are still heard of."""
+        pump = self._pump
+        return (
+            pump is not None
+            and not self._head_lost
+            and bool(pump.intake.replicas)
+            and pump.error is None
+            and pump.silent_seconds < _SILENT_S
+            and time.monotonic() < self._saved_until
+        )
+
+    def _head_is_lost(self, reason: str) -> None:
+        """Called by the thread that watches the cluster's head."""
+        told = f"{reason}; nothing that is recorded is lost, go on with: {self._resume_command}"
+        self._head_lost = told
+        self._leaving.begin(told)
 
     def _unwanted(self) -> tuple[str, ...]:
         """Return the trials that are stopped early; once Tune is over, all that have not ended."""
@@ -187,14 +250,16 @@ class Sweep:
         """Let running trials save themselves, the replicas check their weights, and the last words arrive."""
         self._board.phase = "stopping"
         self._replicas.stop()
-        deadline = time.monotonic() + _GOODBYE_S
-        while not self._interrupted and pump.intake.unended() and time.monotonic() < deadline:
+        deadline = self._saved_until = time.monotonic() + _GOODBYE_S
+        while not self._is_leaving and pump.intake.unended() and time.monotonic() < deadline:
             if pump.error is not None or not self._replicas.alive:
                 break
             time.sleep(0.05)
         if pump.error is None:
             self._send_home(pump, until=max(deadline, time.monotonic() + 1.0))
-        pump.finish()
+        within = _LET_GO_S if self._is_leaving else LAST_WORDS_S
+        if not pump.finish(within=within) and not self._is_leaving:
+            raise SweepError(f"the last words of the replicas have not come for {within:g} s")
         self._check_records()
         self._heed([_not_run(key) for key in pump.intake.unended()])
 
@@ -206,10 +271,15 @@ class Sweep:
         """
         up = list(pump.intake.replicas)
         pump.stop_replicas()
-        while pump.intake.replicas and pump.error is None and self._replicas.alive and time.monotonic() < until:
+        while pump.intake.replicas and pump.error is None and self._replicas.alive and self._may_wait(until):
             time.sleep(0.05)
         if self.address is not None:
-            self._replicas.join(up, timeout=_TIDY_S)
+            self._replicas.join(up, timeout=1.0 if self._is_leaving else _TIDY_S)
+
+    def _may_wait(self, until: float) -> bool:
+        """Say whether to wait for replicas: once this process is to leave, not long for those that are silent."""
+        now, began = time.monotonic(), self._leaving.began
+        return now < until and (began is None or now - began < _SAVE_S or self._is_saving())
 
     def _look(self) -> None:
         """Called by the pump all the time; once interrupted, trials save themselves while Tune is still tidying up."""
@@ -224,12 +294,38 @@ class Sweep:
                 self._replicas.came_up(record["host"])
             elif record["event"] == "replica refused":
                 self._refusals[record["host"]] = record["reason"]
+                self._replicas.refused(record["host"], record["reason"], filter(None, record.get("nodes", ())))
+            self._note_node(record)
         self._mark_interrupted(records)
         self._complete_costs(records)
         self._note_text(records)
         self._keep(records)
         self._board.update(records)
         self._stopping.follow(records)
+
+    def _note_node(self, record: Record) -> None:
+        """Keep in view which nodes are in the way, and why."""
+        if record["event"] == "replica refused" and "nodes" in record:
+            for node in record["nodes"]:
+                self._node_trouble[node] = f"refused: {record['reason']}"
+        elif record["event"] == "result refused":
+            record["node"] = self._board.replicas.get(record["host"], {}).get("node", "")
+            self._node_trouble[record["node"]] = (
+                f"{record['host']} on node {record['node']} left trial {record['key']} unreadable: {record['reason']}; "
+                "it is run again"
+            )
+
+    def _why_unreadable(self, record: Record) -> str:
+        """Return why the artifacts of a finished trial cannot be read here, after a moment for a slow file system."""
+        result, folder = record["result"], self.launch.trial_folder(record["key"])
+        if result["status"] != "finished":
+            return ""
+        if not result.get("files"):
+            return "it says of no file what is in it"
+        deadline = time.monotonic() + _SLOW_FILES_S
+        while (reason := why_not_readable(folder, result["files"])) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return reason
 
     def _mark_interrupted(self, records: list[dict[str, Any]]) -> None:
         """A trial that was stopped, but not because its configuration fell behind, goes on when a launch is resumed."""
@@ -282,7 +378,8 @@ class Sweep:
         mlflow = self._recorder.trouble
         behind = f"MLflow takes nothing ({mlflow}); {self._recorder.waiting_bytes} bytes wait in the journal"
         lines = {"disk": self._disk_trouble, "mlflow": behind if mlflow else ""}
-        return {source: line for source, line in lines.items() if line}
+        nodes = {f"node {node}": line for node, line in self._node_trouble.items()}
+        return {source: line for source, line in (lines | nodes).items() if line}
 
     def _close(self) -> None:
         """Say how the launch ended, whatever happened, so that no run is left open that nobody works on."""
@@ -303,7 +400,7 @@ class Sweep:
         self._journal.close()
         counts = dict(self._board.counts())
         seconds = time.time() - self._board.started
-        self._result = SweepResult(status, counts, loads, frozen, seconds, undelivered)
+        self._result = SweepResult(status, counts, loads, frozen, seconds, self._interrupted, undelivered)
 
     def _final_status(self) -> str:
         if self._board.ended >= self.plan.trials:
@@ -336,22 +433,8 @@ class Sweep:
         return {**self._common_tags(), "nmlab.planned": str(self.plan.trials), **reproduces}
 
     def _digest_tag(self) -> dict[str, str]:
-        digests = {replica["model_digest"] for replica in self._board.replicas.values()}
+        digests = {replica["model_digest"] for replica in self._board.replicas.values() if replica["model_digest"]}
         return {"nmlab.model_digest": ",".join(sorted(digests))} if digests else {}
-
-
-@contextmanager
-def _interrupts(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let ``handler`` take Ctrl-C and SIGTERM; signals reach the main thread only, so elsewhere nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
 
 
 def _local_cpus(study: Study) -> float:

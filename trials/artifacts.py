@@ -10,6 +10,7 @@ from torch import Tensor
 from nmlab.trials.checked_json import read_checked, write_checked
 from nmlab.trials.crew import Crew
 from nmlab.trials.evaluation import Perplexity, TaskResults
+from nmlab.trials.file_digest import describe_files
 from nmlab.trials.finished import MASK_FILE, WEIGHTS, WEIGHTS_FILE
 from nmlab.trials.history import History
 from nmlab.trials.masks.bits import pack, unpack
@@ -41,8 +42,10 @@ def write_artifacts(
     notes: Sequence[str],
     started_from: Mapping[str, Mapping[str, Any]],
     extras: Mapping[str, Arrays] | None = None,
-) -> tuple[str, ...]:
-    """Write every artifact of a finished trial into ``folder`` and return the file names; ``trial.json`` comes last.
+) -> dict[str, dict[str, Any]]:
+    """Write every artifact of a finished trial into ``folder``; return size and digest by file name, in order.
+
+    ``trial.json`` comes last.
 
     ``extras`` are arrays that the method leaves beside what all trials leave, by the name of their file.
     """
@@ -75,7 +78,7 @@ def write_artifacts(
         "initial_masks": dict(started_from),
     }
     write_checked(folder / RECORD_FILE, record, format=RECORD_FORMAT)
-    return (*written, RECORD_FILE)
+    return describe_files(folder, (*written, RECORD_FILE))
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class TrialResult:
     metrics: Mapping[str, float]
     reason: str = ""
     artifacts: tuple[str, ...] = ()
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Size (``bytes``) and ``digest`` of every artifact, by its name, for whoever reads it elsewhere."""
     model_digest: str = ""
     notes: tuple[str, ...] = ()
     """What a reader must know beside the numbers, a line each."""

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nmlab.trials import registry
 from nmlab.trials.artifacts import gather_masks, gather_weights, write_artifacts
@@ -184,7 +184,7 @@ class _Trial:
             return self.result("stopped", reason="interrupted", metrics=self._account())
         final |= self.setting.extra.bill.metrics("cost/extra_") if extras else {}
         self._tell(self.step, final)
-        return self.result("finished", metrics=final, artifacts=self._leave(final, extras))
+        return self.result("finished", metrics=final, files=self._leave(final, extras))
 
     def keep_up(self) -> None:
         """Take every step with the others, and nothing but the steps."""
@@ -214,7 +214,7 @@ class _Trial:
         *,
         reason: str = "",
         metrics: Mapping[str, float] | None = None,
-        artifacts: tuple[str, ...] = (),
+        files: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> TrialResult:
         """Return how the trial ended, where it stands now."""
         return TrialResult(
@@ -223,7 +223,8 @@ class _Trial:
             step=self.step,
             metrics=metrics or {},
             reason=reason,
-            artifacts=artifacts,
+            artifacts=tuple(files or ()),
+            files=files or {},
             model_digest=self.bench.frozen.digest,
             notes=tuple(self.setting.notes),
             initial_masks=dict(self.setting.started_from),
@@ -235,13 +236,13 @@ class _Trial:
         facts = {"depends_on_seed": str(registry.get(self.spec.method).depends_on_seed).lower()}
         return facts if self.tasks is None else {**facts, "tasks": self.tasks.facts_line()}
 
-    def _leave(self, final: Mapping[str, float], extras: Mapping[str, Arrays]) -> tuple[str, ...]:
+    def _leave(self, final: Mapping[str, float], extras: Mapping[str, Arrays]) -> Mapping[str, Mapping[str, Any]]:
         """Write the artifacts; the leader of a crew does so for all, when it has everybody's masks and weights."""
         initial = self._initial_perplexity()
         masks = gather_masks(self.run.masks(), frozen=self.bench.frozen, crew=self.crew)
         weights = gather_weights(self.run.weights(), crew=self.crew)
         if not self.crew.leads:
-            return self.crew.tell(())
+            return self.crew.tell({})
         write = partial(
             write_artifacts,
             self.folder,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nmlab.platform.cli.options import DEFAULT_URI, Mixed, TrackingUri
+from nmlab.platform.cli.options import DEFAULT_URI, Mixed, TrackingUri, local_path
 
 Studies = Annotated[
     list[str], typer.Argument(help="Names of studies; STUDY@LAUNCH means another launch than the newest.")
@@ -22,7 +22,10 @@ def compare(
     columns: Annotated[str | None, typer.Option("--columns", metavar="A,B", help="What tells columns apart.")] = None,
     metric: Annotated[str | None, typer.Option("--metric", metavar="A,B", help="Metrics to show.")] = None,
     form: Annotated[str, typer.Option("--format", help="html, md, tex, csv or json.")] = "md",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of printing.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write instead of printing.", callback=local_path("output file")),
+    ] = None,
     mixed: Mixed = False,
     tracking_uri: TrackingUri = DEFAULT_URI,
 ) -> None:

@@ -7,7 +7,16 @@ import typer
 
 from nmlab.platform.cli.evaluate import Dtype, Model, Revision, TargetName
 from nmlab.platform.cli.next_steps import evaluate_command, print_steps
-from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Results, TrackingUri, console, print_json
+from nmlab.platform.cli.options import (
+    DEFAULT_URI,
+    Json,
+    LeaveDense,
+    Results,
+    TrackingUri,
+    console,
+    local_path,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from nmlab.trials.export.exporter import Exporter
@@ -18,7 +27,15 @@ def export(
     format_: Annotated[
         str, typer.Option("--format", "-f", help="mask, hf, onnx, torch-sparse, or the legacy sparse-24-bitmask.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; it must be empty or not there.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder to write; it must be empty or not there.",
+            callback=local_path("output folder"),
+        ),
+    ],
     model: Model = None,
     revision: Revision = None,
     dtype: Dtype = None,

@@ -1,5 +1,6 @@
 """``nmlab sweep``, ``resume`` and ``status``: launch a study, go on with one, look at one."""
 
+import os
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -26,7 +27,17 @@ if TYPE_CHECKING:
     from nmlab.platform.resolve import Plan
     from nmlab.platform.sweep import SweepResult
 
+LOCAL = "local"
+_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the command of a submitted job
+
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join; a local one is started without.")]
+NewAddress = Annotated[
+    str | None,
+    typer.Option("--address", help="Ray cluster to join instead of the stored one; local starts one here."),
+]
+NewTrackingUri = Annotated[
+    str | None, typer.Option("--tracking-uri", help="MLflow store to use from now on instead of the stored one.")
+]
 MaxFailures = Annotated[int, typer.Option("--max-failures", min=0, help="How often a replica or trial may be lost.")]
 LaunchName = Annotated[
     str | None,
@@ -60,6 +71,7 @@ def sweep(
     from nmlab.search_spaces import loader
 
     plan = resolve(loader.load(study, preset=preset, overrides=overrides or []))
+    address = None if address == LOCAL else address
     load = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
     check_store(uri)
@@ -71,6 +83,8 @@ def sweep(
 def resume(
     name: LaunchName = None,
     results: Results = Path("results"),
+    address: NewAddress = None,
+    tracking_uri: NewTrackingUri = None,
     take_over: TakeOver = False,
     no_report: NoReport = False,
     quiet: Quiet = False,
@@ -78,18 +92,26 @@ def resume(
 ) -> None:
     """Go on with a launch that was stopped or killed; what was cut off goes on from its checkpoint.
 
+    A cluster is joined only where trials are left to run.
+
     Example: nmlab resume quickstart
     """
     from nmlab.platform import launch as launches
+    from nmlab.platform.journal import ended_trials, read_journal
     from nmlab.platform.resolve import resolve
-    from nmlab.platform.tracking.address import check_store
+    from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.platform.tracking.credentials import restored_uri
 
     launch = launches.find(name, results=results)
     settings = launch.settings()
-    settings["tracking_uri"] = restored_uri(settings["tracking_uri"])
-    plan = resolve(launch.study())
-    load = _admitted(plan, settings["address"], launch.folder)
+    if tracking_uri is None:
+        settings["tracking_uri"] = restored_uri(settings["tracking_uri"])
+    else:
+        settings["tracking_uri"] = absolute_uri(tracking_uri)
+    is_over = len(ended_trials(read_journal(launch))) >= (plan := resolve(launch.study())).trials
+    if address is not None or not is_over:
+        settings["address"] = resumed_address(address, stored=settings["address"], launch=launch.name)
+    load = None if is_over else _admitted(plan, settings["address"], launch.folder, has_begun=True)
     check_store(settings["tracking_uri"])
     settings |= {"take_over": take_over}
     _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
@@ -125,10 +147,28 @@ def status(
             live.update(render_status(snapshot))
 
 
-def _admitted(plan: "Plan", address: str | None, results: Path) -> "Load":
+def resumed_address(given: str | None, *, stored: str | None, launch: str) -> str | None:
+    """Return the cluster that a resumed launch joins: the one that is given, else the stored one; None is a local one.
+
+    Raises ``ValueError`` where the stored one is ``auto`` and this process is no job of a cluster: which one is found
+    depends on where the command runs, so a person names it.
+    """
+    if given is not None:
+        return None if given == LOCAL else given
+    if stored == "auto" and _JOB not in os.environ:
+        raise ValueError(
+            f"launch {launch} ran on the cluster that its own machine was part of (address 'auto'); give --address: "
+            "HOST:PORT of its head node, auto to join the one this machine is part of, or local; in a job: "
+            f"nmlab submit --resume {launch}"
+        )
+    return stored
+
+
+def _admitted(plan: "Plan", address: str | None, results: Path, *, has_begun: bool = False) -> "Load":
     """Return what a replica puts on its device; refuse a study that this machine cannot hold, if it is the cluster.
 
-    On a cluster that is joined every replica looks at its own node or GPU before it loads the model.
+    On a cluster that is joined every replica looks at its own node or GPU before it loads the model. A launch that
+    has begun goes on where one node is as it should be: others may have joined since.
     """
     from nmlab.platform.cluster import cluster
     from nmlab.platform.nodes import check_nodes, check_room
@@ -139,7 +179,9 @@ def _admitted(plan: "Plan", address: str | None, results: Path) -> "Load":
         estimate.check()
     else:
         with cluster(address):
-            check_nodes(plan.study, results=results)
+            note = check_nodes(plan.study, results=results, all_of_them=not has_begun)
+            if note:
+                console(stderr=True).print(f"note: {note}", markup=False)
             check_room(plan.study, estimate.load)
     return estimate.load
 
@@ -149,7 +191,7 @@ def _execute(
     launch: "Launch",
     settings: dict[str, Any],
     *,
-    load: "Load",
+    load: "Load | None",
     report: bool,
     quiet: bool,
     as_json: bool,
@@ -164,7 +206,8 @@ def _execute(
         for note in plan.facts.text_notes:
             out.print(f"note: {note}", markup=False)
     with ProgressView(out, quiet=quiet) as view:
-        sweep = Sweep(plan, launch, load=load, watch=view.show, **settings)
+        named = launch_argument(launch.folder)
+        sweep = Sweep(plan, launch, load=load, watch=view.show, exits=True, resumed_as=named, **settings)
         try:
             # Ray tells of lost workers on the standard output, whatever it was asked.
             with (launch.folder / "ray.log").open("a", encoding="utf-8") as noise, redirect_stdout(noise):
@@ -172,7 +215,7 @@ def _execute(
         except SweepError as error:
             console(stderr=True).print(f"nmlab: {error}", markup=False)
             raise typer.Exit(2 if isinstance(error, ValueError) else 1) from error
-    reportable = report and result.counts.get("finished") and not result.undelivered
+    reportable = report and result.counts.get("finished") and not result.undelivered and not result.interrupted
     written = _report(plan, launch, settings["tracking_uri"]) if reportable else None
     _tell(result, launch, written, quiet=quiet, as_json=as_json)
     finished = result.counts.get("finished", 0)

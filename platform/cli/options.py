@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
@@ -25,7 +26,30 @@ Preset = Annotated[
     str | None,
     typer.Option("--preset", help="Size of the study, such as full; see `nmlab studies STUDY`.", show_default=False),
 ]
-Results = Annotated[Path, typer.Option("--results", envvar="NMLAB_RESULTS", help="Folder for launches and reports.")]
+
+
+def local_path(what: str) -> Callable[[Path | None], Path | None]:
+    """Return a check of an option that takes a path: a URL is refused instead of becoming a folder here."""
+
+    def check(path: Path | None) -> Path | None:
+        from nmlab.platform.launch import check_is_local
+
+        if path is not None:
+            check_is_local(path, what=what)
+        return path
+
+    return check
+
+
+Results = Annotated[
+    Path,
+    typer.Option(
+        "--results",
+        envvar="NMLAB_RESULTS",
+        help="Folder for launches and reports.",
+        callback=local_path("results folder"),
+    ),
+]
 
 
 def usable_uri(uri: str | None) -> str | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nmlab.platform.cli.options import DEFAULT_URI, Json, Mixed, Results, TrackingUri, console, print_json
+from nmlab.platform.cli.options import DEFAULT_URI, Json, Mixed, Results, TrackingUri, console, local_path, print_json
 
 Study = Annotated[
     str | None,
@@ -18,7 +18,12 @@ def report(
     launch: Annotated[str | None, typer.Option("--launch", help="A launch of it; the newest without.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder to write to; results/STUDY/report or results/reports without."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder to write to; results/STUDY/report or results/reports without.",
+            callback=local_path("output folder"),
+        ),
     ] = None,
     mixed: Mixed = False,
     results: Results = Path("results"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nmlab.platform.cli.interruption import Interruption
 from nmlab.platform.cli.judging import (
     FewShot,
     Questions,
@@ -101,9 +102,13 @@ def run(
     check_store(uri)
     folder = make_folder(results, key=spec.key)
     watch = _Watcher(quiet=quiet or as_json)
-    with watch:
-        result = run_single(spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch)
+    with watch, Interruption(folder, key=spec.key) as interruption:
+        result = run_single(
+            spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch, stopping=interruption.is_asked
+        )
     _tell(spec, result, folder, facts.coverage.sentence(), as_json=as_json)
+    if interruption.is_asked() and result.status == "stopped":
+        console(stderr=True).print(f"nmlab: {interruption.saved(result.step)}", markup=False)
     if result.status == "finished" and not (quiet or as_json):
         steps = [evaluate_command] if spec.method == "dense" else [evaluate_command, export_command]
         print_steps(console(), [step(spec.key, tracking_uri=tracking_uri, results=results) for step in steps])

@@ -1,7 +1,8 @@
 """``nmlab submit``: hand a study to a cluster and go home."""
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,17 +20,30 @@ TrackingUri = Annotated[
     ),
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show what the job prints until it ends.")]
-MaxFailures = Annotated[int, typer.Option("--max-failures", min=0, help="How often a replica or trial may be lost.")]
+MaxFailures = Annotated[
+    int | None, typer.Option("--max-failures", min=0, help="How often a replica or trial may be lost; 3 without.")
+]
+Study = Annotated[
+    str | None, typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.", show_default=False)
+]
+Resume = Annotated[
+    str | None,
+    typer.Option("--resume", metavar="LAUNCH", help="Go on with a launch in --results, in place of a STUDY."),
+]
+
+if TYPE_CHECKING:
+    from nmlab.platform.submit import Job
 
 
 def submit(
-    study: Annotated[str, typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.")],
     address: Dashboard,
     results: Results,
+    study: Study = None,
+    resume: Resume = None,
     preset: Preset = None,
     overrides: Set = None,
     tracking_uri: TrackingUri = None,
-    max_failures: MaxFailures = 3,
+    max_failures: MaxFailures = None,
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
@@ -37,8 +51,52 @@ def submit(
 
     Example: nmlab submit quickstart --address http://10.0.0.1:8265 --results /shared/nmlab
     """
+    from nmlab.platform.submit import follow, submit_resume
+
+    if (study is None) == (resume is None):
+        given = "both" if study is not None else "neither"
+        raise ValueError(f"nmlab submit: expected STUDY or --resume LAUNCH, {given} given")
+    if resume is not None:
+        if preset is not None or overrides or max_failures is not None:
+            raise ValueError(
+                f"--resume {resume}: goes on with the launch's own study; expected no --preset, --set or --max-failures"
+            )
+        name = _known_launch(resume, results)
+        job = submit_resume(name, address=address, results=results, tracking_uri=tracking_uri)
+    else:
+        assert study is not None
+        name, job = _submit_study(
+            study,
+            preset,
+            overrides,
+            address=address,
+            results=results,
+            tracking_uri=tracking_uri,
+            max_failures=3 if max_failures is None else max_failures,
+        )
+    if as_json:
+        print_json({"job": job.id, "address": job.address, "command": job.command, "logs": job.logs})
+    else:
+        out = console()
+        out.print(f"job {job.id}: {name} on {address}", markup=False)
+        out.print(f"look at it with: {job.logs}\n            and: nmlab status --results {results}", markup=False)
+    if wait and not follow(job, tell=lambda text: print(text, end="", file=sys.stderr, flush=True)):
+        raise typer.Exit(1)
+
+
+def _submit_study(
+    study: str,
+    preset: str | None,
+    overrides: list[str] | None,
+    *,
+    address: str,
+    results: str,
+    tracking_uri: str | None,
+    max_failures: int,
+) -> tuple[str, "Job"]:
+    """Send a study; return its name and the job."""
     from nmlab.platform.resolve import check_settings
-    from nmlab.platform.submit import follow, submit_study
+    from nmlab.platform.submit import submit_study
     from nmlab.search_spaces import loader
 
     resolved = loader.load(study, preset=preset, overrides=overrides or [])
@@ -50,11 +108,16 @@ def submit(
         tracking_uri=tracking_uri or f"sqlite:///{results.rstrip('/')}/nmlab.db",
         options=("--max-failures", str(max_failures)),
     )
-    if as_json:
-        print_json({"job": job.id, "address": job.address, "command": job.command, "logs": job.logs})
-    else:
-        out = console()
-        out.print(f"job {job.id}: {resolved.name} on {address}", markup=False)
-        out.print(f"look at it with: {job.logs}\n            and: nmlab status --results {results}", markup=False)
-    if wait and not follow(job, tell=lambda text: print(text, end="", file=sys.stderr, flush=True)):
-        raise typer.Exit(1)
+    return resolved.name, job
+
+
+def _known_launch(name: str, results: str) -> str:
+    """Return the launch as the job finds it; one that is looked for in a folder that this machine sees must be there.
+
+    A study's name means its newest launch, which is settled here, so that the job goes on with the one that was meant.
+    """
+    from nmlab.platform.launch import find
+
+    if not Path(results).is_dir():  # the cluster's folder need not be mounted here
+        return name
+    return find(name, results=Path(results)).name

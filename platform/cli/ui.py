@@ -1,13 +1,13 @@
 """``nmlab ui``: browse the runs in MLflow."""
 
 import os
-import subprocess
 import sys
 from typing import Annotated
 
 import typer
 
 from nmlab.platform.cli.options import DEFAULT_URI, TrackingUri, console
+from nmlab.platform.cli.served import serve
 
 
 def ui(
@@ -40,13 +40,6 @@ def ui(
         str(port),
     ]
     # Every user sees the command line of a process, and an address may hold a password.
-    store = {
-        **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": uri,
-    }
-    try:
-        code = subprocess.run([*command, "--workers", "1"], env=store, check=False).returncode
-    except KeyboardInterrupt:
-        return
-    if code:
+    store = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
+    if serve([*command, "--workers", "1"], environment=store):
         raise typer.Exit(1)

@@ -20,7 +20,8 @@ from launched import kill_session
 
 from nmlab.platform import reach
 from nmlab.platform.cluster import cluster
-from nmlab.platform.nodes import _COMPARED, _problem
+from nmlab.platform.launches.proof import COMPARED
+from nmlab.platform.nodes import _problem
 from nmlab.platform.reach import check_reachable
 
 BIN = Path(sys.executable).parent
@@ -103,7 +104,7 @@ FOUND = {"nmlab": "0.1.0", "code": "0a0b0c0d", "torch": "2.13.0", "transformers"
     ],
 )
 def test_what_is_amiss_on_a_node(answer, told):
-    assert set(FOUND) == set(_COMPARED)
+    assert set(FOUND) == set(COMPARED)
     problem = _problem({"missing": [], **FOUND, **answer}, FOUND, Path("/results/.mark"))
     assert problem.startswith(told)
     assert bool(problem) is bool(told)

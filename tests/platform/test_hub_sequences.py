@@ -13,7 +13,7 @@ import pytest
 
 from nmlab.platform.host_link import GivenUpError, HubLink
 from nmlab.platform.hub_state import HubState
-from nmlab.platform.intake import Intake
+from nmlab.platform.intake import AcceptedEnds, Intake
 
 HOSTS, KEYS = "ab", "xyz"
 FATES = ("arrives", "arrives", "arrives", "call is lost", "answer is lost", "comes twice")
@@ -50,6 +50,19 @@ class Line:
         answer = getattr(self.hub, name)(*args, **timed)
         if fate == "comes twice":
             answer = getattr(self.hub, name)(*args, **timed)
+        if fate == "answer is lost":
+            raise LostError
+        return answer
+
+    def drain(self, acknowledged, refused):
+        """As `Hub.drain`, in one call: what is refused is so before the others count as kept."""
+        fate, self.fate = self.fate, "arrives"
+        if fate == "call is lost" or not self.opened:
+            raise LostError
+        for _ in range(1 + (fate == "comes twice")):
+            for end in refused:
+                self.hub.reject(**end, now=self.now)
+            answer = self.hub.drain(acknowledged)
         if fate == "answer is lost":
             raise LostError
         return answer
@@ -91,6 +104,8 @@ class Sweep:
 
     def __init__(self):
         self.line, self.intake, self.journal = Line(), Intake(), []
+        self.files_fail = lambda: False
+        self.accepted = AcceptedEnds(lambda record: "its file is gone" if self.files_fail() else "")
         self.trials: dict[str, Trial] = {}
         self.replicas = {host: self.new_replica(host) for host in "ab"}
         self.tokens = 0
@@ -229,11 +244,12 @@ class Sweep:
                 self.line.call("open", self.intake.ended, self.intake.replicas, unwanted)
                 self.intake.opened(hub.generation)
                 return
-            answer = self.line.call("drain", self.intake.acknowledged)
+            answer = self.line.drain(self.intake.acknowledged, self.accepted.refused)
         except LostError:
             return
+        self.accepted.refused = []
         if answer is not None:
-            self.journal += self.intake.take(answer)
+            self.journal += self.intake.take(self.accepted.look_at(answer, over=self.intake.ended))
 
     def ends(self):
         return Counter(record["key"] for record in self.journal if record["event"] == "ended")
@@ -286,8 +302,10 @@ class Sweep:
 def test_nothing_is_lost_or_doubled_whatever_happens(seeds):
     for seed in seeds:
         draw, sweep = random.Random(seed), Sweep()
+        sweep.files_fail = lambda draw=draw: draw.random() < 0.3
         for _ in range(80):
             sweep.happen(draw)
             sweep.no_trial_ends_twice()
             sweep.no_message_is_journaled_twice()
+        sweep.files_fail = lambda: False
         sweep.come_to_rest()

@@ -28,6 +28,7 @@ class Raylets:
             )
         self.address = self._read()["address"]
         self.raylets = {}
+        self.blind = None
 
     def add(self):
         self.process.stdin.write("add\n")
@@ -35,7 +36,24 @@ class Raylets:
         node = self._read()
         self.raylets[node["node_id"]] = node["raylet"]
 
+    def add_blind(self, folder, out):
+        """Add a node of one CPU that does not see what is in a folder; its raylet lives in a mount namespace."""
+        ray = Path(sys.executable).with_name("ray")
+        start = f"{ray} start --address={self.address} --block --num-cpus 1 --object-store-memory 100000000"
+        hide = f"mount -t tmpfs none '{folder}' && exec {start} --resources '{{\"blind\": 1}}' --disable-usage-stats"
+        with out.open("w") as text:
+            self.blind = subprocess.Popen(
+                ["unshare", "-Urm", "sh", "-c", hide],
+                stdout=text,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=os.environ | LOCAL,
+            )
+
     def close(self):
+        if self.blind is not None:
+            kill_session(self.blind.pid)
+            self.blind.wait()
         kill_session(self.process.pid)
         self.process.wait()
 

@@ -1,0 +1,79 @@
+"""``nmlab run`` on a signal: a checkpoint at the next step, or one line on what is lost."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+import typer
+
+from nmlab.platform.cli.options import console
+from nmlab.platform.leaving import SIGNALS
+
+WAIT_S = 8.0
+"""How long a trial that is asked to stop may take to come to its next step; most of a step is evaluated again else."""
+
+
+class Interruption:
+    """Takes Ctrl-C, SIGTERM and SIGHUP while the block lasts.
+
+    The first asks the trial to stop at its next step. The second, or a trial that does not come to a step in time (it
+    prepares its start or is evaluated), raises ``KeyboardInterrupt``, which ends the block with a line that says what
+    is kept and what is lost, and exit code 1.
+    """
+
+    def __init__(self, folder: Path, *, key: str) -> None:
+        self._folder, self._key = folder, key
+        self._asked: float | None = None
+        self._over = threading.Event()
+        self._before: dict[signal.Signals, object] = {}
+
+    def is_asked(self) -> bool:
+        """Say whether the trial should stop."""
+        return self._asked is not None
+
+    def saved(self, step: int) -> str:
+        """Return the line on a trial that has saved itself after a step."""
+        return f"stopped after step {step}, with a checkpoint; the same command goes on from there"
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        for number, before in self._before.items():
+            signal.signal(number, before)  # type: ignore[arg-type]
+        if isinstance(error, KeyboardInterrupt) and self.is_asked():
+            console(stderr=True).print(f"nmlab: {self._lost()}", markup=False)
+            raise typer.Exit(1) from error
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._asked is not None:
+            raise KeyboardInterrupt
+        self._asked = time.monotonic()
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        if not self._over.wait(WAIT_S):
+            signal.raise_signal(signal.SIGINT)
+
+    def _lost(self) -> str:
+        """Return what is kept of a trial that did not come to its next step."""
+        step = newest_step(self._folder)
+        kept = "nothing of it is kept" if step is None else f"its checkpoint after step {step} is kept"
+        return (
+            f"interrupted while trial {self._key} was between two steps; {kept}, what came after is lost; the same "
+            "command goes on from there"
+        )
+
+
+def newest_step(folder: Path) -> int | None:
+    """Return the step of the newest checkpoint in a trial's folder, or None."""
+    steps = [int(path.stem.partition("-")[2]) for path in folder.glob("checkpoint-*.safetensors")]
+    return max(steps, default=None)

@@ -1,0 +1,189 @@
+"""A resumed launch: where it runs from now on, what it needs where nothing is left, and results that are no folder."""
+
+import shlex
+
+import pytest
+from typer.testing import CliRunner
+
+from nmlab.platform import cli
+from nmlab.platform import launch as launches
+from nmlab.platform.cli.app import app
+from nmlab.platform.cli.launches import resumed_address
+from nmlab.platform.journal import Journal, read_journal
+from nmlab.platform.planning.listing import list_trials
+from nmlab.platform.submit import resume_command
+
+GRID = ("baselines=[]", "search={algorithm: grid}", "space={alpha: {grid: [0.9]}}", "seeds=[0]")
+GRID = (*GRID, "fixed={steps: 4, learning_rate: 2.0, logit_magnitude: 4.0}")
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+
+
+@pytest.fixture
+def launch_at(plan_of, tracking_uri, tmp_path):
+    """Make a launch on the cluster at an address, whose only trial has ended as ``status`` if any."""
+
+    def make(address, *, status="finished"):
+        plan = plan_of(*GRID)
+        settings = {"tracking_uri": tracking_uri, "address": address, "max_failures": 3}
+        launch = launches.create(plan.study, results=tmp_path / "results", settings=settings)
+        journal, (spec,) = Journal(launch), list_trials(plan).specs
+        result = {"key": spec.key, "status": status, "step": 4, "metrics": {}, "reason": "", "artifacts": ()}
+        journal.write([{"event": "trial", "key": spec.key, "spec": spec.model_dump(mode="json")}])
+        if status:
+            journal.write([{"event": "ended", "key": spec.key, "result": result}])
+        journal.close()
+        return launch
+
+    return make
+
+
+@pytest.fixture
+def nmlab(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["nmlab", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        return exit_.value.code or 0, capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto"])
+def test_a_launch_that_is_over_needs_no_cluster(launch_at, nmlab, address):
+    launch = launch_at(address)
+    code, printed = nmlab("resume", launch.folder, "--no-report")
+    assert code == 0, printed.err
+    assert "finished already: 1 finished" in printed.out
+    assert launch.settings()["address"] == address
+
+
+def test_an_address_that_is_given_is_used_from_now_on(launch_at, nmlab):
+    launch = launch_at("127.0.0.1:1")
+    assert nmlab("resume", launch.folder, "--no-report", "--address", "127.0.0.1:2")[0] == 0
+    assert launch.settings()["address"] == "127.0.0.1:2"
+    assert nmlab("resume", launch.folder, "--no-report", "--address", "local")[0] == 0
+    assert launch.settings()["address"] is None
+    assert launch.study().name == "quickstart", "the digest of the study is still there"
+
+
+def test_a_store_that_is_given_is_used_from_now_on(launch_at, nmlab, tracking_uri, tmp_path):
+    launch = launch_at(None)
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    (tmp_path / "other.db").write_bytes((tmp_path / "nmlab.db").read_bytes())
+    code, printed = nmlab("resume", launch.folder, "--no-report", "--tracking-uri", "sqlite:///other.db")
+    assert code == 0, printed.err
+    assert launch.settings()["tracking_uri"] == other
+
+
+def test_a_launch_that_is_not_over_joins_the_cluster_that_is_given(launch_at, nmlab):
+    launch = launch_at("127.0.0.1:1", status="")
+    code, printed = nmlab("resume", launch.folder, "--address", "127.0.0.1:2")
+    assert code == 2
+    assert printed.err.startswith("nmlab: no Ray cluster answers at '127.0.0.1:2'")
+    assert launch.settings()["address"] == "127.0.0.1:1", "an address nobody answers at is not kept"
+
+
+def test_auto_joins_no_cluster_that_nobody_named(launch_at, nmlab, monkeypatch):
+    monkeypatch.delenv(JOB, raising=False)
+    launch = launch_at("auto", status="")
+    code, printed = nmlab("resume", launch.folder)
+    assert (code, printed.err.count("\n")) == (2, 1)
+    assert "(address 'auto'); give --address: HOST:PORT of its head node" in printed.err
+    assert f"nmlab submit --resume {launch.name}" in printed.err
+
+
+def test_which_cluster_a_resumed_launch_joins(monkeypatch):
+    monkeypatch.setenv(JOB, "{}")
+    assert resumed_address(None, stored="auto", launch="x") == "auto"
+    monkeypatch.delenv(JOB)
+    assert resumed_address("auto", stored=None, launch="x") == "auto"
+    assert resumed_address("local", stored="head:6379", launch="x") is None
+    assert resumed_address(None, stored="head:6379", launch="x") == "head:6379"
+    with pytest.raises(ValueError, match="give --address"):
+        resumed_address(None, stored="auto", launch="x")
+
+
+def test_a_journal_is_read_without_touching_it(launch_at):
+    launch = launch_at(None)
+    whole = launch.journal_file.read_bytes()
+    launch.journal_file.write_bytes(whole + b'{"event": "metr')
+    assert [record["event"] for record in read_journal(launch)] == ["trial", "ended"]
+    assert launch.journal_file.read_bytes() == whole + b'{"event": "metr'
+
+
+def test_the_command_that_resumes_in_a_job():
+    words = shlex.split(resume_command("small-1", results="/shared folder", tracking_uri="http://mlflow:5000"))
+    assert words[:5] == ["python", "-m", "nmlab.platform.job", "resume", "small-1"]
+    assert words[5:] == [
+        *("--address", "auto", "--results", "/shared folder"),
+        *("--tracking-uri", "http://mlflow:5000"),
+    ]
+    with pytest.raises(ValueError, match="expected an absolute path"):
+        resume_command("small-1", results="results")
+
+
+SUBMIT = ("submit", "--address", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--results", "/shared"), "expected STUDY or --resume LAUNCH, neither given"),
+        (("quickstart", "--resume", "x", "--results", "/shared"), "expected STUDY or --resume LAUNCH, both given"),
+        (("--resume", "x", "--results", "/shared", "--set", "a=1"), "expected no --preset, --set or --max-failures"),
+        (("--resume", "x", "--results", "shared"), "results folder 'shared': expected an absolute path"),
+        (("--resume", "x", "--results", "s3://b/x"), "results folder 's3://b/x': expected a path"),
+        (("--resume", "x", "--results", "/no-such-folder"), "no Ray cluster answers at 'http://127.0.0.1:1'"),
+    ],
+)
+def test_what_submit_refuses(nmlab, arguments, told):
+    code, printed = nmlab(*SUBMIT, *arguments)
+    assert (code, printed.err.count("\n")) == (2, 1)
+    assert told in printed.err
+
+
+def test_submit_looks_for_the_launch_where_it_sees_the_results(launch_at, nmlab):
+    launch = launch_at("auto")
+    code, printed = nmlab(*SUBMIT, "--results", launch.folder.parents[1], "--resume", "quickstar")
+    assert code == 2
+    assert "no launch 'quickstar' in" in printed.err
+
+
+VERBS = {
+    "sweep": ("sweep", "quickstart", "--results"),
+    "resume": ("resume", "--results"),
+    "status": ("status", "--results"),
+    "run": ("run", "magnitude", "--results"),
+    "evaluate": ("evaluate", "x", "--results"),
+    "report": ("report", "quickstart", "--output"),
+    "export": ("export", "x", "--format", "hf", "--output"),
+    "compare": ("compare", "x", "--output"),
+}
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x", "gs://bucket/x", "hdfs://name:8020/x", "abfss://c@a.net/x"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_url_is_no_folder(nmlab, tmp_path, monkeypatch, verb, url):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    code, printed = nmlab(*VERBS[verb], url)
+    assert (code, printed.err.count("\n")) == (2, 1)
+    scheme = url.partition("://")[0]
+    assert f"{url!r}: expected a path; mount what is at {scheme}:// as a folder" in printed.err
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_file_url_is_told_its_path(nmlab, monkeypatch):
+    monkeypatch.setenv("NMLAB_RESULTS", "file:///data/results")
+    code, printed = nmlab("status")
+    assert code == 2
+    told = "nmlab: results folder 'file:/data/results': expected a path, not a URL; give '/data/results'\n"
+    assert printed.err == told
+
+
+def test_resume_and_submit_tell_of_their_options():
+    runner = CliRunner()
+    shown = runner.invoke(app, ["resume", "--help"], env={"COLUMNS": "200"}).output
+    assert "--address" in shown
+    assert "--tracking-uri" in shown
+    assert "--resume" in runner.invoke(app, ["submit", "--help"], env={"COLUMNS": "200"}).output

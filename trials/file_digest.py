@@ -1,0 +1,34 @@
+"""Size and digest of files, by which whoever reads them elsewhere knows that they are what was written."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return ``bytes`` and ``digest`` (blake2b, 32 hexadecimal digits) of files by name; raises ``OSError``."""
+    return {name: _describe(folder / name) for name in names}
+
+
+def why_not_readable(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return which of the described files is not there or is another one, or nothing where all are as described."""
+    with suppress(OSError):
+        list(folder.iterdir())  # a network file system looks anew for names that it did not find before
+    for name, expected in files.items():
+        try:
+            found = _describe(folder / name)
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
+        if found["bytes"] != expected["bytes"]:
+            return f"{name} has {found['bytes']} bytes, expected {expected['bytes']}"
+        if found != expected:
+            return f"{name} is not what was written (its digest differs)"
+    return ""
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+        return {"bytes": file.tell(), "digest": digest.hexdigest()}
