@@ -53,8 +53,12 @@ class Proposal:
 
 
 def admit(study: Study, load: Load, *, machine: Machine) -> None:
-    """Raise ``ValueError`` with the numbers where this machine's memory does not hold all replicas of a study."""
+    """Raise ``ValueError`` with the numbers where this machine's memory does not hold all replicas of a study.
+
+    Raises it also as ``check_slots`` does.
+    """
     replica = study.replica
+    check_slots(study, has_gpus=machine.device == "cuda")
     need, free = needed(study, load, machine=machine), usable(study, machine=machine)
     if need <= free:
         return
@@ -67,11 +71,38 @@ def admit(study: Study, load: Load, *, machine: Machine) -> None:
     )
 
 
+def check_slots(study: Study, *, has_gpus: bool) -> None:
+    """Raise ``ValueError`` for several slots on a model in shards, where its workers will have GPUs.
+
+    ``has_gpus`` says whether they get one without asking.
+    """
+    replica = study.replica
+    on_gpus = has_gpus if replica.resources.gpus is None else replica.resources.gpus > 0
+    if why := _blocks(slots=replica.slots, shards=replica.shards, on_gpus=on_gpus):
+        raise ValueError(why)
+
+
+def _blocks(*, slots: int, shards: int, on_gpus: bool) -> str:
+    """Return why slots would block each other for ever; "" where they do not.
+
+    Slots are threads. Their NCCL transfers between shards are queued on one stream of a GPU, in another order at each
+    worker, and the backwards of all slots run on one thread a GPU, which waits in the first receive.
+    """
+    if slots == 1 or shards == 1 or not on_gpus:
+        return ""
+    return (
+        f"replica.slots = {slots} with replica.shards = {shards}: on GPUs, trials that run at once on one model in "
+        "shards block each other for ever; use slots: 1 (or shards: 1, and more replicas)"
+    )
+
+
 def refuses(load: Load, *, slots: int, shards: int, device: str, room: int | None = None) -> str:
-    """Return why a replica's worker that has not loaded its model yet does not fit; "" if it does.
+    """Return why a replica's worker that has not loaded its model yet does not fit, or cannot run; "" if it can.
 
     ``room`` are the bytes that are free where it will run; without, those free here.
     """
+    if why := _blocks(slots=slots, shards=shards, on_gpus=device == "cuda"):
+        return why
     free = (free_bytes(device) if room is None else room) - (CUDA_BYTES if device == "cuda" else 0)
     need = load.worker(slots=slots, shards=shards)
     if need <= free:
