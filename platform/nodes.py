@@ -39,8 +39,8 @@ def check_nodes(study: Study, *, results: Path) -> None:
 def check_room(study: Study, load: Load) -> None:
     """Raise ``ValueError`` where no node of a cluster without GPUs has the memory for one replica.
 
-    A GPU is looked at by the replica that is given it. Raises ``ValueError`` also as ``check_slots`` does. Must be called
-    after ``check_nodes``.
+    A GPU is looked at by the replica that is given it. Raises ``ValueError`` also as ``check_slots`` does. Must be
+    called after ``check_nodes``.
     """
     import ray
 

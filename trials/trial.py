@@ -1,7 +1,7 @@
 """One trial from configuration to result; the only door that the platform needs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,10 +58,16 @@ def run_trial(
     and lack of memory are results, not exceptions. What was spent by then ``account_of`` finds in the exception.
     """
     trial = partial(_Trial, spec, bench, folder, events if crew.leads else Unheard(), crew, party or Alone())
-    can_be_halved = spec.batches_can_be_halved and crew.size == 1
+    with bench.results.in_use():
+        return _run_or_halve(trial, smaller_because=smaller_because)
+
+
+def _run_or_halve(trial: "Callable[..., _Trial]", *, smaller_because: str) -> TrialResult:
+    first = trial()
+    spec, bench = first.spec, first.bench
+    can_be_halved = spec.batches_can_be_halved and first.crew.size == 1
     if smaller_because and can_be_halved:
         return _attempt(trial(halved=True, why=smaller_because))
-    first = trial()
     result = _attempt(first)
     if result.status != "oom" or not can_be_halved or not first.shrinks:
         return result
@@ -89,8 +95,9 @@ def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Part
     Where shards hold the model, every member of the ``crew`` calls this.
     """
     again = True
-    while again:
-        again = _keeps_up(_Trial(spec, bench, folder, Unheard(), crew, party, assists=True))
+    with bench.results.in_use():
+        while again:
+            again = _keeps_up(_Trial(spec, bench, folder, Unheard(), crew, party, assists=True))
 
 
 def _keeps_up(trial: "_Trial") -> bool:
@@ -209,8 +216,7 @@ class _Trial:
         if not is_out_of_memory(error):
             self.account_for(error)
             raise error
-        runs_model = hasattr(self, "footprint") and self.footprint.runs_model
-        self.shrinks = shrinks_with_batch(error, otherwise=runs_model)
+        self.shrinks = shrinks_with_batch(error, otherwise=hasattr(self, "footprint") and self.footprint.runs_model)
         self.setting.notes += [] if self.shrinks else [NOT_SMALLER]
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return self.result("oom", reason=reason, metrics=self._spent())

@@ -15,13 +15,17 @@ CUDA_BYTES = 500 * 2**20
 
 @dataclass(frozen=True)
 class Load:
-    """What one replica puts on its devices: the frozen weights, what its trials share, and what one slot needs."""
+    """What one replica puts on its devices: the frozen weights, what its trials share, and what one slot needs.
+
+    On a GPU ``host`` is what its trials share in the memory of the machine.
+    """
 
     weights: int
     block_weights: int
     blocks: int
     shared: int
     slot: int
+    host: int = 0
 
     def worker(self, *, slots: int, shards: int = 1) -> int:
         """Return the bytes of a replica's largest worker.
@@ -59,6 +63,7 @@ def admit(study: Study, load: Load, *, machine: Machine) -> None:
     """
     replica = study.replica
     check_slots(study, has_gpus=machine.device == "cuda")
+    _check_host(study, load, machine=machine)
     need, free = needed(study, load, machine=machine), usable(study, machine=machine)
     if need <= free:
         return
@@ -69,6 +74,17 @@ def admit(study: Study, load: Load, *, machine: Machine) -> None:
         f"replica.slots = {slots}: {others}{parts} need {size(need)}, but {where} has {size(free)} free; "
         f"{proposal(study, load, machine=machine).reason}"
     )
+
+
+def _check_host(study: Study, load: Load, *, machine: Machine) -> None:
+    """Raise ``ValueError`` where the machine's memory does not hold what the trials of replicas on GPUs share."""
+    workers = study.replica.count * study.replica.shards
+    need = workers * load.host
+    if machine.host is not None and need > machine.host:
+        raise ValueError(
+            f"replica: {workers} worker(s) keep {size(load.host)} each for their trials (text, gradient norms, initial "
+            f"masks), {size(need)}, but this machine has {size(machine.host)} free; use fewer slots or less text"
+        )
 
 
 def check_slots(study: Study, *, has_gpus: bool) -> None:

@@ -48,7 +48,7 @@ SHORTAGES = [
     RuntimeError("cudaHostAlloc failed: cudaErrorMemoryAllocation"),
     RuntimeError("HIP out of memory. Tried to allocate 2.00 GiB"),
     RuntimeError("MPS backend out of memory (MPS allocated: 17.98 GB)"),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: tried to allocate 9 bytes"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
     RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
     RuntimeError("unable to mmap 1024 bytes from file </weights>: Cannot allocate memory (12)"),
     RuntimeError("std::bad_alloc"),

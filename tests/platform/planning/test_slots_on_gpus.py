@@ -1,4 +1,4 @@
-"""Several slots on a model in shards: refused wherever its workers have GPUs, before anything starts and in a worker."""
+"""Several slots on a model in shards: refused where its workers have GPUs, before anything starts and in a worker."""
 
 import dataclasses
 
@@ -11,8 +11,8 @@ from nmlab.platform.resolve import check_settings
 from nmlab.search_spaces import loader
 
 TOLD = (
-    "replica.slots = 2 with replica.shards = 4: on GPUs, trials that run at once on one model in shards block each other "
-    "for ever; use slots: 1 (or shards: 1, and more replicas)"
+    "replica.slots = 2 with replica.shards = 4: on GPUs, trials that run at once on one model in shards block each "
+    "other for ever; use slots: 1 (or shards: 1, and more replicas)"
 )
 SMALL = Load(weights=8, block_weights=8, blocks=8, shared=1, slot=1)
 STUDIES = [(name, preset) for name in loader._names() for preset in loader.presets(name) or (None,)]
