@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nmlab.platform.launches.proof import PACKAGES, difference, looker
-from nmlab.platform.planning.admission import Load, refuses
+from nmlab.platform.planning.admission import Load, check_slots, refuses
 from nmlab.platform.planning.machine import free_bytes
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.models import ModelSource, locate
@@ -42,11 +42,14 @@ def check_nodes(study: Study, *, results: Path, all_of_them: bool = True) -> str
 def check_room(study: Study, load: Load) -> None:
     """Raise ``ValueError`` where no node of a cluster without GPUs has the memory for one replica.
 
-    A GPU is looked at by the replica that is given it. Must be called after ``check_nodes``.
+    A GPU is looked at by the replica that is given it. Raises ``ValueError`` also as ``check_slots`` does. Must be
+    called after ``check_nodes``.
     """
     import ray
 
-    if ray.cluster_resources().get("GPU", 0) > 0:
+    has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+    check_slots(study, has_gpus=has_gpus)
+    if has_gpus:
         return
     free = {node: found for node, found in _ask_all(free_bytes, "cpu").items() if isinstance(found, int)}
     node, most = max(free.items(), key=lambda item: item[1])

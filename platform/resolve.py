@@ -6,6 +6,7 @@ from typing import Any
 
 from nmlab.platform.first_points import Given, first_points
 from nmlab.platform.objective_check import check_objectives
+from nmlab.platform.planning.admission import check_slots
 from nmlab.platform.planning.examples import to_check, to_plan
 from nmlab.platform.points import configurations_tried
 from nmlab.search_spaces.checks import SAMPLES
@@ -46,6 +47,7 @@ def check_settings(study: Study) -> None:
         _check(configuration)
     check_objectives(study)
     _check_baselines(study)
+    check_slots(study, has_gpus=False)  # of those that ask for GPUs; where they are given unasked, `admit` looks
 
 
 def resolve(study: Study) -> Plan:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nmlab.trials.out_of_memory import is_out_of_memory as is_out_of_memory
+
 _ACCOUNT = "nmlab_account"
 
 
@@ -51,11 +53,3 @@ def account_of(error: BaseException) -> Account:
     """Return what is noted on an exception; nothing where it did not come from within a trial."""
     found = vars(error).get(_ACCOUNT)
     return found if isinstance(found, Account) else Account(0, {})
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an exception means that the device or the host had no memory left.
-
-    The CPU allocator of torch raises a plain ``RuntimeError``; only its words tell.
-    """
-    return type(error).__name__ in {"OutOfMemoryError", "MemoryError"} or "can't allocate memory" in str(error)

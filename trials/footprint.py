@@ -30,6 +30,11 @@ class Footprint:
         self._phase: Phase | None = None
         self._meter: PeakMeter | None = None
 
+    @property
+    def runs_model(self) -> bool:
+        """Whether the trial takes steps or evaluates, where most that is allocated are activations."""
+        return self._phase in ("learning", "evaluation")
+
     def enter(self, phase: Phase | None) -> None:
         """Begin a phase, which ends the one before; None ends it only."""
         if phase == self._phase:

@@ -151,7 +151,11 @@ class Run(ABC):
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything that a later process needs to go on, beside configuration and seed."""
+        """Return everything that a later process needs to go on, beside configuration and seed.
+
+        It is written down before the next step, so the tensors may be those that the run holds: a copy of them all
+        would be paid for in memory at every checkpoint.
+        """
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

@@ -17,6 +17,7 @@ from nmlab.trials.models.prunable import PrunableLayer
 from nmlab.trials.pattern import Pattern
 
 FLOAT32 = 4
+OF_A_SEED = ", of a seed"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ class Needs:
     without contents, the weights that a forward is differentiated by; None means that it runs forwards only.
     ``forwards`` counts those of a step, and ``passes`` what a step does beside them, in reads and writes of one float32
     a prunable weight (an estimate); ``start_reads`` is how often the start runs the calibration text through the model,
-    and ``extra_forwards`` is how many minibatches a finished run looks at once more.
+    and ``extra_forwards`` is how many minibatches a finished run looks at once more. ``shared`` are the results that
+    the replica keeps for other trials too while this one runs, in bytes of host memory, by what they are; those of
+    which every seed has its own end in ``OF_A_SEED``.
     """
 
     state: Mapping[str, int] = field(default_factory=dict)
@@ -94,15 +97,30 @@ class Needs:
     passes: float = 0.0
     start_reads: float = 0.0
     extra_forwards: int = 0
+    shared: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def state_bytes(self) -> int:
         return sum(self.state.values())
 
 
-def one_shot_needs(shape: Shape, *, start: int = 0, start_reads: float = 0.0) -> Needs:
+def one_shot_needs(
+    shape: Shape, *, start: int = 0, start_reads: float = 0.0, shared: Mapping[str, int] | None = None
+) -> Needs:
     """Return what a method needs whose mask is ready at once: its boolean masks."""
-    return Needs(state={"masks": shape.prunable}, masked=shape.weight_bytes, start=start, start_reads=start_reads)
+    state, masked = {"masks": shape.prunable}, shape.weight_bytes
+    return Needs(state=state, masked=masked, start=start, start_reads=start_reads, shared=shared or {})
+
+
+def shared_norms(shape: Shape) -> dict[str, int]:
+    """Return what gradient norms take that trials share: a float32 a prunable weight."""
+    return {"gradient norms": FLOAT32 * shape.prunable}
+
+
+def shared_start(name: str, shape: Shape, *, needs: Needs | None, of_a_seed: bool) -> dict[str, int]:
+    """Return what an initial mask takes that trials share: a bit a weight, and what its method shares (``needs``)."""
+    mine = f"initial mask {name} {shape.pattern}{OF_A_SEED if of_a_seed else ''}"
+    return {mine: packed_size(shape.prunable), **(needs.shared if needs else {})}
 
 
 def statistics_bytes(shape: Shape) -> int:

@@ -1,7 +1,7 @@
 """One trial from configuration to result; the only door that the platform needs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.cost import nothing_spent
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
-from nmlab.trials.errors import DivergedError, PartyOverError, ReloadError, is_out_of_memory, note_account
+from nmlab.trials.errors import DivergedError, PartyOverError, ReloadError, note_account
 from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
 from nmlab.trials.footprint import Footprint
 from nmlab.trials.history import History, with_start_named
@@ -25,7 +25,9 @@ from nmlab.trials.memory import empty_cache, give_back, peak_bytes
 from nmlab.trials.method import Arrays, Run, Setting
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_divisible
+from nmlab.trials.out_of_memory import NOT_SMALLER, is_out_of_memory, shrinks_with_batch
 from nmlab.trials.outcome import Events, Status, TrialResult, Unheard
+from nmlab.trials.overspending import overspending, overspent
 from nmlab.trials.party import Alone, Party
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import TrialSpec
@@ -49,18 +51,27 @@ def run_trial(
     With a ``party`` others evaluate a share of the masks of each step; the result is the same.
 
     A trial that runs out of memory on a whole model runs once more, from its newest checkpoint, with half as many
-    sequences at a time; a note in the result says so. ``smaller_because`` says why it must not even try all at once.
+    sequences at a time; a note in the result says so. Not where memory was missing for its state or a checkpoint, which
+    that does not make smaller. ``smaller_because`` says why it must not even try all at once.
 
     Raises ``ValueError`` for bad input, ``PeerError`` where that or another failure befell another member. Divergence
     and lack of memory are results, not exceptions. What was spent by then ``account_of`` finds in the exception.
     """
     trial = partial(_Trial, spec, bench, folder, events if crew.leads else Unheard(), crew, party or Alone())
-    can_be_halved = spec.batches_can_be_halved and crew.size == 1
+    with bench.results.in_use():
+        return _run_or_halve(trial, smaller_because=smaller_because)
+
+
+def _run_or_halve(trial: "Callable[..., _Trial]", *, smaller_because: str) -> TrialResult:
+    first = trial()
+    spec, bench = first.spec, first.bench
+    can_be_halved = spec.batches_can_be_halved and first.crew.size == 1
     if smaller_because and can_be_halved:
         return _attempt(trial(halved=True, why=smaller_because))
-    result = _attempt(trial())
-    if result.status != "oom" or not can_be_halved:
+    result = _attempt(first)
+    if result.status != "oom" or not can_be_halved or not first.shrinks:
         return result
+    del first
     empty_cache(bench.frozen.device)
     why = f"ran out of memory with micro-batches of {spec.calibration.at_once}"
     return _attempt(trial(halved=True, why=why))
@@ -84,8 +95,9 @@ def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Part
     Where shards hold the model, every member of the ``crew`` calls this.
     """
     again = True
-    while again:
-        again = _keeps_up(_Trial(spec, bench, folder, Unheard(), crew, party, assists=True))
+    with bench.results.in_use():
+        while again:
+            again = _keeps_up(_Trial(spec, bench, folder, Unheard(), crew, party, assists=True))
 
 
 def _keeps_up(trial: "_Trial") -> bool:
@@ -115,6 +127,8 @@ class _Trial:
     tasks: TaskResults | None = None
     halved: bool = False
     why: str = ""
+    shrinks: bool = True
+    """Whether what memory ran out for, if it did, takes less with fewer sequences at a time."""
 
     def begin(self) -> None:
         """Make the run, and bring it to where its newest checkpoint stands."""
@@ -173,7 +187,8 @@ class _Trial:
             self._advance()
         if self.run.steps:
             self._save()
-        self._note_overspending()
+        if self.step == 0:
+            self.setting.notes += overspending(self.setting.cost.bill, self.spec.budget, learns=self.run.steps > 0)
         final = {**self._evaluate(self.step), **self._put_tasks(), **self._account()}
         if not math.isfinite(final["eval/perplexity"]):
             self._tell(self.step, final)
@@ -201,6 +216,8 @@ class _Trial:
         if not is_out_of_memory(error):
             self.account_for(error)
             raise error
+        self.shrinks = shrinks_with_batch(error, otherwise=hasattr(self, "footprint") and self.footprint.runs_model)
+        self.setting.notes += [] if self.shrinks else [NOT_SMALLER]
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return self.result("oom", reason=reason, metrics=self._spent())
 
@@ -263,7 +280,7 @@ class _Trial:
 
     def _word(self) -> Literal["on", "enough", "cancelled"]:
         """Say what to do next; of a crew the leader's word counts, because clocks and messages differ."""
-        if self._overspent():
+        if overspent(self.setting.cost.bill, self.spec.budget):
             return "enough"
         return "cancelled" if self.events.cancelled() else "on"
 
@@ -354,21 +371,6 @@ class _Trial:
         metrics = self.setting.cost.metrics(steps=self.step)
         has_begun = self.step > 0 or (hasattr(self, "run") and self.run.steps == 0)
         return {name: value for name, value in metrics.items() if has_begun or not name.startswith("time/")}
-
-    def _overspent(self) -> dict[str, tuple[float, float]]:
-        """Return the limits that are reached, each with what was used. What others computed for this trial counts."""
-        bill = self.setting.cost.bill
-        limits = self.spec.budget.model_dump(exclude_none=True)
-        return {name: (limit, getattr(bill, name)) for name, limit in limits.items() if getattr(bill, name) >= limit}
-
-    def _note_overspending(self) -> None:
-        """A one-shot method cannot stop halfway, nor a learned one before its start; a reader must know."""
-        if self.step > 0:
-            return
-        kind = "its start alone took" if self.run.steps else "a one-shot method cannot stop halfway and took"
-        for name, (limit, used) in self._overspent().items():
-            if used > limit:
-                self.setting.notes.append(f"over the budget of {limit:g} {name}: {kind} {used:g}")
 
     def _save(self) -> None:
         tensors = {**self.run.state(), **self.history.tensors()}

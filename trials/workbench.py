@@ -1,60 +1,37 @@
 """What the trials of one replica share: the frozen model, its text in tokens, and results that are computed once."""
 
-import threading
 from collections.abc import Callable, Hashable
-from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from torch import Tensor
 
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
 from nmlab.trials.models import FrozenModel
+from nmlab.trials.result_cache import CACHE_BYTES, ResultCache
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 T = TypeVar("T")
 
 
-@dataclass
-class _Entry:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    ready: threading.Event = field(default_factory=threading.Event)
-    value: Any = None
-
-    def put(self, value: Any) -> None:
-        self.value = value
-        self.ready.set()
-
-
 class Workbench:
     """A frozen model with everything that depends on it alone, safe to use from several threads.
 
-    ``initial_masks`` is a folder in which masks that trials start from are kept for other processes.
+    ``initial_masks`` is a folder in which masks that trials start from are kept for other processes. ``cache_bytes``
+    bounds what is kept in memory for later trials.
     """
 
-    def __init__(self, frozen: FrozenModel, *, initial_masks: Path | None = None) -> None:
+    def __init__(
+        self, frozen: FrozenModel, *, initial_masks: Path | None = None, cache_bytes: int = CACHE_BYTES
+    ) -> None:
         self.frozen = frozen
         self.initial_masks = initial_masks
-        self._entries: dict[Hashable, _Entry] = {}
-        self._guard = threading.Lock()
+        self.results = ResultCache(cache_bytes)
 
     def once(self, key: Hashable, compute: Callable[[], T], *, crew: Crew = ALONE) -> T:
-        """Return ``compute()``, computed by whoever asks first for ``key``; the others wait for it.
-
-        A failed computation is not remembered: the next one who asks tries again. A ``crew`` that computes together
-        does so where its leader finds nothing; had each member looked for itself, two crews could wait for each other.
-        """
-        with self._guard:
-            entry = self._entries.setdefault(key, _Entry())
-        with entry.lock if crew.leads else nullcontext():
-            if crew.tell(not entry.ready.is_set()):
-                value = compute()
-                crew.everyone(None)  # where one failed, nobody believes to have a value
-                entry.put(value)
-        entry.ready.wait()  # of another crew's member, which has all but put it there
-        return cast(T, entry.value)
+        """Return ``compute()``, computed by whoever asks first for ``key``; see ``ResultCache.once``."""
+        return self.results.once(key, compute, crew=crew)
 
     def calibration(self, spec: CalibrationSpec) -> list[Tensor]:
         """Return the fixed minibatches of calibration tokens, each int64 [batch, sequence_length]."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import typer
 
 from nmlab.platform.cli import (
+    clean,
     compare,
     diff,
     doctor,
@@ -38,6 +39,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "sweep": launches.sweep,
     "resume": launches.resume,
     "status": launches.status,
+    "clean": clean.clean,
     "submit": submit.submit,
     "evaluate": evaluate.evaluate,
     "diff": diff.diff,

@@ -72,9 +72,13 @@ def _show(record: dict[str, Any]) -> None:
     device = "a GPU" if memory["device"] == "cuda" else "this machine"
     out.print(f"\nmemory           {size(memory['needed'])} of {size(memory['free'])} free on {device}: weights once")
     out.print(f"                 ({size(memory['weights'])}), {size(memory['slot'])} for a slot; {_proposed(record)}")
+    bound = f"dropped beyond {size(memory['shared budget'])} unless a running trial uses it"
+    out.print(f"shared           {size(memory['shared'])} that a replica keeps for all trials; {bound}")
     out.print(f"time             {_duration(record['seconds'])}, {record['seconds are']}{_how(record)}")
     kinds = ", ".join(f"{name} {size(count)}" for name, count in record["disk"].items() if count)
     out.print(f"disk             {size(sum(record['disk'].values()))}: {kinds}")
+    if freed := record["clean frees"]:
+        out.print(f"                 {size(freed)} of it are free again after `nmlab clean`, which keeps every result")
 
 
 _APART = (
@@ -82,6 +86,7 @@ _APART = (
     "could not tell",
     "seconds",
     "seconds are",
+    "clean frees",
     "trial list",
     "settled trials",
     "open configurations",

@@ -93,6 +93,29 @@ def owned(folder: Path, *, take_over: bool = False) -> Iterator["Ownership"]:
             os.close(lock)
 
 
+def held_by(folder: Path) -> str:
+    """Return in a few words who owns a launch, "" where nobody does. Nothing is written; it may change at any time."""
+    owner = read_owner(folder)
+    who = "another process" if owner is None else owner.text
+    try:
+        descriptor = os.open(folder / "owner.lock", os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            has_locks = True
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        has_locks = True
+    except OSError as error:
+        if error.errno in _HELD:
+            return who
+        has_locks = False
+    if owner is None or owner.released:
+        return ""
+    is_gone = owner.machine == _machine() and (has_locks or not _is_running(owner))
+    return "" if is_gone else who
+
+
 class Ownership:
     """The owner's side: beats until it is released."""
 

@@ -15,13 +15,17 @@ CUDA_BYTES = 500 * 2**20
 
 @dataclass(frozen=True)
 class Load:
-    """What one replica puts on its devices: the frozen weights, what its trials share, and what one slot needs."""
+    """What one replica puts on its devices: the frozen weights, what its trials share, and what one slot needs.
+
+    On a GPU ``host`` is what its trials share in the memory of the machine.
+    """
 
     weights: int
     block_weights: int
     blocks: int
     shared: int
     slot: int
+    host: int = 0
 
     def worker(self, *, slots: int, shards: int = 1) -> int:
         """Return the bytes of a replica's largest worker.
@@ -53,8 +57,13 @@ class Proposal:
 
 
 def admit(study: Study, load: Load, *, machine: Machine) -> None:
-    """Raise ``ValueError`` with the numbers where this machine's memory does not hold all replicas of a study."""
+    """Raise ``ValueError`` with the numbers where this machine's memory does not hold all replicas of a study.
+
+    Raises it also as ``check_slots`` does.
+    """
     replica = study.replica
+    check_slots(study, has_gpus=machine.device == "cuda")
+    _check_host(study, load, machine=machine)
     need, free = needed(study, load, machine=machine), usable(study, machine=machine)
     if need <= free:
         return
@@ -67,11 +76,49 @@ def admit(study: Study, load: Load, *, machine: Machine) -> None:
     )
 
 
+def _check_host(study: Study, load: Load, *, machine: Machine) -> None:
+    """Raise ``ValueError`` where the machine's memory does not hold what the trials of replicas on GPUs share."""
+    workers = study.replica.count * study.replica.shards
+    need = workers * load.host
+    if machine.host is not None and need > machine.host:
+        raise ValueError(
+            f"replica: {workers} worker(s) keep {size(load.host)} each for their trials (text, gradient norms, initial "
+            f"masks), {size(need)}, but this machine has {size(machine.host)} free; use fewer slots or less text"
+        )
+
+
+def check_slots(study: Study, *, has_gpus: bool) -> None:
+    """Raise ``ValueError`` for several slots on a model in shards, where its workers will have GPUs.
+
+    ``has_gpus`` says whether they get one without asking.
+    """
+    replica = study.replica
+    on_gpus = has_gpus if replica.resources.gpus is None else replica.resources.gpus > 0
+    if why := _blocks(slots=replica.slots, shards=replica.shards, on_gpus=on_gpus):
+        raise ValueError(why)
+
+
+def _blocks(*, slots: int, shards: int, on_gpus: bool) -> str:
+    """Return why slots would block each other for ever; "" where they do not.
+
+    Slots are threads. Their NCCL transfers between shards are queued on one stream of a GPU, in another order at each
+    worker, and the backwards of all slots run on one thread a GPU, which waits in the first receive.
+    """
+    if slots == 1 or shards == 1 or not on_gpus:
+        return ""
+    return (
+        f"replica.slots = {slots} with replica.shards = {shards}: on GPUs, trials that run at once on one model in "
+        "shards block each other for ever; use slots: 1 (or shards: 1, and more replicas)"
+    )
+
+
 def refuses(load: Load, *, slots: int, shards: int, device: str, room: int | None = None) -> str:
-    """Return why a replica's worker that has not loaded its model yet does not fit; "" if it does.
+    """Return why a replica's worker that has not loaded its model yet does not fit, or cannot run; "" if it can.
 
     ``room`` are the bytes that are free where it will run; without, those free here.
     """
+    if why := _blocks(slots=slots, shards=shards, on_gpus=device == "cuda"):
+        return why
     free = (free_bytes(device) if room is None else room) - (CUDA_BYTES if device == "cuda" else 0)
     need = load.worker(slots=slots, shards=shards)
     if need <= free:

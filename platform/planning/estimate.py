@@ -10,6 +10,7 @@ from nmlab.platform.planning.admission import Load, admit, needed, proposal, usa
 from nmlab.platform.planning.forecast import Forecast, Forecaster
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
+from nmlab.platform.planning.shared_results import SharedResults, shared_results
 from nmlab.platform.resolve import Plan, example_specs
 from nmlab.platform.search.early_stopping import early_stopping
 from nmlab.search_spaces.schema import Study
@@ -18,6 +19,7 @@ from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.preflight import Facts
 from nmlab.trials.probe import Probed
 from nmlab.trials.rehearsal import Stage
+from nmlab.trials.result_cache import CACHE_BYTES
 from nmlab.trials.spec import TrialSpec
 
 _CHECKPOINTS = 2
@@ -56,13 +58,27 @@ class Estimate:
         """What one replica puts on its device; a slot is as large as the largest trial."""
         facts = self.plan.facts
         element = facts.model_bytes // facts.parameters
+        on_gpu = self.machine.device == "cuda"
         slot = max((forecast.slot_bytes for _, forecast in self.forecasts), default=0)
         return Load(
             weights=facts.model_bytes,
             block_weights=facts.coverage.total * element,
             blocks=facts.blocks,
-            shared=self._forecaster.shared_bytes,
+            shared=0 if on_gpu else self.shared.most,
             slot=slot,
+            host=self.shared.most if on_gpu else 0,
+        )
+
+    @cached_property
+    def shared(self) -> SharedResults:
+        """What a worker keeps for all of its trials, in host memory."""
+        study = self.plan.study
+        specs = [*self.plan.baselines, *example_specs(study)]
+        return shared_results(
+            [(spec, self._forecast(spec).shared) for spec in specs],
+            evaluation_tokens=self.plan.facts.evaluation_windows * (study.data.evaluation.sequence_length + 1),
+            seeds=len(study.seeds),
+            slots=study.replica.slots,
         )
 
     @cached_property
@@ -112,6 +128,8 @@ class Estimate:
             "memory": {
                 "weights": self.load.weights,
                 "slot": self.load.slot,
+                "shared": self.shared.most,
+                "shared budget": CACHE_BYTES,
                 "worker": self.load.worker(slots=study.replica.slots, shards=study.replica.shards),
                 "needed": needed(study, self.load, machine=self.machine),
                 "free": usable(study, machine=self.machine),
@@ -122,6 +140,7 @@ class Estimate:
             "seconds": seconds,
             "seconds are": "measured" if self._all_measured else "estimated",
             "disk": self.disk,
+            "clean frees": self.disk.get("checkpoints", 0),
             "proposal": {"slots": suggested.slots, "shards": suggested.shards, "reason": suggested.reason},
         }
 

@@ -5,7 +5,7 @@ seconds are an estimate from the speed of a matrix product and of a copy, unless
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from nmlab.platform.planning.machine import Machine
@@ -42,6 +42,8 @@ class Forecast:
     measured: bool = False
     known: bool = True
     peak: int | None = None
+    shared: Mapping[str, int] = field(default_factory=dict)
+    """What the replica keeps for other trials as well; no part of the slot."""
 
     @property
     def state_bytes(self) -> int:
@@ -90,13 +92,6 @@ class Forecaster:
             known=True,
         )
 
-    @property
-    def shared_bytes(self) -> int:
-        """Bytes that all trials of a replica share beside the weights: the tokens of both texts."""
-        data = self._study.data
-        calibration = sum(data.calibration.sizes) * data.calibration.sequence_length
-        return 8 * (calibration + self._facts.evaluation_windows * (data.evaluation.sequence_length + 1))
-
     def _forecast(self, spec: TrialSpec, shape: Shape, needs: Needs, *, known: bool) -> Forecast:
         step = self._step(spec, shape, needs)
         batches = spec.calibration.minibatches
@@ -120,6 +115,7 @@ class Forecaster:
             evaluation_seconds=evaluated * self._seconds(self._evaluation),
             extra_seconds=needs.extra_forwards * forward_seconds,
             known=known,
+            shared=needs.shared,
         )
 
     def _shape(self, spec: TrialSpec) -> Shape:

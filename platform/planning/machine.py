@@ -48,6 +48,8 @@ class Machine:
     flops: float
     copied: float
     call: float = 0.0
+    host: int | None = None
+    """Bytes free in the memory of the machine, where ``free`` is that of a GPU."""
 
     @classmethod
     def here(cls, *, dtype: str = "float32", threads: int = 1) -> "Machine":
@@ -60,7 +62,8 @@ class Machine:
         finally:
             torch.set_num_threads(before)
         devices = torch.cuda.device_count() if device == "cuda" else 1
-        return cls(device, devices, os.cpu_count() or 1, free_bytes(device), flops, copied, call)
+        host = free_bytes("cpu") if device == "cuda" else None
+        return cls(device, devices, os.cpu_count() or 1, free_bytes(device), flops, copied, call, host)
 
 
 def _speeds(device: str, dtype: torch.dtype) -> tuple[float, float, float]:

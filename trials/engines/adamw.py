@@ -31,7 +31,8 @@ class AdamW:
         self._optimizer = torch.optim.AdamW(
             self.parameters.values(), lr=0.0, betas=betas, weight_decay=weight_decay, eps=epsilon
         )
-        self._load_moments({f"{moment}/{name}": self._zero(moment, name) for moment in _MOMENTS for name in parameters})
+        for name, tensor in self.parameters.items():
+            self._optimizer.state[tensor] = {moment: self._zero(moment, name) for moment in _MOMENTS}
 
     def descend(self, loss: Tensor, *, rate: float, norm_of: NormOf | None = None) -> float:
         """Move every tensor one step against the gradient of ``loss``; return the gradient's norm before clipping.
@@ -52,7 +53,7 @@ class AdamW:
         return norm
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors by name, and the two moments and the step count of each."""
+        """Return the tensors by name, and the two moments and the step count of each, as they are held."""
         values = {f"parameter/{name}": tensor.detach() for name, tensor in self.parameters.items()}
         held = self._optimizer.state
         moments = {f"{key}/{name}": held[p][key] for name, p in self.parameters.items() for key in _MOMENTS}
@@ -63,15 +64,8 @@ class AdamW:
         """Go on from what ``state`` returned; the tensors are changed in place."""
         for name, tensor in self.parameters.items():
             tensor.copy_(state[f"parameter/{name}"])
-        self._load_moments(state)
-
-    def _load_moments(self, state: Mapping[str, Tensor]) -> None:
-        by_index = {
-            index: {moment: state[f"{moment}/{name}"].clone() for moment in _MOMENTS}
-            for index, name in enumerate(self.parameters)
-        }
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": by_index, "param_groups": groups})
+            for moment in _MOMENTS:  # in place: no second set of moments beside the first
+                self._optimizer.state[tensor][moment].copy_(state[f"{moment}/{name}"])
 
     def _zero(self, moment: str, name: str) -> Tensor:
         return torch.tensor(0.0) if moment == "step" else torch.zeros_like(self.parameters[name].detach())

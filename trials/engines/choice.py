@@ -6,6 +6,7 @@ compute on this device what torch computes, which `triton.selfcheck` finds out o
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -18,7 +19,6 @@ from nmlab.trials.engines.logits import LogitStore
 from nmlab.trials.engines.reference import ReferenceEngine
 from nmlab.trials.engines.triton import TritonEngine, unavailable
 from nmlab.trials.masks import deviation
-from nmlab.trials.masks.codes import decode
 from nmlab.trials.names import unknown_name
 from nmlab.trials.pattern import Pattern
 
@@ -38,6 +38,26 @@ def check_kernels(device: torch.device, pattern: Pattern, kind: str) -> str | No
     return kernel_fault(device, pattern=pattern, kind=kind)
 
 
+@dataclass(frozen=True)
+class EngineTask:
+    """What an engine is for: all that the choice of one depends on, known of a plan as of a run.
+
+    Attributes:
+        groups_of_layers: number of groups of every layer.
+        magnitude: C, the initial logit of kept weights.
+        logits: the kind of store, one of ``LOGIT_STORES``.
+        exact: whether the score is the exact one.
+    """
+
+    pattern: Pattern
+    groups_of_layers: tuple[int, ...]
+    device: torch.device
+    magnitude: float
+    logits: str = "float32"
+    sampler: str = "multinomial"
+    exact: bool = True
+
+
 def make_engine(
     name: str,
     *,
@@ -49,7 +69,34 @@ def make_engine(
     agree: Callable[[bool], bool] = bool,
     note: Callable[[str], None] = lambda line: None,
 ) -> Engine:
-    """Start an engine on the logits in ``store``.
+    """Start an engine on the logits in ``store``; which one ``auto`` is says ``engine_name``.
+
+    Raises ``ValueError`` as ``engine_name`` does, and where the engine cannot run on the store's device.
+    """
+    task = EngineTask(
+        pattern=layout.pattern,
+        groups_of_layers=tuple(layout.groups_of_layers),
+        device=store.device,
+        magnitude=store.magnitude,
+        logits=store.name,
+        sampler=sampler,
+        exact=score is None,
+    )
+    name = engine_name(name, task, check=check, agree=agree, note=note)
+    if name == "linear":
+        return LinearEngine(layout, store=store, sampler=sampler, score=score)
+    return _exact(name, layout, store)
+
+
+def engine_name(
+    name: str,
+    task: EngineTask,
+    *,
+    check: Check = check_kernels,
+    agree: Callable[[bool], bool] = bool,
+    note: Callable[[str], None] = lambda line: None,
+) -> str:
+    """Return the engine that a run gets for ``name``, one of ``ENGINES``.
 
     ``auto`` takes the engine that touches the least: `adaptive` where it can, `triton` on a GPU whose groups deviate
     often, `linear` where masks are drawn or moved in another way than the exact one and where all layers are small.
@@ -61,13 +108,11 @@ def make_engine(
     if name not in ENGINES:
         raise ValueError(unknown_name(name, kind="engine", known=ENGINES))
     if name == "auto":
-        name = suited(layout, store, sampler=sampler, score=score, check=check, agree=agree, note=note)
-    if name == "linear":
-        return LinearEngine(layout, store=store, sampler=sampler, score=score)
-    if sampler != "multinomial" or score is not None:
-        asked = f"sampler {sampler!r}" if sampler != "multinomial" else "another score than the exact one"
+        return suited(task, check=check, agree=agree, note=note)
+    if name != "linear" and not _is_exact(task):
+        asked = f"sampler {task.sampler!r}" if task.sampler != "multinomial" else "another score than the exact one"
         raise ValueError(f"engine {name!r} cannot do {asked}; choose engine 'linear'")
-    return _exact(name, layout, store)
+    return name
 
 
 def _exact(name: str, layout: GroupLayout, store: LogitStore) -> Engine:
@@ -79,42 +124,46 @@ def _exact(name: str, layout: GroupLayout, store: LogitStore) -> Engine:
 
 
 def suited(
-    layout: GroupLayout,
-    store: LogitStore,
+    task: EngineTask,
     *,
-    sampler: str = "multinomial",
-    score: Score | None = None,
     check: Check = check_kernels,
     agree: Callable[[bool], bool] = bool,
     note: Callable[[str], None] = lambda line: None,
 ) -> str:
-    """Return the name of the engine that ``auto`` means; see ``make_engine``."""
-    n, m = layout.pattern.n, layout.pattern.m
-    if sampler != "multinomial" or score is not None or n == m:
+    """Return the name of the engine that ``auto`` means; see ``engine_name``."""
+    n, m = task.pattern.n, task.pattern.m
+    if not _is_exact(task) or n == m:
         return "linear"
-    in_torch = _in_torch(layout)
-    if store.device.type != "cuda" or unavailable(store.device) is not None:
+    in_torch = _in_torch(task)
+    if task.device.type != "cuda" or unavailable(task.device) is not None:
         return in_torch
-    if n <= deviation.LARGEST_N and _deviating_at_first(layout, store) <= _HOT_ON_GPU:
+    if n <= deviation.LARGEST_N and deviating_at_first(task.pattern, task.magnitude) <= _HOT_ON_GPU:
         return in_torch
-    fault = check(store.device, layout.pattern, store.name)
+    fault = check(task.device, task.pattern, task.logits)
     if not agree(fault is not None):
         return "triton"
-    told = f"on {store.device} they fail their check: {fault}" if fault else "they fail their check at another worker"
+    told = f"on {task.device} they fail their check: {fault}" if fault else "they fail their check at another worker"
     note(f"engine auto: {in_torch} in place of the Triton kernels; {told}")
     return in_torch
 
 
-def _in_torch(layout: GroupLayout) -> str:
-    """Return the engine that suits a layout and needs no kernels."""
-    if layout.pattern.n > deviation.LARGEST_N:
+def is_large(groups: int) -> bool:
+    """Say whether a layer of so many groups is not so small that it is touched as a whole anyway."""
+    return groups >= SMALL
+
+
+def deviating_at_first(pattern: Pattern, magnitude: float) -> float:
+    """Return the probability that a group deviates at the start, when it is C on N weights and 0 on the others."""
+    kept_1M = torch.arange(pattern.m)[None] < pattern.n
+    return float(deviation.probability(kept_1M.float() * magnitude, kept_1M, n=pattern.n))
+
+
+def _is_exact(task: EngineTask) -> bool:
+    return task.sampler == "multinomial" and task.exact
+
+
+def _in_torch(task: EngineTask) -> str:
+    """Return the engine that suits a task and needs no kernels."""
+    if task.pattern.n > deviation.LARGEST_N:
         return "linear"
-    small = all(layout.pattern.groups(layer.numel) < SMALL for layer in layout.layers)
-    return "linear" if small else "adaptive"
-
-
-def _deviating_at_first(layout: GroupLayout, store: LogitStore) -> float:
-    """Probability that a group deviates at the start, where all groups are C on kept weights and 0 on the others."""
-    kept_1M = decode(store.initial_G[:1], layout.pattern.m)
-    logits_1M = torch.mul(kept_1M, store.magnitude)
-    return float(deviation.probability(logits_1M, kept_1M, n=layout.pattern.n))
+    return "adaptive" if any(map(is_large, task.groups_of_layers)) else "linear"

@@ -99,7 +99,10 @@ class Engine(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """Return everything that an engine made with the same arguments needs to go on, bit for bit."""
+        """Return everything that an engine made with the same arguments needs to go on, bit for bit.
+
+        Large tensors are those that the engine holds, not copies: whoever keeps them beyond the next step copies them.
+        """
 
     @abstractmethod
     def load_state(self, state: Mapping[str, Tensor]) -> None:

@@ -99,7 +99,7 @@ class LinearEngine(Engine):
         return self._store.read(slice(None)).clone()
 
     def state(self) -> dict[str, Tensor]:
-        return self._store.state()
+        return self._store.state(copied=False)
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self._store.load_state(state)

@@ -86,13 +86,26 @@ class LogitStore(ABC):
         """Bytes that are held between two steps."""
         return self.held_GM.nbytes + self.initial_G.nbytes
 
-    def state(self) -> dict[str, Tensor]:
-        """Return what is held as a difference: the shared two values, and the groups that have others."""
+    def state(self, *, copied: bool = True) -> dict[str, Tensor]:
+        """Return what is held as a difference: the shared two values, and the groups that have others.
+
+        Where the list would take more than half of the bytes of all values, these are returned instead: copied, or, for
+        who writes them down before the next step, as they are held.
+        """
+        listed = self._listed(at_most=self.held_GM.nbytes // 2)
+        return listed or {"values": self.held_GM.clone() if copied else self.held_GM}
+
+    def _listed(self, *, at_most: int) -> dict[str, Tensor] | None:
+        """Return the shared two values and the other groups; None, before they are copied, where that is too much."""
         shared_2 = self._shared()
-        other_g = torch.cat([rows + start for start, rows in self._others(shared_2)])
-        listed = {"shared": shared_2, "groups": other_g, "values": self.held_GM[other_g]}
-        whole = {"values": self.held_GM.clone()}
-        return listed if sum(t.nbytes for t in listed.values()) < whole["values"].nbytes else whole
+        each, found = 8 + self.m * self.held_GM.element_size(), []
+        for start, rows in self._others(shared_2):
+            at_most -= each * len(rows)
+            if at_most < 0:
+                return None
+            found.append(rows + start)
+        other_g = torch.cat(found)
+        return {"shared": shared_2, "groups": other_g, "values": self.held_GM[other_g]}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` returned; raises ``ValueError`` for values of another layout or store."""

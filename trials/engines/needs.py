@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import torch
 
-from nmlab.trials.engines.adaptive import SMALL
+from nmlab.trials.engines.choice import EngineTask, check_kernels, deviating_at_first, engine_name, is_large
 from nmlab.trials.engines.event.blocks import SUPERBLOCK, TILE
 from nmlab.trials.engines.event.windows import HOT
-from nmlab.trials.masks import deviation
 from nmlab.trials.models.prunable import PrunableLayer
 from nmlab.trials.needs import FLOAT32, Shape
+from nmlab.trials.pattern import Pattern
 
 # The event engine's history begins with room for so many steps, two float64 each, and doubles.
 _HISTORY_STEPS = 1024
@@ -24,10 +24,20 @@ def engine_needs(
 ) -> tuple[dict[str, int], int]:
     """Return the bytes of an engine by part, and how many of them depend on how the run goes.
 
-    ``name`` is one of `ENGINES`; ``auto`` is resolved as `make_engine` would on the CPU, and on a GPU to ``triton``.
+    ``name`` is one of `ENGINES`, resolved by the code that a run uses. The kernels are checked where there is a GPU;
+    elsewhere they are taken to be right. Raises ``ValueError`` as ``choice.engine_name`` does.
     """
     pattern = shape.pattern
-    name = _resolved(name, shape, sampler=sampler, exact=exact)
+    task = EngineTask(
+        pattern=pattern,
+        groups_of_layers=tuple(pattern.groups(layer.numel) for layer in shape.layers),
+        device=torch.device(shape.device),
+        magnitude=magnitude,
+        logits=logits,
+        sampler=sampler,
+        exact=exact,
+    )
+    name = engine_name(name, task, check=check_kernels if torch.cuda.is_available() else _unchecked)
     if name == "reference":
         return {"logits float32": FLOAT32 * shape.prunable}, 0
     width = {"float32": FLOAT32, "bfloat16_delta": 2}[logits]
@@ -49,22 +59,13 @@ def engine_needs(
     return event, uncertain
 
 
-def _resolved(name: str, shape: Shape, *, sampler: str, exact: bool) -> str:
-    if name != "auto":
-        return name
-    pattern = shape.pattern
-    if sampler != "multinomial" or not exact or pattern.n == pattern.m:
-        return "linear"
-    if shape.device == "cuda":
-        return "triton"
-    if pattern.n > deviation.LARGEST_N or not _large(shape):
-        return "linear"
-    return "adaptive"
+def _unchecked(device: torch.device, pattern: Pattern, kind: str) -> None:
+    """Stand in for the check of kernels where there is no GPU to run them on."""
 
 
 def _large(shape: Shape) -> Sequence[PrunableLayer]:
     """The layers that are not so small that they are touched as a whole anyway."""
-    return [layer for layer in shape.layers if shape.pattern.groups(layer.numel) >= SMALL]
+    return [layer for layer in shape.layers if is_large(shape.pattern.groups(layer.numel))]
 
 
 def _watch(shape: Shape) -> int:
@@ -91,10 +92,7 @@ def _lent(shape: Shape, magnitude: float) -> tuple[int, int]:
 
 def _hot_at_first(shape: Shape, magnitude: float) -> int:
     """Groups that deviate so often at the initial logits that they are looked at every step: all or none."""
-    n, m = shape.pattern.n, shape.pattern.m
-    kept_1M = torch.arange(m)[None] < n
-    q = deviation.probability(kept_1M.float() * magnitude, kept_1M, n=n)
-    return shape.groups if float(q) > HOT else 0
+    return shape.groups if deviating_at_first(shape.pattern, magnitude) > HOT else 0
 
 
 def _groups(layers: Sequence[PrunableLayer], shape: Shape) -> int:

@@ -13,6 +13,10 @@ from torch import Tensor
 # Elements a chunk: the temporaries of one chunk stay in the second-level cache of a CPU core. Not a power of
 # two, which would put the M rows of the transposed layout into the same cache sets.
 _CHUNK_ELEMENTS = 60_000
+# On a device: large enough to keep it busy, small enough that a dozen float32 temporaries of a chunk take a few hundred
+# megabytes, whatever the model's size. Part of what a seed means there, so it is no setting and follows no free memory.
+_CHUNK_BYTES_ON_DEVICE = 2**25
+_NUMBER_BYTES = 4  # of the float32 in which temporaries are computed, whatever the type of the first tensor
 
 
 def columns(tensor_GM: Tensor) -> Tensor:
@@ -36,7 +40,7 @@ def total(tensor_MG: Tensor) -> Tensor:
 
 
 def chunks(*tensors_GM: Tensor, layers: Sequence[int] = ()) -> Iterator[tuple[Tensor, ...]]:
-    """Walk through tensors of equally many groups: what fits the cache on a CPU, all at once elsewhere.
+    """Walk through tensors of equally many groups: what fits the cache on a CPU, so many bytes of them elsewhere.
 
     Yields views, one for each tensor; the first tensor sets the size. Which groups share a chunk decides in
     which order the samplers draw their noise, so the size is part of what a seed means.
@@ -47,6 +51,7 @@ def chunks(*tensors_GM: Tensor, layers: Sequence[int] = ()) -> Iterator[tuple[Te
     groups, m = tensors_GM[0].shape
     if tensors_GM[0].device.type != "cpu":
         layers = ()
-    size = max(1, _CHUNK_ELEMENTS // m if tensors_GM[0].device.type == "cpu" else groups)
+    on_device = _CHUNK_BYTES_ON_DEVICE // _NUMBER_BYTES
+    size = max(1, (_CHUNK_ELEMENTS if tensors_GM[0].device.type == "cpu" else on_device) // m)
     for parts in zip(*(torch.split(tensor_GM, list(layers or (groups,))) for tensor_GM in tensors_GM), strict=True):
         yield from zip(*(torch.split(part, size) for part in parts), strict=True)

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from nmlab.trials.engines import GroupLayout, LinearEngine, MaskKey, make_engine, store_of
-from nmlab.trials.engines.choice import suited
+from nmlab.trials.engines.choice import EngineTask, engine_name, suited
 from nmlab.trials.engines.logits import Float32Store
+from nmlab.trials.engines.needs import engine_needs
 from nmlab.trials.models import PrunableLayer
+from nmlab.trials.needs import Shape
 from nmlab.trials.pattern import Pattern
 
 pytest.importorskip("triton", reason="the package triton exists for Linux only")
@@ -45,8 +47,9 @@ def _suited(pattern="2:4", *, magnitude=0.5, fault=None, groups=64, agree=bool, 
         checked.append((str(device), str(pattern), kind))
         return fault
 
-    store = _store(layout, magnitude=magnitude)
-    name = suited(layout, store, check=check, agree=agree, note=notes.append, **options)
+    groups_of_layers, device = tuple(layout.groups_of_layers), torch.device("cuda:0")
+    task = EngineTask(layout.pattern, groups_of_layers, device=device, magnitude=magnitude, **options)
+    name = suited(task, check=check, agree=agree, note=notes.append)
     return name, checked, notes
 
 
@@ -149,3 +152,50 @@ def test_a_fallback_draws_and_moves_as_the_named_engine_does():
     chosen = make_engine("auto", layout=layout, store=store_of(layout, logits_GM))
     named = LinearEngine(layout, store=store_of(layout, logits_GM))
     assert torch.equal(chosen.sample(MaskKey(0, 0)).masks_gM, named.sample(MaskKey(0, 0)).masks_gM)
+
+
+@pytest.mark.parametrize(
+    ("asked", "engine"),
+    [
+        ({"magnitude": 10.0}, "adaptive"),  # the default: too cold for kernels
+        ({"magnitude": 0.5}, "triton"),
+        ({"magnitude": 0.5, "device": "cpu"}, "adaptive"),
+        ({"magnitude": 10.0, "groups": 64}, "linear"),
+        ({"magnitude": 10.0, "sampler": "gumbel_topk"}, "linear"),
+        ({"magnitude": 10.0, "exact": False}, "linear"),
+        ({"magnitude": 10.0, "pattern": "4:4"}, "linear"),
+        ({"magnitude": 0.5, "pattern": "12:32"}, "triton"),
+        ({"magnitude": 0.5, "pattern": "12:32", "device": "cpu"}, "linear"),
+    ],
+    ids=str,
+)
+def test_a_plan_counts_the_engine_that_a_run_gets(asked, engine):
+    """One function answers both; what is foretold of ``auto`` is what is foretold of the engine it names."""
+    given = {"pattern": "2:4", "groups": 2**20, "device": "cuda", "sampler": "multinomial", "exact": True, **asked}
+    layout = _layout(given["pattern"], given["groups"])
+    task = EngineTask(
+        layout.pattern,
+        tuple(layout.groups_of_layers),
+        torch.device(given["device"]),
+        given["magnitude"],
+        sampler=given["sampler"],
+        exact=given["exact"],
+    )
+    assert engine_name("auto", task, check=lambda *_: None) == engine
+    shape = Shape(layout.layers, {}, 2, 16, layout.pattern, 4, 16, device=given["device"])
+    named = {"logits": "float32", "steps": 100, "magnitude": given["magnitude"]}
+    planned = engine_needs("auto", shape, sampler=given["sampler"], exact=given["exact"], **named)
+    parts = {"adaptive": "lent layers", "triton": "modes and bounds", "linear": "modes and bounds"}
+    assert parts[engine] in planned[0]
+    assert ("rates" in planned[0]) == (engine == "adaptive")
+    if engine != "adaptive":  # which has no name to ask for
+        assert planned == engine_needs(engine, shape, sampler="multinomial", exact=True, **named)
+
+
+def test_a_plan_refuses_what_a_run_refuses():
+    shape = Shape(_layout().layers, {}, 2, 16, Pattern(2, 4), 4, 16)
+    named = {"logits": "float32", "steps": 100, "magnitude": 10.0, "exact": True}
+    with pytest.raises(ValueError, match="engine 'event' cannot do sampler 'gumbel_topk'; choose engine 'linear'"):
+        engine_needs("event", shape, sampler="gumbel_topk", **named)
+    with pytest.raises(ValueError, match="linaer"):
+        engine_needs("linaer", shape, sampler="multinomial", **named)

@@ -5,6 +5,7 @@ import math
 import pytest
 import safetensors.torch
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nmlab.trials.engines import initial_store, store_of
 from nmlab.trials.engines.logits import LOGIT_STORES
@@ -150,3 +151,43 @@ def test_an_initial_mask_that_is_not_n_of_m_is_refused_with_its_layer(layout_of)
         initial_store(layout, initial_GM[:3], magnitude=1.0)
     with pytest.raises(ValueError, match=r"float32, expected torch\.bool"):
         initial_store(layout, torch.ones(layout.groups, 4), magnitude=1.0)
+
+
+class _Copies(TorchDispatchMode):
+    """The most bytes that any one new tensor takes while the block lasts; views are none."""
+
+    def __init__(self):
+        super().__init__()
+        self.most = 0
+
+    def __torch_dispatch__(self, function, types, given=(), named=None):
+        result = function(*given, **(named or {}))
+        held = {tensor.untyped_storage().data_ptr() for tensor in given if isinstance(tensor, torch.Tensor)}
+        for tensor in (result,) if isinstance(result, torch.Tensor) else ():
+            if tensor.untyped_storage().data_ptr() not in held:
+                self.most = max(self.most, tensor.nbytes)
+        return result
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.3, 0.6, 1.0])
+def test_no_copy_of_all_logits_is_made_for_a_checkpoint(begin, moved, monkeypatch):
+    """Neither to compare sizes nor because most groups have moved; a list of the others takes half of them at most."""
+    monkeypatch.setattr("nmlab.trials.engines.logits._PIECE", 2**12)
+    store, _ = begin(groups=300_000)
+    rows = torch.arange(int(moved * 300_000))
+    store.write(rows, torch.randn(len(rows), 4))
+    with _Copies() as copies:
+        state = store.state(copied=False)
+    assert copies.most <= store.held_GM.nbytes // 2
+    other, _ = begin(groups=300_000)
+    other.load_state(state)
+    assert torch.equal(other.read(slice(None)), store.read(slice(None)))
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.1, 1.0])
+def test_a_state_that_is_not_written_down_at_once_is_a_copy_of_its_own(begin, moved):
+    store, _ = begin(groups=1000)
+    rows = torch.arange(int(moved * 1000))
+    store.write(rows, torch.randn(len(rows), 4))
+    shared = store.held_GM.untyped_storage().data_ptr()
+    assert all(tensor.untyped_storage().data_ptr() != shared for tensor in store.state().values())

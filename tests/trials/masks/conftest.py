@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 PARITY = Path(__file__).parents[2] / "parity"
 
@@ -50,3 +51,26 @@ def load_parity():
             return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
 
     return load
+
+
+class _Largest(TorchDispatchMode):
+    """Sizes of all new tensors that are made while the block lasts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: set[int] = set()
+
+    def __torch_dispatch__(self, function, types, given=(), named=None):
+        result = function(*given, **(named or {}))
+        if isinstance(result, torch.Tensor) and function is not torch.ops.aten.detach.default:
+            self.sizes.add(result.nbytes)
+        return result
+
+    def other_than(self, size: int) -> int:
+        """The largest size, that of the result apart."""
+        return max(self.sizes - {size})
+
+
+@pytest.fixture
+def largest_new_tensor():
+    return _Largest

@@ -126,8 +126,8 @@ class EventEngine(Engine):
     def state(self) -> dict[str, Tensor]:
         own = {"history": self.history.state(), "away": torch.tensor(self.away)}
         # Stored logits of hot groups are out of date and do not say what their modes are.
-        hot_H = self.hot.groups_H.clone()
-        hot = {"hot": hot_H, "hot_modes": self._groups.mode(hot_H), "hot_logits": self.hot.logits_MH.clone()}
+        hot_H = self.hot.groups_H
+        hot = {"hot": hot_H, "hot_modes": self._groups.mode(hot_H), "hot_logits": self.hot.logits_MH}
         return {**own, **hot, **self._groups.state()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

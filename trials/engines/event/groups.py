@@ -88,18 +88,38 @@ class Groups:
         return (self.stored(groups_g) if len(changed_g) else stored), changed_g
 
     def state(self) -> dict[str, Tensor]:
-        """Return logits and stamps: the commonest stamp, and the groups that have another."""
-        common = self.stamp_G.long().bincount().argmax().to(torch.int32)
-        other_g = (self.stamp_G != common).nonzero().squeeze(1)
-        stamps = {"stamp": common, "stamped": other_g, "stamps": self.stamp_G[other_g]}
-        return {**stamps, **{f"logits/{name}": tensor for name, tensor in self.store.state().items()}}
+        """Return logits and stamps as they are held: the commonest stamp, and the groups that have another.
+
+        Where that list would take more than half of the bytes of all stamps, these are returned instead.
+        """
+        logits = {f"logits/{name}": tensor for name, tensor in self.store.state(copied=False).items()}
+        return {**self._stamps(at_most=self.stamp_G.nbytes // 2), **logits}
+
+    def _stamps(self, *, at_most: int) -> dict[str, Tensor]:
+        pieces = torch.split(self.stamp_G, piece(self.stamp_G.device))
+        counts = [torch.stack(part.unique(return_counts=True)) for part in pieces]
+        stamps, where = torch.cat([stamp for stamp, _ in counts]).unique(return_inverse=True)
+        total = torch.zeros(len(stamps), dtype=torch.int64, device=stamps.device)
+        total.index_add_(0, where, torch.cat([count for _, count in counts]))
+        common = stamps[total.argmax()].to(torch.int32)
+        if (len(self.stamp_G) - int(total.max())) * (8 + self.stamp_G.element_size()) > at_most:
+            return {"stamp": common, "stamps": self.stamp_G}
+        found, start = [], 0
+        for part in pieces:
+            found.append((part != common).nonzero().squeeze(1) + start)
+            start += len(part)
+        other_g = torch.cat(found)
+        return {"stamp": common, "stamped": other_g, "stamps": self.stamp_G[other_g]}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` returned; modes follow from the logits."""
         prefix = "logits/"
         self.store.load_state({name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)})
-        self.stamp_G.fill_(int(state["stamp"]))
-        self.stamp_G[state["stamped"].to(self.store.device)] = state["stamps"].to(self.store.device)
+        if "stamped" in state:
+            self.stamp_G.fill_(int(state["stamp"]))
+            self.stamp_G[state["stamped"].to(self.store.device)] = state["stamps"].to(self.store.device)
+        else:
+            self.stamp_G.copy_(state["stamps"])
         self._code_G = self._modes()
 
     def refresh(self, rows: slice, *, step: int) -> None:

@@ -98,7 +98,7 @@ class TritonEngine(Engine):
         return self._words.store.read(slice(None)).clone()
 
     def state(self) -> dict[str, Tensor]:
-        return self._words.store.state()
+        return self._words.store.state(copied=False)
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self._words.store.load_state(state)

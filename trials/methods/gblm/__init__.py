@@ -9,7 +9,7 @@ from nmlab.trials.method import About, Method, Run, Setting
 from nmlab.trials.methods.gblm.config import GBLMConfig
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs, statistics_bytes
+from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms, statistics_bytes
 
 
 def scores(weight: Tensor, input_square_mean: Tensor, grad_norm: Tensor) -> Tensor:
@@ -34,8 +34,9 @@ class GBLM(Method):
     shardable = True
 
     def needs(self, shape: Shape, config: GBLMConfig) -> Needs:
-        # The gradient norms, which the replica keeps, and their copy while they are gathered.
-        return one_shot_needs(shape, start=2 * FLOAT32 * shape.prunable + statistics_bytes(shape), start_reads=5)
+        # The squares while they are gathered, beside the norms that the replica then shares.
+        start = FLOAT32 * shape.prunable + statistics_bytes(shape)
+        return one_shot_needs(shape, start=start, start_reads=5, shared=shared_norms(shape))
 
     def start(self, setting: Setting, config: GBLMConfig) -> Run:
         frozen = setting.model.frozen

@@ -9,6 +9,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from nmlab.trials.masks.layout import chunks
 from nmlab.trials.pattern import Pattern
 
 
@@ -32,12 +33,19 @@ def soft_mask(gate_GK: Tensor, gumbel_GK: Tensor, kappa: float, tau: float, patt
 
 def sampled_mask(gate_GK: Tensor, gumbel_GK: Tensor, kappa: float, pattern: Pattern) -> Tensor:
     """Return the candidate that wins the draw, boolean [G, M]: ``soft_mask`` as tau falls to 0."""
-    return hard_mask(gate_GK.detach() * kappa + gumbel_GK, pattern=pattern)
+    parts = chunks(gate_GK.detach(), gumbel_GK)
+    return torch.cat([hard_mask(gate_gK * kappa + gumbel_gK, pattern=pattern) for gate_gK, gumbel_gK in parts])
 
 
 def hard_mask(gate_GK: Tensor, *, pattern: Pattern) -> Tensor:
     """Return the candidate with the largest gate, boolean [G, M]."""
-    return _candidates(pattern).to(gate_GK.device)[gate_GK.argmax(dim=1)]
+    candidates_KM = _candidates(pattern).to(gate_GK.device)
+    return torch.cat([candidates_KM[gate_gK.argmax(dim=1)] for (gate_gK,) in chunks(gate_GK)])
+
+
+def largest_share(gate_GK: Tensor, *, kappa: float) -> Tensor:
+    """Return the probability of the most probable candidate of every group, [G]."""
+    return torch.cat([(gate_gK * kappa).softmax(dim=1).amax(dim=1) for (gate_gK,) in chunks(gate_GK)])
 
 
 def with_prior(gate_GK: Tensor, prior_GM: Tensor, *, strength: float, pattern: Pattern) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from nmlab.trials import registry
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.noise import gumbel, normal
@@ -17,10 +18,10 @@ from nmlab.trials.initial_masks import available, initial_mask
 from nmlab.trials.method import About, Method, Run, Setting
 from nmlab.trials.methods.by_gradient import SoftMaskRun
 from nmlab.trials.methods.maskllm.config import MaskLLMConfig
-from nmlab.trials.methods.maskllm.maths import hard_mask, sampled_mask, soft_mask, with_prior
+from nmlab.trials.methods.maskllm.maths import hard_mask, largest_share, sampled_mask, soft_mask, with_prior
 from nmlab.trials.methods.maskllm.metrics import METRICS
 from nmlab.trials.names import unknown_name
-from nmlab.trials.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
+from nmlab.trials.needs import FLOAT32, Needs, Shape, adamw_state, masked_by, shared_start
 from nmlab.trials.pattern import Pattern
 
 _NO_PRIOR = "none"
@@ -67,7 +68,14 @@ class MaskLLM(Method):
         gates = shape.groups * candidates
         passes = _PASSES_A_GATE * candidates / shape.pattern.m
         state = adamw_state(shape, {"gates": gates})
-        return Needs(state, masked=shape.weight_bytes, start=2 * FLOAT32 * gates, weights=weights, passes=passes)
+        return Needs(
+            state,
+            masked=shape.weight_bytes,
+            start=2 * FLOAT32 * gates,
+            weights=weights,
+            passes=passes,
+            shared=_shared(config, shape),
+        )
 
     def start(self, setting: Setting, config: MaskLLMConfig) -> Run:
         return MaskLLMRun(setting, config)
@@ -97,7 +105,7 @@ class MaskLLMRun(SoftMaskRun):
     def observe(self) -> Mapping[str, float]:
         """Add the schedules at the last step, and how sure the gates are without noise."""
         kappa, tau = self._scale_and_temperature(self._last_step)
-        surest_G = (self._gate_GK * kappa).softmax(dim=1).amax(dim=1)
+        surest_G = largest_share(self._gate_GK, kappa=kappa)
         own = {
             "train/kappa": kappa,
             "train/tau": tau,
@@ -141,6 +149,14 @@ class MaskLLMRun(SoftMaskRun):
         """kappa and tau, each linear in the step."""
         config, share = self._config, step / self.steps
         return linear(config.kappa_init, config.kappa_end, share), linear(config.tau_init, config.tau_end, share)
+
+
+def _shared(config: MaskLLMConfig, shape: Shape) -> dict[str, int]:
+    if config.initial_mask == _NO_PRIOR:
+        return {}
+    method = registry.get(config.initial_mask)
+    needs = method.needs(shape, method.configure({}))
+    return shared_start(method.name, shape, needs=needs, of_a_seed=method.depends_on_seed)
 
 
 def _initial_gates(setting: Setting, config: MaskLLMConfig) -> Tensor:

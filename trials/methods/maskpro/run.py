@@ -26,7 +26,7 @@ from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
 from nmlab.trials.methods.maskpro.metrics import METRICS
 from nmlab.trials.methods.maskpro.strayed import Strayed
 from nmlab.trials.names import unknown_name
-from nmlab.trials.needs import FLOAT32, Needs, Shape
+from nmlab.trials.needs import FLOAT32, Needs, Shape, shared_start
 from nmlab.trials.party import digest_of
 from nmlab.trials.pattern import Pattern
 
@@ -88,6 +88,7 @@ class MaskPro(Method):
             forwards=config.masks_per_step,
             start_reads=1 + (started.start_reads if started else 0),
             passes=_PASSES * config.masks_per_step,
+            shared=shared_start(initial.name, shape, needs=started, of_a_seed=initial.depends_on_seed),
             extra_forwards=(config.loss_masks + 1) * config.loss_batches if config.loss_masks else 0,
         )
 

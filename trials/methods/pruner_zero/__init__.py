@@ -7,7 +7,7 @@ from nmlab.trials.masks.topn import topn
 from nmlab.trials.method import About, Method, Run, Setting
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.pruner_zero.config import PrunerZeroConfig
-from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs
+from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms
 
 
 def scores(weight: Tensor, grad_norm: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class PrunerZero(Method):
     shardable = True
 
     def needs(self, shape: Shape, config: PrunerZeroConfig) -> Needs:
-        return one_shot_needs(shape, start=2 * FLOAT32 * shape.prunable, start_reads=3)
+        return one_shot_needs(shape, start=FLOAT32 * shape.prunable, start_reads=3, shared=shared_norms(shape))
 
     def start(self, setting: Setting, config: PrunerZeroConfig) -> Run:
         frozen, norms = setting.model.frozen, gradient_norms(setting)

@@ -39,7 +39,10 @@ def relaxed_mask(
 
 def sampled_mask(logits_GM: Tensor, gumbel_GM: Tensor, lam: float, n: int) -> Tensor:
     """Return the mask of the N largest perturbed logits, boolean [G, M]: what the relaxed draw stands for."""
-    return keep_largest(logits_GM.detach() / lam + gumbel_GM, n)
+    kept_GM = torch.empty(logits_GM.shape, dtype=torch.bool, device=logits_GM.device)
+    for logits_gM, gumbel_gM, kept_gM in chunks(logits_GM.detach(), gumbel_GM, kept_GM):
+        kept_gM.copy_(keep_largest(logits_gM / lam + gumbel_gM, n))
+    return kept_GM
 
 
 class Pick(NamedTuple):

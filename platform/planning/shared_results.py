@@ -1,0 +1,43 @@
+"""What a replica keeps for all of its trials in host memory: text in tokens, gradient norms, initial masks."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+from nmlab.trials.needs import OF_A_SEED
+from nmlab.trials.result_cache import CACHE_BYTES
+from nmlab.trials.spec import TrialSpec
+
+_TOKEN_BYTES = 8
+
+
+@dataclass(frozen=True)
+class SharedResults:
+    """``most`` are the bytes that a worker's cache may take at once; ``all_kept`` those without its bound."""
+
+    most: int
+    all_kept: int
+
+
+def shared_results(
+    trials: Iterable[tuple[TrialSpec, Mapping[str, int]]],
+    *,
+    evaluation_tokens: int,
+    seeds: int,
+    slots: int,
+    budget: int = CACHE_BYTES,
+) -> SharedResults:
+    """Return what trials leave in a worker's cache, given what each shares (``Needs.shared``).
+
+    Beyond its budget the cache holds what running trials use and no more: at worst that of the ``slots`` largest.
+    """
+    kept: dict[Hashable, int] = {"evaluation": _TOKEN_BYTES * evaluation_tokens}
+    largest = 0
+    for spec, shared in trials:
+        text = spec.calibration
+        mine: dict[Hashable, int] = {("tokens", text): _TOKEN_BYTES * text.samples * text.sequence_length}
+        mine |= {(name, text): size for name, size in shared.items()}
+        largest = max(largest, sum(mine.values()) + kept["evaluation"])
+        kept |= mine
+        kept |= {(name, text): seeds * size for name, size in shared.items() if name.endswith(OF_A_SEED)}
+    all_kept = sum(kept.values())
+    return SharedResults(min(all_kept, budget + slots * largest), all_kept)

@@ -1,0 +1,61 @@
+"""What MLflow does not have yet of a launch's results, asked of the store itself."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nmlab.platform.failures import reason_line
+from nmlab.platform.launch import Launch
+
+_SQLITE = "sqlite:///"
+
+
+def undelivered(launch: Launch, results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return in one line what MLflow lacks of ``results``, the newest of every trial by key; "" where it has them all.
+
+    It has a trial when its run is closed with the same status and all of its files, and when the masks that it started
+    from have theirs. A store that cannot be asked has nothing.
+    """
+    uri = str(launch.settings()["tracking_uri"])
+    try:
+        runs = _runs(launch, uri)
+    except Exception as error:  # stores fail in many ways; whichever it is, nothing is known to be there
+        return f"MLflow cannot be asked what it has of it ({reason_line(error)})"
+    trials = {tags["nmlab.trial_key"]: tags for tags in runs if tags.get("nmlab.kind") == "trial"}
+    masks = {tags.get("nmlab.initial_mask_digest") for tags in runs if _is_finished_mask(tags)}
+    lacking = [key for key, result in results.items() if not _has(trials.get(key, {}), result, masks)]
+    is_closed = any(tags.get("nmlab.kind") == "study" and tags.get("nmlab.status") != "running" for tags in runs)
+    if not lacking and is_closed:
+        return ""
+    what = f"{len(lacking)} of its {len(results)} results" if lacking else "its end"
+    return f"MLflow does not have {what} yet; `nmlab resume {launch.name}` delivers what is missing"
+
+
+def _has(tags: Mapping[str, str], result: Mapping[str, Any], masks: set[str | None]) -> bool:
+    is_closed = tags.get("nmlab.status") == result["status"] and "nmlab.missing_artifacts" not in tags
+    return is_closed and set(result.get("initial_masks", {})) <= masks
+
+
+def _is_finished_mask(tags: Mapping[str, str]) -> bool:
+    return tags.get("nmlab.kind") == "initial_mask" and tags.get("nmlab.status") == "finished"
+
+
+def _runs(launch: Launch, uri: str) -> list[Mapping[str, str]]:
+    """Return the tags of all runs of a launch; a database that is not there is not made."""
+    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
+        raise FileNotFoundError(f"{uri} is not there")
+    from nmlab.platform.tracking.store import MlflowStore  # noqa: F401 (quietens the library as it is imported)
+
+    from mlflow.tracking import MlflowClient  # isort: skip
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(launch.study().name)
+    if experiment is None:
+        return []
+    wanted, found, token = f"tags.`nmlab.launch` = '{launch.name}'", [], None
+    while True:
+        page = client.search_runs([experiment.experiment_id], wanted, max_results=1000, page_token=token)
+        found += [run.data.tags for run in page]
+        token = page.token
+        if not token:
+            return found
