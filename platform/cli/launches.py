@@ -62,7 +62,7 @@ def sweep(
     plan = resolve(loader.load(study, preset=preset, overrides=overrides or []))
     load = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
-    check_store(uri)
+    check_store(uri, study=plan.study.name)
     settings = {"tracking_uri": uri, "address": address, "max_failures": max_failures}
     launch = launches.create(plan.study, results=results, settings=settings)
     _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
@@ -88,7 +88,7 @@ def resume(
     settings = launch.settings()
     plan = resolve(launch.study())
     load = _admitted(plan, settings["address"], launch.folder)
-    check_store(settings["tracking_uri"])
+    check_store(settings["tracking_uri"], study=plan.study.name)
     settings |= {"take_over": take_over}
     _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
 

@@ -70,7 +70,7 @@ def run(
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
     from nmlab.platform.resolve import check_inputs, check_text
-    from nmlab.platform.single import make_folder, run_single
+    from nmlab.platform.single import EXPERIMENT, make_folder, run_single
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.trials.models import ModelSource
     from nmlab.trials.pattern import Pattern
@@ -98,7 +98,7 @@ def run(
         evaluation=spec.evaluation,
     )
     check_inputs([spec], facts)
-    check_store(uri)
+    check_store(uri, study=EXPERIMENT)
     folder = make_folder(results, key=spec.key)
     watch = _Watcher(quiet=quiet or as_json)
     with watch:
