@@ -5,6 +5,7 @@ import sys
 
 from nmlab.platform.cli.app import app
 from nmlab.platform.waiting import patience
+from nmlab.trials.contract.escaping import printable
 
 
 def main() -> None:
@@ -13,7 +14,7 @@ def main() -> None:
     try:
         app()
     except ValueError as error:
-        print(f"nmlab: {error}", file=sys.stderr)
+        print(f"nmlab: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -131,8 +131,7 @@ def _texts(
 
 
 def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, Any]:
-    import yaml
-
+    from nmlab.search_spaces import dialect
     from nmlab.trials import registry
     from nmlab.trials.pattern import Pattern
 
@@ -141,7 +140,7 @@ def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, A
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--set {text!r}: expected NAME=VALUE, for example steps=500")
-        parsed[name.strip()] = yaml.safe_load(value)
+        parsed[name.strip()] = dialect.parse(value, source=f"--set {name.strip()}")
     known = registry.get(method)
     config = known.configure(parsed)
     if reason := known.refuse(Pattern.parse(pattern), config):
