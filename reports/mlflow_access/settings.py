@@ -13,6 +13,7 @@ from contextlib import contextmanager
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",  # creating a store is not worth a line
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it is part of no JSON, and may hold a password
     # MLflow would try a server that is gone for minutes; whoever writes tries again later.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",

@@ -295,3 +295,10 @@ def test_a_client_that_is_returned_has_answered():
     mlflow = FakeMlflow()
     with serving(mlflow.answer) as host:
         assert [found.name for found in connect(f"http://{host}").search_experiments()] == ["Default"]
+
+
+def test_mlflow_prints_no_address_of_its_own_among_the_results():
+    """It would print the password of the address, in the middle of what ``--json`` prints."""
+    from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
+
+    assert MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get()
