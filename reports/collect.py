@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from nmlab.reports.errors import ReportError, nearest
 from nmlab.reports.frame import trial_frame
 from nmlab.reports.histories import read_histories, with_starts
 from nmlab.reports.store import RunStore, newest_or_named
+from nmlab.search_spaces import dialect
 from nmlab.trials.contract.metrics import EVAL, INITIAL, initial_name
 
 RESIDUAL = "train/residual"
@@ -226,7 +226,7 @@ def _refuse_without_results(
 
 def _first(text: str) -> str:
     """Return the first name of ``a``, ``a,b`` or ``['a', 'b']``."""
-    value = yaml.safe_load(text) if text.startswith("[") else text.split(",")
+    value = dialect.parse(text, source="parameter") if text.startswith("[") else text.split(",")
     return str(value[0]).strip()
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from nmlab.reports.collect import StudyRuns, collect
 from nmlab.reports.document import Document, RunLinks
 from nmlab.reports.errors import ReportError
+from nmlab.reports.mlflow_access.addresses import shown
 from nmlab.reports.provenance import moment_text
 from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.report import UI_BASE, document_of, write_document
-from nmlab.reports.store import RunStore, open_store, shown
+from nmlab.reports.store import RunStore, open_store
 from nmlab.reports.tables import Cell, Column, Row, Table, without_empty_columns
 from nmlab.reports.wording import counted
 

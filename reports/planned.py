@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-import yaml
-
 from nmlab.reports.frame import Value
+from nmlab.search_spaces import dialect
+from nmlab.search_spaces.problems import StudyError
 
 SPACE = "space."
 KINDS = (".grid", ".choice")
@@ -27,7 +27,7 @@ def planned_values(params: Mapping[str, str]) -> dict[str, Sequence[Value]]:
 def _values(text: str) -> tuple[Value, ...]:
     """Return the values of a list that was written as text; of text that is cut off, none."""
     try:
-        listed = yaml.safe_load(text)
-    except yaml.YAMLError:
+        listed = dialect.parse(text, source="parameter")
+    except StudyError:
         return ()
     return tuple(item for item in listed if isinstance(item, int | float | str)) if isinstance(listed, list) else ()

@@ -1,11 +1,8 @@
 """Read-only access to one MLflow tracking store: studies, launches, child runs and artifacts.
 
-MLflow creates a database that is missing and waits minutes for a server that is away. Both are wrong for a
-report, so the store is looked at before MLflow is given its address.
+MLflow creates a database that is missing. That is wrong for a report, so its file is looked at first.
 """
 
-import os
-import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,17 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 import sqlalchemy
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from nmlab.reports.errors import ReportError, nearest
+from nmlab.reports.mlflow_access import settings  # before MLflow
+from nmlab.reports.mlflow_access.addresses import canonical, shown
+from nmlab.reports.mlflow_access.connection import connect
+from nmlab.reports.mlflow_access.failures import reason
 
-CONNECT_SECONDS = 5.0
 PAGE = 1000
+_NO_PROGRESS_BAR = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ class RunStore:
         with reading(self.uri):
             if name not in {entry.path for entry in self.client.list_artifacts(run_id)}:
                 return None
-            with tempfile.TemporaryDirectory() as folder, _without_progress_bar():
+            with tempfile.TemporaryDirectory() as folder, settings.environment(_NO_PROGRESS_BAR):
                 return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
 
     def artifact_size(self, run_id: str, *, name: str) -> int | None:
@@ -112,16 +110,12 @@ def open_store(tracking_uri: str) -> RunStore:
         tracking_uri: an MLflow tracking URI, such as ``sqlite:///nmlab.db`` or ``http://127.0.0.1:5000``.
 
     Raises:
-        ReportError: the database file is missing or no MLflow store, or the server does not answer.
+        ReportError: the database file is missing or no MLflow store, or the store cannot be used, and why.
     """
-    if tracking_uri.startswith("sqlite:"):
-        _check_database(tracking_uri)
-    elif tracking_uri.startswith(("http://", "https://")):
-        _check_server(tracking_uri)
-    with reading(tracking_uri):
-        client = MlflowClient(tracking_uri=tracking_uri)
-        client.search_experiments(max_results=1)
-    return RunStore(uri=tracking_uri, client=client)
+    uri = canonical(tracking_uri)
+    if uri.startswith("sqlite:"):
+        _check_database(uri)
+    return RunStore(uri=uri, client=connect(uri))
 
 
 def newest_or_named(launches: Sequence[Any], *, name: str | None, study: str) -> Any:
@@ -148,19 +142,12 @@ def reading(uri: str) -> Iterator[None]:
     Raises:
         ReportError: naming the store and the first line of the cause.
     """
+    from mlflow.exceptions import MlflowException
+
     try:
         yield
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
-        cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ReportError(f"the MLflow store {shown(uri)} can't be read: {cause}") from error
-
-
-def shown(uri: str) -> str:
-    """Return a store address without its password."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@", 1)
+        raise ReportError(f"the MLflow store {shown(uri)} can't be read: {reason(error, uri=uri)}") from error
 
 
 def database_path(tracking_uri: str) -> Path:
@@ -192,26 +179,3 @@ def _check_database(tracking_uri: str) -> None:
         raise ReportError(f"{path} is no MLflow store: {error}") from error
     if not found[0]:
         raise ReportError(f"{path} is no MLflow store: it has no table of experiments")
-
-
-def _check_server(tracking_uri: str) -> None:
-    parts = urlsplit(tracking_uri)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise ReportError(f"the MLflow server {shown(tracking_uri)} does not answer: {error}") from error
-
-
-@contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    name = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
-    before = os.environ.get(name)
-    os.environ[name] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

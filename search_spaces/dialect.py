@@ -29,17 +29,37 @@ _SCALARS = (
 )
 
 
+DEEPEST = 50
+"""Levels of lists and mappings in each other; a study has six."""
+LARGEST = 2**63 - 1
+"""The largest whole number, up or down, that every part of nmlab can hold."""
+
+
 class _Reader(yaml.SafeLoader):
     """A safe loader of plain values in version 1.2's sense; each key of a mapping is text and comes once."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own registry, filled below
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or event.tag is not None:
             text = "aliases (*name) and tags (!name) are not allowed; expected the value itself"
             raise yaml.MarkedYAMLError(problem=text, problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > DEEPEST:
+            text = f"lists and mappings lie more than {DEEPEST} deep in each other"
+            raise yaml.MarkedYAMLError(problem=text, problem_mark=event.start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        digits = len(node.value.lstrip("+-"))
+        if digits > len(str(LARGEST)) or abs(int(node.value)) > LARGEST:
+            text = f"a whole number of {digits} digits; expected at most {LARGEST}"
+            raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
+        return int(node.value)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         first: dict[str, int] = {}
@@ -65,6 +85,7 @@ class _Writer(yaml.SafeDumper):
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 
+_Reader.add_constructor("tag:yaml.org,2002:int", _Reader.construct_yaml_int)
 _Writer.add_representer(str, _Writer.represent_str)
 for _tag, _regexp, _first in _SCALARS:
     _Reader.add_implicit_resolver(_tag, _regexp, _first)

@@ -26,6 +26,8 @@ def split(override: str) -> tuple[list[str], Any]:
         raise StudyError(
             [f"{shown(override)}: expected key=value, for example {_OPTION} search.samples=4"], source=_OPTION
         )
+    if len(keys) > dialect.DEEPEST:
+        raise StudyError([f"{len(keys)} keys below each other; expected at most {dialect.DEEPEST}"], source=_OPTION)
     return keys, dialect.parse(text, source=f"{_OPTION} {path.strip()}")
 
 

@@ -6,6 +6,7 @@ import sys
 from nmlab.platform.cli.app import app
 from nmlab.platform.command_line import arguments_without_secrets
 from nmlab.platform.waiting import patience
+from nmlab.trials.contract.escaping import printable
 from nmlab.trials.contract.secrets import masked
 
 OTHERS_MAY_WRITE = 0o002
@@ -20,7 +21,7 @@ def main() -> None:
     try:
         app()
     except ValueError as error:
-        print(f"nmlab: {masked(str(error))}", file=sys.stderr)
+        print(f"nmlab: {printable(masked(str(error)))}", file=sys.stderr)
         sys.exit(2)
 
 

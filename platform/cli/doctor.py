@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import typer
+from rich.text import Text
 
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Results, TrackingUri, console, print_json
 
 Verdict = Literal["ok", "warning", "failed"]
 _MARKS = {
-    "ok": "[green]ok     [/green]",
-    "warning": "[yellow]warning[/yellow]",
-    "failed": "[red]failed [/red]",
+    "ok": ("ok     ", "green"),
+    "warning": ("warning", "yellow"),
+    "failed": ("failed ", "red"),
 }
 
 
@@ -45,7 +46,7 @@ def doctor(results: Results = Path("results"), tracking_uri: TrackingUri = DEFAU
         print_json(found)
     else:
         for entry in found:
-            console().print(f"{_MARKS[entry['verdict']]} {entry['check']:15} {entry['detail']}")
+            console().print(Text.assemble(_MARKS[entry["verdict"]], f" {entry['check']:15} {entry['detail']}"))
     if any(entry["verdict"] == "failed" for entry in found):
         raise typer.Exit(1)
 

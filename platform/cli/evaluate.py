@@ -64,7 +64,9 @@ def evaluate(
     Example: nmlab evaluate path/to/pruned-model --data corpus.txt --sequence-length 512 --tasks quiz.jsonl
     """
     from nmlab.platform.judged import table_of
+    from nmlab.platform.single import EXPERIMENT
     from nmlab.platform.targets import located
+    from nmlab.platform.tracking.address import check_store
     from nmlab.trials.evaluation import evaluate as measure
     from nmlab.trials.evaluation.throughput import Workload
     from nmlab.trials.export.subject import Base, open_subject
@@ -80,6 +82,8 @@ def evaluate(
         subject = open_subject(found.place, base=base, device=best_device())
         spec = _specification(given, subject=subject, table=table)
         _check_recordable(found.run_id, table, spec, record=record)
+        if record:
+            check_store(tracking_uri, study=table.experiment if table else EXPERIMENT)
         evaluated = measure(subject.model, spec)
         run_id = _keep(found.run_id, subject, evaluated, spec, table, label, tracking_uri) if record else None
         use = measure_use(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None
@@ -126,13 +130,12 @@ def _keep(
 ) -> str:
     """Record tasks in the run that the mask came from; whatever else is judged gets a run of its own."""
     from nmlab.platform.judged import Table, judge_as, record_judged, record_tasks
-    from nmlab.platform.tracking.address import absolute_uri, check_store
+    from nmlab.platform.tracking.address import absolute_uri
 
     if run_id is not None and table is None:
         record_tasks(run_id, evaluated=evaluated, tracking_uri=tracking_uri)
         return run_id
     uri = absolute_uri(tracking_uri)
-    check_store(uri)
     table = table or Table()
     judged = judge_as(subject, label=label, evaluation=spec, study=table.study)
     return record_judged(judged, subject=subject, evaluated=evaluated, table=table, tracking_uri=uri)

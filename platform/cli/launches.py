@@ -74,7 +74,7 @@ def sweep(
     address = None if address == LOCAL else address
     load = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
-    check_store(uri)
+    check_store(uri, study=plan.study.name)
     settings = {"tracking_uri": uri, "address": address, "max_failures": max_failures}
     launch = launches.create(plan.study, results=results, settings=settings)
     _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
@@ -112,7 +112,7 @@ def resume(
     if address is not None or not is_over:
         settings["address"] = resumed_address(address, stored=settings["address"], launch=launch.name)
     load = None if is_over else _admitted(plan, settings["address"], launch.folder, has_begun=True)
-    check_store(settings["tracking_uri"])
+    check_store(settings["tracking_uri"], study=plan.study.name)
     settings |= {"take_over": take_over}
     _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
 

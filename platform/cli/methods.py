@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from nmlab.platform.cli.options import Json, console, print_json
 
@@ -55,7 +56,7 @@ def _explain(method: "Method") -> None:
     from nmlab.trials.method import source_of_default
 
     out, about = console(), method.about
-    out.print(f"[bold]{method.name}[/bold]\n{about.summary}\n")
+    out.print(Text.assemble((method.name, "bold"), f"\n{about.summary}\n"))
     facts = (("paper", about.paper), ("cost", about.cost), ("patterns", about.patterns))
     for title, text in (*facts, ("package", registry.package_of(method.name))):
         out.print(f"{title:9}{text}", markup=False)

@@ -2,13 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
+from nmlab.trials.contract.escaping import printable
 from nmlab.trials.contract.secrets import masked
 
 DEFAULT_URI = "sqlite:///nmlab.db"
@@ -76,10 +78,19 @@ Mixed = Annotated[bool, typer.Option("--mixed", help="Allow runs that were not e
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")]
 
 
+class PlainConsole(Console):
+    """A console on which text from users is text: no markup, no emoji, and no character that a terminal obeys."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield the segments of what is printed; the colours of nmlab itself are added behind this."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console that leaves text as it is and keeps to today's stream, whatever is redirected later."""
     stream = MaskedStream(sys.stderr if stderr else sys.stdout)
-    return Console(file=cast(IO[str], stream), highlight=False, soft_wrap=True)
+    return PlainConsole(file=cast(IO[str], stream), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class MaskedStream:

@@ -71,7 +71,7 @@ def run(
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
     from nmlab.platform.resolve import check_inputs, check_text
-    from nmlab.platform.single import make_folder, run_single
+    from nmlab.platform.single import EXPERIMENT, make_folder, run_single
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.trials.models import ModelSource
     from nmlab.trials.pattern import Pattern
@@ -99,7 +99,7 @@ def run(
         evaluation=spec.evaluation,
     )
     check_inputs([spec], facts)
-    check_store(uri)
+    check_store(uri, study=EXPERIMENT)
     folder = make_folder(results, key=spec.key)
     watch = _Watcher(quiet=quiet or as_json)
     with watch, Interruption(folder, key=spec.key) as interruption:
@@ -136,8 +136,7 @@ def _texts(
 
 
 def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, Any]:
-    import yaml
-
+    from nmlab.search_spaces import dialect
     from nmlab.trials import registry
     from nmlab.trials.pattern import Pattern
 
@@ -146,7 +145,7 @@ def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, A
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--set {text!r}: expected NAME=VALUE, for example steps=500")
-        parsed[name.strip()] = yaml.safe_load(value)
+        parsed[name.strip()] = dialect.parse(value, source=f"--set {name.strip()}")
     known = registry.get(method)
     config = known.configure(parsed)
     if reason := known.refuse(Pattern.parse(pattern), config):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from nmlab.platform.cli.options import Json, console, print_json
 
@@ -36,7 +37,7 @@ def studies(name: Name = None, schema: Schema = False, as_json: Json = False) ->
 def _list(records: list[dict[str, Any]]) -> None:
     out = console()
     width = max(len(record["name"]) for record in records)
-    out.print(f"[bold]{'study':{width}}  trials  tokens  presets  reproduces[/bold]")
+    out.print(f"{'study':{width}}  trials  tokens  presets  reproduces", style="bold")
     for record in records:
         counts = f"{record['trials']:>6}  {_short(record['tokens']):>6}  {len(record['presets']) or 1:>7}"
         out.print(f"{record['name']:{width}}  {counts}  {_items(record['reproduces'])}".rstrip(), markup=False)
@@ -55,7 +56,7 @@ def _show(name: str, *, as_json: bool) -> None:
         print_json({**records[0], "description": sizes[0].description, "sizes": records})
         return
     out, study = console(), sizes[0]
-    out.print(f"[bold]{study.name}[/bold]  {study.title or ''}\n")
+    out.print(Text.assemble((study.name, "bold"), f"  {study.title or ''}\n"))
     for text in (study.answers, study.description):
         if text:
             out.print(Padding(text, (0, 0, 1, 0)), soft_wrap=False, markup=False)

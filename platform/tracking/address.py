@@ -1,39 +1,48 @@
 """Where a tracking store is, and whether it can be used, asked before anything depends on it."""
 
-import urllib.request
-from http.client import HTTPException
 from pathlib import Path
 
+from nmlab.reports.mlflow_access import settings  # noqa: F401 - before MLflow
+from nmlab.reports.mlflow_access.addresses import canonical, check_address
 from nmlab.trials.names import unknown_name
 
 _SQLITE = b"SQLite format 3\0"
+_FILE = "sqlite:///"
 
 
 def absolute_uri(uri: str) -> str:
-    """Return a sqlite URI with an absolute path, so that processes in other folders mean the same file."""
-    prefix = "sqlite:///"
-    return f"{prefix}{Path(uri.removeprefix(prefix)).expanduser().resolve()}" if uri.startswith(prefix) else uri
+    """Return an address in its usual form, that of a file with an absolute path, so that it means the same anywhere."""
+    uri = canonical(uri)
+    return f"{_FILE}{Path(uri.removeprefix(_FILE)).expanduser().resolve()}" if uri.startswith(_FILE) else uri
 
 
-def check_store(uri: str) -> None:
-    """Raise ``ValueError`` when a tracking store cannot be used, before anything depends on it."""
-    if uri.startswith("sqlite:///"):
-        _check_writable(Path(absolute_uri(uri).removeprefix("sqlite:///")))
-    elif not uri.startswith(("http://", "https://", "postgresql", "mysql", "mssql", "databricks")):
-        raise ValueError(
-            f"tracking store {uri!r}: expected sqlite:///FILE, a database URI or the http address of a server"
-        )
-    if uri.startswith("http"):
-        _check_server(uri)
+def check_store(uri: str, *, study: str | None = None) -> None:
+    """Raise ``ValueError`` when a tracking store cannot be used, before anything depends on it.
+
+    The store is asked by MLflow's own client, and where ``study`` is given, its experiment is written as a launch
+    writes it. A database file that does not exist yet is not made.
+    """
+    uri = absolute_uri(uri)
+    check_address(uri)
+    if uri.startswith(_FILE):
+        path = Path(uri.removeprefix(_FILE))
+        _check_writable(path)
+        if not path.exists():
+            return
+    from nmlab.reports.mlflow_access.connection import check_writing, connect
+
+    client = connect(uri)
+    if study is not None:
+        check_writing(client, study, uri=uri)
 
 
 def experiment_id(study: str, *, uri: str) -> str:
     """Return the MLflow experiment of a study; raises ``ValueError`` when it has none."""
-    from mlflow.tracking import MlflowClient
+    from nmlab.reports.mlflow_access.connection import connect
 
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if uri.startswith(_FILE) and not Path(uri.removeprefix(_FILE)).is_file():
         raise ValueError(f"there is no tracking store at {uri!r} yet; a run or a sweep makes it")
-    client = MlflowClient(tracking_uri=uri)
+    client = connect(uri)
     experiment = client.get_experiment_by_name(study)
     if experiment is None:
         names = [known.name for known in client.search_experiments() if known.name != "Default"]
@@ -55,12 +64,3 @@ def _check_writable(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(_SQLITE)) != _SQLITE:
             raise ValueError(f"tracking store {str(path)!r} is not an sqlite database")
-
-
-def _check_server(uri: str) -> None:
-    try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
-            pass
-    except (OSError, HTTPException) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"tracking store {uri!r} does not answer: {reason}") from error

@@ -1,7 +1,5 @@
 """The runs of one launch in an MLflow store; calls are idempotent, so that a resumed launch continues its runs."""
 
-import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import time_ns
@@ -9,21 +7,15 @@ from typing import Any, Protocol
 
 from nmlab.platform.journal import is_over
 from nmlab.platform.launches.ownership import user_name
+from nmlab.reports.mlflow_access import settings  # noqa: F401 - before MLflow
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.contract.secrets import masked
 from nmlab.trials.initial_masks import initial_mask_file
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # creating a store is not worth a line
-logging.getLogger("alembic").setLevel(logging.ERROR)
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints the traceback of what it raises
-
 _BATCH = 1000  # MLflow's limit on metrics a call
 _PARAMS = 100  # and on parameters
 _TEXT = 5000  # characters of a tag, below every store's limit
-# MLflow would try a server that is gone for minutes; whoever writes here tries again on his own.
-_HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 _INITIAL_MASK = "nmlab.initial_mask_digest"
 _MISSING = "nmlab.missing_artifacts"
 _OF_ONE_END = {"nmlab.cost"}
@@ -85,8 +77,6 @@ class MlflowStore:
     def __init__(self, study: str, *, launch: str, uri: str) -> None:
         from mlflow.tracking import MlflowClient
 
-        for name, value in _HTTP.items():
-            os.environ.setdefault(name, value)
         self._client = MlflowClient(tracking_uri=uri)
         self._study, self._launch, self.uri = study, launch, uri
         self.recall()

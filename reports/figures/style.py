@@ -13,6 +13,9 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from nmlab.trials.contract.escaping import printable
 
 INK, MUTED, GRID, PAPER = "#1c2128", "#5d6672", "#d8dde3", "#fefefe"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -70,6 +73,7 @@ SETTINGS: dict[str, Any] = {
     "savefig.facecolor": "none",
     "svg.fonttype": "path",
     "text.color": INK,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "xtick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.color": MUTED,
@@ -105,6 +109,8 @@ def new_figure(height_inches: float) -> Figure:
 def saved(figure: Figure, *, key: str, title: str, caption: str) -> FigureFile:
     """Return a figure as SVG and PNG whose bytes depend on nothing but what is drawn."""
     svg, png = io.BytesIO(), io.BytesIO()
+    for text in figure.findobj(Text):
+        text.set_text(printable(text.get_text()))
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": key}):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(svg, format="svg", metadata=nothing)

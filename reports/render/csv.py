@@ -4,25 +4,27 @@ import csv
 import io
 
 from nmlab.reports.tables import Cell, Column, Table
+from nmlab.trials.contract.escaping import csv_cell
 
 
 def csv_text(table: Table) -> str:
     """Return a table as CSV.
 
     A column of means gives ``key, key_low, key_high, key_n`` and, where it was marked, ``key_mark``; the last
-    column holds the row's run ids, separated by spaces.
+    column holds the row's run ids, separated by spaces. Text that a spreadsheet would take for a formula gets a ``'``
+    before it.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     parts = [_parts(column, table.column(column.key)) for column in table.columns]
-    writer.writerow([*(name for names in parts for name in names), "run_ids"])
+    writer.writerow([*(csv_cell(name) for names in parts for name in names), "run_ids"])
     for row in table.rows:
         values = [
             value
             for column, names, cell in zip(table.columns, parts, row.cells, strict=True)
             for value in _values(column, names, cell)
         ]
-        writer.writerow([*values, " ".join(row.run_ids)])
+        writer.writerow([*values, csv_cell(" ".join(row.run_ids))])
     return out.getvalue()
 
 
@@ -49,4 +51,4 @@ def _values(column: Column, names: tuple[str, ...], cell: Cell) -> list[str]:
 def _text(value: float | int | str | None) -> str:
     if value is None:
         return ""
-    return repr(value) if isinstance(value, float) else str(value)
+    return csv_cell(value) if isinstance(value, str) else repr(value)

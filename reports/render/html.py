@@ -10,6 +10,7 @@ from nmlab.reports.figures import DARK, LIGHT, FigureFile
 from nmlab.reports.provenance import moment_text
 from nmlab.reports.render.templates import environment
 from nmlab.reports.tables import Cell, Column, Interval, Mark, Style, cell_text, title_text
+from nmlab.trials.contract.escaping import printable, safe_link
 
 LONG_TEXT = 34  # longer cells may break into lines
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -27,6 +28,7 @@ def html_text(document: Document) -> str:
             light=_variables(LIGHT),
             dark=_variables(DARK),
             written=moment_text(document.written),
+            address=safe_link(document.links.experiment),
             title=_title,
             kind=_kind,
             cell=lambda cell, column: cell_html(cell, column=column, links=document.links, anchors=anchors),
@@ -39,20 +41,20 @@ def html_text(document: Document) -> str:
 
 def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str]) -> Markup:
     """Return what stands inside one table cell: the marked value, linked to the runs it comes from."""
-    text = cell_text(cell, column=column)
+    text = printable(cell_text(cell, column=column))
     if column.style is Style.CODE:
         return _with_anchors(text, anchors) if text in anchors else Markup("<code>{}</code>").format(text)
     if column.style is Style.RUN:
         inside = Markup('<code class="id">{}</code>').format(text)
     else:
         inside = Markup(MARKS[cell.mark]).format(_with_break(text) if column.interval is Interval.BRACKET else text)
-    if cell.href:
-        return Markup('<a class="key" href="{}">{}</a>').format(cell.href, inside)
+    if href := safe_link(cell.href):
+        return Markup('<a class="key" href="{}">{}</a>').format(href, inside)
     if not cell.run_ids or cell.value is None:
         return inside
     noun = "run" if len(cell.run_ids) == 1 else f"{len(cell.run_ids)} runs"
     return Markup('<a href="{}" data-runs="{}" title="{}: {}">{}</a>').format(
-        links.run(cell.run_ids[0]), " ".join(cell.run_ids), noun, ", ".join(cell.run_ids), inside
+        safe_link(links.run(cell.run_ids[0])), " ".join(cell.run_ids), noun, ", ".join(cell.run_ids), inside
     )
 
 
@@ -67,13 +69,13 @@ def inline_svg(figure: FigureFile) -> Markup:
     text = re.sub(r"url\(#", f"url(#{figure.key}-", text)
     for name, colour in LIGHT.items():
         text = re.sub(re.escape(colour), f"var(--{name})", text, flags=re.IGNORECASE)
-    label = f'<svg role="img" aria-label="{escape(figure.title)}"'
+    label = f'<svg role="img" aria-label="{escape(printable(figure.title))}"'
     return Markup(re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text, count=1).replace("<svg", label, 1))
 
 
 def _title(column: Column) -> Markup:
     """Return a column's title: names may break after an underscore, the arrow stays with the last word."""
-    text = title_text(column)
+    text = printable(title_text(column))
     for arrow in ("↓", "↑"):
         text = text.replace(f" {arrow}", f"{NO_BREAK}{arrow}")
     return Markup("_<wbr>").join(escape(part) for part in text.split("_"))
@@ -105,6 +107,6 @@ def _sort_value(cell: Cell) -> str:
 
 def _with_anchors(text: str, anchors: set[str]) -> Markup:
     """Return text in which every configuration's hash leads to its row in the table of configurations."""
-    parts = re.split(r"\b([0-9a-f]{6,64})\b", text)
+    parts = re.split(r"\b([0-9a-f]{6,64})\b", printable(text))
     link = Markup('<a class="key" href="#configuration-{0}"><code>{0}</code></a>')
     return Markup("").join(link.format(part) if part in anchors else escape(part) for part in parts)

@@ -6,6 +6,7 @@ from typing import Any
 
 from nmlab.reports.document import Document
 from nmlab.reports.tables import Cell, Column, Table, cell_text, title_text
+from nmlab.trials.contract.escaping import json_escaped
 
 
 def json_text(document: Document) -> str:
@@ -29,12 +30,12 @@ def json_text(document: Document) -> str:
         "figures_without_data": {figure.title: figure.skipped for figure in document.figures if figure.skipped},
         "provenance": {section.title: dict(section.facts) for section in document.provenance},
     }
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return _encoded(value)
 
 
 def table_json(table: Table) -> str:
     """Return one table as JSON."""
-    return json.dumps(table_value(table), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return _encoded(table_value(table))
 
 
 def table_value(table: Table) -> dict[str, Any]:
@@ -58,6 +59,10 @@ def table_value(table: Table) -> dict[str, Any]:
         ],
         "notes": list(table.notes),
     }
+
+
+def _encoded(value: Any) -> str:
+    return json_escaped(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _cell_value(cell: Cell, column: Column) -> dict[str, Any]:

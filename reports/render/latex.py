@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from nmlab.reports.tables import Cell, Column, Direction, Mark, Row, Style, Table, cell_text
+from nmlab.trials.contract.escaping import one_line
 
 MARKS = {Mark.NONE: "{}", Mark.BEST: "\\textbf{{{}}}", Mark.TIED: "\\textbf{{{}}}", Mark.SECOND: "\\underline{{{}}}"}
 ARROWS = {Direction.NONE: "", Direction.LOWER: " $\\downarrow$", Direction.HIGHER: " $\\uparrow$"}
@@ -57,7 +58,7 @@ def latex_text(table: Table) -> str:
 
 def escaped(text: str) -> str:
     """Return text with every character that LaTeX would read as a command made harmless."""
-    return PATTERN.sub(lambda match: SPECIAL[match.group()], text)
+    return PATTERN.sub(lambda match: SPECIAL[match.group()], one_line(text))
 
 
 def _breakable(text: str) -> str:
@@ -139,15 +140,21 @@ def _widths(table: Table) -> list[int]:
 def _lines(table: Table) -> list[str]:
     head = " & ".join(_title(column) for column in table.columns)
     rows = [
-        " & ".join(_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)) + " \\\\"
+        _after_break(" & ".join(_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)))
+        + " \\\\"
         for row in table.rows
     ]
     return ["\\toprule", f"{head} \\\\", "\\midrule", *rows, "\\bottomrule"]
 
 
+def _after_break(text: str) -> str:
+    """Return what stands behind the end of a row, which would read a bracket or a star as its argument."""
+    return f"{{}}{text}" if text.startswith(("[", "*")) else text
+
+
 def _title(column: Column) -> str:
     """Return a column's title, in several lines where it is long, with the arrow of its direction."""
-    lines = [escaped(line) for line in _title_lines(column)]
+    lines = [_after_break(escaped(line)) for line in _title_lines(column)]
     lines[-1] += ARROWS[column.direction]
     side, stacked = "r" if column.is_numeric else "l", "\\\\".join(lines)
     return lines[0] if len(lines) == 1 else f"\\shortstack[{side}]{{{stacked}}}"
@@ -155,7 +162,7 @@ def _title(column: Column) -> str:
 
 def _title_lines(column: Column) -> list[str]:
     width = LONG_TITLE if column.is_numeric else LONG_TEXT_ON_PAGES
-    return textwrap.wrap(column.title, width, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(column.title, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _cell(cell: Cell, column: Column) -> str:
@@ -169,7 +176,12 @@ def _cell(cell: Cell, column: Column) -> str:
 
 def _caption(table: Table) -> str:
     title = table.title if table.title.endswith("?") else f"{table.title}."
-    return f"\\caption{{{escaped(title)} {escaped(table.caption)}}}\\label{{tab:{table.key}}}"
+    return f"\\caption{{{escaped(title)} {escaped(table.caption)}}}\\label{{tab:{_label(table.key)}}}"
+
+
+def _label(key: str) -> str:
+    """Return a key without what has a meaning inside a label."""
+    return re.sub(r"[^\w.:-]", "-", key)
 
 
 def _notes(table: Table) -> list[str]:

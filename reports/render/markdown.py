@@ -1,13 +1,12 @@
 """The report as Markdown, readable as plain text and on a code host; best in bold, second best underlined."""
 
-import re
-
 from nmlab.reports.document import Document, RunLinks
 from nmlab.reports.provenance import moment_text
 from nmlab.reports.render.templates import environment
 from nmlab.reports.tables import Cell, Column, Mark, Style, Table, cell_text, title_text
+from nmlab.trials.contract.escaping import markdown_code, safe_link
+from nmlab.trials.contract.escaping import markdown_text as escaped
 
-SPECIAL = re.compile(r"[\\|*<`]|(?<!\w)_|_(?!\w)")
 MARKS = {Mark.NONE: "{}", Mark.BEST: "**{}**", Mark.TIED: "**{}**", Mark.SECOND: "<u>{}</u>"}
 
 
@@ -15,12 +14,19 @@ def markdown_text(document: Document) -> str:
     """Return the whole report; the runs table holds the full run ids, linked to MLflow."""
     template = environment(autoescape=False).get_template("report.md.jinja")
     tables = [(table, markdown_table(table, links=document.links)) for table in (*document.lead, *document.details)]
-    return template.render(document=document, tables=tables, written=moment_text(document.written), escaped=_escaped)
+    return template.render(
+        document=document,
+        tables=tables,
+        written=moment_text(document.written),
+        escaped=escaped,
+        code=markdown_code,
+        address=safe_link(document.links.experiment),
+    )
 
 
 def markdown_table(table: Table, *, links: RunLinks) -> str:
     """Return one table as a pipe table."""
-    head = [_escaped(title_text(column)) for column in table.columns]
+    head = [escaped(title_text(column)) for column in table.columns]
     rule = ["---:" if column.is_numeric else ":---" for column in table.columns]
     rows = [
         [_cell(cell, column, links) for cell, column in zip(row.cells, table.columns, strict=True)]
@@ -30,15 +36,15 @@ def markdown_table(table: Table, *, links: RunLinks) -> str:
 
 
 def _cell(cell: Cell, column: Column, links: RunLinks) -> str:
-    text = _escaped(cell_text(cell, column=column))
+    text = cell_text(cell, column=column)
     if column.style is Style.RUN and isinstance(cell.value, str):
-        return f"[`{text}`]({links.run(cell.value)})"
+        return _linked(markdown_code(text, in_table=True), links.run(cell.value))
     if column.style is Style.CODE and text:
-        return f"`{text}`"
-    shown = MARKS[cell.mark].format(text)
-    return f"[{shown}]({cell.href})" if cell.href else shown
+        return markdown_code(text, in_table=True)
+    shown = MARKS[cell.mark].format(escaped(text))
+    return _linked(shown, cell.href)
 
 
-def _escaped(text: str) -> str:
-    """Return text on one line that Markdown shows as it is; an underscore inside a word is safe as it stands."""
-    return " ".join(SPECIAL.sub(r"\\\g<0>", text).split())
+def _linked(shown: str, address: str) -> str:
+    address = safe_link(address)
+    return f"[{shown}]({address})" if address else shown

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import jinja2
 
+from nmlab.trials.contract.escaping import printable
+
 
 def environment(*, autoescape: bool) -> jinja2.Environment:
     """Return a Jinja environment over the package's own templates, in which a missing name is an error."""
@@ -14,4 +16,9 @@ def environment(*, autoescape: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_printable,
     )
+
+
+def _printable(value: object) -> object:
+    return printable(value) if type(value) is str else value

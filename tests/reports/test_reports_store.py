@@ -7,7 +7,8 @@ import time
 import pytest
 
 from nmlab.reports.errors import ReportError, nearest
-from nmlab.reports.store import open_store, reading, shown
+from nmlab.reports.mlflow_access.addresses import shown
+from nmlab.reports.store import open_store, reading
 
 
 def test_a_missing_database_is_not_created(tmp_path):
@@ -40,7 +41,7 @@ def test_a_server_that_is_away_is_noticed_at_once():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     start = time.perf_counter()
-    with pytest.raises(ReportError, match=f"server http://127.0.0.1:{port} does not answer: .*refused"):
+    with pytest.raises(ReportError, match=f"store 'http://127.0.0.1:{port}': does not answer: .*refused"):
         open_store(f"http://127.0.0.1:{port}")
     assert time.perf_counter() - start < 5
 
@@ -50,8 +51,8 @@ def test_a_server_that_is_away_is_noticed_at_once():
     [
         ("sqlite:///:memory:", "names no database file"),
         ("sqlite://", "names no database file"),
-        ("carrier-pigeon://coop", "can't be read"),
-        ("mlruns", "can't be read"),
+        ("carrier-pigeon://coop", "expected sqlite:///FILE"),
+        ("mlruns", "expected sqlite:///FILE"),
     ],
 )
 def test_addresses_that_are_no_store(uri, message, tmp_path, monkeypatch):

@@ -154,3 +154,38 @@ def test_not_a_study(text, line):
 def test_control_characters_are_refused_in_one_line():
     with pytest.raises(StudyError, match=r"^my\.yaml: not valid YAML: unacceptable character #x0001.*$"):
         loader.loads("a: \x01", source="my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: " + "[" * 5000 + "]" * 5000, "more than 50 deep"),
+        ("\n".join(f"{' ' * depth}a:" for depth in range(5000)), "more than 50 deep"),
+        ("- " * 5000 + "a", "more than 50 deep"),
+        ("a: " + "{a: " * 5000, "more than 50 deep"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]", "aliases"),
+        ("a: " + "9" * 5000, "a whole number of 5000 digits; expected at most 9223372036854775807"),
+        ("a: [-9223372036854775808]", "expected at most 9223372036854775807"),
+    ],
+)
+def test_what_would_exhaust_a_reader_is_told_in_one_line(text, told):
+    with pytest.raises(StudyError) as raised:
+        loader.loads(text)
+    assert told in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_largest_whole_number_is_read_exactly():
+    assert dialect.parse("a: [9223372036854775807, -9223372036854775807, +1]", source="x") == {
+        "a": [2**63 - 1, 1 - 2**63, 1]
+    }
+
+
+@pytest.mark.parametrize(
+    "override", ["fixed.alpha=" + "[" * 5000, "fixed." + "a." * 5000 + "b=1", "seeds=[" + "1" * 5000]
+)
+def test_overrides_that_would_exhaust_a_reader_are_told_in_one_line(override):
+    with pytest.raises(StudyError) as raised:
+        loader.load("quickstart", overrides=[override])
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 300
