@@ -31,9 +31,11 @@ def groups_of_model(folder: Path, *, m: int) -> int:
     path = folder / "config.json" if folder.is_dir() else folder
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ReportError(f"the configuration {path} can't be read: {reason}; --groups gives the number") from error
+    if not isinstance(config, dict):
+        raise ReportError(f"the configuration {path} is no object of JSON; --groups gives the number")
     config = config.get("text_config", config)
     kind = config.get("model_type", "unknown")
     if kind not in (*GATED, *PLAIN):

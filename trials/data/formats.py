@@ -104,6 +104,8 @@ def _parsed(text: str, *, where: str) -> Any:
         raise SourceError(f"{where} is not JSON: {error.msg}") from error
     except RecursionError as error:
         raise SourceError(f"{where} is nested too deeply to be read") from error
+    except ValueError as error:  # Python reads no number of thousands of digits
+        raise SourceError(f"{where} holds a number of too many digits") from error
 
 
 def _row_text(row: object, *, where: str, column: str) -> str:

@@ -109,6 +109,6 @@ def _line_of(document: str, file: Path) -> int | None:
 def _texts(line: str) -> list[str]:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [value for value in record.values() if isinstance(value, str)] if isinstance(record, dict) else []

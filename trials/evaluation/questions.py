@@ -74,6 +74,9 @@ class FileTask(LocalTask):
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise SourceError(f"{where} is not JSON: {error.msg}") from error
+        except (RecursionError, ValueError) as error:
+            what = "is nested too deeply to be read" if isinstance(error, RecursionError) else "holds too long a number"
+            raise SourceError(f"{where} {what}") from error
         if problem := _problem(row, style=self.style):
             raise SourceError(f"{where}: {problem}")
         for text in (row["question"], *row["choices"]):

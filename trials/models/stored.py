@@ -95,6 +95,6 @@ def _read(path: Path) -> dict[str, Any]:
     """Return a JSON object, empty where there is none that can be read: whoever loads the model says so."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
