@@ -1,191 +1,196 @@
-"""How fast the engines are on a device; the second part of `gpu.py`.
+"""How fast MaskPro steps are on a device, and what they hold; the second part of `gpu.py`.
 
-Legend: G groups of all layers, M group size, B batch, T tokens, O outputs, I inputs.
+Every step here is ``MaskProRun.step``, the one that trials take, on a model of random weights.
+Legend: B batch, T tokens, O outputs, I inputs.
 """
 
+import gc
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
-from gpu_checks import row
-from torch import Tensor, nn
+from gpu_checks import Row, row
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from nmlab.trials.engines import Draw, Engine, GroupLayout, MaskKey, initial_store
-from nmlab.trials.engines.event import EventEngine
-from nmlab.trials.engines.triton import TritonEngine, launch
-from nmlab.trials.engines.triton.tables import LayerTables
-from nmlab.trials.masks.topn import topn
+from nmlab.trials import registry
+from nmlab.trials.checkpoint import CheckpointFolder
+from nmlab.trials.method import Run, Setting
+from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
+from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import prunable_layers
+from nmlab.trials.models.sources import locate
+from nmlab.trials.out_of_memory import is_out_of_memory
 from nmlab.trials.pattern import Pattern
+from nmlab.trials.spec import CalibrationSpec
+from nmlab.trials.workbench import Workbench
 
-MAGNITUDE = 10.0
 # Hidden size, intermediate size, blocks, heads, vocabulary, tokens of a step as batch x length: Llama-2-7B, and a toy.
-LARGE, SMALL = (4096, 11008, 32, 32, 32000, (32, 128)), (32, 64, 2, 2, 64, (2, 8))
-# The yardstick copies at most this much and is scaled up, so that it fits beside the model.
-MOST_COPIED = 2**33
+LARGE, SMALL = (4096, 11008, 32, 32, 32000, (32, 128)), (32, 64, 2, 2, 32000, (2, 8))
+COLD = {"logit_magnitude": 10.0, "initial_mask": "magnitude"}
+# What a run is called, its settings, and the most that its step may cost of a dense forward. The slow ones come last.
+RUNS: tuple[tuple[str, Mapping[str, Any], float | None], ...] = (
+    ("auto", {}, 1.05),
+    ("auto, bfloat16_delta", {"logits": "bfloat16_delta"}, 1.05),
+    ("auto, multiplied", {"masked_weights": "multiplied"}, None),
+    ("event", {"engine": "event"}, None),
+    ("triton", {"engine": "triton"}, None),
+    ("triton, bfloat16_delta, multiplied",
+     {"engine": "triton", "logits": "bfloat16_delta", "masked_weights": "multiplied"}, None),
+    ("auto, C = 8", {"logit_magnitude": 8.0}, None),
+    ("linear", {"engine": "linear"}, None),
+    ("official", {"compat": "official"}, None),
+)  # fmt: skip
 
 
-def timings(device: torch.device, *, small: bool) -> list[dict[str, object]]:
-    """Return one row for each time, in milliseconds, and for each ratio that has an aim."""
-    bench = ModelBench(SMALL if small else LARGE, device=device)
-    repeats = 1 if small else 20
-    dense = bench.median_ms(bench.forward, repeats=repeats)
-    rows = [row(f"dense forward, {bench.tokens_BT.numel()} tokens", dense, unit="ms")]
-    bench.undress()
-    for kind, step_bytes in (("float32", 8.25), ("bfloat16_delta", 4.25)):
-        rows += linear_rows(bench, kind=kind, step_bytes=step_bytes, dense=dense, repeats=repeats)
-    rows += event_rows(bench, dense=dense, repeats=repeats)
+@dataclass(eq=False)
+class GivenTokens(Setting):
+    """A setting whose minibatches are drawn at random: their content does not change what a step costs."""
+
+    size: tuple[int, int] = (32, 128)
+
+    @property
+    def batches(self) -> list[Tensor]:
+        draw = torch.Generator().manual_seed(0)
+        return list(torch.randint(self.model.frozen.vocabulary_size, (2, *self.size), generator=draw))
+
+
+def timings(device: torch.device, *, small: bool, until: float) -> Iterator[Callable[[], list[Row]]]:
+    """Yield the measurements; each returns its rows when it is called, and takes no new step after ``until``."""
+    sizes = SMALL if small else LARGE
+    bench = random_bench(sizes, device=device)
+    repeats = 2 if small else 20
+    for name, settings, aim in RUNS:
+        yield partial(step_rows, bench, name, settings, aim=aim, tokens=sizes[-1], repeats=repeats, until=until)
+    yield partial(checkpoint_rows, random_bench(SMALL, device=device), tokens=SMALL[-1])
+
+
+def random_bench(sizes: tuple[int, int, int, int, int, tuple[int, int]], *, device: torch.device) -> Workbench:
+    """Return a model of random bfloat16 weights; its digest is none, since hashing 13 GB takes longer than a run."""
+    hidden, intermediate, blocks, heads, vocabulary, _ = sizes
+    config = LlamaConfig(vocab_size=vocabulary, hidden_size=hidden, intermediate_size=intermediate,
+                         num_hidden_layers=blocks, num_attention_heads=heads)  # fmt: skip
+    torch.manual_seed(0)
+    with device:
+        module = LlamaForCausalLM._from_config(config, dtype=torch.bfloat16).eval().requires_grad_(False)
+    tiny = ModelSource("builtin:tiny")
+    tokenizer = read_tokenizer(locate(tiny), tiny)
+    source = ModelSource("random:7B" if hidden > 1000 else "random:toy", dtype="bfloat16")
+    return Workbench(FrozenModel(source, module, tokenizer, prunable_layers(module), "0" * 16))
+
+
+def begin(bench: Workbench, settings: Mapping[str, Any], *, tokens: tuple[int, int]) -> tuple[Run, GivenTokens]:
+    """Start a run of MaskPro."""
+    text, maskpro = CalibrationSpec(source="given"), registry.get("maskpro")
+    setting = GivenTokens(bench, MaskedModel(bench.frozen), Pattern(2, 4), text, seed=0, size=tokens)
+    return maskpro.start(setting, maskpro.configure({**COLD, "steps": 1000, **settings})), setting
+
+
+def step_rows(
+    bench: Workbench,
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    aim: float | None,
+    tokens: tuple[int, int],
+    repeats: int,
+    until: float,
+) -> list[Row]:
+    """Return times, peaks and bytes of one kind of run; one row that says so where memory ran out."""
+    device, rows = bench.frozen.device, []
+    try:
+        forget(device)
+        started = time.perf_counter()
+        run, setting = begin(bench, settings, tokens=tokens)
+        rows.append(row(f"{name}: start", 1e3 * (time.perf_counter() - started), unit="ms"))
+        rows.append(row(f"{name}: peak of the start", peak(device), unit="bytes"))
+        rows += _steps(name, run, setting, aim=aim, repeats=repeats, until=until)
+        forget(device)
+        state = run.state()
+        rows.append(row(f"{name}: peak of the state", peak(device), unit="bytes"))
+        del state
+        weights = sum(layer.numel for layer in bench.frozen.layers)
+        rows.append(row(f"{name}: bytes of state a weight", run.state_bytes / weights, unit="bytes"))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        rows.append(row(f"{name}: went no further", None, aim=str(error).splitlines()[0][:100]))
     return rows
 
 
-def at_most(name: str, ratio: float, *, aim: float) -> dict[str, object]:
-    return row(name, ratio, unit="ratio", aim=f"<= {aim}", holds=ratio <= aim)
+def _steps(name: str, run: Run, setting: GivenTokens, *, aim: float | None, repeats: int, until: float) -> list[Row]:
+    device, dense, tokens = setting.bench.frozen.device, MaskedModel(setting.bench.frozen), setting.batches[0]
+    run.step(0)  # puts masked weights on the model as a whole
+    run.step(1)
+    before = dict(setting.cost.seconds)
+    forget(device)
+    forwards, steps = [], []
+    while len(steps) < repeats and (not steps or time.monotonic() < until):
+        forwards.append(milliseconds(device, lambda: dense.loss(tokens)))
+        steps.append(milliseconds(device, lambda: run.step(len(steps) + 2)))
+    ratio = statistics.median(step / forward for step, forward in zip(steps, forwards, strict=True))
+    rows = [
+        row(f"{name}: dense forward", statistics.median(forwards), unit="ms"),
+        row(f"{name}: step, median of {len(steps)}", statistics.median(steps), unit="ms"),
+        row(f"{name}: step over dense forward", ratio, unit="ratio",
+            aim=f"<= {aim}" if aim else "", holds=ratio <= aim if aim else None),
+        row(f"{name}: peak of steps", peak(device), unit="bytes"),
+    ]  # fmt: skip
+    for phase, seconds in setting.cost.seconds.items():
+        if phase != "total":
+            rows.append(row(f"{name}: {phase}", 1e3 * (seconds - before[phase]) / len(steps), unit="ms a step"))
+    return rows
 
 
-class ModelBench:
-    """A model of random bfloat16 weights, a masked copy of its prunable weights, and the mask that both begin with."""
+def checkpoint_rows(bench: Workbench, *, tokens: tuple[int, int]) -> list[Row]:
+    """Take four steps, and two, a checkpoint and two more; count the tensors of the state that differ."""
+    undisturbed, _ = begin(bench, {}, tokens=tokens)
+    before, _ = begin(bench, {}, tokens=tokens)
+    after, _ = begin(bench, {}, tokens=tokens)
+    for step in range(4):
+        undisturbed.step(step)
+    before.step(0), before.step(1)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = CheckpointFolder(Path(folder), key="0" * 16)
+        checkpoints.save(2, tensors=before.state(), values={})
+        saved = checkpoints.newest()
+    assert saved is not None
+    after.load_state(saved.tensors)
+    after.step(2), after.step(3)
+    mine, theirs = undisturbed.state(), after.state()
+    differ = sum(not torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
+    return [row("tensors that differ after a checkpoint", differ, aim="0", holds=differ == 0)]
 
-    def __init__(self, sizes: tuple[int, int, int, int, int, tuple[int, int]], *, device: torch.device) -> None:
-        hidden, intermediate, blocks, heads, vocabulary, tokens = sizes
-        self.device = device
-        config = LlamaConfig(vocab_size=vocabulary, hidden_size=hidden, intermediate_size=intermediate,
-                             num_hidden_layers=blocks, num_attention_heads=heads)  # fmt: skip
-        torch.manual_seed(0)
-        with device:
-            self.model = LlamaForCausalLM._from_config(config, dtype=torch.bfloat16).eval().requires_grad_(False)
-            self.tokens_BT = torch.randint(vocabulary, tokens)
-        layers = prunable_layers(self.model)
-        self.layout = GroupLayout(layers, pattern=Pattern(2, 4))
-        self.tables = LayerTables(self.layout, device=device, span=1)
-        self.dense = [self._linear(layer.name).weight.detach() for layer in layers]
-        self.worn: list[Tensor] = []
-        self.weights = sum(layer.numel for layer in layers)
 
-    def undress(self) -> None:
-        """Give the model masked copies of its weights, under the initial mask."""
-        self.initial_GM = torch.empty(self.layout.groups, 4, dtype=torch.bool, device=self.device)
-        for part, weight_OI in zip(self.layout.split(self.initial_GM).values(), self.dense, strict=True):
-            part.copy_(topn(weight_OI.abs(), self.layout.pattern))
-            self.worn.append(weight_OI * part)
-        for layer, weight_OI in zip(self.layout.layers, self.worn, strict=True):
-            self._linear(layer.name).weight = nn.Parameter(weight_OI, requires_grad=False)
-
-    def patch(self, groups_g: Tensor, masks_gM: Tensor) -> None:
-        launch.patch(self.tables, groups_g, masks_gM, dense=self.dense, worn=self.worn)
-
-    @torch.no_grad()
-    def forward(self) -> Tensor:
-        """Return the mean loss of the tokens."""
-        logits = self.model(input_ids=self.tokens_BT, use_cache=False).logits[:, :-1]
-        losses = nn.functional.cross_entropy(logits.flatten(0, 1).float(), self.tokens_BT[:, 1:].flatten())
-        return losses.mean()
-
-    def median_ms(self, work: Callable[[], object], *, repeats: int) -> float:
-        """Return the median time of ``work``, between CUDA events where there are any."""
-        for _ in range(min(2, repeats)):
-            work()
-        return statistics.median(self._ms(work) for _ in range(repeats))
-
-    def copy_ms(self, bytes_moved: float, *, repeats: int) -> float:
-        """Return the time of a copy that reads half of the bytes and writes the other half."""
-        size = int(min(bytes_moved / 2, MOST_COPIED))
-        source = torch.empty(size, dtype=torch.uint8, device=self.device).random_()
-        target = torch.empty_like(source)
-        return self.median_ms(lambda: target.copy_(source), repeats=repeats) * bytes_moved / 2 / size
-
-    def _ms(self, work: Callable[[], object]) -> float:
-        if self.device.type != "cuda":
-            start = time.perf_counter()
-            work()
-            return (time.perf_counter() - start) * 1e3
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda.synchronize()
-        begin.record()
+def milliseconds(device: torch.device, work: Callable[[], object]) -> float:
+    """Return how long ``work`` takes, between CUDA events where there are any."""
+    if device.type != "cuda":
+        start = time.perf_counter()
         work()
-        end.record()
-        torch.cuda.synchronize()
-        return begin.elapsed_time(end)
-
-    def _linear(self, name: str) -> nn.Linear:
-        linear = self.model.get_submodule(name)
-        assert isinstance(linear, nn.Linear)
-        return linear
-
-
-class Stepper:
-    """Steps of MaskPro with one engine: sample, patch, forward, move. Rewards are noise of a usual size."""
-
-    def __init__(self, bench: ModelBench, engine: Engine) -> None:
-        self.bench, self.engine = bench, engine
-        self._step = 0
-        self._worn: Tensor | None = None
-
-    def engine_alone(self) -> None:
-        """Sample and move."""
-        self._move(self._sample())
-
-    def whole(self) -> None:
-        """Sample, patch the weights, run the forward, and move by its loss."""
-        draw = self._sample()
-        if self._worn is not None:
-            self.bench.patch(self._worn, self.engine.mode(self._worn))
-        self.bench.patch(draw.groups_g, draw.masks_gM)
-        self._worn = draw.groups_g
-        loss = float(self.bench.forward())
-        changed_g = self._move(draw, reward=loss * 1e-3)
-        self._worn = torch.cat([self._worn, changed_g]).unique()
-
-    def _sample(self) -> Draw:
-        return self.engine.sample(MaskKey(0, self._step))
-
-    def _move(self, draw: Draw, *, reward: float = 0.01) -> Tensor:
-        self._step += 1
-        return self.engine.descend([draw], weights=[reward * (-1) ** self._step], rate=3.0)
+        return (time.perf_counter() - start) * 1e3
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    begin.record()
+    work()
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end)
 
 
-def linear_rows(
-    bench: ModelBench, *, kind: str, step_bytes: float, dense: float, repeats: int
-) -> list[dict[str, object]]:
-    """Rows of engine `triton` for one kind of store."""
-    store = initial_store(bench.layout, bench.initial_GM, magnitude=MAGNITUDE, kind=kind)
-    engine = TritonEngine(bench.layout, store=store)
-    stepper = Stepper(bench, engine)
-    fused = bench.median_ms(stepper.engine_alone, repeats=repeats)
-    words, tables, found = engine._words, engine._tables, engine._finder._found
-    key = MaskKey(1, 0)
-    scanned = bench.median_ms(
-        lambda: launch.scan(words, tables, scale=1e-6, order=True, keys=[key], found=found), repeats=repeats
-    )
-    sampled = bench.median_ms(lambda: engine._finder.find(keys=[key], order=False), repeats=repeats)
-    copied = bench.copy_ms(step_bytes * bench.weights, repeats=repeats)
-    whole = bench.median_ms(stepper.whole, repeats=-(-repeats // 2))
-    name = f"triton, {kind}"
-    return [
-        row(f"{name}: copy of {step_bytes} bytes a weight", copied, unit="ms"),
-        row(f"{name}: fused pass alone", scanned, unit="ms"),
-        at_most(f"{name}: fused pass over copy", scanned / copied, aim=1.3),
-        row(f"{name}: update and sample, with all that is set apart", fused, unit="ms"),
-        at_most(f"{name}: update and sample over copy", fused / copied, aim=1.3),
-        row(f"{name}: sample only", sampled, unit="ms"),
-        row(f"{name}: whole step", whole, unit="ms"),
-        row(f"{name}: whole step over dense forward", whole / dense, unit="ratio"),
-        row(f"{name}: bytes of state a weight", engine.state_bytes / bench.weights, unit="bytes"),
-    ]
+def forget(device: torch.device) -> None:
+    """Let go of what earlier runs left, and begin a new peak."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
-def event_rows(bench: ModelBench, *, dense: float, repeats: int) -> list[dict[str, object]]:
-    """Rows of engine `event`, whose whole step has the aim."""
-    store = initial_store(bench.layout, bench.initial_GM, magnitude=MAGNITUDE)
-    engine = EventEngine(bench.layout, store=store)
-    stepper = Stepper(bench, engine)
-    alone = bench.median_ms(stepper.engine_alone, repeats=repeats)
-    whole = bench.median_ms(stepper.whole, repeats=-(-repeats // 2))
-    return [
-        row("event: update and sample", alone, unit="ms"),
-        at_most("event: share of dense forward", alone / dense, aim=0.02),
-        row("event: whole step", whole, unit="ms"),
-        at_most("event: whole step over dense forward", whole / dense, aim=1.05),
-        row("event: bytes of state a weight", engine.state_bytes / bench.weights, unit="bytes"),
-    ]
+def peak(device: torch.device) -> float | None:
+    """Return the peak since ``forget``; None where there is no GPU to tell."""
+    return torch.cuda.max_memory_allocated() if device.type == "cuda" else None

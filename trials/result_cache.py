@@ -80,7 +80,8 @@ class ResultCache:
     def _used(self, key: Hashable) -> Iterator[_Entry]:
         mine: set[Hashable] | None = getattr(self._of_thread, "keys", None)
         with self._guard:
-            entry = self._entries[key] = self._entries.pop(key) if key in self._entries else _Entry()
+            entry = self._entries.pop(key) if key in self._entries else _Entry()
+            self._entries[key] = entry
             entry.users += 1
         try:
             yield entry

@@ -120,3 +120,38 @@ def test_a_recomputation_is_charged_to_whom_it_is_made_for(tmp_path):
         if not budget:
             assert bench.results.nbytes == 0
     assert shared == [alone["cost/backwards"], 0.0]
+
+
+class _Member:
+    """One of two members of a crew, each a thread with a cache of its own."""
+
+    size = 2
+
+    def __init__(self, rank, said, barrier):
+        self.leads, self._rank, self._said, self._barrier = rank == 0, rank, said, barrier
+
+    def everyone(self, value):
+        self._said[self._rank] = value
+        self._barrier.wait(10)
+        found = list(self._said)
+        self._barrier.wait(10)
+        return found
+
+
+def test_members_whose_caches_dropped_other_results_compute_them_again_together():
+    """Stages of a model differ in size, so one may have dropped what the other still has; nobody waits for ever."""
+    said, barrier, computed = [None, None], threading.Barrier(2), []
+    caches = [ResultCache(10**6), ResultCache(100)]
+
+    def ask(rank):
+        crew = _Member(rank, said, barrier)
+        for key in ("a", "b", "a"):
+            caches[rank].once(key, lambda key=key: computed.append((rank, key)), crew=crew)
+
+    threads = [threading.Thread(target=ask, args=(rank,), daemon=True) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive(), "waits for ever"
+    assert sorted(computed) == [(rank, key) for rank in range(2) for key in "aab"]

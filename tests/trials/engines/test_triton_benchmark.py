@@ -27,9 +27,27 @@ def test_a_dry_run_takes_every_path_and_finds_everything_right(tmp_path):
     assert record["small"]
     assert record["versions"]["triton"]
     assert all(row["holds"] for row in record["correctness"])
+    assert record["not done"] == []
     measured = {row["name"]: row["value"] for row in record["timings"]}
-    for name in ("triton, float32: fused pass over copy", "event: share of dense forward", "event: whole step"):
+    for name in ("auto: step over dense forward", "triton: bytes of state a weight", "official: forward"):
         assert measured[name] > 0
+    assert measured["tensors that differ after a checkpoint"] == 0
+
+
+def test_what_was_measured_before_the_time_was_over_is_kept(tmp_path):
+    """The record is written after every row; nothing is begun after the time, and that is said."""
+    done = _run("--device", "cpu", "--small", "--minutes", "0", "--json", str(tmp_path / "gpu.json"))
+    assert done.returncode == 1, done.stderr[-3000:]
+    record = json.loads((tmp_path / "gpu.json").read_text())
+    assert record["correctness"] == record["timings"] == []
+    assert len(record["not done"]) > 40
+
+
+def test_the_product_takes_the_steps_that_are_timed():
+    source = (BENCHMARK.parent / "gpu_timings.py").read_text()
+    assert "maskpro.start(" in source
+    assert "run.step(" in source
+    assert "Stepper" not in source
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

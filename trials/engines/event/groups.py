@@ -97,7 +97,7 @@ class Groups:
 
     def _stamps(self, *, at_most: int) -> dict[str, Tensor]:
         pieces = torch.split(self.stamp_G, piece(self.stamp_G.device))
-        counts = [torch.stack(torch.unique(part, return_counts=True)) for part in pieces]
+        counts = [torch.unique(part, return_counts=True) for part in pieces]
         stamps, where = torch.unique(torch.cat([stamp for stamp, _ in counts]), return_inverse=True)
         total = torch.zeros(len(stamps), dtype=torch.int64, device=stamps.device)
         total.index_add_(0, where, torch.cat([count for _, count in counts]))
