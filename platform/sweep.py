@@ -231,7 +231,7 @@ class Sweep:
         """Called by the thread that watches the cluster's head."""
         told = f"{reason}; nothing that is recorded is lost, go on with: {self._resume_command}"
         self._head_lost = told
-        self._leaving.begin(told)
+        self._leaving.begin(told, within=_LET_GO_S)
 
     def _unwanted(self) -> tuple[str, ...]:
         """Return the trials that are stopped early; once Tune is over, all that have not ended."""
