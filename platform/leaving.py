@@ -78,6 +78,7 @@ class Leaving:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.began is None:
+            self.began = time.monotonic()  # first: a second signal may come while the first is told of
             self._asked()
             self.begin()
             if self._raises:
