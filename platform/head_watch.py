@@ -53,3 +53,10 @@ def _ask_gcs() -> None:
     from ray._private.worker import global_worker
 
     global_worker.gcs_client.internal_kv_exists(b"nmlab", None, timeout=_ASK_S)
+
+
+def watch_head(lost: Callable[[str], None]) -> HeadWatch:
+    """Watch the head of the cluster that this process is connected to."""
+    import ray
+
+    return HeadWatch(ray.get_runtime_context().gcs_address, lost=lost)

@@ -40,8 +40,8 @@ def host_loop(config: dict[str, Any]) -> None:
     torch.set_num_threads(config["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     crews = form_crews(slots=config["slots"], device=device)
-    proofs = crews[0].everyone(_proof(config))
-    if _is_refused(config, proofs, crew=crews[0]):
+    proofs = crews[0].everyone(_proof(config)) if config["nonce"] is not None else []
+    if proofs and _is_refused(config, proofs, crew=crews[0]):
         return
     if refusals := _refusals(config, device=device, crew=crews[0]):
         if crews[0].leads:

@@ -71,8 +71,8 @@ class HubState:
     """The hub's book-keeping, free of Ray, so that it can be tested by plain calls; time is passed in.
 
     ``generation`` is a number above all earlier ones; epochs count on from it. A hub leases nothing before it was
-    opened and the replicas that the driver knows have introduced themselves or were waited for. ``expected`` is what a
-    replica must show to be admitted (`launches/proof.py`); nothing is asked for without.
+    opened and the replicas that the driver knows have introduced themselves or were waited for. ``expected`` is what
+    replicas must show (`launches/proof.py`), if anything.
     """
 
     def __init__(self, *, max_failures: int, generation: int, expected: Mapping[str, Any] | None = None) -> None:
@@ -133,16 +133,16 @@ class HubState:
     def reject(self, host: str, incarnation: int, key: str, epoch: int, reason: str, *, now: float) -> None:
         """The driver does not accept a trial's end, for it cannot read what the replica left: the trial goes elsewhere.
 
-        The replica is given up, so that it shows again, as a new process, that it sees the launch's folder.
+        The replica is given up, so that a new process of it shows that it sees the launch's folder.
         """
         job = self._jobs.get(key)
         if job is None or job.epoch != epoch or job.ended is None or job.journaled:
             return
         for entry in self._stream:
             entry.ends = None if entry.ends is job else entry.ends
-        job.ended = None
-        times = f"what it left could not be read {job.attempts} times; the last time, from {host}, {reason}"
-        self._take_back(key, job, times, f"what it left could not be read: {reason}", now=now)
+        job.ended, told = None, "what it left could not be read"
+        times = f"{told} {job.attempts} times; the last time, from {host}, {reason}"
+        self._take_back(key, job, times, f"{told}: {reason}", now=now)
         if self._known(host, incarnation) is not None:
             self._lose(host, f"left what cannot be read ({reason})", now=now)
 
@@ -159,8 +159,7 @@ class HubState:
     def snapshot(self) -> Record:
         """Return who runs what, and how many jobs have not ended."""
         hosts = [{"name": name, "jobs": sorted(host.jobs), **host.facts} for name, host in sorted(self._hosts.items())]
-        running = sum(job.ended is None for job in self._jobs.values())
-        return {"generation": self.generation, "hosts": hosts, "running": running}
+        return {"generation": self.generation, "hosts": hosts, "running": sum(not j.ended for j in self._jobs.values())}
 
     # --- replicas -------------------------------------------------------------------------------------------------
 
@@ -170,12 +169,11 @@ class HubState:
 
     def admit(self, host: str, proofs: list[Record], node_id: str = "") -> str:
         """Look at what the workers of a replica show; return why it is refused, or nothing. The driver is told."""
-        problems = why_refused(proofs, self._expected, node_id=node_id)
-        if not problems:
-            return ""
-        reason = f"{host} on {'; '.join(problems.values())}"
-        self._tell({"event": "replica refused", "host": host, "reason": reason, "nodes": sorted(problems)})
-        return reason
+        if problems := why_refused(proofs, self._expected, node_id=node_id):
+            reason = f"{host} on {'; '.join(problems.values())}"
+            self._tell({"event": "replica refused", "host": host, "reason": reason, "nodes": sorted(problems)})
+            return reason
+        return ""
 
     def introduce(self, host: str, incarnation: int, facts: Record, claims: list[Record], *, now: float) -> None:
         """A replica says who it is and, to a hub that was restarted, what it runs and has not had confirmed.
@@ -183,12 +181,12 @@ class HubState:
         What a predecessor of the same name was doing is taken up again. A predecessor that comes late is passed over,
         and so is one that does not show what is expected; it then hears that it is ``gone``.
         """
-        facts = dict(facts)
-        if self.admit(host, facts.pop("proofs", []), facts.get("node_id", "")):
-            return
         known = self._hosts.get(host)
         if known is not None and known.incarnation >= incarnation:
             return
+        if self.admit(host, facts.get("proofs", []), facts.get("node_id", "")):
+            return
+        facts = {name: value for name, value in facts.items() if name != "proofs"}
         self._lose(host, "was replaced by a new process", now=now)
         awaited = self._awaited.pop(host, incarnation)
         if awaited != incarnation:
@@ -224,13 +222,8 @@ class HubState:
                 known.heard = message["number"]
                 self._take_in(host, known, message)
         stop = [epoch for key, epoch in running if self._is_unwanted(key, epoch)]
-        return {
-            "state": "known",
-            "heard": known.heard,
-            "confirmed": known.confirmed,
-            "stop": stop,
-            "stopping": self.stopping,
-        }
+        progress = {"heard": known.heard, "confirmed": known.confirmed}
+        return {"state": "known", **progress, "stop": stop, "stopping": self.stopping}
 
     def take(self, host: str, incarnation: int, slot: int, done: int, *, now: float) -> Record | None:
         """Lease the oldest queued trial to a replica's slot, whose last lease was ``done``, or return None.
@@ -395,9 +388,8 @@ class HubState:
 def is_intermediate(values: Mapping[str, Any]) -> bool:
     """Say whether values are an evaluation during training: not that of the start, nor the last one.
 
-    The last one, known by what is recorded at the end only, comes in the result.
-
-    A scheduler that saw the last one before the result would stop, and count as cut short, a trial that is complete.
+    The last one, known by what is recorded at the end only, comes in the result. A scheduler that saw it before would
+    stop, and count as cut short, a trial that is complete.
     """
     return has_phase(values, Phase.EVALUATION) and not has_phase(values, Phase.END)
 

@@ -63,16 +63,22 @@ class Leaving:
         """From now on a first signal raises nothing: everything is being ended."""
         self._raises = False
 
-    def begin(self, why: str = "") -> None:
-        """Begin to leave, without a signal too: what hangs is left behind after ``LEAVE_S`` seconds."""
+    def begin(self, why: str = "", *, within: float | None = None) -> None:
+        """Begin to leave, without a signal too: what hangs is left behind ``within`` seconds, ``LEAVE_S`` if not given.
+
+        ``why`` is what is told then.
+        """
         if self.began is None:
             self.began = time.monotonic()
         if self._exits and not self._is_watched:
             self._is_watched = True
-            threading.Thread(target=self._watch, args=(why,), name="leaving", daemon=True).start()
+            threading.Thread(
+                target=self._watch, args=(why, LEAVE_S if within is None else within), name="leaving", daemon=True
+            ).start()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.began is None:
+            self.began = time.monotonic()  # first: a second signal may come while the first is told of
             self._asked()
             self.begin()
             if self._raises:
@@ -83,11 +89,11 @@ class Leaving:
         else:
             raise KeyboardInterrupt
 
-    def _watch(self, why: str) -> None:
+    def _watch(self, why: str, within: float) -> None:
         assert self.began is not None
         while not self._over.wait(0.1):
             took = time.monotonic() - self.began
-            if took > _LONGEST_S or (took > LEAVE_S and not self._is_saving()):
+            if took > _LONGEST_S or (took > within and not self._is_saving()):
                 leave_at_once(why or f"what did not end in {took:.0f} s was ended; go on with: {self._resume}")
 
 

@@ -158,11 +158,14 @@ def start_replicas(
     folder: Path,
     max_failures: int,
     load: Load,
-    nonce: Path,
     lost: Callable[[str, str], None],
     parties: Mapping[str, Any] | None = None,
+    nonce: Path | None = None,
 ) -> Replicas:
-    """Start one Train run per replica and return without waiting for them; ``parties`` is for its `PartyLine`."""
+    """Start one Train run per replica and return without waiting for them; ``parties`` is for its `PartyLine`.
+
+    Without a ``nonce`` replicas show nothing of their folder, and the hub must not expect it.
+    """
     launch = Launch(folder)
     runs = {}
     for index in range(study.replica.count):
@@ -172,7 +175,7 @@ def start_replicas(
             "hub": hub,
             "namespace": NAMESPACE,
             "folder": str(launch.trials_folder),
-            "nonce": str(nonce),
+            "nonce": None if nonce is None else str(nonce),
             "initial_masks": str(launch.initial_masks_folder),
             "model": asdict(ModelSource(**study.model.model_dump())),
             "slots": study.replica.slots,

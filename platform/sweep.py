@@ -7,17 +7,27 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nmlab.platform.board import Board
 from nmlab.platform.cluster import cluster
 from nmlab.platform.failures import reason_line
-from nmlab.platform.head_watch import HeadWatch
+from nmlab.platform.head_watch import watch_head
 from nmlab.platform.intake import Intake
 from nmlab.platform.journal import Journal, Record, ended_trials, evaluations
 from nmlab.platform.known_cost import add_known_cost
 from nmlab.platform.launch import Launch
+from nmlab.platform.launches.endings import (
+    HeadLostError,
+    RefusedError,
+    SweepError,
+    SweepResult,
+    flat_study,
+    not_run,
+)
+from nmlab.platform.launches.node_trouble import NodeTrouble, why_unreadable
 from nmlab.platform.launches.ownership import OwnershipLostError, owned
 from nmlab.platform.launches.proof import expected_proof
 from nmlab.platform.leaving import Leaving
@@ -31,42 +41,14 @@ from nmlab.platform.search.early_stopping import early_stopping
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
-from nmlab.trials.file_digest import why_not_readable
+
+__all__ = ["HeadLostError", "RefusedError", "Sweep", "SweepError", "SweepResult"]
 
 _GOODBYE_S, _TIDY_S = 30.0, 4.0
 _HURRY_S = 2.0
 _SAVE_S, _SILENT_S, _LET_GO_S = 4.0, 2.0, 1.5
 """Once this process is to leave: how long it waits for replicas in any case, after which silence they are taken to
 hang, and how long it waits for whatever else may."""
-_SLOW_FILES_S = 3.0
-"""How long the driver looks for files that a replica says it has written."""
-
-
-class SweepError(RuntimeError):
-    """A sweep that cannot go on: no replica is left to run its trials."""
-
-
-class HeadLostError(SweepError):
-    """The head of the cluster is gone, and with it all that could run trials."""
-
-
-class RefusedError(SweepError, ValueError):
-    """A study that fits nowhere in the cluster."""
-
-
-@dataclass
-class SweepResult:
-    """How a launch ended: trials by status, loads of the model, whether the frozen weights were found unchanged."""
-
-    status: str
-    counts: dict[str, int]
-    model_loads: int
-    frozen_weights: str
-    seconds: float
-    interrupted: bool = False
-    """Whether somebody asked for the end."""
-    undelivered: str = ""
-    """Why MLflow does not have everything that the launch's journal holds; empty where it has."""
 
 
 @dataclass
@@ -92,7 +74,7 @@ class Sweep:
     _pump: Pump | None = field(default=None, init=False)
     _disk_trouble: str = field(default="", init=False)
     _refusals: dict[str, str] = field(default_factory=dict, init=False)
-    _node_trouble: dict[str, str] = field(default_factory=dict, init=False)
+    _nodes: NodeTrouble = field(default_factory=NodeTrouble, init=False)
     _leased: set[str] = field(default_factory=set, init=False)
 
     def run(self) -> SweepResult:
@@ -131,13 +113,13 @@ class Sweep:
         with ExitStack() as stack:
             stack.callback(self._close)
             stack.callback(self.launch.tidy)
-            self._keep([{"event": "launch began", "tags": self._parent_tags(), "params": _flat_study(study)}])
+            self._keep([{"event": "launch began", "tags": self._parent_tags(), "params": flat_study(study)}])
             self._publish(force=True)
             if len(ended) < self.plan.trials:
                 stack.enter_context(suppress(KeyboardInterrupt))  # what was recorded is told below
                 stack.enter_context(cluster(self.address, cpus=_local_cpus(study)))
                 self._leaving.listen()
-                stack.callback(self._watch_head().stop)
+                stack.callback(watch_head(self._head_is_lost).stop)
                 self._fit(ended, *stack.enter_context(expected_proof(self.launch.folder)))
         return self._result
 
@@ -164,7 +146,11 @@ class Sweep:
         )
         try:
             self._pump = Pump(
-                hub, heed=self._heed, look=self._look, unwanted=self._unwanted, unreadable=self._why_unreadable
+                hub,
+                heed=self._heed,
+                look=self._look,
+                unwanted=self._unwanted,
+                unreadable=partial(why_unreadable, launch=self.launch),
             )
             tune_trials(
                 self.plan,
@@ -189,11 +175,6 @@ class Sweep:
     @property
     def _is_leaving(self) -> bool:
         return self._leaving.began is not None
-
-    def _watch_head(self) -> HeadWatch:
-        import ray
-
-        return HeadWatch(ray.get_runtime_context().gcs_address, lost=self._head_is_lost)
 
     def _check(self) -> None:
         """Called by Tune between events: stop a sweep that nobody can serve, or of which nothing is recorded."""
@@ -231,7 +212,7 @@ class Sweep:
         """Called by the thread that watches the cluster's head."""
         told = f"{reason}; nothing that is recorded is lost, go on with: {self._resume_command}"
         self._head_lost = told
-        self._leaving.begin(told)
+        self._leaving.begin(told, within=_LET_GO_S)
 
     def _unwanted(self) -> tuple[str, ...]:
         """Return the trials that are stopped early; once Tune is over, all that have not ended."""
@@ -261,7 +242,7 @@ class Sweep:
         if not pump.finish(within=within) and not self._is_leaving:
             raise SweepError(f"the last words of the replicas have not come for {within:g} s")
         self._check_records()
-        self._heed([_not_run(key) for key in pump.intake.unended()])
+        self._heed([not_run(key) for key in pump.intake.unended()])
 
     def _send_home(self, pump: Pump, *, until: float) -> None:
         """Wait for the replicas to check their weights and leave.
@@ -295,37 +276,13 @@ class Sweep:
             elif record["event"] == "replica refused":
                 self._refusals[record["host"]] = record["reason"]
                 self._replicas.refused(record["host"], record["reason"], filter(None, record.get("nodes", ())))
-            self._note_node(record)
+            self._nodes.note(record, replicas=self._board.replicas)
         self._mark_interrupted(records)
         self._complete_costs(records)
         self._note_text(records)
         self._keep(records)
         self._board.update(records)
         self._stopping.follow(records)
-
-    def _note_node(self, record: Record) -> None:
-        """Keep in view which nodes are in the way, and why."""
-        if record["event"] == "replica refused" and "nodes" in record:
-            for node in record["nodes"]:
-                self._node_trouble[node] = f"refused: {record['reason']}"
-        elif record["event"] == "result refused":
-            record["node"] = self._board.replicas.get(record["host"], {}).get("node", "")
-            self._node_trouble[record["node"]] = (
-                f"{record['host']} on node {record['node']} left trial {record['key']} unreadable: {record['reason']}; "
-                "it is run again"
-            )
-
-    def _why_unreadable(self, record: Record) -> str:
-        """Return why the artifacts of a finished trial cannot be read here, after a moment for a slow file system."""
-        result, folder = record["result"], self.launch.trial_folder(record["key"])
-        if result["status"] != "finished":
-            return ""
-        if not result.get("files"):
-            return "it says of no file what is in it"
-        deadline = time.monotonic() + _SLOW_FILES_S
-        while (reason := why_not_readable(folder, result["files"])) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        return reason
 
     def _mark_interrupted(self, records: list[dict[str, Any]]) -> None:
         """A trial that was stopped, but not because its configuration fell behind, goes on when a launch is resumed."""
@@ -378,8 +335,7 @@ class Sweep:
         mlflow = self._recorder.trouble
         behind = f"MLflow takes nothing ({mlflow}); {self._recorder.waiting_bytes} bytes wait in the journal"
         lines = {"disk": self._disk_trouble, "mlflow": behind if mlflow else ""}
-        nodes = {f"node {node}": line for node, line in self._node_trouble.items()}
-        return {source: line for source, line in (lines | nodes).items() if line}
+        return {source: line for source, line in (lines | self._nodes.lines).items() if line}
 
     def _close(self) -> None:
         """Say how the launch ended, whatever happened, so that no run is left open that nobody works on."""
@@ -428,8 +384,7 @@ class Sweep:
         return {**provenance(), **facts_tags(self.plan.facts)}
 
     def _parent_tags(self) -> dict[str, str]:
-        items = self.plan.study.reproduces
-        reproduces = {"nmlab.reproduces": ",".join(items)} if items else {}
+        reproduces = {"nmlab.reproduces": ",".join(items)} if (items := self.plan.study.reproduces) else {}
         return {**self._common_tags(), "nmlab.planned": str(self.plan.trials), **reproduces}
 
     def _digest_tag(self) -> dict[str, str]:
@@ -440,25 +395,3 @@ class Sweep:
 def _local_cpus(study: Study) -> float:
     cpus = study.replica.resources.cpus
     return study.replica.count * study.replica.shards * (1.0 if cpus is None else cpus)
-
-
-def _not_run(key: str) -> dict[str, Any]:
-    """Return the end of a trial that nobody was left to run; it may go on in a later process."""
-    reason = "no replica was left to run it"
-    return {
-        "event": "ended",
-        "key": key,
-        "result": {"key": key, "status": "stopped", "step": 0, "metrics": {}, "reason": reason},
-    }
-
-
-def _flat_study(study: Study) -> dict[str, Any]:
-    """Return the study's settings under dotted names, as parameters of the parent run."""
-
-    def walk(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
-        flat: dict[str, Any] = {}
-        for name, value in tree.items():
-            flat |= walk(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
-        return flat
-
-    return walk(study.model_dump(mode="json", by_alias=True, exclude_none=True), "")

@@ -1,0 +1,40 @@
+"""What is said of nodes that were refused, and of files that the driver cannot read."""
+
+import pytest
+
+from nmlab.platform.launch import Launch
+from nmlab.platform.launches import node_trouble
+from nmlab.platform.launches.node_trouble import NodeTrouble, why_unreadable
+from nmlab.trials.file_digest import describe_files
+
+
+@pytest.fixture
+def ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(node_trouble, "SLOW_FILES_S", 0.3)
+    folder = Launch(tmp_path).trial_folder("k")
+    folder.mkdir(parents=True)
+    (folder / "trial.json").write_text("{}")
+    files = describe_files(folder, ["trial.json"])
+    return {"event": "ended", "key": "k", "result": {"status": "finished", "files": files}}
+
+
+def test_an_end_is_accepted_with_files_that_can_be_read(ended, tmp_path):
+    assert why_unreadable(ended, launch=Launch(tmp_path)) == ""
+    (Launch(tmp_path).trial_folder("k") / "trial.json").unlink()
+    assert why_unreadable(ended, launch=Launch(tmp_path)) == "trial.json cannot be read: No such file or directory"
+    del ended["result"]["files"]
+    assert why_unreadable(ended, launch=Launch(tmp_path)) == "it says of no file what is in it"
+    ended["result"]["status"] = "diverged"
+    assert why_unreadable(ended, launch=Launch(tmp_path)) == ""
+
+
+def test_nodes_are_named():
+    trouble = NodeTrouble()
+    trouble.note({"event": "replica refused", "reason": "a on node x: no", "nodes": ["n1"]}, replicas={})
+    record = {"event": "result refused", "host": "a", "key": "k", "reason": "trial.json cannot be read"}
+    trouble.note(record, replicas={"a": {"node": "10.0.0.2"}})
+    assert record["node"] == "10.0.0.2"
+    assert trouble.lines == {
+        "node n1": "refused: a on node x: no",
+        "node 10.0.0.2": "a on node 10.0.0.2 left trial k unreadable: trial.json cannot be read; it is run again",
+    }
