@@ -1,4 +1,4 @@
-"""Another user of the machine gets nothing from a running sweep, neither from its ports nor its sockets nor its files."""
+"""Another user of the machine gets nothing from a running sweep: not from its ports, sockets or files."""
 
 import json
 import os
