@@ -13,7 +13,8 @@ from typing import Any
 
 import ray
 import torch
-from torch.distributed import Store, is_nccl_available
+from torch._C._distributed_c10d import Store
+from torch.distributed import is_nccl_available
 
 from nmlab.platform.stage_store import RayKeys, StageStore
 from nmlab.trials.crew import ALONE, PATIENCE, ConnectedCrew, Crew

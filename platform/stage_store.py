@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from torch.distributed import Store
+from torch._C._distributed_c10d import Store
 
 _MAC = 32
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.002, 0.1
@@ -73,7 +73,7 @@ class StageStore(Store):
         assert value is not None
         return value
 
-    def wait(self, keys: Sequence[str], timeout: timedelta | None = None) -> None:  # type: ignore[override]
+    def wait(self, keys: Sequence[str], timeout: timedelta | None = None) -> None:
         deadline, pause = time.monotonic() + (timeout or self._patience).total_seconds(), _FIRST_WAIT_S
         while not self.check(keys):
             if time.monotonic() > deadline:
@@ -81,7 +81,7 @@ class StageStore(Store):
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_WAIT_S)
 
-    def check(self, keys: Sequence[str]) -> bool:  # type: ignore[override]
+    def check(self, keys: Sequence[str]) -> bool:
         return all(self._read(key) is not None for key in keys)
 
     def delete_key(self, key: str) -> bool:
