@@ -81,9 +81,9 @@ def resume(
     Example: nmlab resume quickstart
     """
     from nmlab.platform import launch as launches
+    from nmlab.platform.credentials import restored_uri
     from nmlab.platform.resolve import resolve
     from nmlab.platform.tracking.address import check_store
-    from nmlab.platform.tracking.credentials import restored_uri
 
     launch = launches.find(name, results=results)
     settings = launch.settings()
