@@ -37,6 +37,7 @@ def host_loop(config: dict[str, Any]) -> None:
 
     Of several workers, each with a shard of the model, the first does so; the others follow it.
     """
+    os.umask(os.umask(0) | 0o002)  # a raylet may have been started with any
     torch.set_num_threads(config["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     crews = form_crews(slots=config["slots"], device=device)

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from nmlab.platform.tracking.credentials import kept_uri
+from nmlab.platform.credentials import kept_uri
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.checked_json import DamagedFileError, read_checked, write_checked

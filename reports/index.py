@@ -9,6 +9,7 @@ from nmlab.reports.document import Document, RunLinks
 from nmlab.reports.errors import ReportError
 from nmlab.reports.mlflow_access.addresses import shown
 from nmlab.reports.provenance import moment_text
+from nmlab.reports.public import Anonymiser
 from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.report import UI_BASE, document_of, write_document
 from nmlab.reports.store import RunStore, open_store
@@ -38,7 +39,7 @@ class Entry:
 
 
 def write_index(
-    *, tracking_uri: str, output: Path, mixed: bool = False, ui_base: str = UI_BASE
+    *, tracking_uri: str, output: Path, mixed: bool = False, ui_base: str = UI_BASE, public: bool = False
 ) -> tuple[Path, tuple[Entry, ...]]:
     """Write the report of the newest launch of every study, and a page that leads to them.
 
@@ -60,11 +61,13 @@ def write_index(
         raise ReportError(f"{shown(tracking_uri)} holds no study: nothing has been run under it yet")
     entries = []
     for study in studies:
-        entry = _entry(store, study, mixed=mixed, ui_base=ui_base)
+        entry = _entry(store, study, mixed=mixed, ui_base=ui_base, public=public)
         if entry.document is not None:
             write_document(entry.document, output=output / study)
         entries.append(Entry(entry.study, entry.runs, _without_drawings(entry.document), entry.problem))
     document = index_document(entries, uri=tracking_uri, ui_base=ui_base)
+    if public:
+        document = Anonymiser().everywhere(document)
     page = output / "index.html"
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -100,9 +103,9 @@ def index_document(entries: list[Entry], *, uri: str, ui_base: str = UI_BASE) ->
     )
 
 
-def _entry(store: RunStore, study: str, *, mixed: bool, ui_base: str) -> Entry:
+def _entry(store: RunStore, study: str, *, mixed: bool, ui_base: str, public: bool) -> Entry:
     try:
-        document = document_of(store, study=study, mixed=mixed, ui_base=ui_base)
+        document = document_of(store, study=study, mixed=mixed, ui_base=ui_base, public=public)
         return Entry(study, collect(store, study=study), document)
     except ReportError as error:
         return Entry(study, None, None, problem=str(error))

@@ -13,13 +13,14 @@ from nmlab.reports.alike import differences_within, refuse_mixed
 from nmlab.reports.analysis import analyse
 from nmlab.reports.caveats import caveats_of
 from nmlab.reports.collect import StudyRuns, collect
-from nmlab.reports.commands import commands_of
+from nmlab.reports.commands import DEFAULT_STORE, commands_of
 from nmlab.reports.comparison import comparison_tables
 from nmlab.reports.document import Document, RunLinks
 from nmlab.reports.errors import ReportError
 from nmlab.reports.figures import study_figures
 from nmlab.reports.headline import headline_of
 from nmlab.reports.provenance import moment_text, provenance_of
+from nmlab.reports.public import anonymiser_of, public_runs
 from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text
 from nmlab.reports.store import RunStore, open_store
 from nmlab.reports.tables import for_pages, with_notes
@@ -50,6 +51,7 @@ def write_report(
     launch: str | None = None,
     mixed: bool = False,
     ui_base: str = UI_BASE,
+    public: bool = False,
 ) -> Report:
     """Write ``report.html``, ``report.md``, ``report.json``, ``tables/*.csv|tex`` and ``figures/*.svg|png``.
 
@@ -63,13 +65,15 @@ def write_report(
         launch: name or parent run id of the launch; the newest by default.
         mixed: allow runs that were not evaluated alike in one table, each marked with what differs.
         ui_base: address of the MLflow user interface that the links lead to.
+        public: leave out the user, hosts and folders (see :mod:`nmlab.reports.public`).
 
     Raises:
         ReportError: a store that can't be read, an unknown study or launch, no finished run, a corrupted artifact,
             runs that were not evaluated alike where ``mixed`` does not allow it, or an output folder that can't be
             written or holds something else.
     """
-    document = document_of(open_store(tracking_uri), study=study, launch=launch, mixed=mixed, ui_base=ui_base)
+    store = open_store(tracking_uri)
+    document = document_of(store, study=study, launch=launch, mixed=mixed, ui_base=ui_base, public=public)
     return write_document(document, output=output)
 
 
@@ -87,17 +91,33 @@ def write_document(document: Document, *, output: Path) -> Report:
 
 
 def document_of(
-    store: RunStore, *, study: str, launch: str | None = None, mixed: bool = False, ui_base: str = UI_BASE
+    store: RunStore,
+    *,
+    study: str,
+    launch: str | None = None,
+    mixed: bool = False,
+    ui_base: str = UI_BASE,
+    public: bool = False,
 ) -> Document:
     """Build the whole report as a value.
 
     Raises:
         ReportError: see :func:`write_report`.
     """
-    found = analyse(store, runs=collect(store, study=study, launch=launch))
+    runs = collect(store, study=study, launch=launch)
+    if not public:
+        return _document(store, runs, mixed=mixed, ui_base=ui_base, uri=store.uri)
+    hide = anonymiser_of(runs)
+    document = _document(store, public_runs(runs, hide), mixed=mixed, ui_base=ui_base, uri=DEFAULT_STORE)
+    hidden: Document = hide.everywhere(document)
+    return hidden
+
+
+def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, uri: str) -> Document:
+    found = analyse(store, runs=runs)
     unlike = refuse_mixed(differences_within(found.configurations), mixed=mixed)
     return Document(
-        study=study,
+        study=runs.study,
         facts=_facts(found.runs),
         headline=headline_of(
             found.runs,
@@ -114,7 +134,7 @@ def document_of(
         written=datetime.now(tz=UTC),
         title=found.runs.launch.params.get("title", ""),
         question=found.runs.launch.params.get("answers", ""),
-        commands=commands_of(found, tracking_uri=store.uri),
+        commands=commands_of(found, tracking_uri=uri),
         winners=winner_values(found.winners, evaluations=found.evaluations),
     )
 

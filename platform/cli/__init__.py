@@ -5,6 +5,7 @@ import sys
 
 from nmlab.platform.cli.app import app
 from nmlab.platform.command_line import arguments_without_secrets
+from nmlab.platform.home import prepare_home
 from nmlab.platform.waiting import patience
 from nmlab.trials.contract.escaping import printable
 from nmlab.trials.contract.secrets import masked
@@ -19,6 +20,7 @@ def main() -> None:
     os.umask(os.umask(0) | OTHERS_MAY_WRITE)
     _hide_secrets()
     try:
+        prepare_home(os.environ)
         app()
     except ValueError as error:
         print(f"nmlab: {printable(masked(str(error)))}", file=sys.stderr)

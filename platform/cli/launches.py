@@ -97,10 +97,10 @@ def resume(
     Example: nmlab resume quickstart
     """
     from nmlab.platform import launch as launches
+    from nmlab.platform.credentials import restored_uri
     from nmlab.platform.journal import ended_trials, read_journal
     from nmlab.platform.resolve import resolve
     from nmlab.platform.tracking.address import absolute_uri, check_store
-    from nmlab.platform.tracking.credentials import restored_uri
 
     launch = launches.find(name, results=results)
     settings = launch.settings()

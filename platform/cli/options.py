@@ -56,7 +56,7 @@ Results = Annotated[
 
 def usable_uri(uri: str | None) -> str | None:
     """Return a store's address without its password, which goes to the environment where MLflow looks for it."""
-    from nmlab.platform.tracking.credentials import take_credentials
+    from nmlab.platform.credentials import take_credentials
 
     return None if uri is None else take_credentials(uri)
 

@@ -26,6 +26,9 @@ def report(
         ),
     ] = None,
     mixed: Mixed = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="Leave out the user, names and addresses of machines, and folders.")
+    ] = False,
     results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
@@ -37,12 +40,12 @@ def report(
     if study is None:
         if launch is not None:
             raise ValueError(f"--launch {launch}: expected a study, whose launch it is")
-        _all(output or results / "reports", tracking_uri, mixed=mixed, as_json=as_json)
+        _all(output or results / "reports", tracking_uri, mixed=mixed, public=public, as_json=as_json)
         return
     from nmlab.reports.report import write_report
 
     folder = output or results / study / "report"
-    written = write_report(study, tracking_uri=tracking_uri, output=folder, launch=launch, mixed=mixed)
+    written = write_report(study, tracking_uri=tracking_uri, output=folder, launch=launch, mixed=mixed, public=public)
     if as_json:
         print_json({name: getattr(written, name) for name in written.__slots__})
         return
@@ -51,11 +54,11 @@ def report(
     console().print(f"report: {written.html}", markup=False)
 
 
-def _all(output: Path, tracking_uri: str, *, mixed: bool, as_json: bool) -> None:
+def _all(output: Path, tracking_uri: str, *, mixed: bool, public: bool, as_json: bool) -> None:
     """Write the reports of all studies and the page that leads to them."""
     from nmlab.reports.index import write_index
 
-    page, entries = write_index(tracking_uri=tracking_uri, output=output, mixed=mixed)
+    page, entries = write_index(tracking_uri=tracking_uri, output=output, mixed=mixed, public=public)
     problems = {entry.study: entry.problem for entry in entries if entry.problem}
     if as_json:
         written = [entry.study for entry in entries if entry.document is not None]

@@ -16,9 +16,9 @@ from nmlab.platform import launch as launches
 from nmlab.platform.cli import app
 from nmlab.platform.cli.options import console, print_json
 from nmlab.platform.command_line import arguments_without_secrets
+from nmlab.platform.credentials import kept_uri, restored_uri, split_credentials, take_credentials
 from nmlab.platform.failures import reason_line
 from nmlab.platform.submit import sweep_command
-from nmlab.platform.tracking.credentials import kept_uri, restored_uri, split_credentials, take_credentials
 from nmlab.search_spaces import loader
 
 NAMES = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
