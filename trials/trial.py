@@ -383,8 +383,7 @@ class _Trial:
             if not is_disk_full(error):
                 raise
             # Learning goes on: the checkpoint before is still there, and more is lost by stopping than by losing this.
-            note = f"no checkpoint after step {self.step}: the disk was full"
-            self.setting.notes.append(note)
+            self.setting.notes.append(f"no checkpoint after step {self.step}: the disk was full")
 
     def _resume(self) -> None:
         saved = self.checkpoints.newest(crew=self.crew)
