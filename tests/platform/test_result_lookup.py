@@ -153,7 +153,7 @@ def test_a_mask_that_trials_started_from_is_a_result_too(tracking_uri, tmp_path,
     experiment = client.get_experiment_by_name("runs").experiment_id
     (run,) = client.search_runs([experiment], "tags.`nmlab.kind` = 'initial_mask'")
     for name in (run.info.run_id, run.data.tags["nmlab.initial_mask_digest"][:8]):
-        assert "2:4 in all 14 layers" in nmlab("evaluate", name, "--windows", "2")
+        assert "2:4 in all 14 prunable layers" in nmlab("evaluate", name, "--windows", "2")
 
 
 @pytest.mark.parametrize("name", ["builtin:tiny", "org/model", "gpt2", "distilgpt2", "./folder"])
