@@ -50,7 +50,7 @@ VICTIMS = {
 # What a launch may leave in its folder; see docs/architecture.md. Trials' folders are looked into as well.
 EXPECTED = {
     *("launch.json", "study.yaml", "environment.json", "status.json", "journal.jsonl", "log.jsonl", "ray.log"),
-    *("optuna.journal", "trials", "initial_masks", "ray"),
+    *("optuna.journal", "trials", "initial_masks", "ray", "owner.json", "owner.lock"),
 }
 FOLLOWED_S = 150.0
 LITTER = (".partial", ".damaged", ".tmp")

@@ -20,13 +20,13 @@ def test_a_value_is_computed_once_for_each_state(folder):
     assert kept("value", state="a", compute=lambda: {"x": [1, "é\udc80"]}) == {"x": [1, "é\udc80"]}
     assert kept("value", state="a", compute=never) == {"x": [1, "é\udc80"]}
     assert kept("value", state="b", compute=lambda: 2) == 2
-    assert sorted(path.name for path in folder.iterdir()) == ["value-a.json", "value-b.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["value-a.checked.json", "value-b.checked.json"]
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"x": [1', b"\xff\xfe"])
 def test_a_damaged_file_is_replaced(folder, damage):
     kept("value", state="a", compute=lambda: 1)
-    (folder / "value-a.json").write_bytes(damage)
+    (folder / "value-a.checked.json").write_bytes(damage)
     assert kept("value", state="a", compute=lambda: 3) == 3
     assert kept("value", state="a", compute=never) == 3
 
