@@ -30,6 +30,8 @@ from launched import (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 
 CHECKPOINT_EVERY = 20
+TOLD_AT_ONCE_MS = 100
+"""In which a trial tells all that its checkpoint holds, on a busy machine too; ten steps take longer."""
 
 
 @dataclass
@@ -200,7 +202,7 @@ def test_a_trial_that_was_moved_repeats_at_most_one_checkpoint_interval(battered
         assert moved, f"killing {kill.what} moved no trial"
         for lease in moved:
             told = [r for r in journal[journal.index(lease) :] if r["event"] == "metrics" and r["key"] == lease["key"]]
-            resumed = max(r["step"] for r in told if r["time"] - told[0]["time"] < 30)
+            resumed = max(r["step"] for r in told if r["time"] - told[0]["time"] < TOLD_AT_ONCE_MS)
             assert resumed >= (reached[lease["key"]] - 1) // CHECKPOINT_EVERY * CHECKPOINT_EVERY
 
 
