@@ -39,7 +39,7 @@ def masked(tiny):
 
 
 def _measured(model, *, length=LENGTH, batch_size=4, documents=DOCUMENTS):
-    tokens, words, predicted = rolling_windows(documents, tokenizer=model.frozen.tokenizer, length=length)
+    tokens, words, predicted, _ = rolling_windows(documents, tokenizer=model.frozen.tokenizer, length=length)
     return measure(model, Windows(tokens, words, "digest", predicted), batch_size=batch_size)
 
 
