@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nmlab.platform.credentials import restored_uri
 from nmlab.platform.failures import reason_line
 from nmlab.platform.launch import Launch
+from nmlab.reports.mlflow_access.connection import connect
 
 _SQLITE = "sqlite:///"
 
@@ -44,11 +46,7 @@ def _runs(launch: Launch, uri: str) -> list[Mapping[str, str]]:
     """Return the tags of all runs of a launch; a database that is not there is not made."""
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
         raise FileNotFoundError(f"{uri} is not there")
-    from nmlab.platform.tracking.store import MlflowStore  # noqa: F401 (quietens the library as it is imported)
-
-    from mlflow.tracking import MlflowClient  # isort: skip
-
-    client = MlflowClient(tracking_uri=uri)
+    client = connect(restored_uri(uri))
     experiment = client.get_experiment_by_name(launch.study().name)
     if experiment is None:
         return []
