@@ -157,7 +157,7 @@ class MethodConformance:
         assert ("train/loss" in every) is method.learned
         assert all(key.startswith("train/") for key in every)
         assert all(isinstance(value, float | int) for values in [*told, every] for value in values.values())
-        if own := registry.metrics_of(self.name):
+        if own := registry.metrics_of(method.name):
             assert every.keys() <= {metric.name for metric in (*COMMON, *own)}, (
                 "a method that declares any declares all"
             )
