@@ -31,8 +31,8 @@ _SCALARS = (
 
 DEEPEST = 50
 """Levels of lists and mappings in each other; a study has six."""
-LARGEST = 2**63 - 1
-"""The largest whole number, up or down, that every part of nmlab can hold."""
+MOST_DIGITS = 1000
+"""Of a whole number; Python itself reads no more than 4300."""
 
 
 class _Reader(yaml.SafeLoader):
@@ -56,8 +56,8 @@ class _Reader(yaml.SafeLoader):
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         digits = len(node.value.lstrip("+-"))
-        if digits > len(str(LARGEST)) or abs(int(node.value)) > LARGEST:
-            text = f"a whole number of {digits} digits; expected at most {LARGEST}"
+        if digits > MOST_DIGITS:
+            text = f"a whole number of {digits} digits; expected at most {MOST_DIGITS}"
             raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
         return int(node.value)
 

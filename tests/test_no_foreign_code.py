@@ -22,7 +22,6 @@ RUNS = {
 # The reader of studies is a SafeLoader; see the last test.
 EXCEPTIONS = {
     "search_spaces/dialect.py": {"yaml.load"},
-    "trials/crew.py": {"pickle.loads"},
     "trials/testing/conformance.py": {"pickle.loads"},
     "platform/testing/searcher_conformance.py": {"pickle.loads"},
 }
