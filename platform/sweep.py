@@ -356,7 +356,9 @@ class Sweep:
         self._journal.close()
         counts = dict(self._board.counts())
         seconds = time.time() - self._board.started
-        self._result = SweepResult(status, counts, loads, frozen, seconds, self._interrupted, undelivered)
+        self._result = SweepResult(
+            status, counts, loads, frozen, seconds, self._interrupted, undelivered, dict(self._recorder.refused)
+        )
 
     def _final_status(self) -> str:
         if self._board.ended >= self.plan.trials:

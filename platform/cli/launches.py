@@ -280,6 +280,8 @@ def _tell(
         out.print(sentence, markup=False)
     if report:
         out.print(f"report: {report['html']}", markup=False)
+    for about, why in result.refused.items():
+        out.print(f"MLflow does not take {about}: {why}; `nmlab resume {launch.name}` tries again", markup=False)
     if result.undelivered:
         out.print(f"MLflow does not have everything yet: {result.undelivered}", markup=False)
         out.print(

@@ -1,6 +1,7 @@
 """How a sweep ends, and what is recorded of its study and of trials that nobody ran."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from nmlab.search_spaces.schema import Study
@@ -31,6 +32,8 @@ class SweepResult:
     """Whether somebody asked for the end."""
     undelivered: str = ""
     """Why MLflow does not have everything that the launch's journal holds; empty where it has."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """What MLflow does not take, by what it is about, and why; everything else it has."""
 
 
 def not_run(key: str) -> dict[str, Any]:

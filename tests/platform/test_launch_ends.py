@@ -101,3 +101,21 @@ def test_exit_codes_of_a_sweep(plan_of, tracking_uri, tmp_path, nmlab, monkeypat
     assert given == code
     assert ("no report was written" in printed.err) == (not counts.get("finished"))
     assert "model loaded once, frozen weights verified" in printed.out
+
+
+def test_what_mlflow_does_not_take_is_named_at_the_end(ended_launch, nmlab):
+    """The finished trial's file is gone; everything else is delivered."""
+    launch = ended_launch("finished", "finished")
+    lines = launch.journal_file.read_text().splitlines(keepends=True)
+    journal = Journal(launch)
+    records = list(journal.read())
+    journal.close()
+    launch.journal_file.write_text(lines[0])
+    records[-1]["result"]["artifacts"] = ["mask.safetensors"]
+    journal = Journal(launch)
+    journal.write(records)
+    journal.close()
+    _, printed = nmlab("resume", launch.folder, "--no-report")
+    key = records[-1]["key"]
+    assert f"MLflow does not take trial {key}: " in printed.out
+    assert f"mask.safetensors is gone; the run was closed without it; `nmlab resume {launch.name}`" in printed.out
