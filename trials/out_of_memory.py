@@ -32,7 +32,10 @@ NOT_SMALLER = (
 )
 """The note on a trial that is not tried again."""
 
-_PASS = ("torch.nn.modules.module", "torch.autograd", "torch.autograd.graph", "torch.utils.checkpoint")
+_PASS = (
+    *("torch.nn.modules.module", "torch.nn.functional", "torch.autograd", "torch.autograd.graph"),
+    *("torch.utils.checkpoint", "nmlab.trials.models.chunked"),  # the loss, in parts
+)
 _STATE = (
     *("nmlab.trials.engines", "nmlab.trials.masks", "nmlab.trials.checkpoint", "nmlab.trials.artifacts"),
     *("torch.autograd.function", "torch.optim", "safetensors"),
