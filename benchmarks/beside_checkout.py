@@ -1,4 +1,4 @@
-"""One of these scripts in this checkout and in another, in turn: the ratio of a figure that both write, round by round.
+r"""One of these scripts in this checkout and in another, in turn: the ratios of figures that both write.
 
 Each checkout runs its own copy of the script on its own code, in a process of its own. Pairs of runs follow each other,
 so that a slow minute of the machine does not fall on one of the two alone; the median of the ratios is what counts.
@@ -6,6 +6,8 @@ so that a slow minute of the machine does not fall on one of the two alone; the 
     git worktree add /tmp/before 32ecf56
     python benchmarks/beside_checkout.py /tmp/before step_overhead --field 'rows.*.step_s' -- --millions 5 --no-textbook
     python benchmarks/beside_checkout.py /tmp/before trial_overhead --field 'shared_seconds_per_trial.*' -- --trainers 1
+    python benchmarks/beside_checkout.py /tmp/before platform_cost --field cores_a_replica.nmlab \
+        --rate mlflow.values_a_second -- --seconds 20
 """
 
 import argparse
@@ -33,8 +35,11 @@ def figures(record: Any, path: list[str]) -> list[float]:
     return [number for member in members for number in figures(member, rest)]
 
 
-def run(checkout: Path, options: argparse.Namespace, folder: Path) -> list[float]:
-    """Run the script of a checkout on its own code; return its figures. What its exit code says is its own claim."""
+def run(checkout: Path, options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Run the script of a checkout on its own code; return the median of each field.
+
+    What its exit code says is its own claim.
+    """
     links = folder / "links" / "nmlab"
     links.mkdir(parents=True)
     for package in PACKAGES:
@@ -47,20 +52,42 @@ def run(checkout: Path, options: argparse.Namespace, folder: Path) -> list[float
         stdout=subprocess.DEVNULL,
         check=False,
     )
-    return figures(json.loads(record.read_text()), options.field.split("."))
+    found = json.loads(record.read_text())
+    return {field: statistics.median(figures(found, field.split("."))) for field in options.fields}
 
 
-def main() -> None:
+def compared(pairs: list[tuple[dict[str, float], dict[str, float]]], field: str, *, is_rate: bool) -> dict[str, Any]:
+    """Return a field of all rounds and the ratios of what one of its things takes, here over there."""
+    here, there = ([side[field] for side in sides] for sides in zip(*pairs, strict=True))
+    ratios = [(after / before) ** (-1 if is_rate else 1) for after, before in zip(here, there, strict=True)]
+    return {
+        "here": [round(value, 5) for value in here],
+        "there": [round(value, 5) for value in there],
+        "ratios": [round(ratio, 4) for ratio in ratios],
+        "median_ratio": round(statistics.median(ratios), 4),
+    }
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=Path, help="a checkout to compare with")
     parser.add_argument("script", help="the name of a script in benchmarks/ that takes --json")
-    parser.add_argument("--field", required=True, help="where the figure stands, such as rows.*.step_s")
+    parser.add_argument("--field", action="append", default=[], help="where a figure stands, such as rows.*.step_s")
+    parser.add_argument("--rate", action="append", default=[], help="as --field, of what is better when it is more")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--most", type=float, default=1.03, help="the largest median ratio, here over there")
     parser.add_argument("--json", type=Path)
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options = parser.parse_args(sys.argv[1:end])
     options.arguments = sys.argv[end + 1 :]  # of the script
+    options.fields = [*options.field, *options.rate]
+    if not options.fields:
+        parser.error("nothing to compare: give --field or --rate")
+    return options
+
+
+def main() -> None:
+    options = arguments()
     pairs = []
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory() as name:
@@ -68,19 +95,16 @@ def main() -> None:
             found = {}
             for side, checkout in order:
                 (Path(name) / side).mkdir()
-                found[side] = statistics.median(run(checkout, options, Path(name) / side))
+                found[side] = run(checkout, options, Path(name) / side)
         pairs.append((found["here"], found["there"]))
-        print(f"round {number}: here {pairs[-1][0]:.4g}, there {pairs[-1][1]:.4g}", flush=True)
-    ratios = [here / there for here, there in pairs]
+        told = (f"{field} {found['here'][field]:.4g}, there {found['there'][field]:.4g}" for field in options.fields)
+        print(f"round {number}: here {'; '.join(told)}", flush=True)
+    fields = {field: compared(pairs, field, is_rate=field in options.rate) for field in options.fields}
     record = {
         "script": options.script,
         "arguments": options.arguments,
-        "field": options.field,
-        "here": [round(here, 5) for here, _ in pairs],
-        "there": [round(there, 5) for _, there in pairs],
-        "ratios": [round(ratio, 4) for ratio in ratios],
-        "median_ratio": round(statistics.median(ratios), 4),
-        "holds": statistics.median(ratios) <= options.most,
+        "fields": fields,
+        "holds": all(field["median_ratio"] <= options.most for field in fields.values()),
     }
     print(json.dumps(record, indent=2))
     if options.json:

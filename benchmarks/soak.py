@@ -1,9 +1,11 @@
-"""Sweeps under fire: every while a process of theirs is killed at random, and at the end everything must be there.
+"""Sweeps under fire: every while something happens to them at random, and at the end everything must be there.
 
 Launches of many small trials follow each other until the time is over. Every 20 to 40 s a Train worker, a trial actor,
 the hub, a Train controller or the driver is killed with SIGKILL; a driver that was killed is followed by
-`nmlab resume`. Afterwards each launch must hold exactly its planned trials, each point once, all results bit-identical
-to those of a launch that nobody disturbed, and leave no process and no unexpected file behind.
+`nmlab resume`. Or a second `nmlab resume` wants the launch that runs, and must be refused; or a node joins that does
+not see the launch's folder, a Train worker is killed, and no trial may be given to that node. Afterwards each launch
+must hold exactly its planned trials, each point once, all results bit-identical to those of a launch that nobody
+disturbed, and leave no process and no unexpected file behind.
 
     python benchmarks/soak.py --minutes 60 --seed 1 --json soak.json
 """
@@ -12,9 +14,11 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 from launched import (
     GRID,
+    NMLAB,
     Nmlab,
     check_complete,
     keys,
@@ -37,8 +42,10 @@ from launched import (
     results,
     session,
     standstills,
+    wait_until,
     workers,
 )
+from raylet_cluster import can_hide_folders, start_blind_node
 
 VICTIMS = {
     "worker": "ray::RayTrainWorker",
@@ -47,6 +54,8 @@ VICTIMS = {
     "controller": "ray::TrainController",
     "driver": "",
 }
+SECOND_OWNER, BLIND_NODE = "second owner", "late node without the folder"
+REFUSED_S, JOINED_S = 120.0, 60.0
 # What a launch may leave in its folder; see docs/architecture.md. Trials' folders are looked into as well.
 EXPECTED = {
     *("launch.json", "study.yaml", "environment.json", "status.json", "journal.jsonl", "log.jsonl", "ray.log"),
@@ -70,6 +79,8 @@ class Soak:
     at_hand: list[float] = field(default_factory=list)
     restarted: list[float] = field(default_factory=list)
     followed: list[float] = field(default_factory=list)
+    refused: int = 0  # replicas on nodes that do not see the folder
+    blind: list[subprocess.Popen] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -90,11 +101,14 @@ class Soak:
                 self._wait(nmlab, process, self.random.uniform(*self.pause))
                 is_time = until and (time.monotonic() < until or not self.kills)
                 if is_time and process.poll() is None and at_work(nmlab, process.pid):
-                    process = self._kill(nmlab, process)
+                    process = self._strike(nmlab, process)
             printed = nmlab.finish(process)
         except BaseException:
             kill_session(process.pid)
             raise
+        finally:
+            self._end_blind_nodes()
+        self.refused += check_blind_nodes(nmlab)
         self.durations.append(time.monotonic() - began)
         at_hand, restarted = standstills(nmlab.journal())
         self.at_hand += at_hand
@@ -122,21 +136,88 @@ class Soak:
                 series.append((round(time.monotonic() - self.start, 1), resident_bytes(process.pid)))
             time.sleep(1.0)
 
-    def _kill(self, nmlab: Nmlab, process):
+    def _strike(self, nmlab: Nmlab, process):
+        """Let something happen; return the process that is the driver from now on."""
+        what = self.random.choice([*VICTIMS, SECOND_OWNER, *([BLIND_NODE] if can_hide_folders() else [])])
+        if what == SECOND_OWNER:
+            if (nmlab.launch / "owner.json").is_file():
+                self._note(what, process.pid)
+                check_second_owner(nmlab, process)
+            return process
+        if what == BLIND_NODE:
+            if not self.blind and (node := add_blind_node(nmlab, process)):
+                self.blind.append(node)
+                self._note(what, node.pid)
+                return self._kill("worker", nmlab, process)
+            return process
+        return self._kill(what, nmlab, process)
+
+    def _note(self, what: str, pid: int) -> None:
+        self.kills.append((round(time.monotonic() - self.start, 1), what))
+        print(f"{self.kills[-1][0]:7.1f} s: {what} ({pid})", flush=True)
+
+    def _end_blind_nodes(self) -> None:
+        while self.blind:
+            node = self.blind.pop()
+            kill_session(node.pid)
+            node.wait()
+
+    def _kill(self, what: str, nmlab: Nmlab, process):
         """Kill something; return the process that is the driver from now on."""
-        what = self.random.choice(list(VICTIMS))
         found = [pid for pid, command in session(process.pid).items() if command.startswith(VICTIMS[what])]
         if what != "driver" and not found:
             return process  # it is being restarted
         pid = process.pid if what == "driver" else self.random.choice(sorted(found))
-        self.kills.append((round(time.monotonic() - self.start, 1), what))
-        print(f"{self.kills[-1][0]:7.1f} s: {what} ({pid})", flush=True)
+        self._note(what, pid)
         os.kill(pid, signal.SIGKILL)
         if what != "driver":
             return process
         process.wait()
+        self._end_blind_nodes()
         self.followed.append(until_gone(pid))
         return nmlab.start("resume", "--json", "--no-report", TMPDIR=str(nmlab.folder / "tmp"))
+
+
+def check_second_owner(nmlab: Nmlab, process) -> None:
+    """Start `nmlab resume` beside the driver that runs; raise unless it is refused in one line that names the owner."""
+    told = subprocess.run(
+        [NMLAB, "resume", "--json", "--no-report"],
+        cwd=nmlab.folder,
+        capture_output=True,
+        text=True,
+        timeout=REFUSED_S,
+        check=False,
+    )
+    if process.poll() is None:  # else the launch was free by then
+        text = told.stderr.strip()
+        assert told.returncode == 2, (told.returncode, told.stdout, text)
+        assert f"is owned by process {process.pid}" in text, text
+        assert len(text.splitlines()) == 1, told.stderr
+
+
+def add_blind_node(nmlab: Nmlab, process) -> subprocess.Popen | None:
+    """Let a node join the Ray session of a driver that does not see the launches; None where the session is not up."""
+    address = re.search(r"--gcs-address=(\S+)", " ".join(session(process.pid).values()))
+    tokens = list((nmlab.folder / "tmp").glob("nmlab-ray-*/token"))
+    if address is None or not tokens:
+        return None
+    out = nmlab.folder / f"blind-{time.monotonic_ns()}.txt"
+    token = max(tokens, key=lambda path: path.stat().st_mtime_ns)
+    access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    node = start_blind_node(address[1], nmlab.folder / "results", out=out, RAY_USAGE_STATS_ENABLED="0", **access)
+    joined = lambda: "Ray runtime started" in out.read_text() or process.poll() is not None  # noqa: E731
+    wait_until(joined, seconds=JOINED_S, what=f"the node to join: {out.read_text()}")
+    return node
+
+
+def check_blind_nodes(nmlab: Nmlab) -> int:
+    """Return how many replicas were refused for their node; raise where one of such a node was given a trial."""
+    journal = nmlab.journal()
+    refused = [record for record in journal if record["event"] == "replica refused"]
+    nodes = {node for record in refused for node in record["nodes"]}
+    assert all("cannot read the launch's folder" in record["reason"] for record in refused), refused
+    assert not nodes & {record["node_id"] for record in journal if record["event"] == "replica"}
+    return len(refused)
 
 
 def until_gone(driver: int) -> float:
@@ -247,6 +328,7 @@ def main() -> None:
         "launches": len(soak.durations),
         "trials": soak.planned * len(soak.durations),
         "kills": dict(Counter(what for _, what in soak.kills)),
+        "replicas_refused_for_their_node": soak.refused,
         "seconds_undisturbed": round(undisturbed, 1),
         "seconds_a_launch": [round(seconds, 1) for seconds in soak.durations],
         "seconds_until_another_replica_went_on": spread(soak.at_hand),

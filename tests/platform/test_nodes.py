@@ -2,11 +2,10 @@
 
 import os
 import signal
-import subprocess
 
 import pytest
 from launched import GRID, PLANNED, check_complete, keys, kill_session, results, steps_so_far
-from raylet_cluster import LOCAL, Raylets
+from raylet_cluster import LOCAL, Raylets, can_hide_folders
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 
@@ -59,11 +58,6 @@ def test_a_sweep_survives_the_loss_of_a_node_and_uses_the_one_that_is_added(new_
     assert (newest["host"], newest["node_id"]) == ("replica-1", list(cluster.raylets)[-1])
     ours, theirs = results(nmlab), results(undisturbed[0])
     assert {key: ours[key] for key in theirs} == theirs
-
-
-def can_hide_folders():
-    """Say whether a process of this machine may mount something over a folder, for itself alone."""
-    return subprocess.run(["unshare", "-Urm", "mount", "-t", "tmpfs", "none", "/mnt"], check=False).returncode == 0
 
 
 @pytest.mark.skipif(not can_hide_folders(), reason="no mount namespaces here")

@@ -37,18 +37,8 @@ class Raylets:
         self.raylets[node["node_id"]] = node["raylet"]
 
     def add_blind(self, folder, out):
-        """Add a node of one CPU that does not see what is in a folder; its raylet lives in a mount namespace."""
-        ray = Path(sys.executable).with_name("ray")
-        start = f"{ray} start --address={self.address} --block --num-cpus 1 --object-store-memory 100000000"
-        hide = f"mount -t tmpfs none '{folder}' && exec {start} --resources '{{\"blind\": 1}}' --disable-usage-stats"
-        with out.open("w") as text:
-            self.blind = subprocess.Popen(
-                ["unshare", "-Urm", "sh", "-c", hide],
-                stdout=text,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=os.environ | LOCAL,
-            )
+        """Add a node of one CPU that does not see what is in a folder."""
+        self.blind = start_blind_node(self.address, folder, out=out, **LOCAL)
 
     def close(self):
         if self.blind is not None:
@@ -62,3 +52,24 @@ class Raylets:
             if line.startswith("{"):
                 return json.loads(line)
         raise AssertionError("the raylets ended")
+
+
+def can_hide_folders():
+    """Say whether a process of this machine may mount something over a folder, for itself alone."""
+    tried = ["unshare", "-Urm", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+
+
+def start_blind_node(address, folder, *, out, **variables):
+    """Start a node of one CPU that does not see what is in a folder: its raylet lives in a mount namespace."""
+    ray = Path(sys.executable).with_name("ray")
+    start = f"{ray} start --address={address} --block --num-cpus 1 --object-store-memory 100000000"
+    hide = f"mount -t tmpfs none '{folder}' && exec {start} --resources '{{\"blind\": 1}}' --disable-usage-stats"
+    with out.open("w") as text:
+        return subprocess.Popen(
+            ["unshare", "-Urm", "sh", "-c", hide],
+            stdout=text,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ | variables,
+        )
