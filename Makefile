@@ -23,15 +23,12 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy wants to see the mapped package as folders: links to the four rooms stand in for it.
 types: $(READY)
-	mkdir -p build/types/nmlab
-	for room in platform trials search_spaces reports; do ln -sfn $(CURDIR)/$$room build/types/nmlab/$$room; done
-	MYPYPATH=build/types $(BIN)/mypy -p nmlab --namespace-packages --explicit-package-bases
+	$(BIN)/mypy
 
 check: lint types test
 
-$(READY): pyproject.toml setup.py constraints.txt
+$(READY): pyproject.toml src/nmlab/__init__.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'

@@ -40,20 +40,28 @@ def run(checkout: Path, options: argparse.Namespace, folder: Path) -> dict[str, 
 
     What its exit code says is its own claim.
     """
-    links = folder / "links" / "nmlab"
-    links.mkdir(parents=True)
-    for package in PACKAGES:
-        (links / package).symlink_to(checkout / package)
     record = folder / "record.json"
     script = checkout / "benchmarks" / f"{options.script}.py"
     subprocess.run(
         [sys.executable, script, *options.arguments, "--json", record],
-        env={**os.environ, "PYTHONPATH": f"{links.parent}{os.pathsep}{script.parent}"},
+        env={**os.environ, "PYTHONPATH": f"{_import_folder(checkout, folder)}{os.pathsep}{script.parent}"},
         stdout=subprocess.DEVNULL,
         check=False,
     )
     found = json.loads(record.read_text())
     return {field: statistics.median(figures(found, field.split("."))) for field in options.fields}
+
+
+def _import_folder(checkout: Path, folder: Path) -> Path:
+    """Return where a checkout's own nmlab is imported from; one from before ``src/nmlab`` is linked together here."""
+    if (checkout / "src" / "nmlab").is_dir():
+        return checkout / "src"
+    links = folder / "links" / "nmlab"
+    links.mkdir(parents=True)
+    (links / "__init__.py").touch()  # else the installed package, which has one, would come first
+    for package in PACKAGES:
+        (links / package).symlink_to(checkout / package)
+    return links.parent
 
 
 def compared(pairs: list[tuple[dict[str, float], dict[str, float]]], field: str, *, is_rate: bool) -> dict[str, Any]:

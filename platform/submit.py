@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import util
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
+import nmlab
 from nmlab.platform.failures import reason_line
 from nmlab.platform.launch import check_is_local
 from nmlab.platform.reach import check_listens
@@ -20,7 +20,6 @@ from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.contract.secrets import has_secret, masked
 
-ROOMS = ("platform", "trials", "search_spaces", "reports")
 _EXPECTED = "expected the dashboard of its head node, for example http://10.0.0.1:8265"
 _START = ("python", "-m", "nmlab.platform.job")
 _POLL_S = 2.0
@@ -126,15 +125,11 @@ def follow(job: Job, *, tell: Callable[[str], None]) -> bool:
 
 @contextmanager
 def package() -> Iterator[Path]:
-    """Give a folder that holds the installed package as ``nmlab/``: its four folders, which lie apart in a checkout."""
+    """Give a folder that holds the installed package as ``nmlab/``; links of a checkout are followed."""
     with TemporaryDirectory(prefix="nmlab-") as name:
         folder = Path(name)
-        for room in ROOMS:
-            spec = util.find_spec(f"nmlab.{room}")
-            assert spec is not None
-            assert spec.submodule_search_locations
-            source = Path(next(iter(spec.submodule_search_locations)))
-            shutil.copytree(source, folder / "nmlab" / room, ignore=shutil.ignore_patterns("__pycache__"))
+        source = Path(nmlab.__path__[0])
+        shutil.copytree(source, folder / "nmlab", ignore=shutil.ignore_patterns("__pycache__"))
         yield folder
 
 

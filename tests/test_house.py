@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,7 @@ def test_what_methods_record_is_found_without_torch():
 @pytest.mark.parametrize("room", ROOMS)
 def test_no_room_has_an_init_file_at_its_top(room):
     assert not (ROOT / room / "__init__.py").exists(), (
-        f"{room}/__init__.py must not exist: the four folders are mapped into the package nmlab. With that file the "
+        f"{room}/__init__.py must not exist: the four folders are linked into the package nmlab. With that file the "
         "root folder becomes a package of its own; platform/ would then shadow the standard library's module "
         "`platform` and break `import ray`, `import pytest` and every Ray worker started from the repository's root"
     )
@@ -161,7 +162,21 @@ def test_the_standard_librarys_platform_wins_in_the_repository_root():
 
 def test_the_four_rooms_are_importable_from_anywhere(tmp_path):
     code = "import nmlab.platform, nmlab.trials, nmlab.search_spaces, nmlab.reports; print(nmlab.platform.__path__[0])"
-    assert Path(_python("-c", code, folder=tmp_path)) == ROOT / "platform"
+    assert Path(_python("-c", code, folder=tmp_path)).resolve() == ROOT / "platform"
+
+
+def test_the_version_is_the_installed_one_and_nothing_is_loaded_for_it():
+    heavy = "{'torch', 'ray', 'mlflow', 'pandas'} & {*sys.modules}"
+    code = f"import sys, nmlab; print(nmlab.__version__, {heavy})"
+    assert _python("-c", code) == f"{metadata.version('nmlab')} set()"
+
+
+def test_the_package_holds_links_to_the_rooms_and_says_that_it_has_types():
+    package = ROOT / "src" / "nmlab"
+    assert {path.name: str(path.readlink()) for path in package.iterdir() if path.is_symlink()} == {
+        room: f"../../{room}" for room in ROOMS
+    }
+    assert (package / "py.typed").is_file()
 
 
 def test_tests_mirror_the_rooms():

@@ -1,9 +1,11 @@
 """All verbs of the command line."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+import nmlab
 from nmlab.platform.cli import (
     clean,
     compare,
@@ -54,6 +56,16 @@ for _name, _verb in _VERBS.items():
     app.command(_name)(_verb)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(nmlab.__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def _nmlab() -> None:
+def _nmlab(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
     """Search and ablate learned N:M sparsity masks on frozen language models."""

@@ -1,6 +1,7 @@
 """The verbs of the command line that need no cluster, called in this process on a real model and a real store."""
 
 import json
+from importlib import metadata
 
 import jsonschema
 import numpy as np
@@ -54,6 +55,11 @@ def test_every_promised_verb_is_there():
     promised = {"doctor", "methods", "studies", "plan", "run", "sweep", "resume", "status", "report", "compare", "ui"}
     promised |= {"evaluate", "export", "diff", "submit"}
     assert promised <= set(VERBS)
+
+
+def test_the_version_is_printed(nmlab):
+    code, printed = nmlab("--version")
+    assert (code, printed.out.strip()) == (0, metadata.version("nmlab"))
 
 
 @pytest.mark.parametrize("verb", VERBS)

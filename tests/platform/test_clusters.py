@@ -233,8 +233,7 @@ def test_a_node_with_another_nmlab_and_one_without(head, folder, tmp_path_factor
     """Two more nodes of the same machine, which find another package under our name."""
     place = tmp_path_factory.mktemp("others")
     changed, none = place / "changed", place / "none"
-    for room in ("platform", "trials", "search_spaces", "reports"):
-        shutil.copytree(ROOT / room, changed / "nmlab" / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "src" / "nmlab", changed / "nmlab", ignore=shutil.ignore_patterns("__pycache__"))
     with (changed / "nmlab" / "trials" / "errors.py").open("a") as file:
         file.write("\n# changed on this node\n")
     (none / "nmlab").mkdir(parents=True)

@@ -1,0 +1,26 @@
+"""nmlab: search and ablate learned N:M sparsity masks on frozen language models.
+
+The packages ``nmlab.platform``, ``nmlab.trials``, ``nmlab.search_spaces`` and ``nmlab.reports`` are folders at the root
+of the repository. Here are links to them, which become folders in a wheel.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    __version__: str
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return _version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _version() -> str:
+    """Return the installed version; a package that was shipped to a cluster carries no metadata."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("nmlab")
+    except metadata.PackageNotFoundError:
+        return "unknown"
