@@ -13,8 +13,7 @@ from typing import Any
 import ray
 
 from nmlab.platform.hub_client import HubClient
-from nmlab.platform.hub_state import is_intermediate
-from nmlab.trials.contract.declarations import has_phase
+from nmlab.trials.contract.declarations import has_phase, is_intermediate
 from nmlab.trials.contract.metrics import Phase
 
 Record = dict[str, Any]

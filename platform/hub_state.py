@@ -14,8 +14,7 @@ from typing import Any
 
 from nmlab.platform.failures import back_off_seconds
 from nmlab.platform.launches.proof import why_refused
-from nmlab.trials.contract.declarations import has_phase
-from nmlab.trials.contract.metrics import Phase
+from nmlab.trials.contract.declarations import is_intermediate
 
 Record = dict[str, Any]
 
@@ -383,15 +382,6 @@ class HubState:
         else:
             job.not_before = now + back_off_seconds(job.attempts, first=_BACK_OFF_S)
             self._queue.appendleft(key)
-
-
-def is_intermediate(values: Mapping[str, Any]) -> bool:
-    """Say whether values are an evaluation during training: not that of the start, nor the last one.
-
-    The last one, known by what is recorded at the end only, comes in the result. A scheduler that saw it before would
-    stop, and count as cut short, a trial that is complete.
-    """
-    return has_phase(values, Phase.EVALUATION) and not has_phase(values, Phase.END)
 
 
 def _result(key: str, status: str, reason: str) -> Record:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nmlab.platform.hub_state import is_intermediate
 from nmlab.platform.launch import Launch
 from nmlab.trials.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
+from nmlab.trials.contract.declarations import is_intermediate
 from nmlab.trials.whole_file import whole_file
 
 Record = dict[str, Any]

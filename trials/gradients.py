@@ -12,8 +12,8 @@ from torch import Tensor
 from nmlab.trials.cost import Cost
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.errors import DivergedError
-from nmlab.trials.method import Setting
 from nmlab.trials.models import FrozenModel, MaskedModel
+from nmlab.trials.setting import Setting
 
 SCALE = 100.0
 """The factor that the code of GBLM-Pruner and Pruner-Zero bakes into every gradient."""
