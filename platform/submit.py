@@ -21,7 +21,7 @@ from nmlab.search_spaces.schema import Study
 from nmlab.trials.contract.secrets import has_secret, masked
 
 _EXPECTED = "expected the dashboard of its head node, for example http://10.0.0.1:8265"
-_START = ("python", "-m", "nmlab.platform.job")
+_START = ("python", "-m", "nmlab")
 _POLL_S = 2.0
 
 

@@ -32,12 +32,12 @@ from nmlab.platform.launches.ownership import OwnershipLostError, owned
 from nmlab.platform.launches.proof import expected_proof
 from nmlab.platform.leaving import Leaving
 from nmlab.platform.planning.admission import Load
+from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.progress import StatusFile
 from nmlab.platform.proposals import proposals_of
 from nmlab.platform.provenance import environment, facts_tags, provenance
 from nmlab.platform.pump import LAST_WORDS_S, Pump
 from nmlab.platform.resolve import Plan
-from nmlab.platform.search.early_stopping import early_stopping
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room

@@ -26,8 +26,8 @@ from nmlab.trials.errors import (
     PartyOverError,
     PeerError,
     ReloadError,
-    is_out_of_memory,
 )
+from nmlab.trials.out_of_memory import is_out_of_memory
 from nmlab.trials.stage_messages import decode, encode
 
 T = TypeVar("T")

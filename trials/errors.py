@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nmlab.trials.out_of_memory import is_out_of_memory as is_out_of_memory
-
 _ACCOUNT = "nmlab_account"
 
 

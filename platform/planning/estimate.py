@@ -10,9 +10,9 @@ from nmlab.platform.planning.admission import Load, admit, needed, proposal, usa
 from nmlab.platform.planning.forecast import Forecast, Forecaster
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
+from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.shared_results import SharedResults, shared_results
 from nmlab.platform.resolve import Plan, example_specs
-from nmlab.platform.search.early_stopping import early_stopping
 from nmlab.search_spaces.schema import Study
 from nmlab.trials import registry
 from nmlab.trials.masks.bits import packed_size

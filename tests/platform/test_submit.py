@@ -95,7 +95,7 @@ def test_the_command_survives_the_shell():
         results="/shared folder", tracking_uri="sqlite:////x/nmlab.db", options=("--max-failures", "5")
     )
     words = shlex.split(command)
-    assert words[:3] == ["python", "-m", "nmlab.platform.job"]
+    assert words[:3] == ["python", "-m", "nmlab"]
     assert words[3:] == [
         *("sweep", "study.yaml", "--address", "auto", "--results", "/shared folder"),
         *("--tracking-uri", "sqlite:////x/nmlab.db", "--max-failures", "5"),
@@ -105,7 +105,7 @@ def test_the_command_survives_the_shell():
 def test_a_python_without_the_dependencies_is_told_of():
     with package() as folder:
         done = subprocess.run(
-            [sys.executable, "-S", "-m", "nmlab.platform.job", "sweep", "study.yaml"],  # without installed packages
+            [sys.executable, "-S", "-m", "nmlab", "sweep", "study.yaml"],  # without installed packages
             env={**os.environ, "PYTHONPATH": str(folder)},
             capture_output=True,
             text=True,

@@ -12,8 +12,8 @@ from optuna.storages.journal import JournalFileBackend
 from ray.tune.search import Searcher
 
 from nmlab.platform.journal import ended_trials, evaluations
+from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.proposals import proposals_of
-from nmlab.platform.search.early_stopping import early_stopping
 from nmlab.platform.searcher import ReplicateSearcher
 from nmlab.trials.spec import TrialSpec
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from nmlab.trials.cost import Bill, Cost
-from nmlab.trials.errors import DivergedError, is_out_of_memory
+from nmlab.trials.errors import DivergedError
+from nmlab.trials.out_of_memory import is_out_of_memory
 
 CPU = torch.device("cpu")
 

@@ -113,7 +113,7 @@ def test_a_journal_is_read_without_touching_it(launch_at):
 
 def test_the_command_that_resumes_in_a_job():
     words = shlex.split(resume_command("small-1", results="/shared folder", tracking_uri="http://mlflow:5000"))
-    assert words[:5] == ["python", "-m", "nmlab.platform.job", "resume", "small-1"]
+    assert words[:5] == ["python", "-m", "nmlab", "resume", "small-1"]
     assert words[5:] == [
         *("--address", "auto", "--results", "/shared folder"),
         *("--tracking-uri", "http://mlflow:5000"),

@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from simulated import METRIC, KilledError, SimulatedSweep
 
-from nmlab.platform.search.early_stopping import early_stopping
+from nmlab.platform.planning.planned_stopping import early_stopping
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning", "error::UserWarning")
 STEPS = (0, 10, 20, 30, 40, 50)

@@ -1,4 +1,4 @@
-"""What `nmlab submit` starts on the head node, as a module: the command line, where Python has what that needs."""
+"""`python -m nmlab`: the command line. `nmlab submit` starts it on a head node whose Python may lack dependencies."""
 
 import sys
 
