@@ -27,12 +27,12 @@ def mean_step(steps: int, threads: int) -> float:
     """Return the seconds of a step of MaskPro on the tiny model, in this process."""
     import torch
 
-    from nmlab.trials import registry
-    from nmlab.trials.method import Setting
+    from nmlab.trials.context.replica_context import Workbench
+    from nmlab.trials.methods import registry
+    from nmlab.trials.methods.base import Setting
     from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
     from nmlab.trials.pattern import Pattern
     from nmlab.trials.spec import CalibrationSpec
-    from nmlab.trials.workbench import Workbench
 
     os.nice(NICENESS)
     torch.set_num_threads(threads)

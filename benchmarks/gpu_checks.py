@@ -10,14 +10,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from nmlab.trials import registry
 from nmlab.trials.engines import Engine, GroupLayout, MaskKey, store_of
 from nmlab.trials.engines.event import EventEngine
 from nmlab.trials.engines.triton import TritonEngine, launch
 from nmlab.trials.engines.triton.tables import LayerTables
 from nmlab.trials.masks.codes import encode
 from nmlab.trials.masks.plackett_luce import log_prob, score
-from nmlab.trials.method import Setting
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Setting
 from nmlab.trials.models import MaskedModel, PrunableLayer
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec

@@ -19,17 +19,17 @@ from gpu_checks import Row, row
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from nmlab.trials import registry
-from nmlab.trials.checkpoint import CheckpointFolder
-from nmlab.trials.method import Run, Setting
+from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.measure.out_of_memory import is_out_of_memory
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Run, Setting
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import prunable_layers
 from nmlab.trials.models.sources import locate
-from nmlab.trials.out_of_memory import is_out_of_memory
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
-from nmlab.trials.workbench import Workbench
+from nmlab.trials.trial.checkpoint import CheckpointFolder
 
 # Hidden size, intermediate size, blocks, heads, vocabulary, tokens of a step as batch x length: Llama-2-7B, and a toy.
 LARGE, SMALL = (4096, 11008, 32, 32, 32000, (32, 128)), (32, 64, 2, 2, 32000, (2, 8))

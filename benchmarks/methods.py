@@ -75,11 +75,11 @@ def write_model(folder: Path, *, size: Size) -> None:
 
 def setting_on(frozen: Any, *, size: Size, pattern: str) -> Any:
     """Return a setting with nothing computed yet but the calibration tokens."""
-    from nmlab.trials.method import Setting
+    from nmlab.trials.context.replica_context import Workbench
+    from nmlab.trials.methods.base import Setting
     from nmlab.trials.models import MaskedModel
     from nmlab.trials.pattern import Pattern
     from nmlab.trials.spec import CalibrationSpec
-    from nmlab.trials.workbench import Workbench
 
     text = {"samples": size.samples, "sequence_length": size.sequence_length, "batch_size": size.batch_size}
     calibration = CalibrationSpec(source="builtin:python-docs", **text)
@@ -91,7 +91,7 @@ def setting_on(frozen: Any, *, size: Size, pattern: str) -> Any:
 
 def method_work(name: str, setting: Any) -> Callable[[], object]:
     """Return the work to time: a whole one-shot method, or the next step of a learned one."""
-    from nmlab.trials import registry
+    from nmlab.trials.methods import registry
 
     method = registry.get(name)
     config = method.configure(HYPERPARAMETERS.get(name, {}))
@@ -201,7 +201,7 @@ def timed(work: Callable[[], object]) -> float:
 
 def peak_of(work: Callable[[], object]) -> int:
     """Bytes by which resident memory at its highest during ``work`` exceeds what it was before."""
-    from nmlab.trials.memory import give_back
+    from nmlab.trials.measure.memory import give_back
 
     give_back()
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark

@@ -19,7 +19,7 @@ import torch
 from random_llama import random_llama
 
 from nmlab.platform.planning.estimate import Estimate, probe_methods
-from nmlab.platform.resolve import Plan, resolve
+from nmlab.platform.planning.study_plan import Plan, resolve
 from nmlab.search_spaces import loader
 
 METHODS = {

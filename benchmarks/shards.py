@@ -35,7 +35,7 @@ def crews_of(rank: int, size: int, port: int, *, slots: int) -> list[Any]:
     """Connect this process with its peers, once a slot."""
     from torch.distributed import TCPStore
 
-    from nmlab.trials.crew import ALONE, ConnectedCrew
+    from nmlab.trials.parallel.pipeline_group import ALONE, ConnectedCrew
 
     if size == 1:
         return [ALONE] * slots
@@ -45,8 +45,8 @@ def crews_of(rank: int, size: int, port: int, *, slots: int) -> list[Any]:
 
 def started(bench: Any, crew: Any, *, seed: int, length: int, sequences: int) -> Any:
     """Start a trial of MaskPro that would run for ever."""
-    from nmlab.trials import registry
-    from nmlab.trials.method import Setting
+    from nmlab.trials.methods import registry
+    from nmlab.trials.methods.base import Setting
     from nmlab.trials.models import MaskedModel
     from nmlab.trials.pattern import Pattern
     from nmlab.trials.spec import CalibrationSpec
@@ -64,9 +64,9 @@ def holder(model: str, rank: int, size: int, port: int, results: "Queue[dict[str
     """A worker with its shard and one trial that has made three steps."""
     import torch
 
-    from nmlab.trials.memory import give_back
+    from nmlab.trials.context.replica_context import Workbench
+    from nmlab.trials.measure.memory import give_back
     from nmlab.trials.models import FrozenModel, ModelSource
-    from nmlab.trials.workbench import Workbench
 
     torch.set_num_threads(1)
     (crew,) = crews_of(rank, size, port, slots=1)
@@ -87,8 +87,8 @@ def racer(
     """A worker with two slots that runs one trial, then two at once, again and again."""
     import torch
 
+    from nmlab.trials.context.replica_context import Workbench
     from nmlab.trials.models import FrozenModel, ModelSource
-    from nmlab.trials.workbench import Workbench
 
     torch.set_num_threads(1)
     crews = crews_of(rank, size, port, slots=2)

@@ -53,8 +53,6 @@ def bare(barrier: Barrier, results: "Queue[dict[str, int]]") -> None:
     """A process that has imported what every trial process imports, and nothing more."""
     import torch
 
-    from nmlab.trials import trial  # noqa: F401 (imported for its weight)
-
     torch.set_num_threads(1)
     torch.randn(64, 64) @ torch.randn(64, 64)
     barrier.wait()
@@ -66,13 +64,13 @@ def trial_process(model: str, seed: int, barrier: Barrier, results: "Queue[dict[
     """A process with the frozen model and one trial of MaskPro that has made two steps."""
     import torch
 
-    from nmlab.trials import registry
-    from nmlab.trials.memory import give_back
-    from nmlab.trials.method import Setting
+    from nmlab.trials.context.replica_context import Workbench
+    from nmlab.trials.measure.memory import give_back
+    from nmlab.trials.methods import registry
+    from nmlab.trials.methods.base import Setting
     from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
     from nmlab.trials.pattern import Pattern
     from nmlab.trials.spec import CalibrationSpec
-    from nmlab.trials.workbench import Workbench
 
     torch.set_num_threads(1)
     bench = Workbench(FrozenModel.load(ModelSource(model)))

@@ -23,15 +23,15 @@ import torch
 from random_llama import prunable_weights, random_llama
 from torch import Tensor
 
-from nmlab.trials import registry
+from nmlab.trials.context.replica_context import Workbench
 from nmlab.trials.engines import GroupLayout
-from nmlab.trials.initial_masks import initial_mask
 from nmlab.trials.masks.plackett_luce import official_score
-from nmlab.trials.method import Setting
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Setting
+from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.models import FrozenModel, MaskedModel
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
-from nmlab.trials.workbench import Workbench
 
 CLAIM = 1.10
 

@@ -62,7 +62,7 @@ def plain(study: Path, results: Path) -> None:
     import ray
     from ray import tune
 
-    from nmlab.platform.resolve import trial_spec
+    from nmlab.platform.planning.study_plan import trial_spec
     from nmlab.search_spaces import loader
     from nmlab.search_spaces.space import grid_points
 
@@ -87,10 +87,10 @@ def plain_trial(config: dict[str, Any]) -> None:
     import torch
     from ray import tune
 
+    from nmlab.trials.context.replica_context import Workbench
     from nmlab.trials.models import FrozenModel
     from nmlab.trials.spec import TrialSpec
-    from nmlab.trials.trial import run_trial
-    from nmlab.trials.workbench import Workbench
+    from nmlab.trials.trial.loop import run_trial
 
     class Quiet:
         def metrics(self, step, values): ...

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nmlab.platform.cluster import cluster
+from nmlab.platform.cluster.session import cluster
 
 STUDY = """
 name: overhead
@@ -44,10 +44,10 @@ class SharedReplicas:
     """nmlab's way: Train runs that stay, light Tune trials that lease their slots."""
 
     def __init__(self, concurrency: int, folder: Path) -> None:
-        from nmlab.platform.hub import start_hub
+        from nmlab.platform.dispatch.dispatcher import start_hub
+        from nmlab.platform.dispatch.driver_loop import Pump
         from nmlab.platform.planning.admission import Load
-        from nmlab.platform.pump import Pump
-        from nmlab.platform.replica import start_replicas
+        from nmlab.platform.replicas.replica import start_replicas
 
         self._concurrency, self._folder = concurrency, folder
         self._ended: list[str] = []
@@ -64,9 +64,9 @@ class SharedReplicas:
 
     def block(self, seeds: range) -> float:
         """Run one trial a seed; return seconds a trial."""
-        from nmlab.platform.proposals import GridProposals
-        from nmlab.platform.resolve import resolve
-        from nmlab.platform.tune import Watch, tune_trials
+        from nmlab.platform.planning.study_plan import resolve
+        from nmlab.platform.search.strategies import GridProposals
+        from nmlab.platform.tuning.tune import Watch, tune_trials
 
         plan = resolve(study_of(seeds, self._concurrency))
         folder = self._folder / f"block-{seeds.start}"
@@ -108,7 +108,7 @@ class TrainerPerTrial:
 
     def block(self, seeds: range) -> float:
         """Run one trainer a seed, as many at a time as there are slots; return seconds a trial."""
-        from nmlab.platform.resolve import trial_spec
+        from nmlab.platform.planning.study_plan import trial_spec
 
         study = study_of(seeds, self._concurrency)
         specs = [trial_spec(study, {"method": "random", "pattern": "2:4"}, seed=seed) for seed in seeds]
@@ -148,10 +148,10 @@ def train_one(config: dict[str, Any]) -> None:
     """Load the model and run one trial, in a Train worker of its own."""
     import torch
 
+    from nmlab.trials.context.replica_context import Workbench
     from nmlab.trials.models import FrozenModel
     from nmlab.trials.spec import TrialSpec
-    from nmlab.trials.trial import run_trial
-    from nmlab.trials.workbench import Workbench
+    from nmlab.trials.trial.loop import run_trial
 
     class Silence:
         def metrics(self, step: int, values: object) -> None: ...

@@ -11,14 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nmlab.platform.board import Board
-from nmlab.platform.cluster import cluster
+from nmlab.platform.cluster.head_watch import watch_head
+from nmlab.platform.cluster.proof import expected_proof
+from nmlab.platform.cluster.session import cluster
+from nmlab.platform.dispatch.driver_loop import LAST_WORDS_S, Pump
+from nmlab.platform.dispatch.intake import Intake
 from nmlab.platform.failures import reason_line
-from nmlab.platform.head_watch import watch_head
-from nmlab.platform.intake import Intake
-from nmlab.platform.journal import Journal, Record, ended_trials, evaluations
-from nmlab.platform.known_cost import add_known_cost
-from nmlab.platform.launch import Launch
 from nmlab.platform.launches.endings import (
     HeadLostError,
     RefusedError,
@@ -27,20 +25,22 @@ from nmlab.platform.launches.endings import (
     flat_study,
     not_run,
 )
+from nmlab.platform.launches.journal import Journal, Record, ended_trials, evaluations
+from nmlab.platform.launches.known_cost import add_known_cost
+from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.node_trouble import NodeTrouble, why_unreadable
 from nmlab.platform.launches.ownership import OwnershipLostError, owned
-from nmlab.platform.launches.proof import expected_proof
-from nmlab.platform.leaving import Leaving
+from nmlab.platform.launches.progress import StatusFile
+from nmlab.platform.launches.state import Board
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.planned_stopping import early_stopping
-from nmlab.platform.progress import StatusFile
-from nmlab.platform.proposals import proposals_of
-from nmlab.platform.provenance import environment, facts_tags, provenance
-from nmlab.platform.pump import LAST_WORDS_S, Pump
-from nmlab.platform.resolve import Plan
+from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.process.leaving import Leaving
+from nmlab.platform.search.strategies import proposals_of
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
-from nmlab.search_spaces.schema import Study
-from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
+from nmlab.platform.tracking.provenance import environment, facts_tags, provenance
+from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.files.disk import DiskFullError, is_disk_full, once_there_is_room
 
 __all__ = ["HeadLostError", "RefusedError", "Sweep", "SweepError", "SweepResult"]
 
@@ -125,10 +125,10 @@ class Sweep:
 
     def _fit(self, ended: dict[str, Any], nonce: Path, expected: Record) -> None:
         """Run Tune beside the replicas; the model is loaded while Tune starts its actors."""
-        from nmlab.platform.exchange import start_exchange
-        from nmlab.platform.hub import start_hub
-        from nmlab.platform.replica import start_replicas
-        from nmlab.platform.tune import Watch, tune_trials
+        from nmlab.platform.dispatch.dispatcher import start_hub
+        from nmlab.platform.mask_parallel.coordinator import start_exchange
+        from nmlab.platform.replicas.replica import start_replicas
+        from nmlab.platform.tuning.tune import Watch, tune_trials
 
         assert self.load is not None, "trials are left to run"
         hub = start_hub(self.launch.name, max_failures=self.max_failures, expected=expected)

@@ -94,8 +94,11 @@ def test_tests_import_no_room_above_the_one_they_test(room):
         ("def f():\n    from ray import tune", ["ray.tune"]),
         ("def f():\n    import nmlab.platform as p", ["nmlab.platform"]),
         ("from nmlab import platform", ["nmlab.platform"]),
-        ("import_module('nmlab.platform.hub')", ["nmlab.platform.hub"]),
-        ("if TYPE_CHECKING:\n    from nmlab.platform.hub import Hub", ["nmlab.platform.hub.Hub"]),
+        ("import_module('nmlab.platform.dispatch.dispatcher')", ["nmlab.platform.dispatch.dispatcher"]),
+        (
+            "if TYPE_CHECKING:\n    from nmlab.platform.dispatch.dispatcher import Hub",
+            ["nmlab.platform.dispatch.dispatcher.Hub"],
+        ),
         ("import rays, nmlab.platforms", []),
         ("import nmlab.trials.pattern\nimport torch", []),
         ("from nmlab.trials.contract.metrics import Metric\nimport nmlab.trials.contracts", ["nmlab.trials.contracts"]),

@@ -10,7 +10,7 @@ from typing import Self
 import typer
 
 from nmlab.platform.cli.options import console
-from nmlab.platform.leaving import SIGNALS
+from nmlab.platform.process.leaving import SIGNALS
 
 WAIT_S = 8.0
 """How long a trial that is asked to stop may take to come to its next step; most of a step is evaluated again else."""

@@ -22,9 +22,9 @@ from nmlab.platform.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from nmlab.platform.launch import Launch
+    from nmlab.platform.launches.launch import Launch
     from nmlab.platform.planning.admission import Load
-    from nmlab.platform.resolve import Plan
+    from nmlab.platform.planning.study_plan import Plan
     from nmlab.platform.sweep import SweepResult
 
 LOCAL = "local"
@@ -65,8 +65,8 @@ def sweep(
 
     Example: nmlab sweep quickstart --set search.samples=12
     """
-    from nmlab.platform import launch as launches
-    from nmlab.platform.resolve import resolve
+    from nmlab.platform.launches import launch as launches
+    from nmlab.platform.planning.study_plan import resolve
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.search_spaces import loader
 
@@ -96,10 +96,10 @@ def resume(
 
     Example: nmlab resume quickstart
     """
-    from nmlab.platform import launch as launches
-    from nmlab.platform.credentials import restored_uri
-    from nmlab.platform.journal import ended_trials, read_journal
-    from nmlab.platform.resolve import resolve
+    from nmlab.platform.launches import launch as launches
+    from nmlab.platform.launches.journal import ended_trials, read_journal
+    from nmlab.platform.planning.study_plan import resolve
+    from nmlab.platform.process.credentials import restored_uri
     from nmlab.platform.tracking.address import absolute_uri, check_store
 
     launch = launches.find(name, results=results)
@@ -129,8 +129,8 @@ def status(
     """
     from rich.live import Live
 
-    from nmlab.platform import launch as launches
-    from nmlab.platform.status import read_status, render_status
+    from nmlab.platform.launches import launch as launches
+    from nmlab.platform.launches.status import read_status, render_status
 
     launch = launches.find(name, results=results)
     snapshot = read_status(launch)
@@ -170,8 +170,8 @@ def _admitted(plan: "Plan", address: str | None, results: Path, *, has_begun: bo
     On a cluster that is joined every replica looks at its own node or GPU before it loads the model. A launch that
     has begun goes on where one node is as it should be: others may have joined since.
     """
-    from nmlab.platform.cluster import cluster
-    from nmlab.platform.nodes import check_nodes, check_room
+    from nmlab.platform.cluster.nodes import check_nodes, check_room
+    from nmlab.platform.cluster.session import cluster
     from nmlab.platform.planning.estimate import Estimate
 
     estimate = Estimate.here(plan)
@@ -196,7 +196,7 @@ def _execute(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from nmlab.platform.progress import ProgressView
+    from nmlab.platform.launches.progress import ProgressView
     from nmlab.platform.sweep import Sweep, SweepError
 
     out = console(stderr=as_json)

@@ -27,7 +27,7 @@ def plan(
     Example: nmlab plan quickstart --set search.samples=20 --probe
     """
     from nmlab.platform.planning.estimate import Estimate, probe_methods
-    from nmlab.platform.resolve import resolve
+    from nmlab.platform.planning.study_plan import resolve
     from nmlab.search_spaces import loader
 
     resolved = resolve(loader.load(study, preset=preset, overrides=overrides or []))

@@ -22,8 +22,8 @@ from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Quiet, Res
 from nmlab.trials.contract.declarations import metric_of
 
 if TYPE_CHECKING:
-    from nmlab.trials.outcome import TrialResult
     from nmlab.trials.spec import TrialSpec
+    from nmlab.trials.trial.outcome import TrialResult
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 
@@ -70,12 +70,12 @@ def run(
 
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
-    from nmlab.platform.resolve import check_inputs, check_text
-    from nmlab.platform.single import EXPERIMENT, make_folder, run_single
+    from nmlab.platform.planning.study_plan import check_inputs, check_text
+    from nmlab.platform.run_one import EXPERIMENT, make_folder, run_single
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.trials.models import ModelSource
     from nmlab.trials.pattern import Pattern
-    from nmlab.trials.preflight import preflight
+    from nmlab.trials.sizing.preflight import preflight
     from nmlab.trials.spec import CalibrationSpec, TrialSpec
 
     learned, held_out = _texts(data, evaluation, splits=(split, evaluation_split), column=column)
@@ -136,8 +136,8 @@ def _texts(
 
 
 def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, Any]:
-    from nmlab.search_spaces import dialect
-    from nmlab.trials import registry
+    from nmlab.search_spaces.reading import dialect
+    from nmlab.trials.methods import registry
     from nmlab.trials.pattern import Pattern
 
     parsed = {}

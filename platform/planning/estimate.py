@@ -12,14 +12,14 @@ from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.shared_results import SharedResults, shared_results
-from nmlab.platform.resolve import Plan, example_specs
-from nmlab.search_spaces.schema import Study
-from nmlab.trials import registry
+from nmlab.platform.planning.study_plan import Plan, example_specs
+from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.masks.bits import packed_size
-from nmlab.trials.preflight import Facts
-from nmlab.trials.probe import Probed
-from nmlab.trials.rehearsal import Stage
-from nmlab.trials.result_cache import CACHE_BYTES
+from nmlab.trials.methods import registry
+from nmlab.trials.sizing.dry_run import Stage
+from nmlab.trials.sizing.preflight import Facts
+from nmlab.trials.sizing.probe import Probed
 from nmlab.trials.spec import TrialSpec
 
 _CHECKPOINTS = 2
@@ -190,10 +190,10 @@ def probe_methods(plan: Plan) -> dict[tuple[str, str], Probed]:
     """Load the model and take a few real steps of every method and pattern of a study, one after the other."""
     import torch
 
+    from nmlab.trials.context.replica_context import Workbench
     from nmlab.trials.models import FrozenModel, ModelSource
     from nmlab.trials.models.frozen import best_device
-    from nmlab.trials.probe import probe
-    from nmlab.trials.workbench import Workbench
+    from nmlab.trials.sizing.probe import probe
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads_a_slot(plan))

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from nmlab.platform.planning.machine import Machine
-from nmlab.search_spaces.schema import Study
-from nmlab.trials import registry
+from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.methods import registry
 from nmlab.trials.models import ModelSource
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape
 from nmlab.trials.models.reading import first_line
-from nmlab.trials.needs import FLOAT32, Needs, Shape
 from nmlab.trials.pattern import Pattern
-from nmlab.trials.preflight import Facts
-from nmlab.trials.probe import Probed
-from nmlab.trials.rehearsal import Rehearsed, Stage
+from nmlab.trials.sizing.dry_run import Rehearsed, Stage
+from nmlab.trials.sizing.preflight import Facts
+from nmlab.trials.sizing.probe import Probed
 from nmlab.trials.spec import TrialSpec
 
 # An elementwise operation reads about as much as it writes, and a block of a model has as many again in place.

@@ -2,7 +2,7 @@
 
 import math
 
-from nmlab.platform.resolve import Plan, longest_trial
+from nmlab.platform.planning.study_plan import Plan, longest_trial
 from nmlab.platform.search.early_stopping import EarlyStopping
 from nmlab.platform.search.stopping_rules import (
     MedianStopping,
@@ -12,7 +12,7 @@ from nmlab.platform.search.stopping_rules import (
     rungs,
 )
 from nmlab.trials.contract.metrics import EVAL, initial_name
-from nmlab.trials.history import CURVE_POINTS
+from nmlab.trials.trial.history import CURVE_POINTS
 
 
 def early_stopping(plan: Plan) -> EarlyStopping:

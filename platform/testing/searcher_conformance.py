@@ -22,10 +22,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from nmlab.platform.first_points import Given
-from nmlab.platform.proposals import Outcome, Proposal, Proposals
+from nmlab.platform.search.initial_points import Given
+from nmlab.platform.search.strategies import Outcome, Proposal, Proposals
 from nmlab.search_spaces import loader
-from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
 
 SAMPLES = 6

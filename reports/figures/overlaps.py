@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib
 
+from nmlab.reports.analysis.summary_rows import Line
 from nmlab.reports.figures.style import (
     GRID,
     INK,
@@ -17,9 +18,8 @@ from nmlab.reports.figures.style import (
     new_figure,
     saved,
 )
-from nmlab.reports.lines import Line
-from nmlab.reports.masks import PackedMask, chance_overlap, overlap
-from nmlab.reports.masks.packed import Bools
+from nmlab.reports.read.masks import PackedMask, chance_overlap, overlap
+from nmlab.reports.read.masks.packed import Bools
 
 KEY, TITLE = "mask_overlap", "Overlap of the masks"
 PICTURES_KEY, PICTURES_TITLE = "mask_pictures", "The masks, up close"

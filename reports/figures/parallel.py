@@ -7,7 +7,8 @@ from itertools import pairwise
 import matplotlib
 import numpy as np
 
-from nmlab.reports.configurations import Configuration, distinguishing, searched, setting_of, value_text
+from nmlab.reports.analysis.configurations import Configuration, distinguishing, searched, setting_of, value_text
+from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.figures.importance import LOG_RATIO
 from nmlab.reports.figures.style import (
     INK,
@@ -20,9 +21,8 @@ from nmlab.reports.figures.style import (
     saved,
     wants_log,
 )
-from nmlab.reports.frame import Value
-from nmlab.reports.metrics import plain_name
-from nmlab.reports.wording import counted
+from nmlab.reports.read.frame import Value
+from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "parallel_coordinates", "Parallel coordinates"
 MOST_LINES = 300

@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib
 
-from nmlab.reports.configurations import (
+from nmlab.reports.analysis.configurations import (
     Configuration,
     baselines,
     distinguishing,
@@ -15,6 +15,7 @@ from nmlab.reports.configurations import (
     setting_of,
     value_text,
 )
+from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.figures.style import (
     DASHES,
     INK,
@@ -28,8 +29,7 @@ from nmlab.reports.figures.style import (
     saved,
     wants_log,
 )
-from nmlab.reports.metrics import plain_name
-from nmlab.reports.wording import counted
+from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "ranking", "Configurations side by side"
 SHOWN = 30

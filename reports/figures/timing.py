@@ -6,9 +6,9 @@ from typing import Any
 
 import matplotlib
 
-from nmlab.reports.configurations import Configuration
+from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.analysis.summary_rows import Line
 from nmlab.reports.figures.style import INK, PAPER, SERIES, SETTINGS, FigureFile, new_figure, saved
-from nmlab.reports.lines import Line
 
 KEY, TITLE = "step_time", "Time of a training step"
 PARTS = {"time/sample_s": "sample the mask", "time/forward_s": "forward", "time/update_s": "update"}

@@ -13,11 +13,11 @@ from launched import GRID, Nmlab
 from mlflow.tracking import MlflowClient
 from stores import LAUNCH, RECORD
 
-from nmlab.platform.points import configurations_tried
-from nmlab.platform.resolve import Plan, baseline_specs, resolve
+from nmlab.platform.planning.study_plan import Plan, baseline_specs, resolve
+from nmlab.platform.search.points import configurations_tried
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.search_spaces import loader
-from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.schema.study import Study
 
 SMALL = (
     "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",

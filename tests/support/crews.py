@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from torch.distributed import HashStore
 
-from nmlab.trials.crew import ALONE, ConnectedCrew
 from nmlab.trials.models import frozen
+from nmlab.trials.parallel.pipeline_group import ALONE, ConnectedCrew
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 from safetensors.numpy import load_file
 
-from nmlab.platform.exchange import Exchange
-from nmlab.platform.parties import LEADER
+from nmlab.platform.mask_parallel.coordinator import Exchange
+from nmlab.platform.mask_parallel.group import LEADER
 
 
 class SharedLine:

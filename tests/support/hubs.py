@@ -2,7 +2,7 @@
 
 import itertools
 
-from nmlab.platform.hub_state import HubState
+from nmlab.platform.dispatch.state import HubState
 
 FACTS = {"slots": 1}
 SPEC = {"method": "maskpro"}

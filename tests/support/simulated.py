@@ -11,10 +11,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from ray.tune.search import Searcher
 
-from nmlab.platform.journal import ended_trials, evaluations
+from nmlab.platform.launches.journal import ended_trials, evaluations
 from nmlab.platform.planning.planned_stopping import early_stopping
-from nmlab.platform.proposals import proposals_of
-from nmlab.platform.searcher import ReplicateSearcher
+from nmlab.platform.search.strategies import proposals_of
+from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.trials.spec import TrialSpec
 
 METRIC = "eval/perplexity"

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from nmlab.trials.contract.measures import Direction
 from nmlab.trials.contract.metrics import Metric
-from nmlab.trials.initial_masks import initial_mask
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.randomness import keyed_generator
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, MethodConfig, Run, Setting, default_from
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run, Setting, default_from
+from nmlab.trials.methods.initial_masks import initial_mask
 
 
 class HillClimbConfig(MethodConfig):

@@ -17,14 +17,14 @@ import transformers
 from crews import crewed  # noqa: F401 (a fixture)
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from nmlab.trials.method import Setting
+from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.methods.base import Setting
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.models.frozen import weights_digest
 from nmlab.trials.models.prunable import prunable_layers
 from nmlab.trials.models.sources import BUILTIN
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
-from nmlab.trials.workbench import Workbench
 
 PARITY = Path(__file__).parents[1] / "parity"
 VOCABULARY = 512

@@ -6,7 +6,7 @@ another package may name such a tuple by an entry point, under the method's own 
     [project.entry-points."nmlab.metrics"]
     my_method = "my_package.my_metrics:METRICS"
 
-One that does not is asked once it is loaded (``Method.metrics``); see `nmlab.trials.registry`.
+One that does not is asked once it is loaded (``Method.metrics``); see `nmlab.trials.methods.registry`.
 """
 
 from collections.abc import Iterable, Mapping

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import python_docs
 from nmlab.trials.data.folders import Chosen, in_folder, is_pattern, matching
 from nmlab.trials.data.formats import READABLE, column_values, documents_of, kind_of
-from nmlab.trials.errors import SourceError
 from nmlab.trials.names import unknown_name
 
 _SLICE = re.compile(r"(?P<name>.+)\[(?:(?P<start>\d+)%)?:(?:(?P<stop>\d+)%)?\]")

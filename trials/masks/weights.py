@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nmlab.trials.files.tensor_file import read_tensors, tensor_digest, write_tensors
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo
-from nmlab.trials.tensor_file import read_tensors, tensor_digest, write_tensors
 
 _FORMAT = "nmlab-weights/1"
 _SUFFIX = ".weight"

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from nmlab.trials.crew import Crew
+from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.adamw import AdamW
-from nmlab.trials.errors import DivergedError
 from nmlab.trials.masks.bits import pack, unpack
-from nmlab.trials.method import Run, Setting
+from nmlab.trials.methods.base import Run, Setting
+from nmlab.trials.parallel.pipeline_group import Crew
 
 
 class GradientRun(Run):

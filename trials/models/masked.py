@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.models.chunked import chunked_mean
-from nmlab.trials.models.dress import CopiedWeight, Dress, MultipliedWeight, computes_plainly
 from nmlab.trials.models.frozen import FrozenModel
-from nmlab.trials.models.hop import Hop
+from nmlab.trials.models.hooks import Hop
+from nmlab.trials.models.masked_weight import CopiedWeight, Dress, MultipliedWeight, computes_plainly
+from nmlab.trials.parallel.pipeline_group import ALONE, Crew
 
 T = TypeVar("T")
 

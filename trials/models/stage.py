@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks, find_prunable
 from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config, read_module, read_skeleton

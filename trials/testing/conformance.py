@@ -10,20 +10,20 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from nmlab.trials import registry
+from nmlab.trials.context.replica_context import Workbench
 from nmlab.trials.contract.metrics import COMMON
-from nmlab.trials.cost import Cost
 from nmlab.trials.evaluation import measure
-from nmlab.trials.finished import load_finished
 from nmlab.trials.masks.topn import check_mask
-from nmlab.trials.method import Method, MethodConfig, Run, Setting
+from nmlab.trials.measure.cost import Cost
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Method, MethodConfig, Run, Setting
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.outcome import TrialResult
+from nmlab.trials.models.finished import load_finished
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing.held import held_bytes
 from nmlab.trials.testing.small import BATCH, LENGTH, small_bench, small_spec, small_text
-from nmlab.trials.trial import run_trial
-from nmlab.trials.workbench import Workbench
+from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.outcome import TrialResult
 
 PATTERNS = ("1:4", "2:4", "2:8", "4:8", "8:16")
 KINDS: Mapping[str, Mapping[str, Any]] = {"float32": {}, "bfloat16": {"dtype": "bfloat16"}, "tied": {"tied": True}}

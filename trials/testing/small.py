@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerBase
 
+from nmlab.trials.context.replica_context import Workbench
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.frozen import weights_digest
 from nmlab.trials.models.prunable import prunable_layers
 from nmlab.trials.models.sources import BUILTIN, DATA_ONLY
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
-from nmlab.trials.workbench import Workbench
 
 SAMPLES, LENGTH, BATCH = 8, 16, 2
 _WORDS = ("mask", "weight", "of", "the", "layer", "keeps", "two", "and", "drops", "others", "sparse", "model")

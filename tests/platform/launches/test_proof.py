@@ -5,9 +5,9 @@ import threading
 import pytest
 from hubs import FACTS, Replica, drained
 
-from nmlab.platform.hub_state import HubState
-from nmlab.platform.launches.proof import expected_proof, prove, why_refused
-from nmlab.platform.replica import Replicas, has_room
+from nmlab.platform.cluster.proof import expected_proof, prove, why_refused
+from nmlab.platform.dispatch.state import HubState
+from nmlab.platform.replicas.replica import Replicas, has_room
 
 HERE = {"node": "10.0.0.1", "node_id": "n1"}
 

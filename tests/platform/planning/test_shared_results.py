@@ -6,13 +6,13 @@ from nmlab.platform.planning import Machine, admit
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.estimate import Estimate
 from nmlab.platform.planning.shared_results import shared_results
-from nmlab.trials import registry
-from nmlab.trials.method import Setting
+from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Setting
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.needs import OF_A_SEED, Shape
+from nmlab.trials.models.needs import OF_A_SEED, Shape
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing.small import LENGTH, SAMPLES, small_bench, small_spec, small_text
-from nmlab.trials.workbench import Workbench
 
 GB = 10**9
 NORMS = 26 * GB

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import TextSource, evaluation_windows
 from nmlab.trials.data.rolling import rolling_windows
-from nmlab.trials.errors import SourceError
 
 lm_eval = pytest.importorskip("lm_eval.utils", reason="needs the extra `tasks`")
 DOCUMENTS = ["The first document, short.", " \n = A title = \n and a body of some more words than that . \n ", "3rd."]

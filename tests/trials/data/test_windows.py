@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import TextSource, calibration_batches, evaluation_windows
-from nmlab.trials.errors import SourceError
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.evaluation import check_tasks, run_tasks, tasks
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import EvaluationSpec
-from nmlab.trials.trial import run_trial
+from nmlab.trials.trial.loop import run_trial
 
 pytest.importorskip("lm_eval", reason="needs the extra `tasks`")
 WORDS = ["mask", "weight", "layer", "group", "sparse", "dense", "model", "token", "loss", "gradient"]
@@ -227,7 +227,7 @@ def test_without_the_extra_the_way_to_it_is_told(monkeypatch, quiz):
 
 
 def test_the_harness_is_imported_only_when_tasks_are_asked_for():
-    code = "import sys, nmlab.trials.trial, nmlab.platform.cli; print('lm_eval' in sys.modules)"
+    code = "import sys, nmlab.trials.trial.loop, nmlab.platform.cli; print('lm_eval' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.export import bitmask, formats
 from nmlab.trials.export.bitmask import FORMAT, compress, decompress, load, read_state
 from nmlab.trials.export.exporter import ExportError, export, probe

@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from nmlab.trials.method import Setting
+from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.methods.base import Setting
 from nmlab.trials.models import FrozenModel, MaskedModel
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
-from nmlab.trials.workbench import Workbench
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nmlab.trials import registry
-from nmlab.trials.method import Setting, source_of_default
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Setting, source_of_default
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing import PATTERNS, MethodConformance, held_bytes, small_bench, small_spec, small_text

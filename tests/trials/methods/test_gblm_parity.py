@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nmlab.trials.gradients import collect_gradient_norms
+from nmlab.trials.inputs.gradients import collect_gradient_norms
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.methods import gblm, wanda
 from nmlab.trials.pattern import Pattern

@@ -6,13 +6,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from nmlab.trials import registry
-from nmlab.trials.errors import DivergedError
+from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import load_bundle
+from nmlab.trials.methods import registry
 from nmlab.trials.methods.by_gradient import straight_through
-from nmlab.trials.trial import run_trial
-from nmlab.trials.workbench import Workbench
+from nmlab.trials.trial.loop import run_trial
 
 STEPS = 10
 RUNS = {

@@ -4,14 +4,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from nmlab.trials import registry
+from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.engines import GroupLayout, LinearEngine, MaskKey, store_of
-from nmlab.trials.errors import DivergedError
 from nmlab.trials.masks.plackett_luce import score
 from nmlab.trials.masks.topn import check_mask
+from nmlab.trials.methods import registry
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.pattern import Pattern
-from nmlab.trials.workbench import Workbench
 
 MASKPRO = registry.get("maskpro")
 SMALL = {"logit_magnitude": 3.0, "learning_rate": 5.0, "steps": 12}

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmlab.trials import registry
 from nmlab.trials.masks.topn import topn
+from nmlab.trials.methods import registry
 from nmlab.trials.methods.proxsparse import prox
 from nmlab.trials.methods.proxsparse.maths import anchor_penalty
 from nmlab.trials.models import MaskedModel

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from nmlab.trials import registry
-from nmlab.trials.method import Setting
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Setting
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from nmlab.trials import registry
-from nmlab.trials.initial_masks import available, initial_mask
-from nmlab.trials.method import Method
+from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Method
+from nmlab.trials.methods.initial_masks import available, initial_mask
 from nmlab.trials.names import unknown_name
-from nmlab.trials.workbench import Workbench
 
 
 def test_every_name_gives_its_method():

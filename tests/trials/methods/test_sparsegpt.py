@@ -10,15 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from nmlab.trials import registry
-from nmlab.trials.initial_masks import initial_mask
+from nmlab.trials.context.replica_context import Workbench
 from nmlab.trials.masks.topn import check_mask
-from nmlab.trials.methods import sparsegpt
+from nmlab.trials.methods import registry, sparsegpt
+from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
-from nmlab.trials.trial import run_trial
-from nmlab.trials.workbench import Workbench
+from nmlab.trials.trial.loop import run_trial
 
 
 def _problem(seed, *, outputs=6, inputs=24, samples=64, dead=()):

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from nmlab.trials import registry
-from nmlab.trials.calibration import SecondMoment
-from nmlab.trials.methods import sparsegpt
+from nmlab.trials.inputs.calibration import SecondMoment
+from nmlab.trials.methods import registry, sparsegpt
 from nmlab.trials.models import PrunableLayer
 from nmlab.trials.pattern import Pattern
 

@@ -8,16 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmlab.trials import registry
+from nmlab.trials.context.replica_context import Workbench
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.noise import gumbel
-from nmlab.trials.method import Setting
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Setting
 from nmlab.trials.methods.susi import relaxed_mask
 from nmlab.trials.methods.susi.maths import pick, sampled_mask
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
-from nmlab.trials.workbench import Workbench
 
 SUSI = registry.get("susi")
 TEMPERATURES = [(1.0, 1.0), (0.3, 0.1), (0.05, 0.002)]

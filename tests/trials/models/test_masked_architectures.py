@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_measurable, decoder_blocks, find_prunable

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models import FrozenModel, ModelSource, locate
 from nmlab.trials.models.sources import BUILTIN
 from nmlab.trials.pattern import Pattern
-from nmlab.trials.preflight import preflight
+from nmlab.trials.sizing.preflight import preflight
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 TINY = BUILTIN["builtin:tiny"]

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run, Setting
 
 
 class _DenseRun(Run):

@@ -2,14 +2,14 @@
 
 from torch import Tensor
 
-from nmlab.trials.calibration import SquareMean, prune_blocks
-from nmlab.trials.gradients import SCALE, gradient_norms, in_precision_of
+from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
+from nmlab.trials.inputs.gradients import SCALE, gradient_norms, in_precision_of
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.base import About, Method, Run, Setting
 from nmlab.trials.methods.gblm.config import GBLMConfig
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms, statistics_bytes
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms, statistics_bytes
 
 
 def scores(weight: Tensor, input_square_mean: Tensor, grad_norm: Tensor) -> Tensor:

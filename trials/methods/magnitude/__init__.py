@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run, Setting
 from nmlab.trials.methods.one_shot import OneShotRun
 
 

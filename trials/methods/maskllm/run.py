@@ -9,19 +9,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nmlab.trials import registry
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.noise import gumbel, normal
 from nmlab.trials.engines.schedules import cosine_to_a_tenth, linear
-from nmlab.trials.initial_masks import available, initial_mask
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import About, Method, Run, Setting
 from nmlab.trials.methods.by_gradient import SoftMaskRun
+from nmlab.trials.methods.initial_masks import available, initial_mask
 from nmlab.trials.methods.maskllm.config import MaskLLMConfig
 from nmlab.trials.methods.maskllm.maths import hard_mask, largest_share, sampled_mask, soft_mask, with_prior
 from nmlab.trials.methods.maskllm.metrics import METRICS
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by, shared_start
 from nmlab.trials.names import unknown_name
-from nmlab.trials.needs import FLOAT32, Needs, Shape, adamw_state, masked_by, shared_start
 from nmlab.trials.pattern import Pattern
 
 _NO_PRIOR = "none"

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nmlab.trials.cost import Cost
 from nmlab.trials.engines import Engine, MaskKey
-from nmlab.trials.engines.wardrobe import Wardrobe
+from nmlab.trials.engines.mask_patcher import Wardrobe
 from nmlab.trials.masks.randomness import key_bits
+from nmlab.trials.measure.cost import Cost
 from nmlab.trials.models import MaskedModel
 
 MASK_LOSSES_FILE = "mask_losses.npz"

@@ -11,23 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmlab.trials import registry
-from nmlab.trials.cost import Cost
+from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.engines import Draw, GroupLayout, MaskKey, initial_store, make_engine
+from nmlab.trials.engines.mask_patcher import Wardrobe
 from nmlab.trials.engines.needs import engine_needs
-from nmlab.trials.engines.wardrobe import Wardrobe
-from nmlab.trials.errors import DivergedError
-from nmlab.trials.initial_masks import available, initial_mask, initial_mask_key
 from nmlab.trials.masks.plackett_luce import official_score
-from nmlab.trials.method import About, Arrays, Method, Run, Setting
+from nmlab.trials.measure.cost import Cost
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import About, Arrays, Method, Run, Setting
+from nmlab.trials.methods.initial_masks import available, initial_mask, initial_mask_key
+from nmlab.trials.methods.maskpro.changed_groups import Strayed
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.mask_losses import MASK_LOSSES_FILE, dense_losses, mask_keys, sampled_losses
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
 from nmlab.trials.methods.maskpro.metrics import METRICS
-from nmlab.trials.methods.maskpro.strayed import Strayed
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, shared_start
 from nmlab.trials.names import unknown_name
-from nmlab.trials.needs import FLOAT32, Needs, Shape, shared_start
-from nmlab.trials.party import digest_of
+from nmlab.trials.parallel.mask_parallel import digest_of
 from nmlab.trials.pattern import Pattern
 
 # A run has collapsed when its sampled masks have been worse than uniform guessing for this many steps on average.

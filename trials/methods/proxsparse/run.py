@@ -8,12 +8,12 @@ from torch import Tensor
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.schedules import warmup_then_linear
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.base import About, Method, Run, Setting
 from nmlab.trials.methods.by_gradient import GradientRun
 from nmlab.trials.methods.proxsparse.config import ProxSparseConfig
 from nmlab.trials.methods.proxsparse.maths import anchor_penalty, prox, refusal
 from nmlab.trials.methods.proxsparse.metrics import METRICS
-from nmlab.trials.needs import Needs, Shape, adamw_state
+from nmlab.trials.models.needs import Needs, Shape, adamw_state
 from nmlab.trials.pattern import Pattern
 
 _BETAS, _WARMUP = (0.9, 0.999), 0.1  # Hugging Face's defaults, which the scripts keep

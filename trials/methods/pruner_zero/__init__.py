@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from nmlab.trials.gradients import gradient_norms, in_precision_of
+from nmlab.trials.inputs.gradients import gradient_norms, in_precision_of
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.base import About, Method, Run, Setting
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.pruner_zero.config import PrunerZeroConfig
-from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms
 
 
 def scores(weight: Tensor, grad_norm: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 
 from nmlab.trials.masks.randomness import keyed_generator
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run, Setting
 from nmlab.trials.methods.one_shot import OneShotRun
 
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nmlab.trials.calibration import SecondMoment, visit_blocks
-from nmlab.trials.errors import DivergedError
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.contract.errors import DivergedError
+from nmlab.trials.inputs.calibration import SecondMoment, visit_blocks
+from nmlab.trials.methods.base import About, Method, Run, Setting
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.sparsegpt.config import SparseGPTConfig
 from nmlab.trials.methods.sparsegpt.maths import IndefiniteHessianError, prune, refuse_block_size
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs, statistics_bytes
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, one_shot_needs, statistics_bytes
 from nmlab.trials.pattern import Pattern
 
 # With damping the size of the mean diagonal any Hessian of finite inputs has a factor; far beyond, something is wrong.

@@ -1,9 +1,9 @@
 """The mask that SparseGPT chooses, on the dense weights: how MaskPro's tables compare with it."""
 
-from nmlab.trials.method import About, Run, Setting
+from nmlab.trials.methods.base import About, Run, Setting
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.sparsegpt import SparseGPT, SparseGPTConfig, prune_model
-from nmlab.trials.needs import Needs, Shape, one_shot_needs
+from nmlab.trials.models.needs import Needs, Shape, one_shot_needs
 
 
 class SparseGPTMask(SparseGPT):

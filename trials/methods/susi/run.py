@@ -13,12 +13,12 @@ from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.noise import gumbel, normal
 from nmlab.trials.engines.schedules import cosine_to_a_tenth, geometric
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.base import About, Method, Run, Setting
 from nmlab.trials.methods.by_gradient import SoftMaskRun
 from nmlab.trials.methods.susi.config import SusiConfig
 from nmlab.trials.methods.susi.maths import relaxed_mask, sampled_mask
 from nmlab.trials.methods.susi.metrics import METRICS
-from nmlab.trials.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
 
 _BETAS = (0.9, 0.95)  # Table 6
 _PASSES = 40.0  # of a step: noise, the relaxed draw twice, AdamW; see benchmarks/plan_accuracy.py

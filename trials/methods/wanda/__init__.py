@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from nmlab.trials.calibration import SquareMean, prune_blocks
+from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run, Setting
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.needs import Needs, Shape, one_shot_needs, statistics_bytes
+from nmlab.trials.models.needs import Needs, Shape, one_shot_needs, statistics_bytes
 
 
 def scores(weight: Tensor, input_square_mean: Tensor) -> Tensor:
