@@ -22,6 +22,7 @@ from nmlab.platform.planning.admission import Load, refuses
 from nmlab.platform.replicas.oom_detection import at_work
 from nmlab.trials.context.replica_context import Workbench
 from nmlab.trials.contract.errors import CrewLostError, account_of
+from nmlab.trials.measure.memory import exempt_from_collection
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.parallel.pipeline_group import Crew
 from nmlab.trials.spec import TrialSpec
@@ -63,6 +64,7 @@ def host_loop(config: dict[str, Any]) -> None:
         "load_seconds": round(time.perf_counter() - start, 3),
     }
     facts["proofs"] = proofs
+    exempt_from_collection()
     if crews[0].leads:
         Host(config, bench, facts, crews).serve()
     else:

@@ -8,6 +8,7 @@ import json
 import re
 import zlib
 from collections.abc import Collection, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ def check_format(record: Mapping[str, Any], *, kind: str, path: Path, format: in
         )
 
 
+@cache  # to read the metadata of a distribution takes milliseconds
 def nmlab_version() -> str:
     """Return the installed version of nmlab."""
     try:

@@ -44,6 +44,16 @@ def give_back() -> None:
             trim(0)
 
 
+def exempt_from_collection() -> None:
+    """Collect what is free, and leave all objects that are alive now out of later collections.
+
+    A process with torch, transformers and Ray holds hundreds of thousands of objects that live as long as it does, and
+    ``give_back`` looks at each of them after every trial. To be called once, when a model has been loaded.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def empty_cache(device: torch.device) -> None:
     """Do as ``give_back``, on a GPU with what torch keeps of it for reuse."""
     give_back()

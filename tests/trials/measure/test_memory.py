@@ -1,10 +1,13 @@
 """Peaks of stretches of work, as Linux tells them: of each alone, of several at once, and of the whole process."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
 from nmlab.trials.measure import memory
-from nmlab.trials.measure.memory import PeakMeter, can_tell_stretches, give_back, peak_bytes
+from nmlab.trials.measure.memory import PeakMeter, can_tell_stretches, exempt_from_collection, give_back, peak_bytes
 
 CPU, MEGA = torch.device("cpu"), 2**20
 pytestmark = pytest.mark.skipif(not can_tell_stretches(CPU), reason="the system does not let its peak be reset")
@@ -69,3 +72,21 @@ def test_a_system_that_cannot_tell_is_noticed(monkeypatch, tmp_path):
         assert peak_bytes(CPU) > MEGA
     finally:
         can_tell_stretches.cache_clear()
+
+
+class _Cycle:
+    def __init__(self):
+        self.own = self
+
+
+def test_what_is_alive_is_exempt_from_collection_and_what_comes_later_is_not():
+    kept, gone = _Cycle(), weakref.ref(_Cycle())
+    exempt_from_collection()
+    try:
+        assert gone() is None, "what was free before is collected first"
+        assert all(found is not kept for found in gc.get_objects())
+        later = weakref.ref(_Cycle())
+        give_back()
+        assert later() is None
+    finally:
+        gc.unfreeze()
