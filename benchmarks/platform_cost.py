@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 from launched import GRID, Nmlab, kill_session, session, wait_until
 
-WORKERS, OURS = ("ray::RayTrainWorker", "replica-"), ("ray::Hub", "ray::TrialActor", "ray::Exchange")
+WORKERS, OURS = ("ray::RayTrainWorker", "replica-"), ("ray::Dispatcher", "ray::TrialActor", "ray::MaskParallel")
 STUDY = {
     **GRID,
     "fixed": {**GRID["fixed"], "steps": 1_000_000},

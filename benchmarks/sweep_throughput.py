@@ -87,7 +87,7 @@ def plain_trial(config: dict[str, Any]) -> None:
     import torch
     from ray import tune
 
-    from nmlab.trials.context.replica_context import Workbench
+    from nmlab.trials.context.replica_context import ReplicaContext
     from nmlab.trials.models import FrozenModel
     from nmlab.trials.spec import TrialSpec
     from nmlab.trials.trial.loop import run_trial
@@ -100,8 +100,8 @@ def plain_trial(config: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     spec = TrialSpec.model_validate(config["spec"])
-    bench = Workbench(FrozenModel.load(spec.model))
-    result = run_trial(spec, bench=bench, folder=Path(config["folder"]) / spec.key, events=Quiet())
+    replica = ReplicaContext(FrozenModel.load(spec.model))
+    result = run_trial(spec, replica=replica, folder=Path(config["folder"]) / spec.key, events=Quiet())
     assert result.status == "finished", result.reason
     tune.report({"perplexity": result.metrics["eval/perplexity"]})
 

@@ -11,7 +11,7 @@ import torch
 from nmlab.platform.launches.launch import check_is_local
 from nmlab.platform.tracking import MlflowStore
 from nmlab.platform.tracking.provenance import facts_tags, provenance
-from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import account_of
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.sizing.preflight import Facts
@@ -50,7 +50,7 @@ def make_folder(results: Path, *, key: str) -> Path:
     return folder
 
 
-def run_single(
+def run_one(
     spec: TrialSpec,
     *,
     facts: Facts,
@@ -66,12 +66,12 @@ def run_single(
     store = MlflowStore(EXPERIMENT, launch=spec.key, uri=tracking_uri)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     initial_masks = folder.parent / "initial_masks"  # shared by all single runs
-    bench = Workbench(FrozenModel.load(spec.model, device=device), initial_masks=initial_masks)
+    replica = ReplicaContext(FrozenModel.load(spec.model, device=device), initial_masks=initial_masks)
     tags = {**provenance(), **facts_tags(facts)}
     store.begin_trial(spec, role="search", tags=tags)
     listener = _Listener(watch, stopping)
     try:
-        result = run_trial(spec, bench=bench, folder=folder, events=listener)
+        result = run_trial(spec, replica=replica, folder=folder, events=listener)
         result = replace(result, notes=(*result.notes, *facts.text_notes))
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted"

@@ -66,11 +66,11 @@ def sweep(
     Example: nmlab sweep quickstart --set search.samples=12
     """
     from nmlab.platform.launches import launch as launches
-    from nmlab.platform.planning.study_plan import resolve
+    from nmlab.platform.planning.study_plan import plan_study
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.search_spaces import loader
 
-    plan = resolve(loader.load(study, preset=preset, overrides=overrides or []))
+    plan = plan_study(loader.load(study, preset=preset, overrides=overrides or []))
     address = None if address == LOCAL else address
     load = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
@@ -98,7 +98,7 @@ def resume(
     """
     from nmlab.platform.launches import launch as launches
     from nmlab.platform.launches.journal import ended_trials, read_journal
-    from nmlab.platform.planning.study_plan import resolve
+    from nmlab.platform.planning.study_plan import plan_study
     from nmlab.platform.process.credentials import restored_uri
     from nmlab.platform.tracking.address import absolute_uri, check_store
 
@@ -108,7 +108,7 @@ def resume(
         settings["tracking_uri"] = restored_uri(settings["tracking_uri"])
     else:
         settings["tracking_uri"] = absolute_uri(tracking_uri)
-    is_over = len(ended_trials(read_journal(launch))) >= (plan := resolve(launch.study())).trials
+    is_over = len(ended_trials(read_journal(launch))) >= (plan := plan_study(launch.study())).trials
     if address is not None or not is_over:
         settings["address"] = resumed_address(address, stored=settings["address"], launch=launch.name)
     load = None if is_over else _admitted(plan, settings["address"], launch.folder, has_begun=True)

@@ -71,7 +71,7 @@ def run(
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
     from nmlab.platform.planning.study_plan import check_inputs, check_text
-    from nmlab.platform.run_one import EXPERIMENT, make_folder, run_single
+    from nmlab.platform.run_one import EXPERIMENT, make_folder, run_one
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.trials.models import ModelSource
     from nmlab.trials.pattern import Pattern
@@ -103,7 +103,7 @@ def run(
     folder = make_folder(results, key=spec.key)
     watch = _Watcher(quiet=quiet or as_json)
     with watch, Interruption(folder, key=spec.key) as interruption:
-        result = run_single(
+        result = run_one(
             spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch, stopping=interruption.is_asked
         )
     _tell(spec, result, folder, facts.coverage.sentence(), as_json=as_json)
@@ -148,7 +148,7 @@ def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, A
         parsed[name.strip()] = dialect.parse(value, source=f"--set {name.strip()}")
     known = registry.get(method)
     config = known.configure(parsed)
-    if reason := known.refuse(Pattern.parse(pattern), config):
+    if reason := known.unsupported_reason(Pattern.parse(pattern), config):
         raise ValueError(f"{method}: {reason}")
     return config.model_dump()
 

@@ -10,7 +10,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _OVERDUE_S = 20.0
 
 
-class HubLostError(RuntimeError):
+class DispatcherLostError(RuntimeError):
     """The hub has not answered for so long that it will not."""
 
 
@@ -18,7 +18,7 @@ class _UnknownActorError(Exception):
     """Ray knows no actor of this name: it is being started, or gone for good."""
 
 
-class HubClient:
+class DispatchClient:
     """The hub ``name``, for a driver, a replica or a trial actor.
 
     A call may be carried out more than once when the hub dies under it; every call of the hub is made for that
@@ -56,7 +56,7 @@ class HubClient:
     def _give_up_after(self, since: float, error: Exception) -> None:
         waited = time.monotonic() - since
         if waited > self._patience:
-            raise HubLostError(
+            raise DispatcherLostError(
                 f"the hub {self.name} has not answered for {waited:.0f} s ({type(error).__name__}); "
                 "its node may be lost or out of memory. `nmlab resume` goes on from what is recorded"
             ) from error

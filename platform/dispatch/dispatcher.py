@@ -17,34 +17,36 @@ from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nmlab.platform.cluster.session import NAMESPACE
-from nmlab.platform.dispatch.client import HubClient
-from nmlab.platform.dispatch.notifier import News
-from nmlab.platform.dispatch.state import HubState, Record
+from nmlab.platform.dispatch.client import DispatchClient
+from nmlab.platform.dispatch.notifier import Notifier
+from nmlab.platform.dispatch.state import DispatchState, Record
 
 _TIMED = {"expire", "introduce", "hear", "lose", "leave"}
 _NEWS_FOR_NOBODY = {"hear", "snapshot"}  # `hear` wakes others only when it brings messages
 _PING_S = 1.0
 
 
-def start_hub(launch: str, *, max_failures: int, expected: Record | None = None) -> HubClient:
+def start_dispatcher(launch: str, *, max_failures: int, expected: Record | None = None) -> DispatchClient:
     """Start the hub of a launch in this session's namespace, beside the driver; return once it answers.
 
     It lives as long as the client that is returned. ``expected`` is what replicas must show (`launches/proof.py`).
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     name = f"nmlab-hub-{launch}-{uuid.uuid4().hex[:8]}"
-    remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(Hub)
-    hub = remote.options(name=name, scheduling_strategy=here).remote(max_failures=max_failures, expected=expected or {})
-    ray.get(hub.drain.remote(0, 0, [], 0.0))
-    return HubClient(name, namespace=NAMESPACE, actor=hub)
+    remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(Dispatcher)
+    dispatcher = remote.options(name=name, scheduling_strategy=here).remote(
+        max_failures=max_failures, expected=expected or {}
+    )
+    ray.get(dispatcher.drain.remote(0, 0, [], 0.0))
+    return DispatchClient(name, namespace=NAMESPACE, actor=dispatcher)
 
 
-class Hub:
+class Dispatcher:
     """``HubState`` as an async actor: the same calls, with waiting. Only the driver is heard before it was opened."""
 
     def __init__(self, *, max_failures: int, expected: Record) -> None:
-        self._state = HubState(max_failures=max_failures, generation=time.time_ns(), expected=expected)
-        self._news = News()
+        self._state = DispatchState(max_failures=max_failures, generation=time.time_ns(), expected=expected)
+        self._news = Notifier()
         self._opened = asyncio.Event()
         self._watchers: set[asyncio.Task[None]] = set()
 

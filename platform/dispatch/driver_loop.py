@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from nmlab.platform.dispatch.intake import AcceptedEnds, Intake
+from nmlab.platform.dispatch.received import AcceptedEnds, ReceivedRecords
 
 if TYPE_CHECKING:  # Ray must not be imported before its environment is set, nor by a launch that has nothing to run
-    from nmlab.platform.dispatch.client import HubClient
+    from nmlab.platform.dispatch.client import DispatchClient
 
 Record = dict[str, Any]
 _DRAIN_S = 0.5
@@ -16,7 +16,7 @@ LAST_WORDS_S = 90.0
 _PAUSE_S = 0.05
 
 
-class Pump:
+class DriverLoop:
     """``heed`` is given records and returns when they are in the journal; ``look`` is called twice a second at least.
 
     ``unreadable`` says of the end of a finished trial why its artifacts cannot be read, and nothing where they can.
@@ -27,22 +27,22 @@ class Pump:
 
     def __init__(
         self,
-        hub: "HubClient",
+        dispatcher: "DispatchClient",
         *,
-        heed: Callable[[list[Record]], None],
+        accept: Callable[[list[Record]], None],
         look: Callable[[], None],
         unwanted: Callable[[], Iterable[str]],
         unreadable: Callable[[Record], str] = lambda record: "",
     ) -> None:
-        self._hub, self._heed, self._look, self._unwanted = hub, heed, look, unwanted
+        self._dispatcher, self._accept, self._look, self._unwanted = dispatcher, accept, look, unwanted
         self._ends = AcceptedEnds(unreadable)
-        self.intake = Intake()
+        self.received = ReceivedRecords()
         self.error: Exception | None = None
         self._cancelled: set[str] = set()
         self._stopping = self._last = False
         self._told_to_stop = 0
         self._heard = 0.0
-        self._thread = threading.Thread(target=self._run, name="hub-pump", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="driver-loop", daemon=True)
         self._thread.start()
 
     def stop_replicas(self) -> None:
@@ -68,16 +68,18 @@ class Pump:
             self.error = error
 
     def _carry(self) -> bool:
-        last, intake = self._last, self.intake
+        last, received = self._last, self.received
         self._stop_replicas()
-        answer = self._hub.ask("drain", intake.generation, intake.acknowledged, self._ends.refused, within=_DRAIN_S)
-        if intake.is_new(answer):
+        answer = self._dispatcher.ask(
+            "drain", received.generation, received.acknowledged, self._ends.refused, within=_DRAIN_S
+        )
+        if received.is_new(answer):
             self._open(answer["generation"])
             return True
         self._heard = max(self._heard, time.monotonic() - answer["silence"])
-        records = intake.take(self._ends.look_at(answer, over=intake.ended))
+        records = received.take(self._ends.look_at(answer, over=received.ended))
         if records:
-            self._heed(records)
+            self._accept(records)
         self._cancel_unwanted()
         self._look()
         if not answer["records"]:
@@ -85,16 +87,16 @@ class Pump:
         return bool(answer["records"]) or not last
 
     def _stop_replicas(self) -> None:
-        if self._stopping and self._told_to_stop != self.intake.generation:
-            self._hub.ask("stop")
-            self._told_to_stop = self.intake.generation
+        if self._stopping and self._told_to_stop != self.received.generation:
+            self._dispatcher.ask("stop")
+            self._told_to_stop = self.received.generation
 
     def _cancel_unwanted(self) -> None:
         for key in sorted(set(self._unwanted()) - self._cancelled):
-            self._hub.ask("cancel", self.intake.generation, key)
+            self._dispatcher.ask("cancel", self.received.generation, key)
             self._cancelled.add(key)
 
     def _open(self, generation: int) -> None:
         self._cancelled = set(self._unwanted())
-        self._hub.ask("open", self.intake.ended, self.intake.replicas, sorted(self._cancelled))
-        self.intake.opened(generation)
+        self._dispatcher.ask("open", self.received.ended, self.received.replicas, sorted(self._cancelled))
+        self.received.opened(generation)

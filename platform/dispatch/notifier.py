@@ -8,7 +8,7 @@ from typing import Any
 _LOOK_S = 0.25  # some answers come with time alone, such as a job that has waited out its back-off
 
 
-class News:
+class Notifier:
     """Whoever changes something calls ``tell``; whoever waits for an answer looks again then, and now and then."""
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ class _Entry:
     ends: _Job | None = None
 
 
-class HubState:
+class DispatchState:
     """The hub's book-keeping, free of Ray, so that it can be tested by plain calls; time is passed in.
 
     ``generation`` is a number above all earlier ones; epochs count on from it. A hub leases nothing before it was
@@ -219,7 +219,7 @@ class HubState:
         for message in messages:
             if message["number"] > known.heard:
                 known.heard = message["number"]
-                self._take_in(host, known, message)
+                self._handle(host, known, message)
         stop = [epoch for key, epoch in running if self._is_unwanted(key, epoch)]
         progress = {"heard": known.heard, "confirmed": known.confirmed}
         return {"state": "known", **progress, "stop": stop, "stopping": self.stopping}
@@ -330,7 +330,7 @@ class HubState:
         self._hosts[host].jobs.add(key)
         self._tell_leased(key, job)
 
-    def _take_in(self, host: str, known: _Host, message: Record) -> None:
+    def _handle(self, host: str, known: _Host, message: Record) -> None:
         """Pass on a replica's message, unless it speaks for a lease that is over."""
         record = {name: value for name, value in message.items() if name not in ("number", "epoch")}
         record |= {"host": host, "source": [host, known.incarnation, message["number"]]}

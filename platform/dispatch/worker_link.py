@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from nmlab.platform.dispatch.client import HubClient
+from nmlab.platform.dispatch.client import DispatchClient
 from nmlab.trials.contract.declarations import has_phase, is_intermediate
 from nmlab.trials.contract.metrics import Phase
 
@@ -23,11 +23,11 @@ class GivenUpError(RuntimeError):
     """The hub took this replica for dead, because it was stopped or starved of time. To return, it must start anew."""
 
 
-class HubLink:
+class WorkerLink:
     """``exchange`` is called by one thread, the rest by any. ``me`` is the handle of the actor that this is part of."""
 
-    def __init__(self, hub: Any, *, name: str, facts: Mapping[str, Any], me: Any) -> None:
-        self._hub, self._name, self._facts, self._me = hub, name, dict(facts), me
+    def __init__(self, dispatcher: Any, *, name: str, facts: Mapping[str, Any], me: Any) -> None:
+        self._dispatcher, self._name, self._facts, self._me = dispatcher, name, dict(facts), me
         self._incarnation = time.time_ns()
         self._generation = 0
         self._lock = threading.Lock()
@@ -41,7 +41,7 @@ class HubLink:
 
     def take(self, slot: int, done: int, *, within: float) -> Record | None:
         """Wait for a lease for a slot whose last one was ``done``; the caller ends it with ``end``."""
-        job: Record | None = self._hub.ask("take", self._name, self._incarnation, slot, done, within=within)
+        job: Record | None = self._dispatcher.ask("take", self._name, self._incarnation, slot, done, within=within)
         if job == {}:
             self.stopping = True
         if job:
@@ -70,7 +70,7 @@ class HubLink:
             self._ended[self._number] = self._running.pop(epoch)
         self._news.set()
 
-    def wait_for_news(self, timeout: float) -> None:
+    def wait_for_notice(self, timeout: float) -> None:
         """Return when there is something to send at once, or after ``timeout`` seconds."""
         self._news.wait(timeout)
         self._news.clear()
@@ -81,7 +81,7 @@ class HubLink:
             with self._lock:
                 messages = [message for message in self._outbox if message["number"] > self._heard]
                 running = [(job["key"], epoch) for epoch, job in self._running.items()]
-            answer = self._hub.call("hear", self._name, self._incarnation, self._generation, running, messages)
+            answer = self._dispatcher.call("hear", self._name, self._incarnation, self._generation, running, messages)
             if answer["state"] == "gone":
                 raise GivenUpError(f"{self._name} was given up, and its trials run elsewhere; Train starts it again")
             if answer["state"] == "known":
@@ -95,7 +95,7 @@ class HubLink:
         while self._outbox and time.monotonic() < deadline:
             time.sleep(0.05)
             self.exchange()
-        self._hub.call("leave", self._name, self._incarnation)
+        self._dispatcher.call("leave", self._name, self._incarnation)
 
     def _introduce(self) -> None:
         with self._lock:
@@ -103,7 +103,7 @@ class HubLink:
             claims = [{**job, "evaluations": list(job["evaluations"])} for job in held]
             self._heard = 0
         arguments = (self._name, self._incarnation, self._facts, claims, [self._me])
-        self._generation = self._hub.ask("introduce", *arguments)
+        self._generation = self._dispatcher.ask("introduce", *arguments)
 
     def _settle(self, answer: Record) -> None:
         with self._lock:
@@ -119,7 +119,7 @@ class HubLink:
         self._outbox.append({"number": self._number, "event": event, **lease, **values})
 
 
-def own_hub_link(hub: str, *, namespace: str, name: str, facts: Mapping[str, Any]) -> HubLink:
+def own_worker_link(dispatcher: str, *, namespace: str, name: str, facts: Mapping[str, Any]) -> WorkerLink:
     """Return the link of the replica ``name``, from within its actor."""
     me = ray.get_runtime_context().current_actor
-    return HubLink(HubClient(hub, namespace=namespace), name=name, facts=facts, me=me)
+    return WorkerLink(DispatchClient(dispatcher, namespace=namespace), name=name, facts=facts, me=me)

@@ -12,7 +12,7 @@ from typing import Any
 
 from nmlab.platform.launches.launch import Launch
 from nmlab.trials.contract.declarations import is_intermediate
-from nmlab.trials.files.atomic_file import whole_file
+from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
 
 Record = dict[str, Any]
@@ -145,7 +145,7 @@ def read_journal(launch: Launch) -> Iterator[Record]:
 def write_log(launch: Launch, records: Iterator[Record]) -> None:
     """Write what happened in a launch, metrics apart, as JSON lines into its log file."""
     lines = [json.dumps(record) for record in records if record["event"] != "metrics"]
-    with whole_file(launch.log_file) as partial:
+    with atomic_file(launch.log_file) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

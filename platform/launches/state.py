@@ -37,7 +37,7 @@ class TrialLine:
 
 
 @dataclass
-class Board:
+class LaunchState:
     """Counts, trials and replicas of a launch."""
 
     study: str

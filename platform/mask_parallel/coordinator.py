@@ -14,8 +14,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nmlab.platform.cluster.session import NAMESPACE
-from nmlab.platform.dispatch.notifier import News
-from nmlab.platform.mask_parallel.group import LEADER, Answer, Losses, Party
+from nmlab.platform.dispatch.notifier import Notifier
+from nmlab.platform.mask_parallel.group import LEADER, Answer, Losses, MaskParallelGroup
 
 Record = dict[str, Any]
 _SILENT_S = 10.0
@@ -29,12 +29,12 @@ class _Open:
     epoch: int
     spec: Record
     participants: int
-    party: Party
+    group: MaskParallelGroup
     seen: dict[str, float] = field(default_factory=dict)
     joined: int = 0
 
 
-class Exchange:
+class MaskParallelCoordinator:
     """The parties of a launch, free of Ray; time is passed in."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Exchange:
         """The leader opens the party of its trial, or opens it again at the step at which it stands."""
         known = self._open.get(key)
         if known is None or known.epoch <= epoch:
-            self._open[key] = _Open(epoch, spec, participants, Party(masks, step), {LEADER: now})
+            self._open[key] = _Open(epoch, spec, participants, MaskParallelGroup(masks, step), {LEADER: now})
 
     def close(self, key: str, epoch: int) -> None:
         """The trial has ended."""
@@ -54,14 +54,14 @@ class Exchange:
     def offer(self, *, now: float) -> Record | None:
         """Give a slot the party that lacks most participants, with the name under which it takes part, or None."""
         self._expire(now)
-        lacking = [(held.participants - len(held.party.members), key) for key, held in self._open.items()]
+        lacking = [(held.participants - len(held.group.members), key) for key, held in self._open.items()]
         if not lacking or max(lacking)[0] <= 0:
             return None
         key = max(lacking)[1]
         held = self._open[key]
         held.joined += 1
         member = f"participant-{held.joined}"
-        held.party.join(member)
+        held.group.join(member)
         held.seen[member] = now
         return {"key": key, "epoch": held.epoch, "spec": held.spec, "member": member}
 
@@ -80,18 +80,18 @@ class Exchange:
             return {"over": True}
         self._expire(now, heard=(key, member))
         if member == LEADER:
-            held.party.saved(saved)
-        answer = held.party.attend(member, step, given, digest)
+            held.group.saved(saved)
+        answer = held.group.attend(member, step, given, digest)
         if answer and "over" in answer:
             self._remove(held, member)
         elif answer and "reload" in answer:
-            held.party.join(member)  # from its next word on it stands where the others stand
+            held.group.join(member)  # from its next word on it stands where the others stand
         return answer
 
     def take_over(self, key: str) -> None:
         """Give the leader what is missing of the step."""
         if key in self._open:
-            self._open[key].party.take_over()
+            self._open[key].group.take_over()
 
     def leave(self, key: str, epoch: int, member: str) -> None:
         """A participant goes home; another may have its place."""
@@ -102,7 +102,7 @@ class Exchange:
         """Return what a person should hear of a party, once."""
         if key not in self._open:
             return []
-        told, self._open[key].party.notices = self._open[key].party.notices, []
+        told, self._open[key].group.notices = self._open[key].group.notices, []
         return told
 
     def _expire(self, now: float, *, heard: tuple[str, str] = ("", "")) -> None:
@@ -115,39 +115,39 @@ class Exchange:
                 continue
             for member in [member for member, seen in held.seen.items() if now - seen > _SILENT_S]:
                 if member != LEADER:
-                    held.party.notices.append(f"{member} was silent for {_SILENT_S:g} s and is done without")
+                    held.group.notices.append(f"{member} was silent for {_SILENT_S:g} s and is done without")
                     self._remove(held, member)
 
     def _remove(self, held: _Open, member: str) -> None:
-        held.party.leave(member)
+        held.group.leave(member)
         held.seen.pop(member, None)
 
 
 @dataclass(frozen=True)
-class StartedExchange:
+class StartedCoordinator:
     """The actor, which lives as long as this handle to it, and what a replica must know to reach it."""
 
     actor: Any
     settings: Record
 
 
-def start_exchange(launch: str, *, participants: int) -> StartedExchange | None:
+def start_coordinator(launch: str, *, participants: int) -> StartedCoordinator | None:
     """Start the exchange of a launch beside the driver, where a trial has more than one participant."""
     if participants == 1:
         return None
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    name = f"nmlab-exchange-{launch}-{uuid.uuid4().hex[:8]}"
-    remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(ExchangeActor)
+    name = f"nmlab-coordinator-{launch}-{uuid.uuid4().hex[:8]}"
+    remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(MaskParallelCoordinatorActor)
     actor = remote.options(name=name, scheduling_strategy=here).remote()
-    return StartedExchange(actor, {"exchange": name, "namespace": NAMESPACE, "participants": participants})
+    return StartedCoordinator(actor, {"coordinator": name, "namespace": NAMESPACE, "participants": participants})
 
 
-class ExchangeActor:
+class MaskParallelCoordinatorActor:
     """``Exchange`` as an async actor: the same calls, with waiting."""
 
     def __init__(self) -> None:
-        self._exchange = Exchange()
-        self._news = News()
+        self._exchange = MaskParallelCoordinator()
+        self._news = Notifier()
 
     async def call(self, name: str, *args: Any) -> Any:
         """Call ``Exchange.name`` and wake whoever waits."""

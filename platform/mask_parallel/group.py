@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LEADER = "leader"
-_STRAYS = 3
+_MOST_OUT_OF_SYNC = 3
 
 Losses = dict[int, float]
 Answer = dict[str, Any]
 
 
 @dataclass
-class Party:
+class MaskParallelGroup:
     """The participants of one trial under one lease, and the losses of its steps since the last but one checkpoint."""
 
     masks: int
     step: int
     """The step whose losses are not complete."""
     members: list[str] = field(default_factory=lambda: [LEADER])
-    strays: dict[str, int] = field(default_factory=dict)
+    out_of_sync: dict[str, int] = field(default_factory=dict)
     complete: dict[int, list[float]] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     """What has happened that a person should hear of; whoever reads them takes them."""
@@ -67,7 +67,7 @@ class Party:
         fall to it), ``reload`` (it cannot get on from where it is) and ``over`` (the others can do without it).
         """
         self._late.discard(member)
-        if self.strays.get(member, 0) >= _STRAYS:
+        if self.out_of_sync.get(member, 0) >= _MOST_OUT_OF_SYNC:
             return {"over": True}
         if step > self.step:
             return None
@@ -106,7 +106,7 @@ class Party:
         """Drop what was evaluated on other masks than the leader's."""
         for member, digest in list(self._digests.items()):
             if digest != self._digests[LEADER]:
-                self.strays[member] = self.strays.get(member, 0) + 1
+                self.out_of_sync[member] = self.out_of_sync.get(member, 0) + 1
                 self.notices.append(f"{member} held other logits than the leader at step {self.step} and starts anew")
                 self._given = {index: entry for index, entry in self._given.items() if entry[0] != member}
                 self.leave(member)

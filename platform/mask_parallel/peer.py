@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from nmlab.platform.mask_parallel.group import LEADER, Losses
-from nmlab.trials.contract.errors import PartyOverError, ReloadError
+from nmlab.trials.contract.errors import GroupClosedError, ReloadError
 
 Record = dict[str, Any]
 _WAIT_S = 5.0
@@ -22,7 +22,7 @@ class Line(Protocol):
         """Call a method, which may take ``within`` seconds, given to it as its last argument, if any."""
 
 
-class Participant:
+class Peer:
     """The leader, who was given the trial, or one who joined (``member``).
 
     The leader waits for the others a few times as long as its own share took, and then evaluates what is missing. One
@@ -69,9 +69,9 @@ class Participant:
             elif "reload" in answer:
                 raise ReloadError
             elif "over" in answer:
-                raise PartyOverError("another slot leads this trial now")
+                raise GroupClosedError("another slot leads this trial now")
             elif self._member != LEADER and (self._leaving() or time.monotonic() - since > _GOES_HOME_S):
-                raise PartyOverError("the others are not heard of")
+                raise GroupClosedError("the others are not heard of")
         return self._known.pop(step)
 
     def saved(self, step: int) -> None:

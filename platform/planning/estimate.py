@@ -190,7 +190,7 @@ def probe_methods(plan: Plan) -> dict[tuple[str, str], Probed]:
     """Load the model and take a few real steps of every method and pattern of a study, one after the other."""
     import torch
 
-    from nmlab.trials.context.replica_context import Workbench
+    from nmlab.trials.context.replica_context import ReplicaContext
     from nmlab.trials.models import FrozenModel, ModelSource
     from nmlab.trials.models.frozen import best_device
     from nmlab.trials.sizing.probe import probe
@@ -199,9 +199,9 @@ def probe_methods(plan: Plan) -> dict[tuple[str, str], Probed]:
     torch.set_num_threads(threads_a_slot(plan))
     try:
         source = ModelSource(**plan.study.model.model_dump())
-        bench = Workbench(FrozenModel.load(source, device=best_device()))
+        replica = ReplicaContext(FrozenModel.load(source, device=best_device()))
         specs = _one_of_each([*plan.baselines, *example_specs(plan.study)])
-        return {kind: probe(spec, bench=bench) for kind, spec in specs.items()}
+        return {kind: probe(spec, replica=replica) for kind, spec in specs.items()}
     finally:
         torch.set_num_threads(before)
 

@@ -50,7 +50,7 @@ def check_settings(study: Study) -> None:
     check_slots(study, has_gpus=False)  # of those that ask for GPUs; where they are given unasked, `admit` looks
 
 
-def resolve(study: Study) -> Plan:
+def plan_study(study: Study) -> Plan:
     """Check everything that can be checked before a process is started; raises ``ValueError`` with one line."""
     check_settings(study)
     examples = to_check(study)
@@ -127,7 +127,7 @@ def _check(configuration: Configuration) -> None:
     method: Method = registry.get(str(configuration["method"]))
     pattern = Pattern.parse(str(configuration["pattern"]))
     config = method.configure({n: v for n, v in configuration.items() if n not in BESIDE_SPACE})
-    if reason := method.refuse(pattern, config):
+    if reason := method.unsupported_reason(pattern, config):
         raise ValueError(f"{method.name}: {reason}")
 
 
@@ -136,7 +136,7 @@ def check_text(specs: Iterable[TrialSpec]) -> None:
     for spec in specs:
         method = registry.get(spec.method)
         config = method.configure(spec.hyperparameters)
-        if reason := method.refuse_text(config, minibatches=spec.calibration.minibatches):
+        if reason := method.unsupported_text_reason(config, minibatches=spec.calibration.minibatches):
             raise ValueError(f"{method.name}: {reason}")
 
 

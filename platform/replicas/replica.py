@@ -154,7 +154,7 @@ def has_room(resources: Mapping[str, float], *, nodes: Iterable[Mapping[str, Any
 def start_replicas(
     study: Study,
     *,
-    hub: str,
+    dispatcher: str,
     folder: Path,
     max_failures: int,
     load: Load,
@@ -172,7 +172,7 @@ def start_replicas(
         name = f"replica-{index}"
         config = {
             "name": name,
-            "hub": hub,
+            "dispatcher": dispatcher,
             "namespace": NAMESPACE,
             "folder": str(launch.trials_folder),
             "nonce": None if nonce is None else str(nonce),
@@ -211,12 +211,12 @@ def _threads(study: Study) -> int:
 def _train_run(
     name: str, config: dict[str, Any], study: Study, folder: Path, max_failures: int, avoided: frozenset[str]
 ) -> TrainRun:
-    from nmlab.platform.replicas.worker import host_loop
+    from nmlab.platform.replicas.worker import worker_loop
 
     resources = worker_resources(study)
     elsewhere = {RAY_NODE_ID_KEY: f"!in({','.join(sorted(avoided))})"} if avoided else None
     return TrainRun(
-        host_loop,
+        worker_loop,
         train_loop_config=config,
         scaling_config=ScalingConfig(
             num_workers=study.replica.shards,

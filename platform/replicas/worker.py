@@ -14,17 +14,17 @@ import ray
 import torch
 
 from nmlab.platform.cluster.proof import prove
-from nmlab.platform.dispatch.client import HubClient
-from nmlab.platform.dispatch.worker_link import HubLink, own_hub_link
-from nmlab.platform.mask_parallel.client import PartyLine
-from nmlab.platform.pipeline.setup import OVER, follow, form_crews, give_work, shard_facts
+from nmlab.platform.dispatch.client import DispatchClient
+from nmlab.platform.dispatch.worker_link import WorkerLink, own_worker_link
+from nmlab.platform.mask_parallel.client import MaskParallelClient
+from nmlab.platform.pipeline.setup import OVER, follow, form_pipelines, give_work, shard_facts
 from nmlab.platform.planning.admission import Load, refuses
 from nmlab.platform.replicas.oom_detection import at_work
-from nmlab.trials.context.replica_context import Workbench
-from nmlab.trials.contract.errors import CrewLostError, account_of
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.errors import PipelineLostError, account_of
 from nmlab.trials.measure.memory import exempt_from_collection
 from nmlab.trials.models import FrozenModel, ModelSource
-from nmlab.trials.parallel.pipeline_group import Crew
+from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.loop import run_trial
 from nmlab.trials.trial.outcome import TrialResult
@@ -33,7 +33,7 @@ _BEAT_S = 0.5
 _FAREWELL_S = 20.0
 
 
-def host_loop(config: dict[str, Any]) -> None:
+def worker_loop(config: dict[str, Any]) -> None:
     """Load the model and run trials until the hub says stop (the Train worker's function).
 
     Of several workers, each with a shard of the model, the first does so; the others follow it.
@@ -41,34 +41,34 @@ def host_loop(config: dict[str, Any]) -> None:
     os.umask(os.umask(0) | 0o002)  # a raylet may have been started with any
     torch.set_num_threads(config["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    crews = form_crews(slots=config["slots"], device=device)
-    proofs = crews[0].everyone(_proof(config)) if config["nonce"] is not None else []
-    if proofs and _is_refused(config, proofs, crew=crews[0]):
+    pipelines = form_pipelines(slots=config["slots"], device=device)
+    proofs = pipelines[0].all_gather(_proof(config)) if config["nonce"] is not None else []
+    if proofs and _is_refused(config, proofs, pipeline=pipelines[0]):
         return
-    if refusals := _refusals(config, device=device, crew=crews[0]):
-        if crews[0].leads:
-            hub = HubClient(config["hub"], namespace=config["namespace"])
-            hub.call("refuse", config["name"], f"{config['name']} on {refusals[0]}")
+    if refusals := _refusals(config, device=device, pipeline=pipelines[0]):
+        if pipelines[0].leads:
+            dispatcher = DispatchClient(config["dispatcher"], namespace=config["namespace"])
+            dispatcher.call("refuse", config["name"], f"{config['name']} on {refusals[0]}")
         return
     start = time.perf_counter()
-    frozen = FrozenModel.load(ModelSource(**config["model"]), device=device, crew=crews[0])
-    bench = Workbench(frozen, initial_masks=Path(config["initial_masks"]))
+    frozen = FrozenModel.load(ModelSource(**config["model"]), device=device, pipeline=pipelines[0])
+    replica = ReplicaContext(frozen, initial_masks=Path(config["initial_masks"]))
     facts = {
         "pid": os.getpid(),
         "node": ray.util.get_node_ip_address(),
         "node_id": ray.get_runtime_context().get_node_id(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "slots": config["slots"],
-        "model_digest": bench.frozen.digest,
-        **shard_facts(bench, crews[0], pid=os.getpid()),
+        "model_digest": replica.frozen.digest,
+        **shard_facts(replica, pipelines[0], pid=os.getpid()),
         "load_seconds": round(time.perf_counter() - start, 3),
     }
     facts["proofs"] = proofs
     exempt_from_collection()
-    if crews[0].leads:
-        Host(config, bench, facts, crews).serve()
+    if pipelines[0].leads:
+        Worker(config, replica, facts, pipelines).serve()
     else:
-        follow(crews, bench=bench, folder=Path(config["folder"]))
+        follow(pipelines, replica=replica, folder=Path(config["folder"]))
 
 
 def _proof(config: dict[str, Any]) -> dict[str, Any]:
@@ -77,19 +77,19 @@ def _proof(config: dict[str, Any]) -> dict[str, Any]:
     return {**prove(Path(config["nonce"])), **where}
 
 
-def _is_refused(config: dict[str, Any], proofs: list[dict[str, Any]], *, crew: Crew) -> bool:
+def _is_refused(config: dict[str, Any], proofs: list[dict[str, Any]], *, pipeline: PipelineGroup) -> bool:
     """Show the hub the proofs of all workers, before the model is loaded; say whether they were refused."""
     refused = False
-    if crew.leads:
-        hub = HubClient(config["hub"], namespace=config["namespace"])
-        refused = bool(hub.call("admit", config["name"], proofs))
-    return bool(crew.tell(refused))
+    if pipeline.leads:
+        dispatcher = DispatchClient(config["dispatcher"], namespace=config["namespace"])
+        refused = bool(dispatcher.call("admit", config["name"], proofs))
+    return bool(pipeline.broadcast(refused))
 
 
-def _refusals(config: dict[str, Any], *, device: torch.device, crew: Crew) -> list[str]:
+def _refusals(config: dict[str, Any], *, device: torch.device, pipeline: PipelineGroup) -> list[str]:
     """Return of every worker on which the model and its slots do not fit where it is and why."""
-    why = refuses(Load(**config["load"]), slots=config["slots"], shards=crew.size, device=device.type)
-    return [each for each in crew.everyone(f"{_where(device)}: {why}" if why else "") if each]
+    why = refuses(Load(**config["load"]), slots=config["slots"], shards=pipeline.size, device=device.type)
+    return [each for each in pipeline.all_gather(f"{_where(device)}: {why}" if why else "") if each]
 
 
 def _where(device: torch.device) -> str:
@@ -97,15 +97,19 @@ def _where(device: torch.device) -> str:
     return f"{torch.cuda.get_device_name(device)} of {node}" if device.type == "cuda" else str(node)
 
 
-class Host:
+class Worker:
     """The threads of one replica: one that talks to the hub, and one for each slot."""
 
-    def __init__(self, config: dict[str, Any], bench: Workbench, facts: dict[str, Any], crews: Sequence[Crew]) -> None:
+    def __init__(
+        self, config: dict[str, Any], replica: ReplicaContext, facts: dict[str, Any], pipelines: Sequence[PipelineGroup]
+    ) -> None:
         self._folder = Path(config["folder"])
-        self._bench, self._crews = bench, crews
+        self._replica, self._pipelines = replica, pipelines
         self._broken: Exception | None = None
-        self._link = own_hub_link(config["hub"], namespace=config["namespace"], name=config["name"], facts=facts)
-        self._parties = PartyLine(config["parties"], bench=bench, folder=self._folder, link=self._link)
+        self._link = own_worker_link(
+            config["dispatcher"], namespace=config["namespace"], name=config["name"], facts=facts
+        )
+        self._parties = MaskParallelClient(config["parties"], replica=replica, folder=self._folder, link=self._link)
 
     def serve(self) -> None:
         """Serve until told to stop, then say whether the weights are unchanged; raises ``GivenUpError``.
@@ -114,51 +118,51 @@ class Host:
         """
         link = self._link
         link.exchange()
-        slots = [threading.Thread(target=self._slot, args=each, daemon=True) for each in enumerate(self._crews)]
+        slots = [threading.Thread(target=self._slot, args=each, daemon=True) for each in enumerate(self._pipelines)]
         for slot in slots:
             slot.start()
         while not link.stopping or any(slot.is_alive() for slot in slots):
             link.exchange()
             if self._broken is not None:
                 raise self._broken
-            link.wait_for_news(_BEAT_S)
-        link.say("verified", unchanged=all(self._crews[0].everyone(self._bench.frozen.unchanged())))
+            link.wait_for_notice(_BEAT_S)
+        link.say("verified", unchanged=all(self._pipelines[0].all_gather(self._replica.frozen.unchanged())))
         link.farewell(patience=_FAREWELL_S)
 
-    def _slot(self, slot: int, crew: Crew) -> None:
+    def _slot(self, slot: int, pipeline: PipelineGroup) -> None:
         done = 0
         try:
             while not self._link.stopping:
                 job = self._link.take(slot, done, within=1.0)
                 if job is not None:
-                    self._run(job, crew)
+                    self._run(job, pipeline)
                     done = job["epoch"]
                 elif (offer := self._parties.offer()) is not None:
-                    self._parties.take_part(offer, crew)
+                    self._parties.take_part(offer, pipeline)
                 else:
-                    give_work(crew, None)
-            give_work(crew, OVER)
-        except CrewLostError as error:
+                    give_work(pipeline, None)
+            give_work(pipeline, OVER)
+        except PipelineLostError as error:
             self._broken = error
 
-    def _run(self, job: dict[str, Any], crew: Crew) -> None:
-        events = _HubEvents(self._link, job["epoch"])
+    def _run(self, job: dict[str, Any], pipeline: PipelineGroup) -> None:
+        events = _WorkerEvents(self._link, job["epoch"])
         try:
             spec = TrialSpec.model_validate(job["spec"])
             folder = self._folder / job["key"]
-            with at_work(folder) as killed, self._parties.led(job, crew) as party:
-                give_work(crew, {**job, "is_shared": party is not None})
+            with at_work(folder) as killed, self._parties.led(job, pipeline) as evaluators:
+                give_work(pipeline, {**job, "is_shared": evaluators is not None})
                 because = f"{killed} with micro-batches of {spec.calibration.at_once}" if killed else ""
                 result = run_trial(
                     spec,
-                    bench=self._bench,
+                    replica=self._replica,
                     folder=folder,
                     events=events,
-                    crew=crew,
-                    party=party,
+                    pipeline=pipeline,
+                    evaluators=evaluators,
                     smaller_because=because,
                 )
-        except CrewLostError:
+        except PipelineLostError:
             raise
         except Exception as error:  # a slot outlives whatever goes wrong in a trial; the reason travels to the driver
             reason = f"{type(error).__name__}: {error}"
@@ -171,10 +175,10 @@ class Host:
         self._link.end(job["epoch"], {**asdict(result), "metrics": metrics})
 
 
-class _HubEvents:
+class _WorkerEvents:
     """A trial's events, on their way to the hub."""
 
-    def __init__(self, link: HubLink, epoch: int) -> None:
+    def __init__(self, link: WorkerLink, epoch: int) -> None:
         self._link, self._epoch = link, epoch
         self.last: dict[str, float] = {}
 

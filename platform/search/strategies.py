@@ -52,7 +52,7 @@ class Outcome:
     intermediate: Mapping[int, float] = field(default_factory=dict)
 
 
-class Proposals(Protocol):
+class SearchStrategy(Protocol):
     """A source of configurations."""
 
     def open(self) -> list[Proposal]:
@@ -68,7 +68,7 @@ class Proposals(Protocol):
         """Say how a proposal ended."""
 
 
-class GridProposals:
+class GridStrategy:
     """Every point of the grid, in file order."""
 
     def __init__(self, study: Study) -> None:
@@ -139,7 +139,7 @@ def _check_lines(path: Path) -> None:
         is_checked = is_checked or has_checksum(line)
 
 
-class OptunaProposals:
+class OptunaStrategy:
     """An Optuna study in a journal file; a later process that opens the same file goes on with the same study."""
 
     def __init__(self, study: Study, *, journal: Path) -> None:
@@ -246,6 +246,6 @@ def population(configurations: int) -> int:
     return max(startup_trials(configurations), min(50, configurations // 4))
 
 
-def proposals_of(study: Study, *, journal: Path) -> Proposals:
+def proposals_of(study: Study, *, journal: Path) -> SearchStrategy:
     """Return the source of configurations that a study asks for."""
-    return GridProposals(study) if study.search.algorithm == "grid" else OptunaProposals(study, journal=journal)
+    return GridStrategy(study) if study.search.algorithm == "grid" else OptunaStrategy(study, journal=journal)

@@ -14,7 +14,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from nmlab.platform.planning.study_plan import Plan, trial_spec
-from nmlab.platform.search.strategies import Outcome, Proposal, Proposals
+from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
 from nmlab.trials.spec import TrialSpec
 
 Result = Mapping[str, Any]
@@ -43,9 +43,9 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
     def __init__(
         self,
         plan: Plan,
-        proposals: Proposals,
+        proposals: SearchStrategy,
         *,
-        hub: str,
+        dispatcher: str,
         namespace: str,
         ended: Mapping[str, Result],
         evaluated: Mapping[str, Mapping[int, float]],
@@ -54,7 +54,7 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         max_failures: int = 3,
     ) -> None:
         super().__init__(metric=metric_mode[0], mode=metric_mode[1])
-        self._plan, self._proposals, self._hub, self._namespace = plan, proposals, hub, namespace
+        self._plan, self._proposals, self._dispatcher, self._namespace = plan, proposals, dispatcher, namespace
         self._ended, self._evaluated, self._stopped = dict(ended), evaluated, stopped
         self._metrics = plan.study.search.metrics
         self._queue: deque[TrialSpec] = deque()
@@ -80,7 +80,7 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         spec = self._queue.popleft()
         self._out[trial_id] = spec
         return {
-            "hub": self._hub,
+            "dispatcher": self._dispatcher,
             "namespace": self._namespace,
             "key": spec.key,
             "spec": spec.model_dump(mode="json"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ray import tune
 
-from nmlab.platform.dispatch.client import HubClient
+from nmlab.platform.dispatch.client import DispatchClient
 
 _WAIT_S = 1.0  # Tune can stop an actor only between two waits
 
@@ -22,7 +22,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     _ended: dict[str, Any] | None
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._hub = HubClient(config["hub"], namespace=config["namespace"])
+        self._dispatcher = DispatchClient(config["dispatcher"], namespace=config["namespace"])
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -44,9 +44,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def _listen(self) -> None:
         """Wait for news; a hub that was restarted and knows nothing of the trial is told of it again."""
-        news = self._hub.ask("pull", self._key, self._heard, within=_WAIT_S)
+        news = self._dispatcher.ask("pull", self._key, self._heard, within=_WAIT_S)
         if news is None:
-            self._hub.call("submit", self._key, self._spec, self._attempts)
+            self._dispatcher.call("submit", self._key, self._spec, self._attempts)
             return
         self._points += news["points"]
         self._heard = max([self._heard, *(point["step"] for point in news["points"])])
@@ -58,7 +58,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self._attempts, self._heard, self._points, self._ended = 0, -1, [], None
         # Tune asks for every objective in every result; nothing is known before the first evaluation.
         self._last: dict[str, Any] = dict.fromkeys(config["objectives"], float("nan"))
-        self._hub.call("submit", self._key, self._spec)
+        self._dispatcher.call("submit", self._key, self._spec)
 
     def _final(self, ended: dict[str, Any]) -> dict[str, Any]:
         status = {"status": ended["status"], "reason": ended["reason"], "key": self._key}

@@ -15,7 +15,7 @@ from ray.tune.stopper import TimeoutStopper
 
 from nmlab.platform.cluster.session import NAMESPACE
 from nmlab.platform.planning.study_plan import Plan
-from nmlab.platform.search.strategies import Proposals
+from nmlab.platform.search.strategies import SearchStrategy
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.platform.tuning.trainable import TrialActor
 
@@ -42,12 +42,12 @@ class Watch(Callback):  # type: ignore[misc]
         self._check()
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._hear_of(iteration, trial)
+        self._note_end(iteration, trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._hear_of(iteration, trial)
+        self._note_end(iteration, trial)
 
-    def _hear_of(self, iteration: int, trial: Trial) -> None:
+    def _note_end(self, iteration: int, trial: Trial) -> None:
         """Tune tells twice of an actor that dies while it turns to another trial: it recovers, then gives up."""
         if self._told != (iteration, trial):
             self._told = (iteration, trial)
@@ -68,9 +68,9 @@ class _TimeLimit(TimeoutStopper):  # type: ignore[misc]
 
 def tune_trials(
     plan: Plan,
-    proposals: Proposals,
+    proposals: SearchStrategy,
     *,
-    hub: str,
+    dispatcher: str,
     ended: Mapping[str, Any],
     evaluated: Mapping[str, Mapping[int, float]],
     stopped: Container[str],
@@ -88,7 +88,7 @@ def tune_trials(
     searcher = ReplicateSearcher(
         plan,
         proposals,
-        hub=hub,
+        dispatcher=dispatcher,
         namespace=NAMESPACE,
         ended=ended,
         evaluated=evaluated,

@@ -11,7 +11,7 @@ from nmlab.reports.analysis.pairwise import Contrast, Side, Winner, rivals_of, s
 from nmlab.reports.analysis.planned import planned_values
 from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
-from nmlab.reports.analysis.summary_rows import Line, summary_lines
+from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import Evaluation, EvaluationCheck, check_evaluations, read_evaluations
 from nmlab.reports.read.masks import PackedMask, SampledLosses, overlap, read_masks, read_sampled_losses
@@ -40,7 +40,7 @@ class Analysis:
 
     runs: StudyRuns
     configurations: tuple[Configuration, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[SummaryRow, ...]
     evaluations: Mapping[str, Evaluation]
     check: EvaluationCheck | None
     contrasts: Mapping[str, Mapping[Hashable, tuple[Contrast, ...]]]
@@ -65,7 +65,7 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         ReportError: a corrupted artifact.
     """
     configurations = configurations_of(runs)
-    lines = tuple(summary_lines(configurations))
+    lines = tuple(summary_rows(configurations))
     rows = [item.finished for item in {line.item.key: line.item for line in lines}.values()]
     found = read_evaluations(store, run_ids=[str(run_id) for part in rows for run_id in part["run_id"]])
     evaluations = {run_id: item for run_id, item in found.items() if item is not None}
@@ -121,7 +121,7 @@ def _sampled(store: RunStore, configurations: Sequence[Configuration]) -> Sample
     return read_sampled_losses(store, run_id=run_ids[0]) if run_ids else None
 
 
-def _masks_wanted(lines: Sequence[Line], runs: StudyRuns) -> list[str]:
+def _masks_wanted(lines: Sequence[SummaryRow], runs: StudyRuns) -> list[str]:
     """Return the runs whose masks are looked at: the first seed of every line, initial masks, then other seeds."""
     items = list({line.item.key: line.item for line in lines if not line.item.is_dense}.values())
     seeds = [[str(run_id) for run_id in item.finished["run_id"]] for item in items]
@@ -129,7 +129,9 @@ def _masks_wanted(lines: Sequence[Line], runs: StudyRuns) -> list[str]:
     return [*(own[0] for own in seeds if own), *starts, *(run_id for own in seeds for run_id in own[1:])]
 
 
-def _overlaps(lines: Sequence[Line], masks: Mapping[str, Mapping[str, PackedMask]]) -> dict[tuple[str, str], float]:
+def _overlaps(
+    lines: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
+) -> dict[tuple[str, str], float]:
     """Return the overlap of every two runs of different lines."""
     keys = {str(run_id): line.item.key for line in lines for run_id in line.item.finished["run_id"]}
     own = [run_id for run_id in masks if run_id in keys]

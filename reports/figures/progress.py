@@ -12,7 +12,7 @@ import pandas as pd
 from nmlab.reports.analysis.budgets import trajectories_of
 from nmlab.reports.analysis.configurations import Configuration, baselines
 from nmlab.reports.analysis.metrics import plain_name, style_of
-from nmlab.reports.analysis.summary_rows import Line
+from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.figures.style import (
     DASHES,
     MUTED,
@@ -59,7 +59,7 @@ class ProgressInfo:
 
 
 def progress_info(
-    configurations: Sequence[Configuration], *, lines: Sequence[Line], progress: pd.DataFrame
+    configurations: Sequence[Configuration], *, lines: Sequence[SummaryRow], progress: pd.DataFrame
 ) -> ProgressInfo:
     """Return the curves of the best configuration of each learned method that was evaluated on the way.
 

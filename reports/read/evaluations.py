@@ -12,7 +12,7 @@ import pandas as pd
 from nmlab.reports.read.archives import read_archive
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import records_of
-from nmlab.reports.read.question_outcomes import Answers, is_mean, read_answers
+from nmlab.reports.read.question_outcomes import QuestionOutcomes, is_mean, read_answers
 from nmlab.reports.read.store import RunStore
 
 ARTIFACT = "evaluation.npz"
@@ -35,7 +35,7 @@ class Evaluation:
     window_tokens_W: Counts_W
     window_words_W: Counts_W
     initial_window_loss_sum_W: Floats_W | None
-    answers: Mapping[str, Answers] = field(default_factory=dict)
+    answers: Mapping[str, QuestionOutcomes] = field(default_factory=dict)
 
     @property
     def token_perplexity(self) -> float:

@@ -25,14 +25,14 @@ Names_Q: TypeAlias = npt.NDArray[np.str_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
+class QuestionOutcomes:
     """One measure of one task: which questions were put, and the outcome of each."""
 
     question_Q: Names_Q
     outcome_Q: Floats_Q
 
 
-def read_answers(store: RunStore, *, run_id: str) -> dict[str, Answers]:
+def read_answers(store: RunStore, *, run_id: str) -> dict[str, QuestionOutcomes]:
     """Read the outcomes of a run's questions by metric, such as ``eval/quiz/acc``; none where it kept none.
 
     Raises:
@@ -56,11 +56,11 @@ def is_mean(metric: str) -> bool:
 
 def _answers(
     arrays: Mapping[str, npt.NDArray[np.generic]], task: str, outcome_Q: npt.NDArray[np.generic], *, where: str
-) -> Answers:
+) -> QuestionOutcomes:
     question_Q = arrays.get(f"{task}/{QUESTION}")
     if question_Q is None:
         raise ReportError(f"{where} has no array {f'{task}/{QUESTION}'!r}; it holds {sorted(arrays)}")
     if question_Q.shape != outcome_Q.shape:
         sizes = f"{question_Q.shape} questions, {outcome_Q.shape} outcomes"
         raise ReportError(f"{where} has arrays of different length for task {task!r}: {sizes}")
-    return Answers(question_Q.astype(np.str_), outcome_Q.astype(np.float64))
+    return QuestionOutcomes(question_Q.astype(np.str_), outcome_Q.astype(np.float64))

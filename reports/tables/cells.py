@@ -14,7 +14,7 @@ from nmlab.reports.analysis.configurations import (
 )
 from nmlab.reports.analysis.metrics import metric_column
 from nmlab.reports.analysis.pairwise import Winner, rivals_of, tied_with_best, untested_groups
-from nmlab.reports.analysis.summary_rows import Line, competes
+from nmlab.reports.analysis.summary_rows import SummaryRow, competes
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.values import Cell, Column, Style, estimate_cell, marked
 
@@ -106,7 +106,7 @@ def marked_by_tests(items: Sequence[Configuration], *, column: Column, tests: Te
     Where nothing of a group could be tested, nothing of it is marked.
     """
     cells = [metric_cell(item, metric=column.key) for item in items]
-    lines = [Line(item, "searched", item.key, group=competes(item)) for item in items]
+    lines = [SummaryRow(item, "searched", item.key, group=competes(item)) for item in items]
     contrasts = rivals_of(lines, metric=column.key, evaluations=tests.evaluations)
     unmarked, tied = untested_groups(contrasts), {key for key, _ in tied_with_best(contrasts)}
     tied |= tests.open_keys(column.key)

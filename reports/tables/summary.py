@@ -7,7 +7,7 @@ from typing import TypeAlias
 from nmlab.reports.analysis.configurations import Configuration, comparable_group, evaluation_setting
 from nmlab.reports.analysis.metrics import alias_of, chosen_on, evaluation_metrics, is_counted, plain_name
 from nmlab.reports.analysis.pairwise import Contrast, tied_with_best, untested_groups
-from nmlab.reports.analysis.summary_rows import Line, summary_lines
+from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows
 from nmlab.reports.tables.cells import CONFIGURATION, PATTERN, SEEDS, metric_cell, metric_columns, seeds_cell
 from nmlab.reports.values import Cell, Column, Row, Table, estimate_cell, marked, without_empty_columns
 from nmlab.trials.contract.metrics import initial_name
@@ -30,7 +30,7 @@ def summary_table(configurations: Sequence[Configuration], *, contrasts: Contras
         configurations: all of a launch, best first.
         contrasts: for each metric, the lines of each group against its best, which decides who shares its mark.
     """
-    lines = summary_lines(configurations)
+    lines = summary_rows(configurations)
     objective = configurations[0].objective
     metrics = evaluation_metrics(configurations, objective=objective)
     columns = (
@@ -68,7 +68,7 @@ def summary_table(configurations: Sequence[Configuration], *, contrasts: Contras
     return without_empty_columns(table)
 
 
-def _row(line: Line, metrics: Sequence[str], shared: set[str]) -> Row:
+def _row(line: SummaryRow, metrics: Sequence[str], shared: set[str]) -> Row:
     item = line.item
     evaluated = ", ".join(part for part in evaluation_setting(item) if part not in shared)
     cells = [Cell(line.name), Cell("" if item.is_dense else item.pattern), Cell(evaluated), Cell(line.setting)]
@@ -86,7 +86,7 @@ def _with_cell(row: Row, index: int, cell: Cell) -> Row:
     return replace(row, cells=(*row.cells[:index], cell, *row.cells[index + 1 :]))
 
 
-def _notes(configurations: Sequence[Configuration], lines: Sequence[Line]) -> tuple[str, ...]:
+def _notes(configurations: Sequence[Configuration], lines: Sequence[SummaryRow]) -> tuple[str, ...]:
     notes = []
     objective = configurations[0].objective
     alias = alias_of(configurations, objective=objective)

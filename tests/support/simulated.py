@@ -58,7 +58,7 @@ class SimulatedSweep:
         return ReplicateSearcher(
             self.plan,
             proposals_of(self.plan.study, journal=self.optuna_journal),
-            hub="hub",
+            dispatcher="dispatcher",
             namespace="test",
             ended=ended_trials(iter(self.journal)),
             evaluated=evaluations(iter(self.journal), metric=search.metrics[0]),

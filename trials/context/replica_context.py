@@ -9,13 +9,13 @@ from torch import Tensor
 from nmlab.trials.context.result_cache import CACHE_BYTES, ResultCache
 from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
 from nmlab.trials.models import FrozenModel
-from nmlab.trials.parallel.pipeline_group import ALONE, Crew
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 T = TypeVar("T")
 
 
-class Workbench:
+class ReplicaContext:
     """A frozen model with everything that depends on it alone, safe to use from several threads.
 
     ``initial_masks`` is a folder in which masks that trials start from are kept for other processes. ``cache_bytes``
@@ -29,14 +29,14 @@ class Workbench:
         self.initial_masks = initial_masks
         self.results = ResultCache(cache_bytes)
 
-    def once(self, key: Hashable, compute: Callable[[], T], *, crew: Crew = ALONE) -> T:
+    def get_or_compute(self, key: Hashable, compute: Callable[[], T], *, pipeline: PipelineGroup = SINGLE_PROCESS) -> T:
         """Return ``compute()``, computed by whoever asks first for ``key``; see ``ResultCache.once``."""
-        return self.results.once(key, compute, crew=crew)
+        return self.results.get_or_compute(key, compute, pipeline=pipeline)
 
     def calibration(self, spec: CalibrationSpec) -> list[Tensor]:
         """Return the fixed minibatches of calibration tokens, each int64 [batch, sequence_length]."""
         text = TextSource(spec.source, part="calibration", split=spec.split, column=spec.column)
-        return self.once(
+        return self.get_or_compute(
             ("calibration", spec),
             lambda: calibration_batches(
                 text,
@@ -53,7 +53,7 @@ class Workbench:
         text = TextSource(spec.source, part="evaluation", split=spec.split, column=spec.column)
         others = {"batch_size": 1, "perplexity": "token", "tasks": (), "few_shot": None, "questions": None}
         key = ("evaluation", spec.model_copy(update=others))
-        return self.once(
+        return self.get_or_compute(
             key,
             lambda: evaluation_windows(
                 text,

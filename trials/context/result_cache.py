@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from torch import Tensor
 
-from nmlab.trials.parallel.pipeline_group import ALONE, Crew
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
 T = TypeVar("T")
 CACHE_BYTES = 2 * 2**30
@@ -61,19 +61,19 @@ class ResultCache:
                     self._entries[key].users -= 1
                 self._evict()
 
-    def once(self, key: Hashable, compute: Callable[[], T], *, crew: Crew = ALONE) -> T:
+    def get_or_compute(self, key: Hashable, compute: Callable[[], T], *, pipeline: PipelineGroup = SINGLE_PROCESS) -> T:
         """Return ``compute()``, computed by whoever asks first for ``key``; the others wait for it.
 
         A failed computation is not remembered: the next one who asks tries again. A ``crew`` that computes together
         does so where any of its members has nothing, since each drops results by itself. Its leader alone holds the
         lock, and until all have kept the value; had each member locked for itself, two crews could wait for each other.
         """
-        with self._used(key) as entry, entry.lock if crew.leads else nullcontext():
-            if not all(crew.everyone(entry.is_ready)):
+        with self._used(key) as entry, entry.lock if pipeline.leads else nullcontext():
+            if not all(pipeline.all_gather(entry.is_ready)):
                 value = compute()
-                crew.everyone(None)  # where one failed, nobody believes to have a value
+                pipeline.all_gather(None)  # where one failed, nobody believes to have a value
                 self._keep(entry, value)
-                crew.everyone(None)
+                pipeline.all_gather(None)
             return cast(T, entry.value)
 
     @contextmanager

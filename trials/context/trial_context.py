@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.measure.cost import Bill, Cost, Priced
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.parallel.mask_parallel import Alone, Party
+from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
 
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 
 @dataclass(eq=False)
-class Setting:
+class TrialContext:
     """Where a run takes place: the replica's workbench, the trial's own model view, its data, seed and account."""
 
-    bench: Workbench
+    replica: ReplicaContext
     model: MaskedModel
     pattern: Pattern
     calibration: CalibrationSpec
@@ -32,14 +32,14 @@ class Setting:
     """What a reader of the result must know beside its numbers, a line each; it goes into the trial's record."""
     started_from: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Masks that the trial started from: the digest of each, and as plain JSON what it is, was made from and cost."""
-    party: Party = field(default_factory=Alone)
+    evaluators: MaskEvaluators = field(default_factory=SingleEvaluator)
     """Who evaluates the masks of a step of a method that draws several."""
     _charged: set[Hashable] = field(default_factory=set, repr=False)
 
     @property
     def batches(self) -> list[Tensor]:
         """The fixed minibatches of calibration tokens."""
-        return self.bench.calibration(self.calibration)
+        return self.replica.calibration(self.calibration)
 
     def share(self, key: Hashable, compute: Callable[[Cost], T], *, initial: bool = False) -> T:
         """Return ``compute(account)``, computed once for all trials of a replica, and charge this trial for it.
@@ -66,7 +66,7 @@ class Setting:
             return compute()
 
         with self.cost.pause():  # who waits while another trial computes is charged the computation, not the wait
-            priced = self.bench.once(key, note, crew=self.model.crew)
+            priced = self.replica.get_or_compute(key, note, pipeline=self.model.pipeline)
         if key not in self._charged:
             self._charged.add(key)
             spent = priced.spent if computed_here else Bill()

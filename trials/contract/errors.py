@@ -22,11 +22,11 @@ class PeerError(RuntimeError):
     """Another worker that holds a part of the model failed, or can no longer be reached."""
 
 
-class CrewLostError(RuntimeError):
+class PipelineLostError(RuntimeError):
     """The workers that hold a model between them cannot come together again; they have to be started anew."""
 
 
-class PartyOverError(Exception):
+class GroupClosedError(Exception):
     """The trial has ended, or another leads it now; who only takes part goes home."""
 
 

@@ -22,11 +22,11 @@ _WORTH_PATCHING = 0.1
 class _Patches:
     """What a model remembers of a wardrobe: the groups that wear another mask than the mode, int64 ascending."""
 
-    by: "Wardrobe"
+    by: "MaskPatcher"
     off_mode_g: Tensor
 
 
-class Wardrobe:
+class MaskPatcher:
     """A model that wears the draws of one engine, one after the other."""
 
     def __init__(self, model: MaskedModel, engine: Engine) -> None:
@@ -36,7 +36,7 @@ class Wardrobe:
         """Make the model wear ``draw``, which the engine drew from its logits as they stand."""
         off_mode_g = self._off_mode()
         if off_mode_g is None or self._is_much(draw, off_mode_g):
-            self._model.wear(self._engine.layout.split(draw.over(self._engine.mode())))
+            self._model.apply_masks(self._engine.layout.split(draw.over(self._engine.mode())))
         else:
             self._patch(off_mode_g, self._engine.mode(off_mode_g))
             self._patch(draw.groups_g, draw.masks_gM)

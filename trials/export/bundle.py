@@ -37,9 +37,9 @@ class MaskBundle(Exporter):
         return {"files": [MASK_FILE, *([WEIGHTS_FILE] if weights is not None else [])]}
 
     def read_weights(self, subject: Subject, folder: Path) -> Mapping[str, Tensor]:
-        dressed = self._dressed(subject, folder)
+        masked = self._dressed(subject, folder)
         layers = subject.model.frozen.layers
-        return {at.name: linear_of(dressed.module, at.name).weight.detach().cpu() + 0.0 for at in layers}
+        return {at.name: linear_of(masked.module, at.name).weight.detach().cpu() + 0.0 for at in layers}
 
     def read_logits(self, subject: Subject, folder: Path, tokens_BT: Tensor) -> Tensor:
         logits: Tensor = self._dressed(subject, folder).module(input_ids=tokens_BT, use_cache=False).logits
@@ -47,5 +47,5 @@ class MaskBundle(Exporter):
 
     def _dressed(self, subject: Subject, folder: Path) -> MaskedModel:
         model = MaskedModel(subject.model.frozen)
-        load_finished(folder).wear(model)
+        load_finished(folder).apply_masks(model)
         return model

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Give a name beside ``path`` to write to, and put what was written in its place when the block ends well.
 
     The name ends in ``.partial`` and is nobody else's: threads, and machines that share the folder, may all be at it.

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nmlab.trials.files.atomic_file import whole_file
+from nmlab.trials.files.atomic_file import atomic_file
 
 Record = dict[str, Any]
 
@@ -81,7 +81,7 @@ def write_checked(path: Path, record: Mapping[str, Any], *, format: int, is_for_
     """
     body = {"format": format, "nmlab": nmlab_version(), **record}
     text = json.dumps(body, indent=2 if is_for_people else None).encode()[:-1].rstrip()
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_bytes(text + b', "crc": "' + _checksum(text) + b'"}\n')
 
 

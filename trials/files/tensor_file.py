@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from nmlab.trials.files.atomic_file import whole_file
+from nmlab.trials.files.atomic_file import atomic_file
 
 _LENGTH = 8  # bytes of the header's size at the beginning of a file, little-endian
 
@@ -19,7 +19,7 @@ _LENGTH = 8  # bytes of the header's size at the beginning of a file, little-end
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, header: Mapping[str, str]) -> None:
     """Write tensors with a header of texts in one step, and make sure that they have reached the disk."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         safetensors.torch.save_file(plain, partial, metadata=dict(header))
         _sort_header(partial)
 

@@ -78,11 +78,11 @@ def prune_blocks(
     """
     masks: dict[str, Tensor] = {}
 
-    def dress(layer: PrunableLayer, gathered: Any) -> None:
+    def masked_weight(layer: PrunableLayer, gathered: Any) -> None:
         masks[layer.name] = mask_of(layer, gathered)
-        model.wear({layer.name: masks[layer.name]})
+        model.apply_masks({layer.name: masks[layer.name]})
 
-    visit_blocks(model, batches, statistic=statistic, dress=dress, cost=cost)
+    visit_blocks(model, batches, statistic=statistic, masked_weight=masked_weight, cost=cost)
     return masks
 
 
@@ -92,7 +92,7 @@ def visit_blocks(
     batches: Sequence[Tensor],
     *,
     statistic: Callable[[PrunableLayer], Any],
-    dress: Callable[[PrunableLayer, Any], None],
+    masked_weight: Callable[[PrunableLayer, Any], None],
     cost: Cost,
 ) -> None:
     """Measure a dense block after dressed ones, dress it, and go on to the next with what it then gives.
@@ -102,12 +102,12 @@ def visit_blocks(
     before the first of them is dressed. Raises ``SourceError`` for a layer whose inputs cannot be measured.
     """
     check_measurable(model.frozen.layers)
-    model.undress()
+    model.remove_masks()
     _, blocks = decoder_blocks(model.module)
     besides = _forms(model, blocks, batches[0][:1], cost)
-    with nullcontext() if model.hop is None else model.hop.still():
+    with nullcontext() if model.hooks is None else model.hooks.still():
         calls = _record_calls(model, blocks, batches, besides)
-        _visit_own(model, blocks, calls, statistic=statistic, dress=dress)
+        _visit_own(model, blocks, calls, statistic=statistic, masked_weight=masked_weight)
     cost.forwards += 2 * len(batches)  # each block but the last runs twice: to be measured, then pruned
     cost.tokens += 2 * sum(batch.numel() for batch in batches)
 
@@ -121,12 +121,12 @@ def _visit_own(
     calls: Sequence[Sequence[_Call]],
     *,
     statistic: Callable[[PrunableLayer], Any],
-    dress: Callable[[PrunableLayer, Any], None],
+    masked_weight: Callable[[PrunableLayer, Any], None],
 ) -> None:
     """Visit the blocks that are held here, all of a model that is not in stages."""
-    hidden, stage, hop = [calls_of_batch[0][0][0] for calls_of_batch in calls], model.frozen.stage, model.hop
-    if hop is not None and stage is not None and not stage.is_first:
-        hidden = [hop.receive(like) for like in hidden]
+    hidden, stage, hooks = [calls_of_batch[0][0][0] for calls_of_batch in calls], model.frozen.stage, model.hooks
+    if hooks is not None and stage is not None and not stage.is_first:
+        hidden = [hooks.receive(like) for like in hidden]
     for index in range(len(blocks)) if stage is None else stage.blocks:
         block = blocks[index]
         layers = [layer for layer in model.frozen.layers if layer.block == index]
@@ -136,12 +136,12 @@ def _visit_own(
                 _run(block, states, calls[batch][index])
         gathered = observer.gathered()
         for layer in layers:
-            dress(layer, gathered.pop(layer.name))  # popped, because a Hessian is large
+            masked_weight(layer, gathered.pop(layer.name))  # popped, because a Hessian is large
         if index + 1 < len(blocks):
             hidden = [_run(block, states, calls[batch][index]) for batch, states in enumerate(hidden)]
-    if hop is not None and stage is not None and not stage.is_last:
+    if hooks is not None and stage is not None and not stage.is_last:
         for states in hidden:
-            hop.give(states)
+            hooks.give(states)
 
 
 def _forms(model: MaskedModel, blocks: nn.ModuleList, tokens_1T: Tensor, cost: Cost) -> list[Beside]:

@@ -9,40 +9,42 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from nmlab.trials.context.trial_context import Setting
+from nmlab.trials.context.trial_context import TrialContext
 from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.models import FrozenModel, MaskedModel
-from nmlab.trials.parallel.pipeline_group import ALONE, Crew
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
 SCALE = 100.0
 """The factor that the code of GBLM-Pruner and Pruner-Zero bakes into every gradient."""
 
 
-def gradient_norms(setting: Setting) -> Mapping[str, Tensor]:
+def gradient_norms(context: TrialContext) -> Mapping[str, Tensor]:
     """Return sqrt(sum_s (100 dL_s/dW)^2) of every prunable layer of the dense model, float32 [out, in] on the CPU.
 
     L_s is the mean next-token cross-entropy of calibration sequence s. Every trial is charged for the passes, whoever
     was the first to ask, so that the costs of methods compare. Raises ``DivergedError`` if a loss is not finite.
     """
-    frozen, batches = setting.bench.frozen, setting.batches
+    frozen, batches = context.replica.frozen, context.batches
 
     def collect(cost: Cost) -> dict[str, Tensor]:
         sequences = sum(len(batch) for batch in batches)
         cost.forwards += sequences
         cost.backwards += sequences
         cost.tokens += sum(batch.numel() for batch in batches)
-        return collect_gradient_norms(frozen, batches, crew=setting.model.crew)
+        return collect_gradient_norms(frozen, batches, pipeline=context.model.pipeline)
 
-    return setting.share(("gradient norms", setting.calibration), collect)
+    return context.share(("gradient norms", context.calibration), collect)
 
 
-def collect_gradient_norms(frozen: FrozenModel, batches: Sequence[Tensor], *, crew: Crew = ALONE) -> dict[str, Tensor]:
+def collect_gradient_norms(
+    frozen: FrozenModel, batches: Sequence[Tensor], *, pipeline: PipelineGroup = SINGLE_PROCESS
+) -> dict[str, Tensor]:
     """Run every sequence of ``batches`` ([B, T] each) forwards and backwards; see ``gradient_norms``.
 
     Gradients have the model's own dtype; they are squared and summed in float32.
     """
-    model = MaskedModel(frozen, crew=crew)
+    model = MaskedModel(frozen, pipeline=pipeline)
     leaves = {f"{layer.name}.weight": _leaf(frozen, layer.name) for layer in frozen.layers}
     squares = {name: torch.zeros_like(leaf, dtype=torch.float32) for name, leaf in leaves.items()}
     for name, leaf in leaves.items():

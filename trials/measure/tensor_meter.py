@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A stretch of work in which tensors are counted; what was there before it counts nothing.
 
     Operations give what they give without it. ``peak`` is the most bytes alive at once, ``written`` the bytes of all

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 from torch import Tensor
 
-from nmlab.trials.context.trial_context import Setting as Setting
+from nmlab.trials.context.trial_context import TrialContext as TrialContext
 from nmlab.trials.contract.metrics import Metric
 from nmlab.trials.models.needs import Needs, Shape, one_shot_needs
 from nmlab.trials.names import unknown_name
@@ -78,7 +78,7 @@ class Run(ABC):
         """Return the hard masks a learned run starts from, or None for a method that learns nothing."""
         return None
 
-    def extras(self, cancelled: Callable[[], bool]) -> Mapping[str, Arrays] | None:
+    def diagnostics(self, cancelled: Callable[[], bool]) -> Mapping[str, Arrays] | None:
         """Return what else a finished run leaves: arrays, by the name of the ``.npz`` file they go into.
 
         Called once, at the very end, by every member of a crew; the leader's are written. It may dress the model in
@@ -124,16 +124,16 @@ class Method(ABC):
     shardable: ClassVar[bool] = False
     """Whether it works on one stage of a model together with others: layer by layer, with sums told to all."""
 
-    def refuse(self, pattern: Pattern, config: Any) -> str | None:
+    def unsupported_reason(self, pattern: Pattern, config: Any) -> str | None:
         """Return why this method cannot do ``pattern`` with ``config``, or None if it can."""
         return None
 
-    def refuse_text(self, config: Any, *, minibatches: int) -> str | None:
+    def unsupported_text_reason(self, config: Any, *, minibatches: int) -> str | None:
         """Return why ``config`` asks too much of a calibration text of so many minibatches, or None if it does not."""
         return None
 
     @abstractmethod
-    def start(self, setting: Setting, config: Any) -> Run:
+    def start(self, context: TrialContext, config: Any) -> Run:
         """Begin a run; ``config`` is an instance of ``self.config``."""
 
     def needs(self, shape: Shape, config: Any) -> Needs | None:

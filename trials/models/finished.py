@@ -22,13 +22,13 @@ class FinishedMask:
     weights: Mapping[str, Tensor] | None
     info: BundleInfo
 
-    def wear(self, model: MaskedModel) -> None:
+    def apply_masks(self, model: MaskedModel) -> None:
         """Dress a model; raises ``ValueError`` where the mask was made for another one."""
         check_fits(self.masks, info=self.info, frozen=model.frozen)
         device = model.frozen.device
         weights = {name: weight.to(device) for name, weight in (self.weights or {}).items()}
-        model.undress()
-        model.wear({name: mask.to(device) for name, mask in self.masks.items()}, weights_OI=weights)
+        model.remove_masks()
+        model.apply_masks({name: mask.to(device) for name, mask in self.masks.items()}, weights_OI=weights)
 
 
 def load_finished(target: Path) -> FinishedMask:

@@ -13,18 +13,18 @@ from transformers import PreTrainedModel
 
 from nmlab.trials.models.prunable import decoder_blocks
 from nmlab.trials.models.stage import Stage
-from nmlab.trials.parallel.pipeline_group import Crew
+from nmlab.trials.parallel.pipeline_group import PipelineGroup
 
 
-class Hop:
+class PipelineHooks:
     """Hooks on one trial's module tree: its first own block takes over from the stage before, its last hands on.
 
     Whatever calls the module makes a forward of the whole crew of it; all members must then call it.
     """
 
-    def __init__(self, module: PreTrainedModel, *, stage: Stage, crew: Crew) -> None:
-        assert (stage.index, stage.count) == (crew.rank, crew.size)
-        self._stage, self._crew = stage, crew
+    def __init__(self, module: PreTrainedModel, *, stage: Stage, pipeline: PipelineGroup) -> None:
+        assert (stage.index, stage.count) == (pipeline.rank, pipeline.size)
+        self._stage, self._pipeline = stage, pipeline
         self._given_BTH: Tensor | None = None
         self._is_still = False
         blocks = decoder_blocks(module)[1]
@@ -37,13 +37,13 @@ class Hop:
         """Return the hidden states that the stage before gives, in the shape of those that stand in for them here."""
         if torch.is_grad_enabled():
             anchor = torch.empty(0, requires_grad=True)  # a function has a backward only if an input of it has one
-            received_BTH: Tensor = _Receive.apply(anchor, like_BTH, self._crew)  # type: ignore[no-untyped-call]
+            received_BTH: Tensor = _Receive.apply(anchor, like_BTH, self._pipeline)  # type: ignore[no-untyped-call]
             return received_BTH
-        return self._crew.receive(like_BTH, by=self._crew.rank - 1)
+        return self._pipeline.receive(like_BTH, by=self._pipeline.rank - 1)
 
     def give(self, hidden_BTH: Tensor) -> None:
         """Hand hidden states to the next stage; the backward of ``loss`` brings their gradient."""
-        self._crew.send(hidden_BTH, to=self._crew.rank + 1)
+        self._pipeline.send(hidden_BTH, to=self._pipeline.rank + 1)
         self._given_BTH = hidden_BTH if hidden_BTH.requires_grad else None
 
     def loss(self, compute: Callable[[], Tensor]) -> Tensor:
@@ -52,15 +52,15 @@ class Hop:
         Their backward begins with the gradient of what they handed on. Whatever a loss is multiplied by before its
         backward must be the same on all stages, and is applied by the last.
         """
-        last = self._crew.size - 1
+        last = self._pipeline.size - 1
         if self._stage.is_last:
             computed = compute()
-            self._crew.tell(float(computed.detach()), by=last)
+            self._pipeline.broadcast(float(computed.detach()), by=last)
             return computed
-        told = self._crew.tell(0.0, by=last)
+        told = self._pipeline.broadcast(0.0, by=last)
         given_BTH, self._given_BTH = self._given_BTH, None
         assert given_BTH is not None, "nothing that is learned was handed on"
-        loss: Tensor = _Loss.apply(given_BTH, told, self._crew)  # type: ignore[no-untyped-call]
+        loss: Tensor = _Loss.apply(given_BTH, told, self._pipeline)  # type: ignore[no-untyped-call]
         return loss
 
     @contextmanager
@@ -91,13 +91,13 @@ class _Receive(torch.autograd.Function):
     """Hidden states from the stage before; their gradient goes back to it."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, like_BTH: Tensor, crew: Crew) -> Tensor:
-        ctx.crew = crew
-        return crew.receive(like_BTH, by=crew.rank - 1)
+    def forward(ctx: Any, anchor: Tensor, like_BTH: Tensor, pipeline: PipelineGroup) -> Tensor:
+        ctx.pipeline = pipeline
+        return pipeline.receive(like_BTH, by=pipeline.rank - 1)
 
     @staticmethod
     def backward(ctx: Any, gradient_BTH: Tensor) -> tuple[None, ...]:
-        ctx.crew.send(gradient_BTH, to=ctx.crew.rank - 1)
+        ctx.pipeline.send(gradient_BTH, to=ctx.pipeline.rank - 1)
         return None, None, None
 
 
@@ -105,11 +105,11 @@ class _Loss(torch.autograd.Function):
     """The loss as the last stage told it; its backward waits for the gradient of what was handed on."""
 
     @staticmethod
-    def forward(ctx: Any, given_BTH: Tensor, told: float, crew: Crew) -> Tensor:
-        ctx.crew = crew
+    def forward(ctx: Any, given_BTH: Tensor, told: float, pipeline: PipelineGroup) -> Tensor:
+        ctx.pipeline = pipeline
         ctx.like = given_BTH.detach()
         return torch.tensor(told, dtype=torch.float32, device=given_BTH.device)
 
     @staticmethod
     def backward(ctx: Any, _: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.crew.receive(ctx.like, by=ctx.crew.rank + 1), None, None
+        return ctx.pipeline.receive(ctx.like, by=ctx.pipeline.rank + 1), None, None

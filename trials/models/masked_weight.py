@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from nmlab.trials.masks.codes import decode, encode
 
 
-class Dress(ABC):
+class MaskedWeight(ABC):
     """What a linear layer of a trial's module tree wears, or several that share one weight; that is only read."""
 
     @abstractmethod
-    def wear(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
+    def apply_masks(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
         """Make the layer act as ``weight`` times ``mask`` (boolean)."""
 
     @abstractmethod
@@ -29,7 +29,7 @@ class Dress(ABC):
         """Change the mask of some groups, int64 [g] without repeats, to ``masks_gM`` (boolean)."""
 
     @abstractmethod
-    def take_off(self) -> None:
+    def restore(self) -> None:
         """Make the layer act as it did before."""
 
     @property
@@ -38,35 +38,35 @@ class Dress(ABC):
         """Bytes that belong to this dress alone."""
 
 
-class CopiedWeight(Dress):
+class CopiedWeight(MaskedWeight):
     """The masked weight itself, in the type of the dense one."""
 
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
         self._linears, self._bare = linears, linears[0].weight
-        self._worn_OI = torch.empty_like(self._bare, requires_grad=False)
+        self._masked_OI = torch.empty_like(self._bare, requires_grad=False)
         self._weight_OI: Tensor = self._bare
-        worn = nn.Parameter(self._worn_OI, requires_grad=False)
+        masked = nn.Parameter(self._masked_OI, requires_grad=False)
         for linear in linears:
-            linear.weight = worn
+            linear.weight = masked
 
-    def wear(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
+    def apply_masks(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
         self._weight_OI = weight_OI
-        torch.mul(weight_OI, mask_OI, out=self._worn_OI)
+        torch.mul(weight_OI, mask_OI, out=self._masked_OI)
 
     def patch(self, groups_g: Tensor, masks_gM: Tensor) -> None:
         m = masks_gM.shape[1]
-        self._worn_OI.view(-1, m)[groups_g] = self._weight_OI.view(-1, m)[groups_g] * masks_gM
+        self._masked_OI.view(-1, m)[groups_g] = self._weight_OI.view(-1, m)[groups_g] * masks_gM
 
-    def take_off(self) -> None:
+    def restore(self) -> None:
         for linear in self._linears:
             linear.weight = self._bare
 
     @property
     def bytes(self) -> int:
-        return self._worn_OI.numel() * self._worn_OI.element_size()
+        return self._masked_OI.numel() * self._masked_OI.element_size()
 
 
-class MultipliedWeight(Dress):
+class MultipliedWeight(MaskedWeight):
     """The mask as one code a group of ``m`` inputs, multiplied into the weight whenever the layer is called."""
 
     def __init__(self, linears: Sequence[nn.Linear], *, m: int) -> None:
@@ -78,14 +78,14 @@ class MultipliedWeight(Dress):
             # An attribute of the instance is found before the method of the class, so only this tree's layer changes.
             linear.forward = partial(self._forward, linear)  # type: ignore[method-assign]
 
-    def wear(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
+    def apply_masks(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
         self._weight_OI = weight_OI
         self._codes_G = encode(mask_OI.reshape(-1, self._m))
 
     def patch(self, groups_g: Tensor, masks_gM: Tensor) -> None:
         self._codes_G[groups_g] = encode(masks_gM)
 
-    def take_off(self) -> None:
+    def restore(self) -> None:
         for linear in self._linears:
             del linear.forward
 

@@ -11,13 +11,13 @@ from typing import Protocol
 
 from torch import Tensor
 
-from nmlab.trials.parallel.pipeline_group import Crew
+from nmlab.trials.parallel.pipeline_group import PipelineGroup
 
 _DIGEST = "digest"
 """What the leader of a crew tells the others when all shall say which masks they hold."""
 
 
-class Party(Protocol):
+class MaskEvaluators(Protocol):
     """The participants of a trial as one of them sees them."""
 
     def losses(
@@ -34,7 +34,7 @@ class Party(Protocol):
         """Learn that a checkpoint after ``step`` steps is on disk, from which others can start."""
 
 
-class Alone:
+class SingleEvaluator:
     """One slot that evaluates every mask itself."""
 
     def losses(
@@ -46,39 +46,39 @@ class Alone:
         """Nobody waits for it."""
 
 
-class CrewParty:
+class PipelineEvaluators:
     """A party as a crew takes part in it: the leader speaks for all members, who evaluate together what falls to them.
 
     The leader gives the ``party``. What ends it there (``PartyOverError``, ``ReloadError``) wakes the others like any
     error, and they learn of it when the crew reconvenes.
     """
 
-    def __init__(self, crew: Crew, party: Party | None = None) -> None:
-        assert crew.leads == (party is not None)
-        self._crew, self._party = crew, party
+    def __init__(self, pipeline: PipelineGroup, evaluators: MaskEvaluators | None = None) -> None:
+        assert pipeline.leads == (evaluators is not None)
+        self._pipeline, self._evaluators = pipeline, evaluators
 
     def losses(
         self, step: int, count: int, *, evaluate: Callable[[int], float], digest: Callable[[], bytes]
     ) -> list[float]:
-        if self._party is None:
+        if self._evaluators is None:
             return self._follow(evaluate, digest)
 
         def together(index: int) -> float:
-            return evaluate(self._crew.tell(index))
+            return evaluate(self._pipeline.broadcast(index))
 
         def of_all() -> bytes:
-            self._crew.tell(_DIGEST)
+            self._pipeline.broadcast(_DIGEST)
             return self._joined(digest())
 
-        return self._crew.tell(self._party.losses(step, count, evaluate=together, digest=of_all))
+        return self._pipeline.broadcast(self._evaluators.losses(step, count, evaluate=together, digest=of_all))
 
     def saved(self, step: int) -> None:
-        if self._party is not None:
-            self._party.saved(step)
+        if self._evaluators is not None:
+            self._evaluators.saved(step)
 
     def _follow(self, evaluate: Callable[[int], float], digest: Callable[[], bytes]) -> list[float]:
         while True:
-            word: int | str | list[float] | None = self._crew.tell(None)
+            word: int | str | list[float] | None = self._pipeline.broadcast(None)
             match word:
                 case int(index):
                     evaluate(index)
@@ -89,7 +89,7 @@ class CrewParty:
                     self._joined(digest())
 
     def _joined(self, own: bytes) -> bytes:
-        return hashlib.blake2b(b"".join(self._crew.everyone(own)), digest_size=8).digest()
+        return hashlib.blake2b(b"".join(self._pipeline.all_gather(own)), digest_size=8).digest()
 
 
 def digest_of(tensors: Iterable[Tensor]) -> bytes:

@@ -21,10 +21,10 @@ from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore, Store
 
 from nmlab.trials.contract.errors import (
-    CrewLostError,
     DivergedError,
-    PartyOverError,
+    GroupClosedError,
     PeerError,
+    PipelineLostError,
     ReloadError,
 )
 from nmlab.trials.measure.out_of_memory import is_out_of_memory
@@ -42,12 +42,12 @@ _PROOF = 32
 _SHARED: dict[str, type[Exception]] = {
     "diverged": DivergedError,
     "out of memory": MemoryError,
-    "party over": PartyOverError,
+    "party over": GroupClosedError,
     "reload": ReloadError,
 }
 
 
-class Crew:
+class PipelineGroup:
     """A crew of one: whoever holds a whole model."""
 
     rank = 0
@@ -58,16 +58,16 @@ class Crew:
         """Say whether this member decides, writes files and speaks for the crew."""
         return self.rank == 0
 
-    def tell(self, value: T, *, by: int = 0) -> T:
+    def broadcast(self, value: T, *, by: int = 0) -> T:
         """Return the ``value`` of member ``by``; the others may give anything."""
         assert by == 0
         return value
 
-    def last_tells(self, compute: Callable[[], T]) -> T:
+    def broadcast_from_last(self, compute: Callable[[], T]) -> T:
         """Return ``compute()``, computed by the last member alone."""
         return compute()
 
-    def everyone(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Return the values of all members by rank."""
         return [value]
 
@@ -75,16 +75,16 @@ class Crew:
         """Return to rank 0 the values of all members by rank, and to the others nothing."""
         return [value]
 
-    def deal(self, values: list[T]) -> T:
+    def scatter(self, values: list[T]) -> T:
         """Return this member's of the values that rank 0 gives, one for each rank."""
         (value,) = values
         return value
 
-    def total(self, parts: Iterable[float]) -> float:
+    def all_reduce_sum(self, parts: Iterable[float]) -> float:
         """Return the sum over the parts of all members, rounded once, so that it does not depend on who holds what."""
         return math.fsum(parts)
 
-    def count(self, number: int) -> int:
+    def all_reduce_count(self, number: int) -> int:
         """Return the sum over all members."""
         return number
 
@@ -96,15 +96,15 @@ class Crew:
         """Receive from a neighbour a tensor of the shape, type and device of ``like``, whose values are not read."""
         raise AssertionError("a crew of one has no neighbours")
 
-    def reconvene(self, error: Exception) -> Exception:
+    def recover(self, error: Exception) -> Exception:
         """End what failed here or at another member, and return the error that all members end it with."""
         return error
 
 
-ALONE = Crew()
+SINGLE_PROCESS = PipelineGroup()
 
 
-class ConnectedCrew(Crew):
+class DistributedGroup(PipelineGroup):
     """Several processes, connected by gloo, and by nccl for tensors of GPUs where each has one of its own.
 
     A member that fails lets go of its connections, which wakes the others wherever they wait. All then come together in
@@ -136,7 +136,7 @@ class ConnectedCrew(Crew):
         self._generation = 0
         self._connect()
 
-    def tell(self, value: T, *, by: int = 0) -> T:
+    def broadcast(self, value: T, *, by: int = 0) -> T:
         payload = encode(value) if self.rank == by else b""
         buffer = _buffer(payload, _SHORT)
         self._wait(lambda: self._all.broadcast(buffer, by))
@@ -146,12 +146,12 @@ class ConnectedCrew(Crew):
             self._wait(lambda: self._all.broadcast(buffer, by))
         return value if self.rank == by else cast(T, _value(buffer))
 
-    def last_tells(self, compute: Callable[[], T]) -> T:
+    def broadcast_from_last(self, compute: Callable[[], T]) -> T:
         last = self.size - 1
         value = compute() if self.rank == last else None
-        return cast(T, self.tell(value, by=last))
+        return cast(T, self.broadcast(value, by=last))
 
-    def everyone(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         payload = encode(value)
         buffers = self._all_gather(_buffer(payload, _SHORT))
         longest = max(_length(buffer) for buffer in buffers)
@@ -161,24 +161,24 @@ class ConnectedCrew(Crew):
 
     def gather(self, value: T) -> list[T]:
         payload = encode(value)
-        mine = _buffer(payload, max(self.everyone(len(payload))))
+        mine = _buffer(payload, max(self.all_gather(len(payload))))
         buffers = [torch.empty_like(mine) for _ in range(self.size)] if self.leads else []
         self._wait(lambda: self._all.gather(buffers, mine, 0))
         return [_value(buffer) for buffer in buffers]
 
-    def deal(self, values: list[T]) -> T:
+    def scatter(self, values: list[T]) -> T:
         payloads = [encode(value) for value in values] if self.leads else []
-        longest = self.tell(max((len(payload) for payload in payloads), default=0))
+        longest = self.broadcast(max((len(payload) for payload in payloads), default=0))
         mine = _buffer(b"", longest)
         buffers = [_buffer(payload, longest) for payload in payloads]
         self._wait(lambda: self._all.scatter(mine, buffers, 0))
         return cast(T, _value(mine))
 
-    def total(self, parts: Iterable[float]) -> float:
-        return math.fsum(part for theirs in self.everyone(list(parts)) for part in theirs)
+    def all_reduce_sum(self, parts: Iterable[float]) -> float:
+        return math.fsum(part for theirs in self.all_gather(list(parts)) for part in theirs)
 
-    def count(self, number: int) -> int:
-        return sum(self.everyone(number))
+    def all_reduce_count(self, number: int) -> int:
+        return sum(self.all_gather(number))
 
     def send(self, tensor: Tensor, *, to: int) -> None:
         carried = tensor.detach() if self._by_nccl else tensor.detach().cpu()
@@ -189,14 +189,14 @@ class ConnectedCrew(Crew):
         self._pass(carried, between=(by, self.rank), sender=by)
         return carried.to(like.device)
 
-    def reconvene(self, error: Exception) -> Exception:
+    def recover(self, error: Exception) -> Exception:
         self._disconnect()
         self._generation += 1
         try:
             self._connect()
-            reasons = self.everyone(_reason(error))
+            reasons = self.all_gather(_reason(error))
         except (RuntimeError, OSError) as lost:
-            raise CrewLostError(f"shard {self.rank} lost the other shards of its model: {lost}") from error
+            raise PipelineLostError(f"shard {self.rank} lost the other shards of its model: {lost}") from error
         failed = [(rank, reason) for rank, reason in enumerate(reasons) if reason is not None]
         if not failed or failed[0][0] == self.rank:
             return error
@@ -232,7 +232,9 @@ class ConnectedCrew(Crew):
         answers = _gathered(group, self._proof(where, asked, place), size)
         for other, answer in enumerate(answers):
             if not hmac.compare_digest(answer, self._proof(where, asked, other)):
-                raise CrewLostError(f"what is connected as shard {other} of {where} does not know the launch's secret")
+                raise PipelineLostError(
+                    f"what is connected as shard {other} of {where} does not know the launch's secret"
+                )
 
     def _proof(self, where: str, asked: list[bytes], place: int) -> bytes:
         text = b"".join([f"{where}/{place}/".encode(), *asked])

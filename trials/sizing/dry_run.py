@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from nmlab.trials.measure.tensor_meter import Alive
+from nmlab.trials.measure.tensor_meter import TensorMeter
 from nmlab.trials.models import ModelSource, locate
 from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config
@@ -38,7 +38,7 @@ _ATTENTION = {
 
 
 @dataclass(frozen=True)
-class Rehearsed:
+class Measured:
     """The most bytes alive at once beside what was there before, all bytes written, calls of kernels, and flops."""
 
     peak_bytes: int
@@ -67,17 +67,17 @@ class Stage:
         with self._fake:
             self._module = make().eval().requires_grad_(False)
 
-    def forward(self, *, batch: int, length: int) -> Rehearsed:
+    def forward(self, *, batch: int, length: int) -> Measured:
         """Rehearse the loss of a minibatch [batch, length], as `MaskedModel.loss` takes it."""
         with self._fake, torch.no_grad():
             return self._watched(lambda: _loss(self._module, {}, self._tokens(batch, length)))
 
-    def evaluation(self, *, batch: int, length: int) -> Rehearsed:
+    def evaluation(self, *, batch: int, length: int) -> Measured:
         """Rehearse a batch of evaluation, of which the losses are taken window by window."""
         with self._fake, torch.no_grad():
             return self._watched(lambda: _window_losses(self._module, self._tokens(batch, length)))
 
-    def backward(self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int) -> Rehearsed:
+    def backward(self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int) -> Measured:
         """Rehearse making ``weights``, the loss of a minibatch under them, and its gradient."""
 
         def step() -> None:
@@ -89,14 +89,14 @@ class Stage:
     def _tokens(self, batch: int, length: int) -> Tensor:
         return torch.zeros(batch, length, dtype=torch.int64)
 
-    def _watched(self, run: Callable[[], object]) -> Rehearsed:
+    def _watched(self, run: Callable[[], object]) -> Measured:
         alive, flops = (
-            Alive([*self._module.parameters(), *self._module.buffers()]),
+            TensorMeter([*self._module.parameters(), *self._module.buffers()]),
             FlopCounterMode(display=False, custom_mapping=_ATTENTION),
         )
         with quiet(), flops, alive:
             run()
-        return Rehearsed(alive.peak, alive.written, alive.calls, int(flops.get_total_flops()))
+        return Measured(alive.peak, alive.written, alive.calls, int(flops.get_total_flops()))
 
 
 def _loss(module: nn.Module, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:

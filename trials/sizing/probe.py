@@ -3,12 +3,12 @@
 import time
 from dataclasses import dataclass, replace
 
-from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.data import Windows
 from nmlab.trials.evaluation import measure
 from nmlab.trials.measure.memory import PeakMeter, give_back
 from nmlab.trials.methods import registry
-from nmlab.trials.methods.base import Run, Setting
+from nmlab.trials.methods.base import Run, TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import TrialSpec
@@ -28,35 +28,35 @@ class Probed:
     state_bytes: int
 
 
-def probe(spec: TrialSpec, *, bench: Workbench, steps: int = STEPS) -> Probed:
+def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Probed:
     """Start a trial, take ``steps`` steps of it, evaluate a batch of windows, and leave nothing behind.
 
     What the replica's trials share (initial masks, losses of the initial mask) is computed in ``bench``, so that a
     second probe on the same one finds it there, as a second trial does.
     """
     method = registry.get(spec.method)
-    windows = bench.evaluation(spec.evaluation)
-    model = MaskedModel(bench.frozen)
-    setting = Setting(
-        bench=bench,
+    windows = replica.evaluation(spec.evaluation)
+    model = MaskedModel(replica.frozen)
+    context = TrialContext(
+        replica=replica,
         model=model,
         pattern=Pattern.parse(spec.pattern),
         calibration=spec.calibration,
         seed=spec.seed,
     )
     give_back()
-    meter, begun = PeakMeter(bench.frozen.device), time.perf_counter()
-    with setting.cost.watch():
-        run = method.start(setting, method.configure(spec.hyperparameters))
+    meter, begun = PeakMeter(replica.frozen.device), time.perf_counter()
+    with context.cost.watch():
+        run = method.start(context, method.configure(spec.hyperparameters))
     start_seconds = time.perf_counter() - begun
     step_seconds = _step_seconds(run, min(steps, run.steps))
     begun, batch = time.perf_counter(), spec.evaluation.batch_size
-    model.undress()
-    model.wear(run.masks(), weights_OI=run.weights())
+    model.remove_masks()
+    model.apply_masks(run.masks(), weights_OI=run.weights())
     measure(model, _first(windows, batch), batch_size=batch)
     evaluation_seconds = (time.perf_counter() - begun) * max(1.0, len(windows) / batch)
     probed = Probed(start_seconds, step_seconds, evaluation_seconds, meter.rise(), run.state_bytes)
-    model.undress()
+    model.remove_masks()
     del run
     give_back()
     return probed

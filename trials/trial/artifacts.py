@@ -17,7 +17,7 @@ from nmlab.trials.methods.base import Arrays
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.models.finished import MASK_FILE, WEIGHTS, WEIGHTS_FILE
 from nmlab.trials.models.sources import origin_of
-from nmlab.trials.parallel.pipeline_group import Crew
+from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.history import History
 
@@ -41,7 +41,7 @@ def write_artifacts(
     metrics: Mapping[str, float],
     notes: Sequence[str],
     started_from: Mapping[str, Mapping[str, Any]],
-    extras: Mapping[str, Arrays] | None = None,
+    diagnostics: Mapping[str, Arrays] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Write every artifact of a finished trial into ``folder``; return size and digest by file name, in order.
 
@@ -62,7 +62,7 @@ def write_artifacts(
     if history is not None:
         history.save(folder / "steps.npz")
         written.append("steps.npz")
-    for name, arrays in (extras or {}).items():
+    for name, arrays in (diagnostics or {}).items():
         assert name.endswith(".npz"), f"extras are arrays, so {name} ends in .npz"
         assert name not in written, f"{name} is written by every trial"
         np.savez_compressed(folder / name, **arrays)  # type: ignore[arg-type]
@@ -104,20 +104,20 @@ def _save_masks(
     return [MASK_FILE] if weights is None else [MASK_FILE, WEIGHTS_FILE]
 
 
-def gather_masks(masks: Mapping[str, Tensor], *, frozen: FrozenModel, crew: Crew) -> Mapping[str, Tensor]:
+def gather_masks(masks: Mapping[str, Tensor], *, frozen: FrozenModel, pipeline: PipelineGroup) -> Mapping[str, Tensor]:
     """Return to the leader of a crew the masks of all members; they travel with one bit a weight."""
-    if crew.size == 1:
+    if pipeline.size == 1:
         return masks
-    parts = crew.gather({name: pack(mask) for name, mask in masks.items()})
+    parts = pipeline.gather({name: pack(mask) for name, mask in masks.items()})
     shapes = {layer.name: (layer.out_features, layer.in_features) for layer in frozen.all_layers}
     return {name: unpack(bits, shape=shapes[name]) for part in parts for name, bits in part.items()}
 
 
-def gather_weights(weights: Mapping[str, Tensor] | None, *, crew: Crew) -> Mapping[str, Tensor] | None:
+def gather_weights(weights: Mapping[str, Tensor] | None, *, pipeline: PipelineGroup) -> Mapping[str, Tensor] | None:
     """Return to the leader of a crew the new weights of all members, or None where the method makes none."""
-    if crew.size == 1 or weights is None:
+    if pipeline.size == 1 or weights is None:
         return weights
-    parts = crew.gather({name: weight.cpu() for name, weight in weights.items()})
+    parts = pipeline.gather({name: weight.cpu() for name, weight in weights.items()})
     return {name: weight for part in parts for name, weight in part.items()}
 
 

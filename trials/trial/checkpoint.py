@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.errors import CheckpointError
-from nmlab.trials.files.atomic_file import whole_file
+from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import NewerFormatError, check_format, nmlab_version
-from nmlab.trials.parallel.pipeline_group import ALONE, Crew
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
 FORMAT = 1  # checkpoints of the first version do not say it
 _KEEP = 2  # the newest, and the one before it in case the newest is damaged
@@ -52,7 +52,7 @@ class CheckpointFolder:
         written_by = {"format": str(FORMAT), "nmlab": nmlab_version()}
         header = {**written_by, "key": self._key, "step": str(step), "values": json.dumps(values)}
         header["digest"] = _digest(header, plain)
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             safetensors.torch.save_file(plain, partial, metadata=header)
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
@@ -60,7 +60,7 @@ class CheckpointFolder:
             old.unlink(missing_ok=True)
         return path
 
-    def newest(self, *, crew: Crew = ALONE) -> Checkpoint | None:
+    def newest(self, *, pipeline: PipelineGroup = SINGLE_PROCESS) -> Checkpoint | None:
         """Return the newest checkpoint that can be read, or None where there is none.
 
         A damaged file is passed over and named in ``damaged``; one of another trial is refused with
@@ -70,10 +70,10 @@ class CheckpointFolder:
         """
         for left in () if self._theirs else self._folder.glob("*.partial"):
             left.unlink(missing_ok=True)
-        steps = crew.everyone([int(path.stem.removeprefix("checkpoint-")) for path in self._paths()])
+        steps = pipeline.all_gather([int(path.stem.removeprefix("checkpoint-")) for path in self._paths()])
         for step in sorted(set.intersection(*map(set, steps)), reverse=True):
             read = self._read_undamaged(self._path(step))
-            if all(crew.everyone(read is not None)):
+            if all(pipeline.all_gather(read is not None)):
                 return read
         return None
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 
 from nmlab.trials.measure.memory import PeakMeter, can_tell_stretches
-from nmlab.trials.measure.tensor_meter import Alive
-from nmlab.trials.parallel.pipeline_group import Crew
+from nmlab.trials.measure.tensor_meter import TensorMeter
+from nmlab.trials.parallel.pipeline_group import PipelineGroup
 
 Phase = Literal["start", "learning", "evaluation"]
 
@@ -50,16 +50,16 @@ class Footprint:
         if phase in self._activations:
             yield
             return
-        with Alive() as alive:
+        with TensorMeter() as alive:
             yield
         self._activations[phase] = alive.passing
 
-    def metrics(self, *, crew: Crew) -> dict[str, float]:
+    def metrics(self, *, pipeline: PipelineGroup) -> dict[str, float]:
         """Return what is known under the names of the records: of a crew, that of the member who needs most."""
         self.enter(None)
         peaks = {f"memory/{phase}_peak_bytes": peak for phase, peak in self._peaks.items()}
         activations = {f"memory/{phase}_activation_bytes": size for phase, size in self._activations.items()}
-        everyone = crew.everyone({**peaks, **activations})
+        everyone = pipeline.all_gather({**peaks, **activations})
         return {name: float(max(theirs.get(name, 0) for theirs in everyone)) for name in everyone[0]}
 
     def state(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from nmlab.trials.context.replica_context import Workbench
-from nmlab.trials.contract.errors import DivergedError, PartyOverError, ReloadError, note_account
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.errors import DivergedError, GroupClosedError, ReloadError, note_account
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
 from nmlab.trials.files.disk import DiskFullError, is_disk_full, once_there_is_room
@@ -19,29 +19,29 @@ from nmlab.trials.measure.cost import nothing_spent
 from nmlab.trials.measure.memory import empty_cache, give_back, peak_bytes
 from nmlab.trials.measure.out_of_memory import NOT_SMALLER, is_out_of_memory, shrinks_with_batch
 from nmlab.trials.methods import registry
-from nmlab.trials.methods.base import Arrays, Run, Setting
+from nmlab.trials.methods.base import Arrays, Run, TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_divisible
-from nmlab.trials.parallel.mask_parallel import Alone, Party
-from nmlab.trials.parallel.pipeline_group import ALONE, Crew
+from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.artifacts import gather_masks, gather_weights, write_artifacts
 from nmlab.trials.trial.checkpoint import CheckpointFolder
 from nmlab.trials.trial.footprint import Footprint
 from nmlab.trials.trial.history import History, with_start_named
-from nmlab.trials.trial.outcome import Events, Status, TrialResult, Unheard
+from nmlab.trials.trial.outcome import Events, NullEvents, Status, TrialResult
 from nmlab.trials.trial.overspending import overspending, overspent
 
 
 def run_trial(
     spec: TrialSpec,
     *,
-    bench: Workbench,
+    replica: ReplicaContext,
     folder: Path,
     events: Events,
-    crew: Crew = ALONE,
-    party: Party | None = None,
+    pipeline: PipelineGroup = SINGLE_PROCESS,
+    evaluators: MaskEvaluators | None = None,
     smaller_because: str = "",
 ) -> TrialResult:
     """Run a trial on a replica's workbench, from its newest checkpoint in ``folder`` if there is one.
@@ -57,22 +57,30 @@ def run_trial(
     Raises ``ValueError`` for bad input, ``PeerError`` where that or another failure befell another member. Divergence
     and lack of memory are results, not exceptions. What was spent by then ``account_of`` finds in the exception.
     """
-    trial = partial(_Trial, spec, bench, folder, events if crew.leads else Unheard(), crew, party or Alone())
-    with bench.results.in_use():
+    trial = partial(
+        _Trial,
+        spec,
+        replica,
+        folder,
+        events if pipeline.leads else NullEvents(),
+        pipeline,
+        evaluators or SingleEvaluator(),
+    )
+    with replica.results.in_use():
         return _run_or_halve(trial, smaller_because=smaller_because)
 
 
 def _run_or_halve(trial: "Callable[..., _Trial]", *, smaller_because: str) -> TrialResult:
     first = trial()
-    spec, bench = first.spec, first.bench
-    can_be_halved = spec.batches_can_be_halved and first.crew.size == 1
+    spec, replica = first.spec, first.replica
+    can_be_halved = spec.batches_can_be_halved and first.pipeline.size == 1
     if smaller_because and can_be_halved:
         return _attempt(trial(halved=True, why=smaller_because))
     result = _attempt(first)
     if result.status != "oom" or not can_be_halved or not first.shrinks:
         return result
     del first
-    empty_cache(bench.frozen.device)
+    empty_cache(replica.frozen.device)
     why = f"ran out of memory with micro-batches of {spec.calibration.at_once}"
     return _attempt(trial(halved=True, why=why))
 
@@ -82,33 +90,40 @@ def _attempt(trial: "_Trial") -> TrialResult:
         trial.begin()
         return trial.go()
     except Exception as error:
-        return trial.ended_by(trial.crew.reconvene(error))
+        return trial.ended_by(trial.pipeline.recover(error))
     except BaseException as interruption:  # of this very process
         trial.account_for(interruption)
         raise
 
 
-def assist_trial(spec: TrialSpec, *, bench: Workbench, folder: Path, party: Party, crew: Crew = ALONE) -> None:
+def follow_trial(
+    spec: TrialSpec,
+    *,
+    replica: ReplicaContext,
+    folder: Path,
+    evaluators: MaskEvaluators,
+    pipeline: PipelineGroup = SINGLE_PROCESS,
+) -> None:
     """Take part in a trial that another slot leads, from its newest checkpoint on, until it is over.
 
     Steps that the others have taken since the checkpoint are repeated from their losses alone. Nothing is written.
     Where shards hold the model, every member of the ``crew`` calls this.
     """
     again = True
-    with bench.results.in_use():
+    with replica.results.in_use():
         while again:
-            again = _keeps_up(_Trial(spec, bench, folder, Unheard(), crew, party, assists=True))
+            again = _keeps_up(_Trial(spec, replica, folder, NullEvents(), pipeline, evaluators, assists=True))
 
 
 def _keeps_up(trial: "_Trial") -> bool:
     """Take part until the trial is over; say whether to start anew from the newest checkpoint."""
     try:
         trial.begin()
-        trial.keep_up()
+        trial.replay()
         return False
     except Exception as error:
-        ended = trial.crew.reconvene(error)
-    if not isinstance(ended, ReloadError | PartyOverError | DivergedError):
+        ended = trial.pipeline.recover(error)
+    if not isinstance(ended, ReloadError | GroupClosedError | DivergedError):
         raise ended
     return isinstance(ended, ReloadError)  # that it diverged, on the same losses, the leader says itself
 
@@ -116,11 +131,11 @@ def _keeps_up(trial: "_Trial") -> bool:
 @dataclass(eq=False)
 class _Trial:
     spec: TrialSpec
-    bench: Workbench
+    replica: ReplicaContext
     folder: Path
     events: Events
-    crew: Crew
-    party: Party
+    pipeline: PipelineGroup
+    evaluators: MaskEvaluators
     assists: bool = False
     step: int = 0
     evaluated: dict[int, Perplexity] = field(default_factory=dict)
@@ -136,28 +151,30 @@ class _Trial:
         method = registry.get(self.spec.method)
         config = method.configure(self.spec.hyperparameters)
         if method.sparse:
-            check_divisible(self.bench.frozen.layers, pattern=pattern)
+            check_divisible(self.replica.frozen.layers, pattern=pattern)
         minibatches = self.spec.calibration.minibatches
-        if reason := method.refuse(pattern, config) or method.refuse_text(config, minibatches=minibatches):
+        if reason := method.unsupported_reason(pattern, config) or method.unsupported_text_reason(
+            config, minibatches=minibatches
+        ):
             raise ValueError(f"{method.name}: {reason}")
-        self.setting = Setting(
-            bench=self.bench,
-            model=MaskedModel(self.bench.frozen, crew=self.crew),
+        self.context = TrialContext(
+            replica=self.replica,
+            model=MaskedModel(self.replica.frozen, pipeline=self.pipeline),
             pattern=pattern,
             calibration=self.spec.calibration,
             seed=self.spec.seed,
-            party=self.party,
+            evaluators=self.evaluators,
         )
         self._take_less()
-        self.windows = self.bench.evaluation(self.spec.evaluation)
-        frozen = self.bench.frozen
+        self.windows = self.replica.evaluation(self.spec.evaluation)
+        frozen = self.replica.frozen
         self.footprint = Footprint(frozen.device, load_peak=frozen.load_peak_bytes)
         self.footprint.enter("start")
-        with self.setting.cost.watch():
-            self.run: Run = method.start(self.setting, config)
-        self.setting.cost.begun()
+        with self.context.cost.watch():
+            self.run: Run = method.start(self.context, config)
+        self.context.cost.begun()
         self.history = History(steps=self.run.steps, log_every=self.spec.cadence.log_every)
-        own = f"shard-{self.crew.rank}-of-{self.crew.size}" if self.crew.size > 1 else ""
+        own = f"shard-{self.pipeline.rank}-of-{self.pipeline.size}" if self.pipeline.size > 1 else ""
         self.checkpoints = CheckpointFolder(self.folder / own, key=self.spec.key, theirs=self.assists)
         self._resume()
         give_back()  # what the start left over
@@ -165,11 +182,11 @@ class _Trial:
 
     def _take_less(self) -> None:
         """Let fewer sequences through the model at once where that is wanted, or where more did not fit."""
-        self.setting.model.micro_batch = self.spec.calibration.micro_batch
+        self.context.model.micro_batch = self.spec.calibration.micro_batch
         if self.halved:
             micro_batch = -(-self.spec.calibration.at_once // 2)
-            self.setting.model.micro_batch = micro_batch
-            self.setting.notes.append(f"{self.why}, ran with {micro_batch} (windows: {self._windows_at_once})")
+            self.context.model.micro_batch = micro_batch
+            self.context.notes.append(f"{self.why}, ran with {micro_batch} (windows: {self._windows_at_once})")
 
     @property
     def _windows_at_once(self) -> int:
@@ -180,7 +197,7 @@ class _Trial:
         """Learn, evaluate and write the artifacts."""
         if self.step == 0 and self.run.initial_masks() is not None:
             self._tell(0, self._evaluate_initial())
-        while self.step < self.run.steps and (word := self.crew.tell(self._word())) != "enough":
+        while self.step < self.run.steps and (word := self.pipeline.broadcast(self._word())) != "enough":
             if word == "cancelled":
                 self._save()
                 return self.result("stopped", reason="interrupted", metrics=self._account())
@@ -188,20 +205,20 @@ class _Trial:
         if self.run.steps:
             self._save()
         if self.step == 0:
-            self.setting.notes += overspending(self.setting.cost.bill, self.spec.budget, learns=self.run.steps > 0)
+            self.context.notes += overspending(self.context.cost.bill, self.spec.budget, learns=self.run.steps > 0)
         final = {**self._evaluate(self.step), **self._put_tasks(), **self._account()}
         if not math.isfinite(final["eval/perplexity"]):
             self._tell(self.step, final)
             raise DivergedError(f"the perplexity of the final mask is {final['eval/perplexity']}")
-        with self.setting.extra.watch():
-            extras = self.run.extras(lambda: self.crew.tell(self.events.cancelled()))
-        if extras is None:
+        with self.context.extra.watch():
+            diagnostics = self.run.diagnostics(lambda: self.pipeline.broadcast(self.events.cancelled()))
+        if diagnostics is None:
             return self.result("stopped", reason="interrupted", metrics=self._account())
-        final |= self.setting.extra.bill.metrics("cost/extra_") if extras else {}
+        final |= self.context.extra.bill.metrics("cost/extra_") if diagnostics else {}
         self._tell(self.step, final)
-        return self.result("finished", metrics=final, files=self._leave(final, extras))
+        return self.result("finished", metrics=final, files=self._leave(final, diagnostics))
 
-    def keep_up(self) -> None:
+    def replay(self) -> None:
         """Take every step with the others, and nothing but the steps."""
         while self.step < self.run.steps:
             self.run.step(self.step)
@@ -211,13 +228,13 @@ class _Trial:
         """Return the result that an error is, or raise it with an account of what was spent where it is none."""
         if isinstance(error, DivergedError):
             return self.result("diverged", reason=str(error), metrics=self._spent())
-        if isinstance(error, DiskFullError | PartyOverError):
+        if isinstance(error, DiskFullError | GroupClosedError):
             return self.result("stopped", reason=str(error), metrics=self._spent())
         if not is_out_of_memory(error):
             self.account_for(error)
             raise error
         self.shrinks = shrinks_with_batch(error, otherwise=hasattr(self, "footprint") and self.footprint.runs_model)
-        self.setting.notes += [] if self.shrinks else [NOT_SMALLER]
+        self.context.notes += [] if self.shrinks else [NOT_SMALLER]
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return self.result("oom", reason=reason, metrics=self._spent())
 
@@ -242,9 +259,9 @@ class _Trial:
             reason=reason,
             artifacts=tuple(files or ()),
             files=files or {},
-            model_digest=self.bench.frozen.digest,
-            notes=tuple(self.setting.notes),
-            initial_masks=dict(self.setting.started_from),
+            model_digest=self.replica.frozen.digest,
+            notes=tuple(self.context.notes),
+            initial_masks=dict(self.context.started_from),
             facts=self._facts(),
         )
 
@@ -253,18 +270,18 @@ class _Trial:
         facts = {"depends_on_seed": str(registry.get(self.spec.method).depends_on_seed).lower()}
         return facts if self.tasks is None else {**facts, "tasks": self.tasks.facts_line()}
 
-    def _leave(self, final: Mapping[str, float], extras: Mapping[str, Arrays]) -> Mapping[str, Mapping[str, Any]]:
+    def _leave(self, final: Mapping[str, float], diagnostics: Mapping[str, Arrays]) -> Mapping[str, Mapping[str, Any]]:
         """Write the artifacts; the leader of a crew does so for all, when it has everybody's masks and weights."""
         initial = self._initial_perplexity()
-        masks = gather_masks(self.run.masks(), frozen=self.bench.frozen, crew=self.crew)
-        weights = gather_weights(self.run.weights(), crew=self.crew)
-        if not self.crew.leads:
-            return self.crew.tell({})
+        masks = gather_masks(self.run.masks(), frozen=self.replica.frozen, pipeline=self.pipeline)
+        weights = gather_weights(self.run.weights(), pipeline=self.pipeline)
+        if not self.pipeline.leads:
+            return self.pipeline.broadcast({})
         write = partial(
             write_artifacts,
             self.folder,
             spec=self.spec,
-            frozen=self.bench.frozen,
+            frozen=self.replica.frozen,
             masks=masks,
             weights=weights,
             perplexity=self.evaluated[self.step],
@@ -272,15 +289,15 @@ class _Trial:
             tasks=self.tasks,
             history=self.history if self.run.steps else None,
             metrics=final,
-            notes=self.setting.notes,
-            started_from=self.setting.started_from,
-            extras=extras,
+            notes=self.context.notes,
+            started_from=self.context.started_from,
+            diagnostics=diagnostics,
         )
-        return self.crew.tell(once_there_is_room(write, given_up=self.events.cancelled))
+        return self.pipeline.broadcast(once_there_is_room(write, given_up=self.events.cancelled))
 
     def _word(self) -> Literal["on", "enough", "cancelled"]:
         """Say what to do next; of a crew the leader's word counts, because clocks and messages differ."""
-        if overspent(self.setting.cost.bill, self.spec.budget):
+        if overspent(self.context.cost.bill, self.spec.budget):
             return "enough"
         return "cancelled" if self.events.cancelled() else "on"
 
@@ -288,7 +305,7 @@ class _Trial:
         self.footprint.enter("learning")
         # The first step dresses the model and warms up, so the second one is looked at.
         is_usual = self.step > self._first_step or self.step + 1 == self.run.steps
-        with self.setting.cost.watch(), self.footprint.watch("learning") if is_usual else nullcontext():
+        with self.context.cost.watch(), self.footprint.watch("learning") if is_usual else nullcontext():
             values = self.run.step(self.step)
         self.step += 1
         self.history.append(values)
@@ -310,18 +327,18 @@ class _Trial:
         self.footprint.enter("evaluation")
         masks = self.run.masks()
         for name, mask in masks.items():
-            check_mask(mask, self.setting.pattern, name=name)
-        self.setting.model.undress()
-        self.setting.model.wear(masks, weights_OI=self.run.weights())
+            check_mask(mask, self.context.pattern, name=name)
+        self.context.model.remove_masks()
+        self.context.model.apply_masks(masks, weights_OI=self.run.weights())
         first = self.footprint.watch("evaluation")
-        self.evaluated[step] = measure(self.setting.model, self.windows, batch_size=self._windows_at_once, first=first)
+        self.evaluated[step] = measure(self.context.model, self.windows, batch_size=self._windows_at_once, first=first)
         return self._perplexities(self.evaluated[step])
 
     def _put_tasks(self) -> dict[str, float]:
         """Put the questions of the tasks to the model as ``_evaluate`` left it dressed."""
         if not self.spec.evaluation.tasks:
             return {}
-        self.tasks = run_tasks(self.setting.model, self.spec.evaluation)
+        self.tasks = run_tasks(self.context.model, self.spec.evaluation)
         return self.tasks.metrics()
 
     def _evaluate_initial(self) -> dict[str, float]:
@@ -334,25 +351,27 @@ class _Trial:
         masks = self.run.initial_masks()
         if masks is None:
             return None
-        digests = tuple(self.crew.everyone(masks_digest(masks)))
+        digests = tuple(self.pipeline.all_gather(masks_digest(masks)))
 
         def compute() -> Perplexity:
             self.footprint.enter("evaluation")
-            self.setting.model.wear(masks)
-            return measure(self.setting.model, self.windows, batch_size=self._windows_at_once)
+            self.context.model.apply_masks(masks)
+            return measure(self.context.model, self.windows, batch_size=self._windows_at_once)
 
-        return self.bench.once(("initial perplexity", digests, self.spec.evaluation), compute, crew=self.crew)
+        return self.replica.get_or_compute(
+            ("initial perplexity", digests, self.spec.evaluation), compute, pipeline=self.pipeline
+        )
 
     def _perplexities(self, measured: Perplexity) -> dict[str, float]:
         return measured.metrics(self.spec.evaluation.perplexity)
 
     def _account(self) -> dict[str, float]:
-        phases = self.footprint.metrics(crew=self.crew)  # before the peak of all, which is none lower
+        phases = self.footprint.metrics(pipeline=self.pipeline)  # before the peak of all, which is none lower
         memory = {
-            "memory/peak_bytes": float(max(self.crew.everyone(peak_bytes(self.bench.frozen.device)))),
-            "memory/state_bytes": float(self.crew.count(self.run.state_bytes)),
-            "memory/masked_weight_bytes": float(self.crew.count(self.setting.model.bytes)),
-            "memory/weight_bytes": float(self.crew.count(self.bench.frozen.bytes)),
+            "memory/peak_bytes": float(max(self.pipeline.all_gather(peak_bytes(self.replica.frozen.device)))),
+            "memory/state_bytes": float(self.pipeline.all_reduce_count(self.run.state_bytes)),
+            "memory/masked_weight_bytes": float(self.pipeline.all_reduce_count(self.context.model.bytes)),
+            "memory/weight_bytes": float(self.pipeline.all_reduce_count(self.replica.frozen.bytes)),
             **phases,
         }
         return {**self._costs(), **memory}
@@ -362,38 +381,38 @@ class _Trial:
 
         They may have failed elsewhere; what they hold is then left out, and the cost, which all have alike, is not.
         """
-        if not hasattr(self, "setting"):  # refused before there was anything to spend on
+        if not hasattr(self, "context"):  # refused before there was anything to spend on
             return nothing_spent()
-        return self._account() if hasattr(self, "history") and self.crew.size == 1 else self._costs()
+        return self._account() if hasattr(self, "history") and self.pipeline.size == 1 else self._costs()
 
     def _costs(self) -> dict[str, float]:
         """Return cost and times; a run that has yet to take its first step has no time of a step."""
-        metrics = self.setting.cost.metrics(steps=self.step)
+        metrics = self.context.cost.metrics(steps=self.step)
         has_begun = self.step > 0 or (hasattr(self, "run") and self.run.steps == 0)
         return {name: value for name, value in metrics.items() if has_begun or not name.startswith("time/")}
 
     def _save(self) -> None:
         tensors = {**self.run.state(), **self.history.tensors()}
-        values = {"history": self.history.values(), "cost": self.setting.cost.state()}
+        values = {"history": self.history.values(), "cost": self.context.cost.state()}
         values["footprint"] = self.footprint.state()
         try:
             self.checkpoints.save(self.step, tensors=tensors, values=values)
-            self.party.saved(self.step)
+            self.evaluators.saved(self.step)
         except Exception as error:  # the library that writes has exception types of its own
             if not is_disk_full(error):
                 raise
             # Learning goes on: the checkpoint before is still there, and more is lost by stopping than by losing this.
-            self.setting.notes.append(f"no checkpoint after step {self.step}: the disk was full")
+            self.context.notes.append(f"no checkpoint after step {self.step}: the disk was full")
 
     def _resume(self) -> None:
-        saved = self.checkpoints.newest(crew=self.crew)
+        saved = self.checkpoints.newest(pipeline=self.pipeline)
         where = "from the start" if saved is None else f"from step {saved.step}"
-        self.setting.notes += [f"{damage}, so the trial went on {where}" for damage in self.checkpoints.damaged]
+        self.context.notes += [f"{damage}, so the trial went on {where}" for damage in self.checkpoints.damaged]
         if saved is None:
             return
         self.run.load_state({name: t for name, t in saved.tensors.items() if not name.startswith("history/")})
         self.history.restore(saved.tensors, with_start_named(saved.values["history"]))
-        self.setting.cost.restore(saved.values["cost"])
+        self.context.cost.restore(saved.values["cost"])
         self.footprint.restore(saved.values.get("footprint", {}))  # which older checkpoints lack
         self.step = saved.step
         for step, values in self.history.points():

@@ -38,7 +38,7 @@ class TrialResult:
     """What its numbers were measured with, where they compare only with others measured alike."""
 
 
-class Unheard:
+class NullEvents:
     """The events of those who run a trial along with its leader: all would tell the same."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:

@@ -7,13 +7,13 @@ from itertools import islice
 from nmlab.reports.analysis.metrics import direction_of, is_counted, is_of_task
 from nmlab.reports.analysis.pairwise.contrast import Contrast, contrasts_with, settled
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.analysis.summary_rows import Line
+from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.values import Direction
 
 
 def rivals_of(
-    lines: Sequence[Line], *, metric: str, evaluations: Mapping[str, Evaluation]
+    lines: Sequence[SummaryRow], *, metric: str, evaluations: Mapping[str, Evaluation]
 ) -> dict[Hashable, tuple[Contrast, ...]]:
     """Contrast the masks of each group of lines with the best of the group.
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.read.question_outcomes import Answers
+from nmlab.reports.read.question_outcomes import QuestionOutcomes
 from nmlab.reports.statistics import divided
 
 
-def answers_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]) -> Answers | None:
+def answers_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]) -> QuestionOutcomes | None:
     """Return the outcomes of a side; None where any of its finished runs kept none, or not of the same questions.
 
     An initial mask is not put any questions.
@@ -23,7 +23,7 @@ def answers_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]
     if any(not np.array_equal(own.question_Q, first.question_Q) for own in kept[1:]):
         return None
     outcome_SQ = np.stack([own.outcome_Q for own in kept])
-    return Answers(first.question_Q, outcome_SQ.mean(axis=0)) if np.isfinite(outcome_SQ).all() else None
+    return QuestionOutcomes(first.question_Q, outcome_SQ.mean(axis=0)) if np.isfinite(outcome_SQ).all() else None
 
 
 def divided_questions(

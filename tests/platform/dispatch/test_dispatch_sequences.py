@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from nmlab.platform.dispatch.intake import AcceptedEnds, Intake
-from nmlab.platform.dispatch.state import HubState
-from nmlab.platform.dispatch.worker_link import GivenUpError, HubLink
+from nmlab.platform.dispatch.received import AcceptedEnds, ReceivedRecords
+from nmlab.platform.dispatch.state import DispatchState
+from nmlab.platform.dispatch.worker_link import GivenUpError, WorkerLink
 
 HOSTS, KEYS = "ab", "xyz"
 FATES = ("arrives", "arrives", "arrives", "call is lost", "answer is lost", "comes twice")
@@ -33,13 +33,13 @@ class Line:
     """
 
     def __init__(self):
-        self.hub, self.now, self.fate, self.opened = self.new_hub(1), 0.0, "arrives", False
+        self.dispatcher, self.now, self.fate, self.opened = self.new_hub(1), 0.0, "arrives", False
 
     def new_hub(self, generation):
-        return HubState(max_failures=MAX_FAILURES, generation=generation)
+        return DispatchState(max_failures=MAX_FAILURES, generation=generation)
 
     def restart_hub(self):
-        self.hub, self.opened = self.new_hub(self.hub.generation + 10_000), False
+        self.dispatcher, self.opened = self.new_hub(self.dispatcher.generation + 10_000), False
 
     def call(self, name, *args):
         fate, self.fate = self.fate, "arrives"
@@ -47,9 +47,9 @@ class Line:
             raise LostError
         self.opened = self.opened or name == "open"
         timed = {"now": self.now} if name in TIMED else {}
-        answer = getattr(self.hub, name)(*args, **timed)
+        answer = getattr(self.dispatcher, name)(*args, **timed)
         if fate == "comes twice":
-            answer = getattr(self.hub, name)(*args, **timed)
+            answer = getattr(self.dispatcher, name)(*args, **timed)
         if fate == "answer is lost":
             raise LostError
         return answer
@@ -61,15 +61,15 @@ class Line:
             raise LostError
         for _ in range(1 + (fate == "comes twice")):
             for end in refused:
-                self.hub.reject(**end, now=self.now)
-            answer = self.hub.drain(acknowledged)
+                self.dispatcher.reject(**end, now=self.now)
+            answer = self.dispatcher.drain(acknowledged)
         if fate == "answer is lost":
             raise LostError
         return answer
 
     def ask(self, method, *args, within=0.0):
         answer = self.call(method, *(args[:-1] if method == "introduce" else args))
-        return self.hub.generation if method == "introduce" else answer
+        return self.dispatcher.generation if method == "introduce" else answer
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Running:
 class Replica:
     """A process with one slot; what it computed since the last checkpoint dies with it."""
 
-    link: HubLink
+    link: WorkerLink
     running: Running | None = None
     done: int = 0
 
@@ -103,19 +103,19 @@ class Sweep:
     """Everything that takes part in a sweep, one event at a time."""
 
     def __init__(self):
-        self.line, self.intake, self.journal = Line(), Intake(), []
+        self.line, self.received, self.journal = Line(), ReceivedRecords(), []
         self.files_fail = lambda: False
         self.accepted = AcceptedEnds(lambda record: "its file is gone" if self.files_fail() else "")
         self.trials: dict[str, Trial] = {}
         self.replicas = {host: self.new_replica(host) for host in "ab"}
         self.tokens = 0
-        self.holders: dict[int, HubLink] = {}
+        self.holders: dict[int, WorkerLink] = {}
         self.driver_drains()
         for key in "xy":
             self.actor_submits(key)
 
     def new_replica(self, host):
-        return Replica(HubLink(self.line, name=host, facts={}, me=None))
+        return Replica(WorkerLink(self.line, name=host, facts={}, me=None))
 
     def all_is_well(self, rounds):
         """Without long stretches like this, faults would only ever meet trials that have hardly begun."""
@@ -238,18 +238,18 @@ class Sweep:
         """As `Pump` does it; what it opens may be dead again before it answers."""
         self.line.fate = fate
         try:
-            hub = self.line.hub
-            if hub.generation != self.intake.generation:
+            dispatcher = self.line.dispatcher
+            if dispatcher.generation != self.received.generation:
                 unwanted = [key for key, trial in self.trials.items() if not trial.wanted]
-                self.line.call("open", self.intake.ended, self.intake.replicas, unwanted)
-                self.intake.opened(hub.generation)
+                self.line.call("open", self.received.ended, self.received.replicas, unwanted)
+                self.received.opened(dispatcher.generation)
                 return
-            answer = self.line.drain(self.intake.acknowledged, self.accepted.refused)
+            answer = self.line.drain(self.received.acknowledged, self.accepted.refused)
         except LostError:
             return
         self.accepted.refused = []
         if answer is not None:
-            self.journal += self.intake.take(self.accepted.look_at(answer, over=self.intake.ended))
+            self.journal += self.received.take(self.accepted.look_at(answer, over=self.received.ended))
 
     def ends(self):
         return Counter(record["key"] for record in self.journal if record["event"] == "ended")
@@ -270,7 +270,7 @@ class Sweep:
         points = {(record["key"], record["step"]) for record in self.journal if record["event"] == "metrics"}
         for key, trial in self.trials.items():
             if trial.wanted:
-                assert trial.told == self.intake.ended[key]
+                assert trial.told == self.received.ended[key]
                 assert ends[key] in ("finished", "failed")
             if ends.get(key) == "finished":
                 assert {step for name, step in points if name == key} == set(range(1, STEPS + 1))

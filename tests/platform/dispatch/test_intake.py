@@ -1,6 +1,6 @@
 """What the driver takes for news of what hubs and replicas tell it, possibly twice."""
 
-from nmlab.platform.dispatch.intake import Intake
+from nmlab.platform.dispatch.received import ReceivedRecords
 
 
 def numbered(*records, start=1):
@@ -17,54 +17,54 @@ def steps(records):
 
 
 def test_an_answer_that_comes_twice_is_taken_once():
-    intake, answer = Intake(), numbered({"event": "trial actor lost"}, metrics(1))
-    assert len(intake.take(answer)) == 2
-    assert intake.take(answer) == []
-    assert intake.acknowledged == 2
+    received, answer = ReceivedRecords(), numbered({"event": "trial actor lost"}, metrics(1))
+    assert len(received.take(answer)) == 2
+    assert received.take(answer) == []
+    assert received.acknowledged == 2
 
 
 def test_a_new_hub_counts_from_the_beginning_and_messages_go_on():
-    intake = Intake()
-    intake.take(numbered(metrics(1), metrics(2)))
-    assert intake.is_new({"generation": 7})
-    intake.opened(7)
-    assert (intake.generation, intake.acknowledged) == (7, 0)
-    assert steps(intake.take(numbered(metrics(2), metrics(3)))) == [3]
+    received = ReceivedRecords()
+    received.take(numbered(metrics(1), metrics(2)))
+    assert received.is_new({"generation": 7})
+    received.opened(7)
+    assert (received.generation, received.acknowledged) == (7, 0)
+    assert steps(received.take(numbered(metrics(2), metrics(3)))) == [3]
 
 
 def test_messages_are_told_apart_by_replica_and_process():
-    intake = Intake()
+    received = ReceivedRecords()
     answer = numbered(metrics(1), metrics(1, host="b"), metrics(1, incarnation=2), metrics(1))
-    assert len(intake.take(answer)) == 3
+    assert len(received.take(answer)) == 3
 
 
 def test_a_trial_begins_again_only_after_it_has_ended():
-    intake, trial = Intake(), {"event": "trial", "key": "x"}
+    received, trial = ReceivedRecords(), {"event": "trial", "key": "x"}
     ended = {"event": "ended", "key": "x", "result": {"status": "stopped"}}
-    assert [r["event"] for r in intake.take(numbered(trial, trial, ended, trial))] == ["trial", "ended", "trial"]
-    assert intake.unended() == ["x"]
-    assert intake.ended == {"x": {"status": "stopped"}}
+    assert [r["event"] for r in received.take(numbered(trial, trial, ended, trial))] == ["trial", "ended", "trial"]
+    assert received.unended() == ["x"]
+    assert received.ended == {"x": {"status": "stopped"}}
 
 
 def test_loads_are_counted_by_process_whatever_the_hub_forgot():
-    intake = Intake()
+    received = ReceivedRecords()
     first, again = ({"event": "replica", "host": "a", "incarnation": number} for number in (1, 2))
-    (told,) = intake.take(numbered(first, first))
+    (told,) = received.take(numbered(first, first))
     assert told["loads"] == 1
-    (told,) = intake.take(numbered(again, start=3))
+    (told,) = received.take(numbered(again, start=3))
     assert told["loads"] == 2
-    assert intake.loads == {"a": 2}
+    assert received.loads == {"a": 2}
 
 
 def test_only_a_replica_that_is_up_is_lost():
-    intake, lost = Intake(), {"event": "replica lost", "host": "a"}
+    received, lost = ReceivedRecords(), {"event": "replica lost", "host": "a"}
     up = {"event": "replica", "host": "a", "incarnation": 1}
-    told = intake.take(numbered(lost, up, lost, lost))
+    told = received.take(numbered(lost, up, lost, lost))
     assert [record["event"] for record in told] == ["replica", "replica lost"]
-    assert intake.replicas == {}
+    assert received.replicas == {}
 
 
 def test_the_same_lease_is_told_once():
-    intake = Intake()
+    received = ReceivedRecords()
     leases = [{"event": "leased", "key": "x", "epoch": epoch} for epoch in (5, 5, 6)]
-    assert [record["epoch"] for record in intake.take(numbered(*leases))] == [5, 6]
+    assert [record["epoch"] for record in received.take(numbered(*leases))] == [5, 6]

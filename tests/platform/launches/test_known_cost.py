@@ -5,7 +5,7 @@ import pytest
 from nmlab.platform.launches.known_cost import add_known_cost
 from nmlab.platform.launches.launch import create
 from nmlab.platform.planning.admission import Load
-from nmlab.platform.run_one import run_single
+from nmlab.platform.run_one import run_one
 from nmlab.platform.sweep import Sweep
 from nmlab.trials.contract.errors import note_account
 from nmlab.trials.measure.cost import Bill, Cost
@@ -95,9 +95,7 @@ def test_a_single_run_that_fails_is_recorded_with_its_cost(plan_of, tmp_path, tr
     plan = plan_of()
     monkeypatch.setattr("nmlab.platform.run_one.run_trial", fail)
     with pytest.raises(type(error)):
-        run_single(
-            plan.baselines[0], facts=plan.facts, folder=tmp_path, tracking_uri=tracking_uri, watch=lambda *_: None
-        )
+        run_one(plan.baselines[0], facts=plan.facts, folder=tmp_path, tracking_uri=tracking_uri, watch=lambda *_: None)
     (run,) = client.search_runs([client.get_experiment_by_name("runs").experiment_id])
     assert run.data.metrics == {"cost/seconds": 1.5, "cost/tokens": 64.0, "memory/peak_bytes": 7.0}
     assert run.data.tags["nmlab.status"] == "failed"

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.progress import StatusFile, render
-from nmlab.platform.launches.state import Board
+from nmlab.platform.launches.state import LaunchState
 from nmlab.platform.launches.status import read_status, render_status
 from nmlab.trials.files.checked_json import read_checked, write_checked
 
@@ -41,7 +41,7 @@ def ended(key, status="finished", step=9, reason=""):
 
 @pytest.fixture
 def board():
-    return Board("study", "study-1", 3, METRIC, searched=("steps", "learning_rate"))
+    return LaunchState("study", "study-1", 3, METRIC, searched=("steps", "learning_rate"))
 
 
 def test_a_trial_is_followed_from_the_queue_to_its_end(board):
@@ -215,7 +215,7 @@ def test_a_launch_without_a_status_has_not_started(launch):
 
 
 def test_the_best_so_far_is_a_mean_of_a_complete_configuration_beside_the_best_baseline():
-    board = Board("study", "study-1", 9, METRIC, searched=("steps",), seeds=2, baselines={"w": 1, "d": 1})
+    board = LaunchState("study", "study-1", 9, METRIC, searched=("steps",), seeds=2, baselines={"w": 1, "d": 1})
     for key, method in (("w", "wanda"), ("d", "dense")):
         board.update([{**trial(key), "spec": {**trial(key)["spec"], "method": method}}])
     for key, seed, steps in (("a0", 0, 9), ("a1", 1, 9), ("b0", 0, 8)):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from nmlab.platform.planning.study_plan import check_shards, resolve
+from nmlab.platform.planning.study_plan import check_shards, plan_study
 from nmlab.search_spaces import loader
 
 NMLAB = Path(sys.executable).with_name("nmlab")
@@ -42,8 +42,8 @@ def study(**replica):
 
 def test_more_shards_than_blocks_are_refused_before_anything_starts():
     with pytest.raises(ValueError, match=r"replica\.shards = 3: builtin:tiny has 2 decoder blocks, at least one to a"):
-        resolve(study(shards=3))
-    assert resolve(study(shards=TINY_BLOCKS)).study.replica.shards == TINY_BLOCKS
+        plan_study(study(shards=3))
+    assert plan_study(study(shards=TINY_BLOCKS)).study.replica.shards == TINY_BLOCKS
 
 
 def test_methods_that_need_the_whole_model_are_refused_by_name():

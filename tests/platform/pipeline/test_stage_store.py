@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from nmlab.platform.pipeline.stage_store import StageStore
-from nmlab.trials.contract.errors import CrewLostError, DivergedError, PeerError
-from nmlab.trials.parallel.pipeline_group import ConnectedCrew
+from nmlab.trials.contract.errors import DivergedError, PeerError, PipelineLostError
+from nmlab.trials.parallel.pipeline_group import DistributedGroup
 
 SECRET = b"s" * 32
 SHORT = timedelta(seconds=20)
@@ -81,16 +81,16 @@ def test_a_crew_comes_together_works_recovers_and_leaves_no_key():
 
     def member(rank):
         own = store(table)
-        crew = ConnectedCrew(own, name="slot-0", rank=rank, size=3, secret=SECRET)
-        crew.everyone(None)
+        pipeline = DistributedGroup(own, name="slot-0", rank=rank, size=3, secret=SECRET)
+        pipeline.all_gather(None)
         own.forget()
         if rank < 2:
-            crew.send(torch.arange(3.0), to=rank + 1)
+            pipeline.send(torch.arange(3.0), to=rank + 1)
         if rank:
-            assert crew.receive(torch.zeros(3), by=rank - 1).tolist() == [0, 1, 2]
-        assert crew.everyone(rank) == [0, 1, 2]
-        error = crew.reconvene(DivergedError("gone") if rank == 1 else PeerError("follows"))
-        assert crew.tell("again") == "again"
+            assert pipeline.receive(torch.zeros(3), by=rank - 1).tolist() == [0, 1, 2]
+        assert pipeline.all_gather(rank) == [0, 1, 2]
+        error = pipeline.recover(DivergedError("gone") if rank == 1 else PeerError("follows"))
+        assert pipeline.broadcast("again") == "again"
         own.forget()
         return type(error)
 
@@ -104,8 +104,8 @@ def test_a_member_without_the_secret_ends_the_crew():
     table = Table()
 
     def member(rank, secret):
-        with pytest.raises(CrewLostError, match="does not know the launch's secret"):
-            ConnectedCrew(store(table), name="slot-0", rank=rank, size=2, secret=secret)
+        with pytest.raises(PipelineLostError, match="does not know the launch's secret"):
+            DistributedGroup(store(table), name="slot-0", rank=rank, size=2, secret=secret)
 
     members(lambda: member(0, SECRET), lambda: member(1, b"guess"))
 
@@ -114,10 +114,10 @@ def test_a_crew_listens_where_it_was_told_and_survives_bytes_of_strangers():
     table, ready, done = Table(), threading.Barrier(3), threading.Event()
 
     def member(rank):
-        crew = ConnectedCrew(store(table), name="slot-0", rank=rank, size=2, secret=SECRET)
+        pipeline = DistributedGroup(store(table), name="slot-0", rank=rank, size=2, secret=SECRET)
         ready.wait(30)
         done.wait(30)
-        return crew.everyone(rank)
+        return pipeline.all_gather(rank)
 
     def stranger():
         ready.wait(30)

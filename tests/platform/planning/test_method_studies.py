@@ -2,7 +2,7 @@
 
 import pytest
 
-from nmlab.platform.planning.study_plan import resolve, trial_spec
+from nmlab.platform.planning.study_plan import plan_study, trial_spec
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.space import baseline_points, grid_points
 from nmlab.trials.methods import registry
@@ -37,7 +37,7 @@ def test_every_method_that_can_is_in_the_table_of_a_pattern(pattern, missing):
     ],
 )
 def test_size_of_the_plan(name, searched, baselines):
-    plan = resolve(loader.load(name))
+    plan = plan_study(loader.load(name))
     assert len(plan.baselines) == baselines
     assert plan.trials == searched + baselines
 
@@ -77,11 +77,11 @@ def test_both_studies_give_a_method_the_same_hyperparameters():
 )
 def test_a_pattern_that_a_method_has_not_is_refused_before_anything_runs(pattern, reason):
     with pytest.raises(ValueError) as refused:
-        resolve(loader.load("methods-2-4", overrides=[f"pattern={pattern}"]))
+        plan_study(loader.load("methods-2-4", overrides=[f"pattern={pattern}"]))
     assert str(refused.value) == reason
 
 
 def test_a_pattern_with_too_many_masks_is_refused_with_their_price():
     overrides = ["pattern=8:16", "baselines=[{method: maskllm, steps: 600}]"]
     with pytest.raises(ValueError, match=r"^maskllm: 8:16 has 12870 masks a group, .* bytes .* every million weights$"):
-        resolve(loader.load("methods-patterns", overrides=overrides))
+        plan_study(loader.load("methods-patterns", overrides=overrides))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from nmlab.platform.planning.study_plan import baseline_specs, check_settings, example_specs, resolve, trial_spec
+from nmlab.platform.planning.study_plan import baseline_specs, check_settings, example_specs, plan_study, trial_spec
 from nmlab.platform.search.initial_points import first_points
 from nmlab.platform.search.points import configurations_tried, points
-from nmlab.platform.search.strategies import OptunaProposals, Outcome
+from nmlab.platform.search.strategies import OptunaStrategy, Outcome
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.search_spaces.schema.checks import SAMPLES
@@ -72,9 +72,9 @@ def test_a_baseline_with_no_number_of_samples(value):
 
 
 def test_the_text_must_be_long_enough_for_the_largest():
-    assert resolve(study()).trials == 7 + 3 * 2
+    assert plan_study(study()).trials == 7 + 3 * 2
     with pytest.raises(ValueError, match="1000000 samples were asked"):
-        resolve(study("data.calibration.samples={choice: [1000000, 1]}"))
+        plan_study(study("data.calibration.samples={choice: [1000000, 1]}"))
 
 
 def test_a_batch_holds_at_most_the_largest_number():
@@ -118,12 +118,12 @@ def test_conditions_may_name_it():
 def test_a_sampler_proposes_it_and_a_resumed_one_knows_it(tmp_path):
     asked = loader.load("quickstart", overrides=[SIZES, "search.samples=6", "search.points=[defaults]", *SMALL])
     journal = tmp_path / "optuna.journal"
-    proposals = OptunaProposals(asked, journal=journal)
+    proposals = OptunaStrategy(asked, journal=journal)
     first = proposals.next()
     assert first.configuration[SAMPLES] == 1  # `defaults` takes the first
     proposals.tell(first.number, Outcome([2.0]))
     second = proposals.next()
-    (known,) = OptunaProposals(asked, journal=journal).open()
+    (known,) = OptunaStrategy(asked, journal=journal).open()
     assert known.configuration == second.configuration
     assert second.configuration[SAMPLES] in (1, 8, 64)
 

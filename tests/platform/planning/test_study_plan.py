@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from nmlab.platform.planning.study_plan import baseline_specs, longest_trial, resolve, trial_spec
+from nmlab.platform.planning.study_plan import baseline_specs, longest_trial, plan_study, trial_spec
 from nmlab.platform.search.points import configurations_tried, points
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.space import grid_points
@@ -39,7 +39,7 @@ GRID = "search={algorithm: grid}"
 )
 def test_a_wrong_study_is_told_in_one_line(overrides, told):
     with pytest.raises(ValueError) as raised:
-        resolve(loader.load("quickstart", overrides=overrides))
+        plan_study(loader.load("quickstart", overrides=overrides))
     assert told in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -50,9 +50,9 @@ def test_learning_and_judging_on_the_same_text_is_refused(tmp_path):
     both = [f"data.{part}.source={text}" for part in ("calibration", "evaluation")]
     small = ["data.calibration.samples=2", "data.calibration.batch_size=2"]
     with pytest.raises(ValueError, match="judged on what they learned"):
-        resolve(loader.load("quickstart", overrides=[*both, *small]))
+        plan_study(loader.load("quickstart", overrides=[*both, *small]))
     apart = [f"data.calibration.source='{text}[:80%]'", f"data.evaluation.source='{text}[80%:]'"]
-    plan = resolve(loader.load("quickstart", overrides=[*apart, *small]))
+    plan = plan_study(loader.load("quickstart", overrides=[*apart, *small]))
     assert plan.facts.evaluation_windows > 0
     assert plan.facts.text_notes == ()
 
@@ -60,7 +60,7 @@ def test_learning_and_judging_on_the_same_text_is_refused(tmp_path):
 def test_every_listed_value_is_looked_at_even_where_conditions_keep_names_in_step():
     """The wrong value comes first in its list, and its method second: a walk in step would never let them meet."""
     with pytest.raises(ValueError, match="wandaa"):
-        resolve(
+        plan_study(
             loader.load(
                 "quickstart",
                 overrides=[
@@ -77,16 +77,16 @@ def test_a_baseline_that_the_search_runs_too_is_refused():
     """It would be one trial with two roles, and the launch would wait for a trial that never comes."""
     overrides = ["method={grid: [wanda, random]}", "fixed={}", "space={}", GRID]
     with pytest.raises(ValueError, match="baselines: wanda 2:4 is a point of the search too"):
-        resolve(loader.load("quickstart", overrides=[*overrides, "baselines=[dense, wanda]"]))
-    assert resolve(loader.load("quickstart", overrides=[*overrides, "baselines=[dense]"])).trials == 1 + 2 * 3
+        plan_study(loader.load("quickstart", overrides=[*overrides, "baselines=[dense, wanda]"]))
+    assert plan_study(loader.load("quickstart", overrides=[*overrides, "baselines=[dense]"])).trials == 1 + 2 * 3
     spelt_out = ["space={steps: {grid: [4, 10000]}}", "fixed={}", GRID, "baselines=[maskpro]"]
     with pytest.raises(ValueError, match="baselines: maskpro 2:4"):
-        resolve(loader.load("quickstart", overrides=spelt_out))
+        plan_study(loader.load("quickstart", overrides=spelt_out))
 
 
 @pytest.mark.parametrize("study", loader.studies(), ids=lambda study: study.name)
 def test_packaged_studies_resolve_and_plan_trials_with_keys_of_their_own(study):
-    plan = resolve(study)
+    plan = plan_study(study)
     configurations = list(points(study)) if study.search.algorithm == "grid" else []
     searched = [trial_spec(study, point, seed=seed) for point in configurations for seed in study.seeds]
     keys = [spec.key for spec in (*plan.baselines, *searched)]
@@ -154,7 +154,7 @@ def test_baselines_run_once_for_everything_they_depend_on(plan_of):
 def test_a_plan_counts_no_more_configurations_than_the_space_has(plan_of, space, samples, tried):
     study = plan_of(f"space={space}", f"search.samples={samples}").study
     assert configurations_tried(study) == tried
-    assert resolve(study).trials == 3 + tried * 2
+    assert plan_study(study).trials == 3 + tried * 2
 
 
 def test_the_walk_through_a_space_agrees_with_the_grid(plan_of):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nmlab.platform.search.initial_points import first_points
-from nmlab.platform.search.strategies import Proposals, proposals_of
+from nmlab.platform.search.strategies import SearchStrategy, proposals_of
 from nmlab.platform.testing import SearcherConformance, study_of
 from nmlab.platform.testing.searcher_conformance import RANGES
 from nmlab.search_spaces import loader
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalW
 
 
 class Ours(SearcherConformance):
-    def make(self, study: Study, journal: Path) -> Proposals:
+    def make(self, study: Study, journal: Path) -> SearchStrategy:
         return proposals_of(study, journal=journal)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from simulated import METRIC, SimulatedSweep
 
-from nmlab.platform.planning.study_plan import Plan, baseline_specs, resolve
+from nmlab.platform.planning.study_plan import Plan, baseline_specs, plan_study
 from nmlab.platform.search.points import configurations_tried
 from nmlab.reports.analysis.configurations import configurations_of
 from nmlab.reports.analysis.pairwise import winners_of
@@ -52,7 +52,7 @@ def plan_of(thirteenth):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(thirteenth))
         registry.rescan()
-        facts = resolve(loader.load("quickstart", overrides=[*SETTINGS, GRID])).facts
+        facts = plan_study(loader.load("quickstart", overrides=[*SETTINGS, GRID])).facts
 
         def build(search):
             study = loader.load("quickstart", overrides=[*SETTINGS, search])

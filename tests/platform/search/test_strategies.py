@@ -9,7 +9,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from nmlab.platform.search.strategies import GridProposals, OptunaProposals, Outcome, population, proposals_of
+from nmlab.platform.search.strategies import GridStrategy, OptunaStrategy, Outcome, population, proposals_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.search_spaces import loader
 
@@ -41,7 +41,7 @@ def searcher_of(plan, journal, ended=()):
     return ReplicateSearcher(
         plan,
         proposals_of(plan.study, journal=journal),
-        hub="hub",
+        dispatcher="dispatcher",
         namespace="test",
         ended=dict(ended),
         evaluated={},
@@ -141,7 +141,7 @@ def test_nothing_is_left_running_when_all_has_ended(plan_of, journal):
 @pytest.mark.parametrize(("mode", "direction"), [("min", "MINIMIZE"), ("max", "MAXIMIZE")])
 def test_the_direction_is_the_studys(plan_of, journal, mode, direction):
     study = plan_of("search.metric=train/flips", f"search.mode={mode}").study
-    OptunaProposals(study, journal=journal)
+    OptunaStrategy(study, journal=journal)
     assert recorded(journal).direction.name == direction
 
 
@@ -165,32 +165,32 @@ def test_several_objectives_of_which_one_is_missing_fail(plan_of, journal, last)
 
 def test_a_second_process_goes_on_with_open_proposals_and_no_more_than_were_asked(plan_of, journal):
     study = plan_of("search.samples=4").study
-    first = OptunaProposals(study, journal=journal)
+    first = OptunaStrategy(study, journal=journal)
     made = [first.next() for _ in range(3)]
     first.tell(made[0].number, Outcome([20.0]))
-    second = OptunaProposals(study, journal=journal)
+    second = OptunaStrategy(study, journal=journal)
     assert second.open() == made[1:]
     last = second.next()
     assert last.configuration not in [proposal.configuration for proposal in made]
     assert second.next() is None
     for proposal in (*made[1:], last):
         second.tell(proposal.number, Outcome([21.0]))
-    assert OptunaProposals(study, journal=journal).open() == []
+    assert OptunaStrategy(study, journal=journal).open() == []
     assert [trial.value for trial in recorded(journal).trials] == [20.0, 21.0, 21.0, 21.0]
 
 
 def test_a_restored_proposal_is_the_same_to_the_last_digit(plan_of, journal):
     """The trial key is a digest of the numbers, so a digit lost in the journal would run a trial anew."""
     study = plan_of().study
-    made = OptunaProposals(study, journal=journal).next()
-    (restored,) = OptunaProposals(study, journal=journal).open()
+    made = OptunaStrategy(study, journal=journal).next()
+    (restored,) = OptunaStrategy(study, journal=journal).open()
     assert restored == made
     assert list(map(type, restored.configuration.values())) == list(map(type, made.configuration.values()))
 
 
 def test_an_ask_that_a_crash_cut_short_fails_and_does_not_count(plan_of, journal):
     study = plan_of("search.samples=2").study
-    proposals = OptunaProposals(study, journal=journal)
+    proposals = OptunaStrategy(study, journal=journal)
     recorded(journal).ask()  # the process dies before the configuration is written down
     assert proposals.open() == []
     assert recorded(journal).trials[0].state == TrialState.FAIL
@@ -236,7 +236,7 @@ def test_a_grid_is_every_point_once_in_file_order(plan_of, journal):
     space = "space={alpha: {grid: [0.9, 0.99]}, initial_mask: {choice: [magnitude, wanda]}}"
     plan = plan_of("search={algorithm: grid}", space)
     proposals = proposals_of(plan.study, journal=journal)
-    assert isinstance(proposals, GridProposals)
+    assert isinstance(proposals, GridStrategy)
     made = [proposals.next() for _ in range(5)]
     assert made.pop() is None
     points = [(p.configuration["alpha"], p.configuration["initial_mask"]) for p in made]
@@ -268,7 +268,7 @@ def test_nsga2_leaves_its_first_generation_and_learns(tmp_path):
     first = population(24)
     proposed = []
     for sign in (1, -1):
-        proposals = OptunaProposals(study, journal=tmp_path / f"{sign}.journal")
+        proposals = OptunaStrategy(study, journal=tmp_path / f"{sign}.journal")
         found = []
         for _ in range(2 * first):
             proposal = proposals.next()

@@ -74,7 +74,7 @@ class Launch:
         return ReplicateSearcher(
             self._plan,
             proposals_of(self._plan.study, journal=self._journal),
-            hub="hub",
+            dispatcher="dispatcher",
             namespace="test",
             ended=dict(self.ended),
             evaluated={key: dict(curve) for key, curve in self.curves.items()},

@@ -41,7 +41,7 @@ class Bench:
         return ReplicateSearcher(
             self.plan,
             proposals or proposals_of(self.plan.study, journal=self.journal),
-            hub="hub",
+            dispatcher="dispatcher",
             namespace="test",
             ended=self.ended,
             evaluated={},
@@ -312,5 +312,5 @@ def test_tune_accepts_the_searcher_and_its_own_metric(plan_of, tmp_path):
 
 def test_a_suggestion_tells_the_trial_actor_all_it_needs(plan_of, tmp_path):
     suggestion = Bench(plan_of(), tmp_path / "optuna.journal").searcher().suggest("a")
-    assert set(suggestion) == {"hub", "namespace", "key", "spec", "objectives"}
+    assert set(suggestion) == {"dispatcher", "namespace", "key", "spec", "objectives"}
     assert (suggestion["namespace"], suggestion["objectives"]) == ("test", ["eval/perplexity"])

@@ -64,9 +64,9 @@ def test_a_trial_whose_actor_dies_before_it_is_begun_is_begun_by_another(plan_of
     proposals = proposals_of(plan.study, journal=tmp_path / "optuna.journal")
     watch = Watch(lambda: None, lambda key, error: lost.append(key))
     with cluster(cpus=1):
-        hub = ray.remote(num_cpus=0)(DeadlyHub).options(name=HUB, namespace=NAMESPACE).remote({1, 4})
-        tune_trials(plan, proposals, hub=HUB, ended={}, evaluated={}, stopped=(), folder=tmp_path, watch=watch)
-        submitted = ray.get(hub.submitted.remote())
+        dispatcher = ray.remote(num_cpus=0)(DeadlyHub).options(name=HUB, namespace=NAMESPACE).remote({1, 4})
+        tune_trials(plan, proposals, dispatcher=HUB, ended={}, evaluated={}, stopped=(), folder=tmp_path, watch=watch)
+        submitted = ray.get(dispatcher.submitted.remote())
     assert len(set(submitted)) == plan.trials
     assert len(lost) == 2
     assert len(set(lost)) == 2

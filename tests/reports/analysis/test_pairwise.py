@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from nmlab.reports.analysis.pairwise import Side, contrasts_with, losses_of, rivals_of, tied_with_best
-from nmlab.reports.analysis.summary_rows import Line, names_of
+from nmlab.reports.analysis.summary_rows import SummaryRow, names_of
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Noise, adjusted
 from nmlab.reports.tables.best_versus_rest import rivals_table
@@ -137,7 +137,7 @@ def test_each_kind_of_noise_is_corrected_for_itself(configuration):
 def test_what_is_not_separated_from_the_best_is_tied_with_it(configuration):
     near, far = configuration([10.0, 14.0, 12.2], alpha=2), configuration([50.0, 51.0, 52.0], alpha=3)
     best = configuration([10.0, 13.0, 12.0], alpha=1)
-    lines = [Line(item, "best", item.key, group="2:4") for item in (far, near, best)]
+    lines = [SummaryRow(item, "best", item.key, group="2:4") for item in (far, near, best)]
     found = rivals_of(lines, metric=METRIC, evaluations={})
     assert {contrast.reference.item.key for contrast in found["2:4"]} == {best.key}
     assert tied_with_best(found) == {(near.key, False)}
@@ -145,7 +145,7 @@ def test_what_is_not_separated_from_the_best_is_tied_with_it(configuration):
 
 def test_the_best_of_a_metric_that_grows_is_the_highest(configuration):
     low, high = configuration([1.0, 2.0], mode="max", alpha=1), configuration([5.0, 6.0], mode="max", alpha=2)
-    found = rivals_of([Line(item, "best", "x", group="g") for item in (low, high)], metric=METRIC, evaluations={})
+    found = rivals_of([SummaryRow(item, "best", "x", group="g") for item in (low, high)], metric=METRIC, evaluations={})
     assert found["g"][0].reference.item is high
 
 
@@ -166,7 +166,7 @@ def test_the_table_of_the_small_study(analysis):
 
 def test_untested_rows_say_so(configuration):
     first, second = configuration([10.0], alpha=1), configuration([12.0], alpha=2)
-    lines = [Line(item, "best", item.key, group="g") for item in (first, second)]
+    lines = [SummaryRow(item, "best", item.key, group="g") for item in (first, second)]
     contrasts = rivals_of(lines, metric=METRIC, evaluations={})
     table = rivals_table((first, second), names=names_of(lines), contrasts=contrasts)
     assert [cell.value for cell in table.column("verdict")] == [

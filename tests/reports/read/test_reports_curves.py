@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nmlab.reports.analysis.summary_rows import Line
+from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.figures import (
     draw_estimators,
     draw_losses,
@@ -61,7 +61,7 @@ def test_progress_is_the_mean_over_seeds_by_tokens(configuration):
     item = learned(configuration, [50.0, 54.0])
     rule = configuration([80.0], method="wanda", role="baseline")
     points = history(*evaluated(item, {0: 99.0, 5: 70.0, 10: 50.0}, {0: 99.0, 5: 74.0, 7: 60.0, 10: 54.0}))
-    info = progress_info([item, rule], lines=[Line(item, "best", "x")], progress=points)
+    info = progress_info([item, rule], lines=[SummaryRow(item, "best", "x")], progress=points)
     (curve,) = info.curves
     assert curve.tokens == (20.0, 60.0, 100.0)  # the initial mask, then half of the steps, then all
     assert (curve.mean, curve.low, curve.high) == ((99.0, 72.0, 52.0), (99.0, 70.0, 50.0), (99.0, 74.0, 54.0))
@@ -73,7 +73,7 @@ def test_a_line_that_would_press_the_curves_flat_is_told_and_not_drawn(configura
     item = learned(configuration, [90.0])
     rules = [configuration([value], method=name, role="baseline") for name, value in (("wanda", 95.0), ("dense", 9.0))]
     points = history(*evaluated(item, {0: 99.0, 5: 97.0, 10: 90.0}))
-    info = progress_info([item, *rules], lines=[Line(item, "best", "x")], progress=points)
+    info = progress_info([item, *rules], lines=[SummaryRow(item, "best", "x")], progress=points)
     assert info.references == (("wanda", 95.0),)
     assert info.outside == (("dense", 9.0),)
     assert draw_progress(info).caption.endswith("Outside the picture: dense at 9.00.")
@@ -82,7 +82,7 @@ def test_a_line_that_would_press_the_curves_flat_is_told_and_not_drawn(configura
 def test_progress_needs_an_evaluation_on_the_way(configuration):
     item = learned(configuration, [50.0])
     points = history(*evaluated(item, {0: 99.0, 10: 50.0}))
-    info = progress_info([item], lines=[Line(item, "best", "x")], progress=points)
+    info = progress_info([item], lines=[SummaryRow(item, "best", "x")], progress=points)
     assert info.skipped == "no learned mask was evaluated between its start and its end"
     assert draw_progress(info).svg == b""
 
@@ -218,11 +218,11 @@ def test_ranks_need_three_configurations_and_three_steps(configuration):
 def test_a_step_is_split_into_its_parts_and_the_rest(configuration):
     parts = {"time__sample_s": [0.001, 0.003], "time__forward_s": 0.005, "time__update_s": 0.002, "time__step_s": 0.01}
     item = with_columns(learned(configuration, [50.0, 51.0]), **parts)
-    (row,) = timing_info([Line(item, "best", "x"), Line(item, "initial", "y")]).rows
+    (row,) = timing_info([SummaryRow(item, "best", "x"), SummaryRow(item, "initial", "y")]).rows
     assert row.parts == pytest.approx((0.002, 0.005, 0.002))
     assert row.rest == pytest.approx(0.001)
-    assert draw_timing(timing_info([Line(item, "best", "x")])).svg.startswith(b"<?xml")
-    untimed = timing_info([Line(learned(configuration, [50.0]), "best", "x")])
+    assert draw_timing(timing_info([SummaryRow(item, "best", "x")])).svg.startswith(b"<?xml")
+    untimed = timing_info([SummaryRow(learned(configuration, [50.0]), "best", "x")])
     assert untimed.skipped == "no learned mask recorded the parts of its steps"
     assert draw_timing(untimed).svg == b""
 

@@ -14,7 +14,7 @@ from nmlab.reports.analysis.summary_rows import names_of
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.read.question_outcomes import Answers, read_answers
+from nmlab.reports.read.question_outcomes import QuestionOutcomes, read_answers
 from nmlab.reports.statistics import (
     Noise,
     adjusted,
@@ -116,7 +116,7 @@ def with_accuracy(item, values):
 def kept(item, *outcomes, questions=QUESTIONS):
     runs = item.trials["run_id"]
     return {
-        run: Evaluation(*WINDOWS, {METRIC: Answers(questions, np.asarray(own, dtype=float))})
+        run: Evaluation(*WINDOWS, {METRIC: QuestionOutcomes(questions, np.asarray(own, dtype=float))})
         for run, own in zip(runs, outcomes, strict=True)
     }
 

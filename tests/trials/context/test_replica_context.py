@@ -6,13 +6,13 @@ import time
 import pytest
 import torch
 
-from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 
 @pytest.fixture
-def fresh(bench):
-    return Workbench(bench.frozen)
+def fresh(replica):
+    return ReplicaContext(replica.frozen)
 
 
 def _together(*calls):
@@ -39,16 +39,16 @@ def test_threads_that_ask_together_get_one_value(fresh):
         time.sleep(0.05)
         return object()
 
-    results = _together(*[lambda: fresh.once("key", compute)] * 8)
+    results = _together(*[lambda: fresh.get_or_compute("key", compute)] * 8)
     assert len(calls) == 1
     assert all(result is results[0] for result in results)
-    assert fresh.once("other", compute) is not results[0]
+    assert fresh.get_or_compute("other", compute) is not results[0]
 
 
 def test_none_is_a_value(fresh):
     calls = []
     for _ in range(3):
-        assert fresh.once("key", lambda: calls.append(1)) is None
+        assert fresh.get_or_compute("key", lambda: calls.append(1)) is None
     assert calls == [1]
 
 
@@ -58,8 +58,8 @@ def test_a_failure_is_told_to_who_computed_and_not_remembered(fresh):
 
     for _ in range(2):
         with pytest.raises(OSError, match="disk"):
-            fresh.once("key", fail)
-    assert fresh.once("key", lambda: 3) == 3
+            fresh.get_or_compute("key", fail)
+    assert fresh.get_or_compute("key", lambda: 3) == 3
 
 
 def test_who_waited_for_a_failure_tries_again(fresh):
@@ -74,7 +74,7 @@ def test_who_waited_for_a_failure_tries_again(fresh):
 
     def ask():
         try:
-            return fresh.once("key", first_fails)
+            return fresh.get_or_compute("key", first_fails)
         except OSError:
             return "failed"
 
@@ -91,12 +91,15 @@ def test_different_keys_do_not_wait_for_each_other(fresh):
         assert begun[other].wait(timeout=10)
         return mine
 
-    asked = [lambda: fresh.once("a", lambda: compute("a", "b")), lambda: fresh.once("b", lambda: compute("b", "a"))]
+    asked = [
+        lambda: fresh.get_or_compute("a", lambda: compute("a", "b")),
+        lambda: fresh.get_or_compute("b", lambda: compute("b", "a")),
+    ]
     assert _together(*asked) == ["a", "b"]
 
 
 def test_a_computation_may_ask_for_another(fresh):
-    assert fresh.once("outer", lambda: fresh.once("inner", lambda: 2) + 1) == 3
+    assert fresh.get_or_compute("outer", lambda: fresh.get_or_compute("inner", lambda: 2) + 1) == 3
 
 
 def test_calibration_text_is_read_once_for_each_way_of_cutting_it(fresh, text_file):

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.context.result_cache import ResultCache, bytes_of
 from nmlab.trials.testing.small import small_bench, small_spec, small_text
 from nmlab.trials.trial.loop import run_trial
@@ -24,7 +24,7 @@ class Asked:
             self.computed.append(key)
             return torch.zeros(size, dtype=torch.uint8)
 
-        return self.cache.once(key, compute)
+        return self.cache.get_or_compute(key, compute)
 
 
 def test_the_least_recently_used_goes_first():
@@ -85,7 +85,7 @@ def test_a_result_of_two_trials_stays_until_both_have_ended():
 def test_a_failed_computation_leaves_nothing():
     cache = ResultCache(KB)
     with cache.in_use(), pytest.raises(OSError, match="disk"):
-        cache.once("key", lambda: (_ for _ in ()).throw(OSError("disk")))
+        cache.get_or_compute("key", lambda: (_ for _ in ()).throw(OSError("disk")))
     assert not cache._entries
 
 
@@ -105,11 +105,11 @@ def test_a_recomputation_is_charged_to_whom_it_is_made_for(tmp_path):
     """Both pay what the method costs alone; of the second it is no shared cost, because it was computed again."""
     text, shared = small_text(tmp_path), []
     for budget in (0, 2**30):
-        bench = Workbench(small_bench().frozen, cache_bytes=budget)
+        replica = ReplicaContext(small_bench().frozen, cache_bytes=budget)
         specs = [small_spec("gblm", text=text, pattern=pattern) for pattern in ("2:4", "1:4")]
         places = [tmp_path / f"{budget}-{number}" for number in range(2)]
         results = [
-            run_trial(spec, bench=bench, folder=place, events=Quiet())
+            run_trial(spec, replica=replica, folder=place, events=Quiet())
             for spec, place in zip(specs, places, strict=True)
         ]
         alone, other = (result.metrics for result in results)
@@ -118,7 +118,7 @@ def test_a_recomputation_is_charged_to_whom_it_is_made_for(tmp_path):
         assert alone["cost/spent_backwards"] == alone["cost/backwards"]
         shared.append(other["cost/spent_backwards"])
         if not budget:
-            assert bench.results.nbytes == 0
+            assert replica.results.nbytes == 0
     assert shared == [alone["cost/backwards"], 0.0]
 
 
@@ -130,7 +130,7 @@ class _Member:
     def __init__(self, rank, said, barrier):
         self.leads, self._rank, self._said, self._barrier = rank == 0, rank, said, barrier
 
-    def everyone(self, value):
+    def all_gather(self, value):
         self._said[self._rank] = value
         self._barrier.wait(10)
         found = list(self._said)
@@ -144,9 +144,9 @@ def test_members_whose_caches_dropped_other_results_compute_them_again_together(
     caches = [ResultCache(10**6), ResultCache(100)]
 
     def ask(rank):
-        crew = _Member(rank, said, barrier)
+        pipeline = _Member(rank, said, barrier)
         for key in ("a", "b", "a"):
-            caches[rank].once(key, lambda key=key: computed.append((rank, key)), crew=crew)
+            caches[rank].get_or_compute(key, lambda key=key: computed.append((rank, key)), pipeline=pipeline)
 
     threads = [threading.Thread(target=ask, args=(rank,), daemon=True) for rank in range(2)]
     for thread in threads:

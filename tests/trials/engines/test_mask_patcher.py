@@ -7,7 +7,7 @@ import torch
 
 from nmlab.trials.engines.engine import Draw, Engine, MaskKey
 from nmlab.trials.engines.layout import GroupLayout
-from nmlab.trials.engines.mask_patcher import Wardrobe
+from nmlab.trials.engines.mask_patcher import MaskPatcher
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.pattern import Pattern
 
@@ -55,18 +55,18 @@ def test_patched_and_dressed_anew_are_the_same(frozen, share, on_the_fly):
     patched, anew = MaskedModel(frozen), MaskedModel(frozen)
     if on_the_fly:
         patched.multiply_on_the_fly(4)
-    wardrobe, tokens_BT = Wardrobe(patched, engine), torch.arange(1, 25).view(2, 12)
+    patcher, tokens_BT = MaskPatcher(patched, engine), torch.arange(1, 25).view(2, 12)
     for step in range(12):
         draw = engine.sample(MaskKey(0, step))
-        wardrobe.show(draw)
-        anew.wear(engine.layout.split(draw.over(engine.mode())))
+        patcher.show(draw)
+        anew.apply_masks(engine.layout.split(draw.over(engine.mode())))
         assert torch.equal(patched.token_losses(tokens_BT), anew.token_losses(tokens_BT))
         if not on_the_fly:
             _assert_same_weights(patched, anew)
         if step == 5:  # an evaluation in between dresses the model in something else
-            patched.undress()
-            patched.wear(engine.layout.split(engine.mode()))
-        wardrobe.mode_changed(engine.descend([draw], weights=[1.0], rate=1.0))
+            patched.remove_masks()
+            patched.apply_masks(engine.layout.split(engine.mode()))
+        patcher.mode_changed(engine.descend([draw], weights=[1.0], rate=1.0))
     assert frozen.unchanged()
 
 
@@ -78,13 +78,13 @@ def _assert_same_weights(one, other):
 
 def test_masks_that_differ_little_are_patched_and_not_rewritten(frozen, monkeypatch):
     engine = Scripted(GroupLayout(frozen.layers, pattern=PATTERN), share=0.01)
-    model, dressed = MaskedModel(frozen), []
-    wear = model.wear
-    monkeypatch.setattr(model, "wear", lambda *masks: dressed.append(1) or wear(*masks))
-    wardrobe = Wardrobe(model, engine)
+    model, masked = MaskedModel(frozen), []
+    apply_masks = model.apply_masks
+    monkeypatch.setattr(model, "apply_masks", lambda *masks: masked.append(1) or apply_masks(*masks))
+    patcher = MaskPatcher(model, engine)
     for step in range(10):
-        wardrobe.show(engine.sample(MaskKey(0, step)))
-    assert len(dressed) == 1
+        patcher.show(engine.sample(MaskKey(0, step)))
+    assert len(masked) == 1
 
 
 def test_on_the_fly_holds_a_quarter_of_a_byte_a_weight(frozen):
@@ -92,9 +92,9 @@ def test_on_the_fly_holds_a_quarter_of_a_byte_a_weight(frozen):
     model.multiply_on_the_fly(4)
     for layer in frozen.layers:
         masks[layer.name] = torch.ones(layer.out_features, layer.in_features, dtype=torch.bool)
-    model.wear(masks)
+    model.apply_masks(masks)
     assert model.bytes == sum(layer.numel for layer in frozen.layers) // 4
-    model.undress()
+    model.remove_masks()
     assert model.bytes == 0
 
 

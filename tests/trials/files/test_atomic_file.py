@@ -4,12 +4,12 @@ import threading
 
 import pytest
 
-from nmlab.trials.files.atomic_file import whole_file
+from nmlab.trials.files.atomic_file import atomic_file
 
 
 def test_a_file_is_in_its_place_when_the_block_ends_and_not_before(tmp_path):
     path = tmp_path / "status.json"
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text("new")
         assert (partial.parent, partial.suffix, path.exists()) == (tmp_path, ".partial", False)
     assert path.read_text() == "new"
@@ -21,7 +21,7 @@ def test_an_error_leaves_what_was_there_and_nothing_beside_it(tmp_path):
     path.write_text("old")
 
     def write_half():
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             partial.write_text("ne")
             raise OSError("full")
 
@@ -37,7 +37,7 @@ def test_threads_that_write_one_file_at_once_do_not_take_each_others_words(tmp_p
 
     def write(text):
         try:
-            with whole_file(path) as partial:
+            with atomic_file(path) as partial:
                 at_once.wait(10)
                 partial.write_text(text)
                 at_once.wait(10)

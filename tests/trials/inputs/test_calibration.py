@@ -109,16 +109,16 @@ def test_the_comparison_can_tell_dense_predecessors_from_pruned_ones(random_mode
 def test_a_mask_worn_before_does_not_matter(random_model, freeze, batches):
     frozen = freeze(random_model("llama"))
     model = MaskedModel(frozen)
-    model.wear({layer.name: torch.zeros(layer.out_features, layer.in_features) > 0 for layer in frozen.layers})
-    worn, fresh = _prune(model, batches), _prune(MaskedModel(frozen), batches)
-    assert all(torch.equal(worn[1][name], fresh[1][name]) for name in fresh[1])
+    model.apply_masks({layer.name: torch.zeros(layer.out_features, layer.in_features) > 0 for layer in frozen.layers})
+    masked, fresh = _prune(model, batches), _prune(MaskedModel(frozen), batches)
+    assert all(torch.equal(masked[1][name], fresh[1][name]) for name in fresh[1])
 
 
 def test_the_model_ends_up_in_the_masks_that_are_returned(random_model, freeze, batches):
     frozen = freeze(random_model("llama"))
-    model, dressed = MaskedModel(frozen), MaskedModel(frozen)
-    dressed.wear(_prune(model, batches)[1])
-    assert torch.equal(model.token_losses(batches[0]), dressed.token_losses(batches[0]))
+    model, masked = MaskedModel(frozen), MaskedModel(frozen)
+    masked.apply_masks(_prune(model, batches)[1])
+    assert torch.equal(model.token_losses(batches[0]), masked.token_losses(batches[0]))
 
 
 def test_no_hook_is_left_behind(random_model, freeze, batches):
@@ -162,7 +162,7 @@ def test_layers_with_the_very_same_inputs_share_one_statistic(random_model, free
 
     model = MaskedModel(freeze(random_model("llama")))
     visit_blocks(
-        model, batches, statistic=statistic, dress=lambda layer, it: seen.update({layer.name: it}), cost=Cost()
+        model, batches, statistic=statistic, masked_weight=lambda layer, it: seen.update({layer.name: it}), cost=Cost()
     )
     assert [name.rpartition(".")[2] for name in made] == 2 * ["q_proj", "o_proj", "gate_proj", "down_proj"]
     for block in ("model.layers.0", "model.layers.1"):
@@ -191,9 +191,9 @@ def test_the_square_mean_counts_sequences_and_not_tokens(random_model, freeze):
 
 
 def test_wanda_is_all_this_with_its_own_score(make_setting):
-    setting = make_setting()
-    frozen = setting.bench.frozen
-    masks = registry.get("wanda").start(setting, registry.get("wanda").configure({})).masks()
-    _, expected = _prune_by_hand(frozen.module, frozen.layers, setting.batches)
+    context = make_setting()
+    frozen = context.replica.frozen
+    masks = registry.get("wanda").start(context, registry.get("wanda").configure({})).masks()
+    _, expected = _prune_by_hand(frozen.module, frozen.layers, context.batches)
     assert masks.keys() == expected.keys()
     assert all(torch.equal(masks[name], expected[name]) for name in masks)

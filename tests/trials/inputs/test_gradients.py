@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.inputs.gradients import collect_gradient_norms, gradient_norms
 from nmlab.trials.methods import registry
@@ -69,17 +69,17 @@ def test_a_bfloat16_model_is_summed_in_float32(random_model, freeze, batches):
 def test_they_are_computed_once_and_charged_to_every_trial(random_model, freeze, make_setting):
     calls, module = [], random_model("llama")
     module.register_forward_hook(lambda *_: calls.append(1))  # views are copies, hooks included
-    bench = Workbench(freeze(module))
+    replica = ReplicaContext(freeze(module))
     methods = [("gblm", "2:4"), ("pruner_zero", "2:4"), ("pruner_zero", "1:4")]
-    settings = [make_setting(pattern, on=bench) for _, pattern in methods]
-    for (name, _), setting in zip(methods, settings, strict=True):
-        registry.get(name).start(setting, registry.get(name).configure({}))
+    contexts = [make_setting(pattern, on=replica) for _, pattern in methods]
+    for (name, _), context in zip(methods, contexts, strict=True):
+        registry.get(name).start(context, registry.get(name).configure({}))
     sequences, batches = 8, 4
     assert len(calls) == sequences + 1 + batches  # the gradients once, and the calls that gblm's blocks are made with
-    assert [setting.cost.backwards for setting in settings] == [sequences] * 3
-    assert [setting.cost.forwards for setting in settings] == [sequences + 1 + 2 * batches, sequences, sequences]
-    assert [setting.cost.tokens for setting in settings] == [(3 * 8 + 1) * 16, 8 * 16, 8 * 16]
-    assert gradient_norms(settings[0]) is gradient_norms(settings[1])
+    assert [context.cost.backwards for context in contexts] == [sequences] * 3
+    assert [context.cost.forwards for context in contexts] == [sequences + 1 + 2 * batches, sequences, sequences]
+    assert [context.cost.tokens for context in contexts] == [(3 * 8 + 1) * 16, 8 * 16, 8 * 16]
+    assert gradient_norms(contexts[0]) is gradient_norms(contexts[1])
 
 
 def test_a_loss_that_is_not_a_number_names_its_sequence(random_model, freeze, batches):

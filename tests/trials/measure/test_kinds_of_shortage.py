@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nmlab.trials.contract.errors import CrewLostError, PeerError
+from nmlab.trials.contract.errors import PeerError, PipelineLostError
 from nmlab.trials.measure.out_of_memory import NOT_SMALLER, is_out_of_memory, shrinks_with_batch
 from nmlab.trials.methods.maskpro.run import MaskProRun
 from nmlab.trials.models import MaskedModel
@@ -74,7 +74,7 @@ OTHERS = [
     KeyError("out of memory"),
     OSError(errno.ENOSPC, "No space left on device"),
     PeerError("shard 1: RuntimeError: CUDA error: out of memory"),
-    CrewLostError("shard 0 lost the other shards of its model: out of memory"),
+    PipelineLostError("shard 0 lost the other shards of its model: out of memory"),
 ]
 
 
@@ -118,7 +118,7 @@ def test_a_pass_shrinks_with_the_batch_and_nothing_else_does():
 
 
 @pytest.fixture(scope="module")
-def bench():
+def replica():
     return small_bench()
 
 
@@ -147,20 +147,20 @@ def _counted(monkeypatch, owner, name, error):
     return calls
 
 
-def test_a_checkpoint_without_room_is_not_tried_smaller(bench, spec, tmp_path, monkeypatch):
+def test_a_checkpoint_without_room_is_not_tried_smaller(replica, spec, tmp_path, monkeypatch):
     monkeypatch.setattr("nmlab.trials.trial.checkpoint._digest", _failing(MemoryError("no room for the checkpoint")))
-    result = run_trial(spec, bench=bench, folder=tmp_path / "trial", events=Quiet())
+    result = run_trial(spec, replica=replica, folder=tmp_path / "trial", events=Quiet())
     assert (result.status, result.step, result.notes) == ("oom", 1, (NOT_SMALLER,))
     assert result.reason == "no room for the checkpoint"
 
 
-def test_a_state_without_room_is_not_tried_smaller(bench, spec, tmp_path, monkeypatch):
+def test_a_state_without_room_is_not_tried_smaller(replica, spec, tmp_path, monkeypatch):
     calls = _counted(monkeypatch, MaskProRun, "__init__", torch.OutOfMemoryError("CUDA out of memory."))
-    result = run_trial(spec, bench=bench, folder=tmp_path / "trial", events=Quiet())
+    result = run_trial(spec, replica=replica, folder=tmp_path / "trial", events=Quiet())
     assert (result.status, result.notes, len(calls)) == ("oom", (NOT_SMALLER,), 1)
 
 
-def test_an_engine_without_room_is_not_tried_smaller(bench, spec, tmp_path, monkeypatch):
+def test_an_engine_without_room_is_not_tried_smaller(replica, spec, tmp_path, monkeypatch):
     calls = []
 
     def full(*given, **named):
@@ -170,13 +170,13 @@ def test_an_engine_without_room_is_not_tried_smaller(bench, spec, tmp_path, monk
     exec_in = {"__name__": "nmlab.trials.engines.linear", "full": full}
     exec("def descend(*given, **named): return full()", exec_in)
     monkeypatch.setattr("nmlab.trials.engines.linear.LinearEngine.descend", exec_in["descend"])
-    result = run_trial(spec, bench=bench, folder=tmp_path / "trial", events=Quiet())
+    result = run_trial(spec, replica=replica, folder=tmp_path / "trial", events=Quiet())
     assert (result.status, result.notes, len(calls)) == ("oom", (NOT_SMALLER,), 1)
 
 
-def test_forwards_of_the_start_are_tried_smaller(bench, spec, tmp_path, monkeypatch):
+def test_forwards_of_the_start_are_tried_smaller(replica, spec, tmp_path, monkeypatch):
     """Losses of the initial mask are measured before there is a state: forwards all the same."""
-    forward, tried = bench.frozen.module.forward, []
+    forward, tried = replica.frozen.module.forward, []
 
     def cramped(*given, **named):
         tried.append(len(named["input_ids"]))
@@ -184,13 +184,13 @@ def test_forwards_of_the_start_are_tried_smaller(bench, spec, tmp_path, monkeypa
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return forward(*given, **named)
 
-    monkeypatch.setattr(bench.frozen.module, "forward", cramped)
+    monkeypatch.setattr(replica.frozen.module, "forward", cramped)
     single = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"batch_size": 1})})
-    result = run_trial(single, bench=bench, folder=tmp_path / "trial", events=Quiet())
+    result = run_trial(single, replica=replica, folder=tmp_path / "trial", events=Quiet())
     assert result.status == "finished"
     assert tried[0] == 2
     assert result.notes == ("ran out of memory with micro-batches of 2, ran with 1 (windows: 1)",)
-    assert MaskedModel(bench.frozen).micro_batch is None
+    assert MaskedModel(replica.frozen).micro_batch is None
 
 
 def _failing(error):
@@ -200,7 +200,7 @@ def _failing(error):
     return fail
 
 
-def test_a_checkpoint_that_fits_is_unaffected(bench, spec, tmp_path):
-    result = run_trial(spec, bench=bench, folder=tmp_path / "trial", events=Quiet())
+def test_a_checkpoint_that_fits_is_unaffected(replica, spec, tmp_path):
+    result = run_trial(spec, replica=replica, folder=tmp_path / "trial", events=Quiet())
     assert (result.status, result.notes) == ("finished", ())
     assert CheckpointFolder(tmp_path / "trial", key=spec.key).newest().step == 3

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nmlab.trials.measure.tensor_meter import Alive
+from nmlab.trials.measure.tensor_meter import TensorMeter
 from nmlab.trials.models import MaskedModel
 
 KILO = 4000  # bytes of a thousand float32
@@ -14,7 +14,7 @@ def _numbers():
 
 
 def test_what_is_made_counts_until_nobody_holds_it():
-    with Alive() as alive:
+    with TensorMeter() as alive:
         one = _numbers()
         two = one + 1  # two at once
         del one
@@ -32,7 +32,7 @@ def test_what_is_made_counts_until_nobody_holds_it():
 
 def test_what_was_there_before_counts_nothing():
     before, wide = _numbers(), torch.zeros(10, 100)
-    with Alive() as alive:
+    with TensorMeter() as alive:
         before.add_(1)
         view = wide.t()[:5]
         torch.cat([before[:10], view.flatten()])
@@ -41,7 +41,7 @@ def test_what_was_there_before_counts_nothing():
 
 
 def test_views_and_lists_share_what_they_are_made_of():
-    with Alive() as alive:
+    with TensorMeter() as alive:
         parts = torch.split(_numbers(), 100)
         last = parts[-1][3:]
         del parts
@@ -51,7 +51,7 @@ def test_views_and_lists_share_what_they_are_made_of():
 
 
 def test_a_place_that_is_used_again_is_counted_again():
-    with Alive() as alive:
+    with TensorMeter() as alive:
         for _ in range(50):
             torch.ones_like(_numbers())
     assert (alive.peak, alive.written) == (2 * KILO, 100 * KILO)
@@ -60,7 +60,7 @@ def test_a_place_that_is_used_again_is_counted_again():
 def test_another_thread_is_not_looked_at():
     from concurrent.futures import ThreadPoolExecutor
 
-    with Alive() as alive, ThreadPoolExecutor(1) as pool:
+    with TensorMeter() as alive, ThreadPoolExecutor(1) as pool:
         made = pool.submit(_numbers).result()
         assert alive.calls == 0
         _numbers()
@@ -69,7 +69,7 @@ def test_another_thread_is_not_looked_at():
 
 def test_a_backward_holds_what_the_forward_saved():
     weight = torch.zeros(1000, requires_grad=True)
-    with Alive() as alive:
+    with TensorMeter() as alive:
         hidden = weight.exp()
         loss = (hidden * hidden).sum()
         loss.backward()
@@ -93,7 +93,7 @@ def test_losses_and_gradients_are_the_same_bits(random_model, freeze, architectu
         return [loss.detach(), leaf.grad, model.token_losses(tokens)]
 
     plain = once()
-    with Alive() as alive:
+    with TensorMeter() as alive:
         watched = once()
     assert alive.calls > 100
     assert all(torch.equal(one, other) for one, other in zip(plain, watched, strict=True))

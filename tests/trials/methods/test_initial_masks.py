@@ -12,7 +12,7 @@ from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import read_bundle, save_bundle
 from nmlab.trials.measure.cost import Bill
 from nmlab.trials.methods import registry
-from nmlab.trials.methods.base import Setting
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.pattern import Pattern
@@ -30,9 +30,9 @@ def text(tmp_path_factory):
 
 def _own_account(method, text):
     """What a method counts when it runs by itself."""
-    setting = _setting(small_bench(), text)
-    registry.get(method).start(setting, registry.get(method).configure({}))
-    return setting.cost.bill
+    context = _context(small_bench(), text)
+    registry.get(method).start(context, registry.get(method).configure({}))
+    return context.cost.bill
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,9 @@ def new_bench(masks_folder):
     return lambda **changes: small_bench(initial_masks=masks_folder, **changes)
 
 
-def _setting(bench, text, *, pattern="2:4", seed=0, **changes):
+def _context(replica, text, *, pattern="2:4", seed=0, **changes):
     calibration = small_spec("dense", text=text).calibration.model_copy(update=changes)
-    return Setting(bench, MaskedModel(bench.frozen), Pattern.parse(pattern), calibration, seed)
+    return TrialContext(replica, MaskedModel(replica.frozen), Pattern.parse(pattern), calibration, seed)
 
 
 def _counts(bill):
@@ -74,11 +74,11 @@ def _assert_same(one, other):
 
 def test_every_trial_pays_and_the_first_has_spent_it(new_bench, text, wanda):
     """Alone each would pay all of it, so at equal budget each is charged it; only one of them computed anything."""
-    bench = new_bench()
-    first, second = _setting(bench, text), _setting(bench, text, seed=1)
-    for setting in (first, second):
-        initial_mask("wanda", setting)
-        assert _counts(setting.cost.bill) == _counts(setting.cost.initial) == wanda
+    replica = new_bench()
+    first, second = _context(replica, text), _context(replica, text, seed=1)
+    for context in (first, second):
+        initial_mask("wanda", context)
+        assert _counts(context.cost.bill) == _counts(context.cost.initial) == wanda
     assert _counts(first.cost.spent) == wanda
     assert _counts(second.cost.spent) == _counts(Bill())
     assert first.cost.bill.seconds == second.cost.bill.seconds == first.cost.spent.seconds > 0
@@ -86,14 +86,14 @@ def test_every_trial_pays_and_the_first_has_spent_it(new_bench, text, wanda):
 
 
 def test_a_trial_pays_once_however_often_it_asks(new_bench, text, wanda):
-    setting = _setting(new_bench(), text)
-    _assert_same(initial_mask("wanda", setting), initial_mask("wanda", setting))
-    assert _counts(setting.cost.bill) == wanda
-    assert len(setting.started_from) == 1
+    context = _context(new_bench(), text)
+    _assert_same(initial_mask("wanda", context), initial_mask("wanda", context))
+    assert _counts(context.cost.bill) == wanda
+    assert len(context.started_from) == 1
 
 
 def test_another_replica_reads_what_the_first_has_written(new_bench, text, masks_folder, wanda):
-    first, other = _setting(new_bench(), text), _setting(new_bench(), text)
+    first, other = _context(new_bench(), text), _context(new_bench(), text)
     mask = initial_mask("wanda", first)
     (file,) = _files(masks_folder)
     written = file.stat().st_mtime_ns
@@ -112,8 +112,8 @@ def test_another_replica_reads_what_the_first_has_written(new_bench, text, masks
 
 
 def test_gradients_that_a_baseline_gathered_are_charged_and_not_spent_again(new_bench, text, wanda):
-    bench = new_bench()
-    before, after = _setting(bench, text), _setting(bench, text)
+    replica = new_bench()
+    before, after = _context(replica, text), _context(replica, text)
     initial_mask("pruner_zero", before)
     initial_mask("gblm", after)
     expected = {name: wanda[name] + GRADIENTS[name] for name in wanda}
@@ -133,29 +133,29 @@ def test_gradients_that_a_baseline_gathered_are_charged_and_not_spent_again(new_
     ],
 )
 def test_what_a_file_depends_on(new_bench, text, masks_folder, changes, shared):
-    bench = new_bench()
-    initial_mask("wanda", _setting(bench, text))
-    initial_mask("wanda", _setting(bench, text, **changes))
+    replica = new_bench()
+    initial_mask("wanda", _context(replica, text))
+    initial_mask("wanda", _context(replica, text, **changes))
     assert len(_files(masks_folder)) == (1 if shared else 2)
 
 
 def test_models_and_texts_are_told_apart_by_contents(new_bench, text, masks_folder, tmp_path):
-    initial_mask("wanda", _setting(new_bench(), text))
+    initial_mask("wanda", _context(new_bench(), text))
     copied = tmp_path / "copied.txt"
     copied.write_text(text.read_text())
-    initial_mask("wanda", _setting(new_bench(), copied))
+    initial_mask("wanda", _context(new_bench(), copied))
     assert len(_files(masks_folder)) == 1, "the same text in another place is the same text"
     text_of_today = tmp_path / "today.txt"
     text_of_today.write_text(text.read_text()[3000:])
-    initial_mask("wanda", _setting(new_bench(), text_of_today))
-    initial_mask("wanda", _setting(new_bench(dtype="bfloat16"), text))
+    initial_mask("wanda", _context(new_bench(), text_of_today))
+    initial_mask("wanda", _context(new_bench(dtype="bfloat16"), text))
     assert len(_files(masks_folder)) == 3
 
 
 def test_a_mask_drawn_at_random_is_kept_for_each_seed(new_bench, text, masks_folder):
-    bench = new_bench()
+    replica = new_bench()
     for seed in (0, 1, 0):
-        initial_mask("random", _setting(bench, text, seed=seed))
+        initial_mask("random", _context(replica, text, seed=seed))
     assert len(_files(masks_folder)) == 2
 
 
@@ -182,17 +182,17 @@ def _another_mask(file):
 
 @pytest.mark.parametrize("damage", [_cut, _flip, _empty, _another_mask])
 def test_a_damaged_file_is_computed_again_with_a_note(new_bench, text, masks_folder, damage, wanda):
-    mask = initial_mask("wanda", _setting(new_bench(), text))
+    mask = initial_mask("wanda", _context(new_bench(), text))
     (file,) = _files(masks_folder)
     damage(file)
-    again = _setting(new_bench(), text)
+    again = _context(new_bench(), text)
     _assert_same(initial_mask("wanda", again), mask)
     assert _counts(again.cost.spent) == wanda
     (note,) = again.notes
     assert note.startswith("initial mask: computed again, because its file could not be used: ")
     assert str(file) in note
     assert masks_digest(read_bundle(file).masks) == masks_digest(mask)
-    later = _setting(new_bench(), text)
+    later = _context(new_bench(), text)
     initial_mask("wanda", later)
     assert later.cost.spent == Bill()
 
@@ -235,21 +235,21 @@ def test_of_two_processes_that_ask_together_one_computes(masks_folder, tmp_path)
 
 def test_who_waits_is_not_charged_the_wait(new_bench, text):
     """Two threads of one replica: the second is charged what the mask cost, not how long it stood in line."""
-    bench = new_bench()
-    settings = [_setting(bench, text, seed=seed) for seed in (0, 1)]
+    replica = new_bench()
+    contexts = [_context(replica, text, seed=seed) for seed in (0, 1)]
 
-    def start(setting):
-        with setting.cost.watch():
-            initial_mask("sparsegpt", setting)
+    def start(context):
+        with context.cost.watch():
+            initial_mask("sparsegpt", context)
 
-    threads = [threading.Thread(target=start, args=(setting,)) for setting in settings]
+    threads = [threading.Thread(target=start, args=(context,)) for context in contexts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=60)
-    charged = [setting.cost.initial.seconds for setting in settings]
+    charged = [context.cost.initial.seconds for context in contexts]
     assert charged[0] == charged[1] > 0
-    own = [setting.cost.bill.seconds - setting.cost.initial.seconds for setting in settings]
+    own = [context.cost.bill.seconds - context.cost.initial.seconds for context in contexts]
     assert all(0 <= seconds < 0.5 * charged[0] for seconds in own)
 
 
@@ -261,15 +261,15 @@ class _Quiet:
         return False
 
 
-def _trial(bench, text, folder, method="maskllm", *, budget=None, **hyperparameters):
+def _trial(replica, text, folder, method="maskllm", *, budget=None, **hyperparameters):
     given = {"steps": 5, **hyperparameters}
     spec = small_spec(method, text=text, hyperparameters=given, budget=budget or {})
-    return run_trial(spec, bench=bench, folder=folder, events=_Quiet())
+    return run_trial(spec, replica=replica, folder=folder, events=_Quiet())
 
 
 def test_a_trial_tells_what_its_start_cost_and_what_was_spent(new_bench, text, tmp_path, wanda):
-    bench = new_bench()
-    told = [_trial(bench, text, tmp_path / str(steps), initial_mask="wanda", steps=steps).metrics for steps in (5, 6)]
+    replica = new_bench()
+    told = [_trial(replica, text, tmp_path / str(steps), initial_mask="wanda", steps=steps).metrics for steps in (5, 6)]
     for metrics, steps in zip(told, (5, 6), strict=True):
         assert metrics["cost/forwards"] == steps + wanda["forwards"]
         assert metrics["cost/initial_forwards"] == wanda["forwards"]
@@ -283,11 +283,11 @@ def test_a_trial_tells_what_its_start_cost_and_what_was_spent(new_bench, text, t
 @pytest.mark.parametrize("order", [1, -1])
 def test_who_came_first_changes_no_budget(new_bench, text, tmp_path, order, wanda):
     """Both are charged the start, so both learn for as long: what is left is three steps."""
-    bench = new_bench()
+    replica = new_bench()
     for strength in (3.0, 2.0)[::order]:
         folder = tmp_path / str(strength)
         budget = {"forwards": wanda["forwards"] + 3}
-        result = _trial(bench, text, folder, initial_mask="wanda", steps=50, budget=budget, prior_strength=strength)
+        result = _trial(replica, text, folder, initial_mask="wanda", steps=50, budget=budget, prior_strength=strength)
         assert (result.status, result.step) == ("finished", 3)
         assert not result.notes
 

@@ -17,12 +17,12 @@ SOME = "model.layers.0.mlp.down_proj"
 
 
 @pytest.fixture(scope="module")
-def finished(bench, make_spec, listener, tmp_path_factory):
+def finished(replica, make_spec, listener, tmp_path_factory):
     """Folders of finished trials by method, and what each told at its end."""
     folders, results = {}, {}
     for method in ("sparsegpt", "wanda"):
         folders[method] = tmp_path_factory.mktemp(method)
-        results[method] = run_trial(make_spec(method), bench=bench, folder=folders[method], events=listener())
+        results[method] = run_trial(make_spec(method), replica=replica, folder=folders[method], events=listener())
     return folders, results
 
 
@@ -32,25 +32,25 @@ def folder(finished, tmp_path):
     return shutil.copytree(finished[0]["sparsegpt"], tmp_path / "copy")
 
 
-def _perplexity(model, bench, spec):
-    return measure(model, bench.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size).per_token
+def _perplexity(model, replica, spec):
+    return measure(model, replica.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size).per_token
 
 
 @pytest.mark.parametrize("method", ["sparsegpt", "wanda"])
-def test_a_finished_trial_is_worn_as_it_was_judged(finished, bench, make_spec, method):
+def test_a_finished_trial_is_worn_as_it_was_judged(finished, replica, make_spec, method):
     folders, results = finished
-    model = MaskedModel(bench.frozen)
-    load_finished(folders[method]).wear(model)
-    assert _perplexity(model, bench, make_spec(method)) == results[method].metrics["eval/token_perplexity"]
-    assert bench.frozen.unchanged()
+    model = MaskedModel(replica.frozen)
+    load_finished(folders[method]).apply_masks(model)
+    assert _perplexity(model, replica, make_spec(method)) == results[method].metrics["eval/token_perplexity"]
+    assert replica.frozen.unchanged()
 
 
-def test_without_its_weights_sparsegpt_is_another_model(finished, bench, make_spec):
+def test_without_its_weights_sparsegpt_is_another_model(finished, replica, make_spec):
     """What the weights file is for: the mask alone gives another perplexity, so to drop it would go unnoticed."""
     folders, results = finished
-    model = MaskedModel(bench.frozen)
-    model.wear(load_finished(folders["sparsegpt"]).masks)
-    assert _perplexity(model, bench, make_spec("sparsegpt")) != results["sparsegpt"].metrics["eval/token_perplexity"]
+    model = MaskedModel(replica.frozen)
+    model.apply_masks(load_finished(folders["sparsegpt"]).masks)
+    assert _perplexity(model, replica, make_spec("sparsegpt")) != results["sparsegpt"].metrics["eval/token_perplexity"]
 
 
 def test_the_bundle_itself_is_a_target_too(finished):
@@ -116,9 +116,9 @@ def test_weights_that_are_cut_short_name_the_tensor(folder):
         load_finished(folder)
 
 
-def test_weights_of_another_trial_are_refused(finished, folder, bench, make_spec, listener, tmp_path):
+def test_weights_of_another_trial_are_refused(finished, folder, replica, make_spec, listener, tmp_path):
     other = tmp_path / "other"
-    run_trial(make_spec("sparsegpt", damping=0.5), bench=bench, folder=other, events=listener())
+    run_trial(make_spec("sparsegpt", damping=0.5), replica=replica, folder=other, events=listener())
     shutil.copyfile(other / "weights.safetensors", folder / "weights.safetensors")
     with pytest.raises(ValueError, match="written for another mask"):
         load_finished(folder)
@@ -129,27 +129,27 @@ def test_weights_of_another_trial_are_refused(finished, folder, bench, make_spec
 )
 def test_a_mask_of_another_model_is_refused(finished, kind, told):
     with pytest.raises(ValueError, match=told):
-        load_finished(finished[0]["wanda"]).wear(MaskedModel(small_bench(**kind).frozen))
+        load_finished(finished[0]["wanda"]).apply_masks(MaskedModel(small_bench(**kind).frozen))
 
 
 def test_a_mask_with_other_layers_is_refused(finished, random_model, freeze):
     deeper = freeze(random_model("llama", num_hidden_layers=3))
     with pytest.raises(ValueError, match=r"layer 'model\.layers\.2\..*' is in one of the two only"):
-        load_finished(finished[0]["wanda"]).wear(MaskedModel(deeper))
+        load_finished(finished[0]["wanda"]).apply_masks(MaskedModel(deeper))
     wider = freeze(random_model("llama", intermediate_size=64))
     with pytest.raises(ValueError, match=r"proj is \(16, 32\) in the mask|proj is \(32, 16\) in the mask"):
-        load_finished(finished[0]["wanda"]).wear(MaskedModel(wider))
+        load_finished(finished[0]["wanda"]).apply_masks(MaskedModel(wider))
 
 
-def test_equal_trials_leave_equal_bytes(finished, bench, make_spec, listener, tmp_path):
+def test_equal_trials_leave_equal_bytes(finished, replica, make_spec, listener, tmp_path):
     folders, _ = finished
-    run_trial(make_spec("sparsegpt"), bench=bench, folder=tmp_path / "again", events=listener())
+    run_trial(make_spec("sparsegpt"), replica=replica, folder=tmp_path / "again", events=listener())
     for name in ("mask.safetensors", "weights.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (folders["sparsegpt"] / name).read_bytes()
 
 
-def test_a_mask_knows_what_it_started_from(bench, make_spec, listener, tmp_path):
-    result = run_trial(make_spec(initial_mask="wanda"), bench=bench, folder=tmp_path, events=listener())
+def test_a_mask_knows_what_it_started_from(replica, make_spec, listener, tmp_path):
+    result = run_trial(make_spec(initial_mask="wanda"), replica=replica, folder=tmp_path, events=listener())
     assert read_bundle(tmp_path / "mask.safetensors").origin["initial_masks"] == list(result.initial_masks)
     (record,) = result.initial_masks.values()
     assert (record["method"], record["pattern"]) == ("wanda", "2:4")
@@ -157,6 +157,6 @@ def test_a_mask_knows_what_it_started_from(bench, make_spec, listener, tmp_path)
 
 def test_weights_keep_the_type_of_the_model(make_spec, listener, tmp_path):
     coarse = small_bench(dtype="bfloat16")
-    run_trial(make_spec("sparsegpt"), bench=coarse, folder=tmp_path, events=listener())
+    run_trial(make_spec("sparsegpt"), replica=coarse, folder=tmp_path, events=listener())
     weights = load_finished(tmp_path).weights
     assert all(weight.dtype == torch.bfloat16 for weight in weights.values())

@@ -118,7 +118,7 @@ def _check_masked(frozen, plain):
             model = MaskedModel(frozen)
             if codes:
                 model.multiply_on_the_fly(4)
-            model.wear(masks)
+            model.apply_masks(masks)
             assert torch.equal(_logits(model.module), _logits(plain))
         assert not torch.equal(_logits(plain), dense)
     assert frozen.unchanged()

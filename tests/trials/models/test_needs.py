@@ -3,7 +3,7 @@
 import pytest
 
 from nmlab.trials.methods import registry
-from nmlab.trials.methods.base import Setting
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.needs import Shape
 from nmlab.trials.pattern import Pattern
@@ -24,7 +24,7 @@ SETTINGS = [
 
 
 @pytest.fixture(scope="module")
-def bench():
+def replica():
     return small_bench()
 
 
@@ -33,10 +33,10 @@ def text(tmp_path_factory):
     return small_text(tmp_path_factory.mktemp("text"))
 
 
-def shape_of(bench, pattern, *, device="cpu"):
-    sizes = {name: tuple(tensor.shape) for name, tensor in bench.frozen.module.named_parameters()}
+def shape_of(replica, pattern, *, device="cpu"):
+    sizes = {name: tuple(tensor.shape) for name, tensor in replica.frozen.module.named_parameters()}
     return Shape(
-        layers=bench.frozen.layers,
+        layers=replica.frozen.layers,
         sizes=sizes,
         element_bytes=4,
         hidden=16,
@@ -47,29 +47,29 @@ def shape_of(bench, pattern, *, device="cpu"):
     )
 
 
-def started(bench, text, name, hyperparameters, pattern):
+def started(replica, text, name, hyperparameters, pattern):
     """Start a run and say what was expected of it; skips what the method refuses."""
     method = registry.get(name)
     steps = {"steps": STEPS} if "steps" in method.config.model_fields else {}
     config = method.configure({**steps, **hyperparameters})
-    if reason := method.refuse(Pattern.parse(pattern), config):
+    if reason := method.unsupported_reason(Pattern.parse(pattern), config):
         pytest.skip(reason)
-    needs = method.needs(shape_of(bench, pattern), config)
-    setting = Setting(
-        bench=bench,
-        model=MaskedModel(bench.frozen),
+    needs = method.needs(shape_of(replica, pattern), config)
+    context = TrialContext(
+        replica=replica,
+        model=MaskedModel(replica.frozen),
         pattern=Pattern.parse(pattern),
         calibration=small_spec(name, text=text).calibration,
         seed=0,
     )
-    return method.start(setting, config), needs, setting
+    return method.start(context, config), needs, context
 
 
 @pytest.mark.parametrize("pattern", ["2:4", "4:8"])
 @pytest.mark.parametrize(("name", "hyperparameters"), SETTINGS, ids=str)
-def test_a_run_holds_what_was_foretold(bench, text, name, hyperparameters, pattern):
+def test_a_run_holds_what_was_foretold(replica, text, name, hyperparameters, pattern):
     """To the byte, but for what depends on how often groups deviate, which is told apart."""
-    run, needs, _ = started(bench, text, name, hyperparameters, pattern)
+    run, needs, _ = started(replica, text, name, hyperparameters, pattern)
     for step in range(run.steps):
         run.step(step)
     assert abs(run.state_bytes - needs.state_bytes) <= needs.uncertain
@@ -79,13 +79,13 @@ def test_a_run_holds_what_was_foretold(bench, text, name, hyperparameters, patte
 
 
 @pytest.mark.parametrize("hyperparameters", [{}, {"masked_weights": "multiplied"}], ids=str)
-def test_a_run_wears_what_was_foretold(bench, text, hyperparameters):
-    run, needs, setting = started(bench, text, "maskpro", hyperparameters, "2:4")
+def test_a_run_wears_what_was_foretold(replica, text, hyperparameters):
+    run, needs, context = started(replica, text, "maskpro", hyperparameters, "2:4")
     run.step(0)
-    assert setting.model.bytes == needs.masked
+    assert context.model.bytes == needs.masked
 
 
-def test_only_a_method_of_another_package_may_not_say(bench):
+def test_only_a_method_of_another_package_may_not_say(replica):
     for name in registry.names():
         method = registry.get(name)
-        assert method.needs(shape_of(bench, "2:4"), method.configure({})) is not None
+        assert method.needs(shape_of(replica, "2:4"), method.configure({})) is not None

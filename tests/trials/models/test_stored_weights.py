@@ -53,8 +53,8 @@ CONFIGURED = {
 @pytest.mark.parametrize("method", CONFIGURED)
 @pytest.mark.parametrize("part", [None, "text_config"])
 def test_a_quantised_checkpoint_is_refused_by_its_configuration(folder, method, part):
-    settings = {"quantization_config": CONFIGURED[method]}
-    _edit(folder, **(settings if part is None else {part: settings}))
+    contexts = {"quantization_config": CONFIGURED[method]}
+    _edit(folder, **(contexts if part is None else {part: contexts}))
     (folder / "model.safetensors").write_bytes(b"not read")
     with pytest.raises(SourceError, match=rf"its weights are quantised \({method}\)") as refused:
         locate(ModelSource(str(folder)))

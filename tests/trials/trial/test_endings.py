@@ -7,7 +7,7 @@ import pytest
 import safetensors
 import safetensors.torch
 
-from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import DivergedError, account_of
 from nmlab.trials.trial.checkpoint import CheckpointFolder, saved_values
 from nmlab.trials.trial.loop import run_trial
@@ -19,12 +19,12 @@ EVERY_STEP = {"log_every": 1, "checkpoint_every": 2}
 
 
 @pytest.fixture
-def run(bench, tmp_path, listener):
+def run(replica, tmp_path, listener):
     """Run a trial in this test's folder; returns its result and everything it told."""
 
     def go(spec, *, on=None, **behaviour):
         events = listener(**behaviour)
-        return run_trial(spec, bench=on or bench, folder=tmp_path / "trial", events=events), events
+        return run_trial(spec, replica=on or replica, folder=tmp_path / "trial", events=events), events
 
     return go
 
@@ -42,7 +42,7 @@ def failing(random_model, freeze):
                 raise error
 
         module.register_forward_hook(hook)
-        return Workbench(freeze(module))
+        return ReplicaContext(freeze(module))
 
     return make
 
@@ -63,7 +63,7 @@ def test_a_trial_that_diverges_says_what_it_cost_and_has_no_evaluation_but_that_
 def test_a_trial_that_diverges_at_its_first_step_has_no_time_of_a_step(run, make_spec, random_model, freeze):
     module = random_model("llama")
     module.model.norm.weight.data[0] = math.nan
-    result, _ = run(make_spec(), on=Workbench(freeze(module)))
+    result, _ = run(make_spec(), on=ReplicaContext(freeze(module)))
     assert (result.status, result.step) == ("diverged", 0)
     assert result.metrics["cost/forwards"] == START + 1
     assert not [name for name in result.metrics if name.startswith("time/")]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.methods import registry
 from nmlab.trials.models import FrozenModel, ModelSource
@@ -23,19 +23,19 @@ TINY = {"steps": 3, "logit_magnitude": 5.0}
 
 
 @pytest.fixture(scope="module")
-def bench():
+def replica():
     return small_bench()
 
 
 @pytest.fixture
-def run(bench, tmp_path, listener):
+def run(replica, tmp_path, listener):
     """Run a trial of a few steps: run("susi"); returns its result and what it told."""
 
-    def go(method, *, on=bench, folder="trial", steps=STEPS, cadence=None, cancel_at=None, **hyperparameters):
+    def go(method, *, on=replica, folder="trial", steps=STEPS, cadence=None, cancel_at=None, **hyperparameters):
         given = {"steps": steps, **hyperparameters} if registry.get(method).learned else {}
         spec = small_spec(method, text=small_text(tmp_path), hyperparameters=given, cadence=cadence or {})
         events = listener(cancel_at=cancel_at)
-        return run_trial(spec, bench=on, folder=tmp_path / folder, events=events), events
+        return run_trial(spec, replica=on, folder=tmp_path / folder, events=events), events
 
     return go
 
@@ -49,15 +49,15 @@ def _counted(result):
 
 
 @pytest.mark.parametrize("method", registry.names())
-def test_every_method_tells_phases_and_kinds(run, bench, method):
+def test_every_method_tells_phases_and_kinds(run, replica, method):
     result, _ = run(method)
     told, is_learned = _memory(result), registry.get(method).learned
     phases = {"start", "evaluation", *(["learning"] if is_learned else [])}
     assert {name.split("/")[1].split("_")[0] for name in told if name.endswith("_peak_bytes")} == phases
     assert told.keys() >= KINDS | {"memory/evaluation_activation_bytes"}
     assert ("memory/learning_activation_bytes" in told) is is_learned
-    assert told["memory/weight_bytes"] == sum(p.nbytes for p in bench.frozen.module.parameters()) + sum(
-        b.nbytes for b in bench.frozen.module.buffers()
+    assert told["memory/weight_bytes"] == sum(p.nbytes for p in replica.frozen.module.parameters()) + sum(
+        b.nbytes for b in replica.frozen.module.buffers()
     )
     highest = max(value for name, value in told.items() if name.endswith("_peak_bytes"))
     assert told["memory/peak_bytes"] >= highest
@@ -67,7 +67,7 @@ def test_every_method_tells_phases_and_kinds(run, bench, method):
 
 
 def test_a_loaded_model_knows_what_loading_took(run):
-    result, _ = run("magnitude", on=Workbench(FrozenModel.load(ModelSource("builtin:tiny"))))
+    result, _ = run("magnitude", on=ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny"))))
     assert result.metrics["memory/load_peak_bytes"] > result.metrics["memory/weight_bytes"]
     assert result.metrics["memory/peak_bytes"] >= result.metrics["memory/load_peak_bytes"]
 
@@ -79,14 +79,14 @@ def test_counts_are_the_same_every_time(run, method):
     assert _counted(first) == _counted(second)
 
 
-def test_slots_beside_each_other_are_counted_apart(run, bench, text_file, tmp_path, listener):
+def test_slots_beside_each_other_are_counted_apart(run, replica, text_file, tmp_path, listener):
     """Threads on one frozen model: each trial counts its own tensors, and is told the peak of the process."""
     cases = [("maskpro", 0), ("susi", 0), ("maskpro", 1), ("susi", 1)]
 
     def trial(case):
         method, number = case
         spec = small_spec(method, text=text_file, hyperparameters={"steps": 20})
-        return run_trial(spec, bench=bench, folder=tmp_path / f"{method}-{number}", events=listener())
+        return run_trial(spec, replica=replica, folder=tmp_path / f"{method}-{number}", events=listener())
 
     with ThreadPoolExecutor(4) as slots:
         beside = list(slots.map(trial, cases))
@@ -99,8 +99,8 @@ def test_slots_beside_each_other_are_counted_apart(run, bench, text_file, tmp_pa
 @pytest.mark.parametrize(("method", "above"), [("maskpro", 1.01), ("susi", 1.25)])
 def test_activations_are_those_of_the_rehearsal(run, method, above):
     """A step makes little beside what its forward, and where it learns by gradient its backward, is made of."""
-    bench = Workbench(FrozenModel.load(ModelSource("builtin:tiny")))
-    result, _ = run(method, on=bench, **(TINY if method == "maskpro" else {"steps": 3}))
+    replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
+    result, _ = run(method, on=replica, **(TINY if method == "maskpro" else {"steps": 3}))
     stage = Stage(ModelSource("builtin:tiny"))
     forward = stage.forward(batch=2, length=16).peak_bytes
     evaluation = stage.evaluation(batch=4, length=25).peak_bytes

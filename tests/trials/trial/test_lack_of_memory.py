@@ -83,7 +83,7 @@ def test_real_lack_of_memory(tmp_path, method, room):
 
 
 @pytest.fixture(scope="module")
-def bench():
+def replica():
     return small_bench()
 
 
@@ -93,10 +93,10 @@ def text(tmp_path):
 
 
 @pytest.mark.parametrize("micro_batch", [1, 3, 4])
-def test_micro_batches_change_rounding_only(bench, micro_batch):
+def test_micro_batches_change_rounding_only(replica, micro_batch):
     """Of seven sequences the last part is smaller than the others, and every prediction counts alike all the same."""
     tokens = torch.randint(0, 512, (7, 12), generator=torch.Generator().manual_seed(0))
-    whole, parted = MaskedModel(bench.frozen), MaskedModel(bench.frozen)
+    whole, parted = MaskedModel(replica.frozen), MaskedModel(replica.frozen)
     parted.micro_batch = micro_batch
     assert parted.loss(tokens) == pytest.approx(whole.loss(tokens), rel=1e-6)
     assert parted.loss(tokens) == parted.loss(tokens)
@@ -104,8 +104,8 @@ def test_micro_batches_change_rounding_only(bench, micro_batch):
     gradients = []
     for model in (whole, parted):
         leaves = {
-            f"{layer.name}.weight": bench.frozen.module.get_parameter(f"{layer.name}.weight").detach().clone()
-            for layer in bench.frozen.layers
+            f"{layer.name}.weight": replica.frozen.module.get_parameter(f"{layer.name}.weight").detach().clone()
+            for layer in replica.frozen.layers
         }
         for leaf in leaves.values():
             leaf.requires_grad_()
@@ -116,11 +116,11 @@ def test_micro_batches_change_rounding_only(bench, micro_batch):
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
 
 
-def test_weights_that_want_no_gradient_get_none(bench):
+def test_weights_that_want_no_gradient_get_none(replica):
     tokens = torch.zeros(4, 6, dtype=torch.int64)
-    model, name = MaskedModel(bench.frozen), f"{bench.frozen.layers[0].name}.weight"
+    model, name = MaskedModel(replica.frozen), f"{replica.frozen.layers[0].name}.weight"
     model.micro_batch = 2
-    weight = bench.frozen.module.get_parameter(name).detach()
+    weight = replica.frozen.module.get_parameter(name).detach()
     assert not model.loss_under({name: weight}, tokens).requires_grad
     with torch.no_grad():
         assert model.loss_under({name: weight.clone().requires_grad_()}, tokens).requires_grad is False
@@ -137,7 +137,7 @@ class Quiet:
         return False
 
 
-def test_it_goes_on_from_its_checkpoint(bench, text, tmp_path, monkeypatch):
+def test_it_goes_on_from_its_checkpoint(replica, text, tmp_path, monkeypatch):
     """What ran out of memory at its sixth step repeats none of the first five."""
     seen, step_of = [], MaskProRun.step
 
@@ -149,12 +149,12 @@ def test_it_goes_on_from_its_checkpoint(bench, text, tmp_path, monkeypatch):
 
     monkeypatch.setattr(MaskProRun, "step", step)
     spec = small_spec("maskpro", text=text, hyperparameters={"steps": 8}, cadence={"checkpoint_every": 1})
-    result = run_trial(spec, bench=bench, folder=tmp_path / "trial", events=Quiet())
+    result = run_trial(spec, replica=replica, folder=tmp_path / "trial", events=Quiet())
     assert result.status == "finished"
     assert seen == [(n, None) for n in range(6)] + [(n, 1) for n in range(5, 8)]
 
 
-def test_micro_batches_that_are_asked_for(bench, text, tmp_path, monkeypatch):
+def test_micro_batches_that_are_asked_for(replica, text, tmp_path, monkeypatch):
     """They change neither the trial's key nor its result beyond rounding, and are halved where even they do not fit."""
     seen, step_of = [], MaskProRun.step
 
@@ -170,7 +170,7 @@ def test_micro_batches_that_are_asked_for(bench, text, tmp_path, monkeypatch):
     whole = whole.model_copy(update={"calibration": four})
     parted = whole.model_copy(update={"calibration": four.model_copy(update={"micro_batch": 2})})
     assert (parted.key, parted.configuration) == (whole.key, whole.configuration)
-    first, second = (run_trial(spec, bench=bench, folder=tmp_path / name, events=Quiet())
+    first, second = (run_trial(spec, replica=replica, folder=tmp_path / name, events=Quiet())
                      for name, spec in (("whole", whole), ("parted", parted)))  # fmt: skip
     assert seen == [None] * 4 + [2] * 4 + [1]
     assert second.notes[0].startswith("ran out of memory with micro-batches of 2, ran with 1")
@@ -178,7 +178,7 @@ def test_micro_batches_that_are_asked_for(bench, text, tmp_path, monkeypatch):
     assert second.metrics["eval/perplexity"] == pytest.approx(first.metrics["eval/perplexity"], rel=1e-4)
 
 
-def test_one_sequence_cannot_be_halved(bench, text, tmp_path, monkeypatch):
+def test_one_sequence_cannot_be_halved(replica, text, tmp_path, monkeypatch):
     def step(run, number):
         raise MemoryError
 
@@ -186,13 +186,13 @@ def test_one_sequence_cannot_be_halved(bench, text, tmp_path, monkeypatch):
     spec = small_spec("maskpro", text=text, hyperparameters={"steps": 2})
     single = {"calibration": spec.calibration.model_copy(update={"batch_size": 1})}
     single["evaluation"] = spec.evaluation.model_copy(update={"batch_size": 1})
-    result = run_trial(spec.model_copy(update=single), bench=bench, folder=tmp_path / "trial", events=Quiet())
+    result = run_trial(spec.model_copy(update=single), replica=replica, folder=tmp_path / "trial", events=Quiet())
     assert (result.status, result.notes, result.reason) == ("oom", (), "MemoryError")
 
 
-def test_a_trial_whose_worker_was_killed_for_memory_begins_smaller(bench, text, tmp_path):
+def test_a_trial_whose_worker_was_killed_for_memory_begins_smaller(replica, text, tmp_path):
     spec = small_spec("maskpro", text=text, hyperparameters={"steps": 2})
     because = "its worker was killed for memory with micro-batches of 2"
-    result = run_trial(spec, bench=bench, folder=tmp_path, events=Quiet(), smaller_because=because)
+    result = run_trial(spec, replica=replica, folder=tmp_path, events=Quiet(), smaller_because=because)
     assert result.status == "finished"
     assert result.notes == (f"{because}, ran with 1 (windows: 2)",)

@@ -6,15 +6,15 @@ import time
 import numpy as np
 import pytest
 
-from nmlab.trials.context.replica_context import Workbench
-from nmlab.trials.contract.errors import CrewLostError, DivergedError, PeerError
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.errors import DivergedError, PeerError, PipelineLostError
 from nmlab.trials.engines import LinearEngine
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import read_bundle
 from nmlab.trials.methods import registry
-from nmlab.trials.methods.base import Setting
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
-from nmlab.trials.parallel.pipeline_group import ConnectedCrew
+from nmlab.trials.parallel.pipeline_group import DistributedGroup
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.trial.loop import run_trial
 
@@ -44,10 +44,12 @@ def on_shards(saved, crewed, listener, tmp_path):
         place = tmp_path / (folder or f"{spec.method}-{shards}")
         heard = listener(**behaviour)
 
-        def member(crew):
-            bench = Workbench(FrozenModel.load(source, crew=crew))
+        def member(pipeline):
+            replica = ReplicaContext(FrozenModel.load(source, pipeline=pipeline))
             own = spec.model_copy(update={"model": source})
-            return run_trial(own, bench=bench, folder=place, events=heard if crew.leads else None, crew=crew)
+            return run_trial(
+                own, replica=replica, folder=place, events=heard if pipeline.leads else None, pipeline=pipeline
+            )
 
         results = crewed(shards, member)
         assert len({(result.status, result.step, result.reason) for result in results}) == 1
@@ -137,21 +139,23 @@ def test_what_befalls_one_shard_ends_the_trial_on_all_and_the_next_one_runs(
     spec, descend = make_spec("maskpro", steps=4).model_copy(update={"model": source}), LinearEngine.descend
     failing = threading.local()
 
-    def fail_once(engine, draws, **settings):
+    def fail_once(engine, draws, **contexts):
         if failing.countdown == 0:
             raise error
         failing.countdown -= 1
-        return descend(engine, draws, **settings)
+        return descend(engine, draws, **contexts)
 
     monkeypatch.setattr(LinearEngine, "descend", fail_once)
 
-    def member(crew):
-        bench = Workbench(FrozenModel.load(source, crew=crew))
+    def member(pipeline):
+        replica = ReplicaContext(FrozenModel.load(source, pipeline=pipeline))
         told = []
-        for folder, countdown in (("first", 2 if crew.rank == rank else -1), ("second", -1)):
+        for folder, countdown in (("first", 2 if pipeline.rank == rank else -1), ("second", -1)):
             failing.countdown = countdown
             try:
-                result = run_trial(spec, bench=bench, folder=tmp_path / folder, events=listener(), crew=crew)
+                result = run_trial(
+                    spec, replica=replica, folder=tmp_path / folder, events=listener(), pipeline=pipeline
+                )
                 told.append((result.status, result.step, result.reason))
             except (KeyError, PeerError) as raised:
                 told.append(raised)
@@ -168,16 +172,16 @@ def test_what_befalls_one_shard_ends_the_trial_on_all_and_the_next_one_runs(
 
 
 def test_a_member_that_is_gone_for_good_is_missed_by_all(crewed, monkeypatch):
-    monkeypatch.setattr(ConnectedCrew, "_connect", _connect_once(ConnectedCrew._connect))
+    monkeypatch.setattr(DistributedGroup, "_connect", _connect_once(DistributedGroup._connect))
 
-    def member(crew):
-        if crew.rank == 1:
-            crew._disconnect()  # as its death would
+    def member(pipeline):
+        if pipeline.rank == 1:
+            pipeline._disconnect()  # as its death would
             return None
         with pytest.raises(PeerError, match="no longer hears from another"):
-            crew.everyone(crew.rank)
-        with pytest.raises(CrewLostError, match="lost the other shards"):
-            crew.reconvene(PeerError())
+            pipeline.all_gather(pipeline.rank)
+        with pytest.raises(PipelineLostError, match="lost the other shards"):
+            pipeline.recover(PeerError())
         return "knows"
 
     assert crewed(3, member) == ["knows", None, "knows"]
@@ -186,10 +190,10 @@ def test_a_member_that_is_gone_for_good_is_missed_by_all(crewed, monkeypatch):
 def _connect_once(connect):
     """What a store does whose other clients are dead, without the wait for it."""
 
-    def once(crew):
-        if crew._generation:
+    def once(pipeline):
+        if pipeline._generation:
             raise RuntimeError("wait timeout")
-        connect(crew)
+        connect(pipeline)
 
     return once
 
@@ -205,13 +209,13 @@ def test_two_trials_in_flight_share_what_is_computed_once(saved, crewed, listene
         for slot in range(3)
     }
 
-    def member(crew):
-        frozen = FrozenModel.load(source, crew=crew)
+    def member(pipeline):
+        frozen = FrozenModel.load(source, pipeline=pipeline)
         with guard:
-            bench = benches.setdefault(crew.rank, Workbench(frozen, initial_masks=tmp_path / "masks"))
-        time.sleep(0.02 * ((crew.rank + int(crew.name[-1])) % 3))
-        folder = tmp_path / crew.name
-        result = run_trial(specs[crew.name], bench=bench, folder=folder, events=listener(), crew=crew)
+            replica = benches.setdefault(pipeline.rank, ReplicaContext(frozen, initial_masks=tmp_path / "masks"))
+        time.sleep(0.02 * ((pipeline.rank + int(pipeline.name[-1])) % 3))
+        folder = tmp_path / pipeline.name
+        result = run_trial(specs[pipeline.name], replica=replica, folder=folder, events=listener(), pipeline=pipeline)
         return result.status, tuple(result.initial_masks)
 
     ended = crewed(2, member, slots=3)
@@ -224,17 +228,20 @@ def test_two_trials_in_flight_keep_both_shards_busy(saved, crewed, make_spec):
     source, calibration = saved("llama", num_hidden_layers=2), make_spec().calibration
     cores, steps = [threading.Lock(), threading.Lock()], 10
 
-    def member(crew):
+    def member(pipeline):
         def compute(*_):
-            with cores[crew.rank]:
+            with cores[pipeline.rank]:
                 time.sleep(0.08)
 
-        frozen = FrozenModel.load(source, crew=crew)
-        model = MaskedModel(frozen, crew=crew)
-        method, setting = registry.get("maskpro"), Setting(Workbench(frozen), model, Pattern(2, 4), calibration, seed=0)
-        run = method.start(setting, method.configure({"steps": steps}))
-        model.module.model.layers[crew.rank].register_forward_pre_hook(compute)
-        crew.everyone(None)
+        frozen = FrozenModel.load(source, pipeline=pipeline)
+        model = MaskedModel(frozen, pipeline=pipeline)
+        method, context = (
+            registry.get("maskpro"),
+            TrialContext(ReplicaContext(frozen), model, Pattern(2, 4), calibration, seed=0),
+        )
+        run = method.start(context, method.configure({"steps": steps}))
+        model.module.model.layers[pipeline.rank].register_forward_pre_hook(compute)
+        pipeline.all_gather(None)
         start = time.perf_counter()
         for step in range(steps):
             run.step(step)

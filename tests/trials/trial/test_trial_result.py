@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.evaluation import measure
 from nmlab.trials.masks.bundle import load_bundle
@@ -27,18 +27,18 @@ PHASES = {"time/sample_s", "time/forward_s", "time/update_s"}
 
 
 @pytest.fixture
-def run(bench, tmp_path, listener):
+def run(replica, tmp_path, listener):
     """Run a trial in this test's folder; returns its result and everything it told."""
 
     def go(spec, *, on=None, folder="trial"):
         events = listener()
-        return run_trial(spec, bench=on or bench, folder=tmp_path / folder, events=events), events
+        return run_trial(spec, replica=on or replica, folder=tmp_path / folder, events=events), events
 
     return go
 
 
 @pytest.mark.parametrize("method", ["dense", "random", "magnitude", "wanda"])
-def test_a_one_shot_trial_tells_one_point(run, make_spec, bench, method):
+def test_a_one_shot_trial_tells_one_point(run, make_spec, replica, method):
     spec = make_spec(method)
     result, events = run(spec)
     assert (result.key, result.status, result.step, result.reason) == (spec.key, "finished", 0, "")
@@ -47,7 +47,7 @@ def test_a_one_shot_trial_tells_one_point(run, make_spec, bench, method):
     assert result.metrics.keys() >= EVALUATION | ACCOUNT
     assert all(math.isfinite(value) for value in result.metrics.values())
     assert result.metrics["cost/trainable_params"] == 0
-    prunable = sum(layer.numel for layer in bench.frozen.layers)
+    prunable = sum(layer.numel for layer in replica.frozen.layers)
     assert result.metrics["memory/state_bytes"] == (0 if method == "dense" else prunable)  # a byte a weight: its mask
 
 
@@ -74,7 +74,7 @@ def test_points_come_in_order_of_steps(run, make_spec):
     assert sorted(set(steps)) == [0, 5, 7, 10, 14, 15, 20, 21, 23]
 
 
-def test_evaluations_are_of_the_masks_as_they_stand(run, make_spec, bench, make_setting):
+def test_evaluations_are_of_the_masks_as_they_stand(run, make_spec, replica, make_setting):
     """Step 0 is the initial mask, every seventh step the learned mask so far, the last step the one that is kept."""
     spec = make_spec(steps=16, learning_rate=100.0, cadence={"evaluate_every": 7})
     _, events = run(spec)
@@ -84,11 +84,11 @@ def test_evaluations_are_of_the_masks_as_they_stand(run, make_spec, bench, make_
     told[0] = curve[0]["initial/perplexity"]
     method = registry.get("maskpro")
     learning = method.start(make_setting(), method.configure(spec.hyperparameters))
-    model, expected = MaskedModel(bench.frozen), {}
+    model, expected = MaskedModel(replica.frozen), {}
     for step in range(17):
         if step in (0, 7, 14, 16):
-            model.wear(learning.masks())
-            expected[step] = measure(model, bench.evaluation(spec.evaluation), batch_size=4).per_token
+            model.apply_masks(learning.masks())
+            expected[step] = measure(model, replica.evaluation(spec.evaluation), batch_size=4).per_token
         if step < 16:
             learning.step(step)
     assert told == expected
@@ -104,7 +104,7 @@ def test_the_study_chooses_what_perplexity_means(run, make_spec, kind):
     assert result.metrics["eval/token_perplexity"] < result.metrics["eval/word_perplexity"]
 
 
-def test_the_artifacts_of_a_learned_trial(run, make_spec, bench, tmp_path):
+def test_the_artifacts_of_a_learned_trial(run, make_spec, replica, tmp_path):
     spec = make_spec(steps=12, learning_rate=50.0)
     result, events = run(spec)
     folder = tmp_path / "trial"
@@ -113,10 +113,10 @@ def test_the_artifacts_of_a_learned_trial(run, make_spec, bench, tmp_path):
 
     masks, info = load_bundle(folder / "mask.safetensors")
     assert (info.method, info.pattern, info.trial_key) == ("maskpro", "2:4", spec.key)
-    assert info.model_digest == bench.frozen.digest
-    model = MaskedModel(bench.frozen)
-    model.wear(masks)
-    again = measure(model, bench.evaluation(spec.evaluation), batch_size=4)
+    assert info.model_digest == replica.frozen.digest
+    model = MaskedModel(replica.frozen)
+    model.apply_masks(masks)
+    again = measure(model, replica.evaluation(spec.evaluation), batch_size=4)
     assert again.per_token == result.metrics["eval/token_perplexity"]
 
     with np.load(folder / "evaluation.npz") as windows:
@@ -145,13 +145,13 @@ def test_the_artifacts_of_a_trial_without_steps(run, make_spec, tmp_path, method
         assert "initial_window_loss_sum" not in windows
 
 
-def test_every_trial_leaves_the_frozen_weights_alone(run, make_spec, bench):
+def test_every_trial_leaves_the_frozen_weights_alone(run, make_spec, replica):
     dense, _ = run(make_spec("dense"), folder="before")
     run(make_spec(steps=8, learning_rate=100.0), folder="learned")
     run(make_spec("wanda"), folder="wanda")
     again, _ = run(make_spec("dense"), folder="after")
     assert again.metrics["eval/perplexity"] == dense.metrics["eval/perplexity"]
-    assert bench.frozen.unchanged()
+    assert replica.frozen.unchanged()
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,9 @@ def test_a_budget_ends_learning_and_the_trial_finishes(run, make_spec, tmp_path,
 
 
 def test_an_absurd_learning_rate_ends_as_diverged(run, make_spec, tmp_path):
-    bench = Workbench(FrozenModel.load(ModelSource("builtin:tiny")))
+    replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
     result, events = run(
-        make_spec(steps=300, learning_rate=1e6, estimator="residual", cadence={"log_every": 10}), on=bench
+        make_spec(steps=300, learning_rate=1e6, estimator="residual", cadence={"log_every": 10}), on=replica
     )
     assert result.status == "diverged"
     assert "worse than guessing" in result.reason
@@ -182,7 +182,7 @@ def test_an_absurd_learning_rate_ends_as_diverged(run, make_spec, tmp_path):
 def test_a_loss_that_is_not_a_number_ends_as_diverged(run, make_spec, random_model, freeze):
     module = random_model("llama")
     module.model.norm.weight.data[0] = torch.nan
-    result, _ = run(make_spec(), on=Workbench(freeze(module)))
+    result, _ = run(make_spec(), on=ReplicaContext(freeze(module)))
     assert (result.status, result.step) == ("diverged", 0)
     assert result.reason == "a sampled mask has the loss nan"
 
@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_a_number_ends_as_diverged(run, make_spec, random_mod
 def test_a_mask_without_a_finite_perplexity_has_not_finished(run, make_spec, random_model, freeze, method):
     module = random_model("llama")
     module.model.norm.weight.data[0] = torch.nan
-    result, events = run(make_spec(method), on=Workbench(freeze(module)))
+    result, events = run(make_spec(method), on=ReplicaContext(freeze(module)))
     assert result.status == "diverged"
     assert "perplexity of the final mask is nan" in result.reason
     assert math.isnan(events.points[-1][1]["eval/perplexity"])
@@ -204,7 +204,7 @@ def test_lack_of_memory_is_a_result(run, make_spec, random_model, freeze):
         torch.empty(2**60)
 
     module.register_forward_hook(allocate)
-    result, _ = run(make_spec("dense"), on=Workbench(freeze(module)))
+    result, _ = run(make_spec("dense"), on=ReplicaContext(freeze(module)))
     assert result.status == "oom"
     assert "can't allocate memory" in result.reason
 
@@ -217,7 +217,7 @@ def test_other_errors_are_not_hidden(run, make_spec, random_model, freeze):
 
     module.register_forward_hook(fail)
     with pytest.raises(RuntimeError, match="no such kernel"):
-        run(make_spec("dense"), on=Workbench(freeze(module)))
+        run(make_spec("dense"), on=ReplicaContext(freeze(module)))
 
 
 @pytest.mark.parametrize(

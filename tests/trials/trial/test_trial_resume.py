@@ -18,19 +18,19 @@ def spec(make_spec):
     return make_spec(steps=22, learning_rate=20.0, cadence=CADENCE)
 
 
-def _run(spec, *, bench, folder, events):
+def _run(spec, *, replica, folder, events):
     try:
-        return run_trial(spec, bench=bench, folder=folder, events=events), events
+        return run_trial(spec, replica=replica, folder=folder, events=events), events
     except KeyboardInterrupt:
         return None, events
 
 
 @pytest.fixture
-def run(bench, tmp_path, listener):
+def run(replica, tmp_path, listener):
     """Run a trial in a folder; returns its result and everything it told."""
 
     def go(spec, *, folder="trial", **behaviour):
-        return _run(spec, bench=bench, folder=tmp_path / folder, events=listener(**behaviour))
+        return _run(spec, replica=replica, folder=tmp_path / folder, events=listener(**behaviour))
 
     return go
 
@@ -41,9 +41,9 @@ def undisturbed_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(spec, bench, undisturbed_folder, listener):
+def undisturbed(spec, replica, undisturbed_folder, listener):
     """The result of the trial when nothing happens to it, and everything it told."""
-    return _run(spec, bench=bench, folder=undisturbed_folder, events=listener())
+    return _run(spec, replica=replica, folder=undisturbed_folder, events=listener())
 
 
 def _assert_same_end(one, other):

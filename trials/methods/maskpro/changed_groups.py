@@ -10,7 +10,7 @@ from nmlab.trials.engines import Draw, Engine
 from nmlab.trials.masks.codes import decode, encode
 
 
-class Strayed:
+class ChangedGroups:
     """Which groups have a most probable mask other than the initial one; kept up to date at the price of a change."""
 
     def __init__(self, engine: Engine, initial_G: Tensor) -> None:

@@ -8,7 +8,7 @@ import pytest
 from torch.distributed import HashStore
 
 from nmlab.trials.models import frozen
-from nmlab.trials.parallel.pipeline_group import ALONE, ConnectedCrew
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, DistributedGroup
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def crewed(monkeypatch) -> Callable[..., list]:
 
     def run(size: int, work: Callable, *, slots: int = 1) -> list:
         if size == 1:
-            return [work(ALONE)]
+            return [work(SINGLE_PROCESS)]
         store = HashStore()
 
         def member(rank: int, slot: int):
-            return work(ConnectedCrew(store, name=f"slot-{slot}", rank=rank, size=size))
+            return work(DistributedGroup(store, name=f"slot-{slot}", rank=rank, size=size))
 
         pool = ThreadPoolExecutor(size * slots)
         members = [pool.submit(member, rank, slot) for slot in range(slots) for rank in range(size)]

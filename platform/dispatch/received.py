@@ -7,7 +7,7 @@ from typing import Any
 Record = dict[str, Any]
 
 
-class Intake:
+class ReceivedRecords:
     """Takes the answers of the hub's ``drain`` and returns what is new in them.
 
     ``ended`` holds the results of this process by key, ``loads`` how often each replica loaded the model,
@@ -34,7 +34,7 @@ class Intake:
     def take(self, answer: Record) -> list[Record]:
         """Return the records that were not heard before, in order; the next ``drain`` acknowledges them all."""
         fresh = [
-            self._heed(record)
+            self._accept(record)
             for record in answer["records"]
             if record["sequence"] > self.acknowledged and self._is_fresh(record)
         ]
@@ -60,7 +60,7 @@ class Intake:
                 return record["host"] in self.replicas
         return True
 
-    def _heed(self, record: Record) -> Record:
+    def _accept(self, record: Record) -> Record:
         """Note what a record says; return it without what only served to tell it from others."""
         if "source" in record:
             host, incarnation, number = record["source"]

@@ -2,7 +2,7 @@
 
 import itertools
 
-from nmlab.platform.dispatch.state import HubState
+from nmlab.platform.dispatch.state import DispatchState
 
 FACTS = {"slots": 1}
 SPEC = {"method": "maskpro"}
@@ -12,16 +12,24 @@ DONE = {"status": "finished", "step": 5, "metrics": {"eval/perplexity": 2.0}, "r
 class Replica:
     """A replica's side by plain calls: it numbers its messages and asks with a slot of its own for each lease."""
 
-    def __init__(self, hub, name, incarnation=1, *, claims=(), now=0.0):
-        self.hub, self.name, self.incarnation, self.number, self.slots = hub, name, incarnation, 0, itertools.count()
-        hub.introduce(name, incarnation, FACTS, list(claims), now=now)
+    def __init__(self, dispatcher, name, incarnation=1, *, claims=(), now=0.0):
+        self.dispatcher, self.name, self.incarnation, self.number, self.slots = (
+            dispatcher,
+            name,
+            incarnation,
+            0,
+            itertools.count(),
+        )
+        dispatcher.introduce(name, incarnation, FACTS, list(claims), now=now)
 
     def take(self, *, now=0.0, slot=None, done=0):
-        return self.hub.take(self.name, self.incarnation, next(self.slots) if slot is None else slot, done, now=now)
+        return self.dispatcher.take(
+            self.name, self.incarnation, next(self.slots) if slot is None else slot, done, now=now
+        )
 
     def hear(self, *messages, running=(), now=0.0):
-        generation = self.hub.generation
-        return self.hub.hear(self.name, self.incarnation, generation, list(running), list(messages), now=now)
+        generation = self.dispatcher.generation
+        return self.dispatcher.hear(self.name, self.incarnation, generation, list(running), list(messages), now=now)
 
     def message(self, job, event, **values):
         self.number += 1
@@ -37,37 +45,37 @@ class Replica:
         return self.hear(self.message(job, "ended", result={**DONE, "key": job["key"], "status": status}))
 
     def leave(self, *, now=0.0):
-        self.hub.leave(self.name, self.incarnation, now=now)
+        self.dispatcher.leave(self.name, self.incarnation, now=now)
 
 
 def new_hub(*, max_failures=3, generation=100, ended=(), hosts=(), cancelled=()):
-    hub = HubState(max_failures=max_failures, generation=generation)
-    hub.open(dict(ended), dict(hosts), list(cancelled), now=0.0)
-    return hub
+    dispatcher = DispatchState(max_failures=max_failures, generation=generation)
+    dispatcher.open(dict(ended), dict(hosts), list(cancelled), now=0.0)
+    return dispatcher
 
 
 def hub_with(*jobs, hosts=("a",), max_failures=3):
     """Return a hub with jobs queued, its stream drained, and its replicas."""
-    hub = new_hub(max_failures=max_failures)
-    replicas = [Replica(hub, host) for host in hosts]
+    dispatcher = new_hub(max_failures=max_failures)
+    replicas = [Replica(dispatcher, host) for host in hosts]
     for key in jobs:
-        hub.submit(key, {**SPEC, "key": key})
-    drained(hub)
-    return hub, *replicas
+        dispatcher.submit(key, {**SPEC, "key": key})
+    drained(dispatcher)
+    return dispatcher, *replicas
 
 
 def point(step, name="train/loss"):
     return {"step": step, "time": 0, "values": {name: 1.0}}
 
 
-def drained(hub, *names):
+def drained(dispatcher, *names):
     """Drain the hub as a driver that journals what it gets, and return its records of the given kinds."""
-    answer = hub.drain(0)
+    answer = dispatcher.drain(0)
     if answer is None:
         return []
-    assert hub.drain(answer["upto"]) is None
+    assert dispatcher.drain(answer["upto"]) is None
     return [record for record in answer["records"] if not names or record["event"] in names]
 
 
-def told(hub, *names):
-    return [record["event"] for record in drained(hub, *names)]
+def told(dispatcher, *names):
+    return [record["event"] for record in drained(dispatcher, *names)]

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 from safetensors.numpy import load_file
 
-from nmlab.platform.mask_parallel.coordinator import Exchange
+from nmlab.platform.mask_parallel.coordinator import MaskParallelCoordinator
 from nmlab.platform.mask_parallel.group import LEADER
 
 
@@ -15,30 +15,30 @@ class SharedLine:
     """The exchange of one process: calls wait on a lock as those of the actor wait on its event loop."""
 
     def __init__(self):
-        self.exchange, self._changed = Exchange(), threading.Condition()
+        self.coordinator, self._changed = MaskParallelCoordinator(), threading.Condition()
 
     def ask(self, method, *args, within=0.0):
         with self._changed:
             if method == "call":
                 name, *rest = args
                 timed = {"now": time.monotonic()} if name == "open" else {}
-                answer = getattr(self.exchange, name)(*rest, **timed)
+                answer = getattr(self.coordinator, name)(*rest, **timed)
                 self._changed.notify_all()
                 return answer
             if method == "offer":
-                return self.exchange.offer(now=time.monotonic())
+                return self.coordinator.offer(now=time.monotonic())
             return self._attend(*args, within=within)
 
     def _attend(self, key, epoch, member, step, given, digest, saved, *, within):
         deadline = time.monotonic() + within
-        answer = self.exchange.attend(key, epoch, member, step, given, digest, saved, now=time.monotonic())
+        answer = self.coordinator.attend(key, epoch, member, step, given, digest, saved, now=time.monotonic())
         self._changed.notify_all()
         while answer is None and time.monotonic() < deadline:
             self._changed.wait(0.05)
-            answer = self.exchange.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
+            answer = self.coordinator.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
         if answer is None and member == LEADER:
-            self.exchange.take_over(key)
-            answer = self.exchange.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
+            self.coordinator.take_over(key)
+            answer = self.coordinator.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
         return answer or {"wait": True}
 
 
@@ -54,18 +54,18 @@ class Listener:
 
 
 class Counting:
-    def __init__(self, party):
-        self._party, self.evaluated = party, Counter()
+    def __init__(self, evaluators):
+        self._evaluators, self.evaluated = evaluators, Counter()
 
     def losses(self, step, count, *, evaluate, digest):
         def note(index):
             self.evaluated[step] += 1
             return evaluate(index)
 
-        return self._party.losses(step, count, evaluate=note, digest=digest)
+        return self._evaluators.losses(step, count, evaluate=note, digest=digest)
 
     def saved(self, step):
-        self._party.saved(step)
+        self._evaluators.saved(step)
 
 
 def in_threads(*calls):
