@@ -90,7 +90,7 @@ def plain_trial(config: dict[str, Any]) -> None:
     from nmlab.trials.context.replica_context import ReplicaContext
     from nmlab.trials.models import FrozenModel
     from nmlab.trials.spec import TrialSpec
-    from nmlab.trials.trial.loop import run_trial
+    from nmlab.trials.trial.run import run_trial
 
     class Quiet:
         def metrics(self, step, values): ...

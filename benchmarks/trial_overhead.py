@@ -151,7 +151,7 @@ def train_one(config: dict[str, Any]) -> None:
     from nmlab.trials.context.replica_context import ReplicaContext
     from nmlab.trials.models import FrozenModel
     from nmlab.trials.spec import TrialSpec
-    from nmlab.trials.trial.loop import run_trial
+    from nmlab.trials.trial.run import run_trial
 
     class Silence:
         def metrics(self, step: int, values: object) -> None: ...

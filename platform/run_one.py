@@ -16,8 +16,8 @@ from nmlab.trials.contract.errors import account_of
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.sizing.preflight import Facts
 from nmlab.trials.spec import TrialSpec
-from nmlab.trials.trial.loop import run_trial
 from nmlab.trials.trial.outcome import TrialResult
+from nmlab.trials.trial.run import run_trial
 
 EXPERIMENT = "runs"
 

@@ -26,11 +26,11 @@ from nmlab.platform.launches.endings import (
     not_run,
 )
 from nmlab.platform.launches.journal import Journal, Record, ended_trials, evaluations
-from nmlab.platform.launches.known_cost import add_known_cost
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.node_trouble import NodeTrouble, why_unreadable
 from nmlab.platform.launches.ownership import OwnershipLostError, owned
 from nmlab.platform.launches.progress import StatusFile
+from nmlab.platform.launches.record_completion import RecordCompletion
 from nmlab.platform.launches.state import LaunchState
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.planned_stopping import early_stopping
@@ -75,7 +75,6 @@ class Sweep:
     _disk_trouble: str = field(default="", init=False)
     _refusals: dict[str, str] = field(default_factory=dict, init=False)
     _nodes: NodeTrouble = field(default_factory=NodeTrouble, init=False)
-    _leased: set[str] = field(default_factory=set, init=False)
 
     def run(self) -> SweepResult:
         """Run what has not ended yet; raises ``SweepError`` when no replica could be kept.
@@ -99,11 +98,14 @@ class Sweep:
         store = MlflowStore(study.name, launch=self.launch.name, uri=self.tracking_uri)
         self._journal = Journal(self.launch)
         ended = ended_trials(self._journal.read())
-        self._leased |= {record["key"] for record in self._journal.read() if record["event"] == "leased"}
         self._board = self._new_board()
         self._board.recall(self._journal.read(), over=ended)
         self._stopping = early_stopping(self.plan)
         self._stopping.follow(self._journal.read())
+        self._completion = RecordCompletion(
+            self.launch, stopped_early=self._stopping.reasons, text_notes=self.plan.facts.text_notes
+        )
+        self._completion.recall(self._journal.read())
         self._status = StatusFile(self.launch.status_file)
         self.launch.environment_file.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
         baselines = [spec.key for spec in self.plan.baselines]
@@ -282,37 +284,10 @@ class Sweep:
                 self._refusals[record["host"]] = record["reason"]
                 self._replicas.refused(record["host"], record["reason"], filter(None, record.get("nodes", ())))
             self._nodes.note(record, replicas=self._board.replicas)
-        self._mark_interrupted(records)
-        self._complete_costs(records)
-        self._note_text(records)
+        self._completion.complete(records)
         self._keep(records)
         self._board.update(records)
         self._stopping.follow(records)
-
-    def _mark_interrupted(self, records: list[dict[str, Any]]) -> None:
-        """A trial that was stopped, but not because its configuration fell behind, goes on when a launch is resumed."""
-        for record in records:
-            if record["event"] == "ended" and record["result"]["status"] == "stopped":
-                result, why = record["result"], self._stopping.reasons.get(record["key"])
-                result["resumable"] = why is None
-                result["reason"] = f"{result['reason']}; resumable" if why is None else f"stopped early: {why}"
-
-    def _complete_costs(self, records: list[Record]) -> None:
-        """Say of trials that end without a replica to account for them what is known of their cost."""
-        for record in records:
-            if record["event"] == "leased":
-                self._leased.add(record["key"])
-            elif record["event"] == "ended":
-                key = record["key"]
-                folder = self.launch.trial_folder(key)
-                add_known_cost(record["result"], folder=folder, was_leased=key in self._leased)
-
-    def _note_text(self, records: list[dict[str, Any]]) -> None:
-        """Put what must be said of the texts beside every result; trials themselves do not compare them."""
-        for record in records:
-            if record["event"] == "ended" and self.plan.facts.text_notes:
-                notes = (*record["result"].get("notes", ()), *self.plan.facts.text_notes)
-                record["result"]["notes"] = list(dict.fromkeys(notes))
 
     def _keep(self, records: list[Record]) -> None:
         """Write records into the journal; on a full disk wait for room, until someone interrupts the launch."""

@@ -14,7 +14,7 @@ from nmlab.trials.contract.errors import PipelineLostError
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators, PipelineEvaluators
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.spec import TrialSpec
-from nmlab.trials.trial.loop import follow_trial
+from nmlab.trials.trial.run import follow_trial
 
 Record = dict[str, Any]
 _OFFER_S = 0.5

@@ -22,8 +22,8 @@ from nmlab.trials.contract.errors import PeerError, PipelineLostError
 from nmlab.trials.parallel.mask_parallel import PipelineEvaluators
 from nmlab.trials.parallel.pipeline_group import PATIENCE, SINGLE_PROCESS, DistributedGroup, PipelineGroup
 from nmlab.trials.spec import TrialSpec
-from nmlab.trials.trial.loop import follow_trial, run_trial
 from nmlab.trials.trial.outcome import NullEvents
+from nmlab.trials.trial.run import follow_trial, run_trial
 
 OVER = "over"
 """What a leader tells in place of a job, or of an offer to take part, when there will be none any more."""

@@ -26,8 +26,8 @@ from nmlab.trials.measure.memory import exempt_from_collection
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.spec import TrialSpec
-from nmlab.trials.trial.loop import run_trial
 from nmlab.trials.trial.outcome import TrialResult
+from nmlab.trials.trial.run import run_trial
 
 _BEAT_S = 0.5
 _FAREWELL_S = 20.0

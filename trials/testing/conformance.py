@@ -22,8 +22,8 @@ from nmlab.trials.models.finished import load_finished
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing.held import held_bytes
 from nmlab.trials.testing.small import BATCH, LENGTH, small_bench, small_spec, small_text
-from nmlab.trials.trial.loop import run_trial
 from nmlab.trials.trial.outcome import TrialResult
+from nmlab.trials.trial.run import run_trial
 
 PATTERNS = ("1:4", "2:4", "2:8", "4:8", "8:16")
 KINDS: Mapping[str, Mapping[str, Any]] = {"float32": {}, "bfloat16": {"dtype": "bfloat16"}, "tied": {"tied": True}}

@@ -1,7 +1,7 @@
-"""One trial from configuration to result; the only door that the platform needs."""
+"""The loop of one trial: its steps, points, evaluations, checkpoints, and what it leaves."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,127 +9,35 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nmlab.trials.context.replica_context import ReplicaContext
-from nmlab.trials.contract.errors import DivergedError, GroupClosedError, ReloadError, note_account
+from nmlab.trials.contract.errors import DivergedError, GroupClosedError, note_account
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
 from nmlab.trials.files.disk import DiskFullError, is_disk_full, once_there_is_room
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.measure.cost import nothing_spent
-from nmlab.trials.measure.memory import empty_cache, give_back, peak_bytes
+from nmlab.trials.measure.memory import give_back, peak_bytes
 from nmlab.trials.measure.out_of_memory import NOT_SMALLER, is_out_of_memory, shrinks_with_batch
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Arrays, Run, TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_divisible
-from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
-from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
+from nmlab.trials.parallel.mask_parallel import MaskEvaluators
+from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.artifacts import gather_masks, gather_weights, write_artifacts
 from nmlab.trials.trial.checkpoint import CheckpointFolder
 from nmlab.trials.trial.footprint import Footprint
 from nmlab.trials.trial.history import History, with_start_named
-from nmlab.trials.trial.outcome import Events, NullEvents, Status, TrialResult
+from nmlab.trials.trial.outcome import Events, Status, TrialResult
 from nmlab.trials.trial.overspending import overspending, overspent
 
 
-def run_trial(
-    spec: TrialSpec,
-    *,
-    replica: ReplicaContext,
-    folder: Path,
-    events: Events,
-    pipeline: PipelineGroup = SINGLE_PROCESS,
-    evaluators: MaskEvaluators | None = None,
-    smaller_because: str = "",
-) -> TrialResult:
-    """Run a trial on a replica's workbench, from its newest checkpoint in ``folder`` if there is one.
-
-    Where shards hold the model, every member of the ``crew`` calls this, each on its own workbench. The leader alone
-    tells ``events``, asks them, and writes artifacts; all end alike, and the metrics of the leader are the trial's.
-    With a ``party`` others evaluate a share of the masks of each step; the result is the same.
-
-    A trial that runs out of memory on a whole model runs once more, from its newest checkpoint, with half as many
-    sequences at a time; a note in the result says so. Not where memory was missing for its state or a checkpoint, which
-    that does not make smaller. ``smaller_because`` says why it must not even try all at once.
-
-    Raises ``ValueError`` for bad input, ``PeerError`` where that or another failure befell another member. Divergence
-    and lack of memory are results, not exceptions. What was spent by then ``account_of`` finds in the exception.
-    """
-    trial = partial(
-        _Trial,
-        spec,
-        replica,
-        folder,
-        events if pipeline.leads else NullEvents(),
-        pipeline,
-        evaluators or SingleEvaluator(),
-    )
-    with replica.results.in_use():
-        return _run_or_halve(trial, smaller_because=smaller_because)
-
-
-def _run_or_halve(trial: "Callable[..., _Trial]", *, smaller_because: str) -> TrialResult:
-    first = trial()
-    spec, replica = first.spec, first.replica
-    can_be_halved = spec.batches_can_be_halved and first.pipeline.size == 1
-    if smaller_because and can_be_halved:
-        return _attempt(trial(halved=True, why=smaller_because))
-    result = _attempt(first)
-    if result.status != "oom" or not can_be_halved or not first.shrinks:
-        return result
-    del first
-    empty_cache(replica.frozen.device)
-    why = f"ran out of memory with micro-batches of {spec.calibration.at_once}"
-    return _attempt(trial(halved=True, why=why))
-
-
-def _attempt(trial: "_Trial") -> TrialResult:
-    try:
-        trial.begin()
-        return trial.go()
-    except Exception as error:
-        return trial.ended_by(trial.pipeline.recover(error))
-    except BaseException as interruption:  # of this very process
-        trial.account_for(interruption)
-        raise
-
-
-def follow_trial(
-    spec: TrialSpec,
-    *,
-    replica: ReplicaContext,
-    folder: Path,
-    evaluators: MaskEvaluators,
-    pipeline: PipelineGroup = SINGLE_PROCESS,
-) -> None:
-    """Take part in a trial that another slot leads, from its newest checkpoint on, until it is over.
-
-    Steps that the others have taken since the checkpoint are repeated from their losses alone. Nothing is written.
-    Where shards hold the model, every member of the ``crew`` calls this.
-    """
-    again = True
-    with replica.results.in_use():
-        while again:
-            again = _keeps_up(_Trial(spec, replica, folder, NullEvents(), pipeline, evaluators, assists=True))
-
-
-def _keeps_up(trial: "_Trial") -> bool:
-    """Take part until the trial is over; say whether to start anew from the newest checkpoint."""
-    try:
-        trial.begin()
-        trial.replay()
-        return False
-    except Exception as error:
-        ended = trial.pipeline.recover(error)
-    if not isinstance(ended, ReloadError | GroupClosedError | DivergedError):
-        raise ended
-    return isinstance(ended, ReloadError)  # that it diverged, on the same losses, the leader says itself
-
-
 @dataclass(eq=False)
-class _Trial:
+class TrialLoop:
+    """One attempt at a trial: begins, learns step by step, evaluates, and writes what it leaves."""
+
     spec: TrialSpec
     replica: ReplicaContext
     folder: Path

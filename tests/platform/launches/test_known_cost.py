@@ -3,10 +3,7 @@
 import pytest
 
 from nmlab.platform.launches.known_cost import add_known_cost
-from nmlab.platform.launches.launch import create
-from nmlab.platform.planning.admission import Load
 from nmlab.platform.run_one import run_one
-from nmlab.platform.sweep import Sweep
 from nmlab.trials.contract.errors import note_account
 from nmlab.trials.measure.cost import Bill, Cost
 from nmlab.trials.trial.checkpoint import CheckpointFolder
@@ -57,33 +54,6 @@ def test_an_account_that_is_there_is_left_alone(tmp_path):
     result = lost(metrics={"cost/forwards": 7.0})
     add_known_cost(result, folder=tmp_path, was_leased=True)
     assert result == lost(metrics={"cost/forwards": 7.0})
-
-
-@pytest.fixture
-def sweep(plan_of, tmp_path, tracking_uri):
-    plan = plan_of()
-    launch = create(plan.study, results=tmp_path / "results", settings={})
-    return Sweep(plan, launch, tracking_uri, load=Load(weights=0, block_weights=0, blocks=1, shared=0, slot=0))
-
-
-def ended(key):
-    return {"event": "ended", "key": key, "result": {**lost(), "key": key}}
-
-
-def test_a_sweep_completes_every_end_that_comes_without_an_account(sweep):
-    """Whether a replica ever took the trial, the records of this process say, or those of one before it."""
-    checkpoint(sweep.launch.trial_folder("saved"), step=8, forwards=9, key="saved")
-    sweep._leased |= {"early"}
-    records = [
-        {"event": "leased", "key": "saved", "host": "replica-0"},
-        {"event": "leased", "key": "young", "host": "replica-0"},
-        *map(ended, ("saved", "young", "early", "waiting")),
-    ]
-    sweep._complete_costs(records)
-    found = {record["key"]: record["result"] for record in records if record["event"] == "ended"}
-    assert found["saved"]["metrics"]["cost/forwards"] == 9
-    assert found["young"]["facts"] == found["early"]["facts"] == {"cost": "unknown"}
-    assert found["waiting"]["metrics"]["cost/forwards"] == 0
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no such kernel"), KeyboardInterrupt()])

@@ -22,7 +22,7 @@ from nmlab.trials.engines import MaskKey
 from nmlab.trials.methods.maskpro.run import MaskProRun
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.trial.checkpoint import CheckpointFolder
-from nmlab.trials.trial.loop import follow_trial, run_trial
+from nmlab.trials.trial.run import follow_trial, run_trial
 
 STEPS = 24
 

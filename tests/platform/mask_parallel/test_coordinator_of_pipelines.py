@@ -19,7 +19,7 @@ from nmlab.trials.methods.maskpro.run import MaskProRun
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.parallel.mask_parallel import PipelineEvaluators
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS
-from nmlab.trials.trial.loop import follow_trial, run_trial
+from nmlab.trials.trial.run import follow_trial, run_trial
 
 STEPS = 16
 SHARDS = 2  # builtin:tiny has two decoder blocks

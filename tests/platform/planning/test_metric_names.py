@@ -6,7 +6,7 @@ from nmlab.trials.contract.declarations import metric_of, own_metrics
 from nmlab.trials.contract.metrics import COMMON, Phase
 from nmlab.trials.methods import registry
 from nmlab.trials.testing import small_bench, small_spec, small_text
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 ALL_OF_IT = {"maskpro": {"loss_masks": 1}, "proxsparse": {"anchor_lambda": 0.1}}
 """Hyperparameters without which a method leaves out something that it can record."""

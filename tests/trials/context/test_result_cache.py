@@ -8,7 +8,7 @@ import torch
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.context.result_cache import ResultCache, bytes_of
 from nmlab.trials.testing.small import small_bench, small_spec, small_text
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 KB = 1000
 

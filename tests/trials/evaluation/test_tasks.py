@@ -16,7 +16,7 @@ from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import EvaluationSpec
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 pytest.importorskip("lm_eval", reason="needs the extra `tasks`")
 WORDS = ["mask", "weight", "layer", "group", "sparse", "dense", "model", "token", "loss", "gradient"]

@@ -12,7 +12,7 @@ from nmlab.trials.methods.maskpro.run import MaskProRun
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.testing.small import small_bench, small_spec, small_text
 from nmlab.trials.trial.checkpoint import CheckpointFolder
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 
 def accelerator_error(text):

@@ -12,7 +12,7 @@ from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.by_gradient import straight_through
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 STEPS = 10
 RUNS = {

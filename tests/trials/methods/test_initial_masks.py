@@ -17,7 +17,7 @@ from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing import small_bench, small_spec, small_text
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 SEQUENCES, TOKENS = 8, 8 * 16
 GRADIENTS = {"forwards": SEQUENCES, "backwards": SEQUENCES, "tokens": TOKENS}

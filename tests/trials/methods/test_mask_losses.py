@@ -8,7 +8,7 @@ from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.maskpro.mask_losses import mask_keys
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 MASKPRO = registry.get("maskpro")
 MASKS, BATCHES, STEPS = 5, 3, 12

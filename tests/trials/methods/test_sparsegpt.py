@@ -17,7 +17,7 @@ from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 
 def _problem(seed, *, outputs=6, inputs=24, samples=64, dead=()):

@@ -11,7 +11,7 @@ from nmlab.trials.masks.bundle import read_bundle
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.finished import load_finished
 from nmlab.trials.testing import small_bench
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 SOME = "model.layers.0.mlp.down_proj"
 

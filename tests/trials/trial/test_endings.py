@@ -10,7 +10,7 @@ import safetensors.torch
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import DivergedError, account_of
 from nmlab.trials.trial.checkpoint import CheckpointFolder, saved_values
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 START = 4  # forwards of the initial mask on the four minibatches, which every trial of maskpro is charged
 COSTS = {f"cost/{part}{name}" for part in ("", "initial_", "spent_") for name in ("forwards", "tokens", "seconds")}

@@ -15,7 +15,7 @@ from nmlab.trials.sizing.dry_run import Stage
 from nmlab.trials.testing import small_bench, small_spec, small_text
 from nmlab.trials.trial import footprint
 from nmlab.trials.trial.footprint import Footprint
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 KINDS = {"memory/weight_bytes", "memory/masked_weight_bytes", "memory/state_bytes"}
 STEPS = 6

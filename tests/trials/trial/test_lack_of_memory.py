@@ -11,7 +11,7 @@ import torch
 from nmlab.trials.methods.maskpro.run import MaskProRun
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.testing.small import small_bench, small_spec, small_text
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 CRAMPED = """
 import json, resource, sys
@@ -21,7 +21,7 @@ import torch
 
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 from nmlab.trials.context.replica_context import Workbench
 
 class Quiet:

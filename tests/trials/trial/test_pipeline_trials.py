@@ -16,7 +16,7 @@ from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.parallel.pipeline_group import DistributedGroup
 from nmlab.trials.pattern import Pattern
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 CADENCE = {"log_every": 3, "evaluate_every": 4, "checkpoint_every": 3}
 # Groups a layer are no multiple of the width of a vector register, so that a layer's place in a tensor could show.

@@ -14,7 +14,7 @@ from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.methods import registry
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.spec import TrialSpec
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 EVALUATION = {"eval/token_perplexity", "eval/word_perplexity", "eval/perplexity"}
 ACCOUNT = {

@@ -7,7 +7,7 @@ import torch
 from nmlab.trials.contract.errors import CheckpointError
 from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.trial.checkpoint import CheckpointFolder
-from nmlab.trials.trial.loop import run_trial
+from nmlab.trials.trial.run import run_trial
 
 START = 4  # forwards of the initial mask on the four minibatches, which every trial is charged
 CADENCE = {"log_every": 4, "evaluate_every": 6, "checkpoint_every": 5}
