@@ -47,5 +47,5 @@ class MaskBundle(Exporter):
 
     def _dressed(self, subject: Subject, folder: Path) -> MaskedModel:
         model = MaskedModel(subject.model.frozen)
-        load_finished(folder).apply_masks(model)
+        load_finished(folder).apply_to(model)
         return model

@@ -161,5 +161,5 @@ def _maskllm(path: Path, base: Base, device: torch.device | str) -> Subject:
 
 def _dressed(kind: Kind, frozen: FrozenModel, finished: FinishedMask, spec: TrialSpec | None) -> Subject:
     model = MaskedModel(frozen)
-    finished.apply_masks(model)
+    finished.apply_to(model)
     return Subject(kind, model, finished, spec)

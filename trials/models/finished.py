@@ -22,8 +22,8 @@ class FinishedMask:
     weights: Mapping[str, Tensor] | None
     info: BundleInfo
 
-    def apply_masks(self, model: MaskedModel) -> None:
-        """Dress a model; raises ``ValueError`` where the mask was made for another one."""
+    def apply_to(self, model: MaskedModel) -> None:
+        """Apply masks and weights to a model; raises ``ValueError`` where the mask was made for another one."""
         check_fits(self.masks, info=self.info, frozen=model.frozen)
         device = model.frozen.device
         weights = {name: weight.to(device) for name, weight in (self.weights or {}).items()}

@@ -62,7 +62,7 @@ class MaskedModel:
         for name, mask_OI in masks_OI.items():
             if name not in self._masked:
                 self._masked[name] = self._masked_weight(name)
-            self._masked[name].apply_masks((weights_OI or {}).get(name, self._dense[name]), mask_OI)
+            self._masked[name].apply((weights_OI or {}).get(name, self._dense[name]), mask_OI)
 
     def _masked_weight(self, name: str) -> MaskedWeight:
         layer = self._layers[name]

@@ -21,7 +21,7 @@ class MaskedWeight(ABC):
     """What a linear layer of a trial's module tree wears, or several that share one weight; that is only read."""
 
     @abstractmethod
-    def apply_masks(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
+    def apply(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
         """Make the layer act as ``weight`` times ``mask`` (boolean)."""
 
     @abstractmethod
@@ -49,7 +49,7 @@ class CopiedWeight(MaskedWeight):
         for linear in linears:
             linear.weight = masked
 
-    def apply_masks(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
+    def apply(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
         self._weight_OI = weight_OI
         torch.mul(weight_OI, mask_OI, out=self._masked_OI)
 
@@ -78,7 +78,7 @@ class MultipliedWeight(MaskedWeight):
             # An attribute of the instance is found before the method of the class, so only this tree's layer changes.
             linear.forward = partial(self._forward, linear)  # type: ignore[method-assign]
 
-    def apply_masks(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
+    def apply(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
         self._weight_OI = weight_OI
         self._codes_G = encode(mask_OI.reshape(-1, self._m))
 

@@ -217,7 +217,7 @@ class MethodConformance:
         if not method.sparse:
             pytest.skip(f"{method.name} leaves no mask")
         spec, model = self._spec(method, text), MaskedModel(replica.frozen)
-        load_finished(tmp_path).apply_masks(model)
+        load_finished(tmp_path).apply_to(model)
         again = measure(model, replica.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size)
         assert again.per_token == result.metrics["eval/token_perplexity"]
 

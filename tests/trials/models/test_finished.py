@@ -40,7 +40,7 @@ def _perplexity(model, replica, spec):
 def test_a_finished_trial_is_worn_as_it_was_judged(finished, replica, make_spec, method):
     folders, results = finished
     model = MaskedModel(replica.frozen)
-    load_finished(folders[method]).apply_masks(model)
+    load_finished(folders[method]).apply_to(model)
     assert _perplexity(model, replica, make_spec(method)) == results[method].metrics["eval/token_perplexity"]
     assert replica.frozen.unchanged()
 
@@ -129,16 +129,16 @@ def test_weights_of_another_trial_are_refused(finished, folder, replica, make_sp
 )
 def test_a_mask_of_another_model_is_refused(finished, kind, told):
     with pytest.raises(ValueError, match=told):
-        load_finished(finished[0]["wanda"]).apply_masks(MaskedModel(small_bench(**kind).frozen))
+        load_finished(finished[0]["wanda"]).apply_to(MaskedModel(small_bench(**kind).frozen))
 
 
 def test_a_mask_with_other_layers_is_refused(finished, random_model, freeze):
     deeper = freeze(random_model("llama", num_hidden_layers=3))
     with pytest.raises(ValueError, match=r"layer 'model\.layers\.2\..*' is in one of the two only"):
-        load_finished(finished[0]["wanda"]).apply_masks(MaskedModel(deeper))
+        load_finished(finished[0]["wanda"]).apply_to(MaskedModel(deeper))
     wider = freeze(random_model("llama", intermediate_size=64))
     with pytest.raises(ValueError, match=r"proj is \(16, 32\) in the mask|proj is \(32, 16\) in the mask"):
-        load_finished(finished[0]["wanda"]).apply_masks(MaskedModel(wider))
+        load_finished(finished[0]["wanda"]).apply_to(MaskedModel(wider))
 
 
 def test_equal_trials_leave_equal_bytes(finished, replica, make_spec, listener, tmp_path):
