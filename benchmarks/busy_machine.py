@@ -28,15 +28,15 @@ def mean_step(steps: int, threads: int) -> float:
     import torch
 
     from nmlab.trials.context.replica_context import ReplicaContext
+    from nmlab.trials.contract.pattern import Pattern
+    from nmlab.trials.contract.sections import CalibrationSpec
     from nmlab.trials.methods import registry
     from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
-    from nmlab.trials.pattern import Pattern
-    from nmlab.trials.spec import CalibrationSpec
 
     os.nice(NICENESS)
     torch.set_num_threads(threads)
-    replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
+    replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
     calibration = CalibrationSpec(source="builtin:python-docs", samples=32, sequence_length=128, batch_size=16)
     view = MaskedModel(replica.frozen)
     context = TrialContext(replica=replica, model=view, pattern=Pattern(2, 4), calibration=calibration, seed=0)

@@ -10,6 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec
 from nmlab.trials.engines import Engine, GroupLayout, MaskKey, store_of
 from nmlab.trials.engines.event import EventEngine
 from nmlab.trials.engines.triton import TritonEngine, launch
@@ -19,8 +21,6 @@ from nmlab.trials.masks.plackett_luce import log_prob, score
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel, PrunableLayer
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import CalibrationSpec
 from nmlab.trials.testing.small import small_bench
 
 ENGINES: dict[str, Callable[..., Engine]] = {"triton": TritonEngine, "event": EventEngine}

@@ -20,6 +20,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec
 from nmlab.trials.measure.out_of_memory import is_out_of_memory
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Run, TrialContext
@@ -27,8 +29,6 @@ from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import prunable_layers
 from nmlab.trials.models.sources import locate
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import CalibrationSpec
 from nmlab.trials.trial.checkpoint import CheckpointFolder
 
 # Hidden size, intermediate size, blocks, heads, vocabulary, tokens of a step as batch x length: Llama-2-7B, and a toy.
@@ -79,9 +79,9 @@ def random_bench(sizes: tuple[int, int, int, int, int, tuple[int, int]], *, devi
     torch.manual_seed(0)
     with device:
         module = LlamaForCausalLM._from_config(config, dtype=torch.bfloat16).eval().requires_grad_(False)
-    tiny = ModelSource("builtin:tiny")
+    tiny = ModelSource(source="builtin:tiny")
     tokenizer = read_tokenizer(locate(tiny), tiny)
-    source = ModelSource("random:7B" if hidden > 1000 else "random:toy", dtype="bfloat16")
+    source = ModelSource(source="random:7B" if hidden > 1000 else "random:toy", dtype="bfloat16")
     return ReplicaContext(FrozenModel(source, module, tokenizer, prunable_layers(module), "0" * 16))
 
 

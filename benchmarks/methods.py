@@ -76,10 +76,10 @@ def write_model(folder: Path, *, size: Size) -> None:
 def setting_on(frozen: Any, *, size: Size, pattern: str) -> Any:
     """Return a setting with nothing computed yet but the calibration tokens."""
     from nmlab.trials.context.replica_context import ReplicaContext
+    from nmlab.trials.contract.pattern import Pattern
+    from nmlab.trials.contract.sections import CalibrationSpec
     from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import MaskedModel
-    from nmlab.trials.pattern import Pattern
-    from nmlab.trials.spec import CalibrationSpec
 
     text = {"samples": size.samples, "sequence_length": size.sequence_length, "batch_size": size.batch_size}
     calibration = CalibrationSpec(source="builtin:python-docs", **text)
@@ -222,7 +222,7 @@ def measure(name: str, model: str, size: Size, pattern: str, rounds: int) -> dic
     from nmlab.trials.models import FrozenModel, ModelSource
 
     torch.set_num_threads(1)
-    frozen = FrozenModel.load(ModelSource(model))
+    frozen = FrozenModel.load(ModelSource(source=model))
     one_forward(setting_on(frozen, size=size, pattern=pattern))
     learned = name in LEARNED
     floor_peak = peak_of(floor_work(name, setting_on(frozen, size=size, pattern=pattern)))

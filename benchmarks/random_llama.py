@@ -26,9 +26,9 @@ def random_llama(millions: int, *, dtype: str = "float32", vocabulary: int = 409
     )
     torch.manual_seed(0)
     module = LlamaForCausalLM(config).to(getattr(torch, dtype)).eval().requires_grad_(False)
-    tiny = ModelSource("builtin:tiny")
+    tiny = ModelSource(source="builtin:tiny")
     tokenizer = read_tokenizer(locate(tiny), tiny)
-    source = ModelSource(f"random:{millions}M", dtype=dtype)
+    source = ModelSource(source=f"random:{millions}M", dtype=dtype)
     return FrozenModel(source, module, tokenizer, prunable_layers(module), weights_digest(module))
 
 

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import Engine, GroupLayout, LinearEngine, LogitStore, MaskKey, initial_store, store_of
 from nmlab.trials.masks import deviation, topn
 from nmlab.trials.masks.plackett_luce import reference
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 PATTERNS = ["1:4", "2:4", "2:8", "4:8", "8:16"]
 MAGNITUDES = [4.0, 6.0, 8.0, 10.0, 12.0]

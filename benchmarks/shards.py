@@ -45,11 +45,11 @@ def crews_of(rank: int, size: int, port: int, *, slots: int) -> list[Any]:
 
 def started(replica: Any, pipeline: Any, *, seed: int, length: int, sequences: int) -> Any:
     """Start a trial of MaskPro that would run for ever."""
+    from nmlab.trials.contract.pattern import Pattern
+    from nmlab.trials.contract.sections import CalibrationSpec
     from nmlab.trials.methods import registry
     from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import MaskedModel
-    from nmlab.trials.pattern import Pattern
-    from nmlab.trials.spec import CalibrationSpec
 
     text = CalibrationSpec(
         source="builtin:python-docs", samples=2 * sequences, sequence_length=length, batch_size=sequences
@@ -70,7 +70,7 @@ def holder(model: str, rank: int, size: int, port: int, results: "Queue[dict[str
 
     torch.set_num_threads(1)
     (pipeline,) = crews_of(rank, size, port, slots=1)
-    replica = ReplicaContext(FrozenModel.load(ModelSource(model), pipeline=pipeline))
+    replica = ReplicaContext(FrozenModel.load(ModelSource(source=model), pipeline=pipeline))
     run, view = started(replica, pipeline, seed=0, length=64, sequences=2)
     losses = [run.step(step)["train/loss"] for step in range(3)]
     give_back()
@@ -92,7 +92,7 @@ def racer(
 
     torch.set_num_threads(1)
     pipelines = crews_of(rank, size, port, slots=2)
-    replica = ReplicaContext(FrozenModel.load(ModelSource(model), pipeline=pipelines[0]))
+    replica = ReplicaContext(FrozenModel.load(ModelSource(source=model), pipeline=pipelines[0]))
     runs = [
         started(replica, pipeline, seed=seed, length=128, sequences=4)[0] for seed, pipeline in enumerate(pipelines)
     ]

@@ -65,15 +65,15 @@ def trial_process(model: str, seed: int, barrier: Barrier, results: "Queue[dict[
     import torch
 
     from nmlab.trials.context.replica_context import ReplicaContext
+    from nmlab.trials.contract.pattern import Pattern
+    from nmlab.trials.contract.sections import CalibrationSpec
     from nmlab.trials.measure.memory import give_back
     from nmlab.trials.methods import registry
     from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
-    from nmlab.trials.pattern import Pattern
-    from nmlab.trials.spec import CalibrationSpec
 
     torch.set_num_threads(1)
-    replica = ReplicaContext(FrozenModel.load(ModelSource(model)))
+    replica = ReplicaContext(FrozenModel.load(ModelSource(source=model)))
     calibration = CalibrationSpec(source="builtin:python-docs", samples=2, sequence_length=32, batch_size=1)
     view = MaskedModel(replica.frozen)
     context = TrialContext(replica=replica, model=view, pattern=Pattern(2, 4), calibration=calibration, seed=seed)

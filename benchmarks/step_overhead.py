@@ -24,14 +24,14 @@ from random_llama import prunable_weights, random_llama
 from torch import Tensor
 
 from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.masks.plackett_luce import official_score
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.models import FrozenModel, MaskedModel
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import CalibrationSpec
 
 CLAIM = 1.10
 

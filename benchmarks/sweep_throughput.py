@@ -88,8 +88,8 @@ def plain_trial(config: dict[str, Any]) -> None:
     from ray import tune
 
     from nmlab.trials.context.replica_context import ReplicaContext
+    from nmlab.trials.contract.trial_spec import TrialSpec
     from nmlab.trials.models import FrozenModel
-    from nmlab.trials.spec import TrialSpec
     from nmlab.trials.trial.run import run_trial
 
     class Quiet:
@@ -99,7 +99,7 @@ def plain_trial(config: dict[str, Any]) -> None:
             return False
 
     torch.set_num_threads(1)
-    spec = TrialSpec.model_validate(config["spec"])
+    spec = TrialSpec.from_record(config["spec"])
     replica = ReplicaContext(FrozenModel.load(spec.model))
     result = run_trial(spec, replica=replica, folder=Path(config["folder"]) / spec.key, events=Quiet())
     assert result.status == "finished", result.reason

@@ -149,8 +149,8 @@ def train_one(config: dict[str, Any]) -> None:
     import torch
 
     from nmlab.trials.context.replica_context import ReplicaContext
+    from nmlab.trials.contract.trial_spec import TrialSpec
     from nmlab.trials.models import FrozenModel
-    from nmlab.trials.spec import TrialSpec
     from nmlab.trials.trial.run import run_trial
 
     class Silence:
@@ -160,7 +160,7 @@ def train_one(config: dict[str, Any]) -> None:
             return False
 
     torch.set_num_threads(1)
-    spec = TrialSpec.model_validate(config["spec"])
+    spec = TrialSpec.from_record(config["spec"])
     replica = ReplicaContext(FrozenModel.load(spec.model))
     assert run_trial(spec, replica=replica, folder=Path(config["folder"]), events=Silence()).status == "finished"
 

@@ -13,9 +13,9 @@ from nmlab.platform.tracking import MlflowStore
 from nmlab.platform.tracking.provenance import facts_tags, provenance
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import account_of
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.sizing.preflight import Facts
-from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.outcome import TrialResult
 from nmlab.trials.trial.run import run_trial
 

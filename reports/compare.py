@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 
 from nmlab.reports.analysis.comparability import refuse_mixed
 from nmlab.reports.narrative.provenance import moment_text
-from nmlab.reports.read.errors import ReportError, nearest
+from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import open_store
 from nmlab.reports.render import csv_text, html_text, latex_text, markdown_text, table_json
 from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.tables.compared import differences_between, members_of
 from nmlab.reports.tables.pivot import Layout, crosstab, layout_of
 from nmlab.reports.values import with_notes
+from nmlab.trials.contract.near_names import unknown_name
 
 __all__ = ["FORMATS", "Compared", "Layout", "compare", "crosstab", "layout_of", "members_of", "rendered"]
 
@@ -98,5 +99,5 @@ def rendered(document: Document, *, form: str) -> str:
         return markdown_text(document).replace(f"Report written {moment_text(document.written)}\n", "")
     writers = {"tex": latex_text, "csv": csv_text, "json": table_json}
     if form not in writers:
-        raise ReportError(f"unknown format {form!r}; {nearest(form, names=FORMATS)}")
+        raise ReportError(unknown_name(form, kind="format", known=FORMATS))
     return writers[form](table)

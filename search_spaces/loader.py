@@ -13,7 +13,8 @@ from nmlab.search_spaces.reading import overrides as changes
 from nmlab.search_spaces.reading import presets as sizes
 from nmlab.search_spaces.reading.problems import StudyError, lines
 from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.schema.wording import closest, nearest, shown
+from nmlab.trials.contract.near_names import hint, nearest
+from nmlab.trials.contract.wording import shown
 
 # importlib.resources cannot list a namespace package of an editable install on Python 3.11
 # (NotADirectoryError on setuptools' path hook), so the folder is found beside this file.
@@ -78,7 +79,7 @@ def _locate(name_or_path: str | Path) -> Path:
     if isinstance(name_or_path, Path) or path.suffix in _SUFFIXES or len(path.parts) > 1:
         return path
     if name_or_path not in _names():
-        raise StudyError([f"unknown study {shown(name_or_path)}{nearest(name_or_path, _names())}"])
+        raise StudyError([f"unknown study {shown(name_or_path)}{hint(name_or_path, _names())}"])
     return _STUDIES / f"{name_or_path}.yaml"
 
 
@@ -86,8 +87,8 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        hint = closest(path.stem, _names())
-        tail = f"; nearest packaged study: {hint}" if hint else ""
+        near = nearest(path.stem, _names())
+        tail = f"; did you mean the packaged study {near!r}?" if near else ""
         raise StudyError([f"study file {str(path)!r}: not found{tail}"]) from error
     except OSError as error:
         raise StudyError([f"study file {str(path)!r}: cannot be read: {error.strerror}"]) from error

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.data import python_docs
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.prunable import check_divisible
-from nmlab.trials.pattern import Pattern
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "train_small_model.py"
 SMALL = ["--vocabulary", "320", "--width", "48", "--blocks", "1", "--steps", "3"]
@@ -46,7 +46,7 @@ def trained(script, text, tmp_path_factory):
 
 
 def test_the_model_can_be_pruned_at_every_pattern_of_the_studies(trained):
-    frozen = FrozenModel.load(ModelSource(str(trained)))
+    frozen = FrozenModel.load(ModelSource(source=str(trained)))
     for pattern in ("2:4", "2:8", "4:8", "8:16"):
         check_divisible(frozen.layers, pattern=Pattern.parse(pattern))
     assert frozen.vocabulary_size == len(frozen.tokenizer) == 320

@@ -100,7 +100,7 @@ def _store(uri: str) -> tuple[Verdict, str]:
 def _shipped_model() -> tuple[Verdict, str]:
     from nmlab.trials.models import FrozenModel, ModelSource
 
-    frozen = FrozenModel.load(ModelSource("builtin:tiny"))
+    frozen = FrozenModel.load(ModelSource(source="builtin:tiny"))
     prunable = sum(layer.numel for layer in frozen.layers)
     return (
         "ok",

@@ -19,9 +19,9 @@ from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Results, T
 
 if TYPE_CHECKING:
     from nmlab.platform.tracking.external_model import Table
+    from nmlab.trials.contract.sections import EvaluationSpec
     from nmlab.trials.evaluation import Evaluated
     from nmlab.trials.export.subject import Subject
-    from nmlab.trials.spec import EvaluationSpec
 
 TargetName = Annotated[
     str,
@@ -41,7 +41,7 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="Split of a hub dataset.")] = None,
     column: Annotated[str | None, typer.Option(help="Column that holds the text.")] = None,
     windowing: Windowing = None,
-    sequence_length: Annotated[int | None, typer.Option(min=1, help="Tokens of a window.")] = None,
+    sequence_length: Annotated[int | None, typer.Option(min=2, help="Tokens of a window.")] = None,
     windows: Windows = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Windows or answers at once.")] = None,
     tasks: Tasks = None,
@@ -98,7 +98,7 @@ def evaluate(
 
 def _specification(given: dict[str, Any], *, subject: "Subject", table: "Table | None") -> "EvaluationSpec":
     """Return what to measure on: the study's text and tasks, else the run's own, changed by what was given."""
-    from nmlab.trials.spec import EvaluationSpec
+    from nmlab.trials.contract.sections import EvaluationSpec
 
     if table is not None and table.study is not None:
         if given:
@@ -106,11 +106,13 @@ def _specification(given: dict[str, Any], *, subject: "Subject", table: "Table |
             raise ValueError(
                 f"--study takes text and tasks from {table.experiment}, so that they compare; drop --{name}"
             )
-        return EvaluationSpec(**table.study.data.evaluation.model_dump())
-    own = subject.spec.evaluation if subject.spec else EvaluationSpec(source="builtin:python-docs")
+        return table.study.data.evaluation
+    default = EvaluationSpec(source="builtin:python-docs")
+    own = subject.spec.evaluation if subject.spec else default
     if "source" in given:  # split and column belong to the source
         own = own.model_copy(update={"split": None, "column": None})
-    return evaluation_spec({**own.model_dump(), **given})
+    checked = evaluation_spec({**default.model_dump(), **given})  # an older version may have kept what is refused today
+    return own.model_copy(update={name: getattr(checked, name) for name in given})
 
 
 def _check_recordable(run_id: str | None, table: "Table | None", spec: "EvaluationSpec", *, record: bool) -> None:

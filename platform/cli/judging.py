@@ -1,13 +1,16 @@
 """The options that say on what a model is judged, the same for `nmlab run` and `nmlab evaluate`."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
-    from nmlab.trials.spec import EvaluationSpec
+    from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, Section
 
+    S = TypeVar("S", bound=Section)
+
+_OPTIONS = {"source": "--data"}
 Windowing = Annotated[str | None, typer.Option(help="joined, or rolling as lm-eval does it.")]
 Windows = Annotated[int | None, typer.Option(min=1, help="At most so many windows of held-out text.")]
 Tasks = Annotated[str | None, typer.Option(help="lm-eval names or JSONL files, joined by commas.")]
@@ -21,18 +24,32 @@ def given_evaluation(*, tasks: str | None, **settings: Any) -> dict[str, Any]:
     return {name: value for name, value in {**settings, "tasks": names}.items() if value is not None}
 
 
-def evaluation_spec(settings: Mapping[str, Any]) -> "EvaluationSpec":
+def evaluation_spec(settings: Mapping[str, Any], *, options: Mapping[str, str] = _OPTIONS) -> "EvaluationSpec":
+    """Return the specification with these settings; raises ``ValueError`` that names the option that is wrong.
+
+    ``options`` are those that are not called as the setting is.
+    """
+    from nmlab.trials.contract.sections import EvaluationSpec
+
+    return _checked(EvaluationSpec, settings, options=options)
+
+
+def calibration_spec(settings: Mapping[str, Any]) -> "CalibrationSpec":
     """Return the specification with these settings; raises ``ValueError`` that names the option that is wrong."""
+    from nmlab.trials.contract.sections import CalibrationSpec
+
+    return _checked(CalibrationSpec, settings, options=_OPTIONS)
+
+
+def _checked(section: "type[S]", settings: Mapping[str, Any], *, options: Mapping[str, str]) -> "S":
     from pydantic import ValidationError
 
-    from nmlab.trials.names import unknown_name
-    from nmlab.trials.spec import WINDOWINGS, EvaluationSpec
+    from nmlab.trials.contract.wording import first_problem
+
+    def option(setting: str) -> str:
+        return options.get(setting, "--" + setting.replace("_", "-"))
 
     try:
-        return EvaluationSpec.model_validate(dict(settings))
+        return section.model_validate(dict(settings))
     except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        if option == "--windowing":
-            raise ValueError(unknown_name(first["input"], kind=option, known=WINDOWINGS)) from error
-        raise ValueError(f"{option} {first['input']!r}: {first['msg']}") from error
+        raise ValueError(first_problem(error, name=option)) from error

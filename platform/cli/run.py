@@ -14,6 +14,7 @@ from nmlab.platform.cli.judging import (
     Tasks,
     Windowing,
     Windows,
+    calibration_spec,
     evaluation_spec,
     given_evaluation,
 )
@@ -22,7 +23,7 @@ from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Quiet, Res
 from nmlab.trials.contract.declarations import metric_of
 
 if TYPE_CHECKING:
-    from nmlab.trials.spec import TrialSpec
+    from nmlab.trials.contract.trial_spec import TrialSpec
     from nmlab.trials.trial.outcome import TrialResult
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
@@ -73,22 +74,23 @@ def run(
     from nmlab.platform.planning.study_plan import check_inputs, check_text
     from nmlab.platform.run_one import EXPERIMENT, make_folder, run_one
     from nmlab.platform.tracking.address import absolute_uri, check_store
-    from nmlab.trials.models import ModelSource
-    from nmlab.trials.pattern import Pattern
+    from nmlab.trials.contract.pattern import Pattern
+    from nmlab.trials.contract.trial_spec import TrialSpec
+    from nmlab.trials.models.sources import model_source
     from nmlab.trials.sizing.preflight import preflight
-    from nmlab.trials.spec import CalibrationSpec, TrialSpec
 
     learned, held_out = _texts(data, evaluation, splits=(split, evaluation_split), column=column)
     sizes = {"sequence_length": sequence_length, "batch_size": batch_size}
+    held_out_options = {"source": "--evaluation" if evaluation else "--data", "split": "--evaluation-split"}
     given = given_evaluation(tasks=tasks, windowing=windowing, windows=windows, few_shot=few_shot, questions=questions)
     spec = TrialSpec(
         method=method,
         pattern=str(Pattern.parse(pattern)),
         seed=seed,
         hyperparameters=_hyperparameters(method, pattern, hyperparameters or []),
-        model=ModelSource(model, revision, dtype, tuple(leave_dense or ())),
-        calibration=CalibrationSpec(samples=samples, **learned, **sizes),
-        evaluation=evaluation_spec({**held_out, **sizes, **given}),
+        model=model_source({"source": model, "revision": revision, "dtype": dtype, "leave_dense": leave_dense or ()}),
+        calibration=calibration_spec({"samples": samples, **learned, **sizes}),
+        evaluation=evaluation_spec({**held_out, **sizes, **given}, options=held_out_options),
     )
     check_text([spec])
     uri = absolute_uri(tracking_uri)
@@ -137,8 +139,8 @@ def _texts(
 
 def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, Any]:
     from nmlab.search_spaces.reading import dialect
+    from nmlab.trials.contract.pattern import Pattern
     from nmlab.trials.methods import registry
-    from nmlab.trials.pattern import Pattern
 
     parsed = {}
     for text in given:

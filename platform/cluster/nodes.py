@@ -14,7 +14,7 @@ from nmlab.platform.cluster.proof import PACKAGES, difference, looker
 from nmlab.platform.planning.admission import Load, check_slots, refuses
 from nmlab.platform.planning.machine import free_bytes
 from nmlab.search_spaces.schema.study import Study
-from nmlab.trials.models import ModelSource, locate
+from nmlab.trials.models import locate
 
 _ANSWER_S = 60.0
 
@@ -102,7 +102,7 @@ def _files(study: Study) -> Iterator[str]:
     """The local files that every node reads: the model's configuration, and texts."""
     source = study.model.source
     if not source.startswith("builtin:"):
-        yield str(locate(ModelSource(**study.model.model_dump())) / "config.json")
+        yield str(locate(study.model) / "config.json")
     for text in (study.data.calibration.source, study.data.evaluation.source):
         path = Path(text.partition("[")[0]).expanduser()
         if path.exists():

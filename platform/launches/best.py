@@ -10,8 +10,8 @@ from nmlab.platform.launches.launch import Launch
 from nmlab.reports.analysis.configurations import best_of, configurations_of, group_name, groups_of, searched
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.store import RunStore
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.export.subject import RECORD
-from nmlab.trials.spec import TrialSpec
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def best_in_folder(folder: Path) -> Best:
     found: dict[tuple[str, str], list[tuple[int, float, Path]]] = {}
     for path in sorted(launch.trials_folder.glob(f"*/{RECORD}")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        spec = TrialSpec.model_validate(record["spec"])
+        spec = TrialSpec.from_record(record["spec"])
         value = float(record["metrics"].get(metric, math.nan))
         if spec.method != "dense" and math.isfinite(value):
             found.setdefault((spec.pattern, spec.configuration), []).append((spec.seed, value, path.parent))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nmlab.platform.launches.standings import Entrant, plain, standings
-from nmlab.search_spaces.schema.checks import SAMPLES
 from nmlab.trials.contract.metrics import initial_name
+from nmlab.trials.contract.trial_spec import SAMPLES
 
 Record = dict[str, Any]
 

@@ -11,9 +11,9 @@ from nmlab.platform.mask_parallel.peer import Peer
 from nmlab.platform.pipeline.setup import give_work
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PipelineLostError
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators, PipelineEvaluators
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
-from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.run import follow_trial
 
 Record = dict[str, Any]
@@ -63,7 +63,7 @@ class MaskParallelClient:
         assert self._line is not None
         named = {name: offer[name] for name in ("key", "epoch", "member")}
         participant = Peer(self._line, **named, leaving=lambda: self._link.stopping)
-        spec = TrialSpec.model_validate(offer["spec"])
+        spec = TrialSpec.from_record(offer["spec"])
         self._link.say("participant", key=offer["key"], member=offer["member"])
         try:
             evaluators = _as_pipeline(participant, pipeline)

@@ -19,9 +19,9 @@ from torch.distributed import is_nccl_available
 from nmlab.platform.pipeline.stage_store import RayKeys, StageStore
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PeerError, PipelineLostError
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.parallel.mask_parallel import PipelineEvaluators
 from nmlab.trials.parallel.pipeline_group import PATIENCE, SINGLE_PROCESS, DistributedGroup, PipelineGroup
-from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.outcome import NullEvents
 from nmlab.trials.trial.run import follow_trial, run_trial
 
@@ -105,7 +105,7 @@ def _follow(pipeline: PipelineGroup, *, replica: ReplicaContext, folder: Path) -
 
 def _work(work: dict[str, Any], *, pipeline: PipelineGroup, replica: ReplicaContext, folder: Path) -> None:
     """Run a job with the leader, or take part with it in a trial that another replica leads."""
-    spec = TrialSpec.model_validate(work["spec"])
+    spec = TrialSpec.from_record(work["spec"])
     if "member" in work:
         follow_trial(spec, replica=replica, folder=folder, pipeline=pipeline, evaluators=PipelineEvaluators(pipeline))
     else:

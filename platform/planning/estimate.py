@@ -15,12 +15,12 @@ from nmlab.platform.planning.shared_results import SharedResults, shared_results
 from nmlab.platform.planning.study_plan import Plan, example_specs
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.context.result_cache import CACHE_BYTES
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.methods import registry
 from nmlab.trials.sizing.dry_run import Stage
 from nmlab.trials.sizing.preflight import Facts
 from nmlab.trials.sizing.probe import Probed
-from nmlab.trials.spec import TrialSpec
 
 _CHECKPOINTS = 2
 # Of a trial in the tracking store's database: rows of about 200 points of a dozen metrics, and parameters and tags.
@@ -191,14 +191,14 @@ def probe_methods(plan: Plan) -> dict[tuple[str, str], Probed]:
     import torch
 
     from nmlab.trials.context.replica_context import ReplicaContext
-    from nmlab.trials.models import FrozenModel, ModelSource
+    from nmlab.trials.models import FrozenModel
     from nmlab.trials.models.frozen import best_device
     from nmlab.trials.sizing.probe import probe
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads_a_slot(plan))
     try:
-        source = ModelSource(**plan.study.model.model_dump())
+        source = plan.study.model
         replica = ReplicaContext(FrozenModel.load(source, device=best_device()))
         specs = _one_of_each([*plan.baselines, *example_specs(plan.study)])
         return {kind: probe(spec, replica=replica) for kind, spec in specs.items()}

@@ -10,15 +10,14 @@ from functools import cached_property
 
 from nmlab.platform.planning.machine import Machine
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
-from nmlab.trials.models import ModelSource
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape
 from nmlab.trials.models.reading import first_line
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.sizing.dry_run import Measured, Stage
 from nmlab.trials.sizing.preflight import Facts
 from nmlab.trials.sizing.probe import Probed
-from nmlab.trials.spec import TrialSpec
 
 # An elementwise operation reads about as much as it writes, and a block of a model has as many again in place.
 _TRAFFIC = 3.0
@@ -144,7 +143,7 @@ class Forecaster:
 
     @cached_property
     def _stage(self) -> Stage:
-        return self._given or Stage(ModelSource(**self._study.model.model_dump()))
+        return self._given or Stage(self._study.model)
 
     @cached_property
     def _forward(self) -> Measured:

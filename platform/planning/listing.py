@@ -6,7 +6,8 @@ from pathlib import Path
 
 from nmlab.platform.planning.study_plan import Plan, trial_spec
 from nmlab.platform.search.strategies import proposals_of, startup_trials
-from nmlab.trials.spec import Scalar, TrialSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.values import Scalar
 
 
 @dataclass(frozen=True)

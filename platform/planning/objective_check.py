@@ -2,8 +2,8 @@
 
 from nmlab.search_spaces.schema.modes import mode_problems
 from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.schema.wording import nearest
 from nmlab.trials.contract.declarations import common_metric, recorded_by
+from nmlab.trials.contract.near_names import hint
 from nmlab.trials.methods import registry
 
 
@@ -18,6 +18,6 @@ def check_objectives(study: Study) -> None:
             continue
         for name, mode in zip(study.search.metrics, study.search.modes, strict=True):
             if common_metric(name) is None and name not in declared:
-                raise ValueError(f"search.metric {name!r}: {method} records no such metric{nearest(name, declared)}")
+                raise ValueError(f"search.metric {name!r}: {method} records no such metric{hint(name, declared)}")
             for problem in mode_problems(declared[name], mode=mode) if name in declared else ():
                 raise ValueError(problem)

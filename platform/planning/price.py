@@ -7,7 +7,7 @@ from nmlab.platform.planning.study_plan import baseline_specs, trial_spec
 from nmlab.platform.search.points import RandomDraw, configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
-from nmlab.trials.spec import TrialSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 
 _DRAWS = 64
 

@@ -4,8 +4,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nmlab.trials.context.result_cache import CACHE_BYTES
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.models.needs import OF_A_SEED
-from nmlab.trials.spec import TrialSpec
 
 _TOKEN_BYTES = 8
 

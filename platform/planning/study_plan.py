@@ -9,18 +9,16 @@ from nmlab.platform.planning.examples import to_check, to_plan
 from nmlab.platform.planning.objective_check import check_objectives
 from nmlab.platform.search.initial_points import Given, first_points
 from nmlab.platform.search.points import configurations_tried
-from nmlab.search_spaces.schema.checks import SAMPLES
 from nmlab.search_spaces.schema.conditions import BESIDE_SPACE
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, baseline_points
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.trial_spec import SAMPLES, TrialSpec
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method
-from nmlab.trials.models import ModelSource
 from nmlab.trials.models.prunable import check_measurable
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.sizing.preflight import Facts, preflight
-from nmlab.trials.spec import Budget, Cadence, CalibrationSpec, EvaluationSpec, TrialSpec
 
 Configuration = Mapping[str, Any]
 
@@ -73,19 +71,16 @@ def trial_spec(study: Study, configuration: Configuration, *, seed: int) -> Tria
     """Return the trial of one configuration with one seed, its method's defaults written out."""
     given = {name: value for name, value in configuration.items() if name not in BESIDE_SPACE}
     calibration = study.data.calibration
-    text = {**calibration.model_dump(), "samples": configuration.get(SAMPLES, calibration.sizes[0])}
-    hyperparameters = registry.get(configuration["method"]).configure(given).model_dump()
-    budget = study.budget.model_dump(include={"tokens", "forwards", "seconds"})
     return TrialSpec(
         method=configuration["method"],
         pattern=configuration["pattern"],
         seed=seed,
-        hyperparameters=hyperparameters,
-        model=ModelSource(**study.model.model_dump()),
-        calibration=CalibrationSpec(**text),
-        evaluation=EvaluationSpec(**study.data.evaluation.model_dump()),
-        budget=Budget(**budget),
-        cadence=Cadence(**study.cadence.model_dump()),
+        hyperparameters=registry.get(configuration["method"]).configure(given).model_dump(),
+        model=study.model,
+        calibration=calibration.with_samples(configuration.get(SAMPLES, calibration.sizes[0])),
+        evaluation=study.data.evaluation,
+        budget=study.budget.of_a_trial,
+        cadence=study.cadence,
     )
 
 

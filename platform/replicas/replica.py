@@ -21,7 +21,6 @@ from nmlab.platform.process.leaving import bounded
 from nmlab.platform.process.openmp_policy import patience
 from nmlab.platform.replicas.train_run import TrainRun
 from nmlab.search_spaces.schema.study import Study
-from nmlab.trials.models import ModelSource
 
 _BACK_OFF_S, _LET_GO_S = 1.0, 10.0
 _WORD_S = 10.0
@@ -177,7 +176,7 @@ def start_replicas(
             "folder": str(launch.trials_folder),
             "nonce": None if nonce is None else str(nonce),
             "initial_masks": str(launch.initial_masks_folder),
-            "model": asdict(ModelSource(**study.model.model_dump())),
+            "model": study.model.model_dump(mode="json"),
             "slots": study.replica.slots,
             "load": asdict(load),
             "parties": parties,

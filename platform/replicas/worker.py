@@ -22,10 +22,10 @@ from nmlab.platform.planning.admission import Load, refuses
 from nmlab.platform.replicas.oom_detection import at_work
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PipelineLostError, account_of
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.measure.memory import exempt_from_collection
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
-from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.outcome import TrialResult
 from nmlab.trials.trial.run import run_trial
 
@@ -51,7 +51,7 @@ def worker_loop(config: dict[str, Any]) -> None:
             dispatcher.call("refuse", config["name"], f"{config['name']} on {refusals[0]}")
         return
     start = time.perf_counter()
-    frozen = FrozenModel.load(ModelSource(**config["model"]), device=device, pipeline=pipelines[0])
+    frozen = FrozenModel.load(ModelSource.from_record(config["model"]), device=device, pipeline=pipelines[0])
     replica = ReplicaContext(frozen, initial_masks=Path(config["initial_masks"]))
     facts = {
         "pid": os.getpid(),
@@ -148,7 +148,7 @@ class Worker:
     def _run(self, job: dict[str, Any], pipeline: PipelineGroup) -> None:
         events = _WorkerEvents(self._link, job["epoch"])
         try:
-            spec = TrialSpec.model_validate(job["spec"])
+            spec = TrialSpec.from_record(job["spec"])
             folder = self._folder / job["key"]
             with at_work(folder) as killed, self._parties.led(job, pipeline) as evaluators:
                 give_work(pipeline, {**job, "is_shared": evaluators is not None})

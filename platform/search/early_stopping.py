@@ -14,7 +14,7 @@ from typing import Any
 from nmlab.platform.search.stopping_rules import Comparison, Rule
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
-from nmlab.trials.spec import TrialSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 
 Record = Mapping[str, Any]
 
@@ -109,7 +109,7 @@ class EarlyStopping:
     def _begin(self, key: str, spec: Mapping[str, Any]) -> None:
         if key in self._baselines or key in self._configuration_of:
             return
-        trial = TrialSpec.model_validate(spec)
+        trial = TrialSpec.from_record(spec)
         keys = tuple(trial.model_copy(update={"seed": seed}).key for seed in self._seeds)
         self._configurations[trial.configuration] = _Seeds(keys)
         self._configuration_of |= dict.fromkeys(keys, trial.configuration)

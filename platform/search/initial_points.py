@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nmlab.search_spaces.schema.checks import SAMPLES
 from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.schema.wording import nearest
 from nmlab.search_spaces.space import DefineByRun
+from nmlab.trials.contract.near_names import hint
+from nmlab.trials.contract.trial_spec import SAMPLES
 from nmlab.trials.methods import registry
 
 DEFAULTS = "defaults"
@@ -66,7 +66,7 @@ def first_points(study: Study) -> list[dict[str, Any]]:
 def _why_not(name: str, study: Study) -> str:
     if name in study.entries:
         return "; its condition does not hold for the other values"
-    return nearest(name, tuple(study.entries))
+    return hint(name, tuple(study.entries))
 
 
 def _point(study: Study, values: Mapping[str, Any], where: str) -> dict[str, Any]:

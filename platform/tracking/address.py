@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nmlab.reports.read.mlflow_access.addresses import canonical, check_address
-from nmlab.trials.names import unknown_name
+from nmlab.trials.contract.near_names import unknown_name
 
 _SQLITE = b"SQLite format 3\0"
 _FILE = "sqlite:///"

@@ -18,14 +18,14 @@ from nmlab.reports.read.evaluations import read_evaluation
 from nmlab.reports.read.store import RunStore, newest_or_named, open_store, reading
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.sections import EvaluationSpec
+from nmlab.trials.contract.trial_spec import flat_settings
 from nmlab.trials.evaluation import Evaluated
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import save_bundle
-from nmlab.trials.models import ModelSource
 from nmlab.trials.models.finished import MASK_FILE
 from nmlab.trials.models.sources import settings_of
-from nmlab.trials.spec import EvaluationSpec
 from nmlab.trials.trial.artifacts import TASKS_FILE, save_questions, save_windows
 
 WINDOWS_FILE = "evaluation.npz"
@@ -58,12 +58,8 @@ class Judged:
 
     def flat(self) -> dict[str, Any]:
         """Return every setting under a dotted name, as trials have them."""
-        model = {f"model.{name}": _shown(value) for name, value in self.model.items() if value is not None}
-        given = self.evaluation.model_dump(exclude_none=True)
-        data = {name: _shown(value) for name, value in given.items()}
-        evaluation = {f"data.evaluation.{name}": value for name, value in data.items() if value != ""}
         own = {"method": self.label, "pattern": self.pattern, "seed": self.seed, "judged.source": self.place}
-        return {**own, **model, **evaluation}
+        return flat_settings({**own, "model": self.model, "data": {"evaluation": self.evaluation.model_dump()}})
 
     def _digest(self, *, size: int) -> str:
         body = {**vars(self), "model": dict(self.model), "evaluation": self.evaluation.model_dump(mode="json")}
@@ -125,7 +121,7 @@ def judge_as(subject: Subject, *, label: str | None, evaluation: EvaluationSpec,
     return Judged(
         label=label or method,
         pattern=finished.info.pattern if finished else str(found or "dense"),
-        model=settings_of(frozen.source if study is None else ModelSource(**study.model.model_dump())),
+        model=settings_of(frozen.source if study is None else study.model),
         place=frozen.source.source,
         model_digest=frozen.digest,
         mask_digest=masks_digest(finished.masks) if finished else "",
@@ -173,10 +169,6 @@ def record_tasks(run_id: str, *, evaluated: Evaluated, tracking_uri: str) -> Non
         for name, value in tasks.metrics().items():
             store.client.log_metric(run_id, name, value, step=step)
         store.client.set_tag(run_id, "nmlab.tasks", tasks.facts_line())
-
-
-def _shown(value: Any) -> Any:
-    return ", ".join(value) if isinstance(value, tuple | list) else value
 
 
 def _write(folder: Path, subject: Subject, evaluated: Evaluated) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from nmlab.platform.launches.journal import Journal, Record, write_log
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.trials.contract.secrets import masked
-from nmlab.trials.spec import TrialSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 
 _BATCH_BYTES = 2**18
 _LOOK_S = 0.5
@@ -142,7 +142,7 @@ class Recorder:
                 self._store.attach(self._launch.study_file)
                 self._store.attach(self._launch.environment_file)
             elif record["event"] == "trial":
-                self._begin(TrialSpec.model_validate(record["spec"]))
+                self._begin(TrialSpec.from_record(record["spec"]))
             elif record["event"] == "metrics":
                 points[record["key"]].append(record)
             elif record["event"] == "ended":

@@ -14,8 +14,8 @@ from typing import Any
 from nmlab.platform.launches.best import best_in_folder, best_in_store
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore, open_store, reading
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.export.subject import RECORD
-from nmlab.trials.spec import TrialSpec
 
 LEAST = 6  # characters by which something may be named
 _HEXADECIMAL = re.compile(rf"[0-9a-f]{{{LEAST},32}}")
@@ -160,7 +160,7 @@ def _in_folders(name: str, results: Path) -> Iterator[Candidate]:
 def spec_of(folder: Path) -> TrialSpec | None:
     """Return what a finished trial's folder says was run; None where it cannot be read."""
     try:
-        return TrialSpec.model_validate(json.loads((folder / RECORD).read_text(encoding="utf-8"))["spec"])
+        return TrialSpec.from_record(json.loads((folder / RECORD).read_text(encoding="utf-8"))["spec"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

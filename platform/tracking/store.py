@@ -10,6 +10,7 @@ from nmlab.platform.launches.ownership import user_name
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.contract.secrets import masked
+from nmlab.trials.contract.trial_spec import flat_settings
 from nmlab.trials.methods.initial_masks import initial_mask_file
 
 _BATCH = 1000  # MLflow's limit on metrics a call
@@ -39,7 +40,7 @@ def _notes_tag(notes: Sequence[str]) -> dict[str, str]:
 
 def _initial_mask_params(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an initial mask was made from under the names that trials have for the same."""
-    calibration = {f"data.calibration.{name}": value for name, value in record["calibration"].items()}
+    calibration = flat_settings({"data": {"calibration": record["calibration"]}})
     own = {name: record[name] for name in ("method", "pattern", "seed")}
     others = {"model.source": record["model"], "calibration_digest": record["calibration_digest"]}
     return {**own, **record["hyperparameters"], **calibration, **others}

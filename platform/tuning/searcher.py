@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from nmlab.platform.planning.study_plan import Plan, trial_spec
 from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
-from nmlab.trials.spec import TrialSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 
 Result = Mapping[str, Any]
 

@@ -7,6 +7,7 @@ import matplotlib
 
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.figures.style import INK, SETTINGS, FigureFile, look_of, new_figure, saved
+from nmlab.trials.contract.pattern import Pattern
 
 KEY, TITLE = "memory", "Memory by pattern"
 PANELS = {
@@ -107,5 +108,6 @@ def _per_weight(item: Configuration | None, metric: str) -> float | None:
     return value.mean / (held.mean / size)
 
 
-def _numbers(pattern: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in reversed(pattern.split(":")))
+def _numbers(text: str) -> tuple[int, int]:
+    pattern = Pattern.parse(text)
+    return pattern.m, pattern.n

@@ -18,8 +18,9 @@ from nmlab.reports.figures.style import (
     new_figure,
     saved,
 )
-from nmlab.reports.read.masks import PackedMask, chance_overlap, overlap
+from nmlab.reports.read.masks import PackedMask, overlap
 from nmlab.reports.read.masks.packed import Bools
+from nmlab.trials.contract.pattern import Pattern
 
 KEY, TITLE = "mask_overlap", "Overlap of the masks"
 PICTURES_KEY, PICTURES_TITLE = "mask_pictures", "The masks, up close"
@@ -75,8 +76,8 @@ def overlap_info(lines: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str
         if len(shown) < 2 or any(value is None for row in rows for value in row):
             continue
         shares = tuple(tuple(value for value in row if value is not None) for row in rows)
-        n, m = map(int, pattern.split(":"))
-        matrices.append(OverlapMatrix(pattern, tuple(label for label, _ in shown), shares, chance_overlap(n, m=m)))
+        chance = Pattern.parse(pattern).chance_overlap
+        matrices.append(OverlapMatrix(pattern, tuple(label for label, _ in shown), shares, chance))
     return OverlapInfo(tuple(matrices), skipped="" if matrices else "no two comparable masks were kept")
 
 

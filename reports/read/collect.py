@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from nmlab.reports.read.errors import ReportError, nearest
+from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.histories import read_histories, with_starts
 from nmlab.reports.read.store import RunStore, newest_or_named
 from nmlab.search_spaces.reading import dialect
 from nmlab.trials.contract.metrics import EVAL, INITIAL, initial_name
+from nmlab.trials.contract.near_names import hint
 
 RESIDUAL = "train/residual"
 MOST_CURVES = 300
@@ -220,7 +221,7 @@ def _refuse_without_results(
     ended = ", ".join(f"{count} {status}" for status, count in counts.items())
     line = f"launch {name!r} of study {study!r} has no finished run with {objective.metric!r}: {ended}"
     if (trials["recorded_status"] == "finished").any() and objective.metric not in metrics:
-        line += f"; {nearest(objective.metric, names=metrics)}"
+        line += hint(objective.metric, sorted(metrics))
     raise ReportError(line)
 
 

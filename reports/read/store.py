@@ -14,11 +14,12 @@ from typing import Any
 import requests
 import sqlalchemy
 
-from nmlab.reports.read.errors import ReportError, nearest
+from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.mlflow_access import settings
 from nmlab.reports.read.mlflow_access.addresses import canonical, shown
 from nmlab.reports.read.mlflow_access.connection import connect
 from nmlab.reports.read.mlflow_access.failures import reason
+from nmlab.trials.contract.near_names import hint
 
 PAGE = 1000
 _NO_PROGRESS_BAR = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
@@ -43,7 +44,7 @@ class RunStore:
                 return str(experiment.experiment_id)
             names = [found.name for found in self.client.search_experiments(max_results=PAGE)]
         known = [name for name in names if name != "Default"]
-        raise ReportError(f"unknown study {study!r} in {shown(self.uri)}; {nearest(study, names=known)}")
+        raise ReportError(f"unknown study {study!r} in {shown(self.uri)}{hint(study, sorted(known))}")
 
     def studies(self) -> tuple[str, ...]:
         """Return the names of all studies that have been launched, sorted."""
@@ -132,7 +133,7 @@ def newest_or_named(launches: Sequence[Any], *, name: str | None, study: str) ->
         if name in (run.data.tags.get("nmlab.launch"), run.info.run_id):
             return run
     names = [run.data.tags.get("nmlab.launch", run.info.run_id) for run in launches]
-    raise ReportError(f"unknown launch {name!r} of study {study!r}; {nearest(name, names=names)}")
+    raise ReportError(f"unknown launch {name!r} of study {study!r}{hint(name, sorted(names))}")
 
 
 @contextmanager

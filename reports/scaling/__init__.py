@@ -11,6 +11,7 @@ from nmlab.reports.scaling.observed import sizes_of
 from nmlab.reports.scaling.proposal import Proposal, propose, space_yaml
 from nmlab.reports.scaling.sizes import groups_of_model
 from nmlab.reports.scaling.words import sentences
+from nmlab.trials.contract.pattern import Pattern, expected_pattern
 
 __all__ = ["Scaled", "scale"]
 
@@ -64,7 +65,10 @@ def _pattern(text: str | None, tried: Sequence[tuple[int, int]]) -> tuple[int, i
         if len(tried) > 1:
             raise ReportError(f"the studies ran several patterns ({shown}); say which is meant with --pattern")
         return tried[0]
-    n, colon, m = text.partition(":")
-    if not (colon and n.isdigit() and m.isdigit() and 0 < int(n) < int(m)):
-        raise ReportError(f"--pattern {text!r}: expected N:M with N below M, such as {shown.split(',')[0]}")
-    return int(n), int(m)
+    try:
+        pattern = Pattern.parse(text)
+    except ValueError:
+        raise ReportError(f"--pattern {text!r}: {expected_pattern(text)}") from None
+    if pattern.n == pattern.m:
+        raise ReportError(f"--pattern {text!r}: expected N below M, such as {shown.split(',')[0]}")
+    return pattern.n, pattern.m

@@ -10,6 +10,7 @@ from nmlab.reports.compare import members_of
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore
 from nmlab.reports.scaling.evidence import FEWEST_MAGNITUDES, FEWEST_RATES, ModelSize, Tried
+from nmlab.trials.contract.pattern import Pattern
 
 METHOD, MODEL = "maskpro", "model.source"
 WEIGHTS = "cost/trainable_params"
@@ -72,9 +73,9 @@ def _change(after: float, before: float, metric: str) -> float:
 
 
 def _key(item: Configuration) -> Key:
-    n, _, m = item.pattern.partition(":")
+    pattern = Pattern.parse(item.pattern)
     weights: Any = item.finished[WEIGHTS].iloc[0]
-    return (str(item.settings.get(MODEL, "unknown")), int(weights) // int(m), int(n), int(m))
+    return (str(item.settings.get(MODEL, "unknown")), int(weights) // pattern.m, pattern.n, pattern.m)
 
 
 def _refuse_few(size: ModelSize) -> None:

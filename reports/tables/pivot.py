@@ -8,11 +8,12 @@ from nmlab.reports.analysis.configurations import Configuration, value_text
 from nmlab.reports.analysis.metrics import direction_of, metric_column, plain_name
 from nmlab.reports.analysis.pairwise import Contrast, Side, best_side, contrasts_with, tied_with_best, untested_groups
 from nmlab.reports.read.collect import Objective
-from nmlab.reports.read.errors import ReportError, nearest
+from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import Value
 from nmlab.reports.tables.compared import ATTRIBUTES, Member
 from nmlab.reports.values import Cell, Column, Row, Table, estimate_cell, marked
 from nmlab.reports.values.wording import counted
+from nmlab.trials.contract.near_names import unknown_name
 
 Key = tuple[Value | None, ...]
 
@@ -45,7 +46,7 @@ def layout_of(
     known = {*ATTRIBUTES, *(name for member in members for name in member.item.settings)}
     for name in (*rows, *columns):
         if name not in known:
-            raise ReportError(f"unknown row or column {name!r}; {nearest(name, names=known)}")
+            raise ReportError(unknown_name(name, kind="row or column", known=known))
     twice = [name for name in rows if name in columns]
     if twice:
         raise ReportError(f"{twice[0]!r} is asked for as row and as column; it can be one of them")
@@ -53,7 +54,7 @@ def layout_of(
     measured = {str(name) for member in members for name in member.item.trials.columns if "/" in str(name)}
     for name in metrics:
         if name not in measured:
-            raise ReportError(f"unknown metric {name!r}; {nearest(name, names=measured)}")
+            raise ReportError(unknown_name(name, kind="metric", known=measured))
     chosen_rows = tuple(rows) or tuple(name for name in ("method",) if name not in columns) or ("study",)
     several = [name for name in ("study", "pattern") if len({member.get(name) for member in members} - {""}) > 1]
     chosen_columns = tuple(columns) or tuple(name for name in several if name not in chosen_rows)

@@ -8,7 +8,7 @@ from typing import Any
 
 from nmlab.search_spaces.reading import dialect
 from nmlab.search_spaces.reading.problems import StudyError
-from nmlab.search_spaces.schema.wording import shown
+from nmlab.trials.contract.wording import shown
 
 _OPTION = "--set"
 TWINS = {"fixed": "space", "space": "fixed"}

@@ -7,7 +7,6 @@ ask. What is more particular wins: scale, then the study, then its preset, then 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,15 @@ from typing import Any
 from nmlab.search_spaces.reading import dialect
 from nmlab.search_spaces.reading.overrides import TWINS
 from nmlab.search_spaces.reading.problems import StudyError, sections
-from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.schema.wording import nearest, shown
+from nmlab.search_spaces.schema.study import SLUG, Study
+from nmlab.trials.contract.near_names import hint
+from nmlab.trials.contract.wording import shown
 
 SCALE_KEYS = ("model", "data", "replica", "budget", "cadence")
 """What a scale may set."""
 
 SCALES = Path(__file__).parents[1] / "scales"
 _SECTIONS = {path for path, _ in sections(Study) if path} | {"fixed", "space", "replica.resources.custom"}
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def names(data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -60,7 +59,7 @@ def settled(data: Mapping[str, Any], *, preset: str | None, source: str) -> dict
         raise StudyError(problems, source=source)
     chosen = names(data)[0] if preset is None else preset
     if chosen not in names(data):
-        raise StudyError([f"preset {shown(chosen)}: unknown preset{nearest(chosen, names(data))}"], source=source)
+        raise StudyError([f"preset {shown(chosen)}: unknown preset{hint(chosen, names(data))}"], source=source)
     shared = {key: value for key, value in data.items() if key != "presets"}
     own = {key: value for key, value in (data["presets"][chosen] or {}).items() if key != "scale"}
     if chosen != names(data)[0] and isinstance(shared.get("name"), str):
@@ -104,7 +103,7 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"preset {shown(data['preset'])}: expected no such key beside presets; --preset NAME chooses one"
     for name, own in given.items():
         path = f"presets.{name}"
-        if not _NAME.fullmatch(name):
+        if not SLUG.fullmatch(name):
             yield f"{path}: expected lower-case letters and digits, joined by hyphens, for example full-llama-2-7b"
         if own is not None and not isinstance(own, Mapping):
             yield f"{path} {shown(own)}: expected a mapping with overrides of the study"
@@ -118,4 +117,4 @@ def _problems_of_one(own: Mapping[str, Any], *, path: str) -> Iterator[str]:
             yield f"{path}.{key}: expected no presets within a preset"
     size = own.get("scale")
     if size is not None and size not in scales():
-        yield f"{path}.scale {shown(size)}: unknown scale{nearest(size, scales())}"
+        yield f"{path}.scale {shown(size)}: unknown scale{hint(size, scales())}"

@@ -10,22 +10,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nmlab.search_spaces.schema.study import INCONSISTENT, Study
-from nmlab.search_spaces.schema.wording import REFUSED, closest, either, shown
+from nmlab.trials.contract.near_names import hint, nearest
+from nmlab.trials.contract.wording import either, expectation, shown
 
-_EXPECTED = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "string_type": "text, in quotes where it looks like something else",
-    "string_too_short": "text that is not empty",
-    "tuple_type": "a list",
-    "model_type": "a mapping",
-    "mapping_type": "a mapping",
-    "dict_type": "a mapping",
-    "greater_than_equal": "at least {ge:g}",
-    "greater_than": "more than {gt:g}",
-    "less_than_equal": "at most {le}",
-}
 _NEVER = {"model.trust_remote_code": "no setting; code from a model repository is never run"}
 _MARK = re.compile(r"<[a-z]+>|\[key\]")
 
@@ -51,13 +38,7 @@ def _line(detail: ErrorDetails, *, data: Mapping[str, Any]) -> str:
         return f"{path}: missing; expected {_wanted(path)}"
     if kind == "extra_forbidden":
         return f"{path}: " + (_NEVER.get(path) or f"unknown key{_key_hint(path, data=data)}")
-    if kind == "literal_error":
-        return f"{path} {shown(detail['input'])}: expected {_choices(detail)}"
-    if kind == REFUSED:
-        return f"{path} {shown(detail['input'])}: {context['text']}"
-    expected = _EXPECTED.get(kind)
-    text = f"expected {expected.format(**context)}" if expected else detail["msg"]
-    return f"{path} {shown(detail['input'])}: {text}"
+    return f"{path} {shown(detail['input'])}: {expectation(detail)}"
 
 
 def _path(location: Sequence[int | str]) -> str:
@@ -69,13 +50,6 @@ def _path(location: Sequence[int | str]) -> str:
         elif not _MARK.fullmatch(part):
             path += f".{part}" if path else part
     return path
-
-
-def _choices(detail: ErrorDetails) -> str:
-    """Return the values that a fixed choice allows, and the nearest to the one given."""
-    words = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
-    match = closest(detail["input"], words)
-    return either(words) + (f"; nearest: {match}" if match else "")
 
 
 def sections(model: type[BaseModel], *, prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
@@ -99,15 +73,15 @@ def _wanted(path: str) -> str:
 def _key_hint(path: str, *, data: Mapping[str, Any]) -> str:
     """Return the tail of a message about an unknown key: the nearest valid key, here or elsewhere, or all."""
     section, _, name = path.rpartition(".")
+    known = {part: list(model.model_fields) for part, model in sections(Study)}
     hyperparameters = [part for part in ("fixed", "space") if name in (data.get(part) or ())]
     if hyperparameters:
-        return f"; nearest: {_join(hyperparameters[0], name)}"
-    known = {part: list(model.model_fields) for part, model in sections(Study)}
-    match = closest(name, known[section])
-    if match is not None:
-        return f"; nearest: {_join(section, match)}"
-    elsewhere = [_join(part, name) for part, keys in known.items() if name in keys]
-    return f"; nearest: {either(elsewhere)}" if elsewhere else f"; valid: {', '.join(known[section])}"
+        meant = [_join(hyperparameters[0], name)]
+    elif near := nearest(name, known[section]):
+        meant = [_join(section, near)]
+    else:
+        meant = [_join(part, name) for part, keys in known.items() if name in keys]
+    return f"; did you mean {either(map(repr, meant))}?" if meant else hint(name, known[section])
 
 
 def _join(section: str, name: str) -> str:

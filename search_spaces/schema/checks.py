@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nmlab.search_spaces.schema.entries import Entry, Listed
 from nmlab.search_spaces.schema.sections import Data, Search
-from nmlab.search_spaces.schema.wording import shown
-
-SAMPLES = "data.calibration.samples"
-"""The name of the number of calibration sequences where it is searched."""
+from nmlab.trials.contract.pattern import Pattern, expected_pattern
+from nmlab.trials.contract.trial_spec import SAMPLES
+from nmlab.trials.contract.wording import shown
 
 RESERVED = ("method", "pattern", "seed", "seeds")
 """Names with a place of their own in a study and a trial, so no hyperparameter can have them."""
 
-_PATTERN = re.compile(r"([1-9]\d*|0):([1-9]\d*)")
-
 
 def pattern_problem(text: object) -> str:
-    """Return what is wrong with an N:M pattern, such as "2:4"; "" when nothing is."""
-    match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return "expected N:M in quotes, N of every M weights kept, for example '2:4'"
-    kept, group = int(match[1]), int(match[2])
-    if not 1 <= kept <= group:
-        return f"keeps {kept} of every {group}; N must be between 1 and M, for example 2:4"
-    return ""
+    """Return what is wrong with a pattern, which a study writes as results name it; "" when nothing is."""
+    try:
+        return "" if str(Pattern.parse(text)) == text else expected_pattern(text)
+    except ValueError:
+        return expected_pattern(text)
+
+
+def samples_problem(value: object) -> str:
+    """Return what is wrong with a number of calibration sequences; "" when nothing is."""
+    return "" if type(value) is int and value >= 1 else "expected a whole number, at least 1"
 
 
 def patterns(pattern: str | Listed) -> Iterator[str]:
@@ -87,9 +85,9 @@ def calibration(data: Data) -> Iterator[str]:
     samples = data.calibration.samples
     if isinstance(samples, Listed):
         wrong = [
-            f"{SAMPLES}.{samples.kind}[{index}] {shown(value)}: expected a whole number, at least 1"
+            f"{SAMPLES}.{samples.kind}[{index}] {shown(value)}: {text}"
             for index, value in enumerate(samples.values)
-            if type(value) is not int or value < 1
+            if (text := samples_problem(value))
         ]
         if wrong:
             yield from wrong

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from nmlab.search_spaces.schema.checks import SAMPLES
 from nmlab.search_spaces.schema.entries import Entry, Int, Listed
 from nmlab.search_spaces.schema.scalars import has
-from nmlab.search_spaces.schema.wording import nearest, shown
+from nmlab.trials.contract.near_names import hint, nearest
+from nmlab.trials.contract.trial_spec import SAMPLES
+from nmlab.trials.contract.wording import either, shown
 
 TOP_LEVEL = ("method", "pattern")
 """Names that stand beside `space` and are part of every configuration, searched or not."""
@@ -65,7 +66,7 @@ def _problem(parent: str, values: Sequence[object], *, entries: Mapping[str, Ent
         return ""
     if parent in fixed:
         return f"{parent} is fixed; expected a name from space, method or pattern"
-    return f"unknown name {parent!r}{nearest(parent, dict.fromkeys((*TOP_LEVEL, *entries)))}"
+    return f"unknown name {parent!r}{hint(parent, dict.fromkeys((*TOP_LEVEL, *entries)))}"
 
 
 def _unreachable(parent: str, values: Sequence[object], *, entry: Entry) -> str:
@@ -80,7 +81,9 @@ def _unlisted(parent: str, values: Sequence[object], *, listed: Sequence[object]
     for value in values:
         if not has(listed, value):
             valid = [item if isinstance(item, str) else shown(item) for item in listed]
-            return f"{parent} is never {shown(value)}{nearest(value, valid)}"
+            near = nearest(value, valid)
+            meant = f"did you mean {near!r}?" if near else f"expected {either(valid)}"
+            return f"{parent} is never {shown(value)}; {meant}"
     return ""
 
 

@@ -22,7 +22,8 @@ from pydantic import (
 )
 
 from nmlab.search_spaces.schema.scalars import Integers, OneOrMore, PositiveReals, Reals, Values
-from nmlab.search_spaces.schema.wording import either, nearest, refuse
+from nmlab.trials.contract.near_names import hint
+from nmlab.trials.contract.wording import either, refuse
 
 KINDS = ("grid", "choice", "uniform", "loguniform", "int")
 """The keys that say what an entry is; an entry has exactly one of them."""
@@ -119,7 +120,7 @@ class Int(Entry):
 def _check_keys(value: Mapping[Any, object], *, kinds: Sequence[str]) -> None:
     for key in value:
         if key not in (*kinds, "when"):
-            raise refuse(f"unknown key {key!r}{nearest(key, (*kinds, 'when'))}")
+            raise refuse(f"unknown key {key!r}{hint(key, (*kinds, 'when'))}")
     given = [key for key in value if key != "when"]
     if len(given) != 1:
         raise refuse(f"expected exactly one of {either(kinds)}; given {' and '.join(given) or 'none'}")

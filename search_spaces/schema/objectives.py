@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nmlab.search_spaces.schema.modes import mode_problems
-from nmlab.search_spaces.schema.sections import Cadence, Search
-from nmlab.search_spaces.schema.wording import closest, shown
+from nmlab.search_spaces.schema.sections import Search
 from nmlab.trials.contract.declarations import METHOD_FAMILIES, declared_metric, own_metrics, recorded_by
 from nmlab.trials.contract.metrics import COMMON, Phase, task_metric
+from nmlab.trials.contract.near_names import nearest
+from nmlab.trials.contract.sections import Cadence
+from nmlab.trials.contract.wording import shown
 
 _EXAMPLES = "eval/perplexity, train/loss or cost/seconds"
 
@@ -75,8 +77,8 @@ def _unknown(name: str, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> 
     owners = sorted(method for method, names in {**own, **known}.items() if name in names)
     if owners:
         return f"{' and '.join(lacking)} records no such metric; recorded by {', '.join(owners)}"
-    match = closest(name, [*_common_names(), *sorted(set().union(*known.values()))])
-    return f"unknown metric; nearest: {match}" if match else f"unknown metric; for example {_EXAMPLES}"
+    match = nearest(name, [*_common_names(), *sorted(set().union(*known.values()))])
+    return f"unknown metric; did you mean {match!r}?" if match else f"unknown metric; for example {_EXAMPLES}"
 
 
 def _common_names() -> list[str]:

@@ -1,4 +1,4 @@
-"""Values of hyperparameters: JSON scalars, lists of distinct ones, and intervals.
+"""Values of hyperparameters in a study: lists of distinct JSON scalars, and intervals.
 
 A list or a mapping is no value, because it cannot be a category in Optuna's storages nor a parameter in
 MLflow: a compound value is written as text, such as "2:4".
@@ -6,17 +6,16 @@ MLflow: a compound value is written as text, such as "2:4".
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from nmlab.search_spaces.schema.wording import refuse, shown
+from nmlab.trials.contract.values import SCALAR_SCHEMA, Scalar, distinct
+from nmlab.trials.contract.wording import refuse
 
-_SCALAR_SCHEMA = {"type": ["boolean", "number", "string", "null"]}
-_LIST_SCHEMA = {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1}
+_LIST_SCHEMA = {"type": "array", "items": SCALAR_SCHEMA, "minItems": 1}
 
 
 def same(left: object, right: object) -> bool:
@@ -27,31 +26,6 @@ def same(left: object, right: object) -> bool:
 def has(values: Sequence[object], value: object) -> bool:
     """Return whether `value` is one of `values`, in the sense of `same`."""
     return any(same(value, other) for other in values)
-
-
-def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return `values`; refuse them when two are equal, as are 1, 1.0 and true to Optuna."""
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            first = shown(values[values.index(value)])
-            given = shown(value)
-            raise refuse(f"{given} is given twice" if given == first else f"{given} and {first} are equal")
-    return values
-
-
-def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return `values`; refuse them when there is none."""
-    if not values:
-        raise refuse("expected a list of at least one")
-    return values
-
-
-def _is_scalar(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise refuse("expected a finite number")
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise refuse("expected a number, text, true, false or null; write compound values as text, such as '2:4'")
 
 
 def _is_list(value: object) -> object:
@@ -88,9 +62,6 @@ def _above_zero(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-Scalar = Annotated[bool | int | float | str | None, BeforeValidator(_is_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
-"""One value: a finite number, text, true, false or null."""
-
 Values = Annotated[
     tuple[Scalar, ...], BeforeValidator(_is_list), AfterValidator(distinct), WithJsonSchema(_LIST_SCHEMA)
 ]
@@ -100,7 +71,7 @@ OneOrMore = Annotated[
     tuple[Scalar, ...],
     BeforeValidator(_as_list),
     AfterValidator(distinct),
-    WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, _LIST_SCHEMA]}),
+    WithJsonSchema({"anyOf": [SCALAR_SCHEMA, _LIST_SCHEMA]}),
 ]
 """One value, or a list of distinct values; always kept as a list."""
 

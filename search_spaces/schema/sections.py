@@ -1,4 +1,4 @@
-"""The sections of a study: model, data, search, replica, budget and cadence.
+"""The sections of a study: data, search, replica and budget; what trials have as well is in `nmlab.trials.contract`.
 
 Each is a frozen model that knows its own types and ranges; rules that join several sections are in `checks`.
 """
@@ -9,23 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Strict,
-    StringConstraints,
-    Tag,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from nmlab.search_spaces.schema.entries import CountOrListed, Listed
 from nmlab.search_spaces.schema.modes import with_modes
-from nmlab.search_spaces.schema.scalars import Scalar, distinct, not_empty
-from nmlab.search_spaces.schema.wording import refuse
+from nmlab.trials.contract.sections import CalibrationSpec, CalibrationText, EvaluationSpec, Section, TrialBudget
+from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, not_empty
+from nmlab.trials.contract.wording import refuse
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -48,21 +38,10 @@ def _one_or_list(value: Any) -> str:
     return "<list>" if isinstance(value, list | tuple) else "<one>"
 
 
-def _names(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
 def _name_or_mapping(value: Any) -> str:
     return "<name>" if isinstance(value, str) else "<mapping>"
 
 
-Text = Annotated[str, StringConstraints(strict=True, min_length=1, strip_whitespace=True)]
-Seed = Annotated[int, Strict(), Field(ge=0, le=2**32 - 1)]
-"""A seed that Python, NumPy, Optuna and torch all accept."""
-Count = Annotated[int, Strict(), Field(ge=1)]
-Length = Annotated[int, Strict(), Field(ge=2)]
-Amount = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Duration = Annotated[str, BeforeValidator(_duration)]
 Mode = Literal["min", "max"]
 Metrics = Annotated[
@@ -82,83 +61,24 @@ Point = Annotated[
 ]
 
 
-class Section(BaseModel):
-    """Settings of every section: unknown keys are refused, and nothing changes after it was read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class ModelSource(Section):
-    """The frozen language model. Code from a model repository is never run, and no key allows it."""
-
-    source: Text
-    """`builtin:tiny`, a local Hugging Face folder, or a hub id."""
-    revision: Text | None = None
-    """Branch, tag or commit of a hub id."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of the frozen weights."""
-    leave_dense: Annotated[tuple[Text, ...], BeforeValidator(_names), AfterValidator(distinct)] = ()
-    """Weights of the decoder blocks that no mask shall touch: parts of their names, or patterns with `*`."""
-
-
-class Calibration(Section):
+class Calibration(CalibrationText[CountOrListed]):
     """The text on which masks are scored and learned."""
-
-    source: Text
-    """`builtin:*`, a text or JSONL file, or the hub id of a dataset."""
-    split: Text | None = None
-    """Split of a hub dataset; null takes the source's own choice."""
-    column: Text | None = None
-    """Column that holds the text; null takes the source's own choice."""
-    samples: CountOrListed = 128
-    """Number of sequences, or an entry with several."""
-    sequence_length: Length = 128
-    """Tokens in a sequence."""
-    batch_size: Count = 32
-    """Sequences in a minibatch; where fewer are read, the one minibatch has them all."""
-    micro_batch: Count | None = None
-    """Sequences of a minibatch that go through the model at once, to save memory; null takes them all."""
-    seed: Seed = 0
-    """Seed of the choice of sequences, the same for every trial."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The numbers of sequences of the search, in file order."""
         return cast("tuple[int, ...]", self.samples.values) if isinstance(self.samples, Listed) else (self.samples,)
 
-
-class Evaluation(Section):
-    """The held-out text and the tasks on which finished masks are compared."""
-
-    source: Text
-    """`builtin:*`, a text or JSONL file, or the hub id of a dataset."""
-    split: Text | None = None
-    """Split of a hub dataset; null takes the source's own choice."""
-    column: Text | None = None
-    """Column that holds the text; null takes the source's own choice."""
-    windowing: Literal["joined", "rolling"] = "joined"
-    """`joined` cuts all documents as one text into equal windows; `rolling` cuts each by itself, as lm-eval does."""
-    sequence_length: Length = 128
-    """Tokens in a window."""
-    windows: Count | None = None
-    """Largest number of windows; null takes the whole text."""
-    batch_size: Count = 32
-    """Windows in a forward pass."""
-    tasks: Annotated[tuple[Text, ...], AfterValidator(distinct)] = ()
-    """lm-eval task names, or local JSONL files of multiple-choice questions."""
-    few_shot: Annotated[int, Strict(), Field(ge=0)] | None = None
-    """Worked examples before a question; null takes each task's own number."""
-    questions: Count | None = None
-    """Largest number of questions of a task; null takes them all."""
-    perplexity: Literal["token", "word"] = "token"
-    """Which perplexity `eval/perplexity` stands for."""
+    def with_samples(self, samples: int) -> CalibrationSpec:
+        """Return the text of a trial that reads so many of the sequences."""
+        return CalibrationSpec(**{**dict(self), "samples": samples})
 
 
 class Data(Section):
     """Both data sources of a study."""
 
     calibration: Calibration
-    evaluation: Evaluation
+    evaluation: EvaluationSpec
 
 
 class Search(Section):
@@ -220,31 +140,20 @@ class Replica(Section):
     resources: Resources = Resources()
 
 
-class Budget(Section):
+class Budget(TrialBudget):
     """Limits. Those of a trial end it as finished, whichever is reached first; null is no limit."""
 
     max_concurrent: Count | None = None
     """Trials at once; null fills every slot of every replica."""
     time_limit: Duration | None = None
     """Wall-clock limit of a launch of the study, such as 45s, 30m or 1h30m."""
-    tokens: Count | None = None
-    """Tokens through the model in one trial."""
-    forwards: Count | None = None
-    """Forward passes in one trial."""
-    seconds: Positive | None = None
-    """Seconds of one trial."""
+
+    @property
+    def of_a_trial(self) -> TrialBudget:
+        """The limits of each trial, without those of the launch."""
+        return TrialBudget(**self.model_dump(include=set(TrialBudget.model_fields)))
 
     @property
     def time_limit_seconds(self) -> float | None:
         """The limit of the launch in seconds; None without a limit."""
         return None if self.time_limit is None else float(seconds_of(self.time_limit))
-
-
-class Cadence(Section):
-    """How often a trial speaks, in training steps."""
-
-    log_every: Count | None = None
-    """Steps between the points of a curve; null gives about 200 points."""
-    evaluate_every: Count | None = None
-    """Held-out evaluation during training; null evaluates only the first and the last mask."""
-    checkpoint_every: Count = 500

@@ -25,30 +25,22 @@ from pydantic_core import PydanticCustomError
 
 from nmlab.search_spaces.schema import checks, conditions, objectives
 from nmlab.search_spaces.schema.entries import Entry, Listed, SpaceEntry, TextOrListed
-from nmlab.search_spaces.schema.scalars import Scalar, distinct, not_empty
-from nmlab.search_spaces.schema.sections import (
-    Budget,
-    Cadence,
-    Data,
-    ModelSource,
-    Replica,
-    Search,
-    Section,
-    Seed,
-    Text,
-)
-from nmlab.search_spaces.schema.wording import refuse
+from nmlab.search_spaces.schema.sections import Budget, Data, Replica, Search
+from nmlab.trials.contract.sections import Cadence, ModelSource, Section
+from nmlab.trials.contract.trial_spec import SAMPLES
+from nmlab.trials.contract.values import Scalar, Seed, Text, distinct, not_empty
+from nmlab.trials.contract.wording import refuse
 
 INCONSISTENT = "inconsistent"
 """Pydantic error type of a study whose sections do not fit each other; its text holds one problem a line."""
 
-_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _ITEM = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def _slug(value: str) -> str:
-    if not _SLUG.fullmatch(value):
+    if not SLUG.fullmatch(value):
         raise refuse("expected lower-case letters and digits, joined by hyphens, for example maskpro-alpha")
     return value
 
@@ -66,7 +58,7 @@ def _identifier(value: object) -> object:
 
 
 def _baseline_key(value: object) -> object:
-    return value if value == checks.SAMPLES else _identifier(value)
+    return value if value == SAMPLES else _identifier(value)
 
 
 def _one_line(value: str) -> str:
@@ -80,12 +72,11 @@ def _baseline(value: object) -> object:
     if isinstance(value, str) and value:
         return value
     if isinstance(value, Mapping) and isinstance(value.get("method"), str):
-        wrong = checks.pattern_problem(value["pattern"]) if "pattern" in value else ""
-        if wrong or "seed" in value:
-            raise refuse(wrong or "expected no seed; every configuration runs with the study's seeds")
-        samples = value.get(checks.SAMPLES, 1)
-        if type(samples) is not int or samples < 1:
-            raise refuse(f"{checks.SAMPLES}: expected a whole number, at least 1")
+        if "seed" in value:
+            raise refuse("expected no seed; every configuration runs with the study's seeds")
+        for name, problem in (("pattern", checks.pattern_problem), (SAMPLES, checks.samples_problem)):
+            if name in value and (text := problem(value[name])):
+                raise refuse(f"{name}: {text}")
         return value
     raise refuse("expected a method, or a mapping with method and hyperparameters, as in {method: wanda}")
 
@@ -185,7 +176,7 @@ class Study(Section):
     @property
     def entries(self) -> dict[str, Entry]:
         """Everything that is searched: method, pattern and number of samples where they are, then the space."""
-        top = {"method": self.method, "pattern": self.pattern, checks.SAMPLES: self.data.calibration.samples}
+        top = {"method": self.method, "pattern": self.pattern, SAMPLES: self.data.calibration.samples}
         return {**{name: value for name, value in top.items() if isinstance(value, Entry)}, **self.space}
 
     @property

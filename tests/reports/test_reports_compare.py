@@ -75,9 +75,9 @@ def test_every_number_leads_to_its_runs_in_its_own_study(studies, store):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rows": ["metod"]}, "unknown row or column 'metod'; nearest: 'method'"),
+        ({"rows": ["metod"]}, "unknown row or column 'metod'; did you mean 'method'"),
         ({"rows": ["alpha"], "columns": ["alpha"]}, "'alpha' is asked for as row and as column"),
-        ({"metrics": ["eval/perplexty"]}, "unknown metric 'eval/perplexty'; nearest: 'eval/perplexity'"),
+        ({"metrics": ["eval/perplexty"]}, "unknown metric 'eval/perplexty'; did you mean 'eval/perplexity'"),
     ],
 )
 def test_bad_choices_name_what_would_do(studies, options, message):

@@ -119,17 +119,17 @@ def test_a_file_by_path_or_text(tmp_path):
 def test_unknown_names():
     with pytest.raises(StudyError) as near:
         loader.load("quickstrt")
-    assert str(near.value) == "unknown study 'quickstrt'; nearest: quickstart"
+    assert str(near.value) == "unknown study 'quickstrt'; did you mean 'quickstart'?"
     with pytest.raises(StudyError) as far:
         loader.load("zzz")
     names = ", ".join(path.stem for path in files())
-    assert str(far.value) == f"unknown study 'zzz'; valid: {names}"
+    assert str(far.value) == f"unknown study 'zzz'; known: {names}"
 
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(StudyError) as missing:
         loader.load("quickstrt.yaml")
-    assert str(missing.value) == "study file 'quickstrt.yaml': not found; nearest packaged study: quickstart"
+    assert str(missing.value) == "study file 'quickstrt.yaml': not found; did you mean the packaged study 'quickstart'?"
     with pytest.raises(StudyError, match=r": cannot be read: Is a directory$"):
         loader.load(tmp_path)
     binary = tmp_path / "binary.yaml"

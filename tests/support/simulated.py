@@ -15,7 +15,7 @@ from nmlab.platform.launches.journal import ended_trials, evaluations
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.search.strategies import proposals_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
-from nmlab.trials.spec import TrialSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 
 METRIC = "eval/perplexity"
 
@@ -71,7 +71,7 @@ class SimulatedSweep:
             config = searcher.suggest(name := f"trial-{next(names)}")
             if config is None or config == Searcher.FINISHED:
                 return
-            spec = TrialSpec.model_validate(config["spec"])
+            spec = TrialSpec.from_record(config["spec"])
             if spec.key not in self.begun:
                 self.begun.append(spec.key)
             self._record({"event": "trial", "key": spec.key, "spec": config["spec"]})

@@ -18,13 +18,14 @@ from pipelines import crewed  # noqa: F401 (a fixture)
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.models.frozen import weights_digest
 from nmlab.trials.models.prunable import prunable_layers
 from nmlab.trials.models.sources import BUILTIN
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
 
 PARITY = Path(__file__).parents[1] / "parity"
 VOCABULARY = 512
@@ -103,7 +104,7 @@ def freeze(tokenizer) -> Callable[..., FrozenModel]:
     """Freeze a model without a detour over the disk."""
 
     def make(module, leave_dense=()) -> FrozenModel:
-        source = ModelSource(f"test:{module.config.model_type}", leave_dense=leave_dense)
+        source = ModelSource(source=f"test:{module.config.model_type}", leave_dense=leave_dense)
         layers = prunable_layers(module, leave_dense=leave_dense)
         return FrozenModel(source, module, tokenizer, layers, weights_digest(module))
 
@@ -132,7 +133,7 @@ def make_spec(text_file) -> Callable[..., TrialSpec]:
             pattern=pattern,
             seed=seed,
             hyperparameters={**small, **hyperparameters},
-            model=ModelSource("test:llama"),
+            model=ModelSource(source="test:llama"),
             calibration=CalibrationSpec(source=f"{text_file}[:50%]", samples=8, sequence_length=16, batch_size=2),
             evaluation=EvaluationSpec(source=f"{text_file}[50%:]", sequence_length=24, windows=6, batch_size=4),
             budget=budget or {},
@@ -177,7 +178,7 @@ def saved(random_model, tmp_path_factory) -> Callable[..., ModelSource]:
             random_model(architecture, **changes).to(getattr(torch, dtype)).save_pretrained(folder)
             for name in ("tokenizer.json", "tokenizer_config.json"):
                 shutil.copy(BUILTIN["builtin:tiny"] / name, folder)
-            folders[key] = ModelSource(str(folder), dtype=dtype)
+            folders[key] = ModelSource(source=str(folder), dtype=dtype)
         return folders[key]
 
     return save
@@ -221,13 +222,13 @@ _ELSEWHERE = """
 import json
 from nmlab.trials.masks.randomness import keyed_generator
 from nmlab.trials.models import ModelSource
-from nmlab.trials.spec import TrialSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 spec = TrialSpec(
     method="maskpro",
     pattern="2:4",
     seed=3,
     hyperparameters={"alpha": 0.9, "steps": 100, "initial_mask": "wanda"},
-    model=ModelSource("builtin:tiny", dtype="bfloat16"),
+    model=ModelSource(source="builtin:tiny", dtype="bfloat16"),
     calibration={"source": "text.txt[:80%]"},
     evaluation={"source": "text.txt[80%:]"},
 )

@@ -7,10 +7,10 @@ from typing import TypeVar
 from torch import Tensor
 
 from nmlab.trials.context.result_cache import CACHE_BYTES, ResultCache
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
 from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 T = TypeVar("T")
 

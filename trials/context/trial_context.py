@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec
 from nmlab.trials.measure.cost import Bill, Cost, Priced
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import CalibrationSpec
 
 T = TypeVar("T")
 

@@ -1,1 +1,8 @@
-"""Plain values that every package may import; nothing in here loads torch, Ray or MLflow."""
+"""Plain values that every package may import; nothing in here loads torch, Ray or MLflow.
+
+* ``sections``, ``trial_spec``: the settings of a trial, those that studies have as well among them; ``values``: types.
+* ``pattern``: N:M.
+* ``metrics``, ``measures``, ``declarations``: what is measured, and by whom.
+* ``near_names``, ``wording``: messages about unknown names and wrong values.
+* ``escaping``, ``secrets``: text from outside, made harmless to show.
+"""

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.data.text_values import BYTE_ORDER_MARK, COMPRESSED, described, read_text, text_value
-from nmlab.trials.names import unknown_name
 
 
 class Kind(NamedTuple):

@@ -11,7 +11,6 @@ is kept at its first place only. The texts themselves do differ between versions
 """
 
 import ast
-import difflib
 import hashlib
 import json
 import sys
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.data.disk_cache import kept
 
 PARTS = ("training", "calibration", "evaluation")
@@ -43,9 +43,7 @@ def documents(part: str) -> list[str]:
         FileNotFoundError: this interpreter was installed without the source of its standard library.
     """
     if part not in PARTS:
-        nearest = difflib.get_close_matches(part, PARTS, n=1, cutoff=0.0)[0]
-        expected = ", ".join(PARTS)
-        raise ValueError(f"python-docs has no part {part!r}: expected {expected}; nearest is {nearest!r}")
+        raise ValueError(unknown_name(part, kind="part of python-docs", known=PARTS))
     return list(_corpus()[part])
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.data import python_docs
 from nmlab.trials.data.folders import Chosen, in_folder, is_pattern, matching
 from nmlab.trials.data.formats import READABLE, column_values, documents_of, kind_of
-from nmlab.trials.names import unknown_name
 
 _SLICE = re.compile(r"(?P<name>.+)\[(?:(?P<start>\d+)%)?:(?:(?P<stop>\d+)%)?\]")
 # What `datasets` leaves where it saved a data set, and several splits of one.

@@ -7,7 +7,7 @@ text can also be cut document by document (`rolling`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.sections import Windowing
 from nmlab.trials.data.rolling import character_span, rolling_windows, word_starts
 from nmlab.trials.data.sources import TextSource, documents_digest, read_documents
-
-Windowing = Literal["joined", "rolling"]
 
 
 @dataclass(frozen=True, eq=False)

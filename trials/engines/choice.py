@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines.adaptive import SMALL, AdaptiveEngine
 from nmlab.trials.engines.engine import Engine
 from nmlab.trials.engines.event.engine import EventEngine
@@ -19,8 +21,6 @@ from nmlab.trials.engines.logits import LogitStore
 from nmlab.trials.engines.reference import ReferenceEngine
 from nmlab.trials.engines.triton import TritonEngine, unavailable
 from nmlab.trials.masks import deviation
-from nmlab.trials.names import unknown_name
-from nmlab.trials.pattern import Pattern
 
 # What kernels do wrong on a device, for a pattern and a kind of store, in a few words; None where they are right.
 Check = Callable[[torch.device, Pattern, str], str | None]

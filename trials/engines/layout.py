@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 
 class GroupLayout:

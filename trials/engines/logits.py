@@ -18,12 +18,12 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.engines.checks import check_logits, check_start
 from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.masks.codes import decode, decode_columns, encode
 from nmlab.trials.masks.layout import columns, write_columns
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.names import unknown_name
 
 # Some groups: a run of them, or their int64 numbers.
 Rows = slice | Tensor

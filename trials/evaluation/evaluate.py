@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.sections import EvaluationSpec
 from nmlab.trials.data import TextSource, evaluation_windows
 from nmlab.trials.data.readable import check_readable
 from nmlab.trials.evaluation.perplexity import Perplexity, measure
 from nmlab.trials.evaluation.tasks import TaskResults, run_tasks
 from nmlab.trials.models import FrozenModel, MaskedModel
 from nmlab.trials.models.context import embedding_rows, longest_context
-from nmlab.trials.spec import EvaluationSpec
 
 
 @dataclass(frozen=True, eq=False)

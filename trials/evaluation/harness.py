@@ -18,9 +18,9 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.evaluation.questions import LocalTask, local_task
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.names import unknown_name
 
 VERSION = f"lm_eval {version('lm_eval')}"
 _SEED = 1234  # the harness's own default for the choice of few-shot examples
@@ -106,8 +106,8 @@ def _load_one(reference: str) -> Mapping[str, Any]:
         return _load_local(local)
     manager = _manager(registered=True)
     if reference not in manager.all_tasks:
-        message = unknown_name(reference, kind="task", known=manager.all_tasks).partition("known:")[0]
-        raise SourceError(f"{message}expected a name that `lm-eval ls tasks` lists, or a JSON-lines file")
+        expected = "expected a name that `lm-eval ls tasks` lists, or a JSON-lines file"
+        raise SourceError(unknown_name(reference, kind="task", known=manager.all_tasks, expected=expected))
     try:
         return dict(manager.load([reference]))
     except Exception as error:  # the hub, the builders and the tasks' own code raise many unrelated types

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.data.text_values import check_encodable, read_text
 from nmlab.trials.evaluation.word_order import word_order
-from nmlab.trials.names import unknown_name
 
 STYLES = ("cloze", "qa", "blank")
 _SUFFIXES = (".jsonl", ".ndjson")

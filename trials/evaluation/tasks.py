@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.sections import EvaluationSpec
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.spec import EvaluationSpec
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.models import FrozenModel, MaskedModel
-from nmlab.trials.pattern import Pattern
 
 
 @dataclass(frozen=True)

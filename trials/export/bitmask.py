@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.export.card import model_card
 from nmlab.trials.export.exporter import Exporter, ExportError, describe, plain_tree
 from nmlab.trials.export.huggingface import not_pruned, tied_parameters
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.models.sources import DATA_ONLY
-from nmlab.trials.pattern import Pattern
 
 FORMAT = "sparse-24-bitmask"
 _WEIGHT, _PARTS = ".weight", (".compressed", ".bitmask", ".shape")

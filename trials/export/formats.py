@@ -1,12 +1,12 @@
 """The formats, by name."""
 
+from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.export.bitmask import SparseBitmask
 from nmlab.trials.export.bundle import MaskBundle
 from nmlab.trials.export.exporter import Exporter
 from nmlab.trials.export.huggingface import HuggingFace
 from nmlab.trials.export.onnx_file import Onnx
 from nmlab.trials.export.torch_sparse import TorchSparse
-from nmlab.trials.names import unknown_name
 
 _ALL = (MaskBundle(), HuggingFace(), Onnx(), TorchSparse(), SparseBitmask())
 _FORMATS: dict[str, Exporter] = {each.name: each for each in _ALL}

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.export.sparsity import pattern_of_mask
 from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.models import FrozenModel
-from nmlab.trials.pattern import Pattern
 
 # What NumPy, zipfile and zlib raise on damaged files.
 _DAMAGE = (

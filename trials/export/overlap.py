@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nmlab.trials.pattern import Pattern
+from nmlab.trials.contract.pattern import Pattern
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.pattern import Pattern
 
 GROUP_SIZES = (2, 4, 8, 16, 32)
 

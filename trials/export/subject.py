@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.export.maskllm import read_maskllm
 from nmlab.trials.export.sparsity import Sparsity, kept, sparsity
 from nmlab.trials.files.checked_json import DamagedFileError, NewerFormatError
@@ -16,8 +18,7 @@ from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo, read_bundle
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.models.finished import MASK_FILE, FinishedMask, load_finished
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import TrialSpec
+from nmlab.trials.models.sources import model_source
 from nmlab.trials.trial.artifacts import read_record
 
 Kind = Literal["trial", "mask", "maskllm", "checkpoint"]
@@ -35,8 +36,8 @@ class Base:
 
     def over(self, own: ModelSource) -> ModelSource:
         """Return ``own`` with what is given here in its place."""
-        left = self.leave_dense or own.leave_dense
-        return ModelSource(self.source or own.source, self.revision or own.revision, self.dtype or own.dtype, left)
+        given = {name: value for name, value in vars(self).items() if value}
+        return model_source({**own.model_dump(), **given}, is_kept=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ def open_subject(target: str, *, base: Base, device: torch.device | str = "cpu")
         return _mask(path, base, device)
     if base.source is not None:
         raise SourceError(f"{target!r} is no mask, so it has no base model; --model is for masks")
-    return Subject("checkpoint", MaskedModel(FrozenModel.load(base.over(ModelSource(target)), device=device)))
+    return Subject("checkpoint", MaskedModel(FrozenModel.load(base.over(ModelSource(source=target)), device=device)))
 
 
 def read_masks(target: str, *, base: Base) -> tuple[Mapping[str, Tensor], Pattern]:
@@ -112,7 +113,7 @@ def read_masks(target: str, *, base: Base) -> tuple[Mapping[str, Tensor], Patter
 
 def _trial(folder: Path, base: Base, device: torch.device | str) -> Subject:
     record = _record(folder / RECORD)
-    spec = TrialSpec.model_validate(record["spec"])
+    spec = TrialSpec.from_record(record["spec"])
     frozen = FrozenModel.load(base.over(spec.model), device=device)
     if frozen.digest != record["model_digest"]:
         raise SourceError(
@@ -127,7 +128,7 @@ def _trial(folder: Path, base: Base, device: torch.device | str) -> Subject:
 def _record(path: Path) -> dict[str, Any]:
     try:
         record = read_record(path)
-        TrialSpec.model_validate(record["spec"])
+        TrialSpec.from_record(record["spec"])
         str(record["model_digest"])
     except (DamagedFileError, NewerFormatError) as error:
         raise SourceError(str(error)) from error
@@ -144,8 +145,8 @@ def _mask(path: Path, base: Base, device: torch.device | str) -> Subject:
         return _trial(path.parent, base, device)
     own = bundle.origin.get("model", {})
     own = own if isinstance(own, dict) else {}  # the file of an initial mask names its model only
-    left = tuple(own.get("leave_dense", ()))
-    source = ModelSource(bundle.info.model_source, own.get("revision"), own.get("dtype", "float32"), left)
+    settings = {name: own[name] for name in ("revision", "dtype", "leave_dense") if name in own}
+    source = model_source({"source": bundle.info.model_source, **settings}, is_kept=True)
     frozen = FrozenModel.load(base.over(source), device=device)
     return _dressed("mask", frozen, load_finished(path), None)
 
@@ -153,7 +154,7 @@ def _mask(path: Path, base: Base, device: torch.device | str) -> Subject:
 def _maskllm(path: Path, base: Base, device: torch.device | str) -> Subject:
     if base.source is None:
         raise SourceError(f"{path}: MaskLLM's files do not say for which model they are; give it with --model")
-    frozen = FrozenModel.load(base.over(ModelSource(base.source)), device=device)
+    frozen = FrozenModel.load(base.over(ModelSource(source=base.source)), device=device)
     masks, pattern = read_maskllm(path, frozen=frozen)
     info = BundleInfo(frozen.source.source, frozen.digest, str(pattern), "maskllm", masks_digest(masks))
     return _dressed("maskllm", frozen, FinishedMask(masks, None, info), None)

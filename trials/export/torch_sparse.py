@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.sparse import SparseSemiStructuredTensor, to_sparse_semi_structured
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.export.exporter import plain_tree
 from nmlab.trials.export.huggingface import HuggingFace
 from nmlab.trials.export.subject import Subject, linear_of
 from nmlab.trials.models.sources import DATA_ONLY
-from nmlab.trials.pattern import Pattern
 
 PLAN = "sparse.json"
 BATCH = 16  # tokens at once for which layers are timed: a decoding step of sixteen sequences

@@ -3,11 +3,11 @@
 from dataclasses import asdict, replace
 from typing import Any
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.evaluation.throughput import Workload, flops, speeds
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.export.torch_sparse import TorchSparse, accelerated
 from nmlab.trials.models.context import longest_context
-from nmlab.trials.pattern import Pattern
 
 
 def measure_use(subject: Subject, load: Workload) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.files.tensor_file import read_tensors, tensor_digest, write_tensors
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.topn import check_mask
-from nmlab.trials.pattern import Pattern
 
 _FORMAT = "nmlab-mask/1"
 

@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from nmlab.trials.pattern import Pattern
+from nmlab.trials.contract.pattern import Pattern
 
 # Up to here the positions of every code are looked up in tables of 2^M entries.
 _LARGEST_TABLE_M = 16

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.masks.layout import chunks, columns, write_columns
 from nmlab.trials.masks.ranking import keep_largest
-from nmlab.trials.names import unknown_name
 
 
 @dataclass(frozen=True)

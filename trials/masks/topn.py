@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.ranking import keep_largest
-from nmlab.trials.pattern import Pattern
 
 
 def topn(scores: Tensor, pattern: Pattern) -> Tensor:

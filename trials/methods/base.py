@@ -13,10 +13,11 @@ from torch import Tensor
 
 from nmlab.trials.context.trial_context import TrialContext as TrialContext
 from nmlab.trials.contract.metrics import Metric
+from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.values import Scalar
+from nmlab.trials.contract.wording import expectation
 from nmlab.trials.models.needs import Needs, Shape, one_shot_needs
-from nmlab.trials.names import unknown_name
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import Scalar
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -156,6 +157,5 @@ class Method(ABC):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            shown = f"{where} = {first['input']!r}: {message}" if where else message
+            shown = f"{where} = {first['input']!r}: {expectation(first)}" if where else expectation(first)
             raise ValueError(f"{self.name}: {shown}") from error

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock
 from torch import Tensor
 
+from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.masks.bits import bits_digest, pack, unpack
 from nmlab.trials.masks.bundle import BundleInfo, read_bundle, save_bundle
 from nmlab.trials.measure.cost import Bill, Priced
@@ -21,7 +22,6 @@ from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, TrialContext
 from nmlab.trials.models import MaskedModel, PrunableLayer
 from nmlab.trials.models.finished import MASK_FILE, check_fits
-from nmlab.trials.names import unknown_name
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,8 @@ from importlib import metadata
 
 from nmlab.trials.contract import declarations
 from nmlab.trials.contract.metrics import Metric
+from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.methods.base import Method
-from nmlab.trials.names import unknown_name
 
 ENTRY_POINTS = "nmlab.methods"
 _OWN = {

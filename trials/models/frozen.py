@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.sections import ModelSource
 from nmlab.trials.measure.memory import PeakMeter, can_tell_stretches
 from nmlab.trials.models.coverage import Coverage
 from nmlab.trials.models.prunable import PrunableLayer, find_prunable
 from nmlab.trials.models.reading import first_line, read_module, read_skeleton
-from nmlab.trials.models.sources import DATA_ONLY, ModelSource, locate
+from nmlab.trials.models.sources import DATA_ONLY, locate
 from nmlab.trials.models.stage import Stage, read_stage
 from nmlab.trials.models.stored import stored_note
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup

@@ -11,10 +11,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.masks.codes import code_dtype
 from nmlab.trials.models.prunable import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 FLOAT32 = 4
 OF_A_SEED = ", of a seed"

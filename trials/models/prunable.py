@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.models.blocks import decoder_blocks
 from nmlab.trials.models.coverage import Coverage, coverage_of
 from nmlab.trials.models.roles import block_weights
-from nmlab.trials.pattern import Pattern
 
 __all__ = [
     "Prunable",

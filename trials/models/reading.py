@@ -9,9 +9,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 from transformers.utils import logging as transformers_logging
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.sections import ModelSource
 from nmlab.trials.models.fp8 import dequantised
 from nmlab.trials.models.quiet import quiet
-from nmlab.trials.models.sources import DATA_ONLY, ModelSource
+from nmlab.trials.models.sources import DATA_ONLY
 from nmlab.trials.models.stored import FP8, quantisation
 
 _QUANTISED = "quantization_config"

@@ -18,9 +18,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.models.blocks import decoder_blocks
 from nmlab.trials.models.usage import Usage, usage_of
-from nmlab.trials.names import unknown_name
 
 Role = Literal["pruned", "selector", "unused", "named", "unsupported"]
 

@@ -1,19 +1,22 @@
 """Find a model's files: the one that is shipped, a local Hugging Face folder, or a hub id."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from pydantic import ValidationError
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.sections import ModelSource
+from nmlab.trials.contract.wording import first_problem
 from nmlab.trials.models.stored import check_stored
-from nmlab.trials.names import unknown_name
 
 BUILTIN = {"builtin:tiny": Path(__file__).parent / "tiny"}
-DTYPES = ("float32", "bfloat16", "float16")
 
+_CALLED = {"source": "model"}  # in messages
 # Only data is fetched: no pickled weights, no code.
 _SMALL = ["*.json"]  # first, because they tell of weights that would be fetched in vain
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
@@ -21,23 +24,15 @@ _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
-@dataclass(frozen=True)
-class ModelSource:
-    """Which model, at which revision, in which floating-point format, and what of it no mask shall touch.
+def model_source(settings: Mapping[str, Any], *, is_kept: bool = False) -> ModelSource:
+    """Return a source with settings as a user gives them, or, ``is_kept``, as nmlab wrote them down.
 
-    ``leave_dense`` names weights of the decoder blocks that stay dense: a name, a run of parts of names, or a pattern
-    with ``*``. Their order does not matter.
+    Raises ``SourceError`` with one line about a wrong one.
     """
-
-    source: str
-    revision: str | None = None
-    dtype: str = "float32"
-    leave_dense: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "leave_dense", tuple(sorted(set(self.leave_dense))))
-        if self.dtype not in DTYPES:
-            raise SourceError(unknown_name(self.dtype, kind="dtype", known=DTYPES))
+    try:
+        return ModelSource.from_record(settings) if is_kept else ModelSource.model_validate(dict(settings))
+    except ValidationError as error:
+        raise SourceError(first_problem(error, name=lambda setting: _CALLED.get(setting, setting))) from error
 
 
 def settings_of(source: ModelSource) -> dict[str, Any]:

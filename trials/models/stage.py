@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.sections import ModelSource
 from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks, find_prunable
 from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config, read_module, read_skeleton
-from nmlab.trials.models.sources import ModelSource
 
 Beside = tuple[Any, ...] | None
 """What stands beside the hidden states in a block's output; None where it gives them bare."""

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
 from nmlab.trials.data import TextSource, calibration_batches, evaluation_windows
 from nmlab.trials.data.contamination import Contamination, contamination
 from nmlab.trials.data.readable import check_readable
@@ -19,8 +21,6 @@ from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import PrunableLayer, check_divisible, find_prunable
 from nmlab.trials.models.reading import read_skeleton
 from nmlab.trials.models.stored import stored_note
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 MOST_CONTAMINATED = 0.01  # share of the evaluation windows that may occur in the calibration text
 

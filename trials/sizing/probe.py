@@ -4,14 +4,14 @@ import time
 from dataclasses import dataclass, replace
 
 from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.data import Windows
 from nmlab.trials.evaluation import measure
 from nmlab.trials.measure.memory import PeakMeter, give_back
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Run, TrialContext
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import TrialSpec
 
 # The first step warms up (kernels, allocators, engines) and is not timed.
 STEPS = 3

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.metrics import COMMON
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.evaluation import measure
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.measure.cost import Cost
@@ -19,7 +20,6 @@ from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, MethodConfig, Run, TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.finished import load_finished
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing.held import held_bytes
 from nmlab.trials.testing.small import BATCH, LENGTH, small_bench, small_spec, small_text
 from nmlab.trials.trial.outcome import TrialResult

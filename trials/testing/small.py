@@ -9,11 +9,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerBase
 
 from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.frozen import weights_digest
 from nmlab.trials.models.prunable import prunable_layers
 from nmlab.trials.models.sources import BUILTIN, DATA_ONLY
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
 
 SAMPLES, LENGTH, BATCH = 8, 16, 2
 _WORDS = ("mask", "weight", "of", "the", "layer", "keeps", "two", "and", "drops", "others", "sparse", "model")
@@ -51,7 +52,7 @@ def small_bench(*, dtype: str = "float32", tied: bool = False, initial_masks: Pa
         torch.manual_seed(0)
         module = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), trust_remote_code=False)
     module = module.eval().requires_grad_(False)
-    source = ModelSource("test:small", dtype=dtype)
+    source = ModelSource(source="test:small", dtype=dtype)
     frozen = FrozenModel(source, module, _tokenizer(), prunable_layers(module), weights_digest(module))
     return ReplicaContext(frozen, initial_masks=initial_masks)
 
@@ -72,7 +73,7 @@ def small_spec(method: str, *, text: Path, pattern: str = "2:4", seed: int = 0, 
         method=method,
         pattern=pattern,
         seed=seed,
-        model=ModelSource("test:small"),
+        model=ModelSource(source="test:small"),
         calibration=CalibrationSpec(source=f"{text}[:50%]", samples=SAMPLES, sequence_length=LENGTH, batch_size=BATCH),
         evaluation=EvaluationSpec(source=f"{text}[50%:]", sequence_length=24, windows=6, batch_size=4),
         **contexts,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.evaluation import Perplexity, TaskResults
 from nmlab.trials.files.checked_json import read_checked, write_checked
 from nmlab.trials.files.file_digest import describe_files
@@ -18,7 +19,6 @@ from nmlab.trials.models import FrozenModel
 from nmlab.trials.models.finished import MASK_FILE, WEIGHTS, WEIGHTS_FILE
 from nmlab.trials.models.sources import origin_of
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
-from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.history import History
 
 TASKS_FILE = "tasks.npz"

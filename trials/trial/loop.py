@@ -11,6 +11,8 @@ from typing import Any, Literal
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import DivergedError, GroupClosedError, note_account
 from nmlab.trials.contract.metrics import initial_name
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
 from nmlab.trials.files.disk import DiskFullError, is_disk_full, once_there_is_room
 from nmlab.trials.masks.bits import masks_digest
@@ -24,8 +26,6 @@ from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_divisible
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.artifacts import gather_masks, gather_weights, write_artifacts
 from nmlab.trials.trial.checkpoint import CheckpointFolder
 from nmlab.trials.trial.footprint import Footprint

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import DivergedError, GroupClosedError, ReloadError
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.measure.memory import empty_cache
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
-from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.loop import TrialLoop
 from nmlab.trials.trial.outcome import Events, NullEvents, TrialResult
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from nmlab.reports.read.errors import ReportError, nearest
+from nmlab.reports.read.errors import ReportError
+from nmlab.trials.contract.near_names import unknown_name
 
 FOLDER = Path(__file__).parent
 PAPERS = ("maskpro", "susi")
@@ -72,7 +73,7 @@ def numbers_of(table: str) -> pd.DataFrame:
         ReportError: no table of that name; figures have no numbers in print.
     """
     if table not in published_tables():
-        raise ReportError(f"unknown published table {table!r}; {nearest(table, names=published_tables())}")
+        raise ReportError(unknown_name(table, kind="published table", known=published_tables()))
     rows = published_numbers()
     return rows[rows["table"] == table].reset_index(drop=True)
 

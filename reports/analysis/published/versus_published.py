@@ -11,9 +11,10 @@ from nmlab.reports.analysis.published import numbers_of, settings_of
 from nmlab.reports.analysis.published.quantities import is_counted, printed_direction, printed_measure, quantity
 from nmlab.reports.statistics import Estimate
 from nmlab.trials.contract.measures import Direction
+from nmlab.trials.contract.trial_spec import SAMPLES
 
 MAIN_METRICS = ("wikitext/word_perplexity", "average/acc")
-RENAMED = {"samples": "data.calibration.samples"}
+RENAMED = {"samples": SAMPLES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from nmlab.reports.read.masks.overlap import chance_overlap, layer_change, overlap
+from nmlab.reports.read.masks.overlap import layer_change, overlap
 from nmlab.reports.read.masks.packed import ARTIFACT, PackedMask, parse_masks
 from nmlab.reports.read.masks.sampled import LOSSES, SampledLosses, read_sampled_losses
 from nmlab.reports.read.store import RunStore
@@ -12,7 +12,6 @@ __all__ = [
     "LOSSES",
     "PackedMask",
     "SampledLosses",
-    "chance_overlap",
     "layer_change",
     "overlap",
     "parse_masks",

@@ -33,12 +33,6 @@ def layer_change(mask: Mapping[str, PackedMask], *, start: Mapping[str, PackedMa
     return {name: _different(mask[name], start[name]) / 2 / kept[name] for name in mask}
 
 
-def chance_overlap(n: int, *, m: int) -> float:
-    """Return the expected overlap of two independent random N:M masks: both keep or both drop."""
-    kept = n / m
-    return kept**2 + (1 - kept) ** 2
-
-
 def _different(first: PackedMask, second: PackedMask) -> int:
     return int(np.bitwise_count(first.bits ^ second.bits).sum())
 

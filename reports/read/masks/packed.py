@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from nmlab.reports.read.errors import ReportError
+from nmlab.trials.contract.pattern import Pattern
 
 ARTIFACT = "mask.safetensors"
 FORMAT = "nmlab-mask/1"
@@ -63,13 +64,13 @@ def parse_masks(content: bytes, *, run_id: str) -> dict[str, PackedMask]:
     try:
         header = _header(content)
         shapes, pattern = json.loads(header["shapes"]), json.loads(header["info"])["pattern"]
-        n, m = map(int, pattern.split(":"))
+        kept = Pattern.parse(pattern)
         tensors = load(content)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"{ARTIFACT} of run {run_id} is corrupted: {error}") from error
     if header.get("format") != FORMAT or tensors.keys() != shapes.keys():
         raise ReportError(f"{ARTIFACT} of run {run_id} is no mask bundle; expected format {FORMAT}")
-    masks = {name: PackedMask(bits, _shape(shapes[name]), n, m) for name, bits in sorted(tensors.items())}
+    masks = {name: PackedMask(bits, _shape(shapes[name]), kept.n, kept.m) for name, bits in sorted(tensors.items())}
     for name, mask in masks.items():
         _check(mask, name, run_id)
     return masks

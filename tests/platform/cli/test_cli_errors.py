@@ -68,11 +68,11 @@ def refused(folder, monkeypatch, capsys, arguments):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"budget": {"max_concurent": 1}}, "budget.max_concurent: unknown key; nearest: budget.max_concurrent"),
-        ({"methode": "maskpro"}, "methode: unknown key; nearest: method"),
+        ({"budget": {"max_concurent": 1}}, "budget.max_concurent: unknown key; did you mean 'budget.max_concurrent'?"),
+        ({"methode": "maskpro"}, "methode: unknown key; did you mean 'method'?"),
         ({"method": "maskpr"}, "unknown method 'maskpr'; did you mean 'maskpro'?"),
         ({"fixed": {"step": 4}}, "unknown hyperparameter of maskpro 'step'; did you mean 'steps'?"),
-        ({"pattern": "3:2"}, "pattern '3:2': keeps 3 of every 2; N must be between 1 and M"),
+        ({"pattern": "3:2"}, "pattern '3:2': expected \"N:M\" with 1 <= N <= M <= 32"),
         ({"pattern": "7:13"}, "pattern 7:13: M=13 does not divide the input size of model.layers.0."),
         ({"model": {"source": "./no-such-model"}}, "model folder './no-such-model' does not exist"),
         ({"model": {"source": "builtin:tinny"}}, "unknown model 'builtin:tinny'; did you mean 'builtin:tiny'?"),
@@ -87,14 +87,17 @@ def test_a_wrong_study_file(folder, monkeypatch, capsys, verb, changes, told):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("sweep", "quickstrat"), "unknown study 'quickstrat'; nearest: quickstart"),
+        (("sweep", "quickstrat"), "unknown study 'quickstrat'; did you mean 'quickstart'?"),
         (("sweep", "no-such.yaml"), "study file 'no-such.yaml': not found"),
         (("sweep", "study.yaml", "--set", "seeds"), "'seeds': expected key=value"),
         (
             ("plan", "study.yaml", "--set", "fixed.loss_masks=1", "--set", "fixed.loss_batches=99"),
             "loss_batches = 99: the",
         ),
-        (("sweep", "study.yaml", "--set", "search.sample=3"), "search.sample: unknown key; nearest: search.samples"),
+        (
+            ("sweep", "study.yaml", "--set", "search.sample=3"),
+            "search.sample: unknown key; did you mean 'search.samples'?",
+        ),
         (("sweep", "study.yaml", "--set", "data.calibration.samples=100000"), "100000 samples were asked"),
         (("sweep", "study.yaml", "--set", "data.calibration.source=short.txt"), "4 samples were asked"),
         (("sweep", "study.yaml", "--set", "data.calibration.source=none.txt"), "data file 'none.txt' does not exist"),
@@ -138,6 +141,8 @@ def test_a_wrong_command(folder, monkeypatch, capsys, arguments, told):
         ((*RUN, "--data", "long.txt", "--evaluation", "long.txt"), "judged on what they learned"),
         ((*RUN, "--data", "file"), "data 'file[:80%]'"),
         ((*RUN, "--sequence-length", "100000"), "the model reads at most"),
+        ((*RUN, "--column", ""), "--column '': expected text that is not empty"),
+        ((*RUN, "--evaluation", "a.txt", "--evaluation-split", " "), "--evaluation-split ' ': expected text"),
         ((*RUN, "--windowing", "roling"), "unknown --windowing 'roling'; did you mean 'rolling'?"),
         (("run", "maskpro", "--set", "loss_masks=1", "--set", "loss_batches=9"), "makes no more than 4 minibatches"),
         ((*RUN, "--tasks", "none.jsonl"), "task file 'none.jsonl' does not exist"),

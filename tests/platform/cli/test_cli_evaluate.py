@@ -191,7 +191,7 @@ def test_a_model_joins_the_table_of_a_study_judged_as_the_study_judges(asked, re
     assert run.data.metrics["eval/quiz/acc"] == found["metrics"]["eval/quiz/acc"]
     told = refused("evaluate", "builtin:tiny", "--study", "quickstart", "--windows", "3")
     assert "drop --windows" in told
-    assert "nearest: 'quickstart'" in refused("evaluate", "builtin:tiny", "--study", "quickstar")
+    assert "did you mean 'quickstart'" in refused("evaluate", "builtin:tiny", "--study", "quickstar")
     assert "unknown launch 'x'" in refused("evaluate", "builtin:tiny", "--study", "quickstart/x")
 
 
@@ -199,7 +199,9 @@ def test_a_model_that_reads_the_text_differently_joins_no_table(refused, asked, 
     asked("evaluate", "builtin:tiny", "--study", "quickstart", "--record")
     sizes = {"hidden_size": 32, "ffn_dim": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     OPTForCausalLM(OPTConfig(vocab_size=512, word_embed_proj_dim=32, **sizes)).save_pretrained(tmp_path / "other")
-    backend = read_tokenizer(locate(ModelSource("builtin:tiny")), ModelSource("builtin:tiny")).backend_tokenizer
+    backend = read_tokenizer(
+        locate(ModelSource(source="builtin:tiny")), ModelSource(source="builtin:tiny")
+    ).backend_tokenizer
     backend.normalizer = Replace("e", "xyz")
     PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>").save_pretrained(tmp_path / "other")
     told = refused("evaluate", tmp_path / "other", "--study", "quickstart", "--record", "--label", "other")

@@ -205,9 +205,12 @@ def test_one_study_in_full(asked, nmlab):
 def test_a_preset_that_is_not_there(nmlab):
     for verb in (("plan",), ("sweep",), ("submit", "--address", "http://localhost:1", "--results", "/tmp")):
         code, printed = nmlab(verb[0], "maskpro-alpha", *verb[1:], "--preset", "ful")
-        assert (code, printed.err) == (2, "nmlab: maskpro-alpha.yaml: preset 'ful': unknown preset; nearest: full\n")
+        assert (code, printed.err) == (
+            2,
+            "nmlab: maskpro-alpha.yaml: preset 'ful': unknown preset; did you mean 'full'?\n",
+        )
     code, printed = nmlab("studies", "maskpro-alfa")
-    assert (code, printed.err) == (2, "nmlab: unknown study 'maskpro-alfa'; nearest: maskpro-alpha\n")
+    assert (code, printed.err) == (2, "nmlab: unknown study 'maskpro-alfa'; did you mean 'maskpro-alpha'?\n")
 
 
 def test_a_plan_of_a_users_own_preset(asked, tmp_path):

@@ -29,7 +29,7 @@ STEPS = 24
 
 @pytest.fixture(scope="module")
 def frozen():
-    return FrozenModel.load(ModelSource("builtin:tiny"))
+    return FrozenModel.load(ModelSource(source="builtin:tiny"))
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def spec(plan_of):
 @pytest.fixture
 def alone(spec, tmp_path):
     events = Listener()
-    replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
+    replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
     run_trial(spec, replica=replica, folder=tmp_path / "alone", events=events, pipeline=SINGLE_PROCESS)
     return trained(events)
 
@@ -54,7 +54,7 @@ class Sharing:
         self.events.cancelled = lambda: bool(time.sleep(delay))
 
     def work(self, pipeline):
-        replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny"), pipeline=pipeline))
+        replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny"), pipeline=pipeline))
         return self._lead(pipeline, replica) if pipeline.name == "slot-0" else self._take_part(pipeline, replica)
 
     def _lead(self, pipeline, replica):
@@ -172,7 +172,7 @@ def test_a_shard_without_memory_takes_its_crew_out_of_the_trial_and_nobody_else(
 
 def test_a_trial_that_another_leads_sends_the_whole_crew_home_ready_for_the_next(spec, tmp_path, crewed):
     def work(pipeline):
-        replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny"), pipeline=pipeline))
+        replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny"), pipeline=pipeline))
         gone = Peer(SharedLine(), key="nobody's", epoch=1, member="participant-1") if pipeline.leads else None
         follow_trial(
             spec,

@@ -73,7 +73,7 @@ def test_a_method_may_be_searched_on_what_it_records(study_with, metrics, metric
         (
             "train/acepted",
             "max",
-            "search.metric 'train/acepted': foreign records no such metric; nearest: train/accepted",
+            "search.metric 'train/acepted': foreign records no such metric; did you mean 'train/accepted'?",
         ),
         ("train/accepted", "min", "search.mode 'min': train/accepted is better when it is higher; expected max"),
     ],
@@ -88,7 +88,7 @@ def test_what_a_method_declares_in_its_class_is_checked_once_it_is_loaded(study_
 @pytest.mark.parametrize(
     ("metric", "mode", "told"),
     [
-        ("train/acepted", "max", "search.metric 'train/acepted': unknown metric; nearest: train/accepted"),
+        ("train/acepted", "max", "search.metric 'train/acepted': unknown metric; did you mean 'train/accepted'?"),
         ("train/accepted", "min", "search.mode 'min': train/accepted is better when it is higher; expected max"),
     ],
 )

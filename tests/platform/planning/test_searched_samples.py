@@ -8,8 +8,8 @@ from nmlab.platform.search.points import configurations_tried, points
 from nmlab.platform.search.strategies import OptunaStrategy, Outcome
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.reading.problems import StudyError
-from nmlab.search_spaces.schema.checks import SAMPLES
 from nmlab.search_spaces.space import baseline_points, grid_points
+from nmlab.trials.contract.trial_spec import SAMPLES
 
 SIZES = "data.calibration.samples={grid: [1, 8, 64]}"
 GRID = [
@@ -89,7 +89,7 @@ def test_a_batch_holds_at_most_the_largest_number():
         ("{choice: [8, 2.5]}", "data.calibration.samples.choice[1] 2.5: expected a whole number, at least 1"),
         (
             "{uniform: [1, 8]}",
-            "data.calibration.samples {uniform: [1, 8]}: unknown key 'uniform'; valid: grid, choice, when",
+            "data.calibration.samples {uniform: [1, 8]}: unknown key 'uniform'; known: grid, choice, when",
         ),
         ("many", "data.calibration.samples 'many': expected a whole number, or a mapping with grid or choice"),
         ("true", "data.calibration.samples true: expected a whole number, or a mapping with grid or choice"),

@@ -7,11 +7,11 @@ from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.estimate import Estimate
 from nmlab.platform.planning.shared_results import shared_results
 from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.needs import OF_A_SEED, Shape
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing.small import LENGTH, SAMPLES, small_bench, small_spec, small_text
 
 GB = 10**9

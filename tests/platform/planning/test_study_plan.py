@@ -9,6 +9,8 @@ from nmlab.platform.planning.study_plan import baseline_specs, longest_trial, pl
 from nmlab.platform.search.points import configurations_tried, points
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.space import grid_points
+from nmlab.trials.contract.sections import TrialBudget
+from nmlab.trials.contract.trial_spec import SAMPLES, TrialSpec
 from nmlab.trials.methods import registry
 
 GRID = "search={algorithm: grid}"
@@ -24,7 +26,7 @@ GRID = "search={algorithm: grid}"
         (["space.alpha={uniform: [0.5, 1.5]}"], "alpha = 1.5"),
         (["fixed.initial_mask=wandaa"], "unknown initial_mask 'wandaa'; did you mean 'wanda'?"),
         (["baselines=[{method: magnitude, steps: 3}]"], "magnitude takes no 'steps'"),
-        (["pattern='3:2'"], "pattern '3:2': keeps 3 of every 2"),
+        (["pattern='3:2'"], 'did you mean "2:3"?'),
         (["pattern='2:40'"], "1 <= N <= M <= 32"),
         (["pattern='7:13'", "baselines=[]"], "pattern 7:13: M=13 does not divide the input size of model.layers.0."),
         (["pattern={grid: ['2:4', '3:7']}", GRID, "space={}", "baselines=[]"], "pattern 3:7: M=7 does not divide"),
@@ -97,6 +99,27 @@ def test_packaged_studies_resolve_and_plan_trials_with_keys_of_their_own(study):
     assert plan.facts.prunable > 0
     assert plan.facts.evaluation_windows > 0
     assert plan.facts.text_notes == ()
+
+
+def test_a_trial_takes_over_every_setting_of_its_study():
+    given = {
+        "model.dtype": "bfloat16",
+        "model.leave_dense": "[v_proj, o_proj]",
+        "data.calibration": "{source: a.txt, split: train, column: ' body', samples: {grid: [8, 16]}, batch_size: 2, "
+        "micro_batch: 1, sequence_length: 32, seed: 5}",
+        "data.evaluation": "{source: b.txt, windowing: rolling, tasks: [quiz.jsonl], few_shot: 0}",
+        "budget": "{tokens: 100, forwards: 10, seconds: 5, max_concurrent: 1, time_limit: 1h}",
+        "cadence": "{log_every: 3}",
+    }
+    study = loader.load("quickstart", overrides=[f"{name}={value}" for name, value in given.items()])
+    spec = trial_spec(study, {"method": "wanda", "pattern": "2:4", SAMPLES: 16}, seed=3)
+    assert (spec.model, spec.evaluation, spec.cadence) == (study.model, study.data.evaluation, study.cadence)
+    assert spec.model.leave_dense == ("o_proj", "v_proj")
+    assert dict(spec.calibration) == {**dict(study.data.calibration), "samples": 16}
+    assert spec.calibration.column == " body"
+    assert spec.budget == TrialBudget(tokens=100, forwards=10, seconds=5.0)
+    again = TrialSpec.from_record(spec.model_dump(mode="json"))
+    assert (again, again.key) == (spec, spec.key)
 
 
 def test_seeds_share_a_configuration_and_have_keys_of_their_own(plan_of):

@@ -113,7 +113,7 @@ def test_the_configuration_with_the_best_seeds_is_not_lost_to_its_own(plan_of, t
 
 
 def drawn_of(sweep, name):
-    from nmlab.trials.spec import TrialSpec
+    from nmlab.trials.contract.trial_spec import TrialSpec
 
     specs = [r["spec"] for r in sweep.journal if r["event"] == "trial"]
     return min(drawn(TrialSpec.model_validate(s)) for s in specs if str(s["hyperparameters"]) == name)

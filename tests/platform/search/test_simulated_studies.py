@@ -20,8 +20,8 @@ from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.statistics import winner_margin
 from nmlab.search_spaces import loader
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
-from nmlab.trials.spec import TrialSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.search.strategies import Outcome, proposals_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
-from nmlab.trials.spec import TrialSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 _TWO = "search={algorithm: nsga2, samples: 3, metric: [eval/perplexity, cost/forwards], mode: [min, min]}"

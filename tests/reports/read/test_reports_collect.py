@@ -135,8 +135,8 @@ def test_a_trial_recorded_twice_counts_once(writer, store, trial):
 @pytest.mark.parametrize(
     ("study", "launch", "message"),
     [
-        ("maskpro-alpah", None, "unknown study 'maskpro-alpah' in .*; nearest: 'maskpro-alpha'"),
-        ("maskpro-alpha", "maskpro-alpha-9", "unknown launch 'maskpro-alpha-9' .*nearest: 'maskpro-alpha-1'"),
+        ("maskpro-alpah", None, "unknown study 'maskpro-alpah' in .*; did you mean 'maskpro-alpha'"),
+        ("maskpro-alpha", "maskpro-alpha-9", "unknown launch 'maskpro-alpha-9' .*did you mean 'maskpro-alpha-1'"),
     ],
 )
 def test_unknown_names_get_the_nearest(store, study, launch, message):
@@ -154,7 +154,7 @@ def test_no_finished_run(writer, store, trial):
 def test_no_run_with_the_searched_metric_names_the_nearest(writer, store, trial):
     trials = [trial("wanda", 0, 50.0, role="baseline")]
     writer.launch("other-metric", trials, name="other-metric-1", params={"search.metric": "eval/perplexty"})
-    with pytest.raises(ReportError, match=r"'eval/perplexty'.*nearest: 'eval/perplexity'"):
+    with pytest.raises(ReportError, match=r"'eval/perplexty'.*did you mean 'eval/perplexity'"):
         collect(store, study="other-metric")
 
 

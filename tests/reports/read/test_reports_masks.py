@@ -13,8 +13,9 @@ from nmlab.reports.figures import draw_layers, draw_overlap, draw_pictures, laye
 from nmlab.reports.figures.overlaps import percent
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.masks import chance_overlap, layer_change, overlap, parse_masks, read_masks
+from nmlab.reports.read.masks import layer_change, overlap, parse_masks, read_masks
 from nmlab.reports.read.masks.packed import PackedMask
+from nmlab.trials.contract.pattern import Pattern
 
 SHAPES = {"model.layers.0.self_attn.q_proj": (8, 16), "model.layers.0.mlp.up_proj": (16, 8)}
 
@@ -93,7 +94,7 @@ def test_masks_of_other_layers_or_patterns_have_no_overlap():
 
 @pytest.mark.parametrize(("n", "m", "expected"), [(2, 4, 0.5), (2, 8, 0.625), (4, 8, 0.5), (1, 4, 0.625)])
 def test_chance_is_what_random_masks_reach(n, m, expected):
-    assert chance_overlap(n, m=m) == expected
+    assert Pattern(n, m).chance_overlap == expected
     first, second = (random_mask((400, 64), n, m, seed=seed) for seed in (1, 2))
     assert (first == second).mean() == pytest.approx(expected, abs=0.02)
 

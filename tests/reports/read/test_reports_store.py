@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from nmlab.reports.read.errors import ReportError, nearest
+from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.mlflow_access.addresses import shown
 from nmlab.reports.read.store import open_store, reading
 
@@ -74,16 +74,3 @@ def test_an_error_while_reading_is_one_line():
 def test_passwords_are_not_shown():
     assert shown("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
     assert shown("sqlite:///nmlab.db") == "sqlite:///nmlab.db"
-
-
-@pytest.mark.parametrize(
-    ("name", "names", "expected"),
-    [
-        ("quickstrat", ["quickstart", "other"], "nearest: 'quickstart'"),
-        ("zzz", ["a", "b"], "there are: 'a', 'b'"),
-        ("zzz", list("abcdefg"), "there are: 'a', 'b', 'c', 'd', 'e' and 2 more"),
-        ("zzz", [], "there are none"),
-    ],
-)
-def test_nearest(name, names, expected):
-    assert nearest(name, names=names) == expected

@@ -289,7 +289,7 @@ def test_one_size_says_what_is_assumed(writer, trial):
         ((3.0, 4.0, 5.0), (1.0,), {}, r"1 value\(s\) of learning_rate \(1\) but at least 2"),
         ((3.0, 4.0, 5.0), (1.0, 3.0), {"groups": None}, "either --groups N or --model FOLDER"),
         ((3.0, 4.0, 5.0), (1.0, 3.0), {"groups": 0}, "--groups 0: expected a positive"),
-        ((3.0, 4.0, 5.0), (1.0, 3.0), {"pattern": "4:2"}, "--pattern '4:2': expected N:M"),
+        ((3.0, 4.0, 5.0), (1.0, 3.0), {"pattern": "4:2"}, "--pattern '4:2': expected \"N:M\""),
     ],
 )
 def test_what_cannot_decide_is_refused_with_what_to_run(writer, trial, magnitudes, rates, options, message):

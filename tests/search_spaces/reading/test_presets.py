@@ -85,15 +85,19 @@ def replaced(presets_text):
 
 
 ERRORS = [
-    (STUDY, "ful", "my.yaml: preset 'ful': unknown preset; nearest: full"),
-    (STUDY, "zzz", "my.yaml: preset 'zzz': unknown preset; valid: small, full, named, bare"),
+    (STUDY, "ful", "my.yaml: preset 'ful': unknown preset; did you mean 'full'?"),
+    (STUDY, "zzz", "my.yaml: preset 'zzz': unknown preset; known: small, full, named, bare"),
     (replaced(""), "full", "my.yaml: preset 'full': unknown; the study has no presets"),
-    (replaced("presets: {a: {scale: tny}}"), None, "my.yaml: presets.a.scale 'tny': unknown scale; nearest: tiny"),
-    (replaced("presets: {a: {scale: tiny, fixd: {}}}"), None, "my.yaml: fixd: unknown key; nearest: fixed"),
+    (
+        replaced("presets: {a: {scale: tny}}"),
+        None,
+        "my.yaml: presets.a.scale 'tny': unknown scale; did you mean 'tiny'?",
+    ),
+    (replaced("presets: {a: {scale: tiny, fixd: {}}}"), None, "my.yaml: fixd: unknown key; did you mean 'fixed'?"),
     (
         replaced("presets: {a: {scale: tiny}, b: {scale: tiny, search: {algoritm: tpe}}}"),
         "b",
-        "my.yaml, preset b: search.algoritm: unknown key; nearest: search.algorithm",
+        "my.yaml, preset b: search.algoritm: unknown key; did you mean 'search.algorithm'?",
     ),
     (
         replaced("presets: []"),

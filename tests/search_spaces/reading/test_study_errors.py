@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.reading.problems import StudyError
 
-NM = "N must be between 1 and M, for example 2:4"
+NM = 'expected "N:M" with 1 <= N <= M <= 32 (N kept of every M), such as "2:4"'
 KINDS = "grid, choice, uniform, loguniform or int"
 SCALAR = "expected a number, text, true, false or null; write compound values as text, such as '2:4'"
 NAME = "expected a name of lower-case letters, digits and underscores, such as alpha"
@@ -19,15 +19,15 @@ TOP = "name, preset, title, answers, description, reproduces, model, data, patte
 # Each row: an override of the packaged quickstart study, and all that is said about it.
 VALUES = [
     # pattern and method
-    ("pattern=3:2", f"pattern '3:2': keeps 3 of every 2; {NM}"),
-    ("pattern=0:4", f"pattern '0:4': keeps 0 of every 4; {NM}"),
-    ("pattern=2-4", "pattern '2-4': expected N:M in quotes, N of every M weights kept, for example '2:4'"),
-    ("pattern=2:04", "pattern '2:04': expected N:M in quotes, N of every M weights kept, for example '2:4'"),
+    ("pattern=3:2", f"pattern '3:2': {NM}; did you mean \"2:3\"?"),
+    ("pattern=0:4", f"pattern '0:4': {NM}"),
+    ("pattern=2-4", f"pattern '2-4': {NM}; did you mean \"2:4\"?"),
+    ("pattern=2:04", f"pattern '2:04': {NM}; did you mean \"2:4\"?"),
     ("pattern=24", "pattern 24: expected text in quotes, or a mapping with grid or choice"),
-    ("pattern={grid: [2:4, 9:8]}", f"pattern.grid[1] '9:8': keeps 9 of every 8; {NM}"),
+    ("pattern={grid: [2:4, 9:8]}", f"pattern.grid[1] '9:8': {NM}; did you mean \"8:9\"?"),
     (
         "pattern={uniform: [1, 2]}",
-        "pattern {uniform: [1, 2]}: unknown key 'uniform'; valid: grid, choice, when",
+        "pattern {uniform: [1, 2]}: unknown key 'uniform'; known: grid, choice, when",
     ),
     (
         "pattern={grid: [2:4], when: {method: maskpro}}",
@@ -47,12 +47,12 @@ VALUES = [
     ('answers="a\\nb"', r"answers 'a\nb': expected one line"),
     ("title=' '", "title ' ': expected text that is not empty"),
     # unknown keys
-    ("serch.samples=4", "serch: unknown key; nearest: search"),
-    ("data.calibration.sample=4", "data.calibration.sample: unknown key; nearest: data.calibration.samples"),
-    ("samples=4", "samples: unknown key; nearest: data.calibration.samples or search.samples"),
-    ("alpha=0.9", "alpha: unknown key; nearest: space.alpha"),
-    ("steps=10", "steps: unknown key; nearest: fixed.steps"),
-    ("zzz=1", f"zzz: unknown key; valid: {TOP}"),
+    ("serch.samples=4", "serch: unknown key; did you mean 'search'?"),
+    ("data.calibration.sample=4", "data.calibration.sample: unknown key; did you mean 'data.calibration.samples'?"),
+    ("samples=4", "samples: unknown key; did you mean 'data.calibration.samples' or 'search.samples'?"),
+    ("alpha=0.9", "alpha: unknown key; did you mean 'space.alpha'?"),
+    ("steps=10", "steps: unknown key; did you mean 'fixed.steps'?"),
+    ("zzz=1", f"zzz: unknown key; known: {TOP}"),
     (
         "model.trust_remote_code=true",
         "model.trust_remote_code: no setting; code from a model repository is never run",
@@ -60,7 +60,7 @@ VALUES = [
     # types and ranges
     ("model=x", "model 'x': expected a mapping"),
     ("model.source=3", "model.source 3: expected text, in quotes where it looks like something else"),
-    ("model.dtype=float64", "model.dtype 'float64': expected float32, bfloat16 or float16; nearest: float16"),
+    ("model.dtype=float64", "model.dtype 'float64': expected float32, bfloat16 or float16; did you mean 'float16'?"),
     ("data=null", "data null: expected a mapping"),
     ("data.calibration.sequence_length=1", "data.calibration.sequence_length 1: expected at least 2"),
     ("data.evaluation.sequence_length=1", "data.evaluation.sequence_length 1: expected at least 2"),
@@ -69,7 +69,7 @@ VALUES = [
     ("data.evaluation.perplexity=byte", "data.evaluation.perplexity 'byte': expected token or word"),
     ("replica.count=0", "replica.count 0: expected at least 1"),
     ("replica.resources.gpus=-1", "replica.resources.gpus -1: expected at least 0"),
-    ("replica.resources.gpu=1", "replica.resources.gpu: unknown key; nearest: replica.resources.gpus"),
+    ("replica.resources.gpu=1", "replica.resources.gpu: unknown key; did you mean 'replica.resources.gpus'?"),
     ("budget.time_limit=30", "budget.time_limit 30: expected a duration such as 45s, 30m or 1h30m"),
     ("budget.time_limit=0s", "budget.time_limit '0s': expected a duration such as 45s, 30m or 1h30m"),
     ("budget.time_limit=30m1h", "budget.time_limit '30m1h': expected a duration such as 45s, 30m or 1h30m"),
@@ -100,14 +100,14 @@ VALUES = [
     ),
     (
         "baselines=[{method: wanda, pattern: 3:2}]",
-        f"baselines[0] {{method: 'wanda', pattern: '3:2'}}: keeps 3 of every 2; {NM}",
+        f"baselines[0] {{method: 'wanda', pattern: '3:2'}}: pattern: {NM}; did you mean \"2:3\"?",
     ),
     # space entries
     (
         "space.alpha=0.9",
         f"space.alpha 0.9: expected a mapping with one of {KINDS}; a single value goes under fixed",
     ),
-    ("space.alpha={gird: [1]}", "space.alpha {gird: [1]}: unknown key 'gird'; nearest: grid"),
+    ("space.alpha={gird: [1]}", "space.alpha {gird: [1]}: unknown key 'gird'; did you mean 'grid'?"),
     ("space.alpha={}", f"space.alpha {{}}: expected exactly one of {KINDS}; given none"),
     (
         "space.alpha={grid: [1], choice: [2]}",
@@ -148,11 +148,11 @@ VALUES = [
     ("space.alpha={grid: [1], when: {initial_mask: []}}", f"space.alpha.when.initial_mask []: {LIST}"),
     (
         "space.alpha={grid: [1], when: {initial_masks: wanda}}",
-        "space.alpha.when.initial_masks 'wanda': unknown name 'initial_masks'; nearest: initial_mask",
+        "space.alpha.when.initial_masks 'wanda': unknown name 'initial_masks'; did you mean 'initial_mask'?",
     ),
     (
         "space.alpha={grid: [1], when: {initial_mask: wandaa}}",
-        "space.alpha.when.initial_mask 'wandaa': initial_mask is never 'wandaa'; nearest: wanda",
+        "space.alpha.when.initial_mask 'wandaa': initial_mask is never 'wandaa'; did you mean 'wanda'?",
     ),
     (
         "space.alpha={grid: [1], when: {steps: 1500}}",
@@ -173,9 +173,9 @@ VALUES = [
     ("search.samples=true", "search.samples true: expected a whole number"),
     ("search.samples=0", "search.samples 0: expected at least 1"),
     ("search.samples=", "search.samples null: tpe needs a number of samples, for example 20"),
-    ("search.algorithm=tpee", "search.algorithm 'tpee': expected grid, random, tpe or nsga2; nearest: tpe"),
+    ("search.algorithm=tpee", "search.algorithm 'tpee': expected grid, random, tpe or nsga2; did you mean 'tpe'?"),
     ("space={}", "search.algorithm 'tpe': nothing to search; expected entries in space"),
-    ("search.scheduler=ahsa", "search.scheduler 'ahsa': expected asha or median; nearest: asha"),
+    ("search.scheduler=ahsa", "search.scheduler 'ahsa': expected asha or median; did you mean 'asha'?"),
     (
         "search.scheduler=asha",
         "cadence.evaluate_every null: asha compares eval/perplexity during training; "
@@ -183,7 +183,7 @@ VALUES = [
     ),
     (
         "search.metric=eval/perplexty",
-        "search.metric 'eval/perplexty': unknown metric; nearest: eval/perplexity",
+        "search.metric 'eval/perplexty': unknown metric; did you mean 'eval/perplexity'?",
     ),
     (
         "search.metric=eval/boolq/acc",
@@ -191,13 +191,13 @@ VALUES = [
     ),
     (
         "search.metric=initial/perplexity",
-        "search.metric 'initial/perplexity': unknown metric; nearest: eval/perplexity",
+        "search.metric 'initial/perplexity': unknown metric; did you mean 'eval/perplexity'?",
     ),
     (
         "search.metric=train/tau",
         "search.metric 'train/tau': maskpro records no such metric; recorded by maskllm, susi",
     ),
-    ("search.metric=train/flps", "search.metric 'train/flps': unknown metric; nearest: train/flips"),
+    ("search.metric=train/flps", "search.metric 'train/flps': unknown metric; did you mean 'train/flips'?"),
     (
         "search.metric=zzz",
         "search.metric 'zzz': unknown metric; for example eval/perplexity, train/loss or cost/seconds",
@@ -289,11 +289,11 @@ COMBINED = [
     ),
     (
         ["space.flag={grid: [true, false]}", "space.alpha={grid: [1], when: {flag: 1}}"],
-        ["space.alpha.when.flag 1: flag is never 1; valid: true, false"],
+        ["space.alpha.when.flag 1: flag is never 1; expected true or false"],
     ),
     (
         ["method={choice: [maskpro, susi]}", "space.alpha={grid: [1], when: {method: mask_pro}}"],
-        ["space.alpha.when.method 'mask_pro': method is never 'mask_pro'; nearest: maskpro"],
+        ["space.alpha.when.method 'mask_pro': method is never 'mask_pro'; did you mean 'maskpro'?"],
     ),
 ]
 

@@ -7,7 +7,10 @@ from pydantic import ValidationError
 
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.json_schema import json_schema
+from nmlab.search_spaces.schema.sections import Data
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.sections import CalibrationSpec, CalibrationText, TrialBudget
+from nmlab.trials.contract.trial_spec import TrialSpec
 
 
 def test_defaults(study_of):
@@ -86,6 +89,20 @@ def test_objectives_of_nsga2(study_of):
 def test_accuracy_of_a_listed_task_is_a_metric(study_of, minimal, task):
     minimal["data"]["evaluation"]["tasks"] = [task]
     assert study_of(data=minimal["data"], search={"metric": "eval/boolq/acc", "mode": "max"}).search.mode == "max"
+
+
+def test_what_a_trial_has_as_well_is_declared_for_trials_alone():
+    of_study = {name: field.annotation for name, field in {**Study.model_fields, **Data.model_fields}.items()}
+    for name in ("model", "evaluation", "cadence"):
+        assert of_study[name] is TrialSpec.model_fields[name].annotation
+    assert issubclass(of_study["calibration"], CalibrationText)
+    assert issubclass(of_study["budget"], TrialBudget)
+    assert own_fields(of_study["calibration"]) == own_fields(CalibrationSpec) == set()
+    assert own_fields(of_study["budget"]) == {"max_concurrent", "time_limit"}
+
+
+def own_fields(section):
+    return set(section.__annotations__) & set(section.model_fields)
 
 
 def test_json_schema_is_valid_and_accepts_every_packaged_study():

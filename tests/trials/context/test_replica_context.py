@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nmlab.trials.context.replica_context import ReplicaContext
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
 
 
 @pytest.fixture

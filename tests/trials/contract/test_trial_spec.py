@@ -3,10 +3,11 @@
 import pytest
 from pydantic import ValidationError
 
+from nmlab.trials.contract.sections import Cadence, CalibrationSpec, EvaluationSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.models import ModelSource
-from nmlab.trials.spec import Cadence, CalibrationSpec, EvaluationSpec, TrialSpec
 
-MODEL = ModelSource("builtin:tiny", dtype="bfloat16")
+MODEL = ModelSource(source="builtin:tiny", dtype="bfloat16")
 SPEC = TrialSpec(
     method="maskpro",
     pattern="2:4",
@@ -56,8 +57,8 @@ def test_seeds_share_the_configuration_and_not_the_key():
         {"pattern": "4:8"},
         {"hyperparameters": {**SPEC.hyperparameters, "alpha": 0.91}},
         {"hyperparameters": {}},
-        {"model": ModelSource("builtin:tiny")},
-        {"model": ModelSource("builtin:tiny", revision="main", dtype="bfloat16")},
+        {"model": ModelSource(source="builtin:tiny")},
+        {"model": ModelSource(source="builtin:tiny", revision="main", dtype="bfloat16")},
         {"calibration": CalibrationSpec(source="text.txt[:70%]")},
         {"calibration": CalibrationSpec(source="text.txt[:80%]", seed=1)},
         {"evaluation": EvaluationSpec(source="text.txt[80%:]", windows=5)},

@@ -13,7 +13,7 @@ from nmlab.trials.models.frozen import read_tokenizer
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return read_tokenizer(locate(ModelSource("builtin:tiny")), ModelSource("builtin:tiny"))
+    return read_tokenizer(locate(ModelSource(source="builtin:tiny")), ModelSource(source="builtin:tiny"))
 
 
 def _text(seed, *, words=2000, kind="words") -> str:

@@ -100,5 +100,5 @@ def test_callers_cannot_change_the_corpus():
 
 
 def test_a_wrong_part_is_named_with_the_nearest_right_one():
-    with pytest.raises(ValueError, match=r"'eval'.*expected training, calibration, evaluation.*'evaluation'"):
-        python_docs.documents("eval")
+    with pytest.raises(ValueError, match=r"'evaluate'; did you mean 'evaluation'\? known: calibration, evaluation, tr"):
+        python_docs.documents("evaluate")

@@ -8,13 +8,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
 from nmlab.trials.data import TextSource
 from nmlab.trials.data.readable import check_readable
 from nmlab.trials.models import ModelSource
 from nmlab.trials.models.sources import BUILTIN
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.sizing.preflight import preflight
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 WORDS = {"one": 0, "two": 1, "three": 2, "four": 9}
 
@@ -102,4 +102,6 @@ def test_a_plan_refuses_a_tokenizer_that_is_larger_than_the_model(tmp_path, text
     calibration = CalibrationSpec(source=f"{text_file}[:50%]", samples=2, sequence_length=16)
     evaluation = EvaluationSpec(source=f"{text_file}[50%:]", sequence_length=16)
     with pytest.raises(SourceError, match=r"text\.txt' line 1: token .* the model's embedding has 100 rows"):
-        preflight(ModelSource(str(folder)), patterns=[Pattern(2, 4)], calibration=calibration, evaluation=evaluation)
+        preflight(
+            ModelSource(source=str(folder)), patterns=[Pattern(2, 4)], calibration=calibration, evaluation=evaluation
+        )

@@ -140,5 +140,5 @@ def test_a_hub_id_fails_quickly_without_a_network(tmp_path, monkeypatch):
     with pytest.raises(SourceError, match="'nobody/no-such-text' is not a file here and could not be fetched"):
         _read("nobody/no-such-text")
     with pytest.raises(SourceError, match="'nobody/no-such-model' is not a folder here and could not be fetched"):
-        locate(ModelSource("nobody/no-such-model"))
+        locate(ModelSource(source="nobody/no-such-model"))
     assert time.monotonic() - start < 20

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import Engine, GroupLayout, LinearEngine, ReferenceEngine, store_of
 from nmlab.trials.masks import deviation
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 LAYERS = [
     PrunableLayer("blocks.0.q", 0, 12, 32),

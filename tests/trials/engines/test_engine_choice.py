@@ -7,13 +7,13 @@ import sys
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout, LinearEngine, MaskKey, make_engine, store_of
 from nmlab.trials.engines.choice import EngineTask, engine_name, suited
 from nmlab.trials.engines.logits import Float32Store
 from nmlab.trials.engines.needs import engine_needs
 from nmlab.trials.models import PrunableLayer
 from nmlab.trials.models.needs import Shape
-from nmlab.trials.pattern import Pattern
 
 pytest.importorskip("triton", reason="the package triton exists for Linux only")
 
@@ -89,7 +89,7 @@ from nmlab.trials.engines.triton import selfcheck
 from nmlab.trials.engines.triton.selfcheck import compared, kernel_fault
 from nmlab.trials.engines.triton.engine import TritonEngine
 from nmlab.trials.engines import Draw, LinearEngine, store_of
-from nmlab.trials.pattern import Pattern
+from nmlab.trials.contract.pattern import Pattern
 
 CPU, PATTERN = torch.device("cpu"), Pattern(2, 4)
 selfcheck._GROUPS = (150, 70)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import MaskKey
 from nmlab.trials.masks.codes import encode
 from nmlab.trials.masks.plackett_luce import log_prob, reference
-from nmlab.trials.pattern import Pattern
 
 PATTERNS = ["1:4", "2:4", "2:8", "4:8", "8:16", "3:4", "1:2", "2:32"]
 FAMILIES = {

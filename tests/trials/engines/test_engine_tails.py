@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import MaskKey
 from nmlab.trials.engines.event import streams
 from nmlab.trials.engines.event.rates import UNIT
-from nmlab.trials.pattern import Pattern
 
 LEAD = 14.0
 PATTERNS = ["1:4", "2:4", "2:8", "4:8", "8:16"]

@@ -7,6 +7,7 @@ import torch
 from hypothesis import contexts, given
 from hypothesis import strategies as st
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.event.blocks import SUPERBLOCK, Blocks
 from nmlab.trials.engines.event.drift import History, drifted
@@ -15,7 +16,6 @@ from nmlab.trials.engines.event.windows import HOT, REACH, Windows, bounds
 from nmlab.trials.masks import deviation
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 PATTERNS = ["1:2", "1:4", "2:4", "3:4", "2:8", "4:8", "7:8", "8:16", "5:32"]
 

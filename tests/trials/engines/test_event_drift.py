@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout, ReferenceEngine
 from nmlab.trials.engines.engine import MaskKey
 from nmlab.trials.engines.event import EventEngine
@@ -12,7 +13,6 @@ from nmlab.trials.engines.event.drift import History, drifted
 from nmlab.trials.engines.logits import store_of
 from nmlab.trials.masks.deviation import Race
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 
 @pytest.mark.parametrize("text", ["1:4", "2:4", "4:8"])

@@ -6,6 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout, adaptive
 from nmlab.trials.engines.adaptive import AdaptiveEngine
 from nmlab.trials.engines.engine import Draw, MaskKey
@@ -14,7 +15,6 @@ from nmlab.trials.engines.event.blocks import SUPERBLOCK
 from nmlab.trials.engines.logits import store_of
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 LAYERS = [PrunableLayer("cold", 0, 30, 80), PrunableLayer("mixed", 0, 25, 240), PrunableLayer("hot", 1, 5, 80)]
 # By how much the kept items of a layer lead, at least and at most.

@@ -11,6 +11,7 @@ from itertools import combinations
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.engine import MaskKey
 from nmlab.trials.engines.event import EventEngine
@@ -20,7 +21,6 @@ from nmlab.trials.masks import deviation
 from nmlab.trials.masks.deviation import arrange, kept_first
 from nmlab.trials.masks.plackett_luce import log_prob
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 # Bins of q: rare, seldom, about to turn hot, hot.
 EDGES = [0.0, 1e-3, HOT / 2, HOT, 1.0]

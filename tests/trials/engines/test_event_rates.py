@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.event.blocks import SUPERBLOCK, Blocks
 from nmlab.trials.engines.event.rates import RateSums
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 CPU = torch.device("cpu")
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 LAYERS = [PrunableLayer("a", 0, 3, 16), PrunableLayer("b", 0, 5, 32), PrunableLayer("c", 1, 1, 16)]
 NUMEL = 3 * 16 + 5 * 32 + 16

@@ -6,12 +6,12 @@ import pytest
 import torch
 from scipy import stats
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import LinearEngine, MaskKey, initial_store, linear, store_of
 from nmlab.trials.masks import deviation
 from nmlab.trials.masks.plackett_luce import official_score, score
 from nmlab.trials.masks.samplers import SAMPLERS
 from nmlab.trials.masks.topn import check_mask
-from nmlab.trials.pattern import Pattern
 
 PATTERNS = ["1:4", "2:4", "2:8", "4:8", "8:16", "9:16"]
 KINDS = ["float32", "bfloat16_delta"]

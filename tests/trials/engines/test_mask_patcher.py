@@ -5,11 +5,11 @@ from functools import partial
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines.engine import Draw, Engine, MaskKey
 from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.engines.mask_patcher import MaskPatcher
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.pattern import Pattern
 
 PATTERN = Pattern(2, 4)
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from scipy import stats
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.noise import gumbel, normal
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 FIRST, SECOND = PrunableLayer("first", 0, 40, 128), PrunableLayer("second", 0, 64, 256)
 

@@ -6,11 +6,11 @@ import sys
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout, store_of
 from nmlab.trials.engines.triton import TritonEngine, unavailable
 from nmlab.trials.engines.triton.availability import interpreting
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 LAYOUT = GroupLayout([PrunableLayer("blocks.0.q", 0, 4, 8)], pattern=Pattern(2, 4))

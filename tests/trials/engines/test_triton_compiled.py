@@ -2,8 +2,8 @@
 
 import pytest
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines.triton.availability import interpreting
-from nmlab.trials.pattern import Pattern
 
 pytest.importorskip("triton", reason="the package triton exists for Linux only")
 pytestmark = pytest.mark.skipif(interpreting(), reason="the interpreter has no compiler")

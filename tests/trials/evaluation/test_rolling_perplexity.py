@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.data import Windows
 from nmlab.trials.data.rolling import rolling_windows
 from nmlab.trials.evaluation import measure
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
-from nmlab.trials.pattern import Pattern
 
 LENGTH = 32
 DOCUMENTS = [
@@ -24,7 +24,7 @@ DOCUMENTS = [
 
 @pytest.fixture(scope="module")
 def tiny():
-    return FrozenModel.load(ModelSource("builtin:tiny"))
+    return FrozenModel.load(ModelSource(source="builtin:tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,9 @@ def test_windows_may_be_as_long_as_the_model_reads(random_model, freeze):
 
 
 def test_bfloat16_agrees_with_float32_within_its_precision():
-    models = [MaskedModel(FrozenModel.load(ModelSource("builtin:tiny", dtype=d))) for d in ("bfloat16", "float32")]
+    models = [
+        MaskedModel(FrozenModel.load(ModelSource(source="builtin:tiny", dtype=d))) for d in ("bfloat16", "float32")
+    ]
     half, single = (_measured(model) for model in models)
     assert half.loss_sum.dtype == np.float64
     assert half.per_token == pytest.approx(single.per_token, rel=0.02)

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import EvaluationSpec
 from nmlab.trials.evaluation import check_tasks, run_tasks, tasks
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import EvaluationSpec
 from nmlab.trials.trial.run import run_trial
 
 pytest.importorskip("lm_eval", reason="needs the extra `tasks`")
@@ -41,7 +41,7 @@ def quiz(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def masked():
-    frozen = FrozenModel.load(ModelSource("builtin:tiny"))
+    frozen = FrozenModel.load(ModelSource(source="builtin:tiny"))
     model, draw = MaskedModel(frozen), torch.Generator().manual_seed(0)
     scores = {at.name: torch.rand(at.out_features, at.in_features, generator=draw) for at in frozen.layers}
     model.apply_masks({name: topn(score, Pattern(2, 4)) for name, score in scores.items()})

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.evaluation.throughput import Workload, flops, speeds
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.pattern import Pattern
 
 
 @pytest.mark.parametrize("pattern", ["2:4", "1:4", "4:4"])

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.evaluation import Perplexity
 from nmlab.trials.export.subject import Base, Subject, open_subject
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, ModelSource
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
 from nmlab.trials.trial.artifacts import write_artifacts
 
 
@@ -36,7 +37,7 @@ def finished_trial(checkpoint, tmp_path_factory) -> Callable[..., Path]:
     import numpy as np
 
     def make(architecture="llama", *, pattern="2:4", dtype="float32", doubled=False, **changes):
-        source = ModelSource(str(checkpoint(architecture, **changes)), dtype=dtype)
+        source = ModelSource(source=str(checkpoint(architecture, **changes)), dtype=dtype)
         frozen = FrozenModel.load(source)
         weights = {at.name: frozen.module.get_submodule(at.name).weight.detach() for at in frozen.layers}
         masks = {name: topn(weight.abs().float(), Pattern.parse(pattern)) for name, weight in weights.items()}

@@ -10,11 +10,11 @@ from hypothesis import contexts, given
 from hypothesis import strategies as st
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.export import bitmask, formats
 from nmlab.trials.export.bitmask import FORMAT, compress, decompress, load, read_state
 from nmlab.trials.export.exporter import ExportError, export, probe
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.pattern import Pattern
 
 PARTS = (".compressed", ".bitmask", ".shape")
 LAYER = "model.layers.1.mlp.up_proj"

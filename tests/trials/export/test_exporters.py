@@ -10,11 +10,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.sections import EvaluationSpec
 from nmlab.trials.evaluation import evaluate
 from nmlab.trials.export import exporter, formats
 from nmlab.trials.export.exporter import ExportError, export, probe
 from nmlab.trials.models import FrozenModel, ModelSource
-from nmlab.trials.spec import EvaluationSpec
 
 HERE = [name for name in formats.names() if name != "torch-sparse"]  # that one needs a GPU, and has its own tests
 
@@ -190,6 +190,6 @@ def test_without_the_extra_onnx_tells_the_way_to_it(llama, tmp_path, monkeypatch
 
 def test_the_probe_is_the_same_for_one_model_and_fits_it(llama, checkpoint):
     assert torch.equal(probe(llama), probe(llama))
-    short = FrozenModel.load(ModelSource(str(checkpoint("opt", max_position_embeddings=16))))
+    short = FrozenModel.load(ModelSource(source=str(checkpoint("opt", max_position_embeddings=16))))
     subject = exporter.Subject("checkpoint", type(llama.model)(short))
     assert probe(subject).shape == (2, 16)

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.export.maskllm import read_maskllm
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, ModelSource
-from nmlab.trials.pattern import Pattern
 
 
 @pytest.fixture(scope="module")
 def frozen(checkpoint):
-    return FrozenModel.load(ModelSource(str(checkpoint())))
+    return FrozenModel.load(ModelSource(source=str(checkpoint())))
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.export.overlap import compare
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.pattern import Pattern
 
 
 def _masks(pattern, *, seed, rows=64, columns=256):

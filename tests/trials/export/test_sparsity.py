@@ -5,9 +5,9 @@ import torch
 from hypothesis import contexts, given
 from hypothesis import strategies as st
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.export.sparsity import kept, pattern_of_mask, sparsity
 from nmlab.trials.masks.topn import check_mask, topn
-from nmlab.trials.pattern import Pattern
 
 PATTERNS = [Pattern(1, 2), Pattern(1, 4), Pattern(2, 4), Pattern(2, 8), Pattern(4, 8), Pattern(8, 16), Pattern(3, 4)]
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.export.subject import Base, read_masks
 from nmlab.trials.files.checked_json import write_checked
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.finished import load_finished
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.trial.artifacts import read_record
 
 
@@ -124,4 +124,4 @@ def test_what_is_nothing_of_all_this_is_told(opened, tmp_path):
         opened(tmp_path / "text.txt")
     with pytest.raises(SourceError, match="does not exist"):
         opened(tmp_path / "none")
-    assert FrozenModel.load(ModelSource("builtin:tiny")).digest == opened("builtin:tiny").model.frozen.digest
+    assert FrozenModel.load(ModelSource(source="builtin:tiny")).digest == opened("builtin:tiny").model.frozen.digest

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.layout import _CHUNK_BYTES_ON_DEVICE, chunks
 from nmlab.trials.masks.ranking import keep_largest
 from nmlab.trials.methods.maskllm.maths import hard_mask
 from nmlab.trials.methods.susi.maths import sampled_mask
-from nmlab.trials.pattern import Pattern
 
 LAYERS = 224
 GROUPS = 6_476_005_376 // 4  # of Llama-2-7B

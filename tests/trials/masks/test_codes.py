@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.codes import code_dtype, decode, decode_columns, encode, kept_positions
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.pattern import Pattern
 
 PATTERNS = ["1:1", "1:4", "2:4", "4:8", "8:8", "8:16", "16:16", "3:20", "16:32", "32:32"]
 

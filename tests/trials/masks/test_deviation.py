@@ -11,10 +11,10 @@ from hypothesis import contexts, given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks import deviation
 from nmlab.trials.masks.plackett_luce import log_prob, score
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.pattern import Pattern
 
 PATTERNS = ["1:2", "1:4", "2:4", "3:4", "1:8", "2:8", "4:8", "7:8", "8:16", "5:32"]
 

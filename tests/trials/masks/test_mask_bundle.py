@@ -7,9 +7,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.bundle import BundleInfo, load_bundle, save_bundle
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.pattern import Pattern
 
 SHAPES = {"layers.0.q": (6, 16), "layers.0.up": (3, 48), "layers.1.odd": (1, 16)}
 

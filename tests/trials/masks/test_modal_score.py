@@ -5,12 +5,12 @@ import torch
 from hypothesis import contexts, given
 from hypothesis import strategies as st
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks import deviation
 from nmlab.trials.masks.codes import decode_columns, encode, kept_positions
 from nmlab.trials.masks.plackett_luce import score
 from nmlab.trials.masks.plackett_luce.modal import deviation_bound, may_have_changed, modal_score
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.pattern import Pattern
 
 PATTERNS = ["1:2", "1:4", "2:4", "3:4", "2:8", "4:8", "7:8", "8:16", "8:32"]
 # Spread of the logits, and how far the kept ones lead.

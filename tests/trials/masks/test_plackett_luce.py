@@ -7,10 +7,10 @@ import torch
 from hypothesis import contexts, given
 from hypothesis import strategies as st
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks import plackett_luce, topn
 from nmlab.trials.masks.plackett_luce import reference
 from nmlab.trials.masks.samplers import race_mask
-from nmlab.trials.pattern import Pattern
 
 GOLDEN = ["1of4", "2of4", "3of4", "2of8", "4of8", "8of16"]
 # One for each algorithm: closed forms, subset dynamic programme, quadrature, and the edge N = M.

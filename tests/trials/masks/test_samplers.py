@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks import check_mask
 from nmlab.trials.masks.samplers import (
     SAMPLERS,
@@ -16,7 +17,6 @@ from nmlab.trials.masks.samplers import (
     race_order,
     successive_mask,
 )
-from nmlab.trials.pattern import Pattern
 
 EXACT = [name for name, sampler in SAMPLERS.items() if sampler.plackett_luce]
 GROUPS = 500_000

@@ -7,10 +7,10 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import FrozenModel, MaskedModel
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import CalibrationSpec
 
 
 @pytest.fixture

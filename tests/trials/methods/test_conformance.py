@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext, source_of_default
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing import PATTERNS, MethodConformance, held_bytes, small_bench, small_spec, small_text
 
 

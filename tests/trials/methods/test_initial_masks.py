@@ -8,6 +8,7 @@ import threading
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import read_bundle, save_bundle
 from nmlab.trials.measure.cost import Bill
@@ -15,7 +16,6 @@ from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing import small_bench, small_spec, small_text
 from nmlab.trials.trial.run import run_trial
 
@@ -205,7 +205,7 @@ from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.methods.base import Setting
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.pattern import Pattern
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.testing import small_bench, small_spec
 
 torch.set_num_threads(1)

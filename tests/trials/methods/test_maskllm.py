@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.noise import gumbel
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.maskllm import candidates, soft_mask
 from nmlab.trials.methods.maskllm.maths import hard_mask, sampled_mask
-from nmlab.trials.pattern import Pattern
 
 MASKLLM = registry.get("maskllm")
 

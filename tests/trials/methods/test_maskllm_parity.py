@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.by_gradient import straight_through
 from nmlab.trials.methods.maskllm import candidates, soft_mask
 from nmlab.trials.methods.maskllm.maths import hard_mask, sampled_mask, with_prior
-from nmlab.trials.pattern import Pattern
 
 CASES = [
     f"{pattern}_it{iteration}_{kind}_seed0"

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import Draw, GroupLayout, LinearEngine, MaskKey, initial_store
 from nmlab.trials.masks.plackett_luce import official_score
 from nmlab.trials.methods.maskpro import MaskProConfig
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 STEPS, C, RATE = 24, 3.0, 20.0
 LAYERS = [PrunableLayer("first", 0, 12, 16), PrunableLayer("second", 1, 8, 12)]

@@ -6,12 +6,12 @@ import torch
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import DivergedError
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout, LinearEngine, MaskKey, store_of
 from nmlab.trials.masks.plackett_luce import score
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.methods import registry
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
-from nmlab.trials.pattern import Pattern
 
 MASKPRO = registry.get("maskpro")
 SMALL = {"logit_magnitude": 3.0, "learning_rate": 5.0, "steps": 12}
@@ -30,7 +30,7 @@ def start(make_setting):
 
 @pytest.fixture(scope="module")
 def tiny() -> ReplicaContext:
-    return ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
+    return ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
 
 
 def _walk(run, *, steps=6, begin=0):

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import magnitude, wanda
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.pattern import Pattern
 
 PATTERNS = {"2of4": Pattern(2, 4), "4of8": Pattern(4, 8), "2of8": Pattern(2, 8), "1of4": Pattern(1, 4)}
 FC = "model.layers.0.fc"

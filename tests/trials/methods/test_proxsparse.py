@@ -9,12 +9,12 @@ import torch
 from hypothesis import contexts, given
 from hypothesis import strategies as st
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.proxsparse import prox
 from nmlab.trials.methods.proxsparse.maths import anchor_penalty
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.pattern import Pattern
 
 PROXSPARSE = registry.get("proxsparse")
 PATTERN = Pattern(2, 4)

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.methods.proxsparse import prox
 from nmlab.trials.methods.proxsparse.maths import regularizer
-from nmlab.trials.pattern import Pattern
 
 PATTERN = Pattern(2, 4)
 CASES = [

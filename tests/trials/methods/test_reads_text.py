@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import CalibrationSpec
 from nmlab.trials.testing.small import small_bench, small_text
 
 ONE_SHOT = [name for name in registry.names() if not registry.get(name).learned and registry.get(name).sparse]

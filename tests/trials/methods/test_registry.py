@@ -7,7 +7,6 @@ from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method
 from nmlab.trials.methods.initial_masks import available, initial_mask
-from nmlab.trials.names import unknown_name
 
 
 def test_every_name_gives_its_method():
@@ -22,11 +21,6 @@ def test_every_name_gives_its_method():
 def test_an_unknown_method_gives_the_nearest_name(given, nearest):
     with pytest.raises(ValueError, match=f"unknown method '{given}'; did you mean '{nearest}'"):
         registry.get(given)
-
-
-def test_a_name_far_from_all_lists_what_is_known():
-    told = unknown_name("xyz", kind="method", known=["wanda", "dense"])
-    assert told == "unknown method 'xyz'; known: dense, wanda"
 
 
 def test_masks_to_begin_with_are_those_of_one_shot_methods(make_setting):

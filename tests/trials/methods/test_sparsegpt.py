@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.methods import registry, sparsegpt
 from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.models import FrozenModel, ModelSource
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 from nmlab.trials.trial.run import run_trial
 
 
@@ -155,7 +155,7 @@ def test_a_trial_is_judged_with_the_updated_weights_and_leaves_them(run, make_sp
 
 @pytest.mark.slow
 def test_on_a_trained_model_a_better_method_is_better(run, make_spec):
-    tiny = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
+    tiny = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
     text = {
         "calibration": CalibrationSpec(source="builtin:python-docs"),
         "evaluation": EvaluationSpec(source="builtin:python-docs", windows=100),

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.inputs.calibration import SecondMoment
 from nmlab.trials.methods import registry, sparsegpt
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 PATTERNS = {"2of4": Pattern(2, 4), "4of8": Pattern(4, 8), "2of8": Pattern(2, 8), "1of4": Pattern(1, 4)}
 BLOCKS = {

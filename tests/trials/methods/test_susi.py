@@ -9,6 +9,8 @@ from hypothesis import contexts, given
 from hypothesis import strategies as st
 
 from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.noise import gumbel
 from nmlab.trials.methods import registry
@@ -16,8 +18,6 @@ from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.susi import relaxed_mask
 from nmlab.trials.methods.susi.maths import pick, sampled_mask
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
-from nmlab.trials.pattern import Pattern
-from nmlab.trials.spec import CalibrationSpec
 
 SUSI = registry.get("susi")
 TEMPERATURES = [(1.0, 1.0), (0.3, 0.1), (0.05, 0.002)]
@@ -163,7 +163,7 @@ def test_the_share_of_entries_above_one_is_told(make_setting):
 
 def test_it_learns_a_mask_far_better_than_magnitudes():
     """On the shipped model, from random logits: 120 steps of 8 sequences."""
-    replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
+    replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
     text = CalibrationSpec(source="builtin:python-docs", samples=32, sequence_length=64, batch_size=8)
     context = TrialContext(replica, MaskedModel(replica.frozen), Pattern(2, 4), text, seed=0)
 

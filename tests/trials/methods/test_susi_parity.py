@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.methods.susi import relaxed_mask
 from nmlab.trials.methods.susi.maths import sampled_mask
-from nmlab.trials.pattern import Pattern
 
 CASES = [
     f"{pattern}_{temperatures}_seed0"

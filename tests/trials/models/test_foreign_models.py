@@ -8,13 +8,13 @@ import shutil
 import pytest
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
 from nmlab.trials.data import TextSource
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.sources import BUILTIN
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.sizing.dry_run import Stage
 from nmlab.trials.sizing.preflight import preflight
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 CODE = """
 from pathlib import Path
@@ -52,7 +52,7 @@ def foreign(tmp_path, mark):
             held = json.loads((folder / name).read_text())
             (folder / name).write_text(json.dumps({**held, **(changes or {})}))
         (folder / "foreign.py").write_text(CODE.format(mark=str(mark)))
-        return ModelSource(str(folder))
+        return ModelSource(source=str(folder))
 
     return make
 
@@ -84,7 +84,7 @@ def test_a_known_model_is_read_without_the_code_beside_it(foreign, mark, read):
         config={"auto_map": MAPS}, tokenizer={"auto_map": {"AutoTokenizer": [None, "foreign.ForeignTokenizer"]}}
     )
     read(source)
-    assert FrozenModel.load(source).digest == FrozenModel.load(ModelSource("builtin:tiny")).digest
+    assert FrozenModel.load(source).digest == FrozenModel.load(ModelSource(source="builtin:tiny")).digest
     assert not mark.exists()
 
 
@@ -102,7 +102,7 @@ def test_pickled_weights_are_not_opened(tmp_path, mark, foreign):
     source = foreign()
     folder = tmp_path / "model"
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(_Bomb(mark)))
-    assert FrozenModel.load(source).digest == FrozenModel.load(ModelSource("builtin:tiny")).digest
+    assert FrozenModel.load(source).digest == FrozenModel.load(ModelSource(source="builtin:tiny")).digest
     (folder / "model.safetensors").unlink()
     for read in (_preflight, FrozenModel.load):
         with pytest.raises(SourceError, match=r"holds no \.safetensors file; convert the weights to safetensors first"):

@@ -97,7 +97,7 @@ def test_views_made_by_many_threads_are_whole(random_model, freeze):
 
 
 def test_the_shipped_model_is_frozen_too():
-    frozen = FrozenModel.load(ModelSource("builtin:tiny"))
+    frozen = FrozenModel.load(ModelSource(source="builtin:tiny"))
     assert frozen.vocabulary_size == len(frozen.tokenizer) == 512
     assert frozen.device == torch.device("cpu")
     # The shapes of its config.json: embedding and head, two blocks of attention (with biases), MLP and norms.

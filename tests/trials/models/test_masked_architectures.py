@@ -10,10 +10,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_measurable, decoder_blocks, find_prunable
-from nmlab.trials.pattern import Pattern
 
 TOKENS = torch.randint(500, (2, 24), generator=torch.Generator().manual_seed(3))
 SIZES = {

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models import FrozenModel, ModelSource, locate
-from nmlab.trials.models.sources import BUILTIN
+from nmlab.trials.models.sources import BUILTIN, model_source
 
 TINY = BUILTIN["builtin:tiny"]
 
@@ -23,9 +23,9 @@ def folder(tmp_path):
 
 
 def test_the_built_in_model_and_a_folder_are_found(folder, monkeypatch):
-    assert locate(ModelSource("builtin:tiny")) == TINY
+    assert locate(ModelSource(source="builtin:tiny")) == TINY
     monkeypatch.chdir(folder.parent)
-    assert locate(ModelSource(folder.name)) == locate(ModelSource(f"./{folder.name}")) == folder
+    assert locate(ModelSource(source=folder.name)) == locate(ModelSource(source=f"./{folder.name}")) == folder
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,19 @@ def test_the_built_in_model_and_a_folder_are_found(folder, monkeypatch):
 )
 def test_a_source_that_is_none_is_refused(source, told):
     with pytest.raises(SourceError, match=told) as refused:
-        locate(ModelSource(source))
+        locate(ModelSource(source=source))
     assert "\n" not in str(refused.value)
 
 
 def test_an_unknown_dtype_gives_the_nearest_name():
     with pytest.raises(SourceError, match="unknown dtype 'bfloat'; did you mean 'bfloat16'"):
-        ModelSource("builtin:tiny", dtype="bfloat")
+        model_source({"source": "builtin:tiny", "dtype": "bfloat"})
+
+
+def test_an_empty_source_is_refused_unless_it_was_kept():
+    with pytest.raises(SourceError, match=r"^model '': expected text that is not empty$"):
+        model_source({"source": ""})
+    assert model_source({"source": "", "revision": ""}, is_kept=True).revision == ""
 
 
 def _edit(path, **changes):
@@ -88,23 +94,23 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(folder, damage):
     spoil, told = _DAMAGE[damage]
     spoil(folder)
     with pytest.raises(SourceError, match=told) as refused:
-        FrozenModel.load(ModelSource(str(folder)))
+        FrozenModel.load(ModelSource(source=str(folder)))
     assert str(folder) in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_the_weights_are_loaded_in_the_dtype_asked_for(dtype):
-    frozen = FrozenModel.load(ModelSource("builtin:tiny", dtype=dtype))
+    frozen = FrozenModel.load(ModelSource(source="builtin:tiny", dtype=dtype))
     assert {parameter.dtype for parameter in frozen.module.parameters()} == {getattr(torch, dtype)}
     assert not any(parameter.requires_grad for parameter in frozen.module.parameters())
     assert not frozen.module.training
 
 
 def test_two_loads_give_one_digest_and_other_weights_another(folder):
-    digests = {FrozenModel.load(ModelSource(str(folder))).digest for _ in range(2)}
+    digests = {FrozenModel.load(ModelSource(source=str(folder))).digest for _ in range(2)}
     weights = load_file(folder / "model.safetensors")
     weights["model.norm.weight"][3] += 1e-6
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     assert len(digests) == 1
-    assert FrozenModel.load(ModelSource(str(folder))).digest not in digests
+    assert FrozenModel.load(ModelSource(source=str(folder))).digest not in digests

@@ -2,11 +2,11 @@
 
 import pytest
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.needs import Shape
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing.small import LENGTH, SAMPLES, small_bench, small_spec, small_text
 
 STEPS = 4

@@ -4,8 +4,8 @@ import pytest
 from torch import nn
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.models.prunable import check_divisible, decoder_blocks, find_prunable, prunable_layers
-from nmlab.trials.pattern import Pattern
 
 LLAMA = {
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_measurable, find_prunable
-from nmlab.trials.pattern import Pattern
 
 TOKENS = torch.randint(512, (2, 12), generator=torch.Generator().manual_seed(0))
 K, V = "model.layers.0.self_attn.k_proj", "model.layers.0.self_attn.v_proj"

@@ -1,7 +1,6 @@
 """A model in stages is the model: its weights, its losses and its gradients are those of the whole, bit for bit."""
 
 import shutil
-from dataclasses import replace
 
 import pytest
 import torch
@@ -96,7 +95,7 @@ def test_a_changed_weight_is_noticed_by_who_holds_it(llama, crewed):
 
 
 def test_another_dtype_is_cast_on_the_way(llama, crewed):
-    half = replace(llama, dtype="bfloat16")
+    half = llama.model_copy(update={"dtype": "bfloat16"})
     stages = crewed(2, lambda pipeline: FrozenModel.load(half, pipeline=pipeline))
     assert {stage.digest for stage in stages} == {FrozenModel.load(half).digest}
     assert {p.dtype for stage in stages for p in stage.module.parameters()} == {torch.bfloat16}
@@ -122,7 +121,7 @@ def test_a_checkpoint_that_lacks_a_tensor_of_the_stage_is_refused(saved, crewed,
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.layers.3.mlp.up_proj.weight"]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    source = ModelSource(str(folder))
+    source = ModelSource(source=str(folder))
     with pytest.raises(SourceError, match=r"lacks 1 of its weights, such as model\.layers\.3\.mlp\.up_proj\.weight"):
         read_stage(folder, source, index=1, count=2)
     assert read_stage(folder, source, index=0, count=2)  # which has no use for it

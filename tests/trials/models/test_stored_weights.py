@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
 from nmlab.trials.models import FrozenModel, ModelSource, locate
 from nmlab.trials.models.sources import BUILTIN
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.sizing.preflight import preflight
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 TINY = BUILTIN["builtin:tiny"]
 UP = "model.layers.0.mlp.up_proj.weight"
@@ -57,7 +57,7 @@ def test_a_quantised_checkpoint_is_refused_by_its_configuration(folder, method, 
     _edit(folder, **(contexts if part is None else {part: contexts}))
     (folder / "model.safetensors").write_bytes(b"not read")
     with pytest.raises(SourceError, match=rf"its weights are quantised \({method}\)") as refused:
-        locate(ModelSource(str(folder)))
+        locate(ModelSource(source=str(folder)))
     assert "\n" not in str(refused.value)
 
 
@@ -72,12 +72,12 @@ def test_a_quantised_checkpoint_is_refused_by_its_configuration(folder, method, 
 def test_so_is_one_that_only_a_file_beside_it_gives_away(folder, name, content, method):
     (folder / name).write_text(json.dumps(content))
     with pytest.raises(SourceError, match=rf"quantised \({method}\)"):
-        locate(ModelSource(str(folder)))
+        locate(ModelSource(source=str(folder)))
 
 
 def test_an_empty_setting_says_nothing(folder):
     _edit(folder, quantization_config=None, compression_config={})
-    assert locate(ModelSource(str(folder))) == folder
+    assert locate(ModelSource(source=str(folder))) == folder
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
@@ -86,7 +86,7 @@ def test_adapter_files_beside_full_weights_are_refused(folder, name):
     (folder / name).write_text(content)
     of = " for org/base" if name.endswith(".json") else ""
     with pytest.raises(SourceError, match=rf"an adapter{of} \({name}\) lies beside the full weights.*merge") as refused:
-        locate(ModelSource(str(folder)))
+        locate(ModelSource(source=str(folder)))
     assert "\n" not in str(refused.value)
 
 
@@ -97,7 +97,7 @@ def test_an_adapter_alone_is_refused_with_its_base(folder, has_config):
     if not has_config:
         (folder / "config.json").unlink()
     with pytest.raises(SourceError, match=r"is an adapter for org/base .*, not a model; merge it into its base"):
-        locate(ModelSource(str(folder)))
+        locate(ModelSource(source=str(folder)))
 
 
 def _as_fp8(folder):
@@ -124,12 +124,12 @@ def _as_fp8(folder):
 def test_fp8_in_blocks_is_made_plain(folder):
     dense = load_file(TINY / "model.safetensors")[UP]
     plain = _as_fp8(folder)
-    frozen = FrozenModel.load(ModelSource(str(folder)))
+    frozen = FrozenModel.load(ModelSource(source=str(folder)))
     assert torch.equal(frozen.module.get_parameter(UP), plain[UP])
     assert not torch.equal(plain[UP], dense)
     assert len(frozen.layers) == 14
     assert frozen.stored == "stored as FP8, dequantised to float32"
-    assert FrozenModel.load(ModelSource(str(folder), dtype="bfloat16")).module.dtype == torch.bfloat16
+    assert FrozenModel.load(ModelSource(source=str(folder), dtype="bfloat16")).module.dtype == torch.bfloat16
 
 
 def test_a_plan_says_so_without_reading_the_weights(folder, text_file):
@@ -138,7 +138,7 @@ def test_a_plan_says_so_without_reading_the_weights(folder, text_file):
     calibration = CalibrationSpec(source=f"{text_file}[:50%]", samples=2, sequence_length=16)
     evaluation = EvaluationSpec(source=f"{text_file}[50%:]", sequence_length=16)
     facts = preflight(
-        ModelSource(str(folder)), patterns=[Pattern(2, 4)], calibration=calibration, evaluation=evaluation
+        ModelSource(source=str(folder)), patterns=[Pattern(2, 4)], calibration=calibration, evaluation=evaluation
     )
     assert facts.stored == "stored as FP8, dequantised to float32"
     assert facts.layers == 14
@@ -150,7 +150,7 @@ def test_fp8_whose_scales_do_not_fit_is_refused_by_name(folder):
     weights[f"{UP}_scale_inv"] = torch.ones(1, 1)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(SourceError, match=r"mlp\.up_proj\.weight: stored as FP8 .* with the scales \(1, 1\)"):
-        FrozenModel.load(ModelSource(str(folder)))
+        FrozenModel.load(ModelSource(source=str(folder)))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -161,7 +161,7 @@ def test_weights_that_are_no_numbers_are_refused_by_name(folder, value, name):
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     told = rf"1 of the \d+ values of {name} are NaN or infinite in float32"
     with pytest.raises(SourceError, match=told) as refused:
-        FrozenModel.load(ModelSource(str(folder)))
+        FrozenModel.load(ModelSource(source=str(folder)))
     assert "\n" not in str(refused.value)
 
 
@@ -169,6 +169,6 @@ def test_so_are_those_that_the_asked_type_cannot_hold(folder):
     weights = load_file(folder / "model.safetensors")
     weights[UP].view(-1)[0] = 1e6
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    assert FrozenModel.load(ModelSource(str(folder))).layers
+    assert FrozenModel.load(ModelSource(source=str(folder))).layers
     with pytest.raises(SourceError, match=r"mlp\.up_proj\.weight are NaN or infinite in float16; .* another dtype"):
-        FrozenModel.load(ModelSource(str(folder), dtype="float16"))
+        FrozenModel.load(ModelSource(source=str(folder), dtype="float16"))

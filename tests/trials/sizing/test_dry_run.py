@@ -69,5 +69,5 @@ def test_a_backward_of_all_weights_holds_their_gradients(stage):
 
 
 def test_the_weights_themselves_do_not_count():
-    stage = Stage(ModelSource("builtin:tiny"))
+    stage = Stage(ModelSource(source="builtin:tiny"))
     assert stage.forward(batch=1, length=2).peak_bytes < 100_000

@@ -7,13 +7,13 @@ import shutil
 import pytest
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.sources import BUILTIN
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.sizing.preflight import preflight
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
-TINY = ModelSource("builtin:tiny")
+TINY = ModelSource(source="builtin:tiny")
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_the_facts_are_those_of_the_loaded_model(check):
     assert facts.model_bytes == 4 * facts.parameters
     assert facts.vocabulary_size == 512
     assert facts.evaluation_windows > 10
-    assert check(model=ModelSource("builtin:tiny", dtype="bfloat16")).model_bytes == 2 * facts.parameters
+    assert check(model=ModelSource(source="builtin:tiny", dtype="bfloat16")).model_bytes == 2 * facts.parameters
 
 
 def test_the_digest_is_of_both_texts(check, text_file):
@@ -65,7 +65,7 @@ def test_a_limit_on_windows_is_heeded(check):
 
 def test_the_weights_are_not_read(check, folder):
     (folder / "model.safetensors").write_bytes(b"not read")
-    assert check(model=ModelSource(str(folder))).layers == 14
+    assert check(model=ModelSource(source=str(folder))).layers == 14
 
 
 def test_the_built_in_text_may_serve_for_both(check):
@@ -77,8 +77,8 @@ def test_the_built_in_text_may_serve_for_both(check):
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"model": ModelSource("./missing")}, "model folder './missing' does not exist"),
-        ({"model": ModelSource("builtin:tny")}, "did you mean 'builtin:tiny'"),
+        ({"model": ModelSource(source="./missing")}, "model folder './missing' does not exist"),
+        ({"model": ModelSource(source="builtin:tny")}, "did you mean 'builtin:tiny'"),
         ({"patterns": ["2:4", "3:5"]}, "pattern 3:5: M=5 does not divide the input size of model.layers.0"),
         ({"calibration": {"source": "missing.txt"}}, "data file 'missing.txt' does not exist"),
         ({"evaluation": {"source": "missing.jsonl"}}, "data file 'missing.jsonl' does not exist"),
@@ -187,11 +187,11 @@ def _edit(path, **changes):
 def test_a_damaged_checkpoint_is_refused(check, folder, spoil, told):
     spoil(folder)
     with pytest.raises(SourceError, match=told) as refused:
-        check(model=ModelSource(str(folder)))
+        check(model=ModelSource(source=str(folder)))
     assert "\n" not in str(refused.value)
 
 
 def test_a_model_without_linear_layers_is_refused(check, random_model, folder):
     random_model("gpt2", n_embd=16, n_layer=2, n_head=2, n_positions=256).config.save_pretrained(folder)
     with pytest.raises(SourceError, match="GPT2LMHeadModel: expected one list of 2 decoder blocks"):
-        check(model=ModelSource(str(folder)))
+        check(model=ModelSource(source=str(folder)))

@@ -67,7 +67,7 @@ def test_every_method_tells_phases_and_kinds(run, replica, method):
 
 
 def test_a_loaded_model_knows_what_loading_took(run):
-    result, _ = run("magnitude", on=ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny"))))
+    result, _ = run("magnitude", on=ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny"))))
     assert result.metrics["memory/load_peak_bytes"] > result.metrics["memory/weight_bytes"]
     assert result.metrics["memory/peak_bytes"] >= result.metrics["memory/load_peak_bytes"]
 
@@ -99,9 +99,9 @@ def test_slots_beside_each_other_are_counted_apart(run, replica, text_file, tmp_
 @pytest.mark.parametrize(("method", "above"), [("maskpro", 1.01), ("susi", 1.25)])
 def test_activations_are_those_of_the_rehearsal(run, method, above):
     """A step makes little beside what its forward, and where it learns by gradient its backward, is made of."""
-    replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
+    replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
     result, _ = run(method, on=replica, **(TINY if method == "maskpro" else {"steps": 3}))
-    stage = Stage(ModelSource("builtin:tiny"))
+    stage = Stage(ModelSource(source="builtin:tiny"))
     forward = stage.forward(batch=2, length=16).peak_bytes
     evaluation = stage.evaluation(batch=4, length=25).peak_bytes
     assert result.metrics["memory/evaluation_activation_bytes"] == pytest.approx(evaluation, rel=0.1)

@@ -20,8 +20,9 @@ from pathlib import Path
 import torch
 
 from nmlab.trials.models import FrozenModel, ModelSource
-from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
 from nmlab.trials.trial.run import run_trial
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.context.replica_context import Workbench
 
 class Quiet:
@@ -44,7 +45,7 @@ def run(spec, name, room):
 
 folder, method = Path(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
-bench = Workbench(FrozenModel.load(ModelSource("builtin:tiny")))
+bench = Workbench(FrozenModel.load(ModelSource(source="builtin:tiny")))
 spec = TrialSpec(
     method=method, pattern="2:4", seed=0, hyperparameters={"steps": 2}, model=bench.frozen.source,
     calibration=CalibrationSpec(source="builtin:python-docs", samples=256, sequence_length=64, batch_size=256),

@@ -8,6 +8,7 @@ import pytest
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import DivergedError, PeerError, PipelineLostError
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import LinearEngine
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import read_bundle
@@ -15,7 +16,6 @@ from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.parallel.pipeline_group import DistributedGroup
-from nmlab.trials.pattern import Pattern
 from nmlab.trials.trial.run import run_trial
 
 CADENCE = {"log_every": 3, "evaluate_every": 4, "checkpoint_every": 3}
@@ -118,7 +118,7 @@ def test_shards_go_on_from_the_newest_checkpoint_that_all_have(on_shards, make_s
 
 def test_all_shards_end_a_diverged_trial_alike(on_shards, make_spec):
     spec = make_spec("maskpro", learning_rate=1e6, steps=300, estimator="residual")
-    result, _, _ = on_shards(spec, 2, source=ModelSource("builtin:tiny"))
+    result, _, _ = on_shards(spec, 2, source=ModelSource(source="builtin:tiny"))
     assert result.status == "diverged"
     assert "worse than guessing" in result.reason
 

@@ -9,11 +9,11 @@ import torch
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.metrics import initial_name
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.evaluation import measure
 from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.methods import registry
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
-from nmlab.trials.spec import TrialSpec
 from nmlab.trials.trial.run import run_trial
 
 EVALUATION = {"eval/token_perplexity", "eval/word_perplexity", "eval/perplexity"}
@@ -167,7 +167,7 @@ def test_a_budget_ends_learning_and_the_trial_finishes(run, make_spec, tmp_path,
 
 
 def test_an_absurd_learning_rate_ends_as_diverged(run, make_spec, tmp_path):
-    replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
+    replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
     result, events = run(
         make_spec(steps=300, learning_rate=1e6, estimator="residual", cadence={"log_every": 10}), on=replica
     )
@@ -228,7 +228,7 @@ def test_other_errors_are_not_hidden(run, make_spec, random_model, freeze):
         ({"pattern": "4:2"}, 'did you mean "2:4"'),
         ({"pattern": "8:32"}, "pattern 8:32: M=32 does not divide the input size of model.layers.0.self_attn.q_proj"),
         ({"alhpa": 0.9}, "unknown hyperparameter of maskpro 'alhpa'; did you mean 'alpha'"),
-        ({"alpha": 2.0}, "maskpro: alpha = 2.0: Input should be less than 1"),
+        ({"alpha": 2.0}, "maskpro: alpha = 2.0: expected less than 1"),
         ({"compat": "official", "pattern": "4:8"}, "maskpro: compat: official exists for 2:4 only"),
         ({"initial_mask": "wandb"}, "maskpro: unknown initial_mask 'wandb'; did you mean 'wanda'"),
         ({"method": "wanda", "steps": 3}, "wanda takes no 'steps'"),

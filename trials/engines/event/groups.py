@@ -10,13 +10,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines.event.drift import History, drifted
 from nmlab.trials.engines.logits import LogitStore, Rows
 from nmlab.trials.masks.codes import code_dtype, decode, encode
 from nmlab.trials.masks.deviation import Race, arrange, kept_first, restore
 from nmlab.trials.masks.plackett_luce import score
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.pattern import Pattern
 
 # Groups worked on at a time when all of them are: what fits the cache of a core, and what keeps a GPU busy.
 _PIECE, _PIECE_ON_GPU = 2**14, 2**20

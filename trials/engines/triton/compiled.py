@@ -17,6 +17,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines.triton.kernels.draw import draw
 from nmlab.trials.engines.triton.kernels.patch import patch
 from nmlab.trials.engines.triton.kernels.scan import scan
@@ -24,7 +25,6 @@ from nmlab.trials.engines.triton.kernels.touch import touch
 from nmlab.trials.engines.triton.launch import WARPS, WEIGHTS, Shape
 from nmlab.trials.engines.triton.words import LARGEST_CLOSED_N, word_dtype
 from nmlab.trials.masks.codes import code_dtype
-from nmlab.trials.pattern import Pattern
 
 _TYPES = {
     torch.float32: "*fp32",

@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines.engine import MaskKey
 from nmlab.trials.engines.triton.availability import interpreting
 from nmlab.trials.engines.triton.kernels.draw import draw as draw_kernel
@@ -21,7 +22,6 @@ from nmlab.trials.engines.triton.kernels.touch import touch as touch_kernel
 from nmlab.trials.engines.triton.tables import LayerTables
 from nmlab.trials.engines.triton.words import GroupWords
 from nmlab.trials.masks.codes import code_dtype, encode
-from nmlab.trials.pattern import Pattern
 
 # A find is a row and, above it, its slot: 0 for the order, 1 + d for mask d (`kernels.scan.SLOT`).
 SLOT = 2**40

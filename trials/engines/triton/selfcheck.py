@@ -12,6 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines.engine import Draw, Engine, MaskKey
 from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.engines.linear import LinearEngine
@@ -20,7 +21,6 @@ from nmlab.trials.engines.triton.engine import TritonEngine
 from nmlab.trials.masks.randomness import key_bits
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models.prunable import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 _GROUPS = (700, 333)  # more than one program, and a last one that is not full
 _WEIGHTS, _RATE, _SEED = (0.5, -1.0), 1.5, 20240229

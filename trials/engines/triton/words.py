@@ -10,10 +10,10 @@ Legend: G groups, g some of them, M group size.
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines.logits import Bfloat16DeltaStore, LogitStore, Rows
 from nmlab.trials.masks.codes import code_dtype, encode
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.pattern import Pattern
 
 # Groups handled at a time where a pass needs temporaries.
 PIECE = 2**22

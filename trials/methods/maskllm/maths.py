@@ -9,8 +9,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.layout import chunks
-from nmlab.trials.pattern import Pattern
 
 
 def candidates(pattern: Pattern) -> Tensor:

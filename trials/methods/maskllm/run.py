@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.noise import gumbel, normal
@@ -21,8 +23,6 @@ from nmlab.trials.methods.maskllm.config import MaskLLMConfig
 from nmlab.trials.methods.maskllm.maths import hard_mask, largest_share, sampled_mask, soft_mask, with_prior
 from nmlab.trials.methods.maskllm.metrics import METRICS
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by, shared_start
-from nmlab.trials.names import unknown_name
-from nmlab.trials.pattern import Pattern
 
 _NO_PRIOR = "none"
 _BETAS, _EPSILON = (0.9, 0.95), 1e-5  # the scripts'

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.errors import DivergedError
+from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import Draw, GroupLayout, MaskKey, initial_store, make_engine
 from nmlab.trials.engines.mask_patcher import MaskPatcher
 from nmlab.trials.engines.needs import engine_needs
@@ -26,9 +28,7 @@ from nmlab.trials.methods.maskpro.mask_losses import MASK_LOSSES_FILE, dense_los
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
 from nmlab.trials.methods.maskpro.metrics import METRICS
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape, shared_start
-from nmlab.trials.names import unknown_name
 from nmlab.trials.parallel.mask_parallel import digest_of
-from nmlab.trials.pattern import Pattern
 
 # A run has collapsed when its sampled masks have been worse than uniform guessing for this many steps on average.
 _COLLAPSE_WINDOW = 100

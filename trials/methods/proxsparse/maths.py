@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nmlab.trials.pattern import Pattern
+from nmlab.trials.contract.pattern import Pattern
 
 _SWEEPS, _TOLERANCE = 100, 1e-9  # the authors sweep as often, and stop at about as small a move
 

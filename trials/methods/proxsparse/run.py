@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.schedules import warmup_then_linear
 from nmlab.trials.masks.topn import topn
@@ -14,7 +15,6 @@ from nmlab.trials.methods.proxsparse.config import ProxSparseConfig
 from nmlab.trials.methods.proxsparse.maths import anchor_penalty, prox, refusal
 from nmlab.trials.methods.proxsparse.metrics import METRICS
 from nmlab.trials.models.needs import Needs, Shape, adamw_state
-from nmlab.trials.pattern import Pattern
 
 _BETAS, _WARMUP = (0.9, 0.999), 0.1  # Hugging Face's defaults, which the scripts keep
 _PASSES = 30.0  # of a step, a parameter: AdamW and the proximal step; see benchmarks/plan_accuracy.py

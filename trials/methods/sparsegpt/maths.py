@@ -9,8 +9,8 @@ transposed, [I, O], so that a column lies in one piece.
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.ranking import keep_largest_columns
-from nmlab.trials.pattern import Pattern
 
 
 class IndefiniteHessianError(ValueError):

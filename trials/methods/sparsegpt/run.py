@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.errors import DivergedError
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.inputs.calibration import SecondMoment, visit_blocks
 from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.one_shot import OneShotRun
@@ -13,7 +14,6 @@ from nmlab.trials.methods.sparsegpt.config import SparseGPTConfig
 from nmlab.trials.methods.sparsegpt.maths import IndefiniteHessianError, prune, refuse_block_size
 from nmlab.trials.models import PrunableLayer
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape, one_shot_needs, statistics_bytes
-from nmlab.trials.pattern import Pattern
 
 # With damping the size of the mean diagonal any Hessian of finite inputs has a factor; far beyond, something is wrong.
 _LARGEST_DAMPING = 100.0

@@ -9,12 +9,12 @@ import itertools
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout, MaskKey, store_of
 from nmlab.trials.engines.triton import TritonEngine
 from nmlab.trials.engines.triton.availability import interpreting
 from nmlab.trials.masks.plackett_luce import log_prob
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.pattern import Pattern
 
 DEVICE = torch.device("cpu" if interpreting() else "cuda")
 # Programs as large as the interpreter can take: there, each costs the same whatever its size.

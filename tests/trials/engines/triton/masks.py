@@ -4,9 +4,9 @@ import pytest
 import torch
 from scipy.stats import chi2
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import Draw
 from nmlab.trials.engines.triton.kernels.random import SHARE
-from nmlab.trials.pattern import Pattern
 
 # Seeds are fixed, so a check passes or fails for good; over some forty of them, chance would fail one in 250 times.
 LEAST_P = 1e-4

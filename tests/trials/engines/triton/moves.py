@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import Draw
 from nmlab.trials.engines.triton import finder, launch
 from nmlab.trials.masks.plackett_luce import reference
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.pattern import Pattern
 
 PATTERNS = ["1:4", "2:4", "2:8", "4:8", "3:5", "2:3", "9:10"]
 

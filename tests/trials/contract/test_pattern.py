@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmlab.trials.pattern import Pattern
+from nmlab.trials.contract.pattern import Pattern
 
 patterns = st.integers(1, 32).flatmap(lambda m: st.builds(Pattern, st.integers(1, m), st.just(m)))
 

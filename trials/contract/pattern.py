@@ -74,10 +74,13 @@ class Pattern:
         return numel // self.m
 
 
+def expected_pattern(given: object) -> str:
+    """Return what is expected where this was given, and a guess at what was meant."""
+    return f'expected "N:M" with 1 <= N <= M <= {LARGEST_M} (N kept of every M), such as "2:4"{_hint(given)}'
+
+
 def _complaint(given: object) -> str:
-    """One line: what was given, what is expected, and a guess at what was meant."""
-    expected = f'expected "N:M" with 1 <= N <= M <= {LARGEST_M} (N kept of every M), such as "2:4"'
-    return f"pattern {given!r}: {expected}{_hint(given)}"
+    return f"pattern {given!r}: {expected_pattern(given)}"
 
 
 def _hint(given: object) -> str:

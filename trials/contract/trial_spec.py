@@ -1,0 +1,95 @@
+"""One trial as a serialisable value: what is run, on which model and text, for how long, and what identifies it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from nmlab.trials.contract.sections import Cadence, CalibrationSpec, EvaluationSpec, ModelSource, Section, TrialBudget
+from nmlab.trials.contract.values import Scalar
+
+# Trial keys are kept for good: they digest the names of all fields. A field or hyperparameter that is added later
+# therefore stands here with its default, and is left out of the digest while it has that value; the default must be
+# what a trial did before the field existed. Add a line for each: "SECTION.FIELD" with the section model, calibration,
+# evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's.
+ADDED_LATER: dict[str, Any] = {
+    "model.leave_dense": (),
+}
+
+
+SAMPLES = "data.calibration.samples"
+"""The name of the number of calibration sequences among the settings of a trial; a study may search it."""
+
+
+def flat_settings(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
+    """Return settings under dotted names, as MLflow has them: no nulls, names joined by commas, no empty list."""
+    flat: dict[str, Scalar] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flat_settings(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple | list):
+            flat |= {f"{prefix}{name}": ", ".join(value)} if value else {}
+        elif value is not None:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+class TrialSpec(Section):
+    """One configuration of one method with one seed."""
+
+    method: str
+    pattern: str
+    seed: int = Field(ge=0)
+    hyperparameters: dict[str, Scalar] = Field(default_factory=dict)
+    model: ModelSource
+    calibration: CalibrationSpec
+    evaluation: EvaluationSpec
+    budget: TrialBudget = TrialBudget()
+    cadence: Cadence = Cadence()
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that identify everything a result depends on."""
+        return _digest(self._identity(), size=8)
+
+    @property
+    def configuration(self) -> str:
+        """8 hexadecimal digits shared by all seeds of one configuration."""
+        return _digest({name: value for name, value in self._identity().items() if name != "seed"}, size=4)
+
+    @property
+    def batches_can_be_halved(self) -> bool:
+        """Whether fewer sequences could go through the model at once."""
+        return max(self.calibration.at_once, self.evaluation.batch_size) > 1
+
+    def flat(self) -> dict[str, Scalar]:
+        """Return every setting under a dotted name; hyperparameters stand by their own names."""
+        body = self.model_dump(exclude={"hyperparameters", "cadence", "calibration", "evaluation"})
+        data = self.model_dump(include={"calibration", "evaluation"})
+        return {**flat_settings({**body, "data": data}), **self.hyperparameters}
+
+    def _identity(self) -> dict[str, Any]:
+        """Return everything that a result depends on, rounding apart, without later fields at their defaults."""
+        identity = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
+        for path, default in ADDED_LATER.items():
+            _leave_out(identity, path, default, method=self.method)
+        return identity
+
+
+def _leave_out(identity: dict[str, Any], path: str, default: Any, *, method: str) -> None:
+    """Take a field of ``ADDED_LATER`` out of an identity where it has its default."""
+    *section, name = path.split(".")
+    if section[:1] == ["hyperparameters"]:
+        if section[1] != method:
+            return
+        section = ["hyperparameters"]
+    held = identity[section[0]] if section else identity
+    if name in held and held[name] == default and type(held[name]) is type(default):
+        del held[name]
+
+
+def _digest(value: dict[str, Any], *, size: int) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
