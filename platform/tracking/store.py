@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from nmlab.platform.launches.journal import is_over
 from nmlab.platform.launches.ownership import user_name
+from nmlab.reports.read.mlflow_access import settings  # noqa: F401 - before MLflow
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.contract.secrets import masked
