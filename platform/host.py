@@ -20,6 +20,7 @@ from nmlab.platform.launches.proof import prove
 from nmlab.platform.party_line import PartyLine
 from nmlab.platform.planning.admission import Load, refuses
 from nmlab.platform.shards import OVER, follow, form_crews, give_work, shard_facts
+from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.crew import Crew
 from nmlab.trials.errors import CrewLostError, account_of
 from nmlab.trials.models import FrozenModel, ModelSource
@@ -164,7 +165,7 @@ class Host:
                 (self._folder / job["key"]).mkdir(parents=True, exist_ok=True)
                 (self._folder / job["key"] / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             account = account_of(error)
-            result = TrialResult(job["key"], "failed", account.step, account.metrics, reason)
+            result = TrialResult(job["key"], TrialStatus.FAILED, account.step, account.metrics, reason)
         metrics = {**events.last, **result.metrics}  # a search may aim at a metric of training, such as train/loss
         self._link.end(job["epoch"], {**asdict(result), "metrics": metrics})
 

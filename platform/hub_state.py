@@ -16,6 +16,7 @@ from nmlab.platform.failures import back_off_seconds
 from nmlab.platform.launches.proof import why_refused
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
+from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
 
 Record = dict[str, Any]
 
@@ -128,7 +129,7 @@ class HubState:
         elif job.ended is None:
             job.cancelled = True
             if job.host is None:
-                self._end(key, job, _result(key, "stopped", "not started"))
+                self._end(key, job, _result(key, TrialStatus.STOPPED, "not started"))
 
     def reject(self, host: str, incarnation: int, key: str, epoch: int, reason: str, *, now: float) -> None:
         """The driver does not accept a trial's end, for it cannot read what the replica left: the trial goes elsewhere.
@@ -273,7 +274,7 @@ class HubState:
         job = self._jobs[key] = _Job(spec, self._epoch, attempts)
         self._tell({"event": "trial", "key": key, "spec": spec})
         if key in self._cancelled:
-            self._end(key, job, _result(key, "stopped", "not started"))
+            self._end(key, job, _result(key, TrialStatus.STOPPED, "not started"))
         else:
             self._queue.append(key)
 
@@ -377,9 +378,9 @@ class HubState:
         self._epoch += 1
         job.epoch, job.host = self._epoch, None
         if job.cancelled:
-            self._end(key, job, _result(key, "stopped", stopped))
+            self._end(key, job, _result(key, TrialStatus.STOPPED, stopped))
         elif job.attempts > self._max_failures:
-            self._end(key, job, _result(key, "failed", too_often))
+            self._end(key, job, _result(key, TrialStatus.FAILED, too_often))
         else:
             job.not_before = now + back_off_seconds(job.attempts, first=_BACK_OFF_S)
             self._queue.appendleft(key)
@@ -394,5 +395,5 @@ def is_intermediate(values: Mapping[str, Any]) -> bool:
     return has_phase(values, Phase.EVALUATION) and not has_phase(values, Phase.END)
 
 
-def _result(key: str, status: str, reason: str) -> Record:
+def _result(key: str, status: TrialEnd, reason: str) -> Record:
     return {"key": key, "status": status, "step": 0, "metrics": {}, "reason": reason}

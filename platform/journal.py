@@ -13,11 +13,10 @@ from typing import Any
 from nmlab.platform.hub_state import is_intermediate
 from nmlab.platform.launch import Launch
 from nmlab.trials.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
+from nmlab.trials.contract.run_status import ENDED_FOR_GOOD
 from nmlab.trials.whole_file import whole_file
 
 Record = dict[str, Any]
-ENDED_FOR_GOOD = ("finished", "diverged", "oom", "stopped")
-"""Ends that another try would only repeat, unless the result is marked resumable; a failed trial is tried again."""
 
 FORMAT = 2
 """From format 2 on every line has a checksum; the first format had no number."""

@@ -14,6 +14,7 @@ from nmlab.platform.credentials import kept_uri
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema import Study
 from nmlab.trials.checked_json import DamagedFileError, read_checked, write_checked
+from nmlab.trials.contract.run_artifacts import ENVIRONMENT_FILE, LOG_FILE, REPORT_FOLDER, STUDY_FILE
 
 Record = dict[str, Any]
 LAUNCH_FILE = "launch.json"
@@ -35,7 +36,7 @@ class Launch:
 
     @property
     def study_file(self) -> Path:
-        return self.folder / "study.yaml"
+        return self.folder / STUDY_FILE
 
     @property
     def journal_file(self) -> Path:
@@ -48,15 +49,15 @@ class Launch:
 
     @property
     def report_folder(self) -> Path:
-        return self.folder / "report"
+        return self.folder / REPORT_FOLDER
 
     @property
     def log_file(self) -> Path:
-        return self.folder / "log.jsonl"
+        return self.folder / LOG_FILE
 
     @property
     def environment_file(self) -> Path:
-        return self.folder / "environment.json"
+        return self.folder / ENVIRONMENT_FILE
 
     @property
     def optuna_journal(self) -> Path:

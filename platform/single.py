@@ -11,6 +11,8 @@ import torch
 from nmlab.platform.launch import check_is_local
 from nmlab.platform.provenance import facts_tags, provenance
 from nmlab.platform.tracking import MlflowStore
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.errors import account_of
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.outcome import TrialResult
@@ -68,7 +70,7 @@ def run_single(
     initial_masks = folder.parent / "initial_masks"  # shared by all single runs
     bench = Workbench(FrozenModel.load(spec.model, device=device), initial_masks=initial_masks)
     tags = {**provenance(), **facts_tags(facts)}
-    store.begin_trial(spec, role="search", tags=tags)
+    store.begin_trial(spec, role=Role.SEARCH, tags=tags)
     listener = _Listener(watch, stopping)
     try:
         result = run_trial(spec, bench=bench, folder=folder, events=listener)
@@ -76,7 +78,7 @@ def run_single(
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted"
         account = account_of(error)
-        result = TrialResult(spec.key, "failed", account.step, account.metrics, reason)
+        result = TrialResult(spec.key, TrialStatus.FAILED, account.step, account.metrics, reason)
         raise
     finally:
         store.log_points(spec.key, listener.points)

@@ -19,14 +19,7 @@ from nmlab.platform.intake import Intake
 from nmlab.platform.journal import Journal, Record, ended_trials, evaluations
 from nmlab.platform.known_cost import add_known_cost
 from nmlab.platform.launch import Launch
-from nmlab.platform.launches.endings import (
-    HeadLostError,
-    RefusedError,
-    SweepError,
-    SweepResult,
-    flat_study,
-    not_run,
-)
+from nmlab.platform.launches.endings import HeadLostError, RefusedError, SweepError, SweepResult, flat_study, not_run
 from nmlab.platform.launches.node_trouble import NodeTrouble, why_unreadable
 from nmlab.platform.launches.ownership import OwnershipLostError, owned
 from nmlab.platform.launches.proof import expected_proof
@@ -40,6 +33,8 @@ from nmlab.platform.resolve import Plan
 from nmlab.platform.search.early_stopping import early_stopping
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
 from nmlab.search_spaces.schema import Study
+from nmlab.trials.contract import run_tags
+from nmlab.trials.contract.run_status import STOPPED_EARLY, LaunchStatus, TrialStatus
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
 
 __all__ = ["HeadLostError", "RefusedError", "Sweep", "SweepError", "SweepResult"]
@@ -229,7 +224,7 @@ class Sweep:
 
     def _wind_down(self, pump: Pump) -> None:
         """Let running trials save themselves, the replicas check their weights, and the last words arrive."""
-        self._board.phase = "stopping"
+        self._board.phase = LaunchStatus.STOPPING
         self._replicas.stop()
         deadline = self._saved_until = time.monotonic() + _GOODBYE_S
         while not self._is_leaving and pump.intake.unended() and time.monotonic() < deadline:
@@ -287,10 +282,10 @@ class Sweep:
     def _mark_interrupted(self, records: list[dict[str, Any]]) -> None:
         """A trial that was stopped, but not because its configuration fell behind, goes on when a launch is resumed."""
         for record in records:
-            if record["event"] == "ended" and record["result"]["status"] == "stopped":
+            if record["event"] == "ended" and record["result"]["status"] == TrialStatus.STOPPED:
                 result, why = record["result"], self._stopping.reasons.get(record["key"])
                 result["resumable"] = why is None
-                result["reason"] = f"{result['reason']}; resumable" if why is None else f"stopped early: {why}"
+                result["reason"] = f"{result['reason']}; resumable" if why is None else f"{STOPPED_EARLY}: {why}"
 
     def _complete_costs(self, records: list[Record]) -> None:
         """Say of trials that end without a replica to account for them what is known of their cost."""
@@ -342,9 +337,9 @@ class Sweep:
         intake = self._pump.intake if self._pump is not None else Intake()
         status, undelivered = self._final_status(), ""
         frozen, loads = self._board.frozen_weights, intake.loads.total()
-        tags = {"nmlab.frozen_weights": frozen}
+        tags: dict[str, str] = {run_tags.FROZEN_WEIGHTS: frozen}
         if loads:  # a resumed launch of which nothing was left to run has nothing new to say of its models
-            tags |= {"nmlab.model_loads": str(loads), **self._digest_tag()}
+            tags |= {run_tags.MODEL_LOADS: str(loads), **self._digest_tag()}
         ended = {"event": "launch ended", "status": status, "time": int(time.time() * 1000), "tags": tags}
         try:
             self._keep([ended])
@@ -360,12 +355,13 @@ class Sweep:
             status, counts, loads, frozen, seconds, self._interrupted, undelivered, dict(self._recorder.refused)
         )
 
-    def _final_status(self) -> str:
+    def _final_status(self) -> LaunchStatus:
         if self._board.ended >= self.plan.trials:
-            return "finished"
+            return LaunchStatus.FINISHED
         limit = self.plan.study.budget.time_limit_seconds
         out_of_time = limit is not None and time.time() - self._board.started >= limit
-        return "stopped" if self._interrupted or out_of_time or self._board.counts()["stopped"] else "failed"
+        was_stopped = self._interrupted or out_of_time or self._board.counts()[TrialStatus.STOPPED]
+        return LaunchStatus.STOPPED if was_stopped else LaunchStatus.FAILED
 
     def _new_board(self) -> Board:
         study = self.plan.study
@@ -386,12 +382,12 @@ class Sweep:
         return {**provenance(), **facts_tags(self.plan.facts)}
 
     def _parent_tags(self) -> dict[str, str]:
-        reproduces = {"nmlab.reproduces": ",".join(items)} if (items := self.plan.study.reproduces) else {}
-        return {**self._common_tags(), "nmlab.planned": str(self.plan.trials), **reproduces}
+        reproduces = {run_tags.REPRODUCES: ",".join(items)} if (items := self.plan.study.reproduces) else {}
+        return {**self._common_tags(), run_tags.PLANNED: str(self.plan.trials), **reproduces}
 
     def _digest_tag(self) -> dict[str, str]:
         digests = {replica["model_digest"] for replica in self._board.replicas.values() if replica["model_digest"]}
-        return {"nmlab.model_digest": ",".join(sorted(digests))} if digests else {}
+        return {run_tags.MODEL_DIGEST: ",".join(sorted(digests))} if digests else {}
 
 
 def _local_cpus(study: Study) -> float:

@@ -9,8 +9,9 @@ from typing import Any
 from nmlab.search_spaces.entries import Entry, Listed
 from nmlab.search_spaces.sections import Data, Search
 from nmlab.search_spaces.wording import shown
+from nmlab.trials.contract import run_params
 
-SAMPLES = "data.calibration.samples"
+SAMPLES = run_params.CALIBRATION_SAMPLES
 """The name of the number of calibration sequences where it is searched."""
 
 RESERVED = ("method", "pattern", "seed", "seeds")

@@ -15,8 +15,9 @@ from filelock import FileLock
 from torch import Tensor
 
 from nmlab.trials import registry
+from nmlab.trials.contract.run_artifacts import MASK_FILE
 from nmlab.trials.cost import Bill, Priced
-from nmlab.trials.finished import MASK_FILE, check_fits
+from nmlab.trials.finished import check_fits
 from nmlab.trials.masks.bits import bits_digest, pack, unpack
 from nmlab.trials.masks.bundle import BundleInfo, read_bundle, save_bundle
 from nmlab.trials.method import Method, Setting

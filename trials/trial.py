@@ -12,6 +12,7 @@ from nmlab.trials import registry
 from nmlab.trials.artifacts import gather_masks, gather_weights, write_artifacts
 from nmlab.trials.checkpoint import CheckpointFolder
 from nmlab.trials.contract.metrics import initial_name
+from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
 from nmlab.trials.cost import nothing_spent
 from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
@@ -26,7 +27,7 @@ from nmlab.trials.method import Arrays, Run, Setting
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_divisible
 from nmlab.trials.out_of_memory import NOT_SMALLER, is_out_of_memory, shrinks_with_batch
-from nmlab.trials.outcome import Events, Status, TrialResult, Unheard
+from nmlab.trials.outcome import Events, TrialResult, Unheard, facts_of
 from nmlab.trials.overspending import overspending, overspent
 from nmlab.trials.party import Alone, Party
 from nmlab.trials.pattern import Pattern
@@ -69,7 +70,7 @@ def _run_or_halve(trial: "Callable[..., _Trial]", *, smaller_because: str) -> Tr
     if smaller_because and can_be_halved:
         return _attempt(trial(halved=True, why=smaller_because))
     result = _attempt(first)
-    if result.status != "oom" or not can_be_halved or not first.shrinks:
+    if result.status != TrialStatus.OOM or not can_be_halved or not first.shrinks:
         return result
     del first
     empty_cache(bench.frozen.device)
@@ -183,7 +184,7 @@ class _Trial:
         while self.step < self.run.steps and (word := self.crew.tell(self._word())) != "enough":
             if word == "cancelled":
                 self._save()
-                return self.result("stopped", reason="interrupted", metrics=self._account())
+                return self.result(TrialStatus.STOPPED, reason="interrupted", metrics=self._account())
             self._advance()
         if self.run.steps:
             self._save()
@@ -196,10 +197,10 @@ class _Trial:
         with self.setting.extra.watch():
             extras = self.run.extras(lambda: self.crew.tell(self.events.cancelled()))
         if extras is None:
-            return self.result("stopped", reason="interrupted", metrics=self._account())
+            return self.result(TrialStatus.STOPPED, reason="interrupted", metrics=self._account())
         final |= self.setting.extra.bill.metrics("cost/extra_") if extras else {}
         self._tell(self.step, final)
-        return self.result("finished", metrics=final, files=self._leave(final, extras))
+        return self.result(TrialStatus.FINISHED, metrics=final, files=self._leave(final, extras))
 
     def keep_up(self) -> None:
         """Take every step with the others, and nothing but the steps."""
@@ -210,16 +211,16 @@ class _Trial:
     def ended_by(self, error: Exception) -> TrialResult:
         """Return the result that an error is, or raise it with an account of what was spent where it is none."""
         if isinstance(error, DivergedError):
-            return self.result("diverged", reason=str(error), metrics=self._spent())
+            return self.result(TrialStatus.DIVERGED, reason=str(error), metrics=self._spent())
         if isinstance(error, DiskFullError | PartyOverError):
-            return self.result("stopped", reason=str(error), metrics=self._spent())
+            return self.result(TrialStatus.STOPPED, reason=str(error), metrics=self._spent())
         if not is_out_of_memory(error):
             self.account_for(error)
             raise error
         self.shrinks = shrinks_with_batch(error, otherwise=hasattr(self, "footprint") and self.footprint.runs_model)
         self.setting.notes += [] if self.shrinks else [NOT_SMALLER]
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return self.result("oom", reason=reason, metrics=self._spent())
+        return self.result(TrialStatus.OOM, reason=reason, metrics=self._spent())
 
     def account_for(self, error: BaseException) -> None:
         """Note on an error how far the trial came and what it has spent."""
@@ -227,13 +228,14 @@ class _Trial:
 
     def result(
         self,
-        status: Status,
+        status: TrialEnd,
         *,
         reason: str = "",
         metrics: Mapping[str, float] | None = None,
         files: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> TrialResult:
         """Return how the trial ended, where it stands now."""
+        method, tasks = registry.get(self.spec.method), None if self.tasks is None else self.tasks.facts_line()
         return TrialResult(
             key=self.spec.key,
             status=status,
@@ -245,13 +247,8 @@ class _Trial:
             model_digest=self.bench.frozen.digest,
             notes=tuple(self.setting.notes),
             initial_masks=dict(self.setting.started_from),
-            facts=self._facts(),
+            facts=facts_of(depends_on_seed=method.depends_on_seed, tasks=tasks),
         )
-
-    def _facts(self) -> dict[str, str]:
-        """Return what a reader must know to compare this trial with others."""
-        facts = {"depends_on_seed": str(registry.get(self.spec.method).depends_on_seed).lower()}
-        return facts if self.tasks is None else {**facts, "tasks": self.tasks.facts_line()}
 
     def _leave(self, final: Mapping[str, float], extras: Mapping[str, Arrays]) -> Mapping[str, Mapping[str, Any]]:
         """Write the artifacts; the leader of a crew does so for all, when it has everybody's masks and weights."""

@@ -20,6 +20,7 @@ from nmlab.platform.cli.judging import (
 from nmlab.platform.cli.next_steps import evaluate_command, export_command, print_steps
 from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Quiet, Results, TrackingUri, console, print_json
 from nmlab.trials.contract.declarations import metric_of
+from nmlab.trials.contract.run_status import TrialStatus
 
 if TYPE_CHECKING:
     from nmlab.trials.outcome import TrialResult
@@ -107,12 +108,12 @@ def run(
             spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch, stopping=interruption.is_asked
         )
     _tell(spec, result, folder, facts.coverage.sentence(), as_json=as_json)
-    if interruption.is_asked() and result.status == "stopped":
+    if interruption.is_asked() and result.status == TrialStatus.STOPPED:
         console(stderr=True).print(f"nmlab: {interruption.saved(result.step)}", markup=False)
-    if result.status == "finished" and not (quiet or as_json):
+    if result.status == TrialStatus.FINISHED and not (quiet or as_json):
         steps = [evaluate_command] if spec.method == "dense" else [evaluate_command, export_command]
         print_steps(console(), [step(spec.key, tracking_uri=tracking_uri, results=results) for step in steps])
-    if result.status != "finished":
+    if result.status != TrialStatus.FINISHED:
         raise typer.Exit(1)
 
 

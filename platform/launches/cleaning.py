@@ -16,8 +16,7 @@ from nmlab.platform.best import best_in_folder
 from nmlab.platform.journal import Record, checked_records, ended_trials
 from nmlab.platform.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.ownership import held_by, owned
-from nmlab.trials.export.subject import RECORD
-from nmlab.trials.finished import MASK_FILE, WEIGHTS_FILE
+from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE, WEIGHTS_FILE
 
 Kind = Literal["checkpoints", "ray", "leftovers", "results", "launch"]
 Undelivered = Callable[[Launch, Mapping[str, Record]], str]
@@ -33,7 +32,7 @@ KINDS: Mapping[Kind, str] = {
 _CHECKPOINT = re.compile(r"checkpoint-\d+\.safetensors")
 _LEFT_OVER = (".damaged", ".partial")
 _OWNERS = ("owner.json", "owner.lock")
-_OF_THE_BEST = (MASK_FILE, WEIGHTS_FILE, RECORD)
+_OF_THE_BEST = (MASK_FILE, WEIGHTS_FILE, RECORD_FILE)
 
 
 @dataclass(frozen=True)

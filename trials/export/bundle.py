@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+from nmlab.trials.contract.run_artifacts import MASK_FILE, WEIGHTS_FILE
 from nmlab.trials.export.exporter import Exporter
 from nmlab.trials.export.subject import Subject, linear_of
-from nmlab.trials.finished import MASK_FILE, WEIGHTS, WEIGHTS_FILE, load_finished
+from nmlab.trials.finished import WEIGHTS, load_finished
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo, save_bundle
 from nmlab.trials.masks.weights import save_weights

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from nmlab.trials.artifacts import read_record
 from nmlab.trials.checked_json import DamagedFileError, NewerFormatError
+from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE
 from nmlab.trials.errors import SourceError
 from nmlab.trials.export.maskllm import read_maskllm
 from nmlab.trials.export.sparsity import Sparsity, kept, sparsity
-from nmlab.trials.finished import MASK_FILE, FinishedMask, load_finished
+from nmlab.trials.finished import FinishedMask, load_finished
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo, read_bundle
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
@@ -21,7 +22,6 @@ from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import TrialSpec
 
 Kind = Literal["trial", "mask", "maskllm", "checkpoint"]
-RECORD = "trial.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def open_subject(target: str, *, base: Base, device: torch.device | str = "cpu")
     Raises ``ValueError`` for what is none of these, is damaged, or does not fit the base model.
     """
     path = Path(target).expanduser()
-    if path.is_dir() and (path / RECORD).is_file():
+    if path.is_dir() and (path / RECORD_FILE).is_file():
         return _trial(path, base, device)
     if path.is_dir() and (path / MASK_FILE).is_file():
         return _mask(path / MASK_FILE, base, device)
@@ -111,7 +111,7 @@ def read_masks(target: str, *, base: Base) -> tuple[Mapping[str, Tensor], Patter
 
 
 def _trial(folder: Path, base: Base, device: torch.device | str) -> Subject:
-    record = _record(folder / RECORD)
+    record = _record(folder / RECORD_FILE)
     spec = TrialSpec.model_validate(record["spec"])
     frozen = FrozenModel.load(base.over(spec.model), device=device)
     if frozen.digest != record["model_digest"]:
@@ -138,7 +138,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _mask(path: Path, base: Base, device: torch.device | str) -> Subject:
-    beside = path.with_name(RECORD)
+    beside = path.with_name(RECORD_FILE)
     bundle = read_bundle(path)
     if beside.is_file() and _record(beside).get("key") == bundle.info.trial_key:
         return _trial(path.parent, base, device)

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.run_artifacts import MASK_FORMAT
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.tensor_file import read_tensors, tensor_digest, write_tensors
-
-_FORMAT = "nmlab-mask/1"
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def save_bundle(
         check_mask(mask, pattern, name=name)
     packed = {name: pack(mask) for name, mask in sorted(masks.items())}
     header = {
-        "format": _FORMAT,
+        "format": MASK_FORMAT,
         "info": json.dumps(asdict(info)),
         "group_axis": "input",
         "bit_order": "little",
@@ -103,8 +102,8 @@ def _digest(header: Mapping[str, str], packed: Mapping[str, Tensor]) -> str:
 
 
 def _header(header: Mapping[str, str], path: Path) -> tuple[BundleInfo, dict[str, list[int]]]:
-    if header.get("format") != _FORMAT:
-        raise ValueError(f"mask bundle {path}: expected format {_FORMAT}, found {header.get('format')!r}")
+    if header.get("format") != MASK_FORMAT:
+        raise ValueError(f"mask bundle {path}: expected format {MASK_FORMAT}, found {header.get('format')!r}")
     try:
         info = BundleInfo(**json.loads(header["info"]))
         Pattern.parse(info.pattern)

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.run_artifacts import WEIGHTS_FORMAT
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo
 from nmlab.trials.tensor_file import read_tensors, tensor_digest, write_tensors
 
-_FORMAT = "nmlab-weights/1"
 _SUFFIX = ".weight"
 
 
@@ -24,7 +24,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], *, masks: Mapping[st
     assert weights.keys() == masks.keys()
     parameters = {f"{name}{_SUFFIX}": weights[name] * masks[name] for name in sorted(weights)}
     header = {
-        "format": _FORMAT,
+        "format": WEIGHTS_FORMAT,
         "info": json.dumps(asdict(info)),
         "mask_digest": masks_digest(masks),
         "digests": json.dumps({name: tensor_digest(name, tensor) for name, tensor in parameters.items()}),
@@ -56,8 +56,8 @@ def load_weights(path: Path, *, masks: Mapping[str, Tensor], info: BundleInfo) -
 
 
 def _digests(path: Path, header: Mapping[str, str], *, masks: Mapping[str, Tensor], info: BundleInfo) -> dict[str, str]:
-    if header.get("format") != _FORMAT:
-        raise ValueError(f"weights {path}: expected format {_FORMAT}, found {header.get('format')!r}")
+    if header.get("format") != WEIGHTS_FORMAT:
+        raise ValueError(f"weights {path}: expected format {WEIGHTS_FORMAT}, found {header.get('format')!r}")
     try:
         found = BundleInfo(**json.loads(header["info"]))
         digests = {str(name): str(digest) for name, digest in json.loads(header["digests"]).items()}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nmlab.trials import registry
+from nmlab.trials.contract.run_artifacts import DENSE_LOSSES, INITIAL_LOSSES, MASK_LOSSES, MASK_LOSSES_FILE
 from nmlab.trials.cost import Cost
 from nmlab.trials.engines import Draw, GroupLayout, MaskKey, initial_store, make_engine
 from nmlab.trials.engines.needs import engine_needs
@@ -21,7 +22,7 @@ from nmlab.trials.initial_masks import available, initial_mask, initial_mask_key
 from nmlab.trials.masks.plackett_luce import official_score
 from nmlab.trials.method import About, Arrays, Method, Run, Setting
 from nmlab.trials.methods.maskpro.config import MaskProConfig
-from nmlab.trials.methods.maskpro.mask_losses import MASK_LOSSES_FILE, dense_losses, mask_keys, sampled_losses
+from nmlab.trials.methods.maskpro.mask_losses import dense_losses, mask_keys, sampled_losses
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
 from nmlab.trials.methods.maskpro.metrics import METRICS
 from nmlab.trials.methods.maskpro.strayed import Strayed
@@ -172,7 +173,7 @@ class MaskProRun(Run):
             return None
         initial_B = np.array(self._initial_losses[: len(batches)])
         dense_B = dense_losses(self._model, batches, account=self._extra)
-        return {MASK_LOSSES_FILE: {"loss_KB": loss_KB, "initial_loss_B": initial_B, "dense_loss_B": dense_B}}
+        return {MASK_LOSSES_FILE: {MASK_LOSSES: loss_KB, INITIAL_LOSSES: initial_B, DENSE_LOSSES: dense_B}}
 
     def state(self) -> dict[str, Tensor]:
         return {
