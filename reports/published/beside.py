@@ -10,10 +10,11 @@ from nmlab.reports.configurations import Configuration, best_of
 from nmlab.reports.published import numbers_of, settings_of
 from nmlab.reports.published.quantities import is_counted, printed_direction, printed_measure, quantity
 from nmlab.reports.statistics import Estimate
+from nmlab.trials.contract import run_params
 from nmlab.trials.contract.measures import Direction
 
 MAIN_METRICS = ("wikitext/word_perplexity", "average/acc")
-RENAMED = {"samples": "data.calibration.samples"}
+RENAMED = {"samples": run_params.CALIBRATION_SAMPLES}
 
 
 @dataclass(frozen=True, slots=True)

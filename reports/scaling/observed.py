@@ -10,8 +10,9 @@ from nmlab.reports.errors import ReportError
 from nmlab.reports.metrics import is_compared_by_ratio
 from nmlab.reports.scaling.evidence import FEWEST_MAGNITUDES, FEWEST_RATES, ModelSize, Tried
 from nmlab.reports.store import RunStore
+from nmlab.trials.contract import run_params
 
-METHOD, MODEL = "maskpro", "model.source"
+METHOD = "maskpro"
 WEIGHTS = "cost/trainable_params"
 SETTINGS = {"magnitude": "logit_magnitude", "learning_rate": "learning_rate", "steps": "steps"}
 Key = tuple[str, int, int, int]
@@ -74,7 +75,7 @@ def _change(after: float, before: float, metric: str) -> float:
 def _key(item: Configuration) -> Key:
     n, _, m = item.pattern.partition(":")
     weights: Any = item.finished[WEIGHTS].iloc[0]
-    return (str(item.settings.get(MODEL, "unknown")), int(weights) // int(m), int(n), int(m))
+    return (str(item.settings.get(run_params.MODEL_SOURCE, "unknown")), int(weights) // int(m), int(n), int(m))
 
 
 def _refuse_few(size: ModelSize) -> None:
