@@ -3,25 +3,28 @@
 import ast
 import re
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
 from nmlab.trials.contract import run_artifacts, run_params, run_tags
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
+from nmlab.trials.contract.run_tags import FrozenWeights, Role
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACT = ROOT / "trials" / "contract"
 PACKAGES = ("platform", "trials", "search_spaces", "reports")
 NO_TAGS = {*PACKAGES, "methods", "metrics", "json", "db"}
 """What may follow ``nmlab.`` and is no tag: packages, groups of entry points, files."""
-ORDINARY = {run_artifacts.REPORT_FOLDER, run_artifacts.QUESTION, run_artifacts.STUDY_FILE}
+ORDINARY = {
+    *(run_artifacts.REPORT_FOLDER, run_artifacts.QUESTION, run_artifacts.STUDY_FILE),
+    *(text for name, text in vars(run_artifacts).items() if name.startswith("HEADER_")),
+}
 """Names that are words of their own or names of other things; a user's study is a ``study.yaml`` too."""
 NOT_MEANT = {("trials/models/tiny/train.py", run_artifacts.WINDOW_TOKENS)}
 """Another file's key of the same name."""
 _TAG = re.compile(r"(?<![\w./])nmlab\.(?P<name>[a-z_]+)")
-_STATE = re.compile(r"status|phase|\bcounts?\b", re.IGNORECASE)
-_KEY = re.compile(r"(status|phase)\W?$", re.IGNORECASE)
 
 
 def _texts(module: object) -> set[str]:
@@ -31,21 +34,24 @@ def _texts(module: object) -> set[str]:
 MLFLOW_TAGS = {name for name in _texts(run_tags) if name.startswith("mlflow.")}
 FILES_AND_ARRAYS = _texts(run_artifacts) - ORDINARY
 DOTTED_PARAMS = {name for name in _texts(run_params) if "." in name.rstrip(".")}
-STATUSES = {str(status) for status in (*TrialStatus, *LaunchStatus)}
+VALUES = {
+    re.compile(r"(status|phase|\bcounts?)\W*$", re.IGNORECASE): {*TrialStatus, *LaunchStatus},
+    re.compile(r"\brole\W*$", re.IGNORECASE): {*Role},
+    re.compile(r"\b(frozen|frozen_weights)\W*$", re.IGNORECASE): {*FrozenWeights},
+}
+"""Words that mean something else elsewhere, by how that ends which they are a value of."""
 
 
 def written_names(source: str) -> Iterator[str]:
-    """Yield the recorded names that a source file writes out, docstrings apart, with the line of each.
-
-    A status is meant where it is compared with something called a status, phase or count, given as one, or counted.
-    """
+    """Yield the recorded names that a source file writes out, docstrings apart, with the line of each."""
     tree = ast.parse(source)
-    comments = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and id(node) not in comments and _is_name(node.value):
+        if isinstance(node, ast.Constant) and id(node) not in docstrings and _is_name(node.value):
             yield f"{node.lineno}: {node.value}"
-        for place in _states(node):
-            yield from (f"{text.lineno}: {text.value}" for text in _constants(place) if text.value in STATUSES)
+        for of, place in _values(node):
+            values = next((values for end, values in VALUES.items() if end.search(ast.unparse(of))), set())
+            yield from (f"{text.lineno}: {text.value}" for text in _constants(place) if text.value in values)
 
 
 def _is_name(text: object) -> bool:
@@ -55,23 +61,31 @@ def _is_name(text: object) -> bool:
     return has_tag or text in MLFLOW_TAGS | FILES_AND_ARRAYS | DOTTED_PARAMS
 
 
-def _states(node: ast.AST) -> Iterator[ast.expr]:
-    """Yield the expressions that stand for a status."""
-    if isinstance(node, ast.Compare):
-        sides = [node.left, *node.comparators]
-        if any(_STATE.search(ast.unparse(side)) for side in sides if not isinstance(side, ast.Constant)):
-            yield from sides
-    elif isinstance(node, ast.Dict):
-        pairs = zip(node.keys, node.values, strict=True)
-        yield from (value for key, value in pairs if key is not None and _KEY.search(ast.unparse(key)))
-    elif isinstance(node, ast.keyword) and node.arg is not None and _STATE.fullmatch(node.arg):
-        yield node.value
-    elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if any(_STATE.search(ast.unparse(target)) for target in targets):
-            yield node.value
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _STATE.fullmatch(node.func.attr):
-        yield from node.args
+def _values(node: ast.AST) -> Iterator[tuple[ast.AST, ast.expr]]:
+    """Yield what is compared with something, given under a key or a name, assigned, or counted: of what, and it."""
+    match node:
+        case ast.Compare():
+            yield from permutations([_asked(side) for side in (node.left, *node.comparators)], 2)
+        case ast.Dict():
+            yield from ((key, value) for key, value in zip(node.keys, node.values, strict=True) if key is not None)
+        case ast.keyword(arg=str(name)):
+            yield ast.Name(name), node.value
+        case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+            yield from zip(targets, values, strict=False)
+        case ast.Assign():
+            yield from ((target, node.value) for target in node.targets)
+        case ast.AnnAssign(value=ast.expr() as value):
+            yield node.target, value
+        case ast.Call(func=ast.Attribute(attr="count") as counting):
+            yield from ((counting, argument) for argument in node.args)
+
+
+def _asked(side: ast.expr) -> ast.expr:
+    """Return the key of ``record["key"]`` and of ``record.get("key", ...)``, anything else as it is."""
+    match side:
+        case ast.Subscript(slice=key) | ast.Call(func=ast.Attribute(attr="get"), args=[key, *_]):
+            return key
+    return side
 
 
 def _constants(place: ast.expr) -> Iterator[ast.Constant]:
@@ -120,7 +134,13 @@ def test_what_is_not_meant_is_still_there():
         'ended(status="finished")',
         'rows["status"] = "duplicate"',
         'line.phase = "stopping"',
+        'line.host, line.status = host, "running"',
         'runs.count("diverged")',
+        'if tags.get(run_tags.STATUS, "") != "running": pass',
+        'status: str = "waiting"',
+        'rows[rows["role"] == "search"]',
+        'store.begin_trial(spec, role="baseline")',
+        'if state.frozen_weights == "mismatch": pass',
     ],
 )
 def test_a_name_that_is_written_out_is_found(source):
@@ -139,6 +159,7 @@ def test_a_name_that_is_written_out_is_found(source):
         'raise ValueError(f"{run} left no trial.json here")',
         'if record["event"] == "verified": pass',
         'if verdict == "failed": pass',
+        'roles = [weight for weight in weights if weight.role != "pruned"]',
         'Column("status", "status")',
         "tags.get(run_tags.STATUS) == TrialStatus.FINISHED",
     ],

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from nmlab.reports.errors import ReportError
-from nmlab.trials.contract.run_artifacts import MASK_FILE, MASK_FORMAT
+from nmlab.trials.contract.run_artifacts import HEADER_FORMAT, HEADER_INFO, HEADER_SHAPES, MASK_FILE, MASK_FORMAT
 
 LENGTH_BYTES = 8  # of the header, at the start of every safetensors file
 
@@ -61,12 +61,12 @@ def parse_masks(content: bytes, *, run_id: str) -> dict[str, PackedMask]:
     """
     try:
         header = _header(content)
-        shapes, pattern = json.loads(header["shapes"]), json.loads(header["info"])["pattern"]
+        shapes, pattern = json.loads(header[HEADER_SHAPES]), json.loads(header[HEADER_INFO])["pattern"]
         n, m = map(int, pattern.split(":"))
         tensors = load(content)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"{MASK_FILE} of run {run_id} is corrupted: {error}") from error
-    if header.get("format") != MASK_FORMAT or tensors.keys() != shapes.keys():
+    if header.get(HEADER_FORMAT) != MASK_FORMAT or tensors.keys() != shapes.keys():
         raise ReportError(f"{MASK_FILE} of run {run_id} is no mask bundle; expected format {MASK_FORMAT}")
     masks = {name: PackedMask(bits, _shape(shapes[name]), n, m) for name, bits in sorted(tensors.items())}
     for name, mask in masks.items():

@@ -4,6 +4,7 @@ The names are kept: artifacts in MLflow and folders of earlier versions bear the
 Legend: W windows of the evaluation's text, Q questions of a task, C choices of a question, K masks, B minibatches.
 """
 
+import re
 from typing import Final
 
 # Of a trial: artifacts of its run, and files of its folder.
@@ -21,6 +22,10 @@ STEPS_FILE: Final = "steps.npz"
 """Every step's values of each curve: arrays ``step_array(metric)``."""
 MASK_LOSSES_FILE: Final = "mask_losses.npz"
 """Losses of masks that MaskPro drew from its final logits: ``MASK_LOSS_ARRAYS``."""
+
+# Of a trial: files of its folder alone.
+CHECKPOINT_FILES: Final = "checkpoint-*.safetensors"
+"""Checkpoints, as a pattern of names (``checkpoint_file``); of a model in stages each stage has a folder of them."""
 
 # Of a launch: artifacts of its run, and files of its folder.
 STUDY_FILE: Final = "study.yaml"
@@ -63,10 +68,29 @@ MASK_LOSS_ARRAYS: Final = (MASK_LOSSES, INITIAL_LOSSES, DENSE_LOSSES)
 """The arrays that every such file has."""
 
 # Headers of safetensors files.
+HEADER_FORMAT: Final = "format"
+"""What the file is: ``MASK_FORMAT`` or ``WEIGHTS_FORMAT``."""
+HEADER_INFO: Final = "info"
+"""JSON object: what the mask belongs to: ``model_source``, ``model_digest``, ``pattern``, ``method``, ``trial_key``."""
+HEADER_SHAPES: Final = "shapes"
+"""JSON object of a mask bundle: [out, in] by layer; the layer's tensor is its bits, packed, uint8."""
+HEADER_DIGESTS: Final = "digests"
+"""JSON object: the digest of each tensor by name."""
+HEADER_ORIGIN: Final = "origin"
+"""JSON object of a mask bundle: what its writer added."""
 MASK_FORMAT: Final = "nmlab-mask/1"
-"""Entry ``format`` of a mask bundle; ``info`` is JSON of what it belongs to, ``shapes`` JSON of [out, in] by layer."""
 WEIGHTS_FORMAT: Final = "nmlab-weights/1"
-"""The entry ``format`` of new weights."""
+
+
+def checkpoint_file(step: int) -> str:
+    """Return the name of the checkpoint after ``step`` steps; names sort as their steps do."""
+    return f"checkpoint-{step:09d}.safetensors"
+
+
+def checkpoint_step(name: str) -> int | None:
+    """Return the step of a checkpoint by the name of its file; None for a file that is none."""
+    found = re.fullmatch(r"checkpoint-(\d+)\.safetensors", name)
+    return None if found is None else int(found[1])
 
 
 def task_array(task: str, name: str) -> str:

@@ -68,7 +68,7 @@ def flag(value: bool) -> str:
 KIND: Final = "nmlab.kind"
 """What the run stands for: a ``RunKind``."""
 LAUNCH: Final = "nmlab.launch"
-"""The name of the launch; of a single run its trial key; of a model from elsewhere the launch whose table it joins."""
+"""The name of the launch, also of one whose table a model from elsewhere joins; without a launch the trial key."""
 STATUS: Final = "nmlab.status"
 """How the run ended, or that it has not: of a launch a ``LaunchStatus``, of any other a ``TrialStatus``."""
 GIT_COMMIT: Final = "nmlab.git_commit"

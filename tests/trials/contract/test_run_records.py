@@ -2,6 +2,7 @@
 
 import json
 from enum import StrEnum
+from pathlib import PurePath
 from types import ModuleType
 from typing import get_args
 
@@ -57,6 +58,7 @@ ARTIFACTS = {
     "TASKS_FILE": "tasks.npz",
     "STEPS_FILE": "steps.npz",
     "MASK_LOSSES_FILE": "mask_losses.npz",
+    "CHECKPOINT_FILES": "checkpoint-*.safetensors",
     "STUDY_FILE": "study.yaml",
     "ENVIRONMENT_FILE": "environment.json",
     "LOG_FILE": "log.jsonl",
@@ -70,6 +72,11 @@ ARTIFACTS = {
     "MASK_LOSSES": "loss_KB",
     "INITIAL_LOSSES": "initial_loss_B",
     "DENSE_LOSSES": "dense_loss_B",
+    "HEADER_FORMAT": "format",
+    "HEADER_INFO": "info",
+    "HEADER_SHAPES": "shapes",
+    "HEADER_DIGESTS": "digests",
+    "HEADER_ORIGIN": "origin",
     "MASK_FORMAT": "nmlab-mask/1",
     "WEIGHTS_FORMAT": "nmlab-weights/1",
 }
@@ -136,6 +143,14 @@ def test_groups_of_names_are_kept():
     assert run_status.WITH_ERROR == ("failed", "oom")
     assert run_artifacts.task_array("quiz", "acc") == "quiz/acc"
     assert run_artifacts.step_array("train/loss") == "train_loss"
+
+
+def test_checkpoints_are_named_by_their_step():
+    assert run_artifacts.checkpoint_file(24) == "checkpoint-000000024.safetensors"
+    assert PurePath(run_artifacts.checkpoint_file(24)).match(run_artifacts.CHECKPOINT_FILES)
+    assert run_artifacts.checkpoint_step(run_artifacts.checkpoint_file(24)) == 24
+    others = ("checkpoint-000000024.damaged", "checkpoint-last.safetensors", "mask.safetensors")
+    assert [run_artifacts.checkpoint_step(name) for name in others] == [None] * 3
 
 
 def test_statuses_are_written_as_text():
