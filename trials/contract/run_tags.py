@@ -64,7 +64,7 @@ def flag(value: bool) -> str:
     return TRUE if value else FALSE
 
 
-# Every run.
+# Every run; a model from elsewhere has neither DATA_DIGEST nor STORED.
 KIND: Final = "nmlab.kind"
 """What the run stands for: a ``RunKind``."""
 LAUNCH: Final = "nmlab.launch"
