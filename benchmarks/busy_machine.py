@@ -27,21 +27,21 @@ def mean_step(steps: int, threads: int) -> float:
     """Return the seconds of a step of MaskPro on the tiny model, in this process."""
     import torch
 
-    from nmlab.trials import registry
-    from nmlab.trials.method import Setting
+    from nmlab.trials.context.replica_context import ReplicaContext
+    from nmlab.trials.methods import registry
+    from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
     from nmlab.trials.pattern import Pattern
     from nmlab.trials.spec import CalibrationSpec
-    from nmlab.trials.workbench import Workbench
 
     os.nice(NICENESS)
     torch.set_num_threads(threads)
-    bench = Workbench(FrozenModel.load(ModelSource("builtin:tiny")))
+    replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
     calibration = CalibrationSpec(source="builtin:python-docs", samples=32, sequence_length=128, batch_size=16)
-    view = MaskedModel(bench.frozen)
-    setting = Setting(bench=bench, model=view, pattern=Pattern(2, 4), calibration=calibration, seed=0)
+    view = MaskedModel(replica.frozen)
+    context = TrialContext(replica=replica, model=view, pattern=Pattern(2, 4), calibration=calibration, seed=0)
     method = registry.get("maskpro")
-    run = method.start(setting, method.configure({"steps": steps + 5}))
+    run = method.start(context, method.configure({"steps": steps + 5}))
     for step in range(5):
         run.step(step)
     began = time.perf_counter()

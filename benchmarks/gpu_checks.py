@@ -10,14 +10,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from nmlab.trials import registry
 from nmlab.trials.engines import Engine, GroupLayout, MaskKey, store_of
 from nmlab.trials.engines.event import EventEngine
 from nmlab.trials.engines.triton import TritonEngine, launch
 from nmlab.trials.engines.triton.tables import LayerTables
 from nmlab.trials.masks.codes import encode
 from nmlab.trials.masks.plackett_luce import log_prob, score
-from nmlab.trials.method import Setting
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel, PrunableLayer
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
@@ -146,13 +146,13 @@ def frozen_weights(device: torch.device) -> Row:
     """Patch masked copies of a model's weights and count the frozen weights that changed and the wrong masked ones."""
     layout = GroupLayout([PrunableLayer(f"l{i}", 0, 64, 32) for i in range(3)], pattern=Pattern(2, 4))
     dense = [torch.randn(64, 32, device=device).bfloat16() for _ in layout.layers]
-    before, worn = torch.cat(dense).clone(), [torch.zeros_like(weight) for weight in dense]
+    before, masked = torch.cat(dense).clone(), [torch.zeros_like(weight) for weight in dense]
     engine = make("triton", 2 * torch.randn(layout.groups, 4, device=device), "2:4")
     mask_GM = engine.sample(MaskKey(0, 0)).over(engine.mode())
     tables = LayerTables(layout, device=device, span=1)
-    launch.patch(tables, torch.arange(layout.groups, device=device), mask_GM, dense=dense, worn=worn)
+    launch.patch(tables, torch.arange(layout.groups, device=device), mask_GM, dense=dense, masked=masked)
     wrong = int((torch.cat(dense) != before).sum())
-    wrong += int((torch.cat(worn) != before * mask_GM.view_as(before)).sum())
+    wrong += int((torch.cat(masked) != before * mask_GM.view_as(before)).sum())
     return row("frozen weights changed, or masked ones wrong", wrong, aim="0", holds=wrong == 0)
 
 
@@ -160,12 +160,12 @@ def determinism(method_name: str, device: torch.device) -> Row:
     """Run three steps of a gradient method twice and count the tensors of its state that differ."""
     states = []
     for _ in range(2):
-        bench = small_bench()
-        bench.frozen.module.to(device)
+        replica = small_bench()
+        replica.frozen.module.to(device)
         calibration = CalibrationSpec(source="builtin:python-docs", samples=8, sequence_length=16, batch_size=4)
-        setting = Setting(bench, MaskedModel(bench.frozen), Pattern(2, 4), calibration, seed=0)
+        context = TrialContext(replica, MaskedModel(replica.frozen), Pattern(2, 4), calibration, seed=0)
         method = registry.get(method_name)
-        run = method.start(setting, method.configure({"steps": 3}))
+        run = method.start(context, method.configure({"steps": 3}))
         for step in range(3):
             run.step(step)
         states.append({name: tensor.clone() for name, tensor in run.state().items()})

@@ -19,17 +19,17 @@ from gpu_checks import Row, row
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from nmlab.trials import registry
-from nmlab.trials.checkpoint import CheckpointFolder
-from nmlab.trials.method import Run, Setting
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.measure.out_of_memory import is_out_of_memory
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Run, TrialContext
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import prunable_layers
 from nmlab.trials.models.sources import locate
-from nmlab.trials.out_of_memory import is_out_of_memory
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
-from nmlab.trials.workbench import Workbench
+from nmlab.trials.trial.checkpoint import CheckpointFolder
 
 # Hidden size, intermediate size, blocks, heads, vocabulary, tokens of a step as batch x length: Llama-2-7B, and a toy.
 LARGE, SMALL = (4096, 11008, 32, 32, 32000, (32, 128)), (32, 64, 2, 2, 32000, (2, 8))
@@ -50,7 +50,7 @@ RUNS: tuple[tuple[str, Mapping[str, Any], float | None], ...] = (
 
 
 @dataclass(eq=False)
-class GivenTokens(Setting):
+class GivenTokens(TrialContext):
     """A setting whose minibatches are drawn at random: their content does not change what a step costs."""
 
     size: tuple[int, int] = (32, 128)
@@ -64,14 +64,14 @@ class GivenTokens(Setting):
 def timings(device: torch.device, *, small: bool, until: float) -> Iterator[Callable[[], list[Row]]]:
     """Yield the measurements; each returns its rows when it is called, and takes no new step after ``until``."""
     sizes = SMALL if small else LARGE
-    bench = random_bench(sizes, device=device)
+    replica = random_bench(sizes, device=device)
     repeats = 2 if small else 20
-    for name, settings, aim in RUNS:
-        yield partial(step_rows, bench, name, settings, aim=aim, tokens=sizes[-1], repeats=repeats, until=until)
+    for name, contexts, aim in RUNS:
+        yield partial(step_rows, replica, name, contexts, aim=aim, tokens=sizes[-1], repeats=repeats, until=until)
     yield partial(checkpoint_rows, random_bench(SMALL, device=device), tokens=SMALL[-1])
 
 
-def random_bench(sizes: tuple[int, int, int, int, int, tuple[int, int]], *, device: torch.device) -> Workbench:
+def random_bench(sizes: tuple[int, int, int, int, int, tuple[int, int]], *, device: torch.device) -> ReplicaContext:
     """Return a model of random bfloat16 weights; its digest is none, since hashing 13 GB takes longer than a run."""
     hidden, intermediate, blocks, heads, vocabulary, _ = sizes
     config = LlamaConfig(vocab_size=vocabulary, hidden_size=hidden, intermediate_size=intermediate,
@@ -82,20 +82,20 @@ def random_bench(sizes: tuple[int, int, int, int, int, tuple[int, int]], *, devi
     tiny = ModelSource("builtin:tiny")
     tokenizer = read_tokenizer(locate(tiny), tiny)
     source = ModelSource("random:7B" if hidden > 1000 else "random:toy", dtype="bfloat16")
-    return Workbench(FrozenModel(source, module, tokenizer, prunable_layers(module), "0" * 16))
+    return ReplicaContext(FrozenModel(source, module, tokenizer, prunable_layers(module), "0" * 16))
 
 
-def begin(bench: Workbench, settings: Mapping[str, Any], *, tokens: tuple[int, int]) -> tuple[Run, GivenTokens]:
+def begin(replica: ReplicaContext, contexts: Mapping[str, Any], *, tokens: tuple[int, int]) -> tuple[Run, GivenTokens]:
     """Start a run of MaskPro."""
     text, maskpro = CalibrationSpec(source="given"), registry.get("maskpro")
-    setting = GivenTokens(bench, MaskedModel(bench.frozen), Pattern(2, 4), text, seed=0, size=tokens)
-    return maskpro.start(setting, maskpro.configure({**COLD, "steps": 1000, **settings})), setting
+    context = GivenTokens(replica, MaskedModel(replica.frozen), Pattern(2, 4), text, seed=0, size=tokens)
+    return maskpro.start(context, maskpro.configure({**COLD, "steps": 1000, **contexts})), context
 
 
 def step_rows(
-    bench: Workbench,
+    replica: ReplicaContext,
     name: str,
-    settings: Mapping[str, Any],
+    contexts: Mapping[str, Any],
     *,
     aim: float | None,
     tokens: tuple[int, int],
@@ -103,19 +103,19 @@ def step_rows(
     until: float,
 ) -> list[Row]:
     """Return times, peaks and bytes of one kind of run; one row that says so where memory ran out."""
-    device, rows = bench.frozen.device, []
+    device, rows = replica.frozen.device, []
     try:
         forget(device)
         started = time.perf_counter()
-        run, setting = begin(bench, settings, tokens=tokens)
+        run, context = begin(replica, contexts, tokens=tokens)
         rows.append(row(f"{name}: start", 1e3 * (time.perf_counter() - started), unit="ms"))
         rows.append(row(f"{name}: peak of the start", peak(device), unit="bytes"))
-        rows += _steps(name, run, setting, aim=aim, repeats=repeats, until=until)
+        rows += _steps(name, run, context, aim=aim, repeats=repeats, until=until)
         forget(device)
         state = run.state()
         rows.append(row(f"{name}: peak of the state", peak(device), unit="bytes"))
         del state
-        weights = sum(layer.numel for layer in bench.frozen.layers)
+        weights = sum(layer.numel for layer in replica.frozen.layers)
         rows.append(row(f"{name}: bytes of state a weight", run.state_bytes / weights, unit="bytes"))
     except Exception as error:
         if not is_out_of_memory(error):
@@ -124,11 +124,11 @@ def step_rows(
     return rows
 
 
-def _steps(name: str, run: Run, setting: GivenTokens, *, aim: float | None, repeats: int, until: float) -> list[Row]:
-    device, dense, tokens = setting.bench.frozen.device, MaskedModel(setting.bench.frozen), setting.batches[0]
+def _steps(name: str, run: Run, context: GivenTokens, *, aim: float | None, repeats: int, until: float) -> list[Row]:
+    device, dense, tokens = context.replica.frozen.device, MaskedModel(context.replica.frozen), context.batches[0]
     run.step(0)  # puts masked weights on the model as a whole
     run.step(1)
-    before = dict(setting.cost.seconds)
+    before = dict(context.cost.seconds)
     forget(device)
     forwards, steps = [], []
     while len(steps) < repeats and (not steps or time.monotonic() < until):
@@ -142,17 +142,17 @@ def _steps(name: str, run: Run, setting: GivenTokens, *, aim: float | None, repe
             aim=f"<= {aim}" if aim else "", holds=ratio <= aim if aim else None),
         row(f"{name}: peak of steps", peak(device), unit="bytes"),
     ]  # fmt: skip
-    for phase, seconds in setting.cost.seconds.items():
+    for phase, seconds in context.cost.seconds.items():
         if phase != "total":
             rows.append(row(f"{name}: {phase}", 1e3 * (seconds - before[phase]) / len(steps), unit="ms a step"))
     return rows
 
 
-def checkpoint_rows(bench: Workbench, *, tokens: tuple[int, int]) -> list[Row]:
+def checkpoint_rows(replica: ReplicaContext, *, tokens: tuple[int, int]) -> list[Row]:
     """Take four steps, and two, a checkpoint and two more; count the tensors of the state that differ."""
-    undisturbed, _ = begin(bench, {}, tokens=tokens)
-    before, _ = begin(bench, {}, tokens=tokens)
-    after, _ = begin(bench, {}, tokens=tokens)
+    undisturbed, _ = begin(replica, {}, tokens=tokens)
+    before, _ = begin(replica, {}, tokens=tokens)
+    after, _ = begin(replica, {}, tokens=tokens)
     for step in range(4):
         undisturbed.step(step)
     before.step(0), before.step(1)

@@ -75,34 +75,34 @@ def write_model(folder: Path, *, size: Size) -> None:
 
 def setting_on(frozen: Any, *, size: Size, pattern: str) -> Any:
     """Return a setting with nothing computed yet but the calibration tokens."""
-    from nmlab.trials.method import Setting
+    from nmlab.trials.context.replica_context import ReplicaContext
+    from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import MaskedModel
     from nmlab.trials.pattern import Pattern
     from nmlab.trials.spec import CalibrationSpec
-    from nmlab.trials.workbench import Workbench
 
     text = {"samples": size.samples, "sequence_length": size.sequence_length, "batch_size": size.batch_size}
     calibration = CalibrationSpec(source="builtin:python-docs", **text)
-    bench = Workbench(frozen)
-    bench.calibration(calibration)
+    replica = ReplicaContext(frozen)
+    replica.calibration(calibration)
     view = MaskedModel(frozen)
-    return Setting(bench=bench, model=view, pattern=Pattern.parse(pattern), calibration=calibration, seed=0)
+    return TrialContext(replica=replica, model=view, pattern=Pattern.parse(pattern), calibration=calibration, seed=0)
 
 
-def method_work(name: str, setting: Any) -> Callable[[], object]:
+def method_work(name: str, context: Any) -> Callable[[], object]:
     """Return the work to time: a whole one-shot method, or the next step of a learned one."""
-    from nmlab.trials import registry
+    from nmlab.trials.methods import registry
 
     method = registry.get(name)
     config = method.configure(HYPERPARAMETERS.get(name, {}))
     if not method.learned:
-        return lambda: method.start(setting, config).masks()
-    run = method.start(setting, config)
+        return lambda: method.start(context, config).masks()
+    run = method.start(context, config)
     steps = iter(range(run.steps))
     return lambda: run.step(next(steps))
 
 
-def floor_work(name: str, setting: Any) -> Callable[[], object]:
+def floor_work(name: str, context: Any) -> Callable[[], object]:
     """Return the floor of a method (see above) as something to time."""
     floors: dict[str, tuple[Callable[[Any], object], ...]] = {
         "random": (partial(selection, draws=True),),
@@ -117,70 +117,70 @@ def floor_work(name: str, setting: Any) -> Callable[[], object]:
         "proxsparse": (full_step,),
         "maskpro": (one_forward,),
     }
-    return lambda: [part(setting) for part in floors[name]]
+    return lambda: [part(context) for part in floors[name]]
 
 
-def forward(setting: Any) -> None:
+def forward(context: Any) -> None:
     """The calibration text through the dense model."""
-    for batch in setting.batches:
-        setting.model.loss(batch)
+    for batch in context.batches:
+        context.model.loss(batch)
 
 
-def one_forward(setting: Any) -> None:
+def one_forward(context: Any) -> None:
     """One minibatch through the dense model."""
-    setting.model.loss(setting.batches[0])
+    context.model.loss(context.batches[0])
 
 
-def gradients(setting: Any) -> None:
+def gradients(context: Any) -> None:
     """Every calibration sequence forwards and backwards; a layer's gradient is dropped as soon as it is there."""
-    leaves = _leaves(setting, prunable_only=True)
-    for sequence_1T in (sequence[None] for batch in setting.batches for sequence in batch):
-        setting.model.loss_under(leaves, sequence_1T).backward()
+    leaves = _leaves(context, prunable_only=True)
+    for sequence_1T in (sequence[None] for batch in context.batches for sequence in batch):
+        context.model.loss_under(leaves, sequence_1T).backward()
 
 
-def full_step(setting: Any) -> None:
+def full_step(context: Any) -> None:
     """One minibatch forwards and backwards to every parameter."""
-    setting.model.loss_under(_leaves(setting, prunable_only=False), setting.batches[0]).backward()
+    context.model.loss_under(_leaves(context, prunable_only=False), context.batches[0]).backward()
 
 
-def masked_step(setting: Any) -> None:
+def masked_step(context: Any) -> None:
     """One minibatch forwards and backwards to a real mask of every prunable weight."""
     import torch
 
     masks = {
         layer.name: torch.full((layer.out_features, layer.in_features), 0.5, requires_grad=True)
-        for layer in setting.model.frozen.layers
+        for layer in context.model.frozen.layers
     }
-    setting.model.loss_under(setting.model.masked_weights(masks), setting.batches[0]).backward()
+    context.model.loss_under(context.model.masked_weights(masks), context.batches[0]).backward()
 
 
-def hessians(setting: Any) -> None:
+def hessians(context: Any) -> None:
     """X^T X over inputs of the calibration text's size, and one Cholesky factorisation, for every layer."""
     import torch
 
-    for layer in setting.model.frozen.layers:
+    for layer in context.model.frozen.layers:
         moment_II = torch.zeros(layer.in_features, layer.in_features)
-        for batch in setting.batches:
+        for batch in context.batches:
             inputs_RI = torch.randn(batch.numel(), layer.in_features)
             moment_II.addmm_(inputs_RI.T, inputs_RI)
         torch.linalg.cholesky(moment_II + moment_II.diagonal().mean() * torch.eye(layer.in_features))
 
 
-def selection(setting: Any, *, draws: bool) -> None:
+def selection(context: Any, *, draws: bool) -> None:
     """A score a weight, and the textbook top-N of every group."""
     import torch
 
-    pattern = setting.pattern
-    for layer in setting.model.frozen.layers:
-        weight = setting.model.frozen.module.get_parameter(f"{layer.name}.weight")
+    pattern = context.pattern
+    for layer in context.model.frozen.layers:
+        weight = context.model.frozen.module.get_parameter(f"{layer.name}.weight")
         scores_GM = (torch.rand_like(weight) if draws else weight.abs()).view(-1, pattern.m)
         kept_GN = scores_GM.topk(pattern.n, dim=1).indices
         torch.zeros_like(scores_GM, dtype=torch.bool).scatter_(1, kept_GN, True)
 
 
-def _leaves(setting: Any, *, prunable_only: bool) -> dict[str, Any]:
-    prunable = {f"{layer.name}.weight" for layer in setting.model.frozen.layers}
-    named = dict(setting.model.frozen.module.named_parameters())
+def _leaves(context: Any, *, prunable_only: bool) -> dict[str, Any]:
+    prunable = {f"{layer.name}.weight" for layer in context.model.frozen.layers}
+    named = dict(context.model.frozen.module.named_parameters())
     leaves = {n: p.detach().requires_grad_() for n, p in named.items() if n in prunable or not prunable_only}
     for leaf in leaves.values():
         leaf.register_post_accumulate_grad_hook(_drop)
@@ -201,7 +201,7 @@ def timed(work: Callable[[], object]) -> float:
 
 def peak_of(work: Callable[[], object]) -> int:
     """Bytes by which resident memory at its highest during ``work`` exceeds what it was before."""
-    from nmlab.trials.memory import give_back
+    from nmlab.trials.measure.memory import give_back
 
     give_back()
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
@@ -226,9 +226,9 @@ def measure(name: str, model: str, size: Size, pattern: str, rounds: int) -> dic
     one_forward(setting_on(frozen, size=size, pattern=pattern))
     learned = name in LEARNED
     floor_peak = peak_of(floor_work(name, setting_on(frozen, size=size, pattern=pattern)))
-    setting = setting_on(frozen, size=size, pattern=pattern)
+    context = setting_on(frozen, size=size, pattern=pattern)
     own: list[Callable[[], object]] = []
-    peak = peak_of(lambda: (own.append(method_work(name, setting)), own[0]()))
+    peak = peak_of(lambda: (own.append(method_work(name, context)), own[0]()))
     seconds, floor_seconds = [], []
     for _ in range(rounds):
         if not learned:  # what a replica keeps for the next trial must not help

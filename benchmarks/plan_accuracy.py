@@ -19,7 +19,7 @@ import torch
 from random_llama import random_llama
 
 from nmlab.platform.planning.estimate import Estimate, probe_methods
-from nmlab.platform.resolve import Plan, resolve
+from nmlab.platform.planning.study_plan import Plan, plan_study
 from nmlab.search_spaces import loader
 
 METHODS = {
@@ -53,7 +53,7 @@ def plan_of(folder: str, name: str, *, batch: int, length: int) -> Plan:
         "search={algorithm: grid}",
         "replica={count: 1, slots: 2}",
     ]
-    return resolve(loader.load("maskpro-alpha", overrides=overrides))
+    return plan_study(loader.load("maskpro-alpha", overrides=overrides))
 
 
 def rows(folder: str, millions: int, *, batch: int, length: int, methods: list[str]) -> Iterator[dict[str, Any]]:

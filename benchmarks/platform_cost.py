@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 from launched import GRID, Nmlab, kill_session, session, wait_until
 
-WORKERS, OURS = ("ray::RayTrainWorker", "replica-"), ("ray::Hub", "ray::TrialActor", "ray::Exchange")
+WORKERS, OURS = ("ray::RayTrainWorker", "replica-"), ("ray::Dispatcher", "ray::TrialActor", "ray::MaskParallel")
 STUDY = {
     **GRID,
     "fixed": {**GRID["fixed"], "steps": 1_000_000},
@@ -75,10 +75,10 @@ def _taken(driver: int) -> dict[str, float]:
 
 def mlflow_rate() -> dict[str, float]:
     """Return metric values a second into a fresh sqlite store, and what a caller waits for a batch of points."""
-    from nmlab.platform import launch as launches
-    from nmlab.platform.journal import Journal
-    from nmlab.platform.points import points
-    from nmlab.platform.resolve import trial_spec
+    from nmlab.platform.launches import launch as launches
+    from nmlab.platform.launches.journal import Journal
+    from nmlab.platform.planning.study_plan import trial_spec
+    from nmlab.platform.search.points import points
     from nmlab.platform.tracking import MlflowStore, Recorder
     from nmlab.search_spaces import loader
 

@@ -35,18 +35,18 @@ def crews_of(rank: int, size: int, port: int, *, slots: int) -> list[Any]:
     """Connect this process with its peers, once a slot."""
     from torch.distributed import TCPStore
 
-    from nmlab.trials.crew import ALONE, ConnectedCrew
+    from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, DistributedGroup
 
     if size == 1:
-        return [ALONE] * slots
+        return [SINGLE_PROCESS] * slots
     stores = [TCPStore("127.0.0.1", port, is_master=False) for _ in range(slots)]
-    return [ConnectedCrew(store, name=f"slot-{n}", rank=rank, size=size) for n, store in enumerate(stores)]
+    return [DistributedGroup(store, name=f"slot-{n}", rank=rank, size=size) for n, store in enumerate(stores)]
 
 
-def started(bench: Any, crew: Any, *, seed: int, length: int, sequences: int) -> Any:
+def started(replica: Any, pipeline: Any, *, seed: int, length: int, sequences: int) -> Any:
     """Start a trial of MaskPro that would run for ever."""
-    from nmlab.trials import registry
-    from nmlab.trials.method import Setting
+    from nmlab.trials.methods import registry
+    from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import MaskedModel
     from nmlab.trials.pattern import Pattern
     from nmlab.trials.spec import CalibrationSpec
@@ -54,31 +54,31 @@ def started(bench: Any, crew: Any, *, seed: int, length: int, sequences: int) ->
     text = CalibrationSpec(
         source="builtin:python-docs", samples=2 * sequences, sequence_length=length, batch_size=sequences
     )
-    model = MaskedModel(bench.frozen, crew=crew)
-    setting = Setting(bench=bench, model=model, pattern=Pattern(2, 4), calibration=text, seed=seed)
+    model = MaskedModel(replica.frozen, pipeline=pipeline)
+    context = TrialContext(replica=replica, model=model, pattern=Pattern(2, 4), calibration=text, seed=seed)
     method = registry.get("maskpro")
-    return method.start(setting, method.configure({"steps": 10**6})), model
+    return method.start(context, method.configure({"steps": 10**6})), model
 
 
 def holder(model: str, rank: int, size: int, port: int, results: "Queue[dict[str, Any]]") -> None:
     """A worker with its shard and one trial that has made three steps."""
     import torch
 
-    from nmlab.trials.memory import give_back
+    from nmlab.trials.context.replica_context import ReplicaContext
+    from nmlab.trials.measure.memory import give_back
     from nmlab.trials.models import FrozenModel, ModelSource
-    from nmlab.trials.workbench import Workbench
 
     torch.set_num_threads(1)
-    (crew,) = crews_of(rank, size, port, slots=1)
-    bench = Workbench(FrozenModel.load(ModelSource(model), crew=crew))
-    run, view = started(bench, crew, seed=0, length=64, sequences=2)
+    (pipeline,) = crews_of(rank, size, port, slots=1)
+    replica = ReplicaContext(FrozenModel.load(ModelSource(model), pipeline=pipeline))
+    run, view = started(replica, pipeline, seed=0, length=64, sequences=2)
     losses = [run.step(step)["train/loss"] for step in range(3)]
     give_back()
-    crew.everyone(None)
-    blocks = sum(p.numel() * p.element_size() for n, p in bench.frozen.module.named_parameters() if ".layers." in n)
-    record = {"private": private_bytes(), "loaded": bench.frozen.bytes, "loaded_blocks": blocks}
+    pipeline.all_gather(None)
+    blocks = sum(p.numel() * p.element_size() for n, p in replica.frozen.module.named_parameters() if ".layers." in n)
+    record = {"private": private_bytes(), "loaded": replica.frozen.bytes, "loaded_blocks": blocks}
     results.put({**record, "own": run.state_bytes + view.bytes, "losses": losses})
-    crew.everyone(None)
+    pipeline.all_gather(None)
 
 
 def racer(
@@ -87,13 +87,15 @@ def racer(
     """A worker with two slots that runs one trial, then two at once, again and again."""
     import torch
 
+    from nmlab.trials.context.replica_context import ReplicaContext
     from nmlab.trials.models import FrozenModel, ModelSource
-    from nmlab.trials.workbench import Workbench
 
     torch.set_num_threads(1)
-    crews = crews_of(rank, size, port, slots=2)
-    bench = Workbench(FrozenModel.load(ModelSource(model), crew=crews[0]))
-    runs = [started(bench, crew, seed=seed, length=128, sequences=4)[0] for seed, crew in enumerate(crews)]
+    pipelines = crews_of(rank, size, port, slots=2)
+    replica = ReplicaContext(FrozenModel.load(ModelSource(model), pipeline=pipelines[0]))
+    runs = [
+        started(replica, pipeline, seed=seed, length=128, sequences=4)[0] for seed, pipeline in enumerate(pipelines)
+    ]
     done = [0, 0]
 
     def advance(slot: int) -> None:
@@ -102,14 +104,14 @@ def racer(
             done[slot] += 1
 
     def timed(slots: int) -> float:
-        crews[0].everyone(None)
+        pipelines[0].all_gather(None)
         start = time.perf_counter()
         threads = [threading.Thread(target=advance, args=(slot,)) for slot in range(slots)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        crews[0].everyone(None)
+        pipelines[0].all_gather(None)
         return slots * steps / (time.perf_counter() - start)
 
     timed(2)  # the first steps find their memory

@@ -53,8 +53,6 @@ def bare(barrier: Barrier, results: "Queue[dict[str, int]]") -> None:
     """A process that has imported what every trial process imports, and nothing more."""
     import torch
 
-    from nmlab.trials import trial  # noqa: F401 (imported for its weight)
-
     torch.set_num_threads(1)
     torch.randn(64, 64) @ torch.randn(64, 64)
     barrier.wait()
@@ -66,27 +64,27 @@ def trial_process(model: str, seed: int, barrier: Barrier, results: "Queue[dict[
     """A process with the frozen model and one trial of MaskPro that has made two steps."""
     import torch
 
-    from nmlab.trials import registry
-    from nmlab.trials.memory import give_back
-    from nmlab.trials.method import Setting
+    from nmlab.trials.context.replica_context import ReplicaContext
+    from nmlab.trials.measure.memory import give_back
+    from nmlab.trials.methods import registry
+    from nmlab.trials.methods.base import TrialContext
     from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
     from nmlab.trials.pattern import Pattern
     from nmlab.trials.spec import CalibrationSpec
-    from nmlab.trials.workbench import Workbench
 
     torch.set_num_threads(1)
-    bench = Workbench(FrozenModel.load(ModelSource(model)))
+    replica = ReplicaContext(FrozenModel.load(ModelSource(model)))
     calibration = CalibrationSpec(source="builtin:python-docs", samples=2, sequence_length=32, batch_size=1)
-    view = MaskedModel(bench.frozen)
-    setting = Setting(bench=bench, model=view, pattern=Pattern(2, 4), calibration=calibration, seed=seed)
+    view = MaskedModel(replica.frozen)
+    context = TrialContext(replica=replica, model=view, pattern=Pattern(2, 4), calibration=calibration, seed=seed)
     method = registry.get("maskpro")
-    run = method.start(setting, method.configure({"steps": 2}))
+    run = method.start(context, method.configure({"steps": 2}))
     for step in range(2):
         run.step(step)
-    bench.frozen.unchanged()  # reads every page, as a replica does at its end
+    replica.frozen.unchanged()  # reads every page, as a replica does at its end
     give_back()  # as a trial does after its start
     barrier.wait()
-    results.put({"private": private_bytes(), "own": run.state_bytes + view.bytes, "model": bench.frozen.bytes})
+    results.put({"private": private_bytes(), "own": run.state_bytes + view.bytes, "model": replica.frozen.bytes})
     barrier.wait()
 
 

@@ -50,7 +50,7 @@ from raylet_cluster import can_hide_folders, start_blind_node
 VICTIMS = {
     "worker": "ray::RayTrainWorker",
     "trial actor": "ray::TrialActor",
-    "hub": "ray::Hub",
+    "dispatcher": "ray::Dispatcher",
     "controller": "ray::TrainController",
     "driver": "",
 }
@@ -237,7 +237,9 @@ def until_gone(driver: int) -> float:
 
 def at_work(nmlab: Nmlab, driver: int) -> bool:
     """Say whether the driver has begun; one that is killed before shows nothing."""
-    return (nmlab.folder / "results").is_dir() and any(c.startswith("ray::Hub") for c in session(driver).values())
+    return (nmlab.folder / "results").is_dir() and any(
+        c.startswith("ray::Dispatcher") for c in session(driver).values()
+    )
 
 
 def resident_bytes(pid: int) -> int:

@@ -23,21 +23,21 @@ import torch
 from random_llama import prunable_weights, random_llama
 from torch import Tensor
 
-from nmlab.trials import registry
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.engines import GroupLayout
-from nmlab.trials.initial_masks import initial_mask
 from nmlab.trials.masks.plackett_luce import official_score
-from nmlab.trials.method import Setting
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import TrialContext
+from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.models import FrozenModel, MaskedModel
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
-from nmlab.trials.workbench import Workbench
 
 CLAIM = 1.10
 
 
 @dataclass(eq=False)
-class GivenTokens(Setting):
+class GivenTokens(TrialContext):
     """A setting whose minibatches are drawn at random: their content does not change what a step costs."""
 
     sequences: int = 32
@@ -53,17 +53,17 @@ class GivenTokens(Setting):
 class Textbook:
     """A step as the formulas stand, on a model view of its own."""
 
-    def __init__(self, setting: Setting, *, magnitude: float) -> None:
-        self._model, self._batches = MaskedModel(setting.model.frozen), setting.batches
-        self._layout = GroupLayout(self._model.frozen.layers, pattern=setting.pattern)
-        self._logits_GM = self._layout.join(initial_mask("magnitude", setting)) * magnitude
+    def __init__(self, context: TrialContext, *, magnitude: float) -> None:
+        self._model, self._batches = MaskedModel(context.model.frozen), context.batches
+        self._layout = GroupLayout(self._model.frozen.layers, pattern=context.pattern)
+        self._logits_GM = self._layout.join(initial_mask("magnitude", context)) * magnitude
         self._reference = 0.0
 
     def step(self, step: int) -> None:
         probability_GM = torch.softmax(self._logits_GM, dim=1).clamp_(min=1e-8)
         chosen_GN = torch.multinomial(probability_GM, 2, replacement=False)
         mask_GM = torch.zeros_like(self._logits_GM).scatter_(1, chosen_GN, 1.0).bool()
-        self._model.wear(self._layout.split(mask_GM))
+        self._model.apply_masks(self._layout.split(mask_GM))
         loss = self._model.loss(self._batches[step % len(self._batches)])
         self._reference = self._reference or loss
         self._logits_GM -= (loss - self._reference) * official_score(self._logits_GM, mask_GM)
@@ -78,23 +78,23 @@ def seconds(work: Callable[[], object]) -> float:
 def measure(frozen: FrozenModel, options: argparse.Namespace) -> dict[str, float]:
     """Return median seconds of a forward, of nmlab's step and of the textbook step, and their ratios."""
     text = CalibrationSpec(source="given")
-    setting = GivenTokens(Workbench(frozen), MaskedModel(frozen), Pattern(2, 4), text, seed=0)
+    context = GivenTokens(ReplicaContext(frozen), MaskedModel(frozen), Pattern(2, 4), text, seed=0)
     maskpro = registry.get("maskpro")
     chosen = {"engine": options.engine, "masked_weights": options.masked_weights}
-    run = maskpro.start(setting, maskpro.configure({"logit_magnitude": options.magnitude, **chosen}))
+    run = maskpro.start(context, maskpro.configure({"logit_magnitude": options.magnitude, **chosen}))
     dense = MaskedModel(frozen)
-    textbook = Textbook(setting, magnitude=options.magnitude) if options.textbook else None
+    textbook = Textbook(context, magnitude=options.magnitude) if options.textbook else None
     for step in range(2):  # the first step dresses the model as a whole
         run.step(step)
     times: Mapping[str, list[float]] = {"forward": [], "step": [], "textbook": []}
     for round_ in range(options.rounds):
-        tokens = setting.batches[round_ % 2]
+        tokens = context.batches[round_ % 2]
         times["forward"].append(seconds(lambda tokens=tokens: dense.loss(tokens)))
         times["step"].append(seconds(lambda step=round_ + 2: run.step(step)))
         if textbook is not None and round_ < options.textbook_rounds:
             times["textbook"].append(seconds(lambda step=round_: textbook.step(step)))
-    held = {"state_bytes": run.state_bytes, "masked_weight_bytes": setting.model.bytes}
-    phases = {name: total for name, total in setting.cost.seconds.items() if name != "total"}
+    held = {"state_bytes": run.state_bytes, "masked_weight_bytes": context.model.bytes}
+    phases = {name: total for name, total in context.cost.seconds.items() if name != "total"}
     return {**_summary(times, phases=phases, steps=options.rounds + 2), **held}
 
 

@@ -62,7 +62,7 @@ def plain(study: Path, results: Path) -> None:
     import ray
     from ray import tune
 
-    from nmlab.platform.resolve import trial_spec
+    from nmlab.platform.planning.study_plan import trial_spec
     from nmlab.search_spaces import loader
     from nmlab.search_spaces.space import grid_points
 
@@ -87,10 +87,10 @@ def plain_trial(config: dict[str, Any]) -> None:
     import torch
     from ray import tune
 
+    from nmlab.trials.context.replica_context import ReplicaContext
     from nmlab.trials.models import FrozenModel
     from nmlab.trials.spec import TrialSpec
-    from nmlab.trials.trial import run_trial
-    from nmlab.trials.workbench import Workbench
+    from nmlab.trials.trial.run import run_trial
 
     class Quiet:
         def metrics(self, step, values): ...
@@ -100,8 +100,8 @@ def plain_trial(config: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     spec = TrialSpec.model_validate(config["spec"])
-    bench = Workbench(FrozenModel.load(spec.model))
-    result = run_trial(spec, bench=bench, folder=Path(config["folder"]) / spec.key, events=Quiet())
+    replica = ReplicaContext(FrozenModel.load(spec.model))
+    result = run_trial(spec, replica=replica, folder=Path(config["folder"]) / spec.key, events=Quiet())
     assert result.status == "finished", result.reason
     tune.report({"perplexity": result.metrics["eval/perplexity"]})
 

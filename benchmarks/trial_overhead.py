@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nmlab.platform.cluster import cluster
+from nmlab.platform.cluster.session import cluster
 
 STUDY = """
 name: overhead
@@ -44,38 +44,38 @@ class SharedReplicas:
     """nmlab's way: Train runs that stay, light Tune trials that lease their slots."""
 
     def __init__(self, concurrency: int, folder: Path) -> None:
-        from nmlab.platform.hub import start_hub
+        from nmlab.platform.dispatch.dispatcher import start_dispatcher
+        from nmlab.platform.dispatch.driver_loop import DriverLoop
         from nmlab.platform.planning.admission import Load
-        from nmlab.platform.pump import Pump
-        from nmlab.platform.replica import start_replicas
+        from nmlab.platform.replicas.replica import start_replicas
 
         self._concurrency, self._folder = concurrency, folder
         self._ended: list[str] = []
         start = time.perf_counter()
-        self._hub = start_hub("overhead", max_failures=0)
-        self._pump = Pump(self._hub, heed=self._heed, look=lambda: None, unwanted=list)
+        self._dispatcher = start_dispatcher("overhead", max_failures=0)
+        self._driver_loop = DriverLoop(self._dispatcher, accept=self._accept, look=lambda: None, unwanted=list)
         study, small = study_of(range(1), concurrency), Load(weights=0, block_weights=0, blocks=1, shared=0, slot=0)
         self._replicas = start_replicas(
-            study, hub=self._hub.name, folder=folder, max_failures=0, load=small, lost=print
+            study, dispatcher=self._dispatcher.name, folder=folder, max_failures=0, load=small, lost=print
         )
-        while len(self._pump.intake.replicas) < concurrency:
+        while len(self._driver_loop.received.replicas) < concurrency:
             time.sleep(0.1)
         self.startup = time.perf_counter() - start
 
     def block(self, seeds: range) -> float:
         """Run one trial a seed; return seconds a trial."""
-        from nmlab.platform.proposals import GridProposals
-        from nmlab.platform.resolve import resolve
-        from nmlab.platform.tune import Watch, tune_trials
+        from nmlab.platform.planning.study_plan import plan_study
+        from nmlab.platform.search.strategies import GridStrategy
+        from nmlab.platform.tuning.tune import Watch, tune_trials
 
-        plan = resolve(study_of(seeds, self._concurrency))
+        plan = plan_study(study_of(seeds, self._concurrency))
         folder = self._folder / f"block-{seeds.start}"
         start = time.perf_counter()
         watch = Watch(lambda: None, lambda key, error: print(f"trial actor of {key} lost: {error}", flush=True))
         tune_trials(
             plan,
-            GridProposals(plan.study),
-            hub=self._hub.name,
+            GridStrategy(plan.study),
+            dispatcher=self._dispatcher.name,
             ended={},
             evaluated={},
             stopped=(),
@@ -88,11 +88,11 @@ class SharedReplicas:
 
     def close(self) -> None:
         self._replicas.stop()
-        self._pump.stop_replicas()
-        self._replicas.join(list(self._pump.intake.replicas), timeout=30)
-        self._pump.finish()
+        self._driver_loop.stop_replicas()
+        self._replicas.join(list(self._driver_loop.received.replicas), timeout=30)
+        self._driver_loop.finish()
 
-    def _heed(self, records: list[dict[str, Any]]) -> None:
+    def _accept(self, records: list[dict[str, Any]]) -> None:
         self._ended += [record["result"]["status"] for record in records if record["event"] == "ended"]
 
     def _expect(self, finished: int) -> None:
@@ -108,7 +108,7 @@ class TrainerPerTrial:
 
     def block(self, seeds: range) -> float:
         """Run one trainer a seed, as many at a time as there are slots; return seconds a trial."""
-        from nmlab.platform.resolve import trial_spec
+        from nmlab.platform.planning.study_plan import trial_spec
 
         study = study_of(seeds, self._concurrency)
         specs = [trial_spec(study, {"method": "random", "pattern": "2:4"}, seed=seed) for seed in seeds]
@@ -148,10 +148,10 @@ def train_one(config: dict[str, Any]) -> None:
     """Load the model and run one trial, in a Train worker of its own."""
     import torch
 
+    from nmlab.trials.context.replica_context import ReplicaContext
     from nmlab.trials.models import FrozenModel
     from nmlab.trials.spec import TrialSpec
-    from nmlab.trials.trial import run_trial
-    from nmlab.trials.workbench import Workbench
+    from nmlab.trials.trial.run import run_trial
 
     class Silence:
         def metrics(self, step: int, values: object) -> None: ...
@@ -161,8 +161,8 @@ def train_one(config: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     spec = TrialSpec.model_validate(config["spec"])
-    bench = Workbench(FrozenModel.load(spec.model))
-    assert run_trial(spec, bench=bench, folder=Path(config["folder"]), events=Silence()).status == "finished"
+    replica = ReplicaContext(FrozenModel.load(spec.model))
+    assert run_trial(spec, replica=replica, folder=Path(config["folder"]), events=Silence()).status == "finished"
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 import transformers
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data.sources import TextSource, read_documents
-from nmlab.trials.errors import SourceError
 from nmlab.trials.models.prunable import prunable_layers
 from nmlab.trials.models.tiny.train import (
     MEASURED_TOKENS,

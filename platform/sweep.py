@@ -11,31 +11,38 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nmlab.platform.board import Board
-from nmlab.platform.cluster import cluster
+from nmlab.platform.cluster.head_watch import watch_head
+from nmlab.platform.cluster.proof import expected_proof
+from nmlab.platform.cluster.session import cluster
+from nmlab.platform.dispatch.driver_loop import LAST_WORDS_S, DriverLoop
+from nmlab.platform.dispatch.received import ReceivedRecords
 from nmlab.platform.failures import reason_line
-from nmlab.platform.head_watch import watch_head
-from nmlab.platform.intake import Intake
-from nmlab.platform.journal import Journal, Record, ended_trials, evaluations
-from nmlab.platform.known_cost import add_known_cost
-from nmlab.platform.launch import Launch
-from nmlab.platform.launches.endings import HeadLostError, RefusedError, SweepError, SweepResult, flat_study, not_run
+from nmlab.platform.launches.endings import (
+    HeadLostError,
+    RefusedError,
+    SweepError,
+    SweepResult,
+    flat_study,
+    not_run,
+)
+from nmlab.platform.launches.journal import Journal, Record, ended_trials, evaluations
+from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.node_trouble import NodeTrouble, why_unreadable
 from nmlab.platform.launches.ownership import OwnershipLostError, owned
-from nmlab.platform.launches.proof import expected_proof
-from nmlab.platform.leaving import Leaving
+from nmlab.platform.launches.progress import StatusFile
+from nmlab.platform.launches.record_completion import RecordCompletion
+from nmlab.platform.launches.state import LaunchState
 from nmlab.platform.planning.admission import Load
-from nmlab.platform.progress import StatusFile
-from nmlab.platform.proposals import proposals_of
-from nmlab.platform.provenance import environment, facts_tags, provenance
-from nmlab.platform.pump import LAST_WORDS_S, Pump
-from nmlab.platform.resolve import Plan
-from nmlab.platform.search.early_stopping import early_stopping
+from nmlab.platform.planning.planned_stopping import early_stopping
+from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.process.leaving import Leaving
+from nmlab.platform.search.strategies import proposals_of
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
-from nmlab.search_spaces.schema import Study
+from nmlab.platform.tracking.provenance import environment, facts_tags, provenance
+from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract import run_tags
-from nmlab.trials.contract.run_status import STOPPED_EARLY, LaunchStatus, TrialStatus
-from nmlab.trials.disk import DiskFullError, is_disk_full, once_there_is_room
+from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
+from nmlab.trials.files.disk import DiskFullError, is_disk_full, once_there_is_room
 
 __all__ = ["HeadLostError", "RefusedError", "Sweep", "SweepError", "SweepResult"]
 
@@ -66,11 +73,10 @@ class Sweep:
     _head_lost: str = field(default="", init=False)
     _saved_until: float = field(default=math.inf, init=False)
     _interrupted: bool = field(default=False, init=False)
-    _pump: Pump | None = field(default=None, init=False)
+    _driver_loop: DriverLoop | None = field(default=None, init=False)
     _disk_trouble: str = field(default="", init=False)
     _refusals: dict[str, str] = field(default_factory=dict, init=False)
     _nodes: NodeTrouble = field(default_factory=NodeTrouble, init=False)
-    _leased: set[str] = field(default_factory=set, init=False)
 
     def run(self) -> SweepResult:
         """Run what has not ended yet; raises ``SweepError`` when no replica could be kept.
@@ -94,11 +100,14 @@ class Sweep:
         store = MlflowStore(study.name, launch=self.launch.name, uri=self.tracking_uri)
         self._journal = Journal(self.launch)
         ended = ended_trials(self._journal.read())
-        self._leased |= {record["key"] for record in self._journal.read() if record["event"] == "leased"}
         self._board = self._new_board()
         self._board.recall(self._journal.read(), over=ended)
         self._stopping = early_stopping(self.plan)
         self._stopping.follow(self._journal.read())
+        self._completion = RecordCompletion(
+            self.launch, stopped_early=self._stopping.reasons, text_notes=self.plan.facts.text_notes
+        )
+        self._completion.recall(self._journal.read())
         self._status = StatusFile(self.launch.status_file)
         self.launch.environment_file.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
         baselines = [spec.key for spec in self.plan.baselines]
@@ -120,29 +129,29 @@ class Sweep:
 
     def _fit(self, ended: dict[str, Any], nonce: Path, expected: Record) -> None:
         """Run Tune beside the replicas; the model is loaded while Tune starts its actors."""
-        from nmlab.platform.exchange import start_exchange
-        from nmlab.platform.hub import start_hub
-        from nmlab.platform.replica import start_replicas
-        from nmlab.platform.tune import Watch, tune_trials
+        from nmlab.platform.dispatch.dispatcher import start_dispatcher
+        from nmlab.platform.mask_parallel.coordinator import start_coordinator
+        from nmlab.platform.replicas.replica import start_replicas
+        from nmlab.platform.tuning.tune import Watch, tune_trials
 
         assert self.load is not None, "trials are left to run"
-        hub = start_hub(self.launch.name, max_failures=self.max_failures, expected=expected)
-        exchange = start_exchange(self.launch.name, participants=self.plan.study.replica.participants)
+        dispatcher = start_dispatcher(self.launch.name, max_failures=self.max_failures, expected=expected)
+        coordinator = start_coordinator(self.launch.name, participants=self.plan.study.replica.participants)
         self._watch = Watch(self._check, self._actor_lost)
         self._replicas = start_replicas(
             self.plan.study,
-            hub=hub.name,
+            dispatcher=dispatcher.name,
             folder=self.launch.folder,
             max_failures=self.max_failures,
             load=self.load,
             nonce=nonce,
-            parties=exchange.settings if exchange else None,
+            parties=coordinator.settings if coordinator else None,
             lost=self._run_lost,
         )
         try:
-            self._pump = Pump(
-                hub,
-                heed=self._heed,
+            self._driver_loop = DriverLoop(
+                dispatcher,
+                accept=self._accept,
                 look=self._look,
                 unwanted=self._unwanted,
                 unreadable=partial(why_unreadable, launch=self.launch),
@@ -150,7 +159,7 @@ class Sweep:
             tune_trials(
                 self.plan,
                 proposals_of(self.plan.study, journal=self.launch.optuna_journal),
-                hub=hub.name,
+                dispatcher=dispatcher.name,
                 ended=ended,
                 evaluated=evaluations(self._journal.read(), metric=self.plan.study.search.metrics[0]),
                 stopped=self._stopping.reasons,
@@ -162,8 +171,8 @@ class Sweep:
             self._leaving.wind_down()
             self._watch.is_over = True
             try:
-                if self._pump is not None:
-                    self._wind_down(self._pump)
+                if self._driver_loop is not None:
+                    self._wind_down(self._driver_loop)
             finally:
                 self._replicas.call_off(**({"within": _LET_GO_S} if self._is_leaving else {}))
 
@@ -183,8 +192,8 @@ class Sweep:
             raise SweepError(f"no replica is left to run trials ({reasons or 'all ended'})")
 
     def _check_records(self) -> None:
-        if self._pump is not None and self._pump.error is not None:
-            error = self._pump.error
+        if self._driver_loop is not None and self._driver_loop.error is not None:
+            error = self._driver_loop.error
             raise SweepError(f"records can no longer be kept: {reason_line(error)}") from error
 
     def _asked_to_stop(self) -> None:
@@ -193,13 +202,13 @@ class Sweep:
 
     def _is_saving(self) -> bool:
         """Say whether trials, or the replicas that check their weights, are still heard of."""
-        pump = self._pump
+        driver_loop = self._driver_loop
         return (
-            pump is not None
+            driver_loop is not None
             and not self._head_lost
-            and bool(pump.intake.replicas)
-            and pump.error is None
-            and pump.silent_seconds < _SILENT_S
+            and bool(driver_loop.received.replicas)
+            and driver_loop.error is None
+            and driver_loop.silent_seconds < _SILENT_S
             and time.monotonic() < self._saved_until
         )
 
@@ -211,7 +220,7 @@ class Sweep:
 
     def _unwanted(self) -> tuple[str, ...]:
         """Return the trials that are stopped early; once Tune is over, all that have not ended."""
-        unended = self._pump.intake.unended() if self._watch.is_over and self._pump is not None else ()
+        unended = self._driver_loop.received.unended() if self._watch.is_over and self._driver_loop is not None else ()
         return (*tuple(self._stopping.reasons), *unended)
 
     def _actor_lost(self, key: str, error: str) -> None:
@@ -222,32 +231,37 @@ class Sweep:
         """Called when the Train run of a replica ended with an error, from the thread that keeps it up."""
         self._keep([{"event": "train run lost", "host": name, "error": error}])
 
-    def _wind_down(self, pump: Pump) -> None:
+    def _wind_down(self, driver_loop: DriverLoop) -> None:
         """Let running trials save themselves, the replicas check their weights, and the last words arrive."""
         self._board.phase = LaunchStatus.STOPPING
         self._replicas.stop()
         deadline = self._saved_until = time.monotonic() + _GOODBYE_S
-        while not self._is_leaving and pump.intake.unended() and time.monotonic() < deadline:
-            if pump.error is not None or not self._replicas.alive:
+        while not self._is_leaving and driver_loop.received.unended() and time.monotonic() < deadline:
+            if driver_loop.error is not None or not self._replicas.alive:
                 break
             time.sleep(0.05)
-        if pump.error is None:
-            self._send_home(pump, until=max(deadline, time.monotonic() + 1.0))
+        if driver_loop.error is None:
+            self._send_home(driver_loop, until=max(deadline, time.monotonic() + 1.0))
         within = _LET_GO_S if self._is_leaving else LAST_WORDS_S
-        if not pump.finish(within=within) and not self._is_leaving:
+        if not driver_loop.finish(within=within) and not self._is_leaving:
             raise SweepError(f"the last words of the replicas have not come for {within:g} s")
         self._check_records()
-        self._heed([not_run(key) for key in pump.intake.unended()])
+        self._accept([not_run(key) for key in driver_loop.received.unended()])
 
-    def _send_home(self, pump: Pump, *, until: float) -> None:
+    def _send_home(self, driver_loop: DriverLoop, *, until: float) -> None:
         """Wait for the replicas to check their weights and leave.
 
         On a cluster that stays, their Train runs tidy up behind them as well, which takes a second. Where there is no
         dashboard it takes 12, since what watches over a run asks that; nobody needs to wait for it.
         """
-        up = list(pump.intake.replicas)
-        pump.stop_replicas()
-        while pump.intake.replicas and pump.error is None and self._replicas.alive and self._may_wait(until):
+        up = list(driver_loop.received.replicas)
+        driver_loop.stop_replicas()
+        while (
+            driver_loop.received.replicas
+            and driver_loop.error is None
+            and self._replicas.alive
+            and self._may_wait(until)
+        ):
             time.sleep(0.05)
         if self.address is not None:
             self._replicas.join(up, timeout=1.0 if self._is_leaving else _TIDY_S)
@@ -259,11 +273,11 @@ class Sweep:
 
     def _look(self) -> None:
         """Called by the pump all the time; once interrupted, trials save themselves while Tune is still tidying up."""
-        if self._interrupted and self._pump is not None:
-            self._pump.stop_replicas()
+        if self._interrupted and self._driver_loop is not None:
+            self._driver_loop.stop_replicas()
         self._publish()
 
-    def _heed(self, records: list[dict[str, Any]]) -> None:
+    def _accept(self, records: list[dict[str, Any]]) -> None:
         """Take what the hub says; it is in the journal when this returns."""
         for record in records:
             if record["event"] == "replica":
@@ -272,37 +286,10 @@ class Sweep:
                 self._refusals[record["host"]] = record["reason"]
                 self._replicas.refused(record["host"], record["reason"], filter(None, record.get("nodes", ())))
             self._nodes.note(record, replicas=self._board.replicas)
-        self._mark_interrupted(records)
-        self._complete_costs(records)
-        self._note_text(records)
+        self._completion.complete(records)
         self._keep(records)
         self._board.update(records)
         self._stopping.follow(records)
-
-    def _mark_interrupted(self, records: list[dict[str, Any]]) -> None:
-        """A trial that was stopped, but not because its configuration fell behind, goes on when a launch is resumed."""
-        for record in records:
-            if record["event"] == "ended" and record["result"]["status"] == TrialStatus.STOPPED:
-                result, why = record["result"], self._stopping.reasons.get(record["key"])
-                result["resumable"] = why is None
-                result["reason"] = f"{result['reason']}; resumable" if why is None else f"{STOPPED_EARLY}: {why}"
-
-    def _complete_costs(self, records: list[Record]) -> None:
-        """Say of trials that end without a replica to account for them what is known of their cost."""
-        for record in records:
-            if record["event"] == "leased":
-                self._leased.add(record["key"])
-            elif record["event"] == "ended":
-                key = record["key"]
-                folder = self.launch.trial_folder(key)
-                add_known_cost(record["result"], folder=folder, was_leased=key in self._leased)
-
-    def _note_text(self, records: list[dict[str, Any]]) -> None:
-        """Put what must be said of the texts beside every result; trials themselves do not compare them."""
-        for record in records:
-            if record["event"] == "ended" and self.plan.facts.text_notes:
-                notes = (*record["result"].get("notes", ()), *self.plan.facts.text_notes)
-                record["result"]["notes"] = list(dict.fromkeys(notes))
 
     def _keep(self, records: list[Record]) -> None:
         """Write records into the journal; on a full disk wait for room, until someone interrupts the launch."""
@@ -334,9 +321,9 @@ class Sweep:
 
     def _close(self) -> None:
         """Say how the launch ended, whatever happened, so that no run is left open that nobody works on."""
-        intake = self._pump.intake if self._pump is not None else Intake()
+        received = self._driver_loop.received if self._driver_loop is not None else ReceivedRecords()
         status, undelivered = self._final_status(), ""
-        frozen, loads = self._board.frozen_weights, intake.loads.total()
+        frozen, loads = self._board.frozen_weights, received.loads.total()
         tags: dict[str, str] = {run_tags.FROZEN_WEIGHTS: frozen}
         if loads:  # a resumed launch of which nothing was left to run has nothing new to say of its models
             tags |= {run_tags.MODEL_LOADS: str(loads), **self._digest_tag()}
@@ -363,11 +350,11 @@ class Sweep:
         was_stopped = self._interrupted or out_of_time or self._board.counts()[TrialStatus.STOPPED]
         return LaunchStatus.STOPPED if was_stopped else LaunchStatus.FAILED
 
-    def _new_board(self) -> Board:
+    def _new_board(self) -> LaunchState:
         study = self.plan.study
         metric, mode = study.search.metrics[0], study.search.modes[0]
         seeds = Counter(spec.configuration for spec in self.plan.baselines)
-        return Board(
+        return LaunchState(
             study.name,
             self.launch.name,
             self.plan.trials,

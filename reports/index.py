@@ -4,17 +4,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nmlab.reports.collect import StudyRuns, collect
-from nmlab.reports.document import Document, RunLinks
-from nmlab.reports.errors import ReportError
-from nmlab.reports.mlflow_access.addresses import shown
-from nmlab.reports.provenance import moment_text
-from nmlab.reports.public import Anonymiser
+from nmlab.reports.narrative.provenance import moment_text
+from nmlab.reports.read.collect import StudyRuns, collect
+from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.mlflow_access.addresses import shown
+from nmlab.reports.read.store import RunStore, open_store
 from nmlab.reports.render import html_text, markdown_text
+from nmlab.reports.render.document import Document, RunLinks
+from nmlab.reports.render.public import Anonymiser
 from nmlab.reports.report import UI_BASE, document_of, write_document
-from nmlab.reports.store import RunStore, open_store
-from nmlab.reports.tables import Cell, Column, Row, Table, without_empty_columns
-from nmlab.reports.wording import counted
+from nmlab.reports.values import Cell, Column, Row, Table, without_empty_columns
+from nmlab.reports.values.wording import counted
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 

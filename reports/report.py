@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nmlab.reports.alike import differences_within, refuse_mixed
-from nmlab.reports.analysis import analyse
-from nmlab.reports.caveats import caveats_of
-from nmlab.reports.collect import StudyRuns, collect
-from nmlab.reports.commands import DEFAULT_STORE, commands_of
-from nmlab.reports.comparison import comparison_tables
-from nmlab.reports.document import Document, RunLinks
-from nmlab.reports.errors import ReportError
+from nmlab.reports.analysis.analysis import analyse
+from nmlab.reports.analysis.comparability import differences_within, refuse_mixed
 from nmlab.reports.figures import study_figures
-from nmlab.reports.headline import headline_of
-from nmlab.reports.provenance import moment_text, provenance_of
-from nmlab.reports.public import anonymiser_of, public_runs
+from nmlab.reports.narrative.caveats import caveats_of
+from nmlab.reports.narrative.headline import headline_of
+from nmlab.reports.narrative.provenance import moment_text, provenance_of
+from nmlab.reports.narrative.verdicts import verdict_sentences
+from nmlab.reports.read.collect import StudyRuns, collect
+from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.store import RunStore, open_store
 from nmlab.reports.render import csv_text, html_text, json_text, latex_text, markdown_text
-from nmlab.reports.store import RunStore, open_store
-from nmlab.reports.tables import for_pages, with_notes
-from nmlab.reports.verdicts import verdict_sentences
-from nmlab.reports.winner_value import winner_values
+from nmlab.reports.render.commands import DEFAULT_STORE, commands_of
+from nmlab.reports.render.document import Document, RunLinks
+from nmlab.reports.render.public import anonymiser_of, public_runs
+from nmlab.reports.tables.comparison import comparison_tables
+from nmlab.reports.tables.winner_value import winner_values
+from nmlab.reports.values import for_pages, with_notes
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_status import TrialStatus
 
@@ -67,7 +67,7 @@ def write_report(
         launch: name or parent run id of the launch; the newest by default.
         mixed: allow runs that were not evaluated alike in one table, each marked with what differs.
         ui_base: address of the MLflow user interface that the links lead to.
-        public: leave out the user, hosts and folders (see :mod:`nmlab.reports.public`).
+        public: leave out the user, hosts and folders (see :mod:`nmlab.reports.render.public`).
 
     Raises:
         ReportError: a store that can't be read, an unknown study or launch, no finished run, a corrupted artifact,

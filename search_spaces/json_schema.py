@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nmlab.search_spaces.presets import scales
-from nmlab.search_spaces.problems import sections
-from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.reading.presets import scales
+from nmlab.search_spaces.reading.problems import sections
+from nmlab.search_spaces.schema.study import Study
 
 _DEFINITION = "#/$defs/"
 

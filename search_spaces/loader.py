@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nmlab.search_spaces import dialect
-from nmlab.search_spaces import overrides as changes
-from nmlab.search_spaces import presets as sizes
-from nmlab.search_spaces.problems import StudyError, lines
-from nmlab.search_spaces.schema import Study
-from nmlab.search_spaces.wording import closest, nearest, shown
+from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading import overrides as changes
+from nmlab.search_spaces.reading import presets as sizes
+from nmlab.search_spaces.reading.problems import StudyError, lines
+from nmlab.search_spaces.schema.study import Study
+from nmlab.search_spaces.schema.wording import closest, nearest, shown
 
 # importlib.resources cannot list a namespace package of an editable install on Python 3.11
 # (NotADirectoryError on setuptools' path hook), so the folder is found beside this file.

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from nmlab.search_spaces.checks import SAMPLES
-from nmlab.search_spaces.conditions import BESIDE_SPACE, is_active, settling_order
-from nmlab.search_spaces.entries import Entry, Listed, TrialLike
-from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.schema.checks import SAMPLES
+from nmlab.search_spaces.schema.conditions import BESIDE_SPACE, is_active, settling_order
+from nmlab.search_spaces.schema.entries import Entry, Listed, TrialLike
+from nmlab.search_spaces.schema.study import Study
 
 Configuration: TypeAlias = dict[str, Any]
 """Names to JSON scalars."""

@@ -4,9 +4,9 @@ import os
 import sys
 
 from nmlab.platform.cli.app import app
-from nmlab.platform.command_line import arguments_without_secrets
-from nmlab.platform.home import prepare_home
-from nmlab.platform.waiting import patience
+from nmlab.platform.cluster.home import prepare_home
+from nmlab.platform.process.command_line import arguments_without_secrets
+from nmlab.platform.process.openmp_policy import patience
 from nmlab.trials.contract.escaping import printable
 from nmlab.trials.contract.secrets import masked
 

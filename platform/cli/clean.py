@@ -41,7 +41,7 @@ def clean(
 
     Example: nmlab clean quickstart --keep-best --yes
     """
-    from nmlab.platform import launch as launches
+    from nmlab.platform.launches import launch as launches
     from nmlab.platform.launches.cleaning import Choice, all_launches, carry_out, survey
     from nmlab.platform.launches.ownership import OwnedError
     from nmlab.platform.tracking.undelivered import undelivered

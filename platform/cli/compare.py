@@ -33,8 +33,8 @@ def compare(
 
     Example: nmlab compare maskpro-alpha maskpro-initial-masks --rows method,alpha --columns study --format tex
     """
-    from nmlab.reports.crosstab import compare as compared
-    from nmlab.reports.errors import ReportError
+    from nmlab.reports.compare import compare as compared
+    from nmlab.reports.read.errors import ReportError
 
     found = compared(
         studies,

@@ -18,7 +18,7 @@ from nmlab.platform.cli.next_steps import export_command, print_steps
 from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Results, TrackingUri, console, print_json
 
 if TYPE_CHECKING:
-    from nmlab.platform.judged import Table
+    from nmlab.platform.tracking.external_model import Table
     from nmlab.trials.evaluation import Evaluated
     from nmlab.trials.export.subject import Subject
     from nmlab.trials.spec import EvaluationSpec
@@ -63,10 +63,10 @@ def evaluate(
 
     Example: nmlab evaluate path/to/pruned-model --data corpus.txt --sequence-length 512 --tasks quiz.jsonl
     """
-    from nmlab.platform.judged import table_of
-    from nmlab.platform.single import EXPERIMENT
-    from nmlab.platform.targets import located
+    from nmlab.platform.run_one import EXPERIMENT
     from nmlab.platform.tracking.address import check_store
+    from nmlab.platform.tracking.external_model import table_of
+    from nmlab.platform.tracking.targets import located
     from nmlab.trials.evaluation import evaluate as measure
     from nmlab.trials.evaluation.throughput import Workload
     from nmlab.trials.export.subject import Base, open_subject
@@ -129,8 +129,8 @@ def _keep(
     tracking_uri: str,
 ) -> str:
     """Record tasks in the run that the mask came from; whatever else is judged gets a run of its own."""
-    from nmlab.platform.judged import Table, judge_as, record_judged, record_tasks
     from nmlab.platform.tracking.address import absolute_uri
+    from nmlab.platform.tracking.external_model import Table, judge_as, record_judged, record_tasks
 
     if run_id is not None and table is None:
         record_tasks(run_id, evaluated=evaluated, tracking_uri=tracking_uri)

@@ -24,9 +24,9 @@ from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 
 if TYPE_CHECKING:
-    from nmlab.platform.launch import Launch
+    from nmlab.platform.launches.launch import Launch
     from nmlab.platform.planning.admission import Load
-    from nmlab.platform.resolve import Plan
+    from nmlab.platform.planning.study_plan import Plan
     from nmlab.platform.sweep import SweepResult
 
 LOCAL = "local"
@@ -67,12 +67,12 @@ def sweep(
 
     Example: nmlab sweep quickstart --set search.samples=12
     """
-    from nmlab.platform import launch as launches
-    from nmlab.platform.resolve import resolve
+    from nmlab.platform.launches import launch as launches
+    from nmlab.platform.planning.study_plan import plan_study
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.search_spaces import loader
 
-    plan = resolve(loader.load(study, preset=preset, overrides=overrides or []))
+    plan = plan_study(loader.load(study, preset=preset, overrides=overrides or []))
     address = None if address == LOCAL else address
     load = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
@@ -98,10 +98,10 @@ def resume(
 
     Example: nmlab resume quickstart
     """
-    from nmlab.platform import launch as launches
-    from nmlab.platform.credentials import restored_uri
-    from nmlab.platform.journal import ended_trials, read_journal
-    from nmlab.platform.resolve import resolve
+    from nmlab.platform.launches import launch as launches
+    from nmlab.platform.launches.journal import ended_trials, read_journal
+    from nmlab.platform.planning.study_plan import plan_study
+    from nmlab.platform.process.credentials import restored_uri
     from nmlab.platform.tracking.address import absolute_uri, check_store
 
     launch = launches.find(name, results=results)
@@ -110,7 +110,7 @@ def resume(
         settings["tracking_uri"] = restored_uri(settings["tracking_uri"])
     else:
         settings["tracking_uri"] = absolute_uri(tracking_uri)
-    is_over = len(ended_trials(read_journal(launch))) >= (plan := resolve(launch.study())).trials
+    is_over = len(ended_trials(read_journal(launch))) >= (plan := plan_study(launch.study())).trials
     if address is not None or not is_over:
         settings["address"] = resumed_address(address, stored=settings["address"], launch=launch.name)
     load = None if is_over else _admitted(plan, settings["address"], launch.folder, has_begun=True)
@@ -131,8 +131,8 @@ def status(
     """
     from rich.live import Live
 
-    from nmlab.platform import launch as launches
-    from nmlab.platform.status import read_status, render_status
+    from nmlab.platform.launches import launch as launches
+    from nmlab.platform.launches.status import read_status, render_status
 
     launch = launches.find(name, results=results)
     snapshot = read_status(launch)
@@ -172,8 +172,8 @@ def _admitted(plan: "Plan", address: str | None, results: Path, *, has_begun: bo
     On a cluster that is joined every replica looks at its own node or GPU before it loads the model. A launch that
     has begun goes on where one node is as it should be: others may have joined since.
     """
-    from nmlab.platform.cluster import cluster
-    from nmlab.platform.nodes import check_nodes, check_room
+    from nmlab.platform.cluster.nodes import check_nodes, check_room
+    from nmlab.platform.cluster.session import cluster
     from nmlab.platform.planning.estimate import Estimate
 
     estimate = Estimate.here(plan)
@@ -198,7 +198,7 @@ def _execute(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from nmlab.platform.progress import ProgressView
+    from nmlab.platform.launches.progress import ProgressView
     from nmlab.platform.sweep import Sweep, SweepError
 
     out = console(stderr=as_json)

@@ -9,7 +9,7 @@ from rich.text import Text
 from nmlab.platform.cli.options import Json, console, print_json
 
 if TYPE_CHECKING:
-    from nmlab.trials.method import Method
+    from nmlab.trials.methods.base import Method
 
 Name = Annotated[str | None, typer.Argument(help="Show this one in full.", show_default=False)]
 
@@ -19,7 +19,7 @@ def methods(name: Name = None, as_json: Json = False) -> None:
 
     Example: nmlab methods maskpro
     """
-    from nmlab.trials import registry
+    from nmlab.trials.methods import registry
 
     chosen = [registry.get(each) for each in ([name] if name else registry.names())]
     if as_json:
@@ -36,7 +36,7 @@ def methods(name: Name = None, as_json: Json = False) -> None:
 
 
 def _method_record(method: "Method") -> dict[str, Any]:
-    from nmlab.trials import registry
+    from nmlab.trials.methods import registry
 
     schema = method.config.model_json_schema().get("properties", {})
     return {
@@ -52,8 +52,8 @@ def _method_record(method: "Method") -> dict[str, Any]:
 
 
 def _explain(method: "Method") -> None:
-    from nmlab.trials import registry
-    from nmlab.trials.method import source_of_default
+    from nmlab.trials.methods import registry
+    from nmlab.trials.methods.base import source_of_default
 
     out, about = console(), method.about
     out.print(Text.assemble((method.name, "bold"), f"\n{about.summary}\n"))

@@ -34,7 +34,7 @@ def local_path(what: str) -> Callable[[Path | None], Path | None]:
     """Return a check of an option that takes a path: a URL is refused instead of becoming a folder here."""
 
     def check(path: Path | None) -> Path | None:
-        from nmlab.platform.launch import check_is_local
+        from nmlab.platform.launches.launch import check_is_local
 
         if path is not None:
             check_is_local(path, what=what)
@@ -56,7 +56,7 @@ Results = Annotated[
 
 def usable_uri(uri: str | None) -> str | None:
     """Return a store's address without its password, which goes to the environment where MLflow looks for it."""
-    from nmlab.platform.credentials import take_credentials
+    from nmlab.platform.process.credentials import take_credentials
 
     return None if uri is None else take_credentials(uri)
 

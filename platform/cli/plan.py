@@ -27,10 +27,10 @@ def plan(
     Example: nmlab plan quickstart --set search.samples=20 --probe
     """
     from nmlab.platform.planning.estimate import Estimate, probe_methods
-    from nmlab.platform.resolve import resolve
+    from nmlab.platform.planning.study_plan import plan_study
     from nmlab.search_spaces import loader
 
-    resolved = resolve(loader.load(study, preset=preset, overrides=overrides or []))
+    resolved = plan_study(loader.load(study, preset=preset, overrides=overrides or []))
     estimate = Estimate.here(resolved)
     estimate.check()
     if probe:

@@ -23,8 +23,8 @@ from nmlab.trials.contract.declarations import metric_of
 from nmlab.trials.contract.run_status import TrialStatus
 
 if TYPE_CHECKING:
-    from nmlab.trials.outcome import TrialResult
     from nmlab.trials.spec import TrialSpec
+    from nmlab.trials.trial.outcome import TrialResult
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 
@@ -71,12 +71,12 @@ def run(
 
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
-    from nmlab.platform.resolve import check_inputs, check_text
-    from nmlab.platform.single import EXPERIMENT, make_folder, run_single
+    from nmlab.platform.planning.study_plan import check_inputs, check_text
+    from nmlab.platform.run_one import EXPERIMENT, make_folder, run_one
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.trials.models import ModelSource
     from nmlab.trials.pattern import Pattern
-    from nmlab.trials.preflight import preflight
+    from nmlab.trials.sizing.preflight import preflight
     from nmlab.trials.spec import CalibrationSpec, TrialSpec
 
     learned, held_out = _texts(data, evaluation, splits=(split, evaluation_split), column=column)
@@ -104,7 +104,7 @@ def run(
     folder = make_folder(results, key=spec.key)
     watch = _Watcher(quiet=quiet or as_json)
     with watch, Interruption(folder, key=spec.key) as interruption:
-        result = run_single(
+        result = run_one(
             spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch, stopping=interruption.is_asked
         )
     _tell(spec, result, folder, facts.coverage.sentence(), as_json=as_json)
@@ -137,8 +137,8 @@ def _texts(
 
 
 def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, Any]:
-    from nmlab.search_spaces import dialect
-    from nmlab.trials import registry
+    from nmlab.search_spaces.reading import dialect
+    from nmlab.trials.methods import registry
     from nmlab.trials.pattern import Pattern
 
     parsed = {}
@@ -149,7 +149,7 @@ def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, A
         parsed[name.strip()] = dialect.parse(value, source=f"--set {name.strip()}")
     known = registry.get(method)
     config = known.configure(parsed)
-    if reason := known.refuse(Pattern.parse(pattern), config):
+    if reason := known.unsupported_reason(Pattern.parse(pattern), config):
         raise ValueError(f"{method}: {reason}")
     return config.model_dump()
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from nmlab.platform.cli.options import Json, console, print_json
 
 if TYPE_CHECKING:
-    from nmlab.search_spaces.schema import Study
+    from nmlab.search_spaces.schema.study import Study
 
 Name = Annotated[str | None, typer.Argument(help="Show this one in full, by name or file.", show_default=False)]
 Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study files.")]
@@ -111,7 +111,7 @@ def _items(reproduces: list[str]) -> str:
 
 
 def _caption(item: str) -> str:
-    from nmlab.reports.published import published_tables
+    from nmlab.reports.analysis.published import published_tables
 
     table = published_tables().get(item)
     return table.caption if table else ""

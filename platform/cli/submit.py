@@ -32,7 +32,7 @@ Resume = Annotated[
 ]
 
 if TYPE_CHECKING:
-    from nmlab.platform.submit import Job
+    from nmlab.platform.cluster.submit import Job
 
 
 def submit(
@@ -51,7 +51,7 @@ def submit(
 
     Example: nmlab submit quickstart --address http://10.0.0.1:8265 --results /shared/nmlab
     """
-    from nmlab.platform.submit import follow, submit_resume
+    from nmlab.platform.cluster.submit import follow, submit_resume
 
     if (study is None) == (resume is None):
         given = "both" if study is not None else "neither"
@@ -95,8 +95,8 @@ def _submit_study(
     max_failures: int,
 ) -> tuple[str, "Job"]:
     """Send a study; return its name and the job."""
-    from nmlab.platform.resolve import check_settings
-    from nmlab.platform.submit import submit_study
+    from nmlab.platform.cluster.submit import submit_study
+    from nmlab.platform.planning.study_plan import check_settings
     from nmlab.search_spaces import loader
 
     resolved = loader.load(study, preset=preset, overrides=overrides or [])
@@ -116,7 +116,7 @@ def _known_launch(name: str, results: str) -> str:
 
     A study's name means its newest launch, which is settled here, so that the job goes on with the one that was meant.
     """
-    from nmlab.platform.launch import find
+    from nmlab.platform.launches.launch import find
 
     if not Path(results).is_dir():  # the cluster's folder need not be mounted here
         return name

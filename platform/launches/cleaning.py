@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from nmlab.platform.best import best_in_folder
-from nmlab.platform.journal import Record, checked_records, ended_trials
-from nmlab.platform.launch import LAUNCH_FILE, Launch
+from nmlab.platform.launches.best import best_in_folder
+from nmlab.platform.launches.journal import Record, checked_records, ended_trials
+from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.ownership import held_by, owned
 from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE, WEIGHTS_FILE, checkpoint_step
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights
 

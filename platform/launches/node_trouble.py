@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from nmlab.platform.launch import Launch
+from nmlab.platform.launches.launch import Launch
 from nmlab.trials.contract.run_status import TrialStatus
-from nmlab.trials.file_digest import why_not_readable
+from nmlab.trials.files.file_digest import why_not_readable
 
 Record = dict[str, Any]
 SLOW_FILES_S = 3.0

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from nmlab.trials.checked_json import read_checked, write_checked
+from nmlab.trials.files.checked_json import read_checked, write_checked
 
 BEAT_S = 3.0
 SILENT_S = 4 * BEAT_S

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from nmlab.platform.planning.machine import Machine, free_bytes
-from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.schema.study import Study
 
 # Private memory of a process that has imported torch, transformers and Ray and runs trials, and of what Ray starts
 # beside it for every replica, measured on Linux with CPU builds; and a CUDA context with its libraries.

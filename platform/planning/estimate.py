@@ -10,16 +10,16 @@ from nmlab.platform.planning.admission import Load, admit, needed, proposal, usa
 from nmlab.platform.planning.forecast import Forecast, Forecaster
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
+from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.shared_results import SharedResults, shared_results
-from nmlab.platform.resolve import Plan, example_specs
-from nmlab.platform.search.early_stopping import early_stopping
-from nmlab.search_spaces.schema import Study
-from nmlab.trials import registry
+from nmlab.platform.planning.study_plan import Plan, example_specs
+from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.masks.bits import packed_size
-from nmlab.trials.preflight import Facts
-from nmlab.trials.probe import Probed
-from nmlab.trials.rehearsal import Stage
-from nmlab.trials.result_cache import CACHE_BYTES
+from nmlab.trials.methods import registry
+from nmlab.trials.sizing.dry_run import Stage
+from nmlab.trials.sizing.preflight import Facts
+from nmlab.trials.sizing.probe import Probed
 from nmlab.trials.spec import TrialSpec
 
 _CHECKPOINTS = 2
@@ -190,18 +190,18 @@ def probe_methods(plan: Plan) -> dict[tuple[str, str], Probed]:
     """Load the model and take a few real steps of every method and pattern of a study, one after the other."""
     import torch
 
+    from nmlab.trials.context.replica_context import ReplicaContext
     from nmlab.trials.models import FrozenModel, ModelSource
     from nmlab.trials.models.frozen import best_device
-    from nmlab.trials.probe import probe
-    from nmlab.trials.workbench import Workbench
+    from nmlab.trials.sizing.probe import probe
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads_a_slot(plan))
     try:
         source = ModelSource(**plan.study.model.model_dump())
-        bench = Workbench(FrozenModel.load(source, device=best_device()))
+        replica = ReplicaContext(FrozenModel.load(source, device=best_device()))
         specs = _one_of_each([*plan.baselines, *example_specs(plan.study)])
-        return {kind: probe(spec, bench=bench) for kind, spec in specs.items()}
+        return {kind: probe(spec, replica=replica) for kind, spec in specs.items()}
     finally:
         torch.set_num_threads(before)
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, islice
 from typing import Any
 
-from nmlab.platform.points import RandomDraw, points
-from nmlab.search_spaces.conditions import TOP_LEVEL
-from nmlab.search_spaces.entries import Entry, Int, Listed, LogUniform, Uniform
-from nmlab.search_spaces.scalars import has
-from nmlab.search_spaces.schema import Study
+from nmlab.platform.search.points import RandomDraw, points
+from nmlab.search_spaces.schema.conditions import TOP_LEVEL
+from nmlab.search_spaces.schema.entries import Entry, Int, Listed, LogUniform, Uniform
+from nmlab.search_spaces.schema.scalars import has
+from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
 
 LIMIT = 10_000

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from nmlab.platform.planning.machine import Machine
-from nmlab.search_spaces.schema import Study
-from nmlab.trials import registry
+from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.methods import registry
 from nmlab.trials.models import ModelSource
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape
 from nmlab.trials.models.reading import first_line
-from nmlab.trials.needs import FLOAT32, Needs, Shape
 from nmlab.trials.pattern import Pattern
-from nmlab.trials.preflight import Facts
-from nmlab.trials.probe import Probed
-from nmlab.trials.rehearsal import Rehearsed, Stage
+from nmlab.trials.sizing.dry_run import Measured, Stage
+from nmlab.trials.sizing.preflight import Facts
+from nmlab.trials.sizing.probe import Probed
 from nmlab.trials.spec import TrialSpec
 
 # An elementwise operation reads about as much as it writes, and a block of a model has as many again in place.
@@ -68,7 +68,7 @@ class Forecaster:
     def __init__(self, study: Study, facts: Facts, *, machine: Machine, stage: Stage | None = None) -> None:
         self._study, self._facts, self._machine = study, facts, machine
         self._given = stage
-        self._backwards: dict[tuple[str, str], Rehearsed] = {}
+        self._backwards: dict[tuple[str, str], Measured] = {}
         self.unknown: dict[str, str] = {}
         """What could not be rehearsed, and so counts as nothing, each with the reason."""
 
@@ -100,7 +100,7 @@ class Forecaster:
         passes = needs.passes * 2 * FLOAT32 * shape.prunable / self._machine.copied
         learns = registry.get(spec.method).learned
         # A forward wears masked weights; a backward has made them itself, and counts them.
-        worn = 0 if needs.weights else needs.masked
+        masked = 0 if needs.weights else needs.masked
         evaluated = -(-self._facts.evaluation_windows // spec.evaluation.batch_size)
         return Forecast(
             method=spec.method,
@@ -108,7 +108,7 @@ class Forecaster:
             uncertain=needs.uncertain,
             masked=needs.masked,
             start=needs.masked + needs.start + self._forward.peak_bytes,
-            step=(worn + needs.step + step.peak_bytes) if learns else 0,
+            step=(masked + needs.step + step.peak_bytes) if learns else 0,
             evaluation=needs.masked + shape.prunable + self._evaluation.peak_bytes,
             start_seconds=needs.start_reads * batches * forward_seconds,
             step_seconds=(needs.forwards * parts * self._seconds(step) + passes) if learns else 0.0,
@@ -130,7 +130,7 @@ class Forecaster:
             device=self._machine.device,
         )
 
-    def _step(self, spec: TrialSpec, shape: Shape, needs: Needs) -> Rehearsed:
+    def _step(self, spec: TrialSpec, shape: Shape, needs: Needs) -> Measured:
         if needs.weights is None:
             return self._forward
         key = (spec.method, spec.pattern)
@@ -147,28 +147,28 @@ class Forecaster:
         return self._given or Stage(ModelSource(**self._study.model.model_dump()))
 
     @cached_property
-    def _forward(self) -> Rehearsed:
+    def _forward(self) -> Measured:
         calibration = self._study.data.calibration
         at_once = calibration.micro_batch or calibration.batch_size
         length = calibration.sequence_length
         return self._rehearsed("a forward", lambda: self._stage.forward(batch=at_once, length=length))
 
     @cached_property
-    def _evaluation(self) -> Rehearsed:
+    def _evaluation(self) -> Measured:
         evaluation = self._study.data.evaluation
         batch = min(evaluation.batch_size, self._facts.evaluation_windows)
         length = evaluation.sequence_length
         return self._rehearsed("an evaluation", lambda: self._stage.evaluation(batch=batch, length=length))
 
-    def _rehearsed(self, what: str, rehearse: Callable[[], Rehearsed]) -> Rehearsed:
+    def _rehearsed(self, what: str, rehearse: Callable[[], Measured]) -> Measured:
         """Return what a rehearsal tells; nothing, with a note, where an architecture cannot run without contents."""
         try:
             return rehearse()
         except Exception as error:  # kernels without contents raise whatever they like
             self.unknown[what] = first_line(error).rstrip(".")
-            return Rehearsed(0, 0, 0, 0)
+            return Measured(0, 0, 0, 0)
 
-    def _seconds(self, rehearsed: Rehearsed) -> float:
+    def _seconds(self, rehearsed: Measured) -> float:
         machine = self._machine
         moved = _TRAFFIC * rehearsed.written_bytes / machine.copied
         return rehearsed.flops / machine.flops + moved + rehearsed.calls * machine.call

@@ -4,8 +4,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmlab.platform.proposals import proposals_of, startup_trials
-from nmlab.platform.resolve import Plan, trial_spec
+from nmlab.platform.planning.study_plan import Plan, trial_spec
+from nmlab.platform.search.strategies import proposals_of, startup_trials
 from nmlab.trials.spec import Scalar, TrialSpec
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nmlab.platform.points import RandomDraw, configurations_tried
-from nmlab.platform.resolve import baseline_specs, trial_spec
-from nmlab.search_spaces.schema import Study
+from nmlab.platform.planning.study_plan import baseline_specs, trial_spec
+from nmlab.platform.search.points import RandomDraw, configurations_tried
+from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
 from nmlab.trials.spec import TrialSpec
 

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from nmlab.trials.needs import OF_A_SEED
-from nmlab.trials.result_cache import CACHE_BYTES
+from nmlab.trials.context.result_cache import CACHE_BYTES
+from nmlab.trials.models.needs import OF_A_SEED
 from nmlab.trials.spec import TrialSpec
 
 _TOKEN_BYTES = 8

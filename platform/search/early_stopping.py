@@ -11,19 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nmlab.platform.resolve import Plan, longest_trial
-from nmlab.platform.search.stopping_rules import (
-    Comparison,
-    MedianStopping,
-    Rule,
-    SuccessiveHalving,
-    default_grace_period,
-    rungs,
-)
+from nmlab.platform.search.stopping_rules import Comparison, Rule
 from nmlab.trials.contract.declarations import has_phase
-from nmlab.trials.contract.metrics import EVAL, Phase, initial_name
+from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.contract.run_status import TrialStatus
-from nmlab.trials.history import CURVE_POINTS
 from nmlab.trials.spec import TrialSpec
 
 Record = Mapping[str, Any]
@@ -178,30 +169,3 @@ class EarlyStopping:
 
     def _loss(self, value: float) -> float:
         return self._sign * value if math.isfinite(value) else math.inf
-
-
-def early_stopping(plan: Plan) -> EarlyStopping:
-    """Return the early stopping that a study asks for; one without a scheduler stops nothing."""
-    search = plan.study.search
-    metric = search.metrics[0]
-    return EarlyStopping(
-        _rule(plan) if search.scheduler else None,
-        metric=metric,
-        initial=initial_name(metric),
-        mode=search.modes[0],
-        seeds=plan.study.seeds,
-        baselines=[spec.key for spec in plan.baselines],
-    )
-
-
-def _rule(plan: Plan) -> Rule:
-    study, steps = plan.study, longest_trial(plan.study)
-    every = study.cadence.evaluate_every
-    if not study.search.metrics[0].startswith(EVAL):  # a point of the training curve
-        every = study.cadence.log_every or max(1, steps // CURVE_POINTS)
-    assert every is not None, "a study without evaluations on the way is refused"
-    first = study.search.grace_period
-    grace = every * math.ceil(first / every) if first else default_grace_period(steps=steps, every=every)
-    if study.search.scheduler == "median":
-        return MedianStopping(grace)
-    return SuccessiveHalving(rungs(first=grace, end=steps))

@@ -22,10 +22,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from nmlab.platform.first_points import Given
-from nmlab.platform.proposals import Outcome, Proposal, Proposals
+from nmlab.platform.search.initial_points import Given
+from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
 from nmlab.search_spaces import loader
-from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
 
 SAMPLES = 6
@@ -57,7 +57,7 @@ class SearcherConformance:
     algorithm: ClassVar[str]
     learns: ClassVar[bool] = True
 
-    def make(self, study: Study, journal: Path) -> Proposals:
+    def make(self, study: Study, journal: Path) -> SearchStrategy:
         """Return the source of configurations; the same journal means the same search."""
         raise NotImplementedError
 
@@ -172,7 +172,7 @@ class SearcherConformance:
         rates = [proposal.configuration["learning_rate"] for proposal in made + rest]
         assert (rates[0], rates.count(0.5), len(rates)) == (0.5, 1, SAMPLES)
 
-    def _run(self, proposals: Proposals, study: Study) -> Iterator[Proposal]:
+    def _run(self, proposals: SearchStrategy, study: Study) -> Iterator[Proposal]:
         """Walk through a search, telling of each proposal before the next is asked for."""
         while (proposal := proposals.next()) is not None:
             proposals.tell(proposal.number, self._outcome(proposal, study))

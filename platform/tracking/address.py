@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from nmlab.reports.mlflow_access import settings  # noqa: F401 - before MLflow
-from nmlab.reports.mlflow_access.addresses import canonical, check_address
+from nmlab.reports.read.mlflow_access.addresses import canonical, check_address
 from nmlab.trials.names import unknown_name
 
 _SQLITE = b"SQLite format 3\0"
@@ -29,7 +28,7 @@ def check_store(uri: str, *, study: str | None = None) -> None:
         _check_writable(path)
         if not path.exists():
             return
-    from nmlab.reports.mlflow_access.connection import check_writing, connect
+    from nmlab.reports.read.mlflow_access.connection import check_writing, connect
 
     client = connect(uri)
     if study is not None:
@@ -38,7 +37,7 @@ def check_store(uri: str, *, study: str | None = None) -> None:
 
 def experiment_id(study: str, *, uri: str) -> str:
     """Return the MLflow experiment of a study; raises ``ValueError`` when it has none."""
-    from nmlab.reports.mlflow_access.connection import connect
+    from nmlab.reports.read.mlflow_access.connection import connect
 
     if uri.startswith(_FILE) and not Path(uri.removeprefix(_FILE)).is_file():
         raise ValueError(f"there is no tracking store at {uri!r} yet; a run or a sweep makes it")

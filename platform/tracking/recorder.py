@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nmlab.platform.journal import Journal, Record, write_log
-from nmlab.platform.launch import Launch
+from nmlab.platform.launches.journal import Journal, Record, write_log
+from nmlab.platform.launches.launch import Launch
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.contract.secrets import masked

@@ -5,16 +5,15 @@ from pathlib import Path
 from time import time_ns
 from typing import Any, Protocol
 
-from nmlab.platform.journal import is_over
+from nmlab.platform.launches.journal import is_over
 from nmlab.platform.launches.ownership import user_name
-from nmlab.reports.mlflow_access import settings  # noqa: F401 - before MLflow
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.contract.run_status import MLFLOW_RUNNING, MLFLOW_STATUS, LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import Role, RunKind, condition
 from nmlab.trials.contract.secrets import masked
-from nmlab.trials.initial_masks import initial_mask_file
+from nmlab.trials.methods.initial_masks import initial_mask_file
 
 _BATCH = 1000  # MLflow's limit on metrics a call
 _PARAMS = 100  # and on parameters

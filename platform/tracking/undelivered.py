@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nmlab.platform.credentials import restored_uri
 from nmlab.platform.failures import reason_line
-from nmlab.platform.launch import Launch
-from nmlab.reports.mlflow_access.connection import connect
+from nmlab.platform.launches.launch import Launch
+from nmlab.platform.process.credentials import restored_uri
+from nmlab.reports.read.mlflow_access.connection import connect
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import RunKind, condition

@@ -1,6 +1,6 @@
 """Figures: each a pure ``*_info`` value first, then a drawing of it as SVG and PNG."""
 
-from nmlab.reports.analysis import Analysis
+from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.figures.by_setting import by_setting_info, draw_by_setting
 from nmlab.reports.figures.estimators import draw_estimators, estimators_info
 from nmlab.reports.figures.importance import draw_importance, importance_info

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import matplotlib
 
-from nmlab.reports.configurations import value_text
+from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.figures.importance import LOG_RATIO
 from nmlab.reports.figures.style import INK, numbers_on_log_axis, wants_log
-from nmlab.reports.frame import Value
+from nmlab.reports.read.frame import Value
 
 LOG, EVEN = "log scale", "even steps"
 FEW_VALUES = 12  # up to half as many different values are ticked one by one

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import matplotlib
 
-from nmlab.reports.configurations import ATTRIBUTES, Configuration, best_of, groups_of, setting_of
+from nmlab.reports.analysis.configurations import ATTRIBUTES, Configuration, best_of, groups_of, setting_of
+from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.figures.axes import axis_of, dress_axis
 from nmlab.reports.figures.style import (
     INK,
@@ -18,8 +19,7 @@ from nmlab.reports.figures.style import (
     saved,
     wants_log,
 )
-from nmlab.reports.frame import Value
-from nmlab.reports.metrics import plain_name
+from nmlab.reports.read.frame import Value
 from nmlab.reports.statistics import Estimate
 
 KEY, TITLE = "by_setting", "Methods by a setting"

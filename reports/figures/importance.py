@@ -14,10 +14,10 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from nmlab.reports.configurations import Configuration, distinguishing, searched, setting_of
+from nmlab.reports.analysis.configurations import Configuration, distinguishing, searched, setting_of
+from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.figures.style import INK, SERIES, SETTINGS, FigureFile, new_figure, saved, wants_log
-from nmlab.reports.frame import Value
-from nmlab.reports.metrics import plain_name
+from nmlab.reports.read.frame import Value
 
 KEY, TITLE = "importance", "Hyperparameter importance"
 FEWEST_CONFIGURATIONS = 8

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 
-from nmlab.reports.collect import StudyRuns
+from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.figures.style import INK, SETTINGS, FigureFile, look_of, new_figure, saved
-from nmlab.reports.frame import records_of
-from nmlab.reports.lines import Line
-from nmlab.reports.masks import PackedMask, layer_change
+from nmlab.reports.read.collect import StudyRuns
+from nmlab.reports.read.frame import records_of
+from nmlab.reports.read.masks import PackedMask, layer_change
 
 KEY, TITLE = "layer_change", "Mask change by layer"
 BLOCK = re.compile(r"\.(\d+)\.")
@@ -37,7 +37,9 @@ class LayerInfo:
     skipped: str = ""
 
 
-def layer_info(lines: Sequence[Line], *, runs: StudyRuns, masks: Mapping[str, Mapping[str, PackedMask]]) -> LayerInfo:
+def layer_info(
+    lines: Sequence[SummaryRow], *, runs: StudyRuns, masks: Mapping[str, Mapping[str, PackedMask]]
+) -> LayerInfo:
     """Return the change of every learned mask of the summary whose initial mask was kept.
 
     Args:

@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from nmlab.reports.configurations import Configuration, searched, value_text
+from nmlab.reports.analysis.configurations import Configuration, searched, value_text
 from nmlab.reports.figures.style import INK, MUTED, PAPER, SERIES, SETTINGS, FigureFile, new_figure, saved
 
 KEY, TITLE = "losses_by_magnitude", "Losses of sampled masks by logit magnitude"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import matplotlib
 
-from nmlab.reports.configurations import Configuration
+from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.figures.style import INK, SETTINGS, FigureFile, look_of, new_figure, saved
 from nmlab.trials.contract import run_params
 

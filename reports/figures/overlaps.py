@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib
 
+from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.figures.style import (
     GRID,
     INK,
@@ -17,9 +18,8 @@ from nmlab.reports.figures.style import (
     new_figure,
     saved,
 )
-from nmlab.reports.lines import Line
-from nmlab.reports.masks import PackedMask, chance_overlap, overlap
-from nmlab.reports.masks.packed import Bools
+from nmlab.reports.read.masks import PackedMask, chance_overlap, overlap
+from nmlab.reports.read.masks.packed import Bools
 
 KEY, TITLE = "mask_overlap", "Overlap of the masks"
 PICTURES_KEY, PICTURES_TITLE = "mask_pictures", "The masks, up close"
@@ -58,7 +58,7 @@ class PicturesInfo:
     skipped: str = ""
 
 
-def overlap_info(lines: Sequence[Line], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> OverlapInfo:
+def overlap_info(lines: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> OverlapInfo:
     """Return the overlaps between the masks of the summary, by the first seed of each.
 
     Args:
@@ -80,7 +80,7 @@ def overlap_info(lines: Sequence[Line], *, masks: Mapping[str, Mapping[str, Pack
     return OverlapInfo(tuple(matrices), skipped="" if matrices else "no two comparable masks were kept")
 
 
-def pictures_info(lines: Sequence[Line], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> PicturesInfo:
+def pictures_info(lines: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> PicturesInfo:
     """Return the first 8 rows and columns of up to six masks of one pattern in three layers."""
     kept = _kept(lines, masks)
     first = next((pattern for _, pattern, _ in kept), "")
@@ -130,7 +130,7 @@ def draw_pictures(info: PicturesInfo) -> FigureFile:
 
 
 def _kept(
-    lines: Sequence[Line], masks: Mapping[str, Mapping[str, PackedMask]]
+    lines: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
 ) -> list[tuple[str, str, Mapping[str, PackedMask]]]:
     found = []
     for line in lines:

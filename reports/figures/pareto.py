@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import matplotlib
 
-from nmlab.reports.budgets import FRONT_COSTS, FrontPoint
-from nmlab.reports.collect import Objective
-from nmlab.reports.configurations import Configuration, group_name
+from nmlab.reports.analysis.budgets import FRONT_COSTS, FrontPoint
+from nmlab.reports.analysis.configurations import Configuration, group_name
+from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.totals import totals_by_method, totals_line
 from nmlab.reports.figures.style import (
     DASHES,
     INK,
@@ -22,8 +23,7 @@ from nmlab.reports.figures.style import (
     saved,
     wants_log,
 )
-from nmlab.reports.metrics import plain_name
-from nmlab.reports.totals import totals_by_method, totals_line
+from nmlab.reports.read.collect import Objective
 
 KEY, TITLE = "pareto", "Quality against cost"
 TITLES = {

@@ -9,8 +9,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from nmlab.reports.budgets import trajectories_of
-from nmlab.reports.configurations import Configuration, baselines
+from nmlab.reports.analysis.budgets import trajectories_of
+from nmlab.reports.analysis.configurations import Configuration, baselines
+from nmlab.reports.analysis.metrics import plain_name, style_of
+from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.figures.style import (
     DASHES,
     MUTED,
@@ -22,9 +24,7 @@ from nmlab.reports.figures.style import (
     saved,
     wants_log,
 )
-from nmlab.reports.lines import Line
-from nmlab.reports.metrics import plain_name, style_of
-from nmlab.reports.tables import number_text
+from nmlab.reports.values import number_text
 
 KEY, TITLE = "progress", "Quality against tokens"
 KIND = "tokens"
@@ -59,7 +59,7 @@ class ProgressInfo:
 
 
 def progress_info(
-    configurations: Sequence[Configuration], *, lines: Sequence[Line], progress: pd.DataFrame
+    configurations: Sequence[Configuration], *, lines: Sequence[SummaryRow], progress: pd.DataFrame
 ) -> ProgressInfo:
     """Return the curves of the best configuration of each learned method that was evaluated on the way.
 

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from nmlab.reports.configurations import Configuration, groups_of, searched
+from nmlab.reports.analysis.configurations import Configuration, groups_of, searched
 from nmlab.reports.figures.residual import labels_of
 from nmlab.reports.figures.style import GRID, INK, SETTINGS, FigureFile, look_of, new_figure, saved
-from nmlab.reports.wording import counted
+from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "ranks", "Rank over time"
 HIGHLIGHTED = 4

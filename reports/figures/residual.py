@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from nmlab.reports.configurations import Configuration, comparable_group, setting_text, varying
+from nmlab.reports.analysis.configurations import Configuration, comparable_group, setting_text, varying
 from nmlab.reports.figures.style import (
     DASHES,
     GRID,
@@ -19,7 +19,7 @@ from nmlab.reports.figures.style import (
     new_figure,
     saved,
 )
-from nmlab.reports.wording import counted
+from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "loss_residual", "Loss residual during training"
 HIGHLIGHTED = 4

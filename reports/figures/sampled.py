@@ -11,9 +11,9 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 
-from nmlab.reports.configurations import Configuration
+from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.figures.style import DASHES, INK, MUTED, SETTINGS, FigureFile, look_of, new_figure, saved
-from nmlab.reports.masks import SampledLosses
+from nmlab.reports.read.masks import SampledLosses
 
 KEY, TITLE = "sampled_losses", "Losses of masks drawn from the final logits"
 MOST_BATCHES, FEWEST_MASKS = 4, 10

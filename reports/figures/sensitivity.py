@@ -8,7 +8,8 @@ from typing import Any
 
 import matplotlib
 
-from nmlab.reports.configurations import Configuration, distinguishing, groups_of, searched, setting_of
+from nmlab.reports.analysis.configurations import Configuration, distinguishing, groups_of, searched, setting_of
+from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.figures.axes import FEW_VALUES, axis_of, dress_axis
 from nmlab.reports.figures.style import (
     MUTED,
@@ -20,8 +21,7 @@ from nmlab.reports.figures.style import (
     saved,
     wants_log,
 )
-from nmlab.reports.metrics import plain_name
-from nmlab.reports.wording import counted
+from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "sensitivity", "Sensitivity to each setting"
 PER_ROW = 3

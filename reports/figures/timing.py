@@ -6,9 +6,9 @@ from typing import Any
 
 import matplotlib
 
-from nmlab.reports.configurations import Configuration
+from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.figures.style import INK, PAPER, SERIES, SETTINGS, FigureFile, new_figure, saved
-from nmlab.reports.lines import Line
 
 KEY, TITLE = "step_time", "Time of a training step"
 PARTS = {"time/sample_s": "sample the mask", "time/forward_s": "forward", "time/update_s": "update"}
@@ -33,7 +33,7 @@ class TimingInfo:
     skipped: str = ""
 
 
-def timing_info(lines: Sequence[Line]) -> TimingInfo:
+def timing_info(lines: Sequence[SummaryRow]) -> TimingInfo:
     """Return the parts of a step of every learned mask of the summary that was timed."""
     items = {line.item.key: line.item for line in lines if line.item.is_learned}
     several = len({item.pattern for item in items.values()}) > 1

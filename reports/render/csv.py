@@ -3,7 +3,7 @@
 import csv
 import io
 
-from nmlab.reports.tables import Cell, Column, Table
+from nmlab.reports.values import Cell, Column, Table
 from nmlab.trials.contract.escaping import csv_cell
 
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 from markupsafe import Markup, escape
 
-from nmlab.reports.document import Document, RunLinks
 from nmlab.reports.figures import DARK, LIGHT, FigureFile
-from nmlab.reports.provenance import moment_text
+from nmlab.reports.narrative.provenance import moment_text
+from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.render.templates import environment
-from nmlab.reports.tables import Cell, Column, Interval, Mark, Style, cell_text, title_text
+from nmlab.reports.values import Cell, Column, Interval, Mark, Style, cell_text, title_text
 from nmlab.trials.contract.escaping import printable, safe_link
 
 LONG_TEXT = 34  # longer cells may break into lines

@@ -4,8 +4,8 @@ import json
 import math
 from typing import Any
 
-from nmlab.reports.document import Document
-from nmlab.reports.tables import Cell, Column, Table, cell_text, title_text
+from nmlab.reports.render.document import Document
+from nmlab.reports.values import Cell, Column, Table, cell_text, title_text
 from nmlab.trials.contract.escaping import json_escaped
 
 

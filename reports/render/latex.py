@@ -5,7 +5,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from nmlab.reports.tables import Cell, Column, Direction, Mark, Row, Style, Table, cell_text
+from nmlab.reports.values import Cell, Column, Direction, Mark, Row, Style, Table, cell_text
 from nmlab.trials.contract.escaping import one_line
 
 MARKS = {Mark.NONE: "{}", Mark.BEST: "\\textbf{{{}}}", Mark.TIED: "\\textbf{{{}}}", Mark.SECOND: "\\underline{{{}}}"}

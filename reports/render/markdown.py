@@ -1,9 +1,9 @@
 """The report as Markdown, readable as plain text and on a code host; best in bold, second best underlined."""
 
-from nmlab.reports.document import Document, RunLinks
-from nmlab.reports.provenance import moment_text
+from nmlab.reports.narrative.provenance import moment_text
+from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.render.templates import environment
-from nmlab.reports.tables import Cell, Column, Mark, Style, Table, cell_text, title_text
+from nmlab.reports.values import Cell, Column, Mark, Style, Table, cell_text, title_text
 from nmlab.trials.contract.escaping import markdown_code, safe_link
 from nmlab.trials.contract.escaping import markdown_text as escaped
 

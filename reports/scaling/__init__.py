@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmlab.reports.errors import ReportError
+from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.store import open_store
 from nmlab.reports.scaling.evidence import BestPlace, best_place
 from nmlab.reports.scaling.observed import sizes_of
 from nmlab.reports.scaling.proposal import Proposal, propose, space_yaml
 from nmlab.reports.scaling.sizes import groups_of_model
 from nmlab.reports.scaling.words import sentences
-from nmlab.reports.store import open_store
 
 __all__ = ["Scaled", "scale"]
 

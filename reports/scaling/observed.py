@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from nmlab.reports.configurations import Configuration
-from nmlab.reports.crosstab import members_of
-from nmlab.reports.errors import ReportError
-from nmlab.reports.metrics import is_compared_by_ratio
+from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.analysis.metrics import is_compared_by_ratio
+from nmlab.reports.compare import members_of
+from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.store import RunStore
 from nmlab.reports.scaling.evidence import FEWEST_MAGNITUDES, FEWEST_RATES, ModelSize, Tried
-from nmlab.reports.store import RunStore
 from nmlab.trials.contract import run_params
 
 METHOD = "maskpro"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import yaml
 from scipy import stats
 
-from nmlab.reports.published import numbers_of
+from nmlab.reports.analysis.published import numbers_of
 from nmlab.reports.scaling.evidence import COORDINATES, BestPlace
 from nmlab.reports.scaling.flips import deviation_probability, magnitude_of
 from nmlab.reports.scaling.law import Law, Prior, fit_law

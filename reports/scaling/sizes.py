@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nmlab.reports.errors import ReportError
+from nmlab.reports.read.errors import ReportError
 
 # Decoder blocks with query, key, value and output projections and an MLP of three matrices; the others have two.
 GATED = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "olmo", "olmo2", "starcoder2")

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
-from crews import crewed  # noqa: F401 (a fixture)
 from launched import GRID, Nmlab
 from mlflow.tracking import MlflowClient
+from pipelines import crewed  # noqa: F401 (a fixture)
 from stores import LAUNCH, RECORD
 
-from nmlab.platform.points import configurations_tried
-from nmlab.platform.resolve import Plan, baseline_specs, resolve
+from nmlab.platform.planning.study_plan import Plan, baseline_specs, plan_study
+from nmlab.platform.search.points import configurations_tried
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.search_spaces import loader
-from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.schema.study import Study
 
 SMALL = (
     "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
@@ -36,7 +36,7 @@ def small_study(*overrides: str) -> Study:
 
 @cache
 def _resolved() -> Plan:
-    return resolve(small_study())
+    return plan_study(small_study())
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from nmlab.platform.failures import reason_line
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 
 NESTED = """\x1b[36mray::nested()\x1b[39m (pid=12636, ip=192.0.2.2)
   File "s.py", line 20, in nested
@@ -25,7 +25,7 @@ The above exception was the direct cause of the following exception:
   File "s.py", line 14, in bad_source
     except ValueError as e: raise SourceError("data 'a.jsonl' line 1 is not JSON: x") from e
                             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-nmlab.trials.errors.SourceError: data 'a.jsonl' line 1 is not JSON: x"""
+nmlab.trials.contract.errors.SourceError: data 'a.jsonl' line 1 is not JSON: x"""
 PYDANTIC = """\x1b[36mray::bad_pydantic()\x1b[39m (pid=12636, ip=192.0.2.2)
   File "pydantic/main.py", line 280, in __init__
     validated_self = self.__pydantic_validator__.validate_python(data, self_instance=self)
@@ -42,7 +42,7 @@ TRAIN = """Training failed due to worker errors:
 Traceback (most recent call last):
   File "s.py", line 38, in loop
     raise SourceError("model 'x' could not be loaded: no such file")
-nmlab.trials.errors.SourceError: model 'x' could not be loaded: no such file
+nmlab.trials.contract.errors.SourceError: model 'x' could not be loaded: no such file
 
 """
 RANKS = """Training failed due to worker errors:
@@ -50,7 +50,7 @@ RANKS = """Training failed due to worker errors:
 Traceback (most recent call last):
   File "s.py", line 1, in loop
     raise PeerError("another worker failed")
-nmlab.trials.errors.PeerError: another worker failed
+nmlab.trials.contract.errors.PeerError: another worker failed
 [Rank 1 Error Snippet]:
 Traceback (most recent call last):
   File "s.py", line 40, in loop

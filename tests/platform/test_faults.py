@@ -113,8 +113,8 @@ def battered(new_nmlab):
     sweep, kills = Sweep(new_nmlab()), {}
     try:
         sweep.wait_until(lambda journal: in_the_middle(journal, trials=2), "two trials were in their middle")
-        kills["hub"] = sweep.kill("ray::Hub")
-        sweep.wait_until(goes_on_after(kills["hub"]), "points arrived by way of another hub")
+        kills["dispatcher"] = sweep.kill("ray::Dispatcher")
+        sweep.wait_until(goes_on_after(kills["dispatcher"]), "points arrived by way of another hub")
         kills["actor"] = sweep.kill("ray::TrialActor")
         sweep.wait_until(lambda j: keys(since(kills["actor"], j), "trial actor lost"), "the trial actor was missed")
         sweep.wait_until(in_the_middle, "a trial was in its middle")
@@ -125,7 +125,7 @@ def battered(new_nmlab):
         environment = Path(f"/proc/{victim['pid']}/environ").read_text().split("\0")
         kills["worker"] = sweep.kill_pid(victim["pid"], victim["host"])
         sweep.wait_until(lambda j: "replica lost" in events(since(kills["worker"], j)), "the worker was missed")
-        kills["hub again"] = sweep.kill("ray::Hub")
+        kills["hub again"] = sweep.kill("ray::Dispatcher")
         # The run of a replica is started again while the last trials end: the sweep must get out of there.
         sweep.wait_until(near_the_end, "the last trial was near its end")
         kills["controller again"] = sweep.kill("ray::TrainController")
@@ -183,7 +183,7 @@ def test_threads_of_a_replica_sleep_while_they_wait(battered):
 
 
 def test_a_hub_that_dies_delays_no_trial_and_moves_none(battered):
-    journal, kill = battered.nmlab.journal(), battered.kills["hub"]
+    journal, kill = battered.nmlab.journal(), battered.kills["dispatcher"]
     running = steps_so_far(kill.before)
     until = battered.kills["actor"].time
     for key in running:

@@ -6,8 +6,8 @@ import shlex
 import pytest
 
 from nmlab.platform import cli
-from nmlab.platform import launch as launches
-from nmlab.platform.journal import Journal
+from nmlab.platform.launches import launch as launches
+from nmlab.platform.launches.journal import Journal
 from nmlab.platform.planning.listing import list_trials
 from nmlab.platform.sweep import Sweep, SweepResult
 
@@ -96,7 +96,7 @@ def test_a_launch_of_which_nothing_finished_fails_and_says_that_there_is_no_repo
 )
 def test_exit_codes_of_a_sweep(plan_of, tracking_uri, tmp_path, nmlab, monkeypatch, counts, status, code):
     monkeypatch.setattr(Sweep, "run", lambda self: SweepResult(status, counts, 1, "verified", 2.0))
-    monkeypatch.setattr("nmlab.platform.resolve.resolve", lambda study: plan_of(*GRID))
+    monkeypatch.setattr("nmlab.platform.planning.study_plan.resolve", lambda study: plan_of(*GRID))
     given, printed = nmlab("sweep", "quickstart", "--no-report", "--tracking-uri", tracking_uri)
     assert given == code
     assert ("no report was written" in printed.err) == (not counts.get("finished"))

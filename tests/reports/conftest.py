@@ -15,11 +15,11 @@ import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from nmlab.reports.analysis import Analysis, analyse
-from nmlab.reports.collect import Objective, StudyRuns, collect
-from nmlab.reports.configurations import Configuration, configurations_of
-from nmlab.reports.evaluations import EvaluationCheck, check_evaluations, read_evaluations
-from nmlab.reports.store import RunStore, open_store
+from nmlab.reports.analysis.analysis import Analysis, analyse
+from nmlab.reports.analysis.configurations import Configuration, configurations_of
+from nmlab.reports.read.collect import Objective, StudyRuns, collect
+from nmlab.reports.read.evaluations import EvaluationCheck, check_evaluations, read_evaluations
+from nmlab.reports.read.store import RunStore, open_store
 
 START = 1_790_000_000_000  # milliseconds: 2026-09-21
 WINDOWS, TOKENS, WORDS = 12, 100, 60

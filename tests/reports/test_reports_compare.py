@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from nmlab.reports.crosstab import FORMATS, compare
-from nmlab.reports.errors import ReportError
+from nmlab.reports.compare import FORMATS, compare
+from nmlab.reports.read.errors import ReportError
 
 METRIC = "eval/perplexity"
 

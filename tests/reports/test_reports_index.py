@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from nmlab.reports.errors import ReportError
 from nmlab.reports.index import write_index
+from nmlab.reports.read.errors import ReportError
 
 WITHOUT = """
 import sys

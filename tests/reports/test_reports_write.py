@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import nmlab.reports.report as report_module
-from nmlab.reports.errors import ReportError
+from nmlab.reports.read.errors import ReportError
 from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.report import document_of, write_report
 

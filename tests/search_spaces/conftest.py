@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.schema.study import Study
 
 MINIMAL: dict[str, Any] = {
     "name": "small",

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nmlab.search_spaces import loader, presets
-from nmlab.search_spaces.problems import StudyError
+from nmlab.search_spaces import loader
+from nmlab.search_spaces.reading import presets
+from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.search_spaces.space import configuration_count
 
 EXPECTED = {

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmlab.search_spaces.conditions import settling_order
-from nmlab.search_spaces.entries import Grid
-from nmlab.search_spaces.schema import Study
+from nmlab.search_spaces.schema.conditions import settling_order
+from nmlab.search_spaces.schema.entries import Grid
+from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import baseline_points, configuration_count, grid_points
 
 

@@ -1,9 +1,9 @@
 """Claims judged on configurations that need no store."""
 
-from nmlab.reports.claims import Evidence, Judgement, checks_of
-from nmlab.reports.claims.claim import Claim
-from nmlab.reports.claims.judge import corrected
-from nmlab.reports.frame import initial_name
+from nmlab.reports.analysis.claims import Evidence, Judgement, checks_of
+from nmlab.reports.analysis.claims.claim import Claim
+from nmlab.reports.analysis.claims.judge import corrected
+from nmlab.reports.read.frame import initial_name
 
 METRIC = "eval/perplexity"
 

@@ -11,10 +11,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from ray.tune.search import Searcher
 
-from nmlab.platform.journal import ended_trials, evaluations
-from nmlab.platform.proposals import proposals_of
-from nmlab.platform.search.early_stopping import early_stopping
-from nmlab.platform.searcher import ReplicateSearcher
+from nmlab.platform.launches.journal import ended_trials, evaluations
+from nmlab.platform.planning.planned_stopping import early_stopping
+from nmlab.platform.search.strategies import proposals_of
+from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.trials.spec import TrialSpec
 
 METRIC = "eval/perplexity"
@@ -58,7 +58,7 @@ class SimulatedSweep:
         return ReplicateSearcher(
             self.plan,
             proposals_of(self.plan.study, journal=self.optuna_journal),
-            hub="hub",
+            dispatcher="dispatcher",
             namespace="test",
             ended=ended_trials(iter(self.journal)),
             evaluated=evaluations(iter(self.journal), metric=search.metrics[0]),

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from nmlab.trials.contract.measures import Direction
 from nmlab.trials.contract.metrics import Metric
-from nmlab.trials.initial_masks import initial_mask
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.randomness import keyed_generator
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, MethodConfig, Run, Setting, default_from
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run, TrialContext, default_from
+from nmlab.trials.methods.initial_masks import initial_mask
 
 
 class HillClimbConfig(MethodConfig):
@@ -38,17 +38,17 @@ class HillClimb(Method):
     learned = True
     depends_on_seed = True
 
-    def start(self, setting: Setting, config: HillClimbConfig) -> Run:
-        return HillClimbRun(setting, config)
+    def start(self, context: TrialContext, config: HillClimbConfig) -> Run:
+        return HillClimbRun(context, config)
 
 
 class HillClimbRun(Run):
-    def __init__(self, setting: Setting, config: HillClimbConfig) -> None:
+    def __init__(self, context: TrialContext, config: HillClimbConfig) -> None:
         self.steps = config.steps
-        self._setting, self._config, self._batches = setting, config, setting.batches
-        self._masks = initial_mask(config.initial_mask, setting)
+        self._context, self._config, self._batches = context, config, context.batches
+        self._masks = initial_mask(config.initial_mask, context)
         self._initial = {name: pack(mask) for name, mask in self._masks.items()}
-        setting.cost.trainable_params = sum(mask.numel() for mask in self._masks.values())
+        context.cost.trainable_params = sum(mask.numel() for mask in self._masks.values())
 
     def step(self, step: int) -> Mapping[str, float]:
         tokens = self._batches[step % len(self._batches)]
@@ -75,8 +75,8 @@ class HillClimbRun(Run):
         return super().state_bytes + sum(bits.numel() for bits in self._initial.values())
 
     def _changed(self, step: int) -> tuple[str, Tensor]:
-        layers, pattern = self._setting.model.frozen.layers, self._setting.pattern
-        generator = keyed_generator(self._setting.seed, step, "hill climb")
+        layers, pattern = self._context.model.frozen.layers, self._context.pattern
+        generator = keyed_generator(self._context.seed, step, "hill climb")
         layer = layers[int(generator.integers(len(layers)))]
         shape = (layer.out_features, layer.in_features)
         other = topn(torch.from_numpy(generator.random(shape)), pattern).view(-1, pattern.m)
@@ -85,9 +85,9 @@ class HillClimbRun(Run):
         return layer.name, torch.where(drawn[:, None], other.to(mask.device), mask).view(shape)
 
     def _loss(self, masks: Mapping[str, Tensor], tokens: Tensor) -> float:
-        self._setting.model.wear(masks)
-        self._setting.cost.count_forward(tokens.numel())
-        return self._setting.model.loss(tokens)
+        self._context.model.apply_masks(masks)
+        self._context.cost.count_forward(tokens.numel())
+        return self._context.model.loss(tokens)
 
 
 METHOD = HillClimb()

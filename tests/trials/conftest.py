@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from crews import crewed  # noqa: F401 (a fixture)
+from pipelines import crewed  # noqa: F401 (a fixture)
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from nmlab.trials.method import Setting
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.models.frozen import weights_digest
 from nmlab.trials.models.prunable import prunable_layers
 from nmlab.trials.models.sources import BUILTIN
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
-from nmlab.trials.workbench import Workbench
 
 PARITY = Path(__file__).parents[1] / "parity"
 VOCABULARY = 512
@@ -143,19 +143,19 @@ def make_spec(text_file) -> Callable[..., TrialSpec]:
 
 
 @pytest.fixture(scope="session")
-def bench(random_model, freeze) -> Workbench:
+def replica(random_model, freeze) -> ReplicaContext:
     """One frozen two-block Llama that all tests share."""
-    return Workbench(freeze(random_model("llama")))
+    return ReplicaContext(freeze(random_model("llama")))
 
 
 @pytest.fixture(scope="session")
-def make_setting(bench, make_spec) -> Callable[..., Setting]:
+def make_setting(replica, make_spec) -> Callable[..., TrialContext]:
     """Make the place of one run, with a model view and an account of its own."""
 
-    def make(pattern="2:4", *, seed=0, on=None) -> Setting:
-        on = on or bench
-        return Setting(
-            bench=on,
+    def make(pattern="2:4", *, seed=0, on=None) -> TrialContext:
+        on = on or replica
+        return TrialContext(
+            replica=on,
             model=MaskedModel(on.frozen),
             pattern=Pattern.parse(pattern),
             calibration=make_spec().calibration,

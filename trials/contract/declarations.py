@@ -6,7 +6,7 @@ another package may name such a tuple by an entry point, under the method's own 
     [project.entry-points."nmlab.metrics"]
     my_method = "my_package.my_metrics:METRICS"
 
-One that does not is asked once it is loaded (``Method.metrics``); see `nmlab.trials.registry`.
+One that does not is asked once it is loaded (``Method.metrics``); see `nmlab.trials.methods.registry`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -112,3 +112,12 @@ def _loaded(entry: metadata.EntryPoint) -> tuple[Metric, ...]:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"metrics of {entry.name} cannot be loaded from {entry.value}: {error}") from error
     return check_metrics(metrics, owner=entry.name)
+
+
+def is_intermediate(values: Mapping[str, object]) -> bool:
+    """Say whether values are an evaluation during training: not that of the start, nor the last one.
+
+    The last one, known by what is recorded at the end only, comes in the result. A scheduler that saw it before would
+    stop, and count as cut short, a trial that is complete.
+    """
+    return has_phase(values, Phase.EVALUATION) and not has_phase(values, Phase.END)

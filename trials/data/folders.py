@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data.formats import READABLE, Kind, kind_of
-from nmlab.trials.errors import SourceError
 
 _ABOUT_DATA = re.compile(
     r"(readme|(un)?licen[sc]e)([-_.][\w-]{1,12})?(\.(md|txt|text|rst|html?|pdf))?|(copying|notice|citation)(\.\w{1,4})?",

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data.text_values import BYTE_ORDER_MARK, COMPRESSED, described, read_text, text_value
-from nmlab.trials.errors import SourceError
 from nmlab.trials.names import unknown_name
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from nmlab.trials.data.kept import kept
+from nmlab.trials.data.disk_cache import kept
 
 PARTS = ("training", "calibration", "evaluation")
 

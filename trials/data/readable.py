@@ -6,8 +6,8 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data.sources import TextSource, read_documents
-from nmlab.trials.errors import SourceError
 
 _AT_ONCE = 256
 """Documents that are encoded at once; a list of tokens takes ten times the memory of its text."""

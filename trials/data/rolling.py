@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 
 _WORD = re.compile(r"\S+")
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import python_docs
 from nmlab.trials.data.folders import Chosen, in_folder, is_pattern, matching
 from nmlab.trials.data.formats import READABLE, column_values, documents_of, kind_of
-from nmlab.trials.errors import SourceError
 from nmlab.trials.names import unknown_name
 
 _SLICE = re.compile(r"(?P<name>.+)\[(?:(?P<start>\d+)%)?:(?:(?P<stop>\d+)%)?\]")
@@ -47,7 +47,7 @@ def read_documents(text: TextSource) -> list[str]:
     name, start, stop = _cut(text.source)
     path = Path(name).expanduser()
     here = path.exists() or is_pattern(name)
-    documents = _between(_local(path, name, text), start, stop) if here else _hub(text)
+    documents = _between(_local(path, name, text), start, stop) if here else _dispatcher(text)
     if not any(document.strip() for document in documents):
         raise SourceError(f"data {text.source!r} holds no text")
     return documents
@@ -155,7 +155,7 @@ def _saved(path: Path, text: TextSource) -> list[str]:
     return _column(table, text)
 
 
-def _hub(text: TextSource) -> list[str]:
+def _dispatcher(text: TextSource) -> list[str]:
     name = _cut(text.source)[0]
     file = Path(name.partition(":")[0])
     if text.source.startswith((".", "/", "~")) or kind_of(file) is not None or file.suffix.lower() in _PACKED:

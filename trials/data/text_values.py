@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 
 BYTE_ORDER_MARK = "\ufeff"
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}

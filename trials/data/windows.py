@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data.rolling import character_span, rolling_windows, word_starts
 from nmlab.trials.data.sources import TextSource, documents_digest, read_documents
-from nmlab.trials.errors import SourceError
 
 Windowing = Literal["joined", "rolling"]
 

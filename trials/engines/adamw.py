@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from nmlab.trials.errors import DivergedError
+from nmlab.trials.contract.errors import DivergedError
 
 NormOf = Callable[[Sequence[Tensor]], float]
 

@@ -54,7 +54,7 @@ class AdaptiveEngine(Engine):
         self._store = store
         self._event = EventEngine(layout, store=store, empty=True)
         self._ends = list(accumulate((layout.pattern.groups(layer.numel) for layer in layout.layers), initial=0))
-        self._linear: list[_Loan] = []
+        self._linear: list[_Delegation] = []
         self._steps = 0
         # The last draw, and its part that belongs to the event engine.
         self._last: tuple[Draw, Draw] | None = None
@@ -64,7 +64,7 @@ class AdaptiveEngine(Engine):
         drawn = self._event.sample(key)
         if not self._linear:
             return drawn
-        parts = [(0, drawn), *((loan.rows.start, loan.engine.sample(key)) for loan in self._linear)]
+        parts = [(0, drawn), *((delegation.rows.start, delegation.engine.sample(key)) for delegation in self._linear)]
         groups_g, order_g = torch.cat([part.groups_g + first for first, part in parts]).sort()
         draw = Draw(key, groups_g, torch.cat([part.masks_gM for _, part in parts])[order_g])
         self._last = draw, drawn
@@ -75,9 +75,9 @@ class AdaptiveEngine(Engine):
             known = self._last[0] if self._last is not None else None
             check_descent(draws, weights, rate, layout=self.layout, device=self._store.device, known=known)
         changed = [self._event.descend([self._cold(draw) for draw in draws], weights=weights, rate=rate)]
-        for loan in self._linear:
-            parts = [_within(draw, loan.rows) for draw in draws]
-            changed_g = loan.engine.descend(parts, weights=weights, rate=rate) + loan.rows.start
+        for delegation in self._linear:
+            parts = [_within(draw, delegation.rows) for draw in draws]
+            changed_g = delegation.engine.descend(parts, weights=weights, rate=rate) + delegation.rows.start
             self._event.note_modes(changed_g)
             changed.append(changed_g)
         self._last = None
@@ -91,8 +91,8 @@ class AdaptiveEngine(Engine):
 
     def logits(self) -> Tensor:
         logits_GM = self._event.logits()
-        for loan in self._linear:
-            logits_GM[loan.rows] = loan.engine.logits()
+        for delegation in self._linear:
+            logits_GM[delegation.rows] = delegation.engine.logits()
         return logits_GM
 
     def state(self) -> dict[str, Tensor]:
@@ -102,17 +102,19 @@ class AdaptiveEngine(Engine):
         self._event.load_state(state)
         self._steps = int(state["steps"])
         self._last = None
-        self._lend()
+        self._delegate()
 
     @property
     def state_bytes(self) -> int:
         # The linear engines' logits are those of the event engine, so they are counted once.
-        return self._event.state_bytes + sum(loan.engine.state_bytes - loan.store.nbytes for loan in self._linear)
+        return self._event.state_bytes + sum(
+            delegation.engine.state_bytes - delegation.store.nbytes for delegation in self._linear
+        )
 
     @property
     def linear_layers(self) -> list[str]:
         """Names of the layers that linear engines hold."""
-        return [layer.name for loan in self._linear for layer in loan.engine.layout.layers]
+        return [layer.name for delegation in self._linear for layer in delegation.engine.layout.layers]
 
     def _choose(self) -> list[Tensor]:
         """Look at every layer and let those change hands for which the other engine is clearly cheaper.
@@ -120,13 +122,13 @@ class AdaptiveEngine(Engine):
         Returns groups whose modes changed, because the store rounds.
         """
         changed = []
-        for layer, away in enumerate(list(self._event.away)):
+        for layer, delegated in enumerate(list(self._event.delegated)):
             price = self._price(layer)
-            if away and price < RETURN:
-                self._event.adopt(layer)
-            elif not away and price > 1:
+            if delegated and price < RETURN:
+                self._event.reclaim(layer)
+            elif not delegated and price > 1:
                 changed.append(self._event.release(layer))
-        self._lend()
+        self._delegate()
         return changed
 
     def _price(self, layer: int) -> float:
@@ -136,7 +138,7 @@ class AdaptiveEngine(Engine):
             return math.inf
         if self.layout.pattern.n == self.layout.pattern.m:
             return 0.0
-        return self._price_of_stored(rows) if self._event.away[layer] else self._price_of_watched(layer)
+        return self._price_of_stored(rows) if self._event.delegated[layer] else self._price_of_watched(layer)
 
     def _price_of_stored(self, rows: slice) -> float:
         probe_g = torch.arange(rows.start, rows.stop, self._stride(rows), device=self._store.device)
@@ -162,18 +164,18 @@ class AdaptiveEngine(Engine):
         groups: int = rows.stop - rows.start
         return max(1, groups // _PROBES)
 
-    def _lend(self) -> None:
+    def _delegate(self) -> None:
         """Start a linear engine for every run of layers that are away; they follow from the logits alone."""
         self._linear = []
-        for away, run in groupby(range(len(self.layout.layers)), key=self._event.away.__getitem__):
-            if away:
-                self._linear.append(self._loan(list(run)))
+        for delegated, run in groupby(range(len(self.layout.layers)), key=self._event.delegated.__getitem__):
+            if delegated:
+                self._linear.append(self._delegation(list(run)))
 
-    def _loan(self, run: Sequence[int]) -> "_Loan":
+    def _delegation(self, run: Sequence[int]) -> "_Delegation":
         rows = slice(self._ends[run[0]], self._ends[run[-1] + 1])
         layout = GroupLayout([self.layout.layers[layer] for layer in run], pattern=self.layout.pattern)
         store = self._store.part(rows)
-        return _Loan(rows, store, LinearEngine(layout, store=store))
+        return _Delegation(rows, store, LinearEngine(layout, store=store))
 
     def _cold(self, draw: Draw) -> Draw:
         """The part of a draw that belongs to the event engine."""
@@ -182,13 +184,13 @@ class AdaptiveEngine(Engine):
         if self._last is not None and draw is self._last[0]:
             return self._last[1]
         lent_g = torch.zeros_like(draw.groups_g, dtype=torch.bool)
-        for loan in self._linear:
-            lent_g |= (draw.groups_g >= loan.rows.start) & (draw.groups_g < loan.rows.stop)
+        for delegation in self._linear:
+            lent_g |= (draw.groups_g >= delegation.rows.start) & (draw.groups_g < delegation.rows.stop)
         return Draw(draw.key, draw.groups_g[~lent_g], draw.masks_gM[~lent_g])
 
 
 @dataclass(frozen=True, slots=True)
-class _Loan:
+class _Delegation:
     """Groups of neighbouring layers that a linear engine holds, and the part of the logits that it works on."""
 
     rows: slice

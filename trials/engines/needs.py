@@ -10,8 +10,8 @@ import torch
 from nmlab.trials.engines.choice import EngineTask, check_kernels, deviating_at_first, engine_name, is_large
 from nmlab.trials.engines.event.blocks import SUPERBLOCK, TILE
 from nmlab.trials.engines.event.windows import HOT
+from nmlab.trials.models.needs import FLOAT32, Shape
 from nmlab.trials.models.prunable import PrunableLayer
-from nmlab.trials.needs import FLOAT32, Shape
 from nmlab.trials.pattern import Pattern
 
 # The event engine's history begins with room for so many steps, two float64 each, and doubles.

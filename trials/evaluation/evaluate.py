@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import TextSource, evaluation_windows
 from nmlab.trials.data.readable import check_readable
-from nmlab.trials.errors import SourceError
 from nmlab.trials.evaluation.perplexity import Perplexity, measure
 from nmlab.trials.evaluation.tasks import TaskResults, run_tasks
 from nmlab.trials.models import FrozenModel, MaskedModel

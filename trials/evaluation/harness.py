@@ -17,7 +17,7 @@ from lm_eval.tasks import TaskManager
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.evaluation.questions import LocalTask, local_task
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.names import unknown_name

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data.text_values import check_encodable, read_text
-from nmlab.trials.errors import SourceError
 from nmlab.trials.evaluation.word_order import word_order
 from nmlab.trials.names import unknown_name
 

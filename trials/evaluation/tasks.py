@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.run_artifacts import LOG_LIKELIHOODS, QUESTION, task_array
-from nmlab.trials.errors import SourceError
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.spec import EvaluationSpec
 

@@ -42,7 +42,7 @@ class SparseBitmask(Exporter):
     name = FORMAT
     about = "legacy: 2:4 weights without their zeros, for compressed-tensors up to 0.14; serving support has ended"
 
-    def refuse(self, subject: Subject) -> str | None:
+    def unsupported_reason(self, subject: Subject) -> str | None:
         _, pattern = subject.masks()
         if pattern != Pattern(2, 4):
             return f"the layout is for 2:4, this model follows {pattern}"

@@ -9,11 +9,11 @@ from torch import Tensor
 from nmlab.trials.contract.run_artifacts import MASK_FILE, WEIGHTS_FILE
 from nmlab.trials.export.exporter import Exporter
 from nmlab.trials.export.subject import Subject, linear_of
-from nmlab.trials.finished import WEIGHTS, load_finished
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo, save_bundle
 from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.models import MaskedModel
+from nmlab.trials.models.finished import WEIGHTS, load_finished
 from nmlab.trials.models.sources import origin_of
 
 
@@ -38,9 +38,9 @@ class MaskBundle(Exporter):
         return {"files": [MASK_FILE, *([WEIGHTS_FILE] if weights is not None else [])]}
 
     def read_weights(self, subject: Subject, folder: Path) -> Mapping[str, Tensor]:
-        dressed = self._dressed(subject, folder)
+        masked = self._dressed(subject, folder)
         layers = subject.model.frozen.layers
-        return {at.name: linear_of(dressed.module, at.name).weight.detach().cpu() + 0.0 for at in layers}
+        return {at.name: linear_of(masked.module, at.name).weight.detach().cpu() + 0.0 for at in layers}
 
     def read_logits(self, subject: Subject, folder: Path, tokens_BT: Tensor) -> Tensor:
         logits: Tensor = self._dressed(subject, folder).module(input_ids=tokens_BT, use_cache=False).logits
@@ -48,5 +48,5 @@ class MaskBundle(Exporter):
 
     def _dressed(self, subject: Subject, folder: Path) -> MaskedModel:
         model = MaskedModel(subject.model.frozen)
-        load_finished(folder).wear(model)
+        load_finished(folder).apply_to(model)
         return model

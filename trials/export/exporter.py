@@ -44,7 +44,7 @@ class Exporter(ABC):
     about: ClassVar[str]
     tolerance: ClassVar[float] = 0.0
 
-    def refuse(self, subject: Subject) -> str | None:
+    def unsupported_reason(self, subject: Subject) -> str | None:
         """Return why this format cannot be written of this model on this machine, or None."""
         return None
 
@@ -81,7 +81,7 @@ def export(subject: Subject, exporter: Exporter, *, folder: Path) -> dict[str, A
     Raises ``ValueError`` where the format cannot be written or the place is taken, ``ExportError`` where what was
     written does not hold; nothing is left then.
     """
-    if reason := exporter.refuse(subject):
+    if reason := exporter.unsupported_reason(subject):
         raise ValueError(f"{exporter.name}: {reason}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{str(folder)!r} is not an empty folder; give another --output")

@@ -30,7 +30,7 @@ class Onnx(Exporter):
     about = "an ONNX graph with N:M weights, checked by onnxruntime on the CPU"
     tolerance = 1e-4
 
-    def refuse(self, subject: Subject) -> str | None:
+    def unsupported_reason(self, subject: Subject) -> str | None:
         missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
         if missing:
             return f"{', '.join(missing)} not installed: pip install 'nmlab[onnx]'"

@@ -8,18 +8,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nmlab.trials.artifacts import read_record
-from nmlab.trials.checked_json import DamagedFileError, NewerFormatError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE
-from nmlab.trials.errors import SourceError
 from nmlab.trials.export.maskllm import read_maskllm
 from nmlab.trials.export.sparsity import Sparsity, kept, sparsity
-from nmlab.trials.finished import FinishedMask, load_finished
+from nmlab.trials.files.checked_json import DamagedFileError, NewerFormatError
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo, read_bundle
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
+from nmlab.trials.models.finished import FinishedMask, load_finished
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import TrialSpec
+from nmlab.trials.trial.artifacts import read_record
 
 Kind = Literal["trial", "mask", "maskllm", "checkpoint"]
 
@@ -161,5 +161,5 @@ def _maskllm(path: Path, base: Base, device: torch.device | str) -> Subject:
 
 def _dressed(kind: Kind, frozen: FrozenModel, finished: FinishedMask, spec: TrialSpec | None) -> Subject:
     model = MaskedModel(frozen)
-    finished.wear(model)
+    finished.apply_to(model)
     return Subject(kind, model, finished, spec)

@@ -52,7 +52,7 @@ class TorchSparse(HuggingFace):
     about = "a Hugging Face folder with a plan of the layers that PyTorch's 2:4 kernels speed up on this GPU"
     tolerance = 0.25  # of logits in half precision: another order of the same sums
 
-    def refuse(self, subject: Subject) -> str | None:
+    def unsupported_reason(self, subject: Subject) -> str | None:
         if not torch.cuda.is_available():
             return "PyTorch's 2:4 kernels need a CUDA GPU, and this machine has none"
         if torch.cuda.get_device_capability() < _CAPABILITY:

@@ -16,7 +16,7 @@ def measure_use(subject: Subject, load: Workload) -> dict[str, Any]:
     longest = longest_context(subject.model.frozen.module)
     if longest is not None:  # what is generated needs positions too
         load = replace(load, prompt=max(1, min(load.prompt, longest - load.generated)))
-    why_not = TorchSparse().refuse(subject) or ""
+    why_not = TorchSparse().unsupported_reason(subject) or ""
     measured = speeds(subject.model, load, sparse=None if why_not else lambda: accelerated(subject), why_not=why_not)
     return {
         "workload": asdict(load),

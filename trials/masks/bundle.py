@@ -18,10 +18,10 @@ from nmlab.trials.contract.run_artifacts import (
     HEADER_SHAPES,
     MASK_FORMAT,
 )
+from nmlab.trials.files.tensor_file import read_tensors, tensor_digest, write_tensors
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.pattern import Pattern
-from nmlab.trials.tensor_file import read_tensors, tensor_digest, write_tensors
 
 
 @dataclass(frozen=True)

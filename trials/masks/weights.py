@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.run_artifacts import HEADER_DIGESTS, HEADER_FORMAT, HEADER_INFO, WEIGHTS_FORMAT
+from nmlab.trials.files.tensor_file import read_tensors, tensor_digest, write_tensors
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo
-from nmlab.trials.tensor_file import read_tensors, tensor_digest, write_tensors
 
 _SUFFIX = ".weight"
 

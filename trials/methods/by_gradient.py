@@ -10,27 +10,27 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from nmlab.trials.crew import Crew
+from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.adamw import AdamW
-from nmlab.trials.errors import DivergedError
 from nmlab.trials.masks.bits import pack, unpack
-from nmlab.trials.method import Run, Setting
+from nmlab.trials.methods.base import Run, TrialContext
+from nmlab.trials.parallel.pipeline_group import PipelineGroup
 
 
 class GradientRun(Run):
     """One minibatch a step. The frozen weights never require a gradient; only the optimiser's own tensors do."""
 
-    def __init__(self, setting: Setting, *, steps: int, adamw: AdamW) -> None:
+    def __init__(self, context: TrialContext, *, steps: int, adamw: AdamW) -> None:
         self.steps = steps
-        self._setting = setting
-        self._batches = setting.batches
-        self._layout = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern)
+        self._context = context
+        self._batches = context.batches
+        self._layout = GroupLayout(context.model.frozen.layers, pattern=context.pattern)
         self._adamw = adamw
         self._steps_done = 0
         self._observed_bits = pack(self._hard_mask())
         held = sum(tensor.numel() for tensor in adamw.parameters.values())
-        setting.cost.trainable_params = self._crew.count(held)
+        context.cost.trainable_params = self._pipeline.all_reduce_count(held)
 
     @abstractmethod
     def _weights(self, step: int) -> Mapping[str, Tensor]:
@@ -51,12 +51,12 @@ class GradientRun(Run):
         """Do what follows the optimiser's step, if anything."""
 
     def step(self, step: int) -> Mapping[str, float]:
-        tokens, cost, device = self._batches[step % len(self._batches)], self._setting.cost, self._device
-        self._setting.model.undress()  # an evaluation's private copies are of no use to a forward under other weights
+        tokens, cost, device = self._batches[step % len(self._batches)], self._context.cost, self._device
+        self._context.model.remove_masks()  # an evaluation's private copies are of no use to a forward under others
         with cost.phase("sample", device=device):
             weights = self._weights(step)
         with cost.phase("forward", device=device):
-            loss = self._setting.model.loss_under(weights, tokens)
+            loss = self._context.model.loss_under(weights, tokens)
             penalty = self._penalty(step, weights)
             told = self._told(loss, penalty)
         cost.count_forward(tokens.numel())
@@ -89,7 +89,7 @@ class GradientRun(Run):
 
     @property
     def _device(self) -> torch.device:
-        return self._setting.model.frozen.device
+        return self._context.model.frozen.device
 
     @property
     def _last_step(self) -> int:
@@ -97,8 +97,8 @@ class GradientRun(Run):
         return max(0, self._steps_done - 1)
 
     @property
-    def _crew(self) -> Crew:
-        return self._setting.model.crew
+    def _pipeline(self) -> PipelineGroup:
+        return self._context.model.pipeline
 
     def _by_layer(self, tensor: Tensor) -> Sequence[Tensor]:
         """Return the parts of one of the optimiser's tensors that belong to single layers."""
@@ -108,16 +108,16 @@ class GradientRun(Run):
         """Return the norm over all layers, the same whoever holds which: one number a layer, summed up exactly."""
         parts = [part for tensor in tensors for part in self._by_layer(tensor)]
         norms = torch.stack([torch.linalg.vector_norm(part, dtype=torch.float64) for part in parts])
-        return math.sqrt(self._crew.total(norms.square().tolist()))
+        return math.sqrt(self._pipeline.all_reduce_sum(norms.square().tolist()))
 
     def _mean(self, tensor: Tensor) -> float:
         """Return the mean of a tensor of numbers a group over all layers, the same whoever holds which."""
         sums = torch.stack([part.sum(dtype=torch.float64) for part in self._by_layer(tensor)])
-        return self._crew.total(sums.tolist()) / self._crew.count(tensor.numel())
+        return self._pipeline.all_reduce_sum(sums.tolist()) / self._pipeline.all_reduce_count(tensor.numel())
 
     def _share(self, flags_G: Tensor) -> float:
         """Return the share of all groups, or of all their entries, whose flag is set."""
-        return self._crew.count(int(flags_G.sum())) / self._crew.count(flags_G.numel())
+        return self._pipeline.all_reduce_count(int(flags_G.sum())) / self._pipeline.all_reduce_count(flags_G.numel())
 
     def _told(self, loss: Tensor, penalty: Tensor | None) -> dict[str, float]:
         told = {"train/loss": float(loss.detach())}
@@ -135,8 +135,8 @@ class SoftMaskRun(GradientRun):
     With ``straight_through`` the forward sees the hard mask of the same draw and the gradient is the soft one's.
     """
 
-    def __init__(self, setting: Setting, *, steps: int, adamw: AdamW, straight_through: bool) -> None:
-        super().__init__(setting, steps=steps, adamw=adamw)
+    def __init__(self, context: TrialContext, *, steps: int, adamw: AdamW, straight_through: bool) -> None:
+        super().__init__(context, steps=steps, adamw=adamw)
         self._straight_through = straight_through
 
     @abstractmethod
@@ -171,7 +171,7 @@ class SoftMaskRun(GradientRun):
         mask_GM = self._soft(noise_GW, step)
         if self._straight_through:
             mask_GM = straight_through(self._hard(noise_GW, step), soft_GM=mask_GM)
-        return self._setting.model.masked_weights(self._layout.split(mask_GM))
+        return self._context.model.masked_weights(self._layout.split(mask_GM))
 
 
 def straight_through(hard_GM: Tensor, *, soft_GM: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from nmlab.trials.method import Run
+from nmlab.trials.methods.base import Run
 
 
 class OneShotRun(Run):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from torch import nn
 from transformers import PreTrainedModel
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models.usage import usage_of
 
 _DEPTHS = ("decoder_layers", "num_decoder_layers", "num_hidden_layers", "n_layer", "num_layers")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models.roles import BlockWeight, Role, fits
 
 _WHY: dict[Role, str] = {

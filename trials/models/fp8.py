@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 
 _SCALE = "_scale_inv"
 _KINDS = (torch.float8_e4m3fn, torch.float8_e5m2)

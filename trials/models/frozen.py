@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from nmlab.trials.crew import ALONE, Crew
-from nmlab.trials.errors import SourceError
-from nmlab.trials.memory import PeakMeter, can_tell_stretches
+from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.measure.memory import PeakMeter, can_tell_stretches
 from nmlab.trials.models.coverage import Coverage
 from nmlab.trials.models.prunable import PrunableLayer, find_prunable
 from nmlab.trials.models.reading import first_line, read_module, read_skeleton
 from nmlab.trials.models.sources import DATA_ONLY, ModelSource, locate
 from nmlab.trials.models.stage import Stage, read_stage
 from nmlab.trials.models.stored import stored_note
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
 
 @dataclass(eq=False)
@@ -50,23 +50,25 @@ class FrozenModel:
         self.held_digest = self.held_digest or self.digest
 
     @classmethod
-    def load(cls, source: ModelSource, *, device: torch.device | str = "cpu", crew: Crew = ALONE) -> "FrozenModel":
+    def load(
+        cls, source: ModelSource, *, device: torch.device | str = "cpu", pipeline: PipelineGroup = SINGLE_PROCESS
+    ) -> "FrozenModel":
         """Load a model for inference, or of a crew's model the stage of this member.
 
         Raises ``SourceError`` when it cannot be reached or read, ``ValueError`` for a crew larger than its blocks.
         """
         folder, stage = locate(source), None
         meter = PeakMeter(torch.device(device)) if can_tell_stretches(torch.device(device)) else None
-        if crew.size == 1:
+        if pipeline.size == 1:
             found = find_prunable(read_skeleton(folder, source, verb="loaded"), leave_dense=source.leave_dense)
             module = read_module(folder, source)
         else:
-            module, stage = read_stage(folder, source, index=crew.rank, count=crew.size)
+            module, stage = read_stage(folder, source, index=pipeline.rank, count=pipeline.size)
             found = stage.prunable
         module = module.to(device).eval().requires_grad_(False)
         check_finite(module, source)
         held = tensor_digests(module)
-        digests = {name: told for theirs in crew.everyone(held) for name, told in theirs.items()}
+        digests = {name: told for theirs in pipeline.all_gather(held) for name, told in theirs.items()}
         layers, tokenizer = _own(found.layers, stage), read_tokenizer(folder, source)
         peak = None if meter is None else meter.peak()
         digest, own = _digest_of(digests), _digest_of(held)

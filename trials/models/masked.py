@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nmlab.trials.crew import ALONE, Crew
 from nmlab.trials.models.chunked import chunked_mean
-from nmlab.trials.models.dress import CopiedWeight, Dress, MultipliedWeight, computes_plainly
 from nmlab.trials.models.frozen import FrozenModel
-from nmlab.trials.models.hop import Hop
+from nmlab.trials.models.hooks import PipelineHooks
+from nmlab.trials.models.masked_weight import CopiedWeight, MaskedWeight, MultipliedWeight, computes_plainly
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
 T = TypeVar("T")
 
@@ -26,14 +26,14 @@ class MaskedModel:
     and a trial pays for its own copy of the prunable weights; ``multiply_on_the_fly`` makes the opposite choice.
     """
 
-    def __init__(self, frozen: FrozenModel, *, crew: Crew = ALONE) -> None:
-        self.frozen, self.crew = frozen, crew
+    def __init__(self, frozen: FrozenModel, *, pipeline: PipelineGroup = SINGLE_PROCESS) -> None:
+        self.frozen, self.pipeline = frozen, pipeline
         self.module = frozen.view()
-        self.hop = None if frozen.stage is None else Hop(self.module, stage=frozen.stage, crew=crew)
+        self.hooks = None if frozen.stage is None else PipelineHooks(self.module, stage=frozen.stage, pipeline=pipeline)
         self._dense = {layer.name: _linear(frozen.module, layer.name).weight for layer in frozen.layers}
         self._layers = {layer.name: layer for layer in frozen.layers}
         self._codes_of: int | None = None
-        self._worn: dict[str, Dress] = {}
+        self._masked: dict[str, MaskedWeight] = {}
         self.micro_batch: int | None = None
         """How many sequences of a minibatch go through the model at once; None means all. It changes rounding only."""
         self.patches: object | None = None
@@ -42,29 +42,29 @@ class MaskedModel:
     @property
     def bytes(self) -> int:
         """Bytes of the weights or masks that belong to this view alone."""
-        return sum(dress.bytes for dress in self._worn.values())
+        return sum(masked_weight.bytes for masked_weight in self._masked.values())
 
     def multiply_on_the_fly(self, m: int) -> None:
         """Hold masks only (one code for ``m`` inputs) and make each masked weight anew in every forward.
 
         A layer that the model does not call, or that has a forward of its own, holds its masked weight all the same.
         """
-        self.undress()
+        self.remove_masks()
         self._codes_of = m
 
     @torch.no_grad()
-    def wear(self, masks_OI: Mapping[str, Tensor], *, weights_OI: Mapping[str, Tensor] | None = None) -> None:
+    def apply_masks(self, masks_OI: Mapping[str, Tensor], *, weights_OI: Mapping[str, Tensor] | None = None) -> None:
         """Replace the weight of each named layer by dense weight times mask (boolean [out, in]).
 
         Where ``weights_OI`` has a weight for the layer, that one is masked in place of the dense one.
         """
         self.patches = None
         for name, mask_OI in masks_OI.items():
-            if name not in self._worn:
-                self._worn[name] = self._dress(name)
-            self._worn[name].wear((weights_OI or {}).get(name, self._dense[name]), mask_OI)
+            if name not in self._masked:
+                self._masked[name] = self._masked_weight(name)
+            self._masked[name].apply((weights_OI or {}).get(name, self._dense[name]), mask_OI)
 
-    def _dress(self, name: str) -> Dress:
+    def _masked_weight(self, name: str) -> MaskedWeight:
         layer = self._layers[name]
         found = {id(linear): linear for linear in (_linear(self.module, each) for each in (name, *layer.aliases))}
         linears = list(found.values())
@@ -78,20 +78,20 @@ class MaskedModel:
 
         ``groups_g`` int64 without repeats counts groups of M inputs row by row; ``masks_gM`` is boolean.
         """
-        self._worn[name].patch(groups_g, masks_gM)
+        self._masked[name].patch(groups_g, masks_gM)
 
-    def undress(self) -> None:
+    def remove_masks(self) -> None:
         """Return to the dense weights and give the private copies back."""
         self.patches = None
-        for dress in self._worn.values():
-            dress.take_off()
-        self._worn.clear()
+        for masked_weight in self._masked.values():
+            masked_weight.restore()
+        self._masked.clear()
 
     @torch.no_grad()
     def of_logits(self, tokens_BT: Tensor, read: Callable[[Tensor], T]) -> T:
         """Return what ``read`` makes of the logits [B, T, V]; of a crew the last member reads and tells the others."""
         logits_BTV = self.module(input_ids=tokens_BT.to(self.frozen.device), use_cache=False).logits
-        return self.crew.last_tells(lambda: read(logits_BTV))
+        return self.pipeline.broadcast_from_last(lambda: read(logits_BTV))
 
     def loss(self, tokens_BT: Tensor) -> float:
         """Return the mean next-token cross-entropy in nats over all B*(T-1) predictions, computed in float32."""
@@ -132,7 +132,7 @@ class MaskedModel:
         def summed(by: Mapping[str, Tensor], part_bT: Tensor) -> Tensor:
             return _token_losses(self._logits_under(by, part_bT), part_bT).sum()
 
-        assert self.hop is None, "the members of a crew take a minibatch as a whole"
+        assert self.hooks is None, "the members of a crew take a minibatch as a whole"
         return chunked_mean(summed, weights, parts, predictions=predictions)
 
     def _mean_loss(self, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class MaskedModel:
         def loss() -> Tensor:
             return _token_losses(logits_BTV, tokens_BT).mean()
 
-        return loss() if self.hop is None else self.hop.loss(loss)
+        return loss() if self.hooks is None else self.hooks.loss(loss)
 
     def _logits_under(self, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
         arguments = {"input_ids": tokens_BT, "use_cache": False}

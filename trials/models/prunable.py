@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models.blocks import decoder_blocks
 from nmlab.trials.models.coverage import Coverage, coverage_of
 from nmlab.trials.models.roles import block_weights

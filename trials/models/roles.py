@@ -17,7 +17,7 @@ from typing import Literal
 from torch import nn
 from transformers import PreTrainedModel
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models.blocks import decoder_blocks
 from nmlab.trials.models.usage import Usage, usage_of
 from nmlab.trials.names import unknown_name

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks, find_prunable
 from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config, read_module, read_skeleton
@@ -72,13 +72,13 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
     if skeleton.get_input_embeddings() is None or skeleton.get_output_embeddings() is None:
         raise SourceError(f"model {source.source!r}: {type(skeleton).__name__} does not name its embeddings")
     is_tied = bool(config.get_text_config(decoder=True).tie_word_embeddings)
-    hollow = _Hollow(stage, keeps_embeddings=stage.is_first or (stage.is_last and is_tied))
+    placeholder = _Hollow(stage, keeps_embeddings=stage.is_first or (stage.is_last and is_tied))
     if not stage.is_last:
         config.get_text_config(decoder=True).tie_word_embeddings = False  # there is nothing to tie the embeddings to
     with quiet():
-        module = read_module(folder, source, architecture=_hollowed(type(skeleton), hollow), config=config)
-    hollow.pass_ends_by(module)
-    hollow.pass_blocks_by(module, beside=_beside(module, own=stage.blocks))
+        module = read_module(folder, source, architecture=_hollowed(type(skeleton), placeholder), config=config)
+    placeholder.pass_ends_by(module)
+    placeholder.pass_blocks_by(module, beside=_beside(module, own=stage.blocks))
     return module, stage
 
 
@@ -148,12 +148,12 @@ def _nothing(hidden_BTH: Tensor, *_: Any, **__: Any) -> Tensor:
     return hidden_BTH[..., :0]
 
 
-def _hollowed(architecture: type[PreTrainedModel], hollow: _Hollow) -> type[PreTrainedModel]:
+def _hollowed(architecture: type[PreTrainedModel], placeholder: _Hollow) -> type[PreTrainedModel]:
     """Return a subclass that empties itself as soon as it is built, before any memory is given to it."""
 
     def build(self: PreTrainedModel, *args: Any, **kwargs: Any) -> None:
         architecture.__init__(self, *args, **kwargs)
-        hollow.empty(self)
+        placeholder.empty(self)
 
     return type(architecture.__name__, (architecture,), {"__init__": build, "__module__": architecture.__module__})
 

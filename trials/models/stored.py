@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 
 FP8 = "fp8"
 # What other tools put beside a config.json that does not say itself that the weights are quantised.

@@ -1,6 +1,6 @@
 """For authors of methods: the tests that every method must pass, and what they run on. Needs pytest.
 
-A package that offers a method (see ``nmlab.trials.registry``) checks it with a test file of four lines:
+A package that offers a method (see ``nmlab.trials.methods.registry``) checks it with a test file of four lines:
 
     from nmlab.trials.testing import MethodConformance
 

@@ -10,22 +10,22 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from nmlab.trials import registry
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.metrics import COMMON
 from nmlab.trials.contract.run_artifacts import MASK_FILE
 from nmlab.trials.contract.run_status import TrialStatus
-from nmlab.trials.cost import Cost
 from nmlab.trials.evaluation import measure
-from nmlab.trials.finished import load_finished
 from nmlab.trials.masks.topn import check_mask
-from nmlab.trials.method import Method, MethodConfig, Run, Setting
+from nmlab.trials.measure.cost import Cost
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Method, MethodConfig, Run, TrialContext
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.outcome import TrialResult
+from nmlab.trials.models.finished import load_finished
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing.held import held_bytes
 from nmlab.trials.testing.small import BATCH, LENGTH, small_bench, small_spec, small_text
-from nmlab.trials.trial import run_trial
-from nmlab.trials.workbench import Workbench
+from nmlab.trials.trial.outcome import TrialResult
+from nmlab.trials.trial.run import run_trial
 
 PATTERNS = ("1:4", "2:4", "2:8", "4:8", "8:16")
 KINDS: Mapping[str, Mapping[str, Any]] = {"float32": {}, "bfloat16": {"dtype": "bfloat16"}, "tied": {"tied": True}}
@@ -58,11 +58,11 @@ class MethodConformance:
         return small_text(tmp_path_factory.mktemp("text"))
 
     @pytest.fixture(scope="class")
-    def benches(self) -> dict[str, Workbench]:
+    def benches(self) -> dict[str, ReplicaContext]:
         return {}
 
     @pytest.fixture
-    def bench(self, benches: dict[str, Workbench], request: pytest.FixtureRequest) -> Workbench:
+    def replica(self, benches: dict[str, ReplicaContext], request: pytest.FixtureRequest) -> ReplicaContext:
         """The model of the kind that a test asks for, float32 where it asks for none."""
         kind = getattr(request, "param", "float32")
         if kind not in benches:
@@ -80,23 +80,23 @@ class MethodConformance:
     @every_model
     @every_pattern
     def test_masks_are_exact_and_frozen_weights_untouched(
-        self, method: Method, bench: Workbench, text: Path, pattern: str
+        self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:
-        run = self._start(method, self._setting(bench, text, pattern))
-        self._assert_exact(run.masks(), bench, method, pattern)
+        run = self._start(method, self._context(replica, text, pattern))
+        self._assert_exact(run.masks(), replica, method, pattern)
         initial = run.initial_masks()
         _walk(run)
-        self._assert_exact(run.masks(), bench, method, pattern)
+        self._assert_exact(run.masks(), replica, method, pattern)
         assert (initial is not None) is method.learned, "a learned run has masks that it starts from, no other has"
         if initial is not None:
-            self._assert_exact(initial, bench, method, pattern)
-        assert bench.frozen.unchanged()
-        assert all(p.grad is None and not p.requires_grad for p in bench.frozen.module.parameters())
+            self._assert_exact(initial, replica, method, pattern)
+        assert replica.frozen.unchanged()
+        assert all(p.grad is None and not p.requires_grad for p in replica.frozen.module.parameters())
 
     @every_model
     @every_pattern
-    def test_one_seed_gives_one_result(self, method: Method, bench: Workbench, text: Path, pattern: str) -> None:
-        first, second = (self._start(method, self._setting(bench, text, pattern)) for _ in range(2))
+    def test_one_seed_gives_one_result(self, method: Method, replica: ReplicaContext, text: Path, pattern: str) -> None:
+        first, second = (self._start(method, self._context(replica, text, pattern)) for _ in range(2))
         assert _walk(first) == _walk(second)
         _assert_same(first.masks(), second.masks())
         _assert_same(first.weights() or {}, second.weights() or {})
@@ -106,10 +106,10 @@ class MethodConformance:
     @every_model
     @every_pattern
     def test_a_run_goes_on_from_its_saved_state(
-        self, method: Method, bench: Workbench, text: Path, pattern: str
+        self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:
         """State travels as a file between two runs; what comes after is what an undisturbed run gives."""
-        undisturbed, before, after = (self._start(method, self._setting(bench, text, pattern)) for _ in range(3))
+        undisturbed, before, after = (self._start(method, self._context(replica, text, pattern)) for _ in range(3))
         told, half = _walk(undisturbed), undisturbed.steps // 2
         assert [dict(before.step(step)) for step in range(half)] == told[:half]
         after.load_state(safetensors.torch.load(safetensors.torch.save(_plain(before.state()))))
@@ -119,39 +119,43 @@ class MethodConformance:
 
     @every_model
     @every_pattern
-    def test_its_memory_is_what_it_says(self, method: Method, bench: Workbench, text: Path, pattern: str) -> None:
+    def test_its_memory_is_what_it_says(
+        self, method: Method, replica: ReplicaContext, text: Path, pattern: str
+    ) -> None:
         """``state_bytes`` is within a tenth of the tensors that live on with a run and with nothing else."""
-        setting = self._setting(bench, text, pattern)
-        run = self._start(method, setting)
+        context = self._context(replica, text, pattern)
+        run = self._start(method, context)
         _walk(run)
         run.observe()
-        setting.model.undress()  # what it wears is memory/masked_weight_bytes, an account of its own
-        found = held_bytes(run, apart_from=[bench, setting.model])
+        context.model.remove_masks()  # what it wears is memory/masked_weight_bytes, an account of its own
+        found = held_bytes(run, apart_from=[replica, context.model])
         assert run.state_bytes == pytest.approx(found, rel=0.1, abs=_SLACK)
 
-    def test_what_it_leaves_beside_is_only_a_look(self, method: Method, bench: Workbench, text: Path) -> None:
-        setting = self._setting(bench, text)
-        run = self._start(method, setting)
+    def test_what_it_leaves_beside_is_only_a_look(self, method: Method, replica: ReplicaContext, text: Path) -> None:
+        context = self._context(replica, text)
+        run = self._start(method, context)
         _walk(run)
-        masks, state, bill = dict(run.masks()), {k: v.clone() for k, v in run.state().items()}, setting.cost.bill
-        extras = run.extras(lambda: False)
-        assert extras is not None, "what nobody cancels is done"
-        assert all(name.endswith(".npz") for name in extras)
+        masks, state, bill = dict(run.masks()), {k: v.clone() for k, v in run.state().items()}, context.cost.bill
+        diagnostics = run.diagnostics(lambda: False)
+        assert diagnostics is not None, "what nobody cancels is done"
+        assert all(name.endswith(".npz") for name in diagnostics)
         _assert_same(run.masks(), masks)
         _assert_same(run.state(), state)
-        assert setting.cost.bill == bill
+        assert context.cost.bill == bill
 
-    def test_the_seed_matters_where_the_method_says_so(self, method: Method, bench: Workbench, text: Path) -> None:
-        first, second = (self._start(method, self._setting(bench, text, seed=seed)) for seed in (0, 1))
+    def test_the_seed_matters_where_the_method_says_so(
+        self, method: Method, replica: ReplicaContext, text: Path
+    ) -> None:
+        first, second = (self._start(method, self._context(replica, text, seed=seed)) for seed in (0, 1))
         _walk(first)
         _walk(second)
         mine, others = ({**run.masks(), **run.state()} for run in (first, second))
         same = all(torch.equal(mine[key], others[key]) for key in mine)
         assert same is not method.depends_on_seed
 
-    def test_every_step_tells_the_same_names(self, method: Method, bench: Workbench, text: Path) -> None:
+    def test_every_step_tells_the_same_names(self, method: Method, replica: ReplicaContext, text: Path) -> None:
         """Curves are columns: a quantity that some steps leave out would slip against the others."""
-        run = self._start(method, self._setting(bench, text))
+        run = self._start(method, self._context(replica, text))
         assert (run.steps > 0) is method.learned
         told = _walk(run)
         assert all(values.keys() == told[0].keys() for values in told)
@@ -164,24 +168,24 @@ class MethodConformance:
                 "a method that declares any declares all"
             )
 
-    def test_its_passes_are_accounted_for(self, method: Method, bench: Workbench, text: Path) -> None:
-        setting = self._setting(bench, text)
-        run = self._start(method, setting)
-        before = Cost(**vars(setting.cost))
+    def test_its_passes_are_accounted_for(self, method: Method, replica: ReplicaContext, text: Path) -> None:
+        context = self._context(replica, text)
+        run = self._start(method, context)
+        before = Cost(**vars(context.cost))
         _walk(run)
-        assert setting.cost.forwards - before.forwards >= run.steps
-        assert setting.cost.tokens - before.tokens >= run.steps * BATCH * LENGTH
-        assert (setting.cost.trainable_params > 0) is method.learned
+        assert context.cost.forwards - before.forwards >= run.steps
+        assert context.cost.tokens - before.tokens >= run.steps * BATCH * LENGTH
+        assert (context.cost.trainable_params > 0) is method.learned
 
     @pytest.mark.parametrize("limited", ["tokens", "forwards", "seconds"])
     def test_it_stops_at_a_budget(
-        self, method: Method, bench: Workbench, text: Path, tmp_path: Path, limited: str
+        self, method: Method, replica: ReplicaContext, text: Path, tmp_path: Path, limited: str
     ) -> None:
         """A learned run stops at the first step that reaches the limit; one that cannot stop says so in a note."""
-        setting = self._setting(bench, text)
-        start = self._start(method, setting).steps and getattr(setting.cost.bill, limited)
+        context = self._context(replica, text)
+        start = self._start(method, context).steps and getattr(context.cost.bill, limited)
         limit = {"tokens": start + BATCH * LENGTH + 1, "forwards": start + 2, "seconds": 1e-9}[limited]
-        result = self._trial(method, bench, text, tmp_path, budget={limited: limit})
+        result = self._trial(method, replica, text, tmp_path, budget={limited: limit})
         assert result.status == TrialStatus.FINISHED
         used, noted = result.metrics[f"cost/{limited}"], any("over the budget" in note for note in result.notes)
         if method.learned and limited != "seconds":
@@ -193,12 +197,12 @@ class MethodConformance:
             assert noted is (used > limit)
 
     def test_an_interrupted_trial_ends_as_an_undisturbed_one(
-        self, method: Method, bench: Workbench, text: Path, tmp_path: Path
+        self, method: Method, replica: ReplicaContext, text: Path, tmp_path: Path
     ) -> None:
-        undisturbed = self._trial(method, bench, text, tmp_path / "one")
-        stopped = self._trial(method, bench, text, tmp_path / "other", stop_at=STEPS // 2)
+        undisturbed = self._trial(method, replica, text, tmp_path / "one")
+        stopped = self._trial(method, replica, text, tmp_path / "other", stop_at=STEPS // 2)
         assert (stopped.status == TrialStatus.STOPPED) is method.learned
-        resumed = self._trial(method, bench, text, tmp_path / "other")
+        resumed = self._trial(method, replica, text, tmp_path / "other")
         assert resumed.status == undisturbed.status == TrialStatus.FINISHED
         assert resumed.step == undisturbed.step
         for name in ("eval/perplexity", "cost/forwards", "cost/tokens"):
@@ -209,14 +213,14 @@ class MethodConformance:
 
     @every_model
     def test_what_it_leaves_is_what_was_judged(
-        self, method: Method, bench: Workbench, text: Path, tmp_path: Path
+        self, method: Method, replica: ReplicaContext, text: Path, tmp_path: Path
     ) -> None:
-        result = self._trial(method, bench, text, tmp_path)
+        result = self._trial(method, replica, text, tmp_path)
         if not method.sparse:
             pytest.skip(f"{method.name} leaves no mask")
-        spec, model = self._spec(method, text), MaskedModel(bench.frozen)
-        load_finished(tmp_path).wear(model)
-        again = measure(model, bench.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size)
+        spec, model = self._spec(method, text), MaskedModel(replica.frozen)
+        load_finished(tmp_path).apply_to(model)
+        again = measure(model, replica.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size)
         assert again.per_token == result.metrics["eval/token_perplexity"]
 
     def test_it_travels_between_processes(self, method: Method) -> None:
@@ -227,7 +231,7 @@ class MethodConformance:
         assert method.config.model_validate_json(config.model_dump_json()) == config
 
     def test_it_explains_itself(self, method: Method) -> None:
-        assert method.refuse(Pattern(2, 4), method.configure({})) is None
+        assert method.unsupported_reason(Pattern(2, 4), method.configure({})) is None
         assert all([method.about.summary, method.about.paper, method.about.cost, method.about.patterns])
         assert len(method.about.summary.splitlines()) == 2, "what it does, in two lines"
         for name, field in method.config.model_fields.items():
@@ -240,31 +244,38 @@ class MethodConformance:
         steps = {"steps": STEPS} if "steps" in method.config.model_fields else {}
         return method.configure({**self.hyperparameters(method), **steps})
 
-    def _setting(self, bench: Workbench, text: Path, pattern: str = "2:4", *, seed: int = 0) -> Setting:
-        return Setting(
-            bench=bench,
-            model=MaskedModel(bench.frozen),
+    def _context(self, replica: ReplicaContext, text: Path, pattern: str = "2:4", *, seed: int = 0) -> TrialContext:
+        return TrialContext(
+            replica=replica,
+            model=MaskedModel(replica.frozen),
             pattern=Pattern.parse(pattern),
             calibration=small_spec("dense", text=text).calibration,
             seed=seed,
         )
 
-    def _start(self, method: Method, setting: Setting) -> Run:
-        if reason := method.refuse(setting.pattern, self._config(method)):
+    def _start(self, method: Method, context: TrialContext) -> Run:
+        if reason := method.unsupported_reason(context.pattern, self._config(method)):
             pytest.skip(reason)
-        return method.start(setting, self._config(method))
+        return method.start(context, self._config(method))
 
-    def _spec(self, method: Method, text: Path, **settings: Any) -> Any:
-        return small_spec(method.name, text=text, hyperparameters=self._config(method).model_dump(), **settings)
+    def _spec(self, method: Method, text: Path, **contexts: Any) -> Any:
+        return small_spec(method.name, text=text, hyperparameters=self._config(method).model_dump(), **contexts)
 
     def _trial(
-        self, method: Method, bench: Workbench, text: Path, folder: Path, *, stop_at: int | None = None, **settings: Any
+        self,
+        method: Method,
+        replica: ReplicaContext,
+        text: Path,
+        folder: Path,
+        *,
+        stop_at: int | None = None,
+        **contexts: Any,
     ) -> TrialResult:
-        spec = self._spec(method, text, cadence={"log_every": 1, "checkpoint_every": 1}, **settings)
-        return run_trial(spec, bench=bench, folder=folder, events=_Events(stop_at))
+        spec = self._spec(method, text, cadence={"log_every": 1, "checkpoint_every": 1}, **contexts)
+        return run_trial(spec, replica=replica, folder=folder, events=_Events(stop_at))
 
-    def _assert_exact(self, masks: Mapping[str, Tensor], bench: Workbench, method: Method, pattern: str) -> None:
-        layers = bench.frozen.layers if method.sparse else ()
+    def _assert_exact(self, masks: Mapping[str, Tensor], replica: ReplicaContext, method: Method, pattern: str) -> None:
+        layers = replica.frozen.layers if method.sparse else ()
         assert masks.keys() == {layer.name for layer in layers}
         for layer in layers:
             assert masks[layer.name].shape == (layer.out_features, layer.in_features)

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerBase
 
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.frozen import weights_digest
 from nmlab.trials.models.prunable import prunable_layers
 from nmlab.trials.models.sources import BUILTIN, DATA_ONLY
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
-from nmlab.trials.workbench import Workbench
 
 SAMPLES, LENGTH, BATCH = 8, 16, 2
 _WORDS = ("mask", "weight", "of", "the", "layer", "keeps", "two", "and", "drops", "others", "sparse", "model")
@@ -28,7 +28,7 @@ def small_text(folder: Path) -> Path:
     return path
 
 
-def small_bench(*, dtype: str = "float32", tied: bool = False, initial_masks: Path | None = None) -> Workbench:
+def small_bench(*, dtype: str = "float32", tied: bool = False, initial_masks: Path | None = None) -> ReplicaContext:
     """Return a two-block Llama with random weights, 4608 of them prunable, and the tokenizer that nmlab ships.
 
     With ``tied`` its output weights are its embeddings. ``initial_masks`` is the workbench's folder of that name.
@@ -53,7 +53,7 @@ def small_bench(*, dtype: str = "float32", tied: bool = False, initial_masks: Pa
     module = module.eval().requires_grad_(False)
     source = ModelSource("test:small", dtype=dtype)
     frozen = FrozenModel(source, module, _tokenizer(), prunable_layers(module), weights_digest(module))
-    return Workbench(frozen, initial_masks=initial_masks)
+    return ReplicaContext(frozen, initial_masks=initial_masks)
 
 
 @cache
@@ -63,7 +63,7 @@ def _tokenizer() -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def small_spec(method: str, *, text: Path, pattern: str = "2:4", seed: int = 0, **settings: Any) -> TrialSpec:
+def small_spec(method: str, *, text: Path, pattern: str = "2:4", seed: int = 0, **contexts: Any) -> TrialSpec:
     """Return a trial on four minibatches of two sequences of 16 tokens, evaluated on six windows.
 
     ``settings`` are fields of ``TrialSpec``, such as ``hyperparameters`` and ``budget``.
@@ -75,5 +75,5 @@ def small_spec(method: str, *, text: Path, pattern: str = "2:4", seed: int = 0, 
         model=ModelSource("test:small"),
         calibration=CalibrationSpec(source=f"{text}[:50%]", samples=SAMPLES, sequence_length=LENGTH, batch_size=BATCH),
         evaluation=EvaluationSpec(source=f"{text}[50%:]", sequence_length=24, windows=6, batch_size=4),
-        **settings,
+        **contexts,
     )

@@ -6,16 +6,16 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from nmlab.platform import cli
-from nmlab.platform.journal import Journal
-from nmlab.platform.launch import create
 from nmlab.platform.launches.cleaning import Choice, all_launches, carry_out, survey
+from nmlab.platform.launches.journal import Journal
+from nmlab.platform.launches.launch import create
 from nmlab.platform.launches.ownership import OwnedError, held_by, owned
-from nmlab.platform.resolve import trial_spec
+from nmlab.platform.planning.study_plan import trial_spec
 from nmlab.platform.tracking.recorder import Recorder
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.platform.tracking.undelivered import undelivered
-from nmlab.trials.artifacts import RECORD_FORMAT
-from nmlab.trials.checked_json import write_checked
+from nmlab.trials.files.checked_json import write_checked
+from nmlab.trials.trial.artifacts import RECORD_FORMAT
 
 LEFT = {"checkpoint-000000500.safetensors": 4000, "checkpoint-000000001.damaged": 30, "mask.1a2b.partial": 7}
 SHARD = "shard-1-of-2/checkpoint-000000500.safetensors"

@@ -5,13 +5,13 @@ import json
 import pytest
 from damage import check_damage
 
-from nmlab.platform import launch as launches
-from nmlab.platform.journal import Journal
-from nmlab.platform.launch import Launch
-from nmlab.platform.progress import StatusFile
-from nmlab.platform.proposals import Outcome, proposals_of
-from nmlab.platform.status import read_status
-from nmlab.trials.checked_json import DamagedFileError, NewerFormatError, write_checked
+from nmlab.platform.launches import launch as launches
+from nmlab.platform.launches.journal import Journal
+from nmlab.platform.launches.launch import Launch
+from nmlab.platform.launches.progress import StatusFile
+from nmlab.platform.launches.status import read_status
+from nmlab.platform.search.strategies import Outcome, proposals_of
+from nmlab.trials.files.checked_json import DamagedFileError, NewerFormatError, write_checked
 
 SETTINGS = {"tracking_uri": "sqlite:////tmp/x.db", "address": None, "max_failures": 3}
 RECORDS = [

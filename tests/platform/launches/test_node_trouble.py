@@ -2,10 +2,10 @@
 
 import pytest
 
-from nmlab.platform.launch import Launch
 from nmlab.platform.launches import node_trouble
+from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.node_trouble import NodeTrouble, why_unreadable
-from nmlab.trials.file_digest import describe_files
+from nmlab.trials.files.file_digest import describe_files
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from nmlab.platform.launches import ownership
 from nmlab.platform.launches.ownership import OwnedError, OwnershipLostError, owned, read_owner
-from nmlab.trials.checked_json import write_checked
+from nmlab.trials.files.checked_json import write_checked
 
 HOLD = """
 import sys, time

@@ -3,11 +3,11 @@
 import threading
 
 import pytest
-from hubs import FACTS, Replica, drained
+from dispatchers import FACTS, Replica, drained
 
-from nmlab.platform.hub_state import HubState
-from nmlab.platform.launches.proof import expected_proof, prove, why_refused
-from nmlab.platform.replica import Replicas, has_room
+from nmlab.platform.cluster.proof import expected_proof, prove, why_refused
+from nmlab.platform.dispatch.state import DispatchState
+from nmlab.platform.replicas.replica import Replicas, has_room
 
 HERE = {"node": "10.0.0.1", "node_id": "n1"}
 
@@ -62,16 +62,16 @@ def test_who_shows_nothing_is_refused(shown):
 
 def test_a_replica_is_refused_before_it_loads_and_when_it_introduces_itself(shown):
     proof, expected = shown
-    hub = HubState(max_failures=3, generation=100, expected=expected)
-    hub.open({}, {}, [], now=0.0)
-    assert hub.admit("a", [proof]) == ""
-    reason = hub.admit("a", [{**proof, "nonce": ""}])
+    dispatcher = DispatchState(max_failures=3, generation=100, expected=expected)
+    dispatcher.open({}, {}, [], now=0.0)
+    assert dispatcher.admit("a", [proof]) == ""
+    reason = dispatcher.admit("a", [{**proof, "nonce": ""}])
     assert reason.startswith("a on node 10.0.0.1: cannot read the launch's folder")
-    hub.introduce("b", 1, {**FACTS, "node_id": "n2"}, [], now=0.0)
-    assert hub.hear("b", 1, 100, [], [], now=0.0)["state"] == "gone"
-    assert hub.take("b", 1, 0, 0, now=0.0) is None
-    hub.introduce("a", 1, {**FACTS, "proofs": [proof]}, [], now=0.0)
-    records = drained(hub)
+    dispatcher.introduce("b", 1, {**FACTS, "node_id": "n2"}, [], now=0.0)
+    assert dispatcher.hear("b", 1, 100, [], [], now=0.0)["state"] == "gone"
+    assert dispatcher.take("b", 1, 0, 0, now=0.0) is None
+    dispatcher.introduce("a", 1, {**FACTS, "proofs": [proof]}, [], now=0.0)
+    records = drained(dispatcher)
     assert [(r["event"], r["host"]) for r in records] == [
         *(("replica refused", "a"), ("replica refused", "b"), ("replica", "a"))
     ]
@@ -82,42 +82,42 @@ def test_a_replica_is_refused_before_it_loads_and_when_it_introduces_itself(show
 @pytest.fixture
 def finished():
     """A hub with a trial that a replica has ended, which the driver has not acknowledged."""
-    hub = HubState(max_failures=1, generation=100)
-    hub.open({}, {}, [], now=0.0)
-    replica = Replica(hub, "a")
-    hub.submit("x", {"key": "x"})
+    dispatcher = DispatchState(max_failures=1, generation=100)
+    dispatcher.open({}, {}, [], now=0.0)
+    replica = Replica(dispatcher, "a")
+    dispatcher.submit("x", {"key": "x"})
     job = replica.take()
     replica.finish(job)
-    return hub, replica, job
+    return dispatcher, replica, job
 
 
-def rejected(hub, job, *, upto, now=0.0):
-    hub.reject("a", 1, "x", job["epoch"], "mask.safetensors cannot be read", now=now)
-    hub.drain(upto)
+def rejected(dispatcher, job, *, upto, now=0.0):
+    dispatcher.reject("a", 1, "x", job["epoch"], "mask.safetensors cannot be read", now=now)
+    dispatcher.drain(upto)
 
 
 def test_an_end_that_is_not_accepted_is_told_to_nobody_and_the_trial_goes_elsewhere(finished):
-    hub, replica, job = finished
-    rejected(hub, job, upto=hub.drain(0)["upto"])
-    assert hub.pull("x", -1)["ended"] is None
+    dispatcher, replica, job = finished
+    rejected(dispatcher, job, upto=dispatcher.drain(0)["upto"])
+    assert dispatcher.pull("x", -1)["ended"] is None
     assert replica.hear()["state"] == "gone", "it shows its folder again as a new process"
-    other = Replica(hub, "b", now=10.0)
+    other = Replica(dispatcher, "b", now=10.0)
     again = other.take(now=10.0)
     assert again["key"] == "x"
     assert again["epoch"] > job["epoch"]
     other.finish(again)
-    hub.drain(hub.drain(0)["upto"])
-    assert hub.pull("x", -1)["ended"]["status"] == "finished"
+    dispatcher.drain(dispatcher.drain(0)["upto"])
+    assert dispatcher.pull("x", -1)["ended"]["status"] == "finished"
 
 
 def test_a_trial_whose_files_are_never_there_fails_in_the_end(finished):
-    hub, _, job = finished
-    rejected(hub, job, upto=hub.drain(0)["upto"])
-    other = Replica(hub, "b", now=10.0)
+    dispatcher, _, job = finished
+    rejected(dispatcher, job, upto=dispatcher.drain(0)["upto"])
+    other = Replica(dispatcher, "b", now=10.0)
     again = other.take(now=10.0)
     other.finish(again)
-    hub.reject("b", 1, "x", again["epoch"], "trial.json cannot be read", now=11.0)
-    end = drained(hub, "ended")[-1]  # behind those that the driver has refused
+    dispatcher.reject("b", 1, "x", again["epoch"], "trial.json cannot be read", now=11.0)
+    end = drained(dispatcher, "ended")[-1]  # behind those that the driver has refused
     assert end["result"]["status"] == "failed"
     assert end["result"]["reason"] == (
         "what it left could not be read 2 times; the last time, from b, trial.json cannot be read"
@@ -125,11 +125,11 @@ def test_a_trial_whose_files_are_never_there_fails_in_the_end(finished):
 
 
 def test_an_end_that_is_kept_or_of_another_lease_is_not_taken_back(finished):
-    hub, _, job = finished
-    hub.reject("a", 1, "x", job["epoch"] + 1, "gone", now=0.0)
-    hub.drain(hub.drain(0)["upto"])
-    hub.reject("a", 1, "x", job["epoch"], "gone", now=0.0)
-    assert hub.pull("x", -1)["ended"]["status"] == "finished"
+    dispatcher, _, job = finished
+    dispatcher.reject("a", 1, "x", job["epoch"] + 1, "gone", now=0.0)
+    dispatcher.drain(dispatcher.drain(0)["upto"])
+    dispatcher.reject("a", 1, "x", job["epoch"], "gone", now=0.0)
+    assert dispatcher.pull("x", -1)["ended"]["status"] == "finished"
 
 
 class Run:

@@ -6,12 +6,12 @@ import pytest
 from typer.testing import CliRunner
 
 from nmlab.platform import cli
-from nmlab.platform import launch as launches
 from nmlab.platform.cli.app import app
 from nmlab.platform.cli.launches import resumed_address
-from nmlab.platform.journal import Journal, read_journal
+from nmlab.platform.cluster.submit import resume_command
+from nmlab.platform.launches import launch as launches
+from nmlab.platform.launches.journal import Journal, read_journal
 from nmlab.platform.planning.listing import list_trials
-from nmlab.platform.submit import resume_command
 
 GRID = ("baselines=[]", "search={algorithm: grid}", "space={alpha: {grid: [0.9]}}", "seeds=[0]")
 GRID = (*GRID, "fixed={steps: 4, learning_rate: 2.0, logit_magnitude: 4.0}")
@@ -113,7 +113,7 @@ def test_a_journal_is_read_without_touching_it(launch_at):
 
 def test_the_command_that_resumes_in_a_job():
     words = shlex.split(resume_command("small-1", results="/shared folder", tracking_uri="http://mlflow:5000"))
-    assert words[:5] == ["python", "-m", "nmlab.platform.job", "resume", "small-1"]
+    assert words[:5] == ["python", "-m", "nmlab", "resume", "small-1"]
     assert words[5:] == [
         *("--address", "auto", "--results", "/shared folder"),
         *("--tracking-uri", "http://mlflow:5000"),

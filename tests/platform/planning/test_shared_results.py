@@ -6,13 +6,13 @@ from nmlab.platform.planning import Machine, admit
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.estimate import Estimate
 from nmlab.platform.planning.shared_results import shared_results
-from nmlab.trials import registry
-from nmlab.trials.method import Setting
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.needs import OF_A_SEED, Shape
+from nmlab.trials.models.needs import OF_A_SEED, Shape
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing.small import LENGTH, SAMPLES, small_bench, small_spec, small_text
-from nmlab.trials.workbench import Workbench
 
 GB = 10**9
 NORMS = 26 * GB
@@ -67,12 +67,12 @@ def test_on_a_gpu_it_is_memory_of_the_machine(plan_of):
     ids=str,
 )
 def test_a_replica_keeps_what_was_foretold(tmp_path, name, hyperparameters):
-    bench = Workbench(small_bench().frozen)
-    layers = bench.frozen.layers
+    replica = ReplicaContext(small_bench().frozen)
+    layers = replica.frozen.layers
     shape = Shape(layers, {}, 4, 16, Pattern(2, 4), SAMPLES, LENGTH)
     method = registry.get(name)
     config = method.configure(hyperparameters)
     spec = small_spec(name, text=small_text(tmp_path))
-    method.start(Setting(bench, MaskedModel(bench.frozen), Pattern(2, 4), spec.calibration, seed=0), config)
+    method.start(TrialContext(replica, MaskedModel(replica.frozen), Pattern(2, 4), spec.calibration, seed=0), config)
     foretold = sum(method.needs(shape, config).shared.values()) + 8 * SAMPLES * LENGTH
-    assert foretold <= bench.results.nbytes <= foretold + 20_000  # names, records, losses of minibatches
+    assert foretold <= replica.results.nbytes <= foretold + 20_000  # names, records, losses of minibatches

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from nmlab.platform.nodes import check_room
+from nmlab.platform.cluster.nodes import check_room
 from nmlab.platform.planning import Machine, admit
 from nmlab.platform.planning.admission import Load, refuses
-from nmlab.platform.resolve import check_settings
+from nmlab.platform.planning.study_plan import check_settings
 from nmlab.search_spaces import loader
 
 TOLD = (
@@ -62,7 +62,7 @@ def test_a_submitted_study_that_asks_for_gpus_is_refused_before_it_is_sent(plan_
 @pytest.mark.parametrize(("gpus", "is_refused"), [(8.0, True), (0.0, False)])
 def test_a_cluster_with_gpus_refuses_it_when_it_is_joined(plan_of, monkeypatch, gpus, is_refused):
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0, "GPU": gpus})
-    monkeypatch.setattr("nmlab.platform.nodes._ask_all", lambda *_: {"10.0.0.1": 10**12})
+    monkeypatch.setattr("nmlab.platform.cluster.nodes._ask_all", lambda *_: {"10.0.0.1": 10**12})
     given = study(plan_of, "{slots: 2, shards: 4}")
     if is_refused:
         with pytest.raises(ValueError, match="block each other for ever"):

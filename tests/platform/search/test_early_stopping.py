@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from simulated import METRIC, KilledError, SimulatedSweep
 
-from nmlab.platform.search.early_stopping import early_stopping
+from nmlab.platform.planning.planned_stopping import early_stopping
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning", "error::UserWarning")
 STEPS = (0, 10, 20, 30, 40, 50)
@@ -205,8 +205,8 @@ def test_where_no_evaluation_lies_on_the_way_the_plan_says_so(plan_of):
 
 def specs_of(plan, folder):
     """Return the trials of the first configurations of a search, seed by seed."""
-    from nmlab.platform.proposals import proposals_of
-    from nmlab.platform.resolve import trial_spec
+    from nmlab.platform.planning.study_plan import trial_spec
+    from nmlab.platform.search.strategies import proposals_of
 
     proposals = proposals_of(plan.study, journal=folder / "specs.journal")
     found = [proposals.next().configuration for _ in range(6)]

@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 from simulated import METRIC, SimulatedSweep
 
-from nmlab.platform.points import configurations_tried
-from nmlab.platform.resolve import Plan, baseline_specs, resolve
-from nmlab.reports.collect import Objective
-from nmlab.reports.configurations import configurations_of
-from nmlab.reports.contrasts import winners_of
-from nmlab.reports.frame import trial_frame
+from nmlab.platform.planning.study_plan import Plan, baseline_specs, plan_study
+from nmlab.platform.search.points import configurations_tried
+from nmlab.reports.analysis.configurations import configurations_of
+from nmlab.reports.analysis.pairwise import winners_of
+from nmlab.reports.read.collect import Objective
+from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.statistics import winner_margin
 from nmlab.search_spaces import loader
-from nmlab.trials import registry
+from nmlab.trials.methods import registry
 from nmlab.trials.spec import TrialSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -52,7 +52,7 @@ def plan_of(thirteenth):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(thirteenth))
         registry.rescan()
-        facts = resolve(loader.load("quickstart", overrides=[*SETTINGS, GRID])).facts
+        facts = plan_study(loader.load("quickstart", overrides=[*SETTINGS, GRID])).facts
 
         def build(search):
             study = loader.load("quickstart", overrides=[*SETTINGS, search])

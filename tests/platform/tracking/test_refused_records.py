@@ -4,10 +4,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from nmlab.platform import launch as launches
-from nmlab.platform.journal import Journal
-from nmlab.platform.points import points
-from nmlab.platform.resolve import trial_spec
+from nmlab.platform.launches import launch as launches
+from nmlab.platform.launches.journal import Journal
+from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.search.points import points
 from nmlab.platform.tracking import MlflowStore, Recorder, recorder
 
 

@@ -12,10 +12,10 @@ from mlflow_servers import HTML, FakeMlflow, always, serving
 from typer.testing import CliRunner
 
 from nmlab.platform.tracking.address import absolute_uri, check_store
-from nmlab.reports.errors import ReportError
-from nmlab.reports.mlflow_access.addresses import shown
-from nmlab.reports.mlflow_access.connection import connect
-from nmlab.reports.store import open_store
+from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.mlflow_access.addresses import shown
+from nmlab.reports.read.mlflow_access.connection import connect
+from nmlab.reports.read.store import open_store
 
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 BASIC = "Basic " + base64.b64encode(b"ada:s3cret").decode()

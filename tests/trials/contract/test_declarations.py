@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from nmlab.trials import registry
 from nmlab.trials.contract.declarations import common_metric, has_phase, metric_of, recorded_by, rescan
 from nmlab.trials.contract.measures import Direction
 from nmlab.trials.contract.metrics import COMMON, Metric, Phase, evaluation_name, initial_name
+from nmlab.trials.methods import registry
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data.formats import _parsed
-from nmlab.trials.errors import SourceError
 from nmlab.trials.evaluation.questions import local_task
 from nmlab.trials.models.stored import _read
 

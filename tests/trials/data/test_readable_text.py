@@ -7,13 +7,13 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import TextSource
 from nmlab.trials.data.readable import check_readable
-from nmlab.trials.errors import SourceError
 from nmlab.trials.models import ModelSource
 from nmlab.trials.models.sources import BUILTIN
 from nmlab.trials.pattern import Pattern
-from nmlab.trials.preflight import preflight
+from nmlab.trials.sizing.preflight import preflight
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 WORDS = {"one": 0, "two": 1, "three": 2, "four": 9}

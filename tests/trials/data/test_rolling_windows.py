@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import contexts, given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import TextSource, evaluation_windows
 from nmlab.trials.data.rolling import rolling_windows
-from nmlab.trials.errors import SourceError
 
 lm_eval = pytest.importorskip("lm_eval.utils", reason="needs the extra `tasks`")
 DOCUMENTS = ["The first document, short.", " \n = A title = \n and a body of some more words than that . \n ", "3rd."]
@@ -40,7 +40,7 @@ def _assert_like_the_harness(rolling, tokens, *, prefix, length):
         assert window[: last + 1].tolist() == [*context, *predicted]
 
 
-@settings(deadline=None, max_examples=60)
+@contexts(deadline=None, max_examples=60)
 @given(words=st.lists(st.sampled_from(["mask", "the", "2:4", "日本", "\n"]), max_size=40), length=st.integers(1, 20))
 def test_windows_are_those_of_the_harness(tokenizer, words, length):
     document = " ".join(words)

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import TextSource, read_documents
 from nmlab.trials.data.sources import files_left_out
-from nmlab.trials.errors import SourceError
 
 ROW = '{"text": "a row"}\n'
 

@@ -7,9 +7,9 @@ import datasets
 import huggingface_hub
 import pytest
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import TextSource, read_documents
 from nmlab.trials.data.sources import documents_digest
-from nmlab.trials.errors import SourceError
 from nmlab.trials.models import ModelSource, locate
 
 

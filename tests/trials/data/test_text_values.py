@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import TextSource, read_documents
-from nmlab.trials.errors import SourceError
 
 VALUES = [
     (None, "null"),

@@ -6,8 +6,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.engines.adamw import AdamW
-from nmlab.trials.errors import DivergedError
 
 SETTINGS = {"betas": (0.9, 0.95), "weight_decay": 0.05, "epsilon": 1e-5}
 

@@ -12,7 +12,7 @@ from nmlab.trials.engines.choice import EngineTask, engine_name, suited
 from nmlab.trials.engines.logits import Float32Store
 from nmlab.trials.engines.needs import engine_needs
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.needs import Shape
+from nmlab.trials.models.needs import Shape
 from nmlab.trials.pattern import Pattern
 
 pytest.importorskip("triton", reason="the package triton exists for Linux only")

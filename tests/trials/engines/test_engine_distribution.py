@@ -135,11 +135,15 @@ def test_neither_groups_nor_draws_are_correlated(make, layout_of, text):
     n, m = Pattern.parse(text).n, Pattern.parse(text).m
     logits_GM, _ = permuted([5.0] * n + [0.0] * (m - n), 50_000)
     engine = make(layout_of(text, groups=50_000), logits_GM)
-    away = torch.zeros(9, 50_000, dtype=torch.long)
+    delegated = torch.zeros(9, 50_000, dtype=torch.long)
     for step in range(8):
-        away[step, engine.sample(MaskKey(4, step)).groups_g] = 1
-    away[8, engine.sample(MaskKey(4, 0, 1)).groups_g] = 1
-    pairs = {"groups": (away[:, :-1], away[:, 1:]), "steps": (away[:7], away[1:8]), "masks": (away[0], away[8])}
+        delegated[step, engine.sample(MaskKey(4, step)).groups_g] = 1
+    delegated[8, engine.sample(MaskKey(4, 0, 1)).groups_g] = 1
+    pairs = {
+        "groups": (delegated[:, :-1], delegated[:, 1:]),
+        "steps": (delegated[:7], delegated[1:8]),
+        "masks": (delegated[0], delegated[8]),
+    }
     for one, other in pairs.values():
         table = torch.bincount((2 * one + other).flatten(), minlength=4).view(2, 2)
         assert stats.chi2_contingency(table.numpy()).pvalue > 1e-3

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import python_docs
-from nmlab.trials.errors import SourceError
 from nmlab.trials.evaluation.questions import local_task
 
 ROW = {"question": "Two of every _ are kept.", "choices": ["four", "eight"], "label": 0}

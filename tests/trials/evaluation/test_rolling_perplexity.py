@@ -32,7 +32,7 @@ def masked(tiny):
     model = MaskedModel(tiny)
     draw = torch.Generator().manual_seed(0)
     layers = tiny.layers
-    model.wear(
+    model.apply_masks(
         {at.name: topn(torch.rand(at.out_features, at.in_features, generator=draw), Pattern(2, 4)) for at in layers}
     )
     return model

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.evaluation import check_tasks, run_tasks, tasks
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import EvaluationSpec
-from nmlab.trials.trial import run_trial
+from nmlab.trials.trial.run import run_trial
 
 pytest.importorskip("lm_eval", reason="needs the extra `tasks`")
 WORDS = ["mask", "weight", "layer", "group", "sparse", "dense", "model", "token", "loss", "gradient"]
@@ -44,7 +44,7 @@ def masked():
     frozen = FrozenModel.load(ModelSource("builtin:tiny"))
     model, draw = MaskedModel(frozen), torch.Generator().manual_seed(0)
     scores = {at.name: torch.rand(at.out_features, at.in_features, generator=draw) for at in frozen.layers}
-    model.wear({name: topn(score, Pattern(2, 4)) for name, score in scores.items()})
+    model.apply_masks({name: topn(score, Pattern(2, 4)) for name, score in scores.items()})
     return model
 
 
@@ -227,16 +227,16 @@ def test_without_the_extra_the_way_to_it_is_told(monkeypatch, quiz):
 
 
 def test_the_harness_is_imported_only_when_tasks_are_asked_for():
-    code = "import sys, nmlab.trials.trial, nmlab.platform.cli; print('lm_eval' in sys.modules)"
+    code = "import sys, nmlab.trials.trial.loop, nmlab.platform.cli; print('lm_eval' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
-def test_a_trial_puts_the_questions_to_its_mask_and_keeps_the_outcomes(bench, make_spec, listener, quiz, tmp_path):
+def test_a_trial_puts_the_questions_to_its_mask_and_keeps_the_outcomes(replica, make_spec, listener, quiz, tmp_path):
     plain = make_spec("magnitude")
     evaluation = plain.evaluation.model_copy(update={"tasks": (str(quiz),), "questions": 12})
     spec = plain.model_copy(update={"evaluation": evaluation})
-    result = run_trial(spec, bench=bench, folder=tmp_path, events=listener())
+    result = run_trial(spec, replica=replica, folder=tmp_path, events=listener())
     assert spec.key != plain.key
     assert "tasks.npz" in result.artifacts
     with np.load(tmp_path / "tasks.npz", allow_pickle=False) as kept:
@@ -244,9 +244,9 @@ def test_a_trial_puts_the_questions_to_its_mask_and_keeps_the_outcomes(bench, ma
     assert result.metrics["eval/quiz/acc"] == arrays["quiz/acc"].mean()
     assert result.metrics["eval/quiz/acc_norm"] == arrays["quiz/acc_norm"].mean()
     assert len(arrays["quiz/question"]) == len(arrays["quiz/log_likelihoods"]) == 12
-    model = MaskedModel(bench.frozen)
-    weights = {at.name: bench.frozen.module.get_submodule(at.name).weight for at in bench.frozen.layers}
-    model.wear({name: topn(weight.abs(), Pattern(2, 4)) for name, weight in weights.items()})
+    model = MaskedModel(replica.frozen)
+    weights = {at.name: replica.frozen.module.get_submodule(at.name).weight for at in replica.frozen.layers}
+    model.apply_masks({name: topn(weight.abs(), Pattern(2, 4)) for name, weight in weights.items()})
     (expected,) = run_tasks(model, evaluation).tasks
     np.testing.assert_array_equal(arrays["quiz/log_likelihoods"], expected.log_likelihoods)
     facts = json.loads(result.facts["tasks"])

@@ -27,7 +27,7 @@ def test_each_way_to_run_the_model_has_a_line(random_model, freeze):
     model = MaskedModel(freeze(random_model("llama")))
     draw = torch.Generator().manual_seed(0)
     layers = model.frozen.layers
-    model.wear(
+    model.apply_masks(
         {at.name: topn(torch.rand(at.out_features, at.in_features, generator=draw), Pattern(2, 4)) for at in layers}
     )
     load = Workload(batch=2, prompt=8, generated=4, repeats=2)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from nmlab.trials.artifacts import write_artifacts
 from nmlab.trials.evaluation import Perplexity
 from nmlab.trials.export.subject import Base, Subject, open_subject
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec, TrialSpec
+from nmlab.trials.trial.artifacts import write_artifacts
 
 
 @pytest.fixture(scope="session")

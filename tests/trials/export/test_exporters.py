@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.evaluation import evaluate
 from nmlab.trials.export import exporter, formats
 from nmlab.trials.export.exporter import ExportError, export, probe

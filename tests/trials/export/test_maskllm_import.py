@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.export.maskllm import read_maskllm
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, ModelSource

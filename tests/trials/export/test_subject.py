@@ -6,13 +6,13 @@ import shutil
 import pytest
 import torch
 
-from nmlab.trials.artifacts import read_record
-from nmlab.trials.checked_json import write_checked
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.export.subject import Base, read_masks
-from nmlab.trials.finished import load_finished
+from nmlab.trials.files.checked_json import write_checked
 from nmlab.trials.models import FrozenModel, ModelSource
+from nmlab.trials.models.finished import load_finished
 from nmlab.trials.pattern import Pattern
+from nmlab.trials.trial.artifacts import read_record
 
 
 def _expected(folder, frozen):

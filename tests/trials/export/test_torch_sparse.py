@@ -72,11 +72,11 @@ def test_what_the_kernels_cannot_do_is_refused(finished_trial, opened, monkeypat
     subject = opened(finished_trial(**changes))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
-    reason = TorchSparse().refuse(subject)
+    reason = TorchSparse().unsupported_reason(subject)
     assert reason is None if told is None else told in reason
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "T4")
-    assert "T4 is older than compute capability 8.0" in TorchSparse().refuse(subject)
+    assert "T4 is older than compute capability 8.0" in TorchSparse().unsupported_reason(subject)
 
 
 def test_a_plan_for_another_machine_is_refused(tmp_path):

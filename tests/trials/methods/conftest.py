@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from nmlab.trials.method import Setting
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import FrozenModel, MaskedModel
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
-from nmlab.trials.workbench import Workbench
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def golden_model(freeze) -> Callable[[dict[str, torch.Tensor]], FrozenModel]:
     return build
 
 
-class _GoldenSetting(Setting):
+class _GoldenSetting(TrialContext):
     """A setting whose calibration tokens are given and not cut from a text."""
 
     tokens: torch.Tensor
@@ -46,13 +46,15 @@ class _GoldenSetting(Setting):
 
 
 @pytest.fixture
-def golden_setting(golden_model) -> Callable[..., Setting]:
+def golden_setting(golden_model) -> Callable[..., TrialContext]:
     """The place of a run on the golden decoder and its five sequences, in minibatches of unequal sizes."""
 
     def make(golden, pattern: Pattern):
         frozen = golden_model(golden)
-        setting = _GoldenSetting(Workbench(frozen), MaskedModel(frozen), pattern, CalibrationSpec(source="golden"), 0)
-        setting.tokens = golden["ids"]
-        return setting
+        context = _GoldenSetting(
+            ReplicaContext(frozen), MaskedModel(frozen), pattern, CalibrationSpec(source="golden"), 0
+        )
+        context.tokens = golden["ids"]
+        return context
 
     return make

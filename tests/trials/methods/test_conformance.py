@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nmlab.trials import registry
-from nmlab.trials.method import Setting, source_of_default
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import TrialContext, source_of_default
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.testing import PATTERNS, MethodConformance, held_bytes, small_bench, small_spec, small_text
@@ -24,11 +24,11 @@ class TestEveryMethod(MethodConformance):
 
 
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory):
-    bench = small_bench()
+def context(tmp_path_factory):
+    replica = small_bench()
     text = small_text(tmp_path_factory.mktemp("text"))
     calibration = small_spec("dense", text=text).calibration
-    return Setting(bench, MaskedModel(bench.frozen), Pattern(2, 4), calibration, seed=0)
+    return TrialContext(replica, MaskedModel(replica.frozen), Pattern(2, 4), calibration, seed=0)
 
 
 def _masks_of(pattern):
@@ -40,21 +40,21 @@ def _masks_of(pattern):
     ("name", "a_weight"),
     [("susi", lambda p: 1.0), ("maskpro", lambda p: 1.0), ("maskllm", lambda p: _masks_of(p) / p.m)],
 )
-def test_trainable_parameters_are_those_of_the_closed_forms(setting, name, a_weight, text):
+def test_trainable_parameters_are_those_of_the_closed_forms(context, name, a_weight, text):
     """SUSI and MaskPro have one logit a weight, MaskLLM C(M, N) gates a group: 1.5 a weight at 2:4, 3.5 at 2:8."""
     pattern, method = Pattern.parse(text), registry.get(name)
-    here, config = replace(setting, pattern=pattern, cost=type(setting.cost)()), method.configure({"steps": 1})
-    if method.refuse(pattern, config):
+    here, config = replace(context, pattern=pattern, cost=type(context.cost)()), method.configure({"steps": 1})
+    if method.unsupported_reason(pattern, config):
         pytest.skip(f"{name} refuses {pattern}")
     method.start(here, config)
-    prunable = sum(layer.numel for layer in setting.bench.frozen.layers)
+    prunable = sum(layer.numel for layer in context.replica.frozen.layers)
     assert here.cost.trainable_params == prunable * a_weight(pattern)
 
 
-def test_proxsparse_trains_every_parameter_of_the_model(setting):
-    method, here = registry.get("proxsparse"), replace(setting, cost=type(setting.cost)())
+def test_proxsparse_trains_every_parameter_of_the_model(context):
+    method, here = registry.get("proxsparse"), replace(context, cost=type(context.cost)())
     method.start(here, method.configure({"steps": 1}))
-    assert here.cost.trainable_params == sum(p.numel() for p in setting.bench.frozen.module.parameters())
+    assert here.cost.trainable_params == sum(p.numel() for p in context.replica.frozen.module.parameters())
 
 
 @pytest.mark.parametrize("name", registry.names())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nmlab.trials.gradients import collect_gradient_norms
+from nmlab.trials.inputs.gradients import collect_gradient_norms
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.methods import gblm, wanda
 from nmlab.trials.pattern import Pattern
@@ -32,11 +32,11 @@ def test_gradient_norms(load_parity, golden_model, name):
 @pytest.mark.parametrize("name", ["2of4", "4of8"])
 def test_two_blocks(load_parity, golden_setting, name):
     golden = load_parity(f"gblm/e2e_{name}_seed0")
-    setting, method = golden_setting(golden, PATTERNS[name]), gblm.METHOD
-    masks = method.start(setting, method.configure({"compat": "official"})).masks()
+    context, method = golden_setting(golden, PATTERNS[name]), gblm.METHOD
+    masks = method.start(context, method.configure({"compat": "official"})).masks()
     assert len(masks) == 14
     assert all(torch.equal(masks[layer], golden[f"mask/{layer}"].bool()) for layer in masks)
-    in_float32 = method.start(setting, method.configure({})).masks()
+    in_float32 = method.start(context, method.configure({})).masks()
     changed = [(in_float32[layer] != masks[layer]).view(-1, PATTERNS[name].m).any(1) for layer in masks]
     assert torch.cat(changed).sum() <= 2  # groups that are undecided within float16's eleven bits
 

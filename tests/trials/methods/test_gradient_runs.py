@@ -6,13 +6,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from nmlab.trials import registry
-from nmlab.trials.errors import DivergedError
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import load_bundle
+from nmlab.trials.methods import registry
 from nmlab.trials.methods.by_gradient import straight_through
-from nmlab.trials.trial import run_trial
-from nmlab.trials.workbench import Workbench
+from nmlab.trials.trial.run import run_trial
 
 STEPS = 10
 RUNS = {
@@ -31,8 +31,8 @@ def start(make_setting):
     """Begin a run of RUNS on a setting of its own; returns both."""
 
     def begin(name, *, seed=0, on=None, **more):
-        method, setting = registry.get(name.split()[0]), make_setting(seed=seed, on=on)
-        return method.start(setting, method.configure({"steps": STEPS, **RUNS[name], **more})), setting
+        method, context = registry.get(name.split()[0]), make_setting(seed=seed, on=on)
+        return method.start(context, method.configure({"steps": STEPS, **RUNS[name], **more})), context
 
     return begin
 
@@ -55,14 +55,14 @@ def test_a_run_goes_on_from_its_state_bit_for_bit(start, name):
 
 
 @pytest.mark.parametrize("name", ["susi", "maskllm", "proxsparse"])
-def test_a_trial_killed_in_the_middle_ends_as_if_it_had_not_been(name, make_spec, bench, tmp_path, listener):
+def test_a_trial_killed_in_the_middle_ends_as_if_it_had_not_been(name, make_spec, replica, tmp_path, listener):
     cadence = {"log_every": 2, "evaluate_every": 4, "checkpoint_every": 3}
     spec = make_spec(name, steps=STEPS, cadence=cadence, **RUNS[name])
     whole, cut = listener(), listener()
-    assert run_trial(spec, bench=bench, folder=tmp_path / "whole", events=whole).status == "finished"
+    assert run_trial(spec, replica=replica, folder=tmp_path / "whole", events=whole).status == "finished"
     with pytest.raises(KeyboardInterrupt):
-        run_trial(spec, bench=bench, folder=tmp_path / "cut", events=listener(crash_at=4))
-    assert run_trial(spec, bench=bench, folder=tmp_path / "cut", events=cut).status == "finished"
+        run_trial(spec, replica=replica, folder=tmp_path / "cut", events=listener(crash_at=4))
+    assert run_trial(spec, replica=replica, folder=tmp_path / "cut", events=cut).status == "finished"
     assert cut.curve() == whole.curve()
     assert {4, 8, STEPS} == {step for step, values in whole.curve().items() if "eval/perplexity" in values}
     assert "initial/perplexity" in whole.curve()[0]
@@ -71,90 +71,90 @@ def test_a_trial_killed_in_the_middle_ends_as_if_it_had_not_been(name, make_spec
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_the_frozen_model_is_only_read(start, name, bench):
-    run, setting = start(name)
+def test_the_frozen_model_is_only_read(start, name, replica):
+    run, context = start(name)
     _walk(run)
-    shared = zip(setting.model.module.named_parameters(), bench.frozen.module.parameters(), strict=True)
+    shared = zip(context.model.module.named_parameters(), replica.frozen.module.parameters(), strict=True)
     for (_, in_view), frozen in shared:
         assert in_view is frozen
         assert frozen.grad is None
         assert not frozen.requires_grad
-    assert bench.frozen.unchanged()
+    assert replica.frozen.unchanged()
 
 
 @pytest.mark.parametrize(
     ("name", "pattern", "share"), [("susi", "2:4", 1), ("susi", "4:8", 1), ("maskllm", "2:4", 1.5)]
 )
-def test_what_is_trained_and_kept_is_what_the_papers_count(make_setting, bench, name, pattern, share):
+def test_what_is_trained_and_kept_is_what_the_papers_count(make_setting, replica, name, pattern, share):
     """SUSI a logit a weight, MaskLLM C(M, N) / M gates a weight; each with Adam's two moments."""
-    setting, method = make_setting(pattern), registry.get(name)
-    run = method.start(setting, method.configure({"steps": 2}))
-    weights = sum(layer.numel for layer in bench.frozen.layers)
-    assert setting.cost.trainable_params == share * weights
+    context, method = make_setting(pattern), registry.get(name)
+    run = method.start(context, method.configure({"steps": 2}))
+    weights = sum(layer.numel for layer in replica.frozen.layers)
+    assert context.cost.trainable_params == share * weights
     observed_mask, counters = weights // 8, 16
     assert abs(run.state_bytes - 12 * share * weights - observed_mask) <= counters
 
 
-def test_maskllm_at_2_of_8_and_4_of_8_trains_3_5_and_8_75_times_the_weights(make_setting, bench):
-    weights = sum(layer.numel for layer in bench.frozen.layers)
+def test_maskllm_at_2_of_8_and_4_of_8_trains_3_5_and_8_75_times_the_weights(make_setting, replica):
+    weights = sum(layer.numel for layer in replica.frozen.layers)
     for pattern, share in [("2:8", 3.5), ("4:8", 8.75), ("1:4", 1)]:
-        setting = make_setting(pattern)
-        registry.get("maskllm").start(setting, registry.get("maskllm").configure({"steps": 2}))
-        assert setting.cost.trainable_params == share * weights
+        context = make_setting(pattern)
+        registry.get("maskllm").start(context, registry.get("maskllm").configure({"steps": 2}))
+        assert context.cost.trainable_params == share * weights
 
 
-def test_proxsparse_trains_every_parameter(start, bench):
-    run, setting = start("proxsparse")
-    parameters = sum(parameter.numel() for parameter in bench.frozen.module.parameters())
-    assert setting.cost.trainable_params == parameters
+def test_proxsparse_trains_every_parameter(start, replica):
+    run, context = start("proxsparse")
+    parameters = sum(parameter.numel() for parameter in replica.frozen.module.parameters())
+    assert context.cost.trainable_params == parameters
     assert run.state_bytes >= 12 * parameters
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_passes_tokens_and_phases_are_counted(start, name):
-    run, setting = start(name)
-    before = setting.cost.forwards, setting.cost.tokens
+    run, context = start(name)
+    before = context.cost.forwards, context.cost.tokens
     _walk(run)
-    cost, tokens = setting.cost, setting.batches[0].numel()
+    cost, tokens = context.cost, context.batches[0].numel()
     counted = cost.forwards - before[0], cost.backwards, cost.tokens - before[1]
     assert counted == (STEPS, STEPS, STEPS * tokens)
     assert {"sample", "forward", "update"} <= cost.seconds.keys()
 
 
-def test_runs_side_by_side_on_one_frozen_model_do_not_see_each_other(start, bench):
+def test_runs_side_by_side_on_one_frozen_model_do_not_see_each_other(start, replica):
     alone = {(name, seed): _walk(start(name, seed=seed)[0]) for name in METHODS for seed in (0, 1)}
     runs = {key: start(key[0], seed=key[1])[0] for key in alone}
     with ThreadPoolExecutor(max_workers=len(runs)) as pool:
         together = dict(zip(runs, pool.map(_walk, runs.values()), strict=True))
     assert together == alone
-    assert bench.frozen.unchanged()
+    assert replica.frozen.unchanged()
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_on_a_bfloat16_model_what_is_learned_is_float32(start, name, random_model, freeze, monkeypatch):
-    bench = Workbench(freeze(random_model("llama").to(torch.bfloat16)))
-    run, setting = start(name, on=bench)
-    types, loss_under = set(), setting.model.loss_under
+    replica = ReplicaContext(freeze(random_model("llama").to(torch.bfloat16)))
+    run, context = start(name, on=replica)
+    types, loss_under = set(), context.model.loss_under
 
     def spy(weights, tokens_BT):
         types.update(weight.dtype for weight in weights.values())
         return loss_under(weights, tokens_BT)
 
-    monkeypatch.setattr(setting.model, "loss_under", spy)
+    monkeypatch.setattr(context.model, "loss_under", spy)
     before = {key: tensor.clone() for key, tensor in run.state().items() if key.startswith("parameter/")}
     _walk(run)
     for key, tensor in before.items():
         assert run.state()[key].dtype == tensor.dtype == torch.float32
         assert not torch.equal(run.state()[key], tensor)
     assert types == {torch.bfloat16}
-    assert bench.frozen.unchanged()
+    assert replica.frozen.unchanged()
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_loss_that_is_not_finite_ends_the_run(start, name, random_model, freeze):
     module = random_model("llama")
     module.get_output_embeddings().weight.data[3] = torch.nan
-    run, _ = start(name, on=Workbench(freeze(module)))
+    run, _ = start(name, on=ReplicaContext(freeze(module)))
     with pytest.raises(DivergedError, match="loss is nan at step 0"):
         run.step(0)
 

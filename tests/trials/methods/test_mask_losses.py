@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from nmlab.trials import registry
 from nmlab.trials.engines import GroupLayout, MaskKey
 from nmlab.trials.masks.bundle import load_bundle
+from nmlab.trials.methods import registry
 from nmlab.trials.methods.maskpro.mask_losses import mask_keys
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.trial import run_trial
+from nmlab.trials.trial.run import run_trial
 
 MASKPRO = registry.get("maskpro")
 MASKS, BATCHES, STEPS = 5, 3, 12
@@ -20,12 +20,12 @@ def learned(make_setting):
     """A run of some steps, and where it took place: learned(engine="event")."""
 
     def learn(**hyperparameters):
-        setting = make_setting()
+        context = make_setting()
         given = {"steps": STEPS, "logit_magnitude": 3.0, "learning_rate": 5.0, "loss_masks": MASKS}
-        run = MASKPRO.start(setting, MASKPRO.configure({**given, "loss_batches": BATCHES, **hyperparameters}))
+        run = MASKPRO.start(context, MASKPRO.configure({**given, "loss_batches": BATCHES, **hyperparameters}))
         for step in range(run.steps):
             run.step(step)
-        return run, setting
+        return run, context
 
     return learn
 
@@ -60,25 +60,28 @@ def _load(folder):
 )
 def test_losses_are_those_of_masks_drawn_from_the_final_logits(learned, changes):
     """Each mask is worn as a whole by a model of its own."""
-    run, setting = learned(**changes)
-    left = run.extras(_never)[FILE]
-    layout, model = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern), MaskedModel(setting.bench.frozen)
+    run, context = learned(**changes)
+    left = run.diagnostics(_never)[FILE]
+    layout, model = (
+        GroupLayout(context.model.frozen.layers, pattern=context.pattern),
+        MaskedModel(context.replica.frozen),
+    )
     for loss_B, key in zip(left["loss_KB"], mask_keys(0, masks=MASKS), strict=True):
-        model.wear(layout.split(run._engine.sample(key).over(run._engine.mode())))
-        assert loss_B.tolist() == [model.loss(tokens) for tokens in setting.batches[:BATCHES]]
-    model.wear(run.initial_masks())
-    assert left["initial_loss_B"].tolist() == [model.loss(tokens) for tokens in setting.batches[:BATCHES]]
-    model.undress()
-    assert left["dense_loss_B"].tolist() == [model.loss(tokens) for tokens in setting.batches[:BATCHES]]
+        model.apply_masks(layout.split(run._engine.sample(key).over(run._engine.mode())))
+        assert loss_B.tolist() == [model.loss(tokens) for tokens in context.batches[:BATCHES]]
+    model.apply_masks(run.initial_masks())
+    assert left["initial_loss_B"].tolist() == [model.loss(tokens) for tokens in context.batches[:BATCHES]]
+    model.remove_masks()
+    assert left["dense_loss_B"].tolist() == [model.loss(tokens) for tokens in context.batches[:BATCHES]]
     assert left["loss_KB"].dtype == left["initial_loss_B"].dtype == left["dense_loss_B"].dtype == np.float64
     assert len({tuple(losses) for losses in left["loss_KB"].tolist()}) == MASKS
 
 
 def test_confident_logits_draw_the_mask_that_is_kept(learned):
-    run, setting = learned(logit_magnitude=60.0)
-    setting.model.wear(run.masks())
-    kept = [setting.model.loss(tokens) for tokens in setting.batches[:BATCHES]]
-    assert run.extras(_never)[FILE]["loss_KB"].tolist() == [kept] * MASKS
+    run, context = learned(logit_magnitude=60.0)
+    context.model.apply_masks(run.masks())
+    kept = [context.model.loss(tokens) for tokens in context.batches[:BATCHES]]
+    assert run.diagnostics(_never)[FILE]["loss_KB"].tolist() == [kept] * MASKS
 
 
 def test_their_random_numbers_are_nobody_elses():
@@ -90,26 +93,26 @@ def test_their_random_numbers_are_nobody_elses():
 
 @pytest.mark.parametrize("changes", [{}, {"engine": "event"}, {"masks_per_step": 2, "logits": "bfloat16_delta"}])
 def test_looking_changes_nothing(learned, changes):
-    run, setting = learned(**changes)
+    run, context = learned(**changes)
     plain, _ = learned(**changes, loss_masks=0)
-    before = setting.cost.bill
-    assert run.extras(_never)
-    assert setting.cost.bill == before
-    assert setting.extra.bill.forwards == (MASKS + 1) * BATCHES
-    assert setting.extra.bill.tokens == setting.extra.bill.forwards * setting.batches[0].numel()
-    assert plain.extras(_never) == {}
+    before = context.cost.bill
+    assert run.diagnostics(_never)
+    assert context.cost.bill == before
+    assert context.extra.bill.forwards == (MASKS + 1) * BATCHES
+    assert context.extra.bill.tokens == context.extra.bill.forwards * context.batches[0].numel()
+    assert plain.diagnostics(_never) == {}
     state = plain.state()
     assert state.keys() == run.state().keys()
     assert all((tensor == state[name]).all() for name, tensor in run.state().items())
     assert all((mask == plain.masks()[name]).all() for name, mask in run.masks().items())
 
 
-def test_a_trial_leaves_them_beside_an_unchanged_result(bench, make_spec, listener, tmp_path):
+def test_a_trial_leaves_them_beside_an_unchanged_result(replica, make_spec, listener, tmp_path):
     heard, results = {}, {}
     for masks in (0, MASKS):
         heard[masks] = listener()
         spec = make_spec(steps=STEPS, loss_masks=masks)
-        results[masks] = run_trial(spec, bench=bench, folder=tmp_path / str(masks), events=heard[masks])
+        results[masks] = run_trial(spec, replica=replica, folder=tmp_path / str(masks), events=heard[masks])
     extra = {"cost/extra_forwards": (MASKS + 1) * 2, "cost/extra_backwards": 0, "cost/extra_tokens": (MASKS + 1) * 64}
     told = heard[MASKS].curve()
     assert {name: told[STEPS].pop(name) for name in extra} == extra
@@ -126,25 +129,25 @@ def test_a_trial_leaves_them_beside_an_unchanged_result(bench, make_spec, listen
 
 @pytest.mark.parametrize("crash", [False, True])
 @pytest.mark.parametrize("at", [1, 3])
-def test_a_trial_that_was_interrupted_between_masks_draws_them_again(bench, make_spec, listener, tmp_path, crash, at):
+def test_a_trial_that_was_interrupted_between_masks_draws_them_again(replica, make_spec, listener, tmp_path, crash, at):
     spec = make_spec(steps=STEPS, loss_masks=MASKS)
-    run_trial(spec, bench=bench, folder=tmp_path / "whole", events=listener())
+    run_trial(spec, replica=replica, folder=tmp_path / "whole", events=listener())
     try:
         events = _Interrupted(at=at, crash=crash)
-        stopped = run_trial(spec, bench=bench, folder=tmp_path / "broken", events=events)
+        stopped = run_trial(spec, replica=replica, folder=tmp_path / "broken", events=events)
         assert (stopped.status, stopped.step, stopped.reason) == ("stopped", STEPS, "interrupted")
     except KeyboardInterrupt:
         assert crash
     assert not (tmp_path / "broken" / FILE).exists()
-    assert run_trial(spec, bench=bench, folder=tmp_path / "broken", events=listener()).status == "finished"
+    assert run_trial(spec, replica=replica, folder=tmp_path / "broken", events=listener()).status == "finished"
     whole, again = _load(tmp_path / "whole"), _load(tmp_path / "broken")
     assert all((whole[name] == array).all() for name, array in again.items())
 
 
-def test_more_minibatches_than_there_are_is_refused(bench, make_spec, listener, tmp_path):
+def test_more_minibatches_than_there_are_is_refused(replica, make_spec, listener, tmp_path):
     spec = make_spec(loss_masks=1, loss_batches=5)
     told = "maskpro: loss_batches = 5: the calibration text makes no more than 4 minibatches"
     with pytest.raises(ValueError, match=told):
-        run_trial(spec, bench=bench, folder=tmp_path / "trial", events=listener())
+        run_trial(spec, replica=replica, folder=tmp_path / "trial", events=listener())
     assert not (tmp_path / "trial").exists()
-    assert MASKPRO.refuse_text(MASKPRO.configure({"loss_batches": 5}), minibatches=4) is None  # of no mask
+    assert MASKPRO.unsupported_text_reason(MASKPRO.configure({"loss_batches": 5}), minibatches=4) is None  # of no mask

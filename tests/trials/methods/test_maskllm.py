@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from nmlab.trials import registry
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.noise import gumbel
+from nmlab.trials.methods import registry
 from nmlab.trials.methods.maskllm import candidates, soft_mask
 from nmlab.trials.methods.maskllm.maths import hard_mask, sampled_mask
 from nmlab.trials.pattern import Pattern
@@ -48,16 +48,18 @@ def test_a_soft_mask_is_a_mean_of_candidates_and_hardens(pattern):
 
 def test_patterns_with_too_many_masks_are_refused_with_their_price():
     config = MASKLLM.configure({})
-    assert MASKLLM.refuse(Pattern(4, 8), config) is None
-    reason = MASKLLM.refuse(Pattern(8, 16), config)
+    assert MASKLLM.unsupported_reason(Pattern(4, 8), config) is None
+    reason = MASKLLM.unsupported_reason(Pattern(8, 16), config)
     assert "8:16 has 12870 masks a group, more than max_candidates = 512" in reason
     assert "804.375 gates a weight, 12,870,000,000 bytes" in reason
-    assert "more than max_candidates = 69" in MASKLLM.refuse(Pattern(4, 8), MASKLLM.configure({"max_candidates": 69}))
-    assert MASKLLM.refuse(Pattern(8, 16), MASKLLM.configure({"max_candidates": 12870})) is None
+    assert "more than max_candidates = 69" in MASKLLM.unsupported_reason(
+        Pattern(4, 8), MASKLLM.configure({"max_candidates": 69})
+    )
+    assert MASKLLM.unsupported_reason(Pattern(8, 16), MASKLLM.configure({"max_candidates": 12870})) is None
 
 
 def test_an_unknown_prior_is_refused_with_the_nearest_name():
-    reason = MASKLLM.refuse(Pattern(2, 4), MASKLLM.configure({"initial_mask": "magnitud"}))
+    reason = MASKLLM.unsupported_reason(Pattern(2, 4), MASKLLM.configure({"initial_mask": "magnitud"}))
     assert "unknown initial_mask 'magnitud'; did you mean 'magnitude'" in reason
     assert "none" in reason
 
@@ -83,8 +85,8 @@ def test_the_prior_is_where_learning_starts(start, make_setting, pattern):
 def test_steps_are_the_published_ones(start, make_setting, straight_through):
     """Losses, penalties and gates of five steps with a module and an optimiser of one's own."""
     run = start(learning_rate=0.01, weight_regularization=0.01, straight_through=straight_through)
-    setting, pattern = make_setting(), Pattern(2, 4)
-    layout = GroupLayout(setting.model.frozen.layers, pattern=pattern)
+    context, pattern = make_setting(), Pattern(2, 4)
+    layout = GroupLayout(context.model.frozen.layers, pattern=pattern)
     gate_GK = run.state()["parameter/gates"].clone().requires_grad_()
     optimizer = torch.optim.AdamW([gate_GK], betas=(0.9, 0.95), weight_decay=0.1, eps=1e-5)
     for step in range(5):
@@ -95,9 +97,9 @@ def test_steps_are_the_published_ones(start, make_setting, straight_through):
             one_hot_GK = torch.nn.functional.one_hot(shares_GK.argmax(1), 6)
             shares_GK = shares_GK + (one_hot_GK - shares_GK).detach()
         masks = layout.split(shares_GK @ candidates(pattern).float())
-        module = copy.deepcopy(setting.model.frozen.module)
+        module = copy.deepcopy(context.model.frozen.module)
         weights = {f"{name}.weight": module.get_parameter(f"{name}.weight") * mask for name, mask in masks.items()}
-        tokens = setting.batches[step % len(setting.batches)]
+        tokens = context.batches[step % len(context.batches)]
         loss = torch.func.functional_call(module, weights, kwargs={"input_ids": tokens, "labels": tokens}).loss
         penalty = -0.01 * (1 - step / 8) * sum(weight.square().sum() for weight in weights.values())
         optimizer.zero_grad()

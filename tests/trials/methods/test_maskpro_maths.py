@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmlab.trials import registry
+from nmlab.trials.methods import registry
 from nmlab.trials.methods.maskpro import MaskProConfig
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
 

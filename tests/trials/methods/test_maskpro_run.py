@@ -4,14 +4,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from nmlab.trials import registry
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.engines import GroupLayout, LinearEngine, MaskKey, store_of
-from nmlab.trials.errors import DivergedError
 from nmlab.trials.masks.plackett_luce import score
 from nmlab.trials.masks.topn import check_mask
+from nmlab.trials.methods import registry
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.pattern import Pattern
-from nmlab.trials.workbench import Workbench
 
 MASKPRO = registry.get("maskpro")
 SMALL = {"logit_magnitude": 3.0, "learning_rate": 5.0, "steps": 12}
@@ -29,8 +29,8 @@ def start(make_setting):
 
 
 @pytest.fixture(scope="module")
-def tiny() -> Workbench:
-    return Workbench(FrozenModel.load(ModelSource("builtin:tiny")))
+def tiny() -> ReplicaContext:
+    return ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
 
 
 def _walk(run, *, steps=6, begin=0):
@@ -57,19 +57,19 @@ def _copy(state):
 )
 def test_steps_are_what_algorithm_1_says(start, make_setting, changes):
     """Losses and logits of five steps, recomputed with a model and an engine of one's own."""
-    run, setting = start(alpha=0.8, **changes), make_setting()
-    model, count = setting.model, changes.get("masks_per_step", 1)
-    layout = GroupLayout(model.frozen.layers, pattern=setting.pattern)
+    run, context = start(alpha=0.8, **changes), make_setting()
+    model, count = context.model, changes.get("masks_per_step", 1)
+    layout = GroupLayout(model.frozen.layers, pattern=context.pattern)
     initial_GM = layout.join(run.initial_masks())
     logits_GM, delta = initial_GM * 3.0, 0.0
     for step in range(5):
-        tokens = setting.batches[step % len(setting.batches)]
+        tokens = context.batches[step % len(context.batches)]
         sampler = LinearEngine(layout, store=store_of(layout, logits_GM), sampler=changes.get("sampler", "multinomial"))
-        model.wear(layout.split(initial_GM))
+        model.apply_masks(layout.split(initial_GM))
         reference, gradient_GM, residuals = model.loss(tokens), torch.zeros_like(logits_GM), []
         for index in range(count):
             mask_GM = sampler.sample(MaskKey(0, step, index)).over(sampler.mode())
-            model.wear(layout.split(mask_GM))
+            model.apply_masks(layout.split(mask_GM))
             loss = model.loss(tokens)
             residuals.append(loss - reference)
             unbiased = delta / (1 - 0.8**step) if step else residuals[-1]
@@ -86,11 +86,11 @@ def test_steps_are_what_algorithm_1_says(start, make_setting, changes):
 
 
 def test_the_first_official_step_sees_the_initial_mask(start, make_setting):
-    run, setting = start(compat="official", masks_per_step=2), make_setting()
+    run, context = start(compat="official", masks_per_step=2), make_setting()
     before = _logits(run).clone()
     (told,) = _walk(run, steps=1)
-    setting.model.wear(run.initial_masks())
-    assert told["train/loss"] == setting.model.loss(setting.batches[0])
+    context.model.apply_masks(run.initial_masks())
+    assert told["train/loss"] == context.model.loss(context.batches[0])
     assert told["train/residual"] == told["train/delta"] == told["train/flips"] == 0.0
     assert torch.equal(_logits(run), before)
     assert _walk(run, steps=1, begin=1)[0]["train/flips"] > 0
@@ -140,18 +140,18 @@ def test_a_run_goes_on_from_its_state_bit_for_bit(start, changes):
 
 
 def test_forwards_and_tokens_are_counted(make_setting):
-    setting = make_setting()
-    run = MASKPRO.start(setting, MASKPRO.configure({**SMALL, "masks_per_step": 3}))
+    context = make_setting()
+    run = MASKPRO.start(context, MASKPRO.configure({**SMALL, "masks_per_step": 3}))
     _walk(run, steps=5)
-    tokens, passes = setting.batches[0].numel(), 15 + len(setting.batches)  # f(m_0) is part of the price
-    assert (setting.cost.forwards, setting.cost.backwards, setting.cost.tokens) == (passes, 0, passes * tokens)
-    assert setting.cost.trainable_params == sum(layer.numel for layer in setting.bench.frozen.layers)
-    assert {"sample", "patch", "forward", "update"} <= setting.cost.seconds.keys()
+    tokens, passes = context.batches[0].numel(), 15 + len(context.batches)  # f(m_0) is part of the price
+    assert (context.cost.forwards, context.cost.backwards, context.cost.tokens) == (passes, 0, passes * tokens)
+    assert context.cost.trainable_params == sum(layer.numel for layer in context.replica.frozen.layers)
+    assert {"sample", "patch", "forward", "update"} <= context.cost.seconds.keys()
 
 
-def test_the_state_is_a_float_and_a_few_bits_a_weight(start, bench):
+def test_the_state_is_a_float_and_a_few_bits_a_weight(start, replica):
     """Logits 4 bytes or 2, a bound 4 / M, two codes 2 / M, a flag for strayed groups 1 / M."""
-    weights = sum(layer.numel for layer in bench.frozen.layers)
+    weights = sum(layer.numel for layer in replica.frozen.layers)
     assert start().state_bytes == 5.75 * weights
     assert start(logits="bfloat16_delta").state_bytes == 3.75 * weights
 
@@ -181,10 +181,10 @@ def test_trials_share_the_losses_of_the_initial_mask(random_model, freeze, make_
     calls = []
     module = random_model("llama")
     module.register_forward_hook(lambda *_: calls.append(1))  # views are copies, hooks included
-    bench = Workbench(freeze(module))
+    replica = ReplicaContext(freeze(module))
     for seed in range(3):
-        MASKPRO.start(make_setting(seed=seed, on=bench), MASKPRO.configure(SMALL))
-    assert len(calls) == len(make_setting(on=bench).batches)
+        MASKPRO.start(make_setting(seed=seed, on=replica), MASKPRO.configure(SMALL))
+    assert len(calls) == len(make_setting(on=replica).batches)
 
 
 def test_initial_masks_are_those_of_the_method_named(start, make_setting):
@@ -221,21 +221,21 @@ def test_a_loss_that_is_not_a_number_ends_the_run(random_model, freeze, start):
     module = random_model("llama")
     module.model.norm.weight.data[0] = torch.nan
     with pytest.raises(DivergedError, match="a sampled mask has the loss nan"):
-        start(on=Workbench(freeze(module))).step(0)
+        start(on=ReplicaContext(freeze(module))).step(0)
 
 
 def test_it_learns(make_setting, tiny):
     """The loss of the learned mask on the calibration text is well below that of the mask it began with."""
-    setting = make_setting(on=tiny)
+    context = make_setting(on=tiny)
     steps = 800
     config = MASKPRO.configure({"steps": steps, "learning_rate": 1.0, "logit_magnitude": 4.0})
-    run = MASKPRO.start(setting, config)
+    run = MASKPRO.start(context, config)
     _walk(run, steps=steps)
 
     def loss(masks):
         model = MaskedModel(tiny.frozen)
-        model.wear(masks)
-        return sum(model.loss(batch) for batch in setting.batches) / len(setting.batches)
+        model.apply_masks(masks)
+        return sum(model.loss(batch) for batch in context.batches) / len(context.batches)
 
     assert loss(run.masks()) < loss(run.initial_masks()) - 0.4
 
@@ -251,5 +251,5 @@ def test_it_learns(make_setting, tiny):
 )
 def test_what_cannot_be_done_is_refused(make_setting, pattern, hyperparameters, told):
     config = MASKPRO.configure(hyperparameters)
-    assert told in MASKPRO.refuse(make_setting(pattern).pattern, config)
-    assert MASKPRO.refuse(make_setting("2:4").pattern, MASKPRO.configure({})) is None
+    assert told in MASKPRO.unsupported_reason(make_setting(pattern).pattern, config)
+    assert MASKPRO.unsupported_reason(make_setting("2:4").pattern, MASKPRO.configure({})) is None

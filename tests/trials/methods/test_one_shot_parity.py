@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from nmlab.trials.calibration import SquareMean, prune_blocks
-from nmlab.trials.cost import Cost
+from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
 from nmlab.trials.masks.topn import topn
+from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import magnitude, wanda
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.pattern import Pattern

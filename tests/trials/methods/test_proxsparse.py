@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import contexts, given
 from hypothesis import strategies as st
 
-from nmlab.trials import registry
 from nmlab.trials.masks.topn import topn
+from nmlab.trials.methods import registry
 from nmlab.trials.methods.proxsparse import prox
 from nmlab.trials.methods.proxsparse.maths import anchor_penalty
 from nmlab.trials.models import MaskedModel
@@ -48,7 +48,7 @@ def _best_of_many_starts(weight_G4, prox_lambda):
     return _objective(points, weight_G4.abs(), prox_lambda).amin(0)
 
 
-@settings(max_examples=30, deadline=None)
+@contexts(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.floats(-2.5, 1.5), st.floats(-2, 1.5))
 def test_it_scales_and_is_never_worse_than_leaving_or_cutting(seed, scale, strength):
     """At weights of any size and every strength between leaving and shrinking all groups."""
@@ -106,7 +106,7 @@ def test_a_group_does_not_depend_on_its_neighbours():
 def test_other_patterns_are_refused():
     with pytest.raises(ValueError, match="those of 2:4"):
         prox(torch.ones(2, 8), 0.1, Pattern(4, 8))
-    assert "those of 2:4" in PROXSPARSE.refuse(Pattern(1, 4), PROXSPARSE.configure({}))
+    assert "those of 2:4" in PROXSPARSE.unsupported_reason(Pattern(1, 4), PROXSPARSE.configure({}))
 
 
 def test_the_anchor_is_its_formula_and_lets_go_of_zero():
@@ -124,14 +124,14 @@ def test_the_anchor_is_its_formula_and_lets_go_of_zero():
 @pytest.mark.parametrize("anchor", [0.0, 0.5])
 def test_steps_are_the_published_ones(start, make_setting, anchor):
     """Losses and weights of five steps, with a module and an optimiser of one's own."""
-    run, setting = start(anchor_lambda=anchor), make_setting()
-    module = copy.deepcopy(setting.model.frozen.module).requires_grad_()
+    run, context = start(anchor_lambda=anchor), make_setting()
+    module = copy.deepcopy(context.model.frozen.module).requires_grad_()
     optimizer = torch.optim.AdamW(module.parameters(), weight_decay=0.0)
-    names = [f"{layer.name}.weight" for layer in setting.model.frozen.layers]
+    names = [f"{layer.name}.weight" for layer in context.model.frozen.layers]
     for step in range(5):
-        tokens = setting.batches[step % len(setting.batches)]
+        tokens = context.batches[step % len(context.batches)]
         loss = module(input_ids=tokens, labels=tokens).loss
-        originals = [(module.get_parameter(name), setting.model.frozen.module.get_parameter(name)) for name in names]
+        originals = [(module.get_parameter(name), context.model.frozen.module.get_parameter(name)) for name in names]
         penalty = anchor * sum(anchor_penalty(own, original, epsilon=0.1) for own, original in originals)
         optimizer.zero_grad()
         (loss + penalty).backward()
@@ -149,7 +149,7 @@ def test_steps_are_the_published_ones(start, make_setting, anchor):
 
 
 def test_the_mask_is_the_top_two_of_the_copy_and_the_original_weights_wear_it(start, make_setting):
-    run, setting = start(), make_setting()
+    run, context = start(), make_setting()
     begun = run.initial_masks()
     for step in range(10):
         run.step(step)
@@ -158,14 +158,14 @@ def test_the_mask_is_the_top_two_of_the_copy_and_the_original_weights_wear_it(st
     for name, mask in masks.items():
         assert torch.equal(mask, topn(state[f"parameter/{name}.weight"].abs(), PATTERN))
         assert torch.equal(
-            begun[name], topn(setting.model.frozen.module.get_parameter(f"{name}.weight").abs(), PATTERN)
+            begun[name], topn(context.model.frozen.module.get_parameter(f"{name}.weight").abs(), PATTERN)
         )
         changed += int((mask != begun[name]).sum())
     assert changed > 0
-    model = MaskedModel(setting.bench.frozen)
-    model.wear(masks)
+    model = MaskedModel(context.replica.frozen)
+    model.apply_masks(masks)
     for name, mask in masks.items():
-        original = setting.bench.frozen.module.get_parameter(f"{name}.weight")
+        original = context.replica.frozen.module.get_parameter(f"{name}.weight")
         assert torch.equal(model.module.get_parameter(f"{name}.weight"), original * mask)
 
 

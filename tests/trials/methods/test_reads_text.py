@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from nmlab.trials import registry
-from nmlab.trials.method import Setting
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
@@ -14,20 +14,20 @@ ONE_SHOT = [name for name in registry.names() if not registry.get(name).learned 
 
 
 @pytest.fixture(scope="module")
-def bench():
+def replica():
     return small_bench()
 
 
-def masks_from(method, bench, text, *, samples):
+def masks_from(method, replica, text, *, samples):
     calibration = CalibrationSpec(source=str(text), samples=samples, sequence_length=16, batch_size=2)
-    setting = Setting(bench, MaskedModel(bench.frozen), Pattern.parse("2:4"), calibration, seed=3)
-    return registry.get(method).start(setting, registry.get(method).configure({})).masks()
+    context = TrialContext(replica, MaskedModel(replica.frozen), Pattern.parse("2:4"), calibration, seed=3)
+    return registry.get(method).start(context, registry.get(method).configure({})).masks()
 
 
 @pytest.mark.parametrize("method", ONE_SHOT)
-def test_it_gives_one_mask_for_any_text_or_says_that_it_reads_it(method, bench, tmp_path):
+def test_it_gives_one_mask_for_any_text_or_says_that_it_reads_it(method, replica, tmp_path):
     text = small_text(tmp_path)
-    few, many = (masks_from(method, bench, text, samples=samples) for samples in (1, 16))
+    few, many = (masks_from(method, replica, text, samples=samples) for samples in (1, 16))
     same = all(torch.equal(few[name], many[name]) for name in few)
     assert same != registry.get(method).reads_text
 

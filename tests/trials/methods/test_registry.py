@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from nmlab.trials import registry
-from nmlab.trials.initial_masks import available, initial_mask
-from nmlab.trials.method import Method
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Method
+from nmlab.trials.methods.initial_masks import available, initial_mask
 from nmlab.trials.names import unknown_name
-from nmlab.trials.workbench import Workbench
 
 
 def test_every_name_gives_its_method():
@@ -39,10 +39,10 @@ def test_masks_to_begin_with_are_those_of_one_shot_methods(make_setting):
 def test_an_initial_mask_is_computed_once_for_all_that_start_there(random_model, freeze, make_setting):
     calls, module = [], random_model("llama")
     module.register_forward_hook(lambda *_: calls.append(1))  # views are copies, hooks included
-    bench = Workbench(freeze(module))
-    settings = [make_setting(pattern, seed=seed, on=bench) for pattern, seed in [("2:4", 0), ("2:4", 1), ("1:4", 0)]]
+    replica = ReplicaContext(freeze(module))
+    contexts = [make_setting(pattern, seed=seed, on=replica) for pattern, seed in [("2:4", 0), ("2:4", 1), ("1:4", 0)]]
     (first, once), (again, still), (other, twice) = (
-        (initial_mask("wanda", setting), len(calls)) for setting in settings
+        (initial_mask("wanda", context), len(calls)) for context in contexts
     )
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in first)

@@ -6,19 +6,18 @@ import math
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import contexts, given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from nmlab.trials import registry
-from nmlab.trials.initial_masks import initial_mask
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.masks.topn import check_mask
-from nmlab.trials.methods import sparsegpt
+from nmlab.trials.methods import registry, sparsegpt
+from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
-from nmlab.trials.trial import run_trial
-from nmlab.trials.workbench import Workbench
+from nmlab.trials.trial.run import run_trial
 
 
 def _problem(seed, *, outputs=6, inputs=24, samples=64, dead=()):
@@ -59,7 +58,7 @@ def test_it_is_the_recursion_of_the_optimal_brain_surgeon(pattern, block_size):
     torch.testing.assert_close(updated, expected.float(), rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@contexts(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     pattern=st.sampled_from([Pattern(1, 4), Pattern(2, 4), Pattern(2, 8), Pattern(3, 4)]),
@@ -122,18 +121,18 @@ def test_bad_input_is_refused(changes, told):
 
 
 @pytest.fixture
-def run(bench, tmp_path, listener):
+def run(replica, tmp_path, listener):
     """Run a trial in this test's folder; returns its result and its record."""
 
     def go(spec, *, on=None, folder="trial"):
-        result = run_trial(spec, bench=on or bench, folder=tmp_path / folder, events=listener())
+        result = run_trial(spec, replica=on or replica, folder=tmp_path / folder, events=listener())
         record = tmp_path / folder / "trial.json"
         return result, json.loads(record.read_text()) if record.exists() else None
 
     return go
 
 
-def test_a_trial_is_judged_with_the_updated_weights_and_leaves_them(run, make_spec, bench, tmp_path):
+def test_a_trial_is_judged_with_the_updated_weights_and_leaves_them(run, make_spec, replica, tmp_path):
     """Another program that loads ``weights.safetensors`` into the model gets the perplexity that was recorded."""
     spec = make_spec("sparsegpt")
     result, record = run(spec)
@@ -144,19 +143,19 @@ def test_a_trial_is_judged_with_the_updated_weights_and_leaves_them(run, make_sp
     assert record["notes"] == []
 
     weights = safetensors.torch.load_file(tmp_path / "trial" / "weights.safetensors")
-    assert weights.keys() == {f"{layer.name}.weight" for layer in bench.frozen.layers}
-    other = AutoModelForCausalLM.from_config(bench.frozen.module.config).eval()
-    other.load_state_dict({**bench.frozen.module.state_dict(), **weights})
-    tokens = bench.evaluation(spec.evaluation).tokens
+    assert weights.keys() == {f"{layer.name}.weight" for layer in replica.frozen.layers}
+    other = AutoModelForCausalLM.from_config(replica.frozen.module.config).eval()
+    other.load_state_dict({**replica.frozen.module.state_dict(), **weights})
+    tokens = replica.evaluation(spec.evaluation).tokens
     with torch.no_grad():
         loss = float(other(input_ids=tokens, labels=tokens).loss)
     assert math.exp(loss) == pytest.approx(result.metrics["eval/token_perplexity"], rel=1e-5)
-    assert bench.frozen.unchanged()
+    assert replica.frozen.unchanged()
 
 
 @pytest.mark.slow
 def test_on_a_trained_model_a_better_method_is_better(run, make_spec):
-    tiny = Workbench(FrozenModel.load(ModelSource("builtin:tiny")))
+    tiny = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
     text = {
         "calibration": CalibrationSpec(source="builtin:python-docs"),
         "evaluation": EvaluationSpec(source="builtin:python-docs", windows=100),
@@ -182,7 +181,7 @@ def twins(random_model, freeze):
     """A model whose first layers see one number sixteen times over: a Hessian of rank one."""
     module = random_model("llama")
     module.model.embed_tokens.weight.data[:] = module.model.embed_tokens.weight.data[:, :1].clone()
-    return Workbench(freeze(module))
+    return ReplicaContext(freeze(module))
 
 
 def test_damping_is_raised_where_it_must_be_and_that_is_told(run, make_spec, twins):
@@ -206,7 +205,7 @@ def test_what_an_initial_mask_noted_is_told_by_every_trial_that_starts_there(twi
 def test_inputs_that_are_not_finite_end_as_diverged(run, make_spec, random_model, freeze):
     module = random_model("llama")
     module.model.embed_tokens.weight.data[:] = torch.nan
-    result, _ = run(make_spec("sparsegpt"), on=Workbench(freeze(module)))
+    result, _ = run(make_spec("sparsegpt"), on=ReplicaContext(freeze(module)))
     assert result.status == "diverged"
     assert result.metrics["cost/forwards"] == 1, "what it looked at before it found out"
     assert "eval/perplexity" not in result.metrics

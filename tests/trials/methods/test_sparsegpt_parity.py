@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from nmlab.trials import registry
-from nmlab.trials.calibration import SecondMoment
-from nmlab.trials.methods import sparsegpt
+from nmlab.trials.inputs.calibration import SecondMoment
+from nmlab.trials.methods import registry, sparsegpt
 from nmlab.trials.models import PrunableLayer
 from nmlab.trials.pattern import Pattern
 
@@ -53,8 +52,8 @@ def test_several_blocks_of_columns_and_a_dead_one(load_parity, name):
 def test_two_blocks(load_parity, golden_setting, name, method):
     """The second block is measured behind the updated weights of the first, in both methods."""
     golden = load_parity(f"sparsegpt/e2e_{name}_seed0")
-    setting = golden_setting(golden, PATTERNS[name])
-    run = registry.get(method).start(setting, registry.get(method).configure({}))
+    context = golden_setting(golden, PATTERNS[name])
+    run = registry.get(method).start(context, registry.get(method).configure({}))
     assert len(run.masks()) == 14
     for layer, mask in run.masks().items():
         assert torch.equal(mask, golden[f"mask/{layer}"].bool())
@@ -63,5 +62,5 @@ def test_two_blocks(load_parity, golden_setting, name, method):
     else:
         for layer, weight in run.weights().items():
             torch.testing.assert_close(weight, golden[f"w1/{layer}"], **NEAR)
-    assert setting.notes == []
-    assert setting.bench.frozen.unchanged()
+    assert context.notes == []
+    assert context.replica.frozen.unchanged()

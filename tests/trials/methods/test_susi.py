@@ -5,19 +5,19 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import contexts, given
 from hypothesis import strategies as st
 
-from nmlab.trials import registry
+from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.noise import gumbel
-from nmlab.trials.method import Setting
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.susi import relaxed_mask
 from nmlab.trials.methods.susi.maths import pick, sampled_mask
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.pattern import Pattern
 from nmlab.trials.spec import CalibrationSpec
-from nmlab.trials.workbench import Workbench
 
 SUSI = registry.get("susi")
 TEMPERATURES = [(1.0, 1.0), (0.3, 0.1), (0.05, 0.002)]
@@ -71,7 +71,7 @@ def test_the_gradient_is_the_derivative(n, m):
     assert torch.autograd.gradcheck(lambda x: relaxed_mask(x, gumbel_GM, 0.4, 0.5, n), logits_GM.requires_grad_())
 
 
-@settings(max_examples=50, deadline=None)
+@contexts(max_examples=50, deadline=None)
 @given(st.sampled_from(PATTERNS), st.floats(-2, 3), st.sampled_from(TEMPERATURES), st.integers(0, 10**6))
 def test_rows_sum_to_n_and_stay_finite_at_any_scale(pattern, exponent, temperatures, seed):
     n, m = pattern
@@ -103,8 +103,8 @@ def test_at_the_end_two_of_m_are_two_hot_and_more_are_not(n, m, most):
 def test_steps_are_what_algorithm_1_says(make_setting, straight_through):
     """Losses and logits of five steps with a module, an optimiser and a relaxation of one's own."""
     hyperparameters = {"steps": 8, "learning_rate": 0.05, "anneal_steps": 4, "straight_through": straight_through}
-    run, setting = SUSI.start(make_setting(), SUSI.configure(hyperparameters)), make_setting()
-    layout = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern)
+    run, context = SUSI.start(make_setting(), SUSI.configure(hyperparameters)), make_setting()
+    layout = GroupLayout(context.model.frozen.layers, pattern=context.pattern)
     logits_GM = run.state()["parameter/logits"].clone().requires_grad_()
     optimizer = torch.optim.AdamW([logits_GM], betas=(0.9, 0.95), weight_decay=0.05)
     for step in range(5):
@@ -113,10 +113,10 @@ def test_steps_are_what_algorithm_1_says(make_setting, straight_through):
         mask_GM = _literal(logits_GM, noise_GM, tau, lam, 2)
         if straight_through:
             mask_GM = mask_GM + (sampled_mask(logits_GM, noise_GM, lam, 2).float() - mask_GM).detach()
-        module = copy.deepcopy(setting.model.frozen.module)
+        module = copy.deepcopy(context.model.frozen.module)
         masks = layout.split(mask_GM)
         weights = {f"{name}.weight": module.get_parameter(f"{name}.weight") * mask for name, mask in masks.items()}
-        tokens = setting.batches[step % len(setting.batches)]
+        tokens = context.batches[step % len(context.batches)]
         loss = torch.func.functional_call(module, weights, kwargs={"input_ids": tokens, "labels": tokens}).loss
         optimizer.zero_grad()
         loss.backward()
@@ -163,19 +163,19 @@ def test_the_share_of_entries_above_one_is_told(make_setting):
 
 def test_it_learns_a_mask_far_better_than_magnitudes():
     """On the shipped model, from random logits: 120 steps of 8 sequences."""
-    bench = Workbench(FrozenModel.load(ModelSource("builtin:tiny")))
+    replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
     text = CalibrationSpec(source="builtin:python-docs", samples=32, sequence_length=64, batch_size=8)
-    setting = Setting(bench, MaskedModel(bench.frozen), Pattern(2, 4), text, seed=0)
+    context = TrialContext(replica, MaskedModel(replica.frozen), Pattern(2, 4), text, seed=0)
 
     def loss_of(masks):
-        setting.model.wear(masks)
-        return sum(setting.model.loss(tokens) for tokens in setting.batches) / len(setting.batches)
+        context.model.apply_masks(masks)
+        return sum(context.model.loss(tokens) for tokens in context.batches) / len(context.batches)
 
-    magnitude = loss_of(registry.get("magnitude").start(setting, registry.get("magnitude").configure({})).masks())
-    run = SUSI.start(setting, SUSI.configure({"steps": 120, "learning_rate": 0.05}))
+    magnitude = loss_of(registry.get("magnitude").start(context, registry.get("magnitude").configure({})).masks())
+    run = SUSI.start(context, SUSI.configure({"steps": 120, "learning_rate": 0.05}))
     begun = loss_of(run.initial_masks())
     for step in range(120):
         run.step(step)
     assert begun > magnitude + 1  # a random mask
     assert loss_of(run.masks()) < magnitude - 0.7
-    assert bench.frozen.unchanged()
+    assert replica.frozen.unchanged()

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from nmlab.trials import registry
-from nmlab.trials.initial_masks import available
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.initial_masks import available
 
 CONFORMANCE = """
 from nmlab.trials.testing import MethodConformance

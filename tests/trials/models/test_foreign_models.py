@@ -7,13 +7,13 @@ import shutil
 
 import pytest
 
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.data import TextSource
-from nmlab.trials.errors import SourceError
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.models.sources import BUILTIN
 from nmlab.trials.pattern import Pattern
-from nmlab.trials.preflight import preflight
-from nmlab.trials.rehearsal import Stage
+from nmlab.trials.sizing.dry_run import Stage
+from nmlab.trials.sizing.preflight import preflight
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 CODE = """

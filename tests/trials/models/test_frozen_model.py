@@ -37,11 +37,11 @@ def test_wearing_a_mask_leaves_the_frozen_model_and_other_views_alone(random_mod
     tokens_BT = torch.arange(24).view(2, 12) + 5
     one, other = MaskedModel(frozen), MaskedModel(frozen)
     dense = one.token_losses(tokens_BT)
-    other.wear(_random_masks(frozen, seed=1))
-    worn = other.token_losses(tokens_BT)
-    one.wear(_random_masks(frozen))
+    other.apply_masks(_random_masks(frozen, seed=1))
+    masked = other.token_losses(tokens_BT)
+    one.apply_masks(_random_masks(frozen))
     assert not torch.equal(one.token_losses(tokens_BT), dense)
-    assert torch.equal(other.token_losses(tokens_BT), worn)
+    assert torch.equal(other.token_losses(tokens_BT), masked)
     assert torch.equal(MaskedModel(frozen).token_losses(tokens_BT), dense)
     assert frozen.unchanged()
 

@@ -73,12 +73,12 @@ def test_what_a_view_wears_stays_on(random_model, freeze, tokens_BT):
     frozen = freeze(random_model("llama"))
     model = MaskedModel(frozen)
     hard = {name: mask.detach() > 0.5 for name, mask in _soft_masks(frozen).items()}
-    model.wear(hard)
-    worn = model.loss(tokens_BT)
-    assert float(model.loss_under({}, tokens_BT)) == worn
+    model.apply_masks(hard)
+    masked = model.loss(tokens_BT)
+    assert float(model.loss_under({}, tokens_BT)) == masked
     ones = {name: torch.ones_like(mask, dtype=torch.float32) for name, mask in hard.items()}
-    assert float(model.loss_under(model.masked_weights(ones), tokens_BT)) != worn
-    assert model.loss(tokens_BT) == worn
+    assert float(model.loss_under(model.masked_weights(ones), tokens_BT)) != masked
+    assert model.loss(tokens_BT) == masked
 
 
 def test_in_bfloat16_masks_and_their_gradients_are_float32(random_model, freeze, tokens_BT):

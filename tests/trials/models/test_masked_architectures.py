@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_measurable, decoder_blocks, find_prunable
@@ -118,7 +118,7 @@ def _check_masked(frozen, plain):
             model = MaskedModel(frozen)
             if codes:
                 model.multiply_on_the_fly(4)
-            model.wear(masks)
+            model.apply_masks(masks)
             assert torch.equal(_logits(model.module), _logits(plain))
         assert not torch.equal(_logits(plain), dense)
     assert frozen.unchanged()

@@ -37,7 +37,7 @@ def test_the_loss_is_that_of_the_library(random_model, freeze, architecture, tok
 def test_the_masked_loss_is_that_of_weights_masked_by_hand(random_model, freeze, architecture, tokens_BT):
     frozen = freeze(random_model(architecture))
     model, masks = MaskedModel(frozen), _masks(frozen)
-    model.wear(masks)
+    model.apply_masks(masks)
     by_hand = random_model(architecture)
     for name, mask in masks.items():
         by_hand.get_parameter(f"{name}.weight").data.mul_(mask)
@@ -51,11 +51,11 @@ def test_the_masked_loss_is_that_of_weights_masked_by_hand(random_model, freeze,
 def test_worn_weights_are_dense_times_mask(random_model, freeze, dtype, tokens_BT):
     frozen = freeze(random_model("llama").to(dtype))
     model, masks = MaskedModel(frozen), _masks(frozen)
-    model.wear(masks)
+    model.apply_masks(masks)
     for name, mask in masks.items():
-        worn = model.module.get_parameter(f"{name}.weight")
-        assert worn.dtype == dtype
-        assert torch.equal(worn, frozen.module.get_parameter(f"{name}.weight") * mask)
+        masked = model.module.get_parameter(f"{name}.weight")
+        assert masked.dtype == dtype
+        assert torch.equal(masked, frozen.module.get_parameter(f"{name}.weight") * mask)
     assert model.token_losses(tokens_BT).dtype == torch.float32
     assert frozen.unchanged()
 
@@ -66,7 +66,7 @@ def test_other_weights_can_be_worn_under_the_mask(random_model, freeze):
     model, masks = MaskedModel(frozen), _masks(frozen)
     changed, *others = masks
     weight = torch.randn(masks[changed].shape, generator=torch.Generator().manual_seed(1))
-    model.wear(masks, weights_OI={changed: weight})
+    model.apply_masks(masks, weights_OI={changed: weight})
     assert torch.equal(model.module.get_parameter(f"{changed}.weight"), weight * masks[changed])
     for name in others:
         dense = frozen.module.get_parameter(f"{name}.weight")
@@ -77,8 +77,8 @@ def test_other_weights_can_be_worn_under_the_mask(random_model, freeze):
 def test_a_second_mask_replaces_the_first(random_model, freeze):
     frozen = freeze(random_model("llama"))
     model, masks = MaskedModel(frozen), _masks(frozen)
-    model.wear(masks)
-    model.wear({name: ~mask for name, mask in masks.items()})
+    model.apply_masks(masks)
+    model.apply_masks({name: ~mask for name, mask in masks.items()})
     for name, mask in masks.items():
         assert torch.equal(
             model.module.get_parameter(f"{name}.weight"), frozen.module.get_parameter(f"{name}.weight") * ~mask
@@ -89,7 +89,7 @@ def test_only_the_named_layers_are_masked_and_paid_for(random_model, freeze):
     frozen = freeze(random_model("llama"))
     model, (name, mask) = MaskedModel(frozen), next(iter(_masks(frozen).items()))
     assert model.bytes == 0
-    model.wear({name: mask})
+    model.apply_masks({name: mask})
     assert model.bytes == mask.numel() * 4
     others = [layer.name for layer in frozen.layers if layer.name != name]
     assert all(model.module.get_parameter(f"{n}.weight") is frozen.module.get_parameter(f"{n}.weight") for n in others)
@@ -99,9 +99,9 @@ def test_undress_returns_the_dense_model_and_its_memory(random_model, freeze, to
     frozen = freeze(random_model("llama"))
     model = MaskedModel(frozen)
     dense = model.token_losses(tokens_BT)
-    model.wear(_masks(frozen))
+    model.apply_masks(_masks(frozen))
     assert not torch.equal(model.token_losses(tokens_BT), dense)
-    model.undress()
+    model.remove_masks()
     assert torch.equal(model.token_losses(tokens_BT), dense)
     assert model.bytes == 0
 

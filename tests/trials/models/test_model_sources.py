@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models import FrozenModel, ModelSource, locate
 from nmlab.trials.models.sources import BUILTIN
 

@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models.prunable import check_divisible, decoder_blocks, find_prunable, prunable_layers
 from nmlab.trials.pattern import Pattern
 

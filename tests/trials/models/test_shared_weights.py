@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.prunable import check_measurable, find_prunable
@@ -63,10 +63,10 @@ def test_one_mask_holds_for_all_names(tied, codes):
     model, masks = MaskedModel(tied), _masks(tied)
     if codes:
         model.multiply_on_the_fly(4)
-    model.wear(masks)
+    model.apply_masks(masks)
     found = model.module(input_ids=TOKENS, use_cache=False).logits
     assert torch.equal(found, _plainly(tied, masks)(input_ids=TOKENS, use_cache=False).logits)
-    model.undress()
+    model.remove_masks()
     assert torch.equal(
         model.module(input_ids=TOKENS, use_cache=False).logits, tied.module(input_ids=TOKENS, use_cache=False).logits
     )

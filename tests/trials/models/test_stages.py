@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.models.prunable import decoder_blocks
 from nmlab.trials.models.stage import read_stage, split_blocks
@@ -29,8 +29,8 @@ def llama(saved):
 
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_all_stages_tell_the_losses_of_the_whole(source, crewed, size):
-    def losses(crew):
-        model = MaskedModel(FrozenModel.load(source, crew=crew), crew=crew)
+    def losses(pipeline):
+        model = MaskedModel(FrozenModel.load(source, pipeline=pipeline), pipeline=pipeline)
         return model.loss(TOKENS_BT), model.token_losses(TOKENS_BT).tolist()
 
     (whole,) = crewed(1, losses)
@@ -41,9 +41,9 @@ def test_all_stages_tell_the_losses_of_the_whole(source, crewed, size):
 def test_gradients_are_those_of_the_whole(source, crewed, size):
     """Twice, because a crew must be ready for the next backward."""
 
-    def gradients(crew):
-        frozen = FrozenModel.load(source, crew=crew)
-        model, found = MaskedModel(frozen, crew=crew), {}
+    def gradients(pipeline):
+        frozen = FrozenModel.load(source, pipeline=pipeline)
+        model, found = MaskedModel(frozen, pipeline=pipeline), {}
         for _ in range(2):
             leaves = {
                 f"{at.name}.weight": frozen.module.get_parameter(f"{at.name}.weight").clone().requires_grad_()
@@ -65,7 +65,7 @@ def test_gradients_are_those_of_the_whole(source, crewed, size):
 @pytest.mark.parametrize("size", [2, 4])
 def test_a_stage_holds_its_own_blocks_and_no_others(llama, crewed, size):
     whole = FrozenModel.load(llama)
-    stages = crewed(size, lambda crew: FrozenModel.load(llama, crew=crew))
+    stages = crewed(size, lambda pipeline: FrozenModel.load(llama, pipeline=pipeline))
     assert [layer for stage in stages for layer in stage.layers] == list(whole.layers)
     assert all(stage.all_layers == whole.layers for stage in stages)
     assert {stage.digest for stage in stages} == {whole.digest}
@@ -81,14 +81,14 @@ def test_a_stage_holds_its_own_blocks_and_no_others(llama, crewed, size):
 
 def test_tied_embeddings_are_held_by_both_ends(saved, crewed):
     source = saved("opt", num_hidden_layers=4)
-    stages = crewed(3, lambda crew: FrozenModel.load(source, crew=crew))
+    stages = crewed(3, lambda pipeline: FrozenModel.load(source, pipeline=pipeline))
     held = [stage.module.get_input_embeddings()._parameters.get("weight") is not None for stage in stages]
     assert held == [True, False, True]
     assert {stage.digest for stage in stages} == {FrozenModel.load(source).digest}
 
 
 def test_a_changed_weight_is_noticed_by_who_holds_it(llama, crewed):
-    stages = crewed(2, lambda crew: FrozenModel.load(llama, crew=crew))
+    stages = crewed(2, lambda pipeline: FrozenModel.load(llama, pipeline=pipeline))
     name = stages[1].layers[0].name
     with torch.no_grad():
         stages[1].module.get_parameter(f"{name}.weight")[0, 0] += 1
@@ -97,7 +97,7 @@ def test_a_changed_weight_is_noticed_by_who_holds_it(llama, crewed):
 
 def test_another_dtype_is_cast_on_the_way(llama, crewed):
     half = replace(llama, dtype="bfloat16")
-    stages = crewed(2, lambda crew: FrozenModel.load(half, crew=crew))
+    stages = crewed(2, lambda pipeline: FrozenModel.load(half, pipeline=pipeline))
     assert {stage.digest for stage in stages} == {FrozenModel.load(half).digest}
     assert {p.dtype for stage in stages for p in stage.module.parameters()} == {torch.bfloat16}
 

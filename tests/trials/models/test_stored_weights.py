@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nmlab.trials.errors import SourceError
+from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models import FrozenModel, ModelSource, locate
 from nmlab.trials.models.sources import BUILTIN
 from nmlab.trials.pattern import Pattern
-from nmlab.trials.preflight import preflight
+from nmlab.trials.sizing.preflight import preflight
 from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
 
 TINY = BUILTIN["builtin:tiny"]
@@ -53,8 +53,8 @@ CONFIGURED = {
 @pytest.mark.parametrize("method", CONFIGURED)
 @pytest.mark.parametrize("part", [None, "text_config"])
 def test_a_quantised_checkpoint_is_refused_by_its_configuration(folder, method, part):
-    settings = {"quantization_config": CONFIGURED[method]}
-    _edit(folder, **(settings if part is None else {part: settings}))
+    contexts = {"quantization_config": CONFIGURED[method]}
+    _edit(folder, **(contexts if part is None else {part: contexts}))
     (folder / "model.safetensors").write_bytes(b"not read")
     with pytest.raises(SourceError, match=rf"its weights are quantised \({method}\)") as refused:
         locate(ModelSource(str(folder)))

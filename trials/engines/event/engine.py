@@ -77,7 +77,7 @@ class EventEngine(Engine):
         self._groups = Groups(store, pattern=layout.pattern)
         self.history = History(device=store.device)
         # Which layers another engine holds.
-        self.away = [empty] * len(layout.layers)
+        self.delegated = [empty] * len(layout.layers)
         self._last: _Remembered | None = None
         self._begin_watch()
 
@@ -124,7 +124,7 @@ class EventEngine(Engine):
         return logits_GM
 
     def state(self) -> dict[str, Tensor]:
-        own = {"history": self.history.state(), "away": torch.tensor(self.away)}
+        own = {"history": self.history.state(), "away": torch.tensor(self.delegated)}
         # Stored logits of hot groups are out of date and do not say what their modes are.
         hot_H = self.hot.groups_H
         hot = {"hot": hot_H, "hot_modes": self._groups.mode(hot_H), "hot_logits": self.hot.logits_MH}
@@ -135,7 +135,7 @@ class EventEngine(Engine):
             raise ValueError(f"state of engine 'event': no {', '.join(missing)}; another version may have written it")
         self._groups.load_state(state)
         self.history.load_state(state["history"])
-        self.away = state["away"].tolist()
+        self.delegated = state["away"].tolist()
         device = self._groups.store.device
         self._groups.put_modes(state["hot"].to(device), state["hot_modes"].to(device))
         self._begin_watch(hot_H=state["hot"].to(device), hot_MH=state["hot_logits"].to(device))
@@ -157,13 +157,13 @@ class EventEngine(Engine):
         for cold_g in torch.split(is_cold_g.nonzero().squeeze(1) + rows.start, piece(hot_h.device)):
             self._groups.write(cold_g, self._groups.current(cold_g, history=self.history), step=self.history.step)
         _, changed_g = self._groups.write(hot_h, hot, step=self.history.step)
-        self.away[layer] = True
+        self.delegated[layer] = True
         self.watch.drop(layer)
         return changed_g
 
-    def adopt(self, layer: int) -> None:
+    def reclaim(self, layer: int) -> None:
         """Take back a layer's groups as they are in the store."""
-        self.away[layer] = False
+        self.delegated[layer] = False
         for rows in pieces(self.watch.blocks.layer_groups(layer), self._groups.store.device):
             self._groups.refresh(rows, step=self.history.step)
             self._watch_stored(rows)
@@ -184,7 +184,9 @@ class EventEngine(Engine):
             self.hot.join(hot_H, hot_MH)
             is_hot_G = torch.zeros(self.layout.groups, dtype=torch.bool, device=device)
             is_hot_G[hot_H] = True
-        here = [self.watch.blocks.layer_groups(layer) for layer, away in enumerate(self.away) if not away]
+        here = [
+            self.watch.blocks.layer_groups(layer) for layer, delegated in enumerate(self.delegated) if not delegated
+        ]
         for rows in (rows for layer_rows in here for rows in pieces(layer_rows, device)):
             self._watch_stored(rows, is_hot_g=None if is_hot_G is None else is_hot_G[rows])
         self.hot.settle()

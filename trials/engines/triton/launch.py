@@ -126,7 +126,7 @@ def touch(words: GroupWords, groups_g: Tensor, codes_Kg: Tensor, *, scales: Sequ
 
 
 def patch(
-    tables: LayerTables, groups_g: Tensor, masks_gM: Tensor, *, dense: Sequence[Tensor], worn: Sequence[Tensor]
+    tables: LayerTables, groups_g: Tensor, masks_gM: Tensor, *, dense: Sequence[Tensor], masked: Sequence[Tensor]
 ) -> None:
     """Write dense weight times mask into ``worn`` in some groups, in one launch for all layers.
 
@@ -137,12 +137,12 @@ def patch(
         worn: the same shapes and type.
     """
     m, weight = masks_gM.shape[1], dense[0].dtype
-    assert all(tensor.is_contiguous() and tensor.dtype == weight for tensor in (*dense, *worn))
+    assert all(tensor.is_contiguous() and tensor.dtype == weight for tensor in (*dense, *masked))
     shape = Shape(Pattern(1, m), difference=False)
     _run(
         patch_kernel,
         triton.cdiv(len(groups_g), shape.rows),
-        _addresses(worn),
+        _addresses(masked),
         _addresses(dense),
         groups_g,
         tables.layer_of(groups_g),

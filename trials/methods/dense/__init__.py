@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run, TrialContext
 
 
 class _DenseRun(Run):
@@ -23,7 +23,7 @@ class Dense(Method):
     reads_text = False
     shardable = True
 
-    def start(self, setting: Setting, config: MethodConfig) -> Run:
+    def start(self, context: TrialContext, config: MethodConfig) -> Run:
         return _DenseRun()
 
 

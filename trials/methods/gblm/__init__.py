@@ -2,14 +2,14 @@
 
 from torch import Tensor
 
-from nmlab.trials.calibration import SquareMean, prune_blocks
-from nmlab.trials.gradients import SCALE, gradient_norms, in_precision_of
+from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
+from nmlab.trials.inputs.gradients import SCALE, gradient_norms, in_precision_of
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.gblm.config import GBLMConfig
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms, statistics_bytes
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms, statistics_bytes
 
 
 def scores(weight: Tensor, input_square_mean: Tensor, grad_norm: Tensor) -> Tensor:
@@ -38,21 +38,21 @@ class GBLM(Method):
         start = FLOAT32 * shape.prunable + statistics_bytes(shape)
         return one_shot_needs(shape, start=start, start_reads=5, shared=shared_norms(shape))
 
-    def start(self, setting: Setting, config: GBLMConfig) -> Run:
-        frozen = setting.model.frozen
-        norms, factor = gradient_norms(setting), config.gradient_scale / SCALE
+    def start(self, context: TrialContext, config: GBLMConfig) -> Run:
+        frozen = context.model.frozen
+        norms, factor = gradient_norms(context), config.gradient_scale / SCALE
 
         def mask_of(layer: PrunableLayer, statistic: SquareMean) -> Tensor:
             weight = frozen.module.get_parameter(f"{layer.name}.weight")
             norm = in_precision_of(norms[layer.name], compat=config.compat).to(weight.device)
-            return topn(scores(weight, statistic.mean_I, norm * factor), setting.pattern)
+            return topn(scores(weight, statistic.mean_I, norm * factor), context.pattern)
 
         masks = prune_blocks(
-            setting.model,
-            setting.batches,
+            context.model,
+            context.batches,
             statistic=lambda layer: SquareMean(layer, device=frozen.device),
             mask_of=mask_of,
-            cost=setting.cost,
+            cost=context.cost,
         )
         return OneShotRun(masks)
 

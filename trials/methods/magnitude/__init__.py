@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run, TrialContext
 from nmlab.trials.methods.one_shot import OneShotRun
 
 
@@ -23,12 +23,12 @@ class Magnitude(Method):
     reads_text = False
     shardable = True
 
-    def start(self, setting: Setting, config: MethodConfig) -> Run:
-        module = setting.model.frozen.module
+    def start(self, context: TrialContext, config: MethodConfig) -> Run:
+        module = context.model.frozen.module
         return OneShotRun(
             {
-                layer.name: topn(scores(module.get_parameter(f"{layer.name}.weight")), setting.pattern)
-                for layer in setting.model.frozen.layers
+                layer.name: topn(scores(module.get_parameter(f"{layer.name}.weight")), context.pattern)
+                for layer in context.model.frozen.layers
             }
         )
 

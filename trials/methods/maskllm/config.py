@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from nmlab.trials.method import MethodConfig, default_from
+from nmlab.trials.methods.base import MethodConfig, default_from
 
 _SCRIPTS, _CODE = "the authors' training scripts", "the authors' code"
 

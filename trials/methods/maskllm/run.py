@@ -9,19 +9,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nmlab.trials import registry
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.noise import gumbel, normal
 from nmlab.trials.engines.schedules import cosine_to_a_tenth, linear
-from nmlab.trials.initial_masks import available, initial_mask
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.by_gradient import SoftMaskRun
+from nmlab.trials.methods.initial_masks import available, initial_mask
 from nmlab.trials.methods.maskllm.config import MaskLLMConfig
 from nmlab.trials.methods.maskllm.maths import hard_mask, largest_share, sampled_mask, soft_mask, with_prior
 from nmlab.trials.methods.maskllm.metrics import METRICS
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by, shared_start
 from nmlab.trials.names import unknown_name
-from nmlab.trials.needs import FLOAT32, Needs, Shape, adamw_state, masked_by, shared_start
 from nmlab.trials.pattern import Pattern
 
 _NO_PRIOR = "none"
@@ -45,7 +45,7 @@ class MaskLLM(Method):
     learned = True
     depends_on_seed = True
 
-    def refuse(self, pattern: Pattern, config: MaskLLMConfig) -> str | None:
+    def unsupported_reason(self, pattern: Pattern, config: MaskLLMConfig) -> str | None:
         known = (*available(), _NO_PRIOR)
         if config.initial_mask not in known:
             return unknown_name(config.initial_mask, kind="initial_mask", known=known)
@@ -77,16 +77,16 @@ class MaskLLM(Method):
             shared=_shared(config, shape),
         )
 
-    def start(self, setting: Setting, config: MaskLLMConfig) -> Run:
-        return MaskLLMRun(setting, config)
+    def start(self, context: TrialContext, config: MaskLLMConfig) -> Run:
+        return MaskLLMRun(context, config)
 
 
 class MaskLLMRun(SoftMaskRun):
     """Draw a soft mask, take the loss less the reward for large weights, step."""
 
-    def __init__(self, setting: Setting, config: MaskLLMConfig) -> None:
+    def __init__(self, context: TrialContext, config: MaskLLMConfig) -> None:
         self._config = config
-        self._gate_GK = _initial_gates(setting, config)
+        self._gate_GK = _initial_gates(context, config)
         adamw = AdamW(
             {"gates": self._gate_GK},
             betas=_BETAS,
@@ -94,12 +94,12 @@ class MaskLLMRun(SoftMaskRun):
             epsilon=_EPSILON,
             clip_norm=config.clip_norm,
         )
-        super().__init__(setting, steps=config.steps, adamw=adamw, straight_through=config.straight_through)
+        super().__init__(context, steps=config.steps, adamw=adamw, straight_through=config.straight_through)
 
     def initial_masks(self) -> dict[str, Tensor]:
         """Return the masks of the largest first gates: near the prior, not equal to it, because the gates are noisy."""
-        gate_GK = _initial_gates(self._setting, self._config)
-        return self._layout.split(hard_mask(gate_GK, pattern=self._setting.pattern))
+        gate_GK = _initial_gates(self._context, self._config)
+        return self._layout.split(hard_mask(gate_GK, pattern=self._context.pattern))
 
     @torch.no_grad()
     def observe(self) -> Mapping[str, float]:
@@ -115,21 +115,21 @@ class MaskLLMRun(SoftMaskRun):
         return {**super().observe(), **own}
 
     def _noise(self, step: int) -> Tensor:
-        key = (self._setting.seed, step)
-        return gumbel(self._layout, width=self._setting.pattern.mask_count, key=key).to(self._device)
+        key = (self._context.seed, step)
+        return gumbel(self._layout, width=self._context.pattern.mask_count, key=key).to(self._device)
 
     def _soft(self, noise_GW: Tensor, step: int) -> Tensor:
         kappa, tau = self._scale_and_temperature(step)
         # Layer by layer, because a product of matrices may round a row by how many others there are.
         parts = zip(self._by_layer(self._gate_GK), self._by_layer(noise_GW), strict=True)
-        return torch.cat([soft_mask(gate, noise, kappa, tau, self._setting.pattern) for gate, noise in parts])
+        return torch.cat([soft_mask(gate, noise, kappa, tau, self._context.pattern) for gate, noise in parts])
 
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
         kappa, _ = self._scale_and_temperature(step)
-        return sampled_mask(self._gate_GK, noise_GW, kappa, self._setting.pattern)
+        return sampled_mask(self._gate_GK, noise_GW, kappa, self._context.pattern)
 
     def _hard_mask(self) -> Tensor:
-        return hard_mask(self._gate_GK.detach(), pattern=self._setting.pattern)
+        return hard_mask(self._gate_GK.detach(), pattern=self._context.pattern)
 
     def _penalty(self, step: int, weights: Mapping[str, Tensor]) -> Tensor | None:
         if not self._config.weight_regularization:
@@ -139,7 +139,7 @@ class MaskLLMRun(SoftMaskRun):
 
     def _over_all(self, own_L: Tensor) -> Tensor:
         """Return the sum over the layers of all shards, with the gradient of those that are held here."""
-        told = [value for theirs in self._crew.everyone(own_L.detach().tolist()) for value in theirs]
+        told = [value for theirs in self._pipeline.all_gather(own_L.detach().tolist()) for value in theirs]
         return own_L.new_tensor(told).sum() + (own_L.sum() - own_L.detach().sum())
 
     def _learning_rate(self, step: int) -> float:
@@ -159,14 +159,14 @@ def _shared(config: MaskLLMConfig, shape: Shape) -> dict[str, int]:
     return shared_start(method.name, shape, needs=needs, of_a_seed=method.depends_on_seed)
 
 
-def _initial_gates(setting: Setting, config: MaskLLMConfig) -> Tensor:
-    pattern = setting.pattern
-    layout = GroupLayout(setting.model.frozen.layers, pattern=pattern)
-    gate_GK = normal(layout, width=pattern.mask_count, key=(setting.seed, "initial gates")).mul_(config.initial_std)
-    gate_GK = gate_GK.to(setting.model.frozen.device)
+def _initial_gates(context: TrialContext, config: MaskLLMConfig) -> Tensor:
+    pattern = context.pattern
+    layout = GroupLayout(context.model.frozen.layers, pattern=pattern)
+    gate_GK = normal(layout, width=pattern.mask_count, key=(context.seed, "initial gates")).mul_(config.initial_std)
+    gate_GK = gate_GK.to(context.model.frozen.device)
     if config.initial_mask == _NO_PRIOR:
         return gate_GK
-    priors = initial_mask(config.initial_mask, setting)
+    priors = initial_mask(config.initial_mask, context)
     ((_, layers),) = layout.pieces(layout.groups)
     return torch.cat(
         [

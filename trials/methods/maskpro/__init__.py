@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from nmlab.trials.lazy_names import lazy_names
+from nmlab.trials.contract.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from nmlab.trials.methods.maskpro.config import MaskProConfig

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from nmlab.trials.method import MethodConfig, default_from
+from nmlab.trials.methods.base import MethodConfig, default_from
 
 
 class MaskProConfig(MethodConfig):

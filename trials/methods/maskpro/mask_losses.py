@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nmlab.trials.cost import Cost
 from nmlab.trials.engines import Engine, MaskKey
-from nmlab.trials.engines.wardrobe import Wardrobe
+from nmlab.trials.engines.mask_patcher import MaskPatcher
 from nmlab.trials.masks.randomness import key_bits
+from nmlab.trials.measure.cost import Cost
 from nmlab.trials.models import MaskedModel
 
 
@@ -38,18 +38,18 @@ def sampled_losses(
 
     Returns None as soon as ``cancelled()``. The model wears the last of the masks in the end.
     """
-    wardrobe, loss_KB = Wardrobe(model, engine), np.empty((len(keys), len(batches)))
+    patcher, loss_KB = MaskPatcher(model, engine), np.empty((len(keys), len(batches)))
     for mask, key in enumerate(keys):
         if cancelled():
             return None
-        wardrobe.show(engine.sample(key))
+        patcher.show(engine.sample(key))
         loss_KB[mask] = _losses(model, batches, account)
     return loss_KB
 
 
 def dense_losses(model: MaskedModel, batches: Sequence[Tensor], *, account: Cost) -> NDArray[np.float64]:
     """Return the losses [B] in nats of the dense model, which it is from then on."""
-    model.undress()
+    model.remove_masks()
     return np.array(_losses(model, batches, account))
 
 

@@ -11,24 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmlab.trials import registry
+from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.contract.run_artifacts import DENSE_LOSSES, INITIAL_LOSSES, MASK_LOSSES, MASK_LOSSES_FILE
-from nmlab.trials.cost import Cost
 from nmlab.trials.engines import Draw, GroupLayout, MaskKey, initial_store, make_engine
+from nmlab.trials.engines.mask_patcher import MaskPatcher
 from nmlab.trials.engines.needs import engine_needs
-from nmlab.trials.engines.wardrobe import Wardrobe
-from nmlab.trials.errors import DivergedError
-from nmlab.trials.initial_masks import available, initial_mask, initial_mask_key
 from nmlab.trials.masks.plackett_luce import official_score
-from nmlab.trials.method import About, Arrays, Method, Run, Setting
+from nmlab.trials.measure.cost import Cost
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import About, Arrays, Method, Run, TrialContext
+from nmlab.trials.methods.initial_masks import available, initial_mask, initial_mask_key
+from nmlab.trials.methods.maskpro.changed_groups import ChangedGroups
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.mask_losses import dense_losses, mask_keys, sampled_losses
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
 from nmlab.trials.methods.maskpro.metrics import METRICS
-from nmlab.trials.methods.maskpro.strayed import Strayed
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, shared_start
 from nmlab.trials.names import unknown_name
-from nmlab.trials.needs import FLOAT32, Needs, Shape, shared_start
-from nmlab.trials.party import digest_of
+from nmlab.trials.parallel.mask_parallel import digest_of
 from nmlab.trials.pattern import Pattern
 
 # A run has collapsed when its sampled masks have been worse than uniform guessing for this many steps on average.
@@ -53,14 +53,14 @@ class MaskPro(Method):
     depends_on_seed = True
     shardable = True
 
-    def refuse(self, pattern: Pattern, config: MaskProConfig) -> str | None:
+    def unsupported_reason(self, pattern: Pattern, config: MaskProConfig) -> str | None:
         if config.initial_mask not in available():
             return unknown_name(config.initial_mask, kind="initial_mask", known=available())
         if config.compat == "official" and pattern != Pattern(2, 4):
             return f"compat: official exists for 2:4 only (the authors' code has no other), not for {pattern}"
         return None
 
-    def refuse_text(self, config: MaskProConfig, *, minibatches: int) -> str | None:
+    def unsupported_text_reason(self, config: MaskProConfig, *, minibatches: int) -> str | None:
         if config.loss_masks and config.loss_batches > minibatches:
             given = f"loss_batches = {config.loss_batches}"
             return f"{given}: the calibration text makes no more than {minibatches} minibatches"
@@ -93,23 +93,23 @@ class MaskPro(Method):
             extra_forwards=(config.loss_masks + 1) * config.loss_batches if config.loss_masks else 0,
         )
 
-    def start(self, setting: Setting, config: MaskProConfig) -> Run:
-        return MaskProRun(setting, config)
+    def start(self, context: TrialContext, config: MaskProConfig) -> Run:
+        return MaskProRun(context, config)
 
 
 class MaskProRun(Run):
     """Sample a mask, read its loss, move the logits."""
 
-    def __init__(self, setting: Setting, config: MaskProConfig) -> None:
+    def __init__(self, context: TrialContext, config: MaskProConfig) -> None:
         self.steps = config.steps
-        self._config, self._seed = config, setting.seed
-        self._model, self._cost, self._party = setting.model, setting.cost, setting.party
-        self._batches, self._extra = setting.batches, setting.extra
-        self._layout = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern)
-        initial_GM = self._layout.join(initial_mask(config.initial_mask, setting))
+        self._config, self._seed = config, context.seed
+        self._model, self._cost, self._evaluators = context.model, context.cost, context.evaluators
+        self._batches, self._extra = context.batches, context.extra
+        self._layout = GroupLayout(context.model.frozen.layers, pattern=context.pattern)
+        initial_GM = self._layout.join(initial_mask(config.initial_mask, context))
         if config.masked_weights == "multiplied":
-            self._model.multiply_on_the_fly(setting.pattern.m)
-        self._initial_losses = self._losses_of_initial_mask(setting, initial_GM)
+            self._model.multiply_on_the_fly(context.pattern.m)
+        self._initial_losses = self._losses_of_initial_mask(context, initial_GM)
         store = initial_store(self._layout, initial_GM, magnitude=config.logit_magnitude, kind=config.logits)
         by_event = config.sampler == "event"
         self._engine = make_engine(
@@ -118,16 +118,16 @@ class MaskProRun(Run):
             store=store,
             sampler="multinomial" if by_event else config.sampler,
             score=official_score if config.compat == "official" else None,
-            agree=lambda faulty: self._model.crew.count(int(faulty)) > 0,
-            note=setting.notes.append,
+            agree=lambda faulty: self._model.pipeline.all_reduce_count(int(faulty)) > 0,
+            note=context.notes.append,
         )
-        self._wardrobe = Wardrobe(self._model, self._engine)
-        self._strayed = Strayed(self._engine, store.initial_G)
+        self._patcher = MaskPatcher(self._model, self._engine)
+        self._changed = ChangedGroups(self._engine, store.initial_G)
         self._tracker = Tracker(config.alpha)
         self._recent: deque[float] = deque(maxlen=_COLLAPSE_WINDOW)
         mean_initial = sum(self._initial_losses) / len(self._initial_losses)
-        self._collapsed_above = max(math.log(setting.bench.frozen.vocabulary_size), mean_initial + 1.0)
-        self._cost.trainable_params = sum(layer.numel for layer in setting.model.frozen.all_layers)
+        self._collapsed_above = max(math.log(context.replica.frozen.vocabulary_size), mean_initial + 1.0)
+        self._cost.trainable_params = sum(layer.numel for layer in context.model.frozen.all_layers)
 
     def step(self, step: int) -> Mapping[str, float]:
         batch = step % len(self._batches)
@@ -135,11 +135,11 @@ class MaskProRun(Run):
         self._check(losses)
         initial = self._initial_losses[batch]
         weights, self._tracker = score_weights(losses, initial, tracker=self._tracker, config=self._config)
-        flips = self._model.crew.count(sum(self._strayed.flips(draw) for draw in draws)) / len(draws)
+        flips = self._model.pipeline.all_reduce_count(sum(self._changed.flips(draw) for draw in draws)) / len(draws)
         with self._cost.phase("update", device=self._device):
             changed_g = self._engine.descend(draws, weights=weights, rate=self._config.learning_rate)
-        self._strayed.mode_changed(changed_g)
-        self._wardrobe.mode_changed(changed_g)
+        self._changed.mode_changed(changed_g)
+        self._patcher.mode_changed(changed_g)
         mean_loss = sum(losses) / len(losses)
         return {
             "train/loss": mean_loss,
@@ -151,15 +151,15 @@ class MaskProRun(Run):
     def observe(self) -> Mapping[str, float]:
         """Share of groups whose most probable mask is no longer the initial one."""
         groups = sum(self._layout.pattern.groups(layer.numel) for layer in self._model.frozen.all_layers)
-        return {"train/mask_change": self._model.crew.count(self._strayed.count) / groups}
+        return {"train/mask_change": self._model.pipeline.all_reduce_count(self._changed.count) / groups}
 
     def masks(self) -> dict[str, Tensor]:
         return self._layout.split(self._engine.mode())
 
     def initial_masks(self) -> dict[str, Tensor]:
-        return self._layout.split(self._strayed.initial())
+        return self._layout.split(self._changed.initial())
 
-    def extras(self, cancelled: Callable[[], bool]) -> Mapping[str, Arrays] | None:
+    def diagnostics(self, cancelled: Callable[[], bool]) -> Mapping[str, Arrays] | None:
         """Losses of masks drawn from the logits as they stand, beside those of the initial mask and the dense model."""
         config = self._config
         if not config.loss_masks:
@@ -185,15 +185,15 @@ class MaskProRun(Run):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         held = {name.removeprefix("engine/"): tensor for name, tensor in state.items() if name.startswith("engine/")}
         self._engine.load_state(held)
-        self._wardrobe = Wardrobe(self._model, self._engine)
-        self._strayed.recount()
+        self._patcher = MaskPatcher(self._model, self._engine)
+        self._changed.recount()
         value, updates = state["tracker"].tolist()
         self._tracker = Tracker(self._config.alpha, value, int(updates))
         self._recent.extend(state["recent_losses"].tolist())
 
     @property
     def state_bytes(self) -> int:
-        return self._engine.state_bytes + self._strayed.nbytes
+        return self._engine.state_bytes + self._changed.nbytes
 
     @property
     def _device(self) -> torch.device:
@@ -206,11 +206,11 @@ class MaskProRun(Run):
 
         def evaluate(index: int) -> float:
             with self._cost.phase("patch", device=self._device):
-                self._wardrobe.show(draws[index])
+                self._patcher.show(draws[index])
             with self._cost.phase("forward", device=self._device):
                 return self._model.loss(tokens)
 
-        losses = self._party.losses(step, len(draws), evaluate=evaluate, digest=lambda: self._digest(step, draws))
+        losses = self._evaluators.losses(step, len(draws), evaluate=evaluate, digest=lambda: self._digest(step, draws))
         for _ in losses:  # wherever they were evaluated, they belong to this trial
             self._cost.count_forward(tokens.numel())
         return draws, losses
@@ -240,17 +240,17 @@ class MaskProRun(Run):
                 "lower learning_rate or raise logit_magnitude"
             )
 
-    def _losses_of_initial_mask(self, setting: Setting, initial_GM: Tensor) -> list[float]:
+    def _losses_of_initial_mask(self, context: TrialContext, initial_GM: Tensor) -> list[float]:
         """f(m_0) of every minibatch; all trials that start from the same mask on the same text share them."""
 
         def compute(account: Cost) -> list[float]:
-            self._model.wear(self._layout.split(initial_GM))
+            self._model.apply_masks(self._layout.split(initial_GM))
             for tokens in self._batches:
                 account.count_forward(tokens.numel())
             return [self._model.loss(tokens) for tokens in self._batches]
 
-        key = ("initial losses", *initial_mask_key(self._config.initial_mask, setting))
-        return setting.share(key, compute, initial=True)
+        key = ("initial losses", *initial_mask_key(self._config.initial_mask, context))
+        return context.share(key, compute, initial=True)
 
 
 METHOD = MaskPro()

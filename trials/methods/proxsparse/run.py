@@ -8,12 +8,12 @@ from torch import Tensor
 from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.schedules import warmup_then_linear
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.by_gradient import GradientRun
 from nmlab.trials.methods.proxsparse.config import ProxSparseConfig
 from nmlab.trials.methods.proxsparse.maths import anchor_penalty, prox, refusal
 from nmlab.trials.methods.proxsparse.metrics import METRICS
-from nmlab.trials.needs import Needs, Shape, adamw_state
+from nmlab.trials.models.needs import Needs, Shape, adamw_state
 from nmlab.trials.pattern import Pattern
 
 _BETAS, _WARMUP = (0.9, 0.999), 0.1  # Hugging Face's defaults, which the scripts keep
@@ -33,7 +33,7 @@ class ProxSparse(Method):
     metrics = METRICS
     learned = True
 
-    def refuse(self, pattern: Pattern, config: ProxSparseConfig) -> str | None:
+    def unsupported_reason(self, pattern: Pattern, config: ProxSparseConfig) -> str | None:
         return refusal(pattern)
 
     def needs(self, shape: Shape, config: ProxSparseConfig) -> Needs:
@@ -45,21 +45,21 @@ class ProxSparse(Method):
         state = adamw_state(shape, shape.parameters)
         return Needs(state, masked=shape.weight_bytes, weights=weights, passes=passes)
 
-    def start(self, setting: Setting, config: ProxSparseConfig) -> Run:
-        return ProxSparseRun(setting, config)
+    def start(self, context: TrialContext, config: ProxSparseConfig) -> Run:
+        return ProxSparseRun(context, config)
 
 
 class ProxSparseRun(GradientRun):
     """Take the gradient at the trial's own weights, step, shrink every group."""
 
-    def __init__(self, setting: Setting, config: ProxSparseConfig) -> None:
+    def __init__(self, context: TrialContext, config: ProxSparseConfig) -> None:
         self._config = config
-        self._original = dict(setting.model.frozen.module.named_parameters())
+        self._original = dict(context.model.frozen.module.named_parameters())
         # float32 whatever the model's type: a step of 1e-4 is below the resolution of bfloat16 weights.
         self._own = {name: tensor.detach().float().clone() for name, tensor in self._original.items()}
-        self._prunable = {layer.name: self._own[f"{layer.name}.weight"] for layer in setting.model.frozen.layers}
+        self._prunable = {layer.name: self._own[f"{layer.name}.weight"] for layer in context.model.frozen.layers}
         adamw = AdamW(self._own, betas=_BETAS, weight_decay=config.weight_decay, clip_norm=config.clip_norm)
-        super().__init__(setting, steps=config.steps, adamw=adamw)
+        super().__init__(context, steps=config.steps, adamw=adamw)
 
     def initial_masks(self) -> dict[str, Tensor]:
         """Return the top-2 of the untouched weights: what it would give if it did not learn. It starts from no mask."""
@@ -69,7 +69,7 @@ class ProxSparseRun(GradientRun):
     def observe(self) -> Mapping[str, float]:
         """Add the share of groups that are not yet 2:4."""
         weights_GM = self._layout.join(self._prunable)
-        dense = (weights_GM != 0).sum(dim=1) > self._setting.pattern.n
+        dense = (weights_GM != 0).sum(dim=1) > self._context.pattern.n
         return {**super().observe(), "train/dense_groups": float(dense.double().mean())}
 
     def _weights(self, step: int) -> Mapping[str, Tensor]:
@@ -87,13 +87,13 @@ class ProxSparseRun(GradientRun):
     @torch.no_grad()
     def _after_update(self) -> None:
         for weight in self._prunable.values():
-            weight.copy_(prox(weight, self._config.prox_lambda, self._setting.pattern))
+            weight.copy_(prox(weight, self._config.prox_lambda, self._context.pattern))
 
     def _hard_mask(self) -> Tensor:
         return self._layout.join({name: self._top_2(weight) for name, weight in self._prunable.items()})
 
     def _top_2(self, weight: Tensor) -> Tensor:
-        return topn(weight.detach().float().abs(), self._setting.pattern)
+        return topn(weight.detach().float().abs(), self._context.pattern)
 
     def _learning_rate(self, step: int) -> float:
         return warmup_then_linear(self._config.learning_rate, step, steps=self.steps, warmup=_WARMUP)

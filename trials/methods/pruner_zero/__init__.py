@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from nmlab.trials.gradients import gradient_norms, in_precision_of
+from nmlab.trials.inputs.gradients import gradient_norms, in_precision_of
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.pruner_zero.config import PrunerZeroConfig
-from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, one_shot_needs, shared_norms
 
 
 def scores(weight: Tensor, grad_norm: Tensor) -> Tensor:
@@ -36,13 +36,13 @@ class PrunerZero(Method):
     def needs(self, shape: Shape, config: PrunerZeroConfig) -> Needs:
         return one_shot_needs(shape, start=FLOAT32 * shape.prunable, start_reads=3, shared=shared_norms(shape))
 
-    def start(self, setting: Setting, config: PrunerZeroConfig) -> Run:
-        frozen, norms = setting.model.frozen, gradient_norms(setting)
+    def start(self, context: TrialContext, config: PrunerZeroConfig) -> Run:
+        frozen, norms = context.model.frozen, gradient_norms(context)
         masks = {}
         for layer in frozen.layers:
             weight = frozen.module.get_parameter(f"{layer.name}.weight")
             norm = in_precision_of(norms[layer.name], compat=config.compat).to(weight.device)
-            masks[layer.name] = topn(scores(weight, norm), setting.pattern)
+            masks[layer.name] = topn(scores(weight, norm), context.pattern)
         return OneShotRun(masks)
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from nmlab.trials.method import MethodConfig, default_from
+from nmlab.trials.methods.base import MethodConfig, default_from
 
 
 class PrunerZeroConfig(MethodConfig):

@@ -4,7 +4,7 @@ import torch
 
 from nmlab.trials.masks.randomness import keyed_generator
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run, TrialContext
 from nmlab.trials.methods.one_shot import OneShotRun
 
 
@@ -20,12 +20,12 @@ class Random(Method):
     reads_text = False
     shardable = True
 
-    def start(self, setting: Setting, config: MethodConfig) -> Run:
+    def start(self, context: TrialContext, config: MethodConfig) -> Run:
         masks = {}
-        for layer in setting.model.frozen.layers:
-            generator = keyed_generator(setting.seed, "random mask", layer.name)
+        for layer in context.model.frozen.layers:
+            generator = keyed_generator(context.seed, "random mask", layer.name)
             scores = torch.from_numpy(generator.random((layer.out_features, layer.in_features)))
-            masks[layer.name] = topn(scores, setting.pattern).to(setting.model.frozen.device)
+            masks[layer.name] = topn(scores, context.pattern).to(context.model.frozen.device)
         return OneShotRun(masks)
 
 

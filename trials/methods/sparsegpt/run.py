@@ -5,14 +5,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nmlab.trials.calibration import SecondMoment, visit_blocks
-from nmlab.trials.errors import DivergedError
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.contract.errors import DivergedError
+from nmlab.trials.inputs.calibration import SecondMoment, visit_blocks
+from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.sparsegpt.config import SparseGPTConfig
 from nmlab.trials.methods.sparsegpt.maths import IndefiniteHessianError, prune, refuse_block_size
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.needs import FLOAT32, Needs, Shape, one_shot_needs, statistics_bytes
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, one_shot_needs, statistics_bytes
 from nmlab.trials.pattern import Pattern
 
 # With damping the size of the mean diagonal any Hessian of finite inputs has a factor; far beyond, something is wrong.
@@ -32,7 +32,7 @@ class SparseGPT(Method):
     measures_inputs = True
     shardable = True
 
-    def refuse(self, pattern: Pattern, config: SparseGPTConfig) -> str | None:
+    def unsupported_reason(self, pattern: Pattern, config: SparseGPTConfig) -> str | None:
         return refuse_block_size(config.block_size, pattern)
 
     def needs(self, shape: Shape, config: SparseGPTConfig) -> Needs:
@@ -42,37 +42,37 @@ class SparseGPT(Method):
         needs = one_shot_needs(shape, start=start, start_reads=3)
         return replace(needs, state={**needs.state, "updated weights": shape.weight_bytes})
 
-    def start(self, setting: Setting, config: SparseGPTConfig) -> Run:
-        masks, weights = prune_model(setting, config)
+    def start(self, context: TrialContext, config: SparseGPTConfig) -> Run:
+        masks, weights = prune_model(context, config)
         return OneShotRun(masks, weights=weights)
 
 
-def prune_model(setting: Setting, config: SparseGPTConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def prune_model(context: TrialContext, config: SparseGPTConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return masks and updated weights [out, in] of all layers; every block sees what the updated ones before it give.
 
     A layer whose Hessian cannot be factored gets ten times the damping until it can, which ``setting.notes`` tells.
     Raises ``DivergedError`` if a layer's inputs are not finite.
     """
     assert torch.get_float32_matmul_precision() == "highest", "a Hessian of TensorFloat-32 products is too coarse"
-    frozen = setting.model.frozen
+    frozen = context.model.frozen
     masks: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}
 
-    def dress(layer: PrunableLayer, moment: SecondMoment) -> None:
+    def masked_weight(layer: PrunableLayer, moment: SecondMoment) -> None:
         weight, hessian = frozen.module.get_parameter(f"{layer.name}.weight"), moment.hessian_II
         if not bool(hessian.isfinite().all()):
             raise DivergedError(f"the calibration inputs of {layer.name} are not finite")
-        masks[layer.name], weights[layer.name], damping = _prune_layer(weight, hessian, setting.pattern, config=config)
+        masks[layer.name], weights[layer.name], damping = _prune_layer(weight, hessian, context.pattern, config=config)
         if damping != config.damping:
-            setting.notes.append(f"the Hessian of {layer.name} needed damping {damping:g}, not {config.damping:g}")
-        setting.model.wear({layer.name: masks[layer.name]}, weights_OI=weights)
+            context.notes.append(f"the Hessian of {layer.name} needed damping {damping:g}, not {config.damping:g}")
+        context.model.apply_masks({layer.name: masks[layer.name]}, weights_OI=weights)
 
     visit_blocks(
-        setting.model,
-        setting.batches,
+        context.model,
+        context.batches,
         statistic=lambda layer: SecondMoment(layer, device=frozen.device),
-        dress=dress,
-        cost=setting.cost,
+        masked_weight=masked_weight,
+        cost=context.cost,
     )
     return masks, weights
 

@@ -1,9 +1,9 @@
 """The mask that SparseGPT chooses, on the dense weights: how MaskPro's tables compare with it."""
 
-from nmlab.trials.method import About, Run, Setting
+from nmlab.trials.methods.base import About, Run, TrialContext
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.sparsegpt import SparseGPT, SparseGPTConfig, prune_model
-from nmlab.trials.needs import Needs, Shape, one_shot_needs
+from nmlab.trials.models.needs import Needs, Shape, one_shot_needs
 
 
 class SparseGPTMask(SparseGPT):
@@ -19,8 +19,8 @@ class SparseGPTMask(SparseGPT):
     def needs(self, shape: Shape, config: SparseGPTConfig) -> Needs:
         return one_shot_needs(shape, start=super().needs(shape, config).start, start_reads=3)
 
-    def start(self, setting: Setting, config: SparseGPTConfig) -> Run:
-        masks, _ = prune_model(setting, config)
+    def start(self, context: TrialContext, config: SparseGPTConfig) -> Run:
+        masks, _ = prune_model(context, config)
         return OneShotRun(masks)
 
 

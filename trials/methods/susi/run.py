@@ -13,12 +13,12 @@ from nmlab.trials.engines.adamw import AdamW
 from nmlab.trials.engines.noise import gumbel, normal
 from nmlab.trials.engines.schedules import cosine_to_a_tenth, geometric
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, Run, Setting
+from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.by_gradient import SoftMaskRun
 from nmlab.trials.methods.susi.config import SusiConfig
 from nmlab.trials.methods.susi.maths import relaxed_mask, sampled_mask
 from nmlab.trials.methods.susi.metrics import METRICS
-from nmlab.trials.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
+from nmlab.trials.models.needs import FLOAT32, Needs, Shape, adamw_state, masked_by
 
 _BETAS = (0.9, 0.95)  # Table 6
 _PASSES = 40.0  # of a step: noise, the relaxed draw twice, AdamW; see benchmarks/plan_accuracy.py
@@ -49,22 +49,22 @@ class Susi(Method):
         state = adamw_state(shape, {"logits": shape.prunable})
         return Needs(state, masked=shape.weight_bytes, start=2 * noise, weights=weights, passes=_PASSES)
 
-    def start(self, setting: Setting, config: SusiConfig) -> Run:
-        return SusiRun(setting, config)
+    def start(self, context: TrialContext, config: SusiConfig) -> Run:
+        return SusiRun(context, config)
 
 
 class SusiRun(SoftMaskRun):
     """Draw a soft mask, take the loss and its gradient, step."""
 
-    def __init__(self, setting: Setting, config: SusiConfig) -> None:
+    def __init__(self, context: TrialContext, config: SusiConfig) -> None:
         self._config = config
-        self._logits_GM = _initial_logits(setting, config)
+        self._logits_GM = _initial_logits(context, config)
         adamw = AdamW({"logits": self._logits_GM}, betas=_BETAS, weight_decay=config.weight_decay)
-        super().__init__(setting, steps=config.steps, adamw=adamw, straight_through=config.straight_through)
+        super().__init__(context, steps=config.steps, adamw=adamw, straight_through=config.straight_through)
 
     def initial_masks(self) -> dict[str, Tensor]:
         """Return the top-N of the first logits: small normal numbers, so a mask drawn uniformly at random."""
-        return self._layout.split(topn(_initial_logits(self._setting, self._config), self._setting.pattern))
+        return self._layout.split(topn(_initial_logits(self._context, self._config), self._context.pattern))
 
     def observe(self) -> Mapping[str, float]:
         """Add the temperatures of the last step."""
@@ -75,21 +75,21 @@ class SusiRun(SoftMaskRun):
         return {"train/above_one": self._share(soft_GM > 1.01)}
 
     def _noise(self, step: int) -> Tensor:
-        pattern, key = self._setting.pattern, (self._setting.seed, step)
+        pattern, key = self._context.pattern, (self._context.seed, step)
         return gumbel(self._layout, width=pattern.m, key=key).to(self._device)
 
     def _soft(self, noise_GW: Tensor, step: int) -> Tensor:
         tau, lam = self._temperatures(step)
         return relaxed_mask(
-            self._logits_GM, noise_GW, tau, lam, self._setting.pattern.n, layers=self._layout.groups_of_layers
+            self._logits_GM, noise_GW, tau, lam, self._context.pattern.n, layers=self._layout.groups_of_layers
         )
 
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
         _, lam = self._temperatures(step)
-        return sampled_mask(self._logits_GM, noise_GW, lam, self._setting.pattern.n)
+        return sampled_mask(self._logits_GM, noise_GW, lam, self._context.pattern.n)
 
     def _hard_mask(self) -> Tensor:
-        return topn(self._logits_GM, self._setting.pattern)
+        return topn(self._logits_GM, self._context.pattern)
 
     def _learning_rate(self, step: int) -> float:
         return cosine_to_a_tenth(self._config.learning_rate, step, steps=self.steps)
@@ -102,10 +102,10 @@ class SusiRun(SoftMaskRun):
         return tau, geometric(config.lambda_init, config.lambda_end, share)
 
 
-def _initial_logits(setting: Setting, config: SusiConfig) -> Tensor:
-    layout = GroupLayout(setting.model.frozen.layers, pattern=setting.pattern)
-    standard_GM = normal(layout, width=setting.pattern.m, key=(setting.seed, "initial logits"))
-    return standard_GM.mul_(config.initial_std).to(setting.model.frozen.device)
+def _initial_logits(context: TrialContext, config: SusiConfig) -> Tensor:
+    layout = GroupLayout(context.model.frozen.layers, pattern=context.pattern)
+    standard_GM = normal(layout, width=context.pattern.m, key=(context.seed, "initial logits"))
+    return standard_GM.mul_(config.initial_std).to(context.model.frozen.device)
 
 
 METHOD = Susi()

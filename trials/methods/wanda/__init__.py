@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from nmlab.trials.calibration import SquareMean, prune_blocks
+from nmlab.trials.inputs.calibration import SquareMean, prune_blocks
 from nmlab.trials.masks.topn import topn
-from nmlab.trials.method import About, Method, MethodConfig, Run, Setting
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run, TrialContext
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.models import PrunableLayer
-from nmlab.trials.needs import Needs, Shape, one_shot_needs, statistics_bytes
+from nmlab.trials.models.needs import Needs, Shape, one_shot_needs, statistics_bytes
 
 
 def scores(weight: Tensor, input_square_mean: Tensor) -> Tensor:
@@ -29,19 +29,19 @@ class Wanda(Method):
     def needs(self, shape: Shape, config: MethodConfig) -> Needs:
         return one_shot_needs(shape, start=statistics_bytes(shape), start_reads=2)
 
-    def start(self, setting: Setting, config: MethodConfig) -> Run:
-        frozen = setting.model.frozen
+    def start(self, context: TrialContext, config: MethodConfig) -> Run:
+        frozen = context.model.frozen
 
         def mask_of(layer: PrunableLayer, statistic: SquareMean) -> Tensor:
             weight = frozen.module.get_parameter(f"{layer.name}.weight")
-            return topn(scores(weight, statistic.mean_I), setting.pattern)
+            return topn(scores(weight, statistic.mean_I), context.pattern)
 
         masks = prune_blocks(
-            setting.model,
-            setting.batches,
+            context.model,
+            context.batches,
             statistic=lambda layer: SquareMean(layer, device=frozen.device),
             mask_of=mask_of,
-            cost=setting.cost,
+            cost=context.cost,
         )
         return OneShotRun(masks)
 

@@ -35,10 +35,10 @@ class Bench:
         return GroupLayout(layers, pattern=Pattern.parse(pattern))
 
     @staticmethod
-    def engine(layout: GroupLayout, logits_GM: torch.Tensor, *, kind="float32", **settings) -> TritonEngine:
+    def engine(layout: GroupLayout, logits_GM: torch.Tensor, *, kind="float32", **contexts) -> TritonEngine:
         lanes = 1 << max(1, (layout.pattern.m - 1).bit_length())
-        settings = {"span": SPAN[lanes], **settings}
-        return TritonEngine(layout, store=store_of(layout, logits_GM.float().to(DEVICE), kind=kind), **settings)
+        contexts = {"span": SPAN[lanes], **contexts}
+        return TritonEngine(layout, store=store_of(layout, logits_GM.float().to(DEVICE), kind=kind), **contexts)
 
     @staticmethod
     def random_logits(groups: int, m: int, *, seed=0) -> torch.Tensor:

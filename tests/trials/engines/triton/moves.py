@@ -135,11 +135,11 @@ def check_that_a_patch_rewrites_its_groups_and_no_other(lab, pattern, dtype):
     m = layout.pattern.m
     draw = torch.Generator().manual_seed(0)
     dense = [torch.randn(layer.out_features, m, generator=draw).to(lab.device, dtype) for layer in layout.layers]
-    worn = [torch.full_like(weight, 7.0) for weight in dense]
+    masked = [torch.full_like(weight, 7.0) for weight in dense]
     groups_g = torch.randperm(layout.groups, generator=draw)[:100].sort().values.to(lab.device)
     masks_gM = topn(torch.rand(100, m, generator=draw), layout.pattern).to(lab.device)
     engine = lab.engine(layout, torch.zeros(layout.groups, m))
-    launch.patch(engine._tables, groups_g, masks_gM, dense=dense, worn=worn)
+    launch.patch(engine._tables, groups_g, masks_gM, dense=dense, masked=masked)
     wanted_GM = torch.full((layout.groups, m), 7.0, dtype=dtype, device=lab.device)
     wanted_GM[groups_g] = torch.cat(dense)[groups_g] * masks_gM
-    assert torch.equal(torch.cat(worn), wanted_GM)
+    assert torch.equal(torch.cat(masked), wanted_GM)

@@ -11,7 +11,7 @@ from nmlab.trials.engines.triton.kernels.rows import inside, kept, places
 
 @triton.jit(do_not_specialize=["total"])
 def patch(
-    worn,
+    masked,
     dense,
     rows,
     row_layers,
@@ -31,6 +31,6 @@ def patch(
     kept_RL = kept(tl.load(codes + at_R, mask=live_R, other=0).to(tl.int32), M, L)
     place_RL = places(group_R, M, L)
     from_R = tl.load(dense + layer_R).to(tl.pointer_type(WEIGHT))
-    to_R = tl.load(worn + layer_R).to(tl.pointer_type(WEIGHT))
+    to_R = tl.load(masked + layer_R).to(tl.pointer_type(WEIGHT))
     weight_RL = tl.load(from_R[:, None] + place_RL, mask=inside(live_R, M, L) & kept_RL, other=0.0)
     tl.store(to_R[:, None] + place_RL, weight_RL, mask=inside(live_R, M, L))

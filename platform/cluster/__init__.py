@@ -1,0 +1,1 @@
+"""Start or join a Ray cluster, check its nodes, and submit jobs to it."""

@@ -1,0 +1,113 @@
+"""Start or join a Ray cluster quietly."""
+
+import atexit
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from nmlab.platform.cluster.connection_check import check_reachable
+from nmlab.platform.cluster.joining import why_not_joined
+from nmlab.platform.cluster.local_session import local_session
+from nmlab.platform.process.leaving import bounded, end_processes, started_processes
+
+NAMESPACE = "nmlab"
+SHUTDOWN_S, _LINGER_S = 5.0, 0.5
+
+# Read by Ray when it is imported or when its processes start.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",  # as Train has it for its controllers
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the sweep has its own
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # those are lost actors; the journal says which
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # nmlab resumes from its own records
+    "TUNE_MAX_PENDING_TRIALS_PG": "64",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+
+
+@contextmanager
+def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
+    """Join the cluster at ``address``, or start a local one of at least ``cpus`` for as long as the context lasts.
+
+    A local one listens on this machine alone and answers only who has its token (see ``local_session``). A joined one
+    is taken as it is, with the authentication that the environment names.
+
+    Raises ``ValueError`` with one line where the cluster cannot be joined: nobody answers at ``address``, its token or
+    its versions are others, or this machine is no part of it.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with ExitStack() as stack:
+        if address is None:
+            folder = stack.enter_context(local_session())
+            stack.enter_context(_connected(lambda quiet: _start(folder, cpus=cpus, quiet=quiet)))
+        else:
+            check_reachable(address)
+            stack.enter_context(_connected(lambda quiet: _join(address, quiet=quiet)))
+        yield
+
+
+@contextmanager
+def _connected(connect: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    before = {process.pid for process in started_processes()}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # calls incomplete what another actor completed
+    connect({"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR})
+    try:
+        yield
+    finally:
+        _shut_down(before)
+
+
+def _start(folder: Path, *, cpus: float, quiet: dict[str, Any]) -> None:
+    import ray
+
+    before = {process.pid for process in started_processes()}
+    try:
+        # One more than the replicas reserve: the light trial actors need a crumb beside them.
+        ray.init(
+            address="local",  # a cluster that somebody runs on this machine is joined when asked for
+            num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
+            include_dashboard=False,
+            object_store_memory=200 * 2**20,
+            _temp_dir=str(folder),
+            **quiet,
+        )
+    except BaseException:  # a signal too
+        _shut_down(before)
+        raise
+
+
+def _join(address: str, *, quiet: dict[str, Any]) -> None:
+    import ray
+
+    connected = ray.is_initialized()
+    try:
+        ray.init(address=address, **quiet)
+    except Exception as error:  # Ray raises plain exceptions too
+        if not connected:
+            ray.shutdown()  # what was begun, so that another try starts anew
+        raise ValueError(why_not_joined(error, address=address)) from error
+
+
+def _shut_down(before: set[int]) -> None:
+    """Shut Ray down in bounded time, and end what it has started of its own since then and what is left of that."""
+    import ray
+
+    ours = [process for process in started_processes() if process.pid not in before]
+    if not bounded(ray.shutdown, within=SHUTDOWN_S, name="ray-shutdown"):
+        atexit.unregister(ray.shutdown)  # which would hang once more
+    end_processes(ours, within=_LINGER_S)

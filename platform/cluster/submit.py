@@ -1,0 +1,151 @@
+"""Send a study to a cluster as a Ray job, with the package as it is here; the cluster needs its dependencies alone."""
+
+import logging
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+import nmlab
+from nmlab.platform.cluster.connection_check import check_listens
+from nmlab.platform.failures import reason_line
+from nmlab.platform.launches.launch import check_is_local
+from nmlab.search_spaces import loader
+from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.secrets import has_secret, masked
+
+_EXPECTED = "expected the dashboard of its head node, for example http://10.0.0.1:8265"
+_START = ("python", "-m", "nmlab")
+_POLL_S = 2.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that a cluster has taken: its id, where it can be looked at, and what it runs."""
+
+    id: str
+    address: str
+    command: str
+
+    @property
+    def logs(self) -> str:
+        """The command that shows what it prints."""
+        return f"ray job logs {self.id} --address {self.address} --follow"
+
+
+def submit_study(study: Study, *, address: str, results: str, tracking_uri: str, options: tuple[str, ...] = ()) -> Job:
+    """Ship the package and the resolved study to the cluster whose dashboard is at ``address``, and start its sweep.
+
+    Raises ``ValueError`` when nobody answers there, or what answers does not take the job.
+    """
+    command = sweep_command(results=results, tracking_uri=tracking_uri, options=options)
+    files = {"study.yaml": loader.dump(study)}
+    return _submit(command, address=address, files=files, metadata={"study": study.name})
+
+
+def submit_resume(launch: str, *, address: str, results: str, tracking_uri: str | None = None) -> Job:
+    """Ship the package to the cluster whose dashboard is at ``address``, and go on there with a launch in ``results``.
+
+    Raises ``ValueError`` as ``submit_study``.
+    """
+    command = resume_command(launch, results=results, tracking_uri=tracking_uri)
+    return _submit(command, address=address, files={}, metadata={"launch": launch})
+
+
+def _submit(command: str, *, address: str, files: Mapping[str, str], metadata: dict[str, str]) -> Job:
+    """Start a command as a job, with the package and some files in its working folder."""
+    client = _client(address)
+    with package() as folder:
+        (folder / "work").mkdir()
+        for name, text in files.items():
+            (folder / "work" / name).write_text(text, encoding="utf-8")
+        environment = {"working_dir": str(folder / "work"), "py_modules": [str(folder / "nmlab")]}
+        try:
+            number = client.submit_job(entrypoint=command, runtime_env=environment, metadata=metadata)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the cluster at {address} did not take the job: {reason_line(error).rstrip('.')}"
+            ) from error
+    return Job(str(number), address, command)
+
+
+def sweep_command(*, results: str, tracking_uri: str, options: tuple[str, ...] = ()) -> str:
+    """Return the command line that the job runs on the head node.
+
+    Raises ``ValueError`` for a relative results folder: a job's own folder goes when it ends.
+    """
+    _check_shared(results)
+    _check_public(tracking_uri)
+    arguments = ["--address", "auto", "--results", results, "--tracking-uri", tracking_uri, *options]
+    return shlex.join([*_START, "sweep", "study.yaml", *arguments])
+
+
+def resume_command(launch: str, *, results: str, tracking_uri: str | None = None) -> str:
+    """Return the command line with which a job goes on with a launch; raises ``ValueError`` as ``sweep_command``."""
+    _check_shared(results)
+    if tracking_uri is not None:
+        _check_public(tracking_uri)
+    store = () if tracking_uri is None else ("--tracking-uri", tracking_uri)
+    return shlex.join([*_START, "resume", launch, "--address", "auto", "--results", results, *store])
+
+
+def _check_public(tracking_uri: str) -> None:
+    if has_secret(tracking_uri):
+        raise ValueError(
+            f"tracking store {masked(tracking_uri)!r}: a job's command is shown to all who may see the cluster's jobs; "
+            "leave the password out and set MLFLOW_TRACKING_URI where the cluster's processes start"
+        )
+
+
+def _check_shared(results: str) -> None:
+    check_is_local(results)
+    if not Path(results).is_absolute():
+        raise ValueError(f"results folder {results!r}: expected an absolute path to a folder that all nodes share")
+
+
+def follow(job: Job, *, tell: Callable[[str], None]) -> bool:
+    """Wait for a job, telling what it prints; return whether it succeeded. To stop waiting leaves it running."""
+    client, told = _client(job.address), 0
+    while True:
+        status = client.get_job_status(job.id)
+        logs = client.get_job_logs(job.id)
+        if len(logs) > told:
+            tell(logs[told:])
+            told = len(logs)
+        if status.is_terminal():
+            return str(status.value) == "SUCCEEDED"
+        time.sleep(_POLL_S)
+
+
+@contextmanager
+def package() -> Iterator[Path]:
+    """Give a folder that holds the installed package as ``nmlab/``; links of a checkout are followed."""
+    with TemporaryDirectory(prefix="nmlab-") as name:
+        folder = Path(name)
+        source = Path(nmlab.__path__[0])
+        shutil.copytree(source, folder / "nmlab", ignore=shutil.ignore_patterns("__pycache__"))
+        yield folder
+
+
+def _client(address: str) -> Any:
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"address {address!r}: {_EXPECTED}")
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    check_listens(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), address, expected=_EXPECTED)
+    try:
+        from ray.job_submission import JobSubmissionClient
+
+        return JobSubmissionClient(address)
+    except ImportError as error:
+        raise ValueError("nmlab submit needs Ray's job client; pip install 'nmlab[cluster]'") from error
+    except (ConnectionError, RuntimeError) as error:
+        raise ValueError(
+            f"what answers at {address} takes no Ray jobs: {reason_line(error).rstrip('.')}; {_EXPECTED}"
+        ) from error

@@ -1,0 +1,81 @@
+"""The best finished configuration of a launch, as its report has it, or from the launch's own folder."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nmlab.platform.launches.launch import Launch
+from nmlab.reports.analysis.configurations import best_of, configurations_of, group_name, groups_of, searched
+from nmlab.reports.read.collect import collect
+from nmlab.reports.read.store import RunStore
+from nmlab.trials.contract import run_tags
+from nmlab.trials.contract.run_artifacts import RECORD_FILE
+from nmlab.trials.spec import TrialSpec
+
+
+@dataclass(frozen=True)
+class Best:
+    """A configuration, how good it is in words, and its finished trials: run ids, or (seed, folder)."""
+
+    launch: str
+    configuration: str
+    value: str
+    run_ids: tuple[str, ...] = ()
+    folders: tuple[tuple[int, Path], ...] = ()
+
+
+def best_in_store(store: RunStore, parent: Any) -> Best:
+    """Return the best configuration of a launch whose parent run this is.
+
+    Raises ``ValueError`` where nothing finished, and where the masks are of several patterns, which do not compare.
+    """
+    launch = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
+    study = store.client.get_experiment(parent.info.experiment_id).name
+    runs = collect(store, study=study, launch=launch)
+    groups = groups_of(configurations_of(runs))
+    leaders = {
+        group: best
+        for group, members in groups.items()
+        if (best := best_of(searched(members)) or best_of(members)) is not None
+    }
+    if not leaders:
+        raise ValueError(f"launch {launch} has no finished configuration with a mask")
+    if len(leaders) > 1:
+        told = ", ".join(f"{group_name(group, groups=leaders)}: {best.key}" for group, best in leaders.items())
+        raise ValueError(f"launch {launch} has a best configuration in each group ({told}); name one of them")
+    (best,) = leaders.values()
+    assert best.value is not None
+    value = f"{runs.objective.metric} {best.value.mean:.4g}"
+    return Best(launch, best.key, value, run_ids=tuple(best.finished["run_id"]))
+
+
+def best_in_folder(folder: Path) -> Best:
+    """Return the best configuration of a launch by the records of its finished trials, for where MLflow has none.
+
+    Those of which every seed finished stand before the others. Raises ``ValueError`` as ``best_in_store`` does.
+    """
+    launch = Launch(folder)
+    study = launch.study()
+    metric, mode = study.search.metrics[0], study.search.modes[0]
+    found: dict[tuple[str, str], list[tuple[int, float, Path]]] = {}
+    for path in sorted(launch.trials_folder.glob(f"*/{RECORD_FILE}")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        spec = TrialSpec.model_validate(record["spec"])
+        value = float(record["metrics"].get(metric, math.nan))
+        if spec.method != "dense" and math.isfinite(value):
+            found.setdefault((spec.pattern, spec.configuration), []).append((spec.seed, value, path.parent))
+    if not found:
+        raise ValueError(f"launch {launch.name} has no finished configuration with a mask")
+    patterns = sorted({pattern for pattern, _ in found})
+    if len(patterns) > 1:
+        raise ValueError(
+            f"launch {launch.name} has a best configuration in each group ({', '.join(patterns)}); name one"
+        )
+    complete = max(map(len, found.values()))
+    full = {name: trials for name, trials in found.items() if len(trials) == complete}
+    means = {name: sum(value for _, value, _ in trials) / len(trials) for name, trials in full.items()}
+    best = min(means, key=lambda name: means[name] if mode == "min" else -means[name])
+    places = tuple((seed, place) for seed, _, place in found[best])
+    return Best(launch.name, best[1], f"{metric} {means[best]:.4g}", folders=places)

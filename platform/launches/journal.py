@@ -1,0 +1,177 @@
+"""The journal of a launch: everything it heard, in order, on disk before anyone else is told.
+
+Whatever comes after (MLflow, the report, a later process) follows the journal and can be told again from it.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nmlab.platform.launches.launch import Launch
+from nmlab.trials.contract.declarations import is_intermediate
+from nmlab.trials.contract.run_status import ENDED_FOR_GOOD
+from nmlab.trials.files.atomic_file import atomic_file
+from nmlab.trials.files.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
+
+Record = dict[str, Any]
+
+FORMAT = 2
+"""From format 2 on every line has a checksum; the first format had no number."""
+_HEADER = "journal"
+
+
+class Journal:
+    """One JSON object a line; safe to use from several threads of one process, which alone may write.
+
+    A line that a crash cut off was told to nobody; it is removed when the journal is opened. A write that fails, on a
+    full disk for instance, leaves nothing behind: the journal is as it was, and the same records can be written later.
+
+    Raises ``DamagedFileError`` naming file and line where the journal is not what was written, and ``NewerFormatError``
+    where a newer nmlab wrote it.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._path = launch.journal_file
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._guard = threading.Lock()
+        try:
+            self._drop_torn_line()
+            if not sum(record["event"] == _HEADER for record in self._lines()):  # looks at every line
+                self.write([{"event": _HEADER, "format": FORMAT, "nmlab": nmlab_version()}])
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def size(self) -> int:
+        """Bytes of all whole records."""
+        return os.fstat(self._file).st_size
+
+    def write(self, records: list[Record]) -> None:
+        """Append records; those that end a trial or the launch reach the disk before this returns.
+
+        Raises ``OSError`` when the file cannot take them; none of them is in it then.
+        """
+        data = b"".join(checked_line(record) + b"\n" for record in records)
+        with self._guard:
+            before = self.size
+            try:
+                while data:  # the system may take a part of it only
+                    data = data[os.write(self._file, data) :]
+                if any(record["event"] in ("ended", "launch ended") for record in records):
+                    os.fsync(self._file)
+            except OSError:
+                os.ftruncate(self._file, before)
+                raise
+
+    def close(self) -> None:
+        """Close the file; closing twice is allowed."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def read(self) -> Iterator[Record]:
+        """Yield every record from the beginning."""
+        return (record for record in self._lines() if record["event"] != _HEADER)
+
+    def read_from(self, position: int, *, limit: int) -> tuple[list[Record], int]:
+        """Return the whole records after ``position``, about ``limit`` bytes of them, and the position after those."""
+        with self._guard:  # so that nothing is seen that a failed write takes back
+            room = self.size - position
+        with self._path.open("rb") as file:
+            file.seek(position)
+            lines = file.readlines(min(limit, room)) if room > 0 else []
+        if lines and not lines[-1].endswith(b"\n"):
+            lines.pop()
+        records = (read_line(line, needs_checksum=False) for line in lines)  # each was looked at when it was opened
+        kept = [record for record in records if record is not None and record["event"] != _HEADER]
+        return kept, position + sum(map(len, lines))
+
+    def _lines(self) -> Iterator[Record]:
+        with self._path.open("rb") as file:
+            yield from checked_records(file, name=str(self._path))
+
+    def _drop_torn_line(self) -> None:
+        """Remove what stands after the last line's end: the process died while it wrote that."""
+        with self._path.open("rb") as file:
+            whole = 0
+            for line in file:
+                whole += len(line) if line.endswith(b"\n") else 0
+        if whole < self.size:
+            os.ftruncate(self._file, whole)
+
+
+def checked_records(lines: Iterable[bytes], *, name: str) -> Iterator[Record]:
+    """Yield the records of a journal's lines, its header included; raises ``ValueError`` as ``Journal`` does.
+
+    Lines before the header are of the first format, without checksums. A line of those that breaks off was cut off by
+    a crash and closed by the next process.
+    """
+    is_checked = False
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = read_line(line, needs_checksum=is_checked)
+            if record is not None and not isinstance(record.get("event"), str):
+                raise ValueError("it has no event")
+        except ValueError as error:
+            raise DamagedFileError(
+                f"journal {name} is damaged in line {number}: {error}; without that line `nmlab resume` runs again "
+                "what it recorded"
+            ) from error
+        if record is not None:
+            if record["event"] == _HEADER:
+                check_format(record, kind="journal", path=Path(name), format=FORMAT)
+                is_checked = True
+            yield record
+
+
+def read_journal(launch: Launch) -> Iterator[Record]:
+    """Yield the whole records of a launch's journal without opening it for writing; none where there is no journal.
+
+    A line without an end is being written, or was cut off; it is passed over.
+    """
+    if not launch.journal_file.exists():
+        return
+    with launch.journal_file.open("rb") as file:
+        whole = (line for line in file if line.endswith(b"\n"))
+        records = checked_records(whole, name=str(launch.journal_file))
+        yield from (record for record in records if record["event"] != _HEADER)
+
+
+def write_log(launch: Launch, records: Iterator[Record]) -> None:
+    """Write what happened in a launch, metrics apart, as JSON lines into its log file."""
+    lines = [json.dumps(record) for record in records if record["event"] != "metrics"]
+    with atomic_file(launch.log_file) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def is_over(result: Mapping[str, Any]) -> bool:
+    """Say whether a trial's result is its last word."""
+    return result["status"] in ENDED_FOR_GOOD and not result.get("resumable", False)
+
+
+def evaluations(records: Iterator[Record], *, metric: str) -> dict[str, dict[int, float]]:
+    """Return what trials were found at during training: the values of a metric by step, by key.
+
+    Journals of earlier versions name the evaluation of the start like the others; it is none of them.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for record in records:
+        if record["event"] != "metrics" or record["step"] == 0:
+            continue
+        if metric in record["values"] and is_intermediate(record["values"]):
+            found.setdefault(record["key"], {})[record["step"]] = record["values"][metric]
+    return found
+
+
+def ended_trials(records: Iterator[Record]) -> dict[str, Record]:
+    """Return the results of the trials that have ended for good, by key; interrupted and failed ones go on."""
+    ended = {}
+    for record in records:
+        if record["event"] == "ended":
+            result = record["result"]
+            ended[result["key"]] = {**result["metrics"], **result}
+    return {key: result for key, result in ended.items() if is_over(result)}

@@ -1,0 +1,175 @@
+"""A launch: one start of a study, and its folder."""
+
+import hashlib
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from nmlab.platform.process.credentials import kept_uri
+from nmlab.search_spaces import loader
+from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.run_artifacts import ENVIRONMENT_FILE, LOG_FILE, REPORT_FOLDER, STUDY_FILE
+from nmlab.trials.files.checked_json import DamagedFileError, read_checked, write_checked
+
+Record = dict[str, Any]
+LAUNCH_FILE = "launch.json"
+FORMAT = 1
+_SETTINGS = ("tracking_uri", "address", "max_failures")
+_STUDY = "study_digest"
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The folder ``results/<study>/<launch>`` and what it holds."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def study_file(self) -> Path:
+        return self.folder / STUDY_FILE
+
+    @property
+    def journal_file(self) -> Path:
+        """Everything the launch heard, in order."""
+        return self.folder / "journal.jsonl"
+
+    @property
+    def status_file(self) -> Path:
+        return self.folder / "status.json"
+
+    @property
+    def report_folder(self) -> Path:
+        return self.folder / REPORT_FOLDER
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / LOG_FILE
+
+    @property
+    def environment_file(self) -> Path:
+        return self.folder / ENVIRONMENT_FILE
+
+    @property
+    def optuna_journal(self) -> Path:
+        return self.folder / "optuna.journal"
+
+    @property
+    def trials_folder(self) -> Path:
+        return self.folder / "trials"
+
+    @property
+    def initial_masks_folder(self) -> Path:
+        """Where the masks that trials start from are kept for every process of the launch."""
+        return self.folder / "initial_masks"
+
+    def trial_folder(self, key: str) -> Path:
+        """Return where the trial ``key`` keeps its checkpoints and artifacts."""
+        return self.trials_folder / key
+
+    def tidy(self) -> None:
+        """Remove what processes were writing when they were killed; for when none of the launch is left."""
+        deep = [folder.rglob("*.partial") for folder in (self.trials_folder, self.initial_masks_folder)]
+        for left in chain(self.folder.glob("*.partial"), *deep):
+            with suppress(OSError):  # litter in the way of nothing; a launch does not fail over it
+                left.unlink()
+
+    def study(self) -> Study:
+        """Read the resolved study that this launch was started with; raises ``ValueError`` if it is another one now."""
+        expected = self._record().get(_STUDY)
+        if expected is not None and file_digest(self.study_file) != expected:
+            raise DamagedFileError(
+                f"study {self.study_file} is not the one that this launch was started with (its digest differs); "
+                "restore it, or start a new launch with `nmlab sweep`"
+            )
+        return loader.load(self.study_file)
+
+    def settings(self) -> Record:
+        """Read what the launch was started with beside the study; raises ``ValueError`` naming a damaged file."""
+        return {name: value for name, value in self._record().items() if name != _STUDY}
+
+    def change_settings(self, **changed: Any) -> None:
+        """Write settings anew where they differ from what is stored; only the launch's owner may call this.
+
+        Raises ``ValueError`` naming a damaged file, ``OSError`` where it cannot be written.
+        """
+        record = self._record()
+        if {**record, **changed} != record:
+            write_checked(self.folder / LAUNCH_FILE, {**record, **changed}, format=FORMAT)
+
+    def _record(self) -> Record:
+        path = self.folder / LAUNCH_FILE
+        try:
+            return read_checked(path, kind="launch record", format=FORMAT, before=_SETTINGS)
+        except OSError as error:
+            raise ValueError(f"launch record {str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launch:
+    """Make the folder of a new launch; raises ``ValueError`` where it cannot be written."""
+    check_is_local(results)
+    name = f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    launch = Launch(_fresh(results.expanduser().resolve() / study.name / name))
+    try:
+        launch.folder.mkdir(parents=True)
+        launch.study_file.write_text(loader.dump(study), encoding="utf-8")
+        kept = {name: kept_uri(value) if name == "tracking_uri" else value for name, value in settings.items()}
+        record = {**kept, _STUDY: file_digest(launch.study_file)}
+        write_checked(launch.folder / LAUNCH_FILE, record, format=FORMAT)
+    except OSError as error:
+        raise ValueError(f"results folder {str(results)!r} cannot be written: {error.strerror}") from error
+    return launch
+
+
+def find(name: str | None, *, results: Path) -> Launch:
+    """Return a launch by its folder, its name, or its study's name (the newest one); the newest of all without."""
+    check_is_local(results)
+    if name is not None and (Path(name) / LAUNCH_FILE).is_file():
+        return Launch(Path(name).resolve())
+    launches = sorted(results.expanduser().glob(f"*/*/{LAUNCH_FILE}"), key=lambda path: path.stat().st_mtime)
+    matching = [path.parent for path in launches if name in (None, path.parent.name, path.parent.parent.name)]
+    if not matching:
+        known = sorted({path.parent.parent.name for path in launches})
+        wanted = f"no launch {name!r}" if name else "no launch"
+        raise ValueError(f"{wanted} in {str(results)!r}; studies launched there: {', '.join(known) or 'none'}")
+    return Launch(matching[-1].resolve())
+
+
+def check_is_local(path: Path | str, *, what: str = "results folder") -> None:
+    """Raise ``ValueError`` where a path is a URL, such as s3://bucket/x, which would become a folder ``s3:`` here."""
+    found = _URL.match(str(path))
+    if found is None:
+        return
+    if found["scheme"].lower() == "file":
+        rest = "/" + str(path)[len("file:") :].lstrip("/")
+        raise ValueError(f"{what} {str(path)!r}: expected a path, not a URL; give {rest!r}")
+    raise ValueError(
+        f"{what} {_as_given(str(path), found)!r}: expected a path; mount what is at {found['scheme']}:// as a folder, "
+        "under one path on this machine and on all nodes of a cluster, and give that"
+    )
+
+
+def _as_given(path: str, found: re.Match[str]) -> str:
+    """Return a URL with both of its slashes, of which ``Path`` leaves one."""
+    return f"{found['scheme']}://{path[found.end() :].lstrip('/')}"
+
+
+def _fresh(folder: Path) -> Path:
+    candidate, count = folder, 2
+    while candidate.exists():  # two launches within one second
+        candidate, count = folder.with_name(f"{folder.name}-{count}"), count + 1
+    return candidate
+
+
+def file_digest(path: Path) -> str:
+    """Return 32 hexadecimal digits over a file's bytes."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

@@ -1,0 +1,50 @@
+"""What the driver adds to the records of trials that end, before they are kept."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nmlab.platform.launches.known_cost import add_known_cost
+from nmlab.platform.launches.launch import Launch
+from nmlab.trials.contract.run_status import STOPPED_EARLY, TrialStatus
+
+Record = dict[str, Any]
+
+
+class RecordCompletion:
+    """Adds to ends of trials why they were stopped, what they cost where no replica could say, and notes on the text.
+
+    Args:
+        launch: the launch, in whose folder checkpoints tell what a trial had cost.
+        stopped_early: why trials are stopped early, by key; it grows while the launch runs.
+        text_notes: what must be said of the texts beside every result; trials themselves do not compare them.
+    """
+
+    def __init__(self, launch: Launch, *, stopped_early: Mapping[str, str], text_notes: Iterable[str]) -> None:
+        self._launch, self._stopped_early, self._text_notes = launch, stopped_early, tuple(text_notes)
+        self._leased: set[str] = set()
+
+    def recall(self, records: Iterable[Record]) -> None:
+        """Take the records of earlier processes of the launch, which are complete."""
+        self._leased |= {record["key"] for record in records if record["event"] == "leased"}
+
+    def complete(self, records: Iterable[Record]) -> None:
+        """Complete new records in place, in their order."""
+        for record in records:
+            if record["event"] == "leased":
+                self._leased.add(record["key"])
+            elif record["event"] == "ended":
+                self._say_why(record["key"], record["result"])
+                folder = self._launch.trial_folder(record["key"])
+                add_known_cost(record["result"], folder=folder, was_leased=record["key"] in self._leased)
+                self._add_notes(record["result"])
+
+    def _say_why(self, key: str, result: Record) -> None:
+        """A trial that was stopped, but not because its configuration fell behind, goes on when a launch is resumed."""
+        if result["status"] == TrialStatus.STOPPED:
+            why = self._stopped_early.get(key)
+            result["resumable"] = why is None
+            result["reason"] = f"{result['reason']}; resumable" if why is None else f"{STOPPED_EARLY}: {why}"
+
+    def _add_notes(self, result: Record) -> None:
+        if self._text_notes:
+            result["notes"] = list(dict.fromkeys((*result.get("notes", ()), *self._text_notes)))

@@ -1,0 +1,222 @@
+"""What a sweep looks like at this moment, put together from the hub's records without side effects."""
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nmlab.platform.launches.standings import Entrant, plain, standings
+from nmlab.search_spaces.schema.checks import SAMPLES
+from nmlab.trials.contract.metrics import initial_name
+from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
+from nmlab.trials.contract.run_tags import FrozenWeights, Role
+
+Record = dict[str, Any]
+
+
+@dataclass
+class TrialLine:
+    """One trial as a watcher sees it."""
+
+    label: str
+    seed: int
+    steps: int
+    configuration: str = ""
+    pattern: str = ""
+    role: str = Role.SEARCH
+    replicates: int = 1
+    status: str = TrialStatus.WAITING
+    step: int = 0
+    host: str = ""
+    loss: float | None = None
+    initial: float | None = None
+    perplexity: float | None = None
+    reason: str = ""
+    ended: bool = False
+
+
+@dataclass
+class LaunchState:
+    """Counts, trials and replicas of a launch."""
+
+    study: str
+    launch: str
+    planned: int
+    metric: str
+    mode: str = "min"
+    searched: tuple[str, ...] = ()
+    seeds: int = 1
+    """Seeds of every configuration of the search."""
+    baselines: Mapping[str, int] = field(default_factory=dict)
+    """Keys of the trials of baselines, with the number of seeds of each one's configuration."""
+    started: float = field(default_factory=time.time)
+    resumed: int = 0
+    loads: int = 0
+    """How often a replica loaded the model, in all processes of this launch."""
+    trials: dict[str, TrialLine] = field(default_factory=dict)
+    replicas: dict[str, Record] = field(default_factory=dict)
+    phase: LaunchStatus = LaunchStatus.STARTING
+    trouble: dict[str, str] = field(default_factory=dict)
+    """What keeps records from where they belong, a line for each place."""
+    unchanged: bool | None = None
+    """Whether every replica that looked found its frozen weights unchanged, in any process; None before one looked."""
+
+    def recall(self, records: Iterable[Record], *, over: Container[str]) -> None:
+        """Take the records of earlier processes of this launch; trials that are not ``over`` run again."""
+        self.update(records)
+        self.replicas, self.phase = {}, LaunchStatus.STARTING
+        for key, line in self.trials.items():
+            line.ended = key in over
+            line.status = line.status if line.ended else TrialStatus.WAITING
+        self.resumed = sum(line.ended for line in self.trials.values())
+
+    def update(self, records: Iterable[Record]) -> None:
+        """Take records of the hub in order; kinds that a watcher need not know are passed over."""
+        handlers = {
+            "trial": self._trial,
+            "leased": self._leased,
+            "metrics": self._metrics,
+            "ended": self._ended,
+            "replica": self._replica,
+            "replica lost": self._replica_lost,
+            "replica left": self._replica_left,
+            "replica refused": self._replica_refused,
+            "verified": self._verified,
+            "result refused": self._result_refused,
+        }
+        for record in records:
+            if record["event"] in handlers and self._is_known(record):
+                handlers[record["event"]](record)
+
+    def _is_known(self, record: Record) -> bool:
+        """Say whether what a record speaks of was introduced; a damaged line may have been taken out of the journal."""
+        match record["event"]:
+            case "leased" | "metrics" | "ended" | "result refused":
+                return record["key"] in self.trials
+            case "replica lost" | "replica left":
+                return record["host"] in self.replicas
+        return True
+
+    @property
+    def frozen_weights(self) -> FrozenWeights:
+        """What the replicas found; unverified where every one was killed before it could look."""
+        found = {True: FrozenWeights.VERIFIED, False: FrozenWeights.MISMATCH, None: FrozenWeights.UNVERIFIED}
+        return found[self.unchanged]
+
+    @property
+    def ended(self) -> int:
+        """Trials that need no more work, those of an earlier process of this launch included."""
+        return sum(line.ended for line in self.trials.values())
+
+    def counts(self) -> Counter[str]:
+        """Number of trials by status."""
+        return Counter(line.status for line in self.trials.values())
+
+    def eta_seconds(self) -> float | None:
+        """Seconds to go at the pace so far; None before the first trial of this process has ended."""
+        done = self.ended - self.resumed
+        return (time.time() - self.started) / done * (self.planned - self.ended) if done else None
+
+    def snapshot(self) -> Record:
+        """Return everything as plain JSON."""
+        return {
+            "study": self.study,
+            "launch": self.launch,
+            "phase": self.phase,
+            "metric": self.metric,
+            "mode": self.mode,
+            "planned": self.planned,
+            "ended": self.ended,
+            "counts": dict(self.counts()),
+            "elapsed_seconds": round(time.time() - self.started, 1),
+            "eta_seconds": self.eta_seconds(),
+            "model_loads": self.loads,
+            "trouble": self.trouble,
+            "replicas": self.replicas,
+            "best": [plain(standing) for standing in standings(self._entrants(), mode=self.mode)],
+            "trials": {key: vars(line) for key, line in self.trials.items()},
+        }
+
+    def _trial(self, record: Record) -> None:
+        spec = record["spec"]
+        chosen = {name: value for name, value in spec["hyperparameters"].items() if name in self.searched}
+        if SAMPLES in self.searched:
+            chosen = {"samples": spec["calibration"]["samples"], **chosen}
+        settings = " ".join(f"{name}={_short(value)}" for name, value in chosen.items())
+        label = f"{spec['method']} {spec['pattern']} {settings}".strip()
+        steps = int(spec["hyperparameters"].get("steps", 0))
+        line = TrialLine(label, spec["seed"], steps, _configuration(spec), spec["pattern"])
+        if record["key"] in self.baselines:
+            line.role = "dense" if spec["method"] == "dense" else Role.BASELINE
+        line.replicates = self.baselines.get(record["key"], self.seeds)
+        self.trials.setdefault(record["key"], line)
+
+    def _entrants(self) -> list[Entrant]:
+        return [
+            Entrant(
+                line.configuration,
+                line.label,
+                line.pattern,
+                line.role,
+                line.replicates,
+                line.perplexity if line.status == TrialStatus.FINISHED else None,
+            )
+            for line in self.trials.values()
+        ]
+
+    def _leased(self, record: Record) -> None:
+        line = self.trials[record["key"]]
+        line.status, line.host = TrialStatus.RUNNING, record["host"]
+        self.phase = LaunchStatus.RUNNING
+
+    def _metrics(self, record: Record) -> None:
+        line, values = self.trials[record["key"]], record["values"]
+        line.step = max(line.step, record["step"])
+        line.loss = values.get("train/loss", line.loss)
+        line.initial = values.get(initial_name(self.metric), line.initial)
+        if self.metric in values:
+            line.perplexity = values[self.metric]
+            # Journals of earlier versions name the evaluation of the start like the others.
+            line.initial = values[self.metric] if record["step"] == 0 and line.steps else line.initial
+
+    def _ended(self, record: Record) -> None:
+        line, result = self.trials[record["key"]], record["result"]
+        line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
+        line.ended = not result.get("resumable", False)
+
+    def _result_refused(self, record: Record) -> None:
+        self.trials[record["key"]].status = TrialStatus.WAITING
+
+    def _replica(self, record: Record) -> None:
+        facts = {name: value for name, value in record.items() if name not in ("event", "host")}
+        self.replicas[record["host"]] = {**facts, "state": "ready"}
+        self.loads += 1
+
+    def _replica_lost(self, record: Record) -> None:
+        self.replicas[record["host"]]["state"] = "lost"
+        for line in self.trials.values():
+            if line.host == record["host"] and line.status == TrialStatus.RUNNING:
+                line.status = TrialStatus.WAITING
+
+    def _replica_refused(self, record: Record) -> None:
+        facts = {"loads": 0, "slots": 0, "model_digest": "", "reason": record["reason"]}
+        self.replicas[record["host"]] = {**facts, "state": "refused"}
+
+    def _verified(self, record: Record) -> None:
+        self.unchanged = self.unchanged is not False and record["unchanged"]
+
+    def _replica_left(self, record: Record) -> None:
+        self.replicas[record["host"]]["state"] = "done"
+
+
+def _configuration(spec: Record) -> str:
+    """Return what all seeds of one configuration share."""
+    text = json.dumps({name: value for name, value in spec.items() if name != "seed"}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

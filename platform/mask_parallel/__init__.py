@@ -1,0 +1,1 @@
+"""Several slots that evaluate the masks of one trial."""

@@ -1,0 +1,1 @@
+"""The workers of one replica whose model is spread over several."""

@@ -1,0 +1,23 @@
+"""What only a loaded method can say of a search's objective: whether it records it, and which way that gets better."""
+
+from nmlab.search_spaces.schema.modes import mode_problems
+from nmlab.search_spaces.schema.study import Study
+from nmlab.search_spaces.schema.wording import nearest
+from nmlab.trials.contract.declarations import common_metric, recorded_by
+from nmlab.trials.methods import registry
+
+
+def check_objectives(study: Study) -> None:
+    """Check the objectives of methods that declare their metrics in their class alone; the schema knows the others.
+
+    A method that declares nothing may record anything. Raises ``ValueError`` with one line.
+    """
+    for method in study.methods:
+        declared = {metric.name: metric for metric in registry.metrics_of(method)}
+        if recorded_by(method) is not None or not declared:
+            continue
+        for name, mode in zip(study.search.metrics, study.search.modes, strict=True):
+            if common_metric(name) is None and name not in declared:
+                raise ValueError(f"search.metric {name!r}: {method} records no such metric{nearest(name, declared)}")
+            for problem in mode_problems(declared[name], mode=mode) if name in declared else ():
+                raise ValueError(problem)

@@ -1,0 +1,42 @@
+"""Which early stopping a study asks for, and at which steps its configurations are compared."""
+
+import math
+
+from nmlab.platform.planning.study_plan import Plan, longest_trial
+from nmlab.platform.search.early_stopping import EarlyStopping
+from nmlab.platform.search.stopping_rules import (
+    MedianStopping,
+    Rule,
+    SuccessiveHalving,
+    default_grace_period,
+    rungs,
+)
+from nmlab.trials.contract.metrics import EVAL, initial_name
+from nmlab.trials.trial.history import CURVE_POINTS
+
+
+def early_stopping(plan: Plan) -> EarlyStopping:
+    """Return the early stopping that a study asks for; one without a scheduler stops nothing."""
+    search = plan.study.search
+    metric = search.metrics[0]
+    return EarlyStopping(
+        _rule(plan) if search.scheduler else None,
+        metric=metric,
+        initial=initial_name(metric),
+        mode=search.modes[0],
+        seeds=plan.study.seeds,
+        baselines=[spec.key for spec in plan.baselines],
+    )
+
+
+def _rule(plan: Plan) -> Rule:
+    study, steps = plan.study, longest_trial(plan.study)
+    every = study.cadence.evaluate_every
+    if not study.search.metrics[0].startswith(EVAL):  # a point of the training curve
+        every = study.cadence.log_every or max(1, steps // CURVE_POINTS)
+    assert every is not None, "a study without evaluations on the way is refused"
+    first = study.search.grace_period
+    grace = every * math.ceil(first / every) if first else default_grace_period(steps=steps, every=every)
+    if study.search.scheduler == "median":
+        return MedianStopping(grace)
+    return SuccessiveHalving(rungs(first=grace, end=steps))

@@ -1,0 +1,194 @@
+"""From a study to the trials it asks for, checked against the methods that exist and the model and text at hand."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nmlab.platform.planning.admission import check_slots
+from nmlab.platform.planning.examples import to_check, to_plan
+from nmlab.platform.planning.objective_check import check_objectives
+from nmlab.platform.search.initial_points import Given, first_points
+from nmlab.platform.search.points import configurations_tried
+from nmlab.search_spaces.schema.checks import SAMPLES
+from nmlab.search_spaces.schema.conditions import BESIDE_SPACE
+from nmlab.search_spaces.schema.study import Study
+from nmlab.search_spaces.space import DefineByRun, baseline_points
+from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Method
+from nmlab.trials.models import ModelSource
+from nmlab.trials.models.prunable import check_measurable
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.sizing.preflight import Facts, preflight
+from nmlab.trials.spec import Budget, Cadence, CalibrationSpec, EvaluationSpec, TrialSpec
+
+Configuration = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a launch of a study will do: its baselines, the number of configurations it searches, and on what."""
+
+    study: Study
+    baselines: tuple[TrialSpec, ...]
+    configurations: int
+    facts: Facts
+
+    @property
+    def trials(self) -> int:
+        """The number of child runs when everything has ended."""
+        return len(self.baselines) + self.configurations * len(self.study.seeds)
+
+
+def check_settings(study: Study) -> None:
+    """Check what needs neither model nor text: the methods and their settings; raises ``ValueError`` with one line."""
+    first = [DefineByRun(study)(Given(values)) for values in first_points(study)]
+    for configuration in [*to_check(study), *baseline_points(study), *first]:
+        _check(configuration)
+    check_objectives(study)
+    _check_baselines(study)
+    check_slots(study, has_gpus=False)  # of those that ask for GPUs; where they are given unasked, `admit` looks
+
+
+def plan_study(study: Study) -> Plan:
+    """Check everything that can be checked before a process is started; raises ``ValueError`` with one line."""
+    check_settings(study)
+    examples = to_check(study)
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in examples]
+    example = max(specs, key=lambda spec: spec.calibration.samples)
+    facts = preflight(
+        example.model,
+        patterns=[Pattern.parse(pattern) for pattern in study.patterns],
+        calibration=example.calibration,
+        evaluation=example.evaluation,
+    )
+    check_text(specs)
+    check_inputs([*specs, *baseline_specs(study)], facts)
+    check_shards(study, [*examples, *baseline_points(study)], blocks=facts.blocks)
+    check_participants(study, examples)
+    return Plan(study, tuple(baseline_specs(study)), configurations_tried(study), facts)
+
+
+def trial_spec(study: Study, configuration: Configuration, *, seed: int) -> TrialSpec:
+    """Return the trial of one configuration with one seed, its method's defaults written out."""
+    given = {name: value for name, value in configuration.items() if name not in BESIDE_SPACE}
+    calibration = study.data.calibration
+    text = {**calibration.model_dump(), "samples": configuration.get(SAMPLES, calibration.sizes[0])}
+    hyperparameters = registry.get(configuration["method"]).configure(given).model_dump()
+    budget = study.budget.model_dump(include={"tokens", "forwards", "seconds"})
+    return TrialSpec(
+        method=configuration["method"],
+        pattern=configuration["pattern"],
+        seed=seed,
+        hyperparameters=hyperparameters,
+        model=ModelSource(**study.model.model_dump()),
+        calibration=CalibrationSpec(**text),
+        evaluation=EvaluationSpec(**study.data.evaluation.model_dump()),
+        budget=Budget(**budget),
+        cadence=Cadence(**study.cadence.model_dump()),
+    )
+
+
+def baseline_specs(study: Study) -> list[TrialSpec]:
+    """Return the trials of the baselines.
+
+    A method that draws nothing at random runs once, not once a seed; the dense model runs once, not once a pattern; one
+    that reads no text runs once, not once a number of samples.
+    """
+    specs: list[TrialSpec] = []
+    textless: list[Configuration] = []
+    for configuration in baseline_points(study):
+        method = registry.get(str(configuration["method"]))
+        if not method.sparse and configuration["pattern"] != study.patterns[0]:
+            continue
+        if not method.reads_text:
+            same = {name: value for name, value in configuration.items() if name != SAMPLES}
+            if same in textless:
+                continue
+            textless.append(same)
+        seeds = study.seeds if method.depends_on_seed else study.seeds[:1]
+        specs += [trial_spec(study, configuration, seed=seed) for seed in seeds]
+    return specs
+
+
+def example_specs(study: Study) -> list[TrialSpec]:
+    """Return trials that between them use every method, name, listed value and end of the search; see `to_plan`."""
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in to_plan(study)]
+    return list({spec.key: spec for spec in specs}.values())
+
+
+def longest_trial(study: Study) -> int:
+    """Return the most steps that a trial of the search takes, its method's default where the study names none."""
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in to_plan(study)]
+    return max(int(spec.hyperparameters.get("steps") or 0) for spec in specs)
+
+
+def _check(configuration: Configuration) -> None:
+    method: Method = registry.get(str(configuration["method"]))
+    pattern = Pattern.parse(str(configuration["pattern"]))
+    config = method.configure({n: v for n, v in configuration.items() if n not in BESIDE_SPACE})
+    if reason := method.unsupported_reason(pattern, config):
+        raise ValueError(f"{method.name}: {reason}")
+
+
+def check_text(specs: Iterable[TrialSpec]) -> None:
+    """Raise ``ValueError`` for a trial whose method wants more of its calibration text than there is."""
+    for spec in specs:
+        method = registry.get(spec.method)
+        config = method.configure(spec.hyperparameters)
+        if reason := method.unsupported_text_reason(config, minibatches=spec.calibration.minibatches):
+            raise ValueError(f"{method.name}: {reason}")
+
+
+def check_inputs(specs: Iterable[TrialSpec], facts: Facts) -> None:
+    """Raise ``ValueError`` for a trial whose method, or that of its initial mask, measures inputs that none can see."""
+    for spec in specs:
+        for name in (spec.method, spec.hyperparameters.get("initial_mask")):
+            if name in registry.names() and registry.get(str(name)).measures_inputs:
+                try:
+                    check_measurable(facts.prunable_layers)
+                except SourceError as error:
+                    raise ValueError(f"{name}: {error}") from error
+
+
+def check_shards(study: Study, configurations: Iterable[Configuration], *, blocks: int) -> None:
+    """Raise ``ValueError`` for what a model in shards cannot be, or cannot do yet."""
+    shards = study.replica.shards
+    if shards == 1:
+        return
+    if shards > blocks:
+        raise ValueError(
+            f"replica.shards = {shards}: {study.model.source} has {blocks} decoder blocks, at least one to a shard"
+        )
+    if study.data.evaluation.tasks:
+        raise ValueError(f"replica.shards = {shards}: tasks are put to whole models only; use shards: 1 or tasks: []")
+    methods = {str(configuration["method"]) for configuration in configurations}
+    if whole := sorted(method for method in methods if not registry.get(method).shardable):
+        raise ValueError(f"replica.shards = {shards}: {', '.join(whole)} works on whole models only; use shards: 1")
+
+
+def check_participants(study: Study, configurations: Iterable[Configuration]) -> None:
+    """Raise ``ValueError`` for trials with more participants than there are slots, or with nothing to share."""
+    replica, slots = study.replica, study.replica.count * study.replica.slots
+    asked = f"replica.participants = {replica.participants}"
+    if replica.participants == 1:
+        return
+    if replica.participants > slots:
+        raise ValueError(f"{asked}: {replica.count} replica(s) of {replica.slots} slot(s) are {slots} in all")
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in configurations]
+    most = max(int(spec.hyperparameters.get("masks_per_step") or 1) for spec in specs)
+    if most < replica.participants:
+        raise ValueError(f"{asked}: no trial draws more than {most} mask(s) a step; raise masks_per_step")
+
+
+def _check_baselines(study: Study) -> None:
+    """Refuse a baseline that the search would run as well: one trial cannot be both, and would be counted twice."""
+    for baseline in baseline_points(study):
+        own = trial_spec(study, baseline, seed=0)
+        beside = {"method": own.method, "pattern": own.pattern, SAMPLES: own.calibration.samples}
+        try:
+            point = DefineByRun(study)(Given({**own.hyperparameters, **beside}))
+        except ValueError:
+            continue  # the space does not have it
+        if point["method"] == own.method and trial_spec(study, point, seed=0).configuration == own.configuration:
+            raise ValueError(f"baselines: {own.method} {own.pattern} is a point of the search too; take it out of one")

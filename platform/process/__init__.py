@@ -1,0 +1,1 @@
+"""What this process is to its machine: its signals, its threads, and what its command line may show."""

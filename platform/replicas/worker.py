@@ -1,0 +1,191 @@
+"""What runs inside a replica's Train worker: the frozen model once, and S slots that run trials on it."""
+
+import os
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from nmlab.platform.cluster.proof import prove
+from nmlab.platform.dispatch.client import DispatchClient
+from nmlab.platform.dispatch.worker_link import WorkerLink, own_worker_link
+from nmlab.platform.mask_parallel.client import MaskParallelClient
+from nmlab.platform.pipeline.setup import OVER, follow, form_pipelines, give_work, shard_facts
+from nmlab.platform.planning.admission import Load, refuses
+from nmlab.platform.replicas.oom_detection import at_work
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.errors import PipelineLostError, account_of
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.measure.memory import exempt_from_collection
+from nmlab.trials.models import FrozenModel, ModelSource
+from nmlab.trials.parallel.pipeline_group import PipelineGroup
+from nmlab.trials.spec import TrialSpec
+from nmlab.trials.trial.outcome import TrialResult
+from nmlab.trials.trial.run import run_trial
+
+_BEAT_S = 0.5
+_FAREWELL_S = 20.0
+
+
+def worker_loop(config: dict[str, Any]) -> None:
+    """Load the model and run trials until the hub says stop (the Train worker's function).
+
+    Of several workers, each with a shard of the model, the first does so; the others follow it.
+    """
+    os.umask(os.umask(0) | 0o002)  # a raylet may have been started with any
+    torch.set_num_threads(config["threads"])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    pipelines = form_pipelines(slots=config["slots"], device=device)
+    proofs = pipelines[0].all_gather(_proof(config)) if config["nonce"] is not None else []
+    if proofs and _is_refused(config, proofs, pipeline=pipelines[0]):
+        return
+    if refusals := _refusals(config, device=device, pipeline=pipelines[0]):
+        if pipelines[0].leads:
+            dispatcher = DispatchClient(config["dispatcher"], namespace=config["namespace"])
+            dispatcher.call("refuse", config["name"], f"{config['name']} on {refusals[0]}")
+        return
+    start = time.perf_counter()
+    frozen = FrozenModel.load(ModelSource(**config["model"]), device=device, pipeline=pipelines[0])
+    replica = ReplicaContext(frozen, initial_masks=Path(config["initial_masks"]))
+    facts = {
+        "pid": os.getpid(),
+        "node": ray.util.get_node_ip_address(),
+        "node_id": ray.get_runtime_context().get_node_id(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "slots": config["slots"],
+        "model_digest": replica.frozen.digest,
+        **shard_facts(replica, pipelines[0], pid=os.getpid()),
+        "load_seconds": round(time.perf_counter() - start, 3),
+    }
+    facts["proofs"] = proofs
+    exempt_from_collection()
+    if pipelines[0].leads:
+        Worker(config, replica, facts, pipelines).serve()
+    else:
+        follow(pipelines, replica=replica, folder=Path(config["folder"]))
+
+
+def _proof(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what this worker shows of the launch's folder and its code, and where it is."""
+    where = {"node": ray.util.get_node_ip_address(), "node_id": ray.get_runtime_context().get_node_id()}
+    return {**prove(Path(config["nonce"])), **where}
+
+
+def _is_refused(config: dict[str, Any], proofs: list[dict[str, Any]], *, pipeline: PipelineGroup) -> bool:
+    """Show the hub the proofs of all workers, before the model is loaded; say whether they were refused."""
+    refused = False
+    if pipeline.leads:
+        dispatcher = DispatchClient(config["dispatcher"], namespace=config["namespace"])
+        refused = bool(dispatcher.call("admit", config["name"], proofs))
+    return bool(pipeline.broadcast(refused))
+
+
+def _refusals(config: dict[str, Any], *, device: torch.device, pipeline: PipelineGroup) -> list[str]:
+    """Return of every worker on which the model and its slots do not fit where it is and why."""
+    why = refuses(Load(**config["load"]), slots=config["slots"], shards=pipeline.size, device=device.type)
+    return [each for each in pipeline.all_gather(f"{_where(device)}: {why}" if why else "") if each]
+
+
+def _where(device: torch.device) -> str:
+    node = ray.util.get_node_ip_address()
+    return f"{torch.cuda.get_device_name(device)} of {node}" if device.type == "cuda" else str(node)
+
+
+class Worker:
+    """The threads of one replica: one that talks to the hub, and one for each slot."""
+
+    def __init__(
+        self, config: dict[str, Any], replica: ReplicaContext, facts: dict[str, Any], pipelines: Sequence[PipelineGroup]
+    ) -> None:
+        self._folder = Path(config["folder"])
+        self._replica, self._pipelines = replica, pipelines
+        self._broken: Exception | None = None
+        self._link = own_worker_link(
+            config["dispatcher"], namespace=config["namespace"], name=config["name"], facts=facts
+        )
+        self._parties = MaskParallelClient(config["parties"], replica=replica, folder=self._folder, link=self._link)
+
+    def serve(self) -> None:
+        """Serve until told to stop, then say whether the weights are unchanged; raises ``GivenUpError``.
+
+        Raises ``CrewLostError`` when the shards have lost each other: Train then starts all anew.
+        """
+        link = self._link
+        link.exchange()
+        slots = [threading.Thread(target=self._slot, args=each, daemon=True) for each in enumerate(self._pipelines)]
+        for slot in slots:
+            slot.start()
+        while not link.stopping or any(slot.is_alive() for slot in slots):
+            link.exchange()
+            if self._broken is not None:
+                raise self._broken
+            link.wait_for_notice(_BEAT_S)
+        link.say("verified", unchanged=all(self._pipelines[0].all_gather(self._replica.frozen.unchanged())))
+        link.farewell(patience=_FAREWELL_S)
+
+    def _slot(self, slot: int, pipeline: PipelineGroup) -> None:
+        done = 0
+        try:
+            while not self._link.stopping:
+                job = self._link.take(slot, done, within=1.0)
+                if job is not None:
+                    self._run(job, pipeline)
+                    done = job["epoch"]
+                elif (offer := self._parties.offer()) is not None:
+                    self._parties.take_part(offer, pipeline)
+                else:
+                    give_work(pipeline, None)
+            give_work(pipeline, OVER)
+        except PipelineLostError as error:
+            self._broken = error
+
+    def _run(self, job: dict[str, Any], pipeline: PipelineGroup) -> None:
+        events = _WorkerEvents(self._link, job["epoch"])
+        try:
+            spec = TrialSpec.model_validate(job["spec"])
+            folder = self._folder / job["key"]
+            with at_work(folder) as killed, self._parties.led(job, pipeline) as evaluators:
+                give_work(pipeline, {**job, "is_shared": evaluators is not None})
+                because = f"{killed} with micro-batches of {spec.calibration.at_once}" if killed else ""
+                result = run_trial(
+                    spec,
+                    replica=self._replica,
+                    folder=folder,
+                    events=events,
+                    pipeline=pipeline,
+                    evaluators=evaluators,
+                    smaller_because=because,
+                )
+        except PipelineLostError:
+            raise
+        except Exception as error:  # a slot outlives whatever goes wrong in a trial; the reason travels to the driver
+            reason = f"{type(error).__name__}: {error}"
+            with suppress(OSError):  # the reason is told anyway
+                (self._folder / job["key"]).mkdir(parents=True, exist_ok=True)
+                (self._folder / job["key"] / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            account = account_of(error)
+            result = TrialResult(job["key"], TrialStatus.FAILED, account.step, account.metrics, reason)
+        metrics = {**events.last, **result.metrics}  # a search may aim at a metric of training, such as train/loss
+        self._link.end(job["epoch"], {**asdict(result), "metrics": metrics})
+
+
+class _WorkerEvents:
+    """A trial's events, on their way to the hub."""
+
+    def __init__(self, link: WorkerLink, epoch: int) -> None:
+        self._link, self._epoch = link, epoch
+        self.last: dict[str, float] = {}
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self.last = dict(values)
+        self._link.say("metrics", epoch=self._epoch, step=step, time=int(time.time() * 1000), values=self.last)
+
+    def cancelled(self) -> bool:
+        return self._link.is_unwanted(self._epoch)

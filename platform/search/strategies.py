@@ -1,0 +1,251 @@
+"""Where configurations come from: the points of a grid, or an Optuna study that is told the truth.
+
+An outcome is told to Optuna as what it is: COMPLETE with its objectives, PRUNED with its intermediate values when a
+scheduler stopped it, FAIL when it diverged or was lost. Nothing is left RUNNING that has ended.
+"""
+
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from nmlab.platform.search.initial_points import Given, first_points
+from nmlab.platform.search.points import RandomDraw, configurations_tried
+from nmlab.search_spaces.schema.study import Study
+from nmlab.search_spaces.space import DefineByRun, grid_points
+from nmlab.trials.files.checked_json import DamagedFileError, checksum_of, has_checksum, read_line
+from nmlab.trials.files.disk import once_there_is_room
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+warnings.filterwarnings(
+    "ignore", category=ExperimentalWarning
+)  # grouped multivariate TPE is what conditional spaces need
+
+_CONFIGURATION = "nmlab:configuration"
+_REPEATS = 10
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration to try, under its number in the search."""
+
+    number: int
+    configuration: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a configuration ended over all its seeds: objectives, or None where any seed has none."""
+
+    values: Sequence[float] | None
+    pruned: bool = False
+    intermediate: Mapping[int, float] = field(default_factory=dict)
+
+
+class SearchStrategy(Protocol):
+    """A source of configurations."""
+
+    def open(self) -> list[Proposal]:
+        """Return the proposals that an earlier launch made and that have no outcome yet."""
+
+    def failed(self) -> list[Proposal]:
+        """Return the proposals that ended without an outcome; a resumed launch runs again what failed of them."""
+
+    def next(self) -> Proposal | None:
+        """Return another configuration, or None when there are no more."""
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        """Say how a proposal ended."""
+
+
+class GridStrategy:
+    """Every point of the grid, in file order."""
+
+    def __init__(self, study: Study) -> None:
+        self._points = [Proposal(number, point) for number, point in enumerate(grid_points(study))]
+        self._next = 0
+
+    def open(self) -> list[Proposal]:
+        return []  # a resumed grid starts from its first point; what has ended is not run again
+
+    def failed(self) -> list[Proposal]:
+        return []
+
+    def next(self) -> Proposal | None:
+        if self._next == len(self._points):
+            return None
+        self._next += 1
+        return self._points[self._next - 1]
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        """A grid does not learn."""
+
+
+class _PatientFile(JournalFileBackend):  # type: ignore[misc]
+    """Waits for room on a full disk; what a failed attempt left would spoil the journal and is taken back.
+
+    The sweep proposes nothing meanwhile; the trials that run are not held up. Each line has a checksum, which Optuna
+    passes over. A line that a crash cut off is removed when the file is opened. Raises ``DamagedFileError`` for a file
+    that is not what was written.
+    """
+
+    def __init__(self, file_path: str) -> None:
+        path = Path(file_path)
+        if path.exists():
+            _check_lines(path)
+        super().__init__(file_path)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        checked = [{**log, "crc": checksum_of(log)} for log in logs]
+
+        def append() -> None:
+            before = Path(self._file_path).stat().st_size
+            try:
+                super(_PatientFile, self).append_logs(checked)
+            except OSError:
+                os.truncate(self._file_path, before)
+                raise
+
+        once_there_is_room(append, given_up=lambda: False)  # Ctrl-C ends the wait
+
+
+def _check_lines(path: Path) -> None:
+    """Remove a line that was cut off, and make sure that every other is what was written.
+
+    Lines of the first version have no checksum; after one that has, all have.
+    """
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+    is_checked = False
+    for number, line in enumerate(content[:whole].splitlines(), start=1):
+        try:
+            record = read_line(line, needs_checksum=is_checked)
+            if record is None or "op_code" not in record:
+                raise ValueError("it is no entry of Optuna's")
+        except ValueError as error:
+            raise DamagedFileError(f"Optuna's journal {path} is damaged in line {number}: {error}") from error
+        is_checked = is_checked or has_checksum(line)
+
+
+class OptunaStrategy:
+    """An Optuna study in a journal file; a later process that opens the same file goes on with the same study."""
+
+    def __init__(self, study: Study, *, journal: Path) -> None:
+        self._space = DefineByRun(study)
+        self._configurations = configurations_tried(study)
+        self._search = study.search
+        self._first = first_points(study)
+        directions = ["minimize" if mode == "min" else "maximize" for mode in study.search.modes]
+        self._optuna = optuna.create_study(
+            study_name=study.name,
+            storage=JournalStorage(_PatientFile(str(journal))),
+            directions=directions,
+            load_if_exists=True,
+        )
+
+    def open(self) -> list[Proposal]:
+        proposals = []
+        for trial in self._optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            if _CONFIGURATION in trial.user_attrs:
+                proposals.append(Proposal(trial.number, trial.user_attrs[_CONFIGURATION]))
+            else:  # the process died between asking and writing the configuration down
+                self._optuna.tell(trial.number, state=TrialState.FAIL)
+        return proposals
+
+    def failed(self) -> list[Proposal]:
+        return [
+            Proposal(trial.number, trial.user_attrs[_CONFIGURATION])
+            for trial in self._counted()
+            if trial.state == TrialState.FAIL
+        ]
+
+    def next(self) -> Proposal | None:
+        known = [trial.user_attrs[_CONFIGURATION] for trial in self._counted()]
+        if len(known) >= self._configurations:
+            return None
+        first = next((point for point in self._first if self._space(Given(point)) not in known), None)
+        if first is not None:
+            self._optuna.enqueue_trial(first)
+        for attempt in range(_REPEATS + 1):
+            if attempt == _REPEATS:  # the sampler keeps coming back to what it knows
+                self._optuna.enqueue_trial(self._untried(known))
+            trial = self._ask()
+            configuration = self._space(trial)
+            if configuration not in known:
+                trial.set_user_attr(_CONFIGURATION, configuration)
+                return Proposal(trial.number, configuration)
+            # A repeated point would be the same trials again; Optuna hears that nothing came of it.
+            self._optuna.tell(trial, state=TrialState.FAIL)
+        raise AssertionError("a point that nobody had tried turned out to be known")
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        known = self._optuna.get_trials(deepcopy=False)[number]
+        trial = optuna.trial.Trial(self._optuna, known._trial_id)
+        if len(self._search.metrics) == 1:
+            for step, value in sorted(outcome.intermediate.items()):
+                if math.isfinite(value) and step not in known.intermediate_values:  # a process may have died meanwhile
+                    trial.report(value, step)
+        finite = outcome.values is not None and all(math.isfinite(value) for value in outcome.values)
+        if outcome.pruned and len(self._search.metrics) == 1 and outcome.intermediate:
+            self._optuna.tell(number, state=TrialState.PRUNED)
+        elif finite and not outcome.pruned:
+            self._optuna.tell(number, list(outcome.values or ()))
+        else:
+            self._optuna.tell(number, state=TrialState.FAIL)
+
+    def _counted(self) -> list[optuna.trial.FrozenTrial]:
+        """The proposals that became trials; repeated points and asks cut short by a crash have no configuration."""
+        return [trial for trial in self._optuna.get_trials(deepcopy=False) if _CONFIGURATION in trial.user_attrs]
+
+    def _ask(self) -> optuna.trial.Trial:
+        self._optuna.sampler = self._sampler(len(self._optuna.get_trials(deepcopy=False)))
+        return self._optuna.ask()
+
+    def _untried(self, known: list[dict[str, Any]]) -> dict[str, Any]:
+        """Draw a point that is not known; there is one, because no more are asked for than the space has."""
+        for seed in count(len(self._optuna.get_trials(deepcopy=False)) * 100_003):
+            draw = RandomDraw(seed)
+            if self._space(draw) not in known:
+                return draw.drawn
+        raise AssertionError("counting has no end")
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """A sampler seeded by the proposal's number: what it proposes depends on the history alone, not on who asks."""
+        seed = self._search.seed * 100_003 + number
+        if self._search.algorithm == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        if self._search.algorithm == "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=population(self._configurations))
+        startup = startup_trials(self._configurations)
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
+
+
+def startup_trials(configurations: int) -> int:
+    """Return how many of a search's points are drawn at random, before it has learnt enough to choose."""
+    return min(10, max(4, configurations // 3))
+
+
+def population(configurations: int) -> int:
+    """Return the size of a generation of NSGA-II, of which the first is drawn at random: a quarter, 50 at most.
+
+    A small search has no fewer than TPE draws at random. Optuna's own 50 is more than many searches try, which would
+    then never leave the first generation.
+    """
+    return max(startup_trials(configurations), min(50, configurations // 4))
+
+
+def proposals_of(study: Study, *, journal: Path) -> SearchStrategy:
+    """Return the source of configurations that a study asks for."""
+    return GridStrategy(study) if study.search.algorithm == "grid" else OptunaStrategy(study, journal=journal)

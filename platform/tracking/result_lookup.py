@@ -1,0 +1,237 @@
+"""From an id that nmlab prints to one trial: a run, a trial key, a configuration, a launch, or the beginning of one.
+
+Looked for in MLflow and among the folders of results. Several runs of one trial are one meaning; the newest finished
+one is taken. A configuration means its first finished seed, a launch its best finished configuration.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nmlab.platform.launches.best import best_in_folder, best_in_store
+from nmlab.platform.launches.launch import LAUNCH_FILE
+from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.store import RunStore, open_store, reading
+from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.run_artifacts import RECORD_FILE
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.run_tags import RunKind, condition
+from nmlab.trials.spec import TrialSpec
+
+LEAST = 6  # characters by which something may be named
+_HEXADECIMAL = re.compile(rf"[0-9a-f]{{{LEAST},32}}")
+_NAME = re.compile(rf"[\w.+-]{{{LEAST},}}")
+_LENGTHS = {"run": 32, "trial": 16, "configuration": 8, "initial mask": 16}
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial or initial mask that a name may mean: as what, its id as that, and where its files are."""
+
+    kind: str
+    id: str
+    key: str
+    seed: int
+    finished: bool
+    run: Any = None
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a name means: the run in MLflow or the folder that holds its files, and how it was chosen."""
+
+    run: Any
+    folder: Path | None
+    key: str
+    said: str = ""
+
+
+def find_result(name: str, *, tracking_uri: str, results: Path) -> Found | None:
+    """Return the trial that a name means, None for one that is no id here and may be a model.
+
+    Raises ``ValueError`` for a name that may mean several things, with their kinds, for hexadecimal digits that are no
+    id here, and for a configuration or launch of which nothing finished.
+    """
+    wanted = name.rpartition("@")[2]
+    if not _NAME.fullmatch(wanted):
+        return None
+    store, trouble = _store(tracking_uri)
+    found = list(_candidates(wanted, store=store, results=results.expanduser()))
+    launches = _launches(wanted, store=store, results=results.expanduser())
+    meanings = list(dict.fromkeys([(candidate.kind, candidate.id) for candidate in found] + list(launches)))
+    exact = [meaning for meaning in meanings if meaning[1] == wanted]
+    meanings = exact or meanings
+    if len(meanings) > 1:
+        told = ", ".join(f"{kind} {id_}" for kind, id_ in meanings[:_SHOWN])
+        more = f" and {len(meanings) - _SHOWN} more" if len(meanings) > _SHOWN else ""
+        raise ValueError(f"{name!r} may mean several: {told}{more}; give more of it")
+    if not meanings:
+        if _HEXADECIMAL.fullmatch(wanted):
+            raise ValueError(_unknown(name, tracking_uri, results, trouble))
+        return None
+    if meanings[0] in launches:
+        return _best_of_launch(wanted, meanings[0][1], launches[meanings[0]], store=store)
+    return _chosen([each for each in found if (each.kind, each.id) == meanings[0]])
+
+
+def _unknown(name: str, tracking_uri: str, results: Path, trouble: str) -> str:
+    where = f"{tracking_uri} ({trouble})" if trouble else tracking_uri
+    return (
+        f"no run {name!r} in {where} or in {str(results)!r}, and no such file; expected a run id, a trial key, a "
+        "configuration or a launch"
+    )
+
+
+def _store(tracking_uri: str) -> tuple[RunStore | None, str]:
+    try:
+        return open_store(tracking_uri), ""
+    except ReportError as error:
+        return None, str(error)
+
+
+def _candidates(name: str, *, store: RunStore | None, results: Path) -> Iterator[Candidate]:
+    if _HEXADECIMAL.fullmatch(name):
+        if store is not None:
+            yield from _in_store(name, store)
+        yield from _in_folders(name, results)
+
+
+def _in_store(name: str, store: RunStore) -> Iterator[Candidate]:
+    """Yield the runs whose id, trial key, configuration or mask digest begins so, the newest first."""
+    ids: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "trial": (_begins(run_tags.TRIAL_KEY, name), lambda run: str(run.data.tags.get(run_tags.TRIAL_KEY, ""))),
+        "configuration": (
+            _begins(run_tags.CONFIGURATION, name),
+            lambda run: str(run.data.tags.get(run_tags.CONFIGURATION, "")),
+        ),
+        "initial mask": (_begins(run_tags.INITIAL_MASK_DIGEST, name), _own_digest),
+        "run": (f"attributes.run_id LIKE '{name}%'", lambda run: str(run.info.run_id)),
+    }
+    for kind, (where, id_of) in ids.items():
+        if len(name) <= _LENGTHS[kind]:
+            for run in search(store, where):
+                is_result = run.data.tags.get(run_tags.KIND) in (RunKind.TRIAL, RunKind.INITIAL_MASK)
+                if is_result and id_of(run).startswith(name):
+                    yield _candidate(kind, id_of(run), run)
+
+
+def _own_digest(run: Any) -> str:
+    """Return the digest of a run that is an initial mask; trials bear the digests of those they began with."""
+    tags = run.data.tags
+    return str(tags.get(run_tags.INITIAL_MASK_DIGEST, "")) if tags.get(run_tags.KIND) == RunKind.INITIAL_MASK else ""
+
+
+def _begins(tag: str, name: str) -> str:
+    """Return the condition that a tag begins with a name."""
+    return condition(tag, f"{name}%", comparison="LIKE")
+
+
+def _candidate(kind: str, id_: str, run: Any) -> Candidate:
+    tags = run.data.tags
+    key = tags.get(run_tags.TRIAL_KEY, run.info.run_id)
+    seed = str(run.data.params.get(run_params.SEED, "0"))
+    finished = tags.get(run_tags.STATUS) == TrialStatus.FINISHED
+    return Candidate(kind, id_, key, int(seed) if seed.isdigit() else 0, finished, run)
+
+
+def search(store: RunStore, where: str) -> list[Any]:
+    """Return the runs of all experiments for which something holds, the newest first."""
+    found: list[Any] = []
+    with reading(store.uri):
+        experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
+        token: str | None = None
+        while experiments:
+            page = store.client.search_runs(
+                experiments, where, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                break
+    return found
+
+
+def _in_folders(name: str, results: Path) -> Iterator[Candidate]:
+    """Yield the finished trials below the folder of results whose key or configuration begins so."""
+    for record in sorted([*results.glob(f"*/*/trials/*/{RECORD_FILE}"), *results.glob(f"*/*/{RECORD_FILE}")]):
+        folder, key = record.parent, record.parent.name
+        if key.startswith(name):
+            yield Candidate("trial", key, key, 0, finished=True, folder=folder)
+        elif len(name) <= _LENGTHS["configuration"]:
+            spec = spec_of(folder)
+            if spec is not None and spec.configuration.startswith(name):
+                yield Candidate("configuration", spec.configuration, key, spec.seed, finished=True, folder=folder)
+
+
+def spec_of(folder: Path) -> TrialSpec | None:
+    """Return what a finished trial's folder says was run; None where it cannot be read."""
+    try:
+        return TrialSpec.model_validate(json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))["spec"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _launches(name: str, *, store: RunStore | None, results: Path) -> dict[tuple[str, str], Any]:
+    """Return the launches whose name, or whose run's id, begins so: (kind, id) -> parent run, or folder."""
+    found: dict[tuple[str, str], Any] = {}
+    for marker in sorted(results.glob(f"*/*/{LAUNCH_FILE}")):
+        launch = marker.parent.name
+        if launch.startswith(name):
+            found["launch", launch] = marker.parent
+    if store is not None:
+        is_launch = condition(run_tags.KIND, RunKind.LAUNCH)
+        for run in search(store, f"{_begins(run_tags.LAUNCH, name)} and {is_launch}"):
+            launch = str(run.data.tags[run_tags.LAUNCH])
+            if launch.startswith(name):
+                found["launch", launch] = run
+        if _HEXADECIMAL.fullmatch(name):
+            for run in search(store, f"attributes.run_id LIKE '{name}%' and {is_launch}"):
+                found["launch's run", str(run.info.run_id)] = run
+    return found
+
+
+def _best_of_launch(name: str, id_: str, launch: Any, *, store: RunStore | None) -> Found:
+    if isinstance(launch, Path):
+        best = best_in_folder(launch)
+        candidates = [
+            Candidate("configuration", best.configuration, folder.name, seed, finished=True, folder=folder)
+            for seed, folder in best.folders
+        ]
+    else:
+        assert store is not None
+        best = best_in_store(store, launch)
+        candidates = [
+            _candidate("configuration", best.configuration, run)
+            for run in search(store, condition(run_tags.CONFIGURATION, best.configuration))
+            if run.info.run_id in best.run_ids
+        ]
+    return _chosen(candidates, before=f"launch {best.launch}: its best configuration, {best.value}; ")
+
+
+def _chosen(candidates: Sequence[Candidate], *, before: str = "") -> Found:
+    """Return the newest finished run of a trial, else the newest; the first finished seed of a configuration."""
+    finished = _one_a_key(candidate for candidate in candidates if candidate.finished)
+    first = candidates[0]
+    if first.kind != "configuration":
+        chosen = (finished or [first])[0]
+        return Found(chosen.run, chosen.folder, chosen.key)
+    if not finished:
+        states = sorted({str(each.run.data.tags.get(run_tags.STATUS)) for each in candidates if each.run is not None})
+        raise ValueError(f"configuration {first.id} has no finished trial; its trials are {', '.join(states)}")
+    chosen = min(finished, key=lambda candidate: candidate.seed)
+    seeds = ", ".join(str(seed) for seed in sorted(candidate.seed for candidate in finished))
+    said = f"{before}configuration {first.id}: seed {chosen.seed} of the finished seeds {seeds}, trial {chosen.key}"
+    return Found(chosen.run, chosen.folder, chosen.key, said)
+
+
+def _one_a_key(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return one candidate for each trial; runs stand before folders, and newer runs before older ones."""
+    kept: dict[str, Candidate] = {}
+    for candidate in candidates:
+        kept.setdefault(candidate.key, candidate)
+    return list(kept.values())

@@ -1,0 +1,68 @@
+"""What a user calls a result: an id that nmlab prints, a folder or a file; all become something on disk."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nmlab.platform.launches.launch import LAUNCH_FILE
+from nmlab.trials.contract import run_tags
+from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE, WEIGHTS_FILE
+from nmlab.trials.contract.run_tags import RunKind
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the files of a result lie, the MLflow run that they came from, and which trial it is, if any.
+
+    ``said`` tells which trial stands for a configuration or a launch; empty where the target was one itself.
+    """
+
+    place: str
+    run_id: str | None = None
+    key: str | None = None
+    said: str = ""
+
+
+@contextmanager
+def located(target: str, *, tracking_uri: str, results: Path = Path("results")) -> Iterator[Target]:
+    """Give a target's files: those of a run are fetched from MLflow into a folder that goes when the block ends.
+
+    A file, a folder or a built-in model is taken as it is, but for the folder of a launch, which means its best trial.
+    Raises ``ValueError`` for what may mean several things, and for hexadecimal digits that are no id.
+    """
+    from nmlab.platform.tracking.result_lookup import find_result
+
+    path, found = Path(target).expanduser(), None
+    if (path / LAUNCH_FILE).is_file():
+        found = find_result(path.resolve().name, tracking_uri=tracking_uri, results=path.resolve().parents[1])
+    elif not path.exists():
+        found = find_result(target, tracking_uri=tracking_uri, results=results)
+    if found is None:
+        yield Target(target)
+    elif found.run is None:
+        yield Target(str(found.folder), None, found.key, found.said)
+    else:
+        with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
+            _fetch(found.run, Path(folder), tracking_uri)
+            yield Target(folder, found.run.info.run_id, found.key, found.said)
+
+
+def _fetch(run: Any, folder: Path, tracking_uri: str) -> None:
+    from nmlab.reports.read.store import open_store
+
+    store = open_store(tracking_uri)
+    for name in (RECORD_FILE, MASK_FILE, WEIGHTS_FILE):
+        content = store.artifact(run.info.run_id, name=name)
+        if content is not None:
+            (folder / name).write_bytes(content)
+    if (folder / RECORD_FILE).is_file():
+        return
+    if run.data.tags.get(run_tags.KIND) == RunKind.INITIAL_MASK and (folder / MASK_FILE).is_file():
+        return
+    status = run.data.tags.get(run_tags.STATUS, "unknown")
+    raise ValueError(
+        f"run {run.info.run_id} is {status} and holds no {RECORD_FILE}; only a finished trial has a result"
+    )

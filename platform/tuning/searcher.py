@@ -1,0 +1,169 @@
+"""The Tune searcher: every configuration with every seed, told to the search as one outcome.
+
+Seeds are replicates of a configuration and never points of the search. What has already ended, in this launch or
+before it was killed, is counted and not run again. A trial that Tune gives up is proposed to it again: what Tune calls
+an error is an actor that was lost, while a trial that fails has a result which says so.
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from nmlab.platform.planning.study_plan import Plan, trial_spec
+from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.spec import TrialSpec
+
+Result = Mapping[str, Any]
+
+
+@dataclass
+class _Replicates:
+    """One configuration: which of its trials are awaited, and what the others gave."""
+
+    number: int
+    awaited: set[str]
+    results: dict[str, Result] = field(default_factory=dict)
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)
+
+
+class ReplicateSearcher(Searcher):  # type: ignore[misc]
+    """``ended`` holds the results of trials that ended before this process, by trial key.
+
+    ``evaluated`` holds what trials were found at before this process, by key: values of the (first) objective by step.
+    ``stopped`` holds, as it grows, the keys of the trials that are stopped early for good. A configuration with one is
+    told to the search as pruned; one with a trial that was stopped otherwise (no time was left, Ctrl-C) stays open, and
+    a resumed launch goes on with it.
+    Of one trial, ``max_failures`` errors are taken for lost actors; after the next the trial counts as failed.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        proposals: SearchStrategy,
+        *,
+        dispatcher: str,
+        namespace: str,
+        ended: Mapping[str, Result],
+        evaluated: Mapping[str, Mapping[int, float]],
+        stopped: Container[str],
+        metric_mode: tuple[str, str],
+        max_failures: int = 3,
+    ) -> None:
+        super().__init__(metric=metric_mode[0], mode=metric_mode[1])
+        self._plan, self._proposals, self._dispatcher, self._namespace = plan, proposals, dispatcher, namespace
+        self._ended, self._evaluated, self._stopped = dict(ended), evaluated, stopped
+        self._metrics = plan.study.search.metrics
+        self._queue: deque[TrialSpec] = deque()
+        self._by_key: dict[str, _Replicates] = {}
+        self._out: dict[str, TrialSpec] = {}  # by Tune's name for it
+        self._errors: Counter[str] = Counter()
+        self._max_failures = max_failures
+        self._opened = False
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        """Accept Tune's metric and mode, which are those of the study."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next trial; None while those that are out may have to be proposed again; or FINISHED."""
+        if not self._opened:
+            self._open()
+        while not self._queue:
+            proposal = self._proposals.next()
+            if proposal is None:
+                return None if self._out else str(Searcher.FINISHED)
+            self._enqueue(proposal)
+        spec = self._queue.popleft()
+        self._out[trial_id] = spec
+        return {
+            "dispatcher": self._dispatcher,
+            "namespace": self._namespace,
+            "key": spec.key,
+            "spec": spec.model_dump(mode="json"),
+            "objectives": list(self._metrics),
+        }
+
+    def on_trial_result(self, trial_id: str, result: Result) -> None:
+        """Remember intermediate values of the (first) objective."""
+        self._note(self._out[trial_id].key, result)
+
+    def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
+        """Take a trial's last result; once all seeds of its configuration have one, tell the search.
+
+        One whose actor was lost has none yet, and is proposed again.
+        """
+        spec = self._out.pop(trial_id)
+        if error and self._errors[spec.key] < self._max_failures:
+            self._errors[spec.key] += 1
+            self._queue.appendleft(spec)
+            return
+        if error or result is None:
+            self._take(spec.key, {"status": TrialStatus.FAILED})
+            return
+        self._note(spec.key, result)
+        if result.get("status", TrialStatus.STOPPED) != TrialStatus.STOPPED or spec.key in self._stopped:
+            self._take(spec.key, {"status": TrialStatus.STOPPED, **result})
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the search is in its journal, and what has ended is in the launch's journal."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+    def _open(self) -> None:
+        self._opened = True
+        self._queue += [spec for spec in self._plan.baselines if spec.key not in self._ended]
+        for proposal in self._proposals.open():
+            self._enqueue(proposal)
+        for proposal in self._proposals.failed():  # the search keeps what it was told; the runs are completed
+            self._queue += [spec for spec in self._specs(proposal) if spec.key not in self._ended]
+
+    def _specs(self, proposal: Proposal) -> list[TrialSpec]:
+        study = self._plan.study
+        return [trial_spec(study, proposal.configuration, seed=seed) for seed in study.seeds]
+
+    def _enqueue(self, proposal: Proposal) -> None:
+        specs = self._specs(proposal)
+        replicates = _Replicates(proposal.number, {spec.key for spec in specs})
+        before = [spec.key for spec in specs if spec.key in self._evaluated]
+        replicates.curves |= {key: dict(self._evaluated[key]) for key in before}
+        for spec in specs:
+            self._by_key[spec.key] = replicates
+        for spec in specs:
+            if spec.key in self._ended:
+                self._note(spec.key, self._ended[spec.key])
+                self._take(spec.key, self._ended[spec.key])
+            else:
+                self._queue.append(spec)
+
+    def _note(self, key: str, result: Result) -> None:
+        if key in self._by_key and self._metrics[0] in result:
+            curve = self._by_key[key].curves.setdefault(key, {})
+            curve[int(result["step"])] = float(result[self._metrics[0]])
+
+    def _take(self, key: str, result: Result) -> None:
+        replicates = self._by_key.get(key)
+        if replicates is None or key not in replicates.awaited:
+            return
+        replicates.awaited.discard(key)
+        replicates.results[key] = result
+        if not replicates.awaited:
+            self._proposals.tell(replicates.number, self._outcome(replicates))
+
+    def _outcome(self, replicates: _Replicates) -> Outcome:
+        results = list(replicates.results.values())
+        statuses = {result["status"] for result in results}
+        curves = list(replicates.curves.values())
+        steps = set.intersection(*(set(curve) for curve in curves)) if curves else set()
+        intermediate = {step: sum(curve[step] for curve in curves) / len(curves) for step in steps}
+        if statuses - {TrialStatus.FINISHED, TrialStatus.STOPPED}:
+            return Outcome(None, intermediate=intermediate)
+        if TrialStatus.STOPPED in statuses:
+            return Outcome(None, pruned=True, intermediate=intermediate)
+        columns = [[float(result.get(metric, math.nan)) for result in results] for metric in self._metrics]
+        return Outcome([sum(column) / len(column) for column in columns], intermediate=intermediate)

@@ -1,0 +1,137 @@
+"""The Tune run of a sweep: light trial actors and our searcher.
+
+Tune's own schedulers compare trials, which here are single seeds; ``stopping`` compares configurations.
+"""
+
+from collections.abc import Callable, Container, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.experiment import Trial
+from ray.tune.stopper import TimeoutStopper
+
+from nmlab.platform.cluster.session import NAMESPACE
+from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.search.strategies import SearchStrategy
+from nmlab.platform.tuning.searcher import ReplicateSearcher
+from nmlab.platform.tuning.trainable import TrialActor
+
+# Of the resource that marks a node, there is 1; Tune refuses a trial that reserves nothing at all.
+_CRUMB = 0.001
+
+
+class Watch(Callback):  # type: ignore[misc]
+    """Lets the sweep look around between Tune's events, and hear of trial actors that were lost.
+
+    What ``check`` raises ends the run; ``lost`` is called with the trial's key and the last line of the error.
+    ``is_over`` says that Tune lets no trial go on, because there is no time left or no trial.
+    """
+
+    def __init__(self, check: Callable[[], None], lost: Callable[[str, str], None]) -> None:
+        self._check, self._lost = check, lost
+        self._told: tuple[int, Trial] | None = None
+        self.is_over = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks for a restore that nmlab does not use
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._check()
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._note_end(iteration, trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._note_end(iteration, trial)
+
+    def _note_end(self, iteration: int, trial: Trial) -> None:
+        """Tune tells twice of an actor that dies while it turns to another trial: it recovers, then gives up."""
+        if self._told != (iteration, trial):
+            self._told = (iteration, trial)
+            self._lost(trial.config["key"], _last_line(trial))
+
+
+class _TimeLimit(TimeoutStopper):  # type: ignore[misc]
+    """Tune's limit of time, which says so before Tune waits for the trials that it stops."""
+
+    def __init__(self, seconds: float, watch: Watch) -> None:
+        super().__init__(seconds)
+        self._watch = watch
+
+    def stop_all(self) -> bool:
+        self._watch.is_over = self._watch.is_over or super().stop_all()
+        return self._watch.is_over
+
+
+def tune_trials(
+    plan: Plan,
+    proposals: SearchStrategy,
+    *,
+    dispatcher: str,
+    ended: Mapping[str, Any],
+    evaluated: Mapping[str, Mapping[int, float]],
+    stopped: Container[str],
+    folder: Path,
+    watch: Watch,
+    max_failures: int = 3,
+) -> None:
+    """Run every trial that has not ended; returns when all have. ``stopped`` grows by those that were stopped early.
+
+    A trial's actor may be lost ``max_failures`` times; it holds nothing, and its trial goes on without it. Where Tune
+    gives a trial up all the same, as it does when a reused actor dies before it has begun, the searcher proposes it
+    again as often.
+    """
+    search, seconds = plan.study.search, plan.study.budget.time_limit_seconds
+    searcher = ReplicateSearcher(
+        plan,
+        proposals,
+        dispatcher=dispatcher,
+        namespace=NAMESPACE,
+        ended=ended,
+        evaluated=evaluated,
+        stopped=stopped,
+        metric_mode=(search.metrics[0], search.modes[0]),
+        max_failures=max_failures,
+    )
+    Tuner(
+        _beside_driver(TrialActor),
+        tune_config=TuneConfig(
+            metric=search.metrics[0],
+            mode=search.modes[0],
+            search_alg=searcher,
+            num_samples=-1,  # until the searcher has none
+            max_concurrent_trials=plan.study.concurrency,
+            reuse_actors=True,
+            trial_dirname_creator=_folder_name,
+        ),
+        run_config=RunConfig(
+            name="tune",
+            storage_path=str(folder / "ray"),
+            verbose=0,
+            callbacks=[watch],
+            stop=None if seconds is None else _TimeLimit(seconds, watch),
+            failure_config=FailureConfig(max_failures=max_failures),
+            checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    ).fit()
+
+
+def _beside_driver(actor: type[TrialActor]) -> Any:
+    """Return the trainable so that its actors live on the driver's node: losing another one costs replicas only."""
+    node = next(node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
+    marks = sorted(name for name in node["Resources"] if name.startswith("node:"))
+    pinned = tune.with_resources(actor, {marks[-1]: _CRUMB})  # the mark of the head, where it has one, sorts last
+    pinned.__qualname__ = actor.__qualname__  # as which Ray shows its process
+    return pinned
+
+
+def _last_line(trial: Trial) -> str:
+    lines = Path(trial.error_file).read_text(encoding="utf-8").strip().splitlines() if trial.error_file else []
+    return lines[-1] if lines else "unknown"
+
+
+def _folder_name(trial: Trial) -> str:
+    return str(trial.trial_id)

@@ -1,0 +1,1 @@
+"""What the runs of a study show: configurations, comparisons, budgets, claims and published numbers."""

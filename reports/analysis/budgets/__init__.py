@@ -1,0 +1,18 @@
+"""What was reached for what: equal budgets, and the front of quality against cost."""
+
+from nmlab.reports.analysis.budgets.equal import BUDGET_KINDS, EqualBudget, Reached, equal_budgets
+from nmlab.reports.analysis.budgets.pareto import FRONT_COSTS, FrontPoint, front, front_points
+from nmlab.reports.analysis.budgets.trajectory import Trajectory, trajectories_of
+
+__all__ = [
+    "BUDGET_KINDS",
+    "FRONT_COSTS",
+    "EqualBudget",
+    "FrontPoint",
+    "Reached",
+    "Trajectory",
+    "equal_budgets",
+    "front",
+    "front_points",
+    "trajectories_of",
+]

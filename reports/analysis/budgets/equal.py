@@ -1,0 +1,86 @@
+"""The masks of one group at the same budget: tokens, forwards or seconds.
+
+The budget is what the cheapest of the trained methods spent, so that every trained method is held to what all
+of them could afford. Of each method the configuration counts that is best within the budget.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from nmlab.reports.analysis.budgets.trajectory import Trajectory, trajectories_of
+from nmlab.reports.analysis.configurations import Configuration, groups_of
+from nmlab.reports.statistics import Estimate, mean_interval
+
+BUDGET_KINDS = ("tokens", "forwards", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The best that one method reached within a budget, at ``step`` of ``steps``; None where nothing is known."""
+
+    item: Configuration
+    value: Estimate | None
+    by_seed: tuple[float, ...]
+    step: int
+    steps: int
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EqualBudget:
+    """What every method of one group of comparable masks reached within ``budget`` of one kind, best first."""
+
+    group: Hashable
+    kind: str
+    budget: float
+    reached: tuple[Reached, ...]
+
+
+def equal_budgets(configurations: Sequence[Configuration], *, progress: pd.DataFrame) -> tuple[EqualBudget, ...]:
+    """Return the comparison at equal budget of every group in which at least two methods were trained.
+
+    Args:
+        configurations: of one launch, best first.
+        progress: ``run_id, step, value`` of the searched metric.
+    """
+    points: Mapping[str, pd.DataFrame] = {str(run_id): part for run_id, part in progress.groupby("run_id")}
+    found = []
+    for group, members in groups_of(item for item in configurations if item.is_complete).items():
+        paths = {item.key: trajectories_of(item, points=points, kinds=BUDGET_KINDS) for item in members}
+        known = [item for item in members if paths[item.key]]
+        trained = {item.method for item in known if item.is_learned}
+        if len(trained) > 1:
+            found += [_at_equal(group, kind, known, paths) for kind in BUDGET_KINDS]
+    return tuple(found)
+
+
+def _at_equal(
+    group: Hashable, kind: str, items: Sequence[Configuration], paths: Mapping[str, Sequence[Trajectory]]
+) -> EqualBudget:
+    whole = {item.key: max(path.spent[kind] for path in paths[item.key]) for item in items}
+    best_by_method = {item.method: item for item in reversed(items) if item.is_learned}
+    budget = min(whole[item.key] for item in best_by_method.values())
+    sign = 1.0 if items[0].objective.mode == "min" else -1.0
+    chosen = []
+    for method in dict.fromkeys(item.method for item in items):
+        tried = [_reached(item, paths[item.key], kind, budget) for item in items if item.method == method]
+        valued = [entry for entry in tried if entry.value is not None]
+        chosen.append(min(valued, key=lambda entry: _order(entry, sign)) if valued else tried[0])
+    return EqualBudget(group, kind, budget, tuple(sorted(chosen, key=lambda entry: _order(entry, sign))))
+
+
+def _reached(item: Configuration, paths: Sequence[Trajectory], kind: str, budget: float) -> Reached:
+    ends = [path.reached(budget, kind=kind) for path in paths]
+    within = [end for end in ends if end is not None]
+    run_ids = tuple(path.run_id for path in paths)
+    last = max(path.steps[-1] for path in paths)
+    if len(within) < len(ends):
+        return Reached(item, None, (), 0, last, run_ids)
+    values = tuple(value for _, value in within)
+    return Reached(item, mean_interval(values), values, min(step for step, _ in within), last, run_ids)
+
+
+def _order(entry: Reached, sign: float) -> tuple[bool, float]:
+    return (entry.value is None, sign * entry.value.mean if entry.value is not None else 0.0)

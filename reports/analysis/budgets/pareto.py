@@ -1,0 +1,64 @@
+"""The front of quality against cost: what nothing else beats in both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nmlab.reports.analysis.configurations import Configuration, groups_of
+from nmlab.reports.statistics import Estimate
+
+FRONT_COSTS = ("cost/seconds", "cost/tokens", "memory/peak_bytes", "memory/state_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class FrontPoint:
+    """One configuration with its mean quality and cost, and the costs on whose front it stands."""
+
+    item: Configuration
+    group: tuple[str, ...]
+    value: Estimate
+    costs: dict[str, float]
+    on_front: tuple[str, ...]
+
+
+def front(costs: Sequence[float], *, losses: Sequence[float]) -> list[bool]:
+    """Return for each point whether no other is at most as costly and at most as bad, and better in one of both.
+
+    Args:
+        costs: less is better.
+        losses: less is better; the same length.
+
+    Raises:
+        ValueError: different lengths.
+    """
+    if len(costs) != len(losses):
+        raise ValueError(f"a front needs a loss for every cost but got {len(losses)} for {len(costs)}")
+    order = sorted(range(len(costs)), key=lambda place: (costs[place], losses[place]))
+    on_front = [False] * len(costs)
+    best, best_cost = float("inf"), float("nan")
+    for place in order:
+        improves = losses[place] < best
+        if improves or (losses[place] == best and costs[place] == best_cost):
+            on_front[place] = True
+            best, best_cost = losses[place], costs[place]
+    return on_front
+
+
+def front_points(configurations: Sequence[Configuration]) -> tuple[FrontPoint, ...]:
+    """Return every complete configuration with its costs and the fronts it stands on, group by group.
+
+    Costs that no run recorded, or that do not differ within a group, make no front.
+    """
+    found: list[FrontPoint] = []
+    for group, members in groups_of(item for item in configurations if item.is_complete).items():
+        valued = [(item, item.value) for item in members if item.value is not None]
+        means = {cost: [item.estimate(cost) for item, _ in valued] for cost in FRONT_COSTS}
+        known = {cost: [own.mean for own in column if own is not None] for cost, column in means.items()}
+        kinds = [cost for cost in FRONT_COSTS if len(known[cost]) == len(valued) and len(set(known[cost])) > 1]
+        sign = 1.0 if members[0].objective.mode == "min" else -1.0
+        losses = [sign * value.mean for _, value in valued]
+        fronts = {cost: front(known[cost], losses=losses) for cost in kinds}
+        for place, (item, value) in enumerate(valued):
+            costs = {cost: known[cost][place] for cost in kinds}
+            on_front = tuple(cost for cost in kinds if fronts[cost][place])
+            found.append(FrontPoint(item, group, value, costs, on_front))
+    return tuple(found)

@@ -1,0 +1,97 @@
+"""The claims of the papers, and what a study says about each of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from nmlab.reports.analysis.claims.claim import ChoiceTest, Claim, FlatTest, claims
+from nmlab.reports.analysis.claims.decide import checks_of
+from nmlab.reports.analysis.claims.evidence import Evidence
+from nmlab.reports.analysis.claims.judge import Check, Judgement, Shortfall, Verdict, corrected
+from nmlab.reports.analysis.claims.select import NotTestableError, Planned
+from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.read.evaluations import Evaluation
+
+__all__ = ["Check", "Claim", "Evidence", "Judgement", "Verdict", "checks_of", "claims", "judged"]
+
+
+def judged(
+    configurations: Sequence[Configuration],
+    *,
+    reproduces: Sequence[str],
+    evaluations: Mapping[str, Evaluation],
+    overlaps: Mapping[tuple[str, str], float] | None = None,
+    planned: Planned | None = None,
+) -> tuple[Judgement, ...]:
+    """Return what a study says about the claims that it decides, in the order of the papers.
+
+    A study that reproduces published items decides the claims about any of them, tested or not. One that reproduces
+    nothing in particular decides the claims about methods of which it ran all that the test names; it decides none
+    about the value of a setting, since a search moves other settings along with it.
+
+    Args:
+        configurations: of one launch, best first.
+        reproduces: the published items, such as ``maskpro/table-10``.
+        evaluations: per-window losses by run id.
+        overlaps: share of equal mask entries by pairs of run ids.
+        planned: the values of each setting that the study planned to run, where they are known.
+    """
+    chosen = [
+        claim
+        for claim in claims().values()
+        if (not {*reproduces}.isdisjoint(claim.items) if reproduces else not _is_about_a_setting(claim))
+    ]
+    found = [_judgement(claim, configurations, evaluations, overlaps or {}, planned or {}) for claim in chosen]
+    return corrected([item for item in found if item.checks or reproduces])
+
+
+def _judgement(
+    claim: Claim,
+    configurations: Sequence[Configuration],
+    evaluations: Mapping[str, Evaluation],
+    overlaps: Mapping[tuple[str, str], float],
+    planned: Planned,
+) -> Judgement:
+    """Test a claim, once for each pattern where it names none; of several, each check says of which it is."""
+    masks = [item for item in configurations if not item.is_dense]
+    if not masks:
+        return Judgement(claim, reason="no mask was run")
+    patterns = list(dict.fromkeys(item.pattern for item in masks))
+    groups = {f"{own}, ": [item for item in masks if item.pattern == own] for own in patterns}
+    if _names_patterns(claim) or len(patterns) == 1:
+        groups = {"": masks}
+    checks: list[Check] = []
+    reasons: dict[str, NotTestableError] = {}
+    for named, group in groups.items():
+        evidence = Evidence(group, masks[0].objective.metric, evaluations, overlaps, planned)
+        try:
+            checks += [_of_pattern(check, named) for check in checks_of(claim.test, evidence=evidence)]
+        except NotTestableError as missing:
+            reasons[named] = missing
+    if not checks:
+        return Judgement(claim, reason=str(next(iter(reasons.values()))))
+    return Judgement(claim, (*_patterns_missing(reasons, len(groups)), *checks))
+
+
+def _patterns_missing(reasons: Mapping[str, NotTestableError], patterns: int) -> tuple[Check, ...]:
+    """Return a missing check for each pattern of which a part ran, but not what the test needs."""
+    partly = {named: str(reason) for named, reason in reasons.items() if reason.ran_in_part}
+    gap = Shortfall(patterns - len(partly), patterns, "patterns")
+    return tuple(
+        Check(reason, decided=Verdict.NOT_TESTED, missing=f"{named.removesuffix(', ')} ({reason})", shortfall=gap)
+        for named, reason in partly.items()
+    )
+
+
+def _of_pattern(check: Check, named: str) -> Check:
+    """Return a check that says of which pattern it is, where there are several."""
+    gap = None if check.shortfall is None else replace(check.shortfall, where=named)
+    return replace(check, text=named + check.text, shortfall=gap)
+
+
+def _is_about_a_setting(claim: Claim) -> bool:
+    """Return whether a claim compares values of a setting, which takes a study that varies nothing else."""
+    return isinstance(claim.test, ChoiceTest | FlatTest) or '"settings":{"' in claim.test.model_dump_json()
+
+
+def _names_patterns(claim: Claim) -> bool:
+    return '"pattern"' in claim.test.model_dump_json(exclude_none=True)

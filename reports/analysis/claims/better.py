@@ -1,0 +1,66 @@
+"""Is one side better than another? The check that most claims are made of."""
+
+from collections.abc import Mapping
+
+from nmlab.reports.analysis.claims.counted import too_few
+from nmlab.reports.analysis.claims.evidence import Part
+from nmlab.reports.analysis.claims.judge import FEWEST_TIMINGS, Check, Verdict
+from nmlab.reports.analysis.pairwise import Side, contrasts_with, untested_reason
+from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.values.wording import counted
+
+MEASURED_ONCE = "time/"  # what a run measures of the machine it is on
+
+
+def better_than(first: Part, second: Part, *, metric: str, evaluations: Mapping[str, Evaluation]) -> Check:
+    """Return the check that one side is better than another; a side that only diverged is worse than any that did not.
+
+    Args:
+        first: the side that should be better.
+        second: the side that should be worse.
+        metric: what is compared.
+        evaluations: per-window losses by run id.
+    """
+    text = f"{first.name} against {second.name}"
+    if not all(part.side.values(metric) for part in (first, second)):
+        return _diverged(first, second, metric, text)
+    (contrast,) = contrasts_with(second.side, others=[first.side], metric=metric, evaluations=evaluations)
+    selected = tuple(part.name for part in (first, second) if part.is_selected)
+    if gap := _unpaired(first.side, second.side, metric) or _too_few_timings(first.side, second.side, metric):
+        return Check(text, contrast=contrast, decided=Verdict.NOT_TESTED, untested=gap, selected=selected)
+    return Check(
+        text, contrast=contrast, untested=untested_reason(contrast, evaluations=evaluations), selected=selected
+    )
+
+
+def _unpaired(first: Side, second: Side, metric: str) -> str:
+    """Return which seeds only one of two trained sides has; a test over the others would leave them out in silence."""
+    if not (first.has_training_noise and second.has_training_noise):
+        return ""
+    own, other = set(first.values(metric)), set(second.values(metric))
+    if own == other or min(len(own), len(other)) < 2:
+        return ""
+    return f"{len(own & other)} of {counted(len(own | other), noun='seed')} ran on both sides"
+
+
+def _too_few_timings(first: Side, second: Side, metric: str) -> str:
+    fewest = min(len(side.values(metric)) for side in (first, second))
+    return too_few(fewest) if metric.startswith(MEASURED_ONCE) and fewest < FEWEST_TIMINGS else ""
+
+
+def _diverged(first: Part, second: Part, metric: str, text: str) -> Check:
+    """Decide by divergence, which was the same in every run; one run of a side shows nothing of the others."""
+    finished = [bool(part.side.values(metric)) for part in (first, second)]
+    both = (*first.side.item.run_ids, *second.side.item.run_ids)
+    gone = " and ".join(part.name for part, ended in zip((first, second), finished, strict=True) if not ended)
+    counts = [len(part.side.item.run_ids) for part in (first, second)]
+    if min(counts) < 2 and any(
+        part.side.item.depends_on_seed for part in (first, second) if len(part.side.item.run_ids) < 2
+    ):
+        return Check(
+            f"{text}: every run of {gone} diverged", decided=Verdict.NOT_TESTED, run_ids=both, untested="one seed"
+        )
+    decided = {(True, False): Verdict.REPRODUCED, (False, True): Verdict.CONTRADICTED}
+    verdict = decided.get((finished[0], finished[1]), Verdict.NOT_SEPARABLE)
+    shown = f"{text}: every run of {gone} diverged ({counts[0]} against {counts[1]} runs)"
+    return Check(shown, decided=verdict, run_ids=both)

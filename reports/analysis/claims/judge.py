@@ -1,0 +1,200 @@
+"""What a study says about a claim: reproduced, not separable, contradicted, or not tested at this scale."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from nmlab.reports.analysis.claims.claim import Claim
+from nmlab.reports.analysis.claims.words import difference_text, p_value_text
+from nmlab.reports.analysis.metrics import direction_of
+from nmlab.reports.analysis.pairwise import Contrast
+from nmlab.reports.statistics import Comparison, Noise, adjusted
+from nmlab.reports.values import Direction
+
+LEVEL = 0.05
+FEWEST_TIMINGS = 3  # of a side; two runs on a machine that was busy agree by chance too often
+
+
+class Verdict(StrEnum):
+    """What became of a claim."""
+
+    REPRODUCED = "reproduced"
+    NOT_SEPARABLE = "not separable"
+    CONTRADICTED = "contradicted"
+    NOT_TESTED = "not tested at this scale"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A test of something other than which of two sides is better; ``supports`` says which way its p-value counts."""
+
+    p_value: float
+    supports: bool
+    n: int
+    noise: Noise = Noise.TRAINING
+    p_adjusted: float | None = None
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """How much of the evidence of a claim ran: ``2 of 5 rules``; ``where`` names the pattern, if there are several."""
+
+    ran: int
+    needed: int
+    noun: str
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One statement that a claim rests on: that ``contrast.side`` is better than ``contrast.reference``.
+
+    A check without a contrast is decided by another test, by what is the same in every run (a count, runs that all
+    diverged), or is a part of the evidence that is missing.
+
+    Attributes:
+        untested: why there is no test.
+        missing: the part of the evidence that did not run, with its ``shortfall``.
+        selected: sides that stand for several configurations, as the best of them.
+    """
+
+    text: str
+    contrast: Contrast | None = None
+    decided: Verdict | None = None
+    run_ids: tuple[str, ...] = ()
+    tested: Tested | None = None
+    untested: str = ""
+    missing: str = ""
+    shortfall: Shortfall | None = None
+    selected: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Confirmed, open or refuted, in the words of verdicts."""
+        if self.decided is not None:
+            return self.decided
+        p_value, supports = self._result()
+        if p_value is None:
+            return Verdict.NOT_TESTED
+        if p_value >= LEVEL:
+            return Verdict.NOT_SEPARABLE
+        return Verdict.REPRODUCED if supports else Verdict.CONTRADICTED
+
+    @property
+    def evidence(self) -> str:
+        """The check in one clause, with the difference and the adjusted p-value, or why there is none."""
+        text = self.text if self.contrast is None else f"{self.text}: {difference_text(self.contrast)}"
+        if self.untested:
+            return f"{text}, untested ({self.untested})"
+        if self.tested is not None and self.tested.p_adjusted is not None:
+            return f"{text} ({p_value_text(self.tested.p_adjusted)}, {self.tested.n} {self.tested.noise})"
+        decisive = self.contrast.decisive if self.contrast is not None else None
+        if self.contrast is None or decisive is None or self.contrast.p_adjusted is None:
+            return text
+        return f"{text} ({p_value_text(self.contrast.p_adjusted)}, {decisive.n} {decisive.noise})"
+
+    def _result(self) -> tuple[float | None, bool]:
+        if self.tested is not None:
+            return self.tested.p_adjusted, self.tested.supports
+        assert self.contrast is not None
+        p_value = self.contrast.p_adjusted
+        return p_value, p_value is not None and _is_better(self.contrast)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim with its checks, or the reason why it could not be tested."""
+
+    claim: Claim
+    checks: tuple[Check, ...] = field(default=())
+    reason: str = ""
+
+    @property
+    def metric(self) -> str:
+        """What its comparisons compare; empty where it has none."""
+        return next((check.contrast.metric for check in self.checks if check.contrast is not None), "")
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What of the evidence did not run."""
+        return tuple(check.missing for check in self.checks if check.missing)
+
+    @property
+    def selected(self) -> tuple[str, ...]:
+        """The sides that were picked as the best of several by the numbers that decide."""
+        return tuple(dict.fromkeys(name for check in self.checks for name in check.selected))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Contradicted if any check is, not tested if any could not be, reproduced if all are."""
+        found = {check.verdict for check in self.checks}
+        if Verdict.CONTRADICTED in found:
+            return Verdict.CONTRADICTED
+        if not found or Verdict.NOT_TESTED in found:
+            return Verdict.NOT_TESTED
+        return Verdict.REPRODUCED if found == {Verdict.REPRODUCED} else Verdict.NOT_SEPARABLE
+
+    @property
+    def evidence(self) -> str:
+        """What the verdict rests on: first what is missing, then each check."""
+        if self.reason:
+            return self.reason
+        head = "" if self.verdict is Verdict.CONTRADICTED else "not tested "
+        gaps = [f"{head}({self._gap_text(gap)})" for gap in self._gaps()]
+        return "; ".join([*gaps, *(check.evidence for check in self.checks if not check.missing)])
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs behind the evidence."""
+        own = [run_id for check in self.checks for run_id in _runs(check)]
+        return tuple(dict.fromkeys(own))
+
+    def _gaps(self) -> tuple[Shortfall, ...]:
+        return tuple(dict.fromkeys(check.shortfall for check in self.checks if check.shortfall is not None))
+
+    def _gap_text(self, gap: Shortfall) -> str:
+        names = ", ".join(check.missing for check in self.checks if check.shortfall == gap)
+        return f"{gap.where}{gap.ran} of {gap.needed} {gap.noun} ran; missing: {names}"
+
+
+def corrected(judgements: Sequence[Judgement]) -> tuple[Judgement, ...]:
+    """Return the judgements with the p-values of all their checks adjusted together, each kind of noise for itself."""
+    checks = [list(judgement.checks) for judgement in judgements]
+    for noise in Noise:
+        places = [
+            (place, index, p_value)
+            for place, own in enumerate(checks)
+            for index, check in enumerate(own)
+            if (p_value := _p_value(check, noise)) is not None
+        ]
+        for (place, index, _), p in zip(places, adjusted([p for *_, p in places]), strict=True):
+            checks[place][index] = _with_p_value(checks[place][index], p)
+    return tuple(replace(item, checks=tuple(own)) for item, own in zip(judgements, checks, strict=True))
+
+
+def _p_value(check: Check, noise: Noise) -> float | None:
+    """Return the p-value of a check that rests on this noise; None of others."""
+    if check.tested is not None:
+        return check.tested.p_value if check.tested.noise is noise else None
+    decisive = check.contrast.decisive if check.contrast is not None else None
+    return decisive.p_value if decisive is not None and decisive.noise is noise else None
+
+
+def _with_p_value(check: Check, p_value: float | None) -> Check:
+    if check.tested is not None:
+        return replace(check, tested=replace(check.tested, p_adjusted=p_value))
+    assert check.contrast is not None
+    return replace(check, contrast=replace(check.contrast, p_adjusted=p_value))
+
+
+def _is_better(contrast: Contrast) -> bool:
+    decisive: Comparison | None = contrast.decisive
+    assert decisive is not None
+    direction = direction_of(contrast.metric, objective=contrast.side.item.objective)
+    return decisive.difference > 0 if direction is Direction.HIGHER else decisive.difference < 0
+
+
+def _runs(check: Check) -> tuple[str, ...]:
+    if check.contrast is None:
+        return check.run_ids
+    return (*check.contrast.side.run_ids, *check.contrast.reference.run_ids)

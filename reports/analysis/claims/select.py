@@ -1,0 +1,163 @@
+"""Which configurations of a study a claim speaks about."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from nmlab.reports.analysis.claims.claim import EXTREMES, Selector
+from nmlab.reports.analysis.configurations import Configuration, evaluation_setting
+from nmlab.reports.analysis.metrics import direction_of, is_counted
+from nmlab.reports.analysis.pairwise import Side, best_side
+from nmlab.reports.analysis.pairwise.partial import at_the_end
+from nmlab.reports.read.frame import Value
+from nmlab.reports.values import Direction
+from nmlab.reports.values.wording import counted
+from nmlab.trials.contract.run_status import TrialStatus
+
+Planned = Mapping[str, Sequence[Value]]
+
+
+class NotTestableError(Exception):
+    """The study did not run what the claim needs; the message says what is missing.
+
+    ``ran_in_part`` is set where it ran, but not to the end.
+    """
+
+    def __init__(self, message: str, *, ran_in_part: bool = False) -> None:
+        super().__init__(message)
+        self.ran_in_part = ran_in_part
+
+
+def chosen(
+    selector: Selector, *, configurations: Sequence[Configuration], metric: str, planned: Planned | None = None
+) -> Side:
+    """Return the best complete configuration that a selector fits, or one of which every run diverged.
+
+    Args:
+        selector: what a side of a claim means.
+        configurations: of one launch.
+        metric: what is compared.
+        planned: the values of each setting that the study planned to run, where they are known.
+
+    Raises:
+        NotTestableError: nothing fits, what fits did not finish, or one that did not finish looks better.
+    """
+    fitting = fitting_of(selector, configurations=configurations, planned=planned)
+    if not fitting:
+        raise NotTestableError(f"{selector.text} was not run")
+    complete = [Side(item) for item in fitting if is_whole(item, metric=metric)]
+    if complete:
+        best = best_side(complete, metric=metric) or complete[0]
+        _refuse_better_but_incomplete(fitting, best, metric, selector)
+        return best
+    diverged = [item for item in fitting if has_diverged(item)]
+    if len(diverged) == len(fitting):
+        return Side(diverged[0])
+    text = f"{selector.text} has no configuration of which every seed finished with {metric}"
+    raise NotTestableError(text, ran_in_part=True)
+
+
+def is_whole(item: Configuration, *, metric: str) -> bool:
+    """Return whether every run that a configuration should have finished with a finite value of a metric."""
+    return item.is_complete and len(Side(item).values(metric)) == len(item.finished)
+
+
+def selected_from(
+    selector: Selector, *, configurations: Sequence[Configuration], metric: str, planned: Planned | None = None
+) -> int:
+    """Return of how many configurations a side is the best; 1 where nothing was picked, or nothing but by counts."""
+    fitting = fitting_of(selector, configurations=configurations, planned=planned)
+    return 1 if is_counted(metric) else max(1, len(fitting))
+
+
+def fitting_of(
+    selector: Selector, *, configurations: Sequence[Configuration], planned: Planned | None = None
+) -> list[Configuration]:
+    """Return the configurations that a selector means.
+
+    Raises:
+        NotTestableError: it means the largest or smallest value of a setting that has one only.
+    """
+    return [item for item in configurations if _fits(item, selector, configurations, planned)]
+
+
+def _fits(
+    item: Configuration, selector: Selector, configurations: Sequence[Configuration], planned: Planned | None
+) -> bool:
+    if item.method != selector.method or (selector.pattern is not None and item.pattern != selector.pattern):
+        return False
+    return all(
+        _same(item.settings.get(name), _wanted(value, name, item, configurations, planned))
+        for name, value in selector.settings.items()
+    )
+
+
+def values_of(
+    setting: str,
+    *,
+    method: str,
+    configurations: Iterable[Configuration],
+    planned: Planned | None = None,
+    claimed: Iterable[Value] = (),
+) -> tuple[Value, ...]:
+    """Return the values of a setting that a method was run with, was planned with, or is claimed about, in order."""
+    found = [item.settings[setting] for item in configurations if item.method == method and setting in item.settings]
+    every = [*found, *((planned or {}).get(setting, ()) if found else ()), *claimed]
+    apart: list[Value] = []
+    for value in every:
+        if not any(_same(value, other) for other in apart):
+            apart.append(value)
+    return tuple(sorted(apart, key=lambda value: (isinstance(value, str), value)))
+
+
+def has_diverged(item: Configuration) -> bool:
+    """Return whether every run of a configuration left the finite numbers."""
+    return item.count(TrialStatus.DIVERGED) == item.planned > 0
+
+
+def refuse_unlike(sides: Iterable[Side]) -> None:
+    """Refuse to compare what was not evaluated alike.
+
+    Raises:
+        NotTestableError: the sides differ in model or evaluation text.
+    """
+    if len({evaluation_setting(side.item) for side in sides}) > 1:
+        raise NotTestableError("the sides were not evaluated with the same model and text")
+
+
+def _refuse_better_but_incomplete(
+    fitting: Sequence[Configuration], best: Side, metric: str, selector: Selector
+) -> None:
+    """Refuse a side for which a configuration stands that lacks runs and looks better than the best complete one."""
+    sign = 1.0 if direction_of(metric, objective=best.item.objective) is Direction.HIGHER else -1.0
+    for item in fitting:
+        if is_whole(item, metric=metric) or best.item is item:
+            continue
+        apart = at_the_end(item, best=best.item, metric=metric).difference
+        if not math.isnan(apart) and sign * apart > 0:
+            runs = f"{len(Side(item).values(metric))} of {counted(item.planned, noun='run')}"
+            raise NotTestableError(f"{selector.text}: {item.key} looks better but has {runs} only", ran_in_part=True)
+
+
+def _wanted(
+    value: Value, name: str, item: Configuration, configurations: Sequence[Configuration], planned: Planned | None
+) -> Value:
+    """Return the value that ``largest`` and ``smallest`` stand for in one method and pattern, planned or run.
+
+    Raises:
+        NotTestableError: the setting has a single value there, so that it has no extremes.
+    """
+    if value not in EXTREMES:
+        return value
+    peers = [other for other in configurations if other.pattern == item.pattern]
+    values = values_of(name, method=item.method, configurations=peers, planned=planned)
+    if len(values) < 2:
+        raise NotTestableError(f"{name} was not varied")
+    return values[-1] if value == "largest" else values[0]
+
+
+def _same(own: Value | None, wanted: Value) -> bool:
+    if own is None:
+        return False
+    if isinstance(own, str) or isinstance(wanted, str | bool):
+        return str(own).lower() == str(wanted).lower()
+    return float(own) == float(wanted)

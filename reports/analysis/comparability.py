@@ -1,0 +1,153 @@
+"""Were runs evaluated alike? What differs between those that stand in one table, and the refusal to mix them.
+
+A number moves with the text, the windows and the model it was measured on, with the versions of the packages that
+computed it, and an accuracy with the version of its task, its worked examples, number type and batch size.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, evaluation_setting, value_text
+from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.frame import records_of, tag_json
+from nmlab.reports.values.wording import counted
+from nmlab.trials.contract import run_tags
+
+DECISIVE_VERSIONS = ("nmlab", "torch", "transformers")
+DIGESTS = {"model": "model_digest", "data": "data_digest"}
+RECORDED = ("run_id", "judged", "versions", "tasks", *DIGESTS.values())
+TASKS = " of the tasks"
+VALUES_IN_WORDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedRun:
+    """One finished run and everything that moves its numbers, by the name a reader knows it by."""
+
+    run_id: str
+    study: str
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A fact in which runs differ, and the runs that have each of its values."""
+
+    name: str
+    runs: Mapping[str, Sequence[EvaluatedRun]]
+
+    def __str__(self) -> str:
+        """Name the fact, its values, and which runs have them."""
+        parts = [f"{value} ({_where(own)})" for value, own in sorted(self.runs.items())]
+        left = len(parts) - VALUES_IN_WORDS
+        more = f" and {counted(left, noun='further value')}" if left > 0 else ""
+        return f"{self.name} differs: {', '.join(parts[:VALUES_IN_WORDS])}{more}"
+
+
+def evaluated_runs(item: Configuration, *, study: str = "") -> Iterator[EvaluatedRun]:
+    """Give every finished run of a configuration with what moves its numbers.
+
+    Raises:
+        ReportError: a tag that should hold JSON does not.
+    """
+    settings = {name: value_text(value) for name, value in item.settings.items() if name.startswith(GROUPED_BY)}
+    for record in records_of(item.finished, columns=RECORDED):
+        yield EvaluatedRun(str(record["run_id"]), study, {**settings, **_recorded(record)})
+
+
+def differences(
+    runs: Sequence[EvaluatedRun], *, told_apart: Collection[str] = (), has_tasks: bool = True
+) -> tuple[Difference, ...]:
+    """Return in what some runs differ; a digest, version or task that one of them did not record is no difference.
+
+    Args:
+        runs: what is to stand in one table.
+        told_apart: settings that rows or columns tell apart, such as ``data.evaluation.source``.
+        has_tasks: whether the table shows measures of tasks.
+    """
+    names = {name for run in runs for name in run.facts} - _silent(told_apart)
+    shown = [name for name in sorted(names, key=_order) if has_tasks or not _is_of_tasks(name)]
+    found = (Difference(name, _by_value(runs, name)) for name in shown)
+    return tuple(item for item in found if len(item.runs) > 1)
+
+
+def refuse_mixed(found: Sequence[Difference], *, mixed: bool) -> tuple[str, ...]:
+    """Refuse runs that were not evaluated alike, unless asked; then return what differs, as warnings.
+
+    Raises:
+        ReportError: naming the first difference, its values and runs.
+    """
+    if found and not mixed:
+        rest = f" (and {counted(len(found) - 1, noun='further difference')})" if len(found) > 1 else ""
+        raise ReportError(
+            f"these runs do not belong in one table: {found[0]}{rest}; --mixed shows them all the same, marked"
+        )
+    return tuple(f"Not evaluated alike: {item}." for item in found)
+
+
+def differences_within(configurations: Iterable[Configuration]) -> tuple[Difference, ...]:
+    """Return in what runs of one launch differ that its tables compare, each group of one setting for itself.
+
+    Raises:
+        ReportError: a tag that should hold JSON does not.
+    """
+    groups: dict[tuple[str, ...], list[EvaluatedRun]] = {}
+    for item in configurations:
+        groups.setdefault(evaluation_setting(item), []).extend(evaluated_runs(item))
+    return tuple(found for runs in groups.values() for found in differences(runs))
+
+
+def _recorded(record: Mapping[Any, Any]) -> dict[str, str]:
+    """Return digests, versions and facts of tasks; a model made elsewhere has weights of its own."""
+    digests = {f"the digest of the {noun}": str(record[column]) for noun, column in DIGESTS.items() if record[column]}
+    if record["judged"]:
+        digests.pop("the digest of the model", None)
+    run_id = str(record["run_id"])
+    versions = tag_json(str(record["versions"]), tag=run_tags.VERSIONS, run_id=run_id)
+    tasks = tag_json(str(record["tasks"]), tag=run_tags.TASKS, run_id=run_id)
+    packages = {f"the version of {name}": str(versions[name]) for name in DECISIVE_VERSIONS if name in versions}
+    return {**digests, **packages, **_task_facts(tasks)}
+
+
+def _task_facts(tasks: Mapping[str, Any]) -> dict[str, str]:
+    own = {f"the {name}{TASKS}": str(value) for name, value in tasks.items() if name != "tasks"}
+    for task, facts in tasks.get("tasks", {}).items():
+        own |= {f"{name} of task {task}": str(value) for name, value in facts.items()}
+    return own
+
+
+def _is_of_tasks(name: str) -> bool:
+    return name.endswith(TASKS) or " of task " in name
+
+
+def _silent(told_apart: Collection[str]) -> set[str]:
+    """Return what needs no word: told settings, and the digest of what they name."""
+    digests = {
+        f"the digest of the {noun}" for noun in DIGESTS if any(name.startswith(noun + ".") for name in told_apart)
+    }
+    return {*told_apart, *digests}
+
+
+def _by_value(runs: Sequence[EvaluatedRun], name: str) -> dict[str, list[EvaluatedRun]]:
+    """Return the runs of each value; a setting that a run lacks is a value of it."""
+    found: dict[str, list[EvaluatedRun]] = {}
+    for run in runs:
+        value = run.facts.get(name, "none" if name.startswith(GROUPED_BY) else None)
+        if value is not None:
+            found.setdefault(value, []).append(run)
+    return found
+
+
+def _order(name: str) -> tuple[int, str]:
+    kinds = (name.startswith(GROUPED_BY), name.startswith("the digest"), name.startswith("the version"))
+    return (kinds.index(True) if True in kinds else len(kinds), name)
+
+
+def _where(runs: Sequence[EvaluatedRun]) -> str:
+    studies = ", ".join(dict.fromkeys(run.study for run in runs if run.study))
+    of = f" of {studies}" if studies else ""
+    return f"run {runs[0].run_id}{of}" if len(runs) == 1 else f"{len(runs):,} runs{of}, first {runs[0].run_id}"
+
+
+__all__ = ["Difference", "EvaluatedRun", "differences", "differences_within", "evaluated_runs", "refuse_mixed"]

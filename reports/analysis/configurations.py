@@ -1,0 +1,280 @@
+"""Configurations: the replicates (seeds) of one setting, what varies between settings, and which may be compared.
+
+Every table, figure and sentence of a report speaks about these values, so that they can't disagree.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from nmlab.reports.read.collect import Objective, StudyRuns
+from nmlab.reports.read.frame import Value
+from nmlab.reports.statistics import Estimate, mean_interval, paired_difference
+from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.run_tags import Role
+
+EXACT_BELOW = 1e6
+ATTRIBUTES = (run_params.METHOD, run_params.PATTERN)
+GROUPS_IN_WORDS = 4  # that are told of one by one
+GROUPED_BY = (run_params.MODEL, run_params.EVALUATION)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One configuration and all its runs; what is asked of it again and again is computed once.
+
+    Attributes:
+        key: the configuration's hash, the same for all its seeds.
+        settings: its parameters, typed, without method, pattern and seed.
+        trials: its rows of the trial table, by seed, duplicates left out.
+        expected: how many runs it should have, as others of its method and role do; 0 where that is not known.
+    """
+
+    key: str
+    method: str
+    pattern: str
+    role: str
+    settings: dict[str, Value]
+    trials: pd.DataFrame
+    objective: Objective
+    expected: int = 0
+
+    @cached_property
+    def finished(self) -> pd.DataFrame:
+        """The rows of its finished runs."""
+        return self.trials[self.trials["status"] == TrialStatus.FINISHED]
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether this is the model without a mask, which never competes with masks."""
+        return self.method == "dense"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this configuration was run for comparison and not searched."""
+        return self.role == Role.BASELINE
+
+    @cached_property
+    def is_learned(self) -> bool:
+        """Whether its finished runs started from a mask of their own and learned another."""
+        rows = self.finished
+        return self.objective.initial in rows and bool(rows[self.objective.initial].notna().any())
+
+    @cached_property
+    def depends_on_seed(self) -> bool:
+        """Whether another seed could have ended elsewhere: as recorded, else what was learned or ran several times."""
+        recorded = set(self.trials["depends_on_seed"]) - {run_tags.UNKNOWN}
+        if recorded:
+            return run_tags.TRUE in recorded
+        return self.is_learned or len(self.trials) > 1
+
+    @cached_property
+    def is_complete(self) -> bool:
+        """Whether every run that it should have finished, so that its mean leaves nobody out."""
+        return len(self.finished) == self.planned > 0
+
+    @property
+    def planned(self) -> int:
+        """How many runs it has or should have: one that no process has begun is missing too."""
+        return max(self.expected, len(self.trials))
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """Every run of it, by seed."""
+        return tuple(self.trials["run_id"])
+
+    @cached_property
+    def value(self) -> Estimate | None:
+        """The searched metric of its finished runs."""
+        return self.estimate(self.objective.metric)
+
+    @cached_property
+    def initial(self) -> Estimate | None:
+        """The searched metric of its finished runs' own initial masks."""
+        return self.estimate(self.objective.initial)
+
+    @cached_property
+    def gain(self) -> Estimate | None:
+        """Learned minus own initial mask, paired by seed; None where it is not learned or a value is not finite."""
+        if not self.is_learned:
+            return None
+        values = zip(self.finished[self.objective.metric], self.finished[self.objective.initial], strict=True)
+        pairs = [(after, before) for after, before in values if not math.isnan(before)]
+        if not all(math.isfinite(before) for _, before in pairs):
+            return None
+        return paired_difference([after for after, _ in pairs], before=[before for _, before in pairs])
+
+    def count(self, *statuses: str) -> int:
+        """Return how many of its runs ended with one of these statuses."""
+        return int(self.trials["status"].isin(statuses).sum())
+
+    def by_run(self, metric: str) -> dict[str, float]:
+        """Return a metric of its finished runs by run id, without those that lack it."""
+        if metric not in self._read:
+            rows = self.finished
+            pairs = zip(rows["run_id"], rows[metric], strict=True) if metric in rows else ()
+            self._read[metric] = {run_id: float(value) for run_id, value in pairs if not math.isnan(value)}
+        return self._read[metric]
+
+    def runs_with(self, metric: str) -> tuple[str, ...]:
+        """Return the finished runs that a number about this metric comes from."""
+        return tuple(self.by_run(metric))
+
+    def estimate(self, metric: str) -> Estimate | None:
+        """Return the mean of a metric over its finished runs, or None where it has no finite mean."""
+        values = list(self.by_run(metric).values())
+        return mean_interval(values) if values and all(map(math.isfinite, values)) else None
+
+    @cached_property
+    def _read(self) -> dict[str, dict[str, float]]:
+        return {}
+
+
+def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
+    """Return every configuration of a launch, group by group of comparable ones.
+
+    Within a group the best comes first; those with unfinished runs stand after the complete ones.
+    """
+    kept = runs.trials[runs.trials["status"] != TrialStatus.DUPLICATE]
+    found = _with_expected([_configuration(rows, runs) for _, rows in kept.groupby("configuration", sort=True)])
+    sign = 1.0 if runs.objective.mode == "min" else -1.0
+
+    def order(item: Configuration) -> tuple[tuple[str, ...], bool, bool, float, str]:
+        value = item.value
+        mean = sign * value.mean if value else 0.0
+        return (comparable_group(item), value is None, not item.is_complete, mean, item.key)
+
+    return tuple(sorted(found, key=order))
+
+
+def _with_expected(found: Sequence[Configuration]) -> list[Configuration]:
+    """Tell each configuration how many runs others of its method, pattern and role have, of which it may lack some."""
+    most: dict[tuple[str, str, str], int] = {}
+    for item in found:
+        kind = (item.method, item.pattern, item.role)
+        most[kind] = max(most.get(kind, 0), len(item.trials))
+    return [replace(item, expected=most[item.method, item.pattern, item.role]) for item in found]
+
+
+def searched(configurations: Iterable[Configuration]) -> tuple[Configuration, ...]:
+    """Return the configurations that the search tried, in the order given."""
+    return tuple(item for item in configurations if not item.is_baseline)
+
+
+def baselines(configurations: Iterable[Configuration]) -> tuple[Configuration, ...]:
+    """Return the configurations that were run for comparison, dense first, then in the order given."""
+    return tuple(sorted((item for item in configurations if item.is_baseline), key=lambda item: not item.is_dense))
+
+
+def varying(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return the settings in which configurations of one and the same method differ.
+
+    One that only some configurations of a method have counts as differing. What only tells one method from another
+    is not listed, since the method's name says it; see :func:`constant`.
+    """
+    methods: dict[str, list[Configuration]] = {}
+    for item in configurations:
+        methods.setdefault(item.method, []).append(item)
+    chosen = {name for items in methods.values() for name in _differing(items)}
+    return tuple(sorted(chosen, key=lambda name: ("." in name, name)))
+
+
+def distinguishing(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return all that tells these configurations apart: method and pattern where they vary, then settings."""
+    attributes = [name for name in ATTRIBUTES if len({getattr(item, name) for item in configurations}) > 1]
+    return (*attributes, *varying(configurations))
+
+
+def setting_of(item: Configuration, *, name: str) -> Value | None:
+    """Return a configuration's method, pattern or setting; None where it has no such setting."""
+    return str(getattr(item, name)) if name in ATTRIBUTES else item.settings.get(name)
+
+
+def varying_by_method(configurations: Iterable[Configuration]) -> dict[str, tuple[str, ...]]:
+    """Return for each method the settings in which its configurations differ."""
+    own: dict[str, list[Configuration]] = {}
+    for item in configurations:
+        own.setdefault(item.method, []).append(item)
+    return {method: varying(items) for method, items in own.items()}
+
+
+def constant(configurations: Sequence[Configuration]) -> dict[str, Value]:
+    """Return the settings that all of these configurations have and share."""
+    if not configurations:
+        return {}
+    first, *others = configurations
+    return {
+        name: value
+        for name, value in first.settings.items()
+        if all(item.settings.get(name) == value for item in others)
+    }
+
+
+def comparable_group(item: Configuration) -> tuple[str, ...]:
+    """Return what two masks must share for their numbers to be compared: pattern, model and evaluation data."""
+    return (item.pattern, *evaluation_setting(item))
+
+
+def evaluation_setting(item: Configuration) -> tuple[str, ...]:
+    """Return model and evaluation data, which the dense model shares with the masks it is set beside."""
+    return tuple(f"{name}={value}" for name, value in sorted(item.settings.items()) if name.startswith(GROUPED_BY))
+
+
+def groups_of(configurations: Iterable[Configuration]) -> dict[tuple[str, ...], list[Configuration]]:
+    """Return the configurations that may be compared with each other, dense left out, groups sorted."""
+    groups: dict[tuple[str, ...], list[Configuration]] = {}
+    for item in configurations:
+        if not item.is_dense:
+            groups.setdefault(comparable_group(item), []).append(item)
+    return dict(sorted(groups.items()))
+
+
+def group_name(group: tuple[str, ...], *, groups: Iterable[tuple[str, ...]]) -> str:
+    """Return what sets a group apart from the others: its pattern, or the model or text it was evaluated on."""
+    others = list(groups)
+    return ", ".join(part for part in group if not all(part in other for other in others))
+
+
+def best_of(configurations: Sequence[Configuration]) -> Configuration | None:
+    """Return the first configuration with a mean; complete ones stand before the others (see the order above)."""
+    return next((item for item in configurations if item.value is not None), None)
+
+
+def setting_text(item: Configuration, *, names: Iterable[str]) -> str:
+    """Return ``alpha=0.99, initial_mask=wanda`` for those of the named settings that this configuration has."""
+    return ", ".join(f"{name}={value_text(item.settings[name])}" for name in names if name in item.settings)
+
+
+def value_text(value: Value) -> str:
+    """Return a setting as text: four significant digits for a fraction, everything of the rest."""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < EXACT_BELOW else f"{value:.4g}"
+    return str(value)
+
+
+def _differing(items: Sequence[Configuration]) -> set[str]:
+    names = {name for item in items for name in item.settings}
+    return {name for name in names if len({item.settings.get(name) for item in items}) > 1}
+
+
+def _configuration(rows: pd.DataFrame, runs: StudyRuns) -> Configuration:
+    first: dict[str, Any] = {str(name): value for name, value in rows.iloc[0].items()}
+    settings = {name: first[name] for name in runs.settings if _present(first[name])}
+    return Configuration(
+        key=str(first["configuration"]),
+        method=str(first["method"]),
+        pattern=str(first["pattern"]),
+        role=str(first["role"]),
+        settings=settings,
+        trials=rows,
+        objective=runs.objective,
+    )
+
+
+def _present(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))

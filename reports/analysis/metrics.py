@@ -1,0 +1,112 @@
+"""What is known about metric names: how a column of them is titled, written and compared."""
+
+from collections.abc import Sequence
+
+from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.read.collect import Objective
+from nmlab.reports.values.table import Column, Style
+from nmlab.trials.contract.declarations import metric_of
+from nmlab.trials.contract.measures import Direction
+from nmlab.trials.contract.metrics import EVAL
+
+SIGNED = {Style.FIXED2: Style.SIGNED2, Style.FIXED4: Style.SIGNED4}
+STYLES = {"perplexity": Style.FIXED2, "nats": Style.FIXED4, "bytes": Style.INTEGER}
+"""How values are written, by unit."""
+
+
+def metric_column(metric: str, *, objective: Objective | None = None, title: str = "") -> Column:
+    """Return the column of one metric, titled by the name users type without its ``eval/``.
+
+    Args:
+        metric: the full metric name.
+        objective: the searched metric, whose direction is the study's own.
+        title: a title other than the metric's name.
+    """
+    direction = direction_of(metric, objective=objective)
+    return Column(
+        key=metric,
+        title=title or plain_name(metric),
+        style=style_of(metric),
+        direction=direction,
+        help=f"{metric}; {direction} is better" if direction else metric,
+    )
+
+
+def plain_name(metric: str) -> str:
+    """Return a metric's name as people say it: ``token perplexity``, ``sample seconds``, ``state bytes``."""
+    return metric_of(metric).label
+
+
+def chosen_on(metric: str) -> str:
+    """Return on what a search by this metric chooses, in words: an evaluation text, or the very numbers."""
+    return "on the same evaluation text" if is_evaluated(metric) else f"by the same {plain_name(metric)}"
+
+
+def is_evaluated(metric: str) -> bool:
+    """Return whether a metric is a perplexity of the evaluation text or a measure of a task."""
+    return metric_of(metric).family == "eval"
+
+
+def is_counted(metric: str) -> bool:
+    """Return whether a metric is counted rather than measured, and so the same in every run of a configuration."""
+    return metric_of(metric).is_counted
+
+
+def is_of_task(metric: str) -> bool:
+    """Return whether a metric is a measure of a task, such as ``eval/quiz/acc``, and not of the evaluation text."""
+    return bool(metric_of(metric).task)
+
+
+def is_compared_by_ratio(metric: str) -> bool:
+    """Return whether a metric is compared on the log scale: perplexities, which are exponentials of a loss."""
+    return metric_of(metric).is_log
+
+
+def style_of(metric: str) -> Style:
+    """Return how values of a metric are written; one that nobody declared is written as a general number."""
+    known = metric_of(metric)
+    otherwise = Style.FIXED4 if known.task else Style.INTEGER if known.is_counted else Style.GENERAL
+    return STYLES.get(known.unit, otherwise)
+
+
+def difference_style(metric: str) -> Style:
+    """Return how differences of a metric are written: like the metric, with a sign."""
+    return SIGNED.get(style_of(metric), Style.GENERAL)
+
+
+def direction_of(metric: str, *, objective: Objective | None = None) -> Direction:
+    """Return which way a metric gets better; the study decides for its own objective."""
+    if objective is not None and metric == objective.metric:
+        return Direction.LOWER if objective.mode == "min" else Direction.HIGHER
+    return metric_of(metric).direction
+
+
+def evaluation_metrics(configurations: Sequence[Configuration], *, objective: Objective) -> tuple[str, ...]:
+    """Return the searched metric and then every other ``eval/*`` metric that says something else.
+
+    ``eval/perplexity`` is an alias of the token or the word perplexity; a metric whose values equal those of
+    one already listed, run by run, is left out.
+    """
+    chosen: dict[str, list[tuple[str, float]]] = {}
+    names = _evaluated(configurations) | {objective.metric}
+    for name in sorted(names, key=lambda name: (name != objective.metric, name)):
+        own = _by_run(configurations, name)
+        if own and own not in chosen.values():
+            chosen[name] = own
+    return tuple(chosen)
+
+
+def alias_of(configurations: Sequence[Configuration], *, objective: Objective) -> str | None:
+    """Return the metric that the searched metric repeats run by run, such as ``eval/token_perplexity``."""
+    own = _by_run(configurations, objective.metric)
+    others = (name for name in sorted(_evaluated(configurations)) if name != objective.metric)
+    return next((name for name in others if _by_run(configurations, name) == own), None)
+
+
+def _evaluated(configurations: Sequence[Configuration]) -> set[str]:
+    """Return the evaluation metrics; every configuration's rows have the columns of one and the same table."""
+    return {name for item in configurations[:1] for name in item.trials.columns if name.startswith(EVAL)}
+
+
+def _by_run(configurations: Sequence[Configuration], metric: str) -> list[tuple[str, float]]:
+    return [pair for item in configurations for pair in item.by_run(metric).items()]

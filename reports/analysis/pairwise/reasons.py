@@ -1,0 +1,92 @@
+"""Why two sides could not be tested: one seed, too few windows, other windows, or nothing that was kept."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from nmlab.reports.analysis.metrics import is_counted, is_of_task, plain_name
+from nmlab.reports.analysis.pairwise.contrast import Contrast
+from nmlab.reports.analysis.pairwise.question_outcomes import answers_of
+from nmlab.reports.analysis.pairwise.side import Side
+from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
+from nmlab.reports.values.wording import counted
+
+
+def untested_reason(contrast: Contrast, *, evaluations: Mapping[str, Evaluation]) -> str:
+    """Return in a few words why a contrast has no test; empty where it has one, or needs none.
+
+    Args:
+        contrast: two sides that were set against each other.
+        evaluations: losses by window and outcomes by question of their runs, as far as kept.
+    """
+    decisive = contrast.decisive
+    if is_counted(contrast.metric) or (decisive is not None and decisive.p_value is not None):
+        return ""
+    sides = (contrast.side, contrast.reference)
+    trained = [side for side in sides if side.has_training_noise]
+    if trained:
+        return _seeds_reason(trained, contrast)
+    if is_of_task(contrast.metric) and not contrast.is_ratio:
+        return _questions_reason(sides, contrast.metric, evaluations)
+    if contrast.is_ratio:
+        return _windows_reason(sides, evaluations)
+    if any(len(side.values(contrast.metric)) > 1 for side in sides):
+        return f"the seeds ended alike, and {plain_name(contrast.metric)} is not kept in parts"
+    return f"one value each: {plain_name(contrast.metric)} is not kept in parts that a test could repeat"
+
+
+def reasons_text(reasons: Iterable[str]) -> str:
+    """Return several reasons as one clause, the most frequent first; each with its number where they differ."""
+    found = Counter(reason for reason in reasons if reason).most_common()
+    if len(found) < 2:
+        return found[0][0] if found else ""
+    return "; ".join(f"{reason} ({count} of them)" for reason, count in found)
+
+
+def _seeds_reason(trained: list[Side], contrast: Contrast) -> str:
+    single = [side for side in trained if len(side.values(contrast.metric)) == 1]
+    if len(single) == 2:
+        return "one seed each"
+    if single:
+        return f"one seed of {single[0].item.method} ({single[0].item.key})"
+    shared = contrast.training.n if contrast.training is not None else 0
+    return "one seed in common" if shared else "no seed in common"
+
+
+def _windows_reason(sides: Iterable[Side], evaluations: Mapping[str, Evaluation]) -> str:
+    runs = [(run_id, side.is_initial) for side in sides for run_id in side.run_ids]
+    kept = [(found, initial) for run_id, initial in runs if (found := evaluations.get(run_id)) is not None]
+    losses = [item.initial_window_loss_sum_W if initial else item.window_loss_sum_W for item, initial in kept]
+    present = [loss for loss in losses if loss is not None]
+    if not present:
+        return "one value each, and no losses by window were stored"
+    if len(present) < len(runs):
+        return f"{counted(len(runs) - len(present), noun='run')} of {len(runs)} stored no losses by window"
+    if not all(np.isfinite(loss).all() for loss in present):
+        return "losses by window that are not finite"
+    first = kept[0][0]
+    if not all(_has_same_windows(first, item) for item, _ in kept):
+        return "not evaluated on the same windows"
+    windows = len(first.window_tokens_W)
+    if windows < FEWEST_WINDOWS:
+        return f"{counted(windows, noun='window')}, a test needs at least {FEWEST_WINDOWS}"
+    return "windows without a token"
+
+
+def _questions_reason(sides: Iterable[Side], metric: str, evaluations: Mapping[str, Evaluation]) -> str:
+    found = [answers_of(side, metric=metric, evaluations=evaluations) for side in sides]
+    kept = [answers for answers in found if answers is not None]
+    if not kept:
+        return "one value each, and no outcomes by question were stored"
+    if len(kept) < len(found):
+        return "one of the two stored no outcomes by question"
+    if not np.array_equal(kept[0].question_Q, kept[1].question_Q):
+        return "not the same questions"
+    return f"{counted(len(kept[0].outcome_Q), noun='question')}, a test needs at least {FEWEST_WINDOWS}"
+
+
+def _has_same_windows(first: Evaluation, other: Evaluation) -> bool:
+    same_tokens = np.array_equal(first.window_tokens_W, other.window_tokens_W)
+    return same_tokens and np.array_equal(first.window_words_W, other.window_words_W)

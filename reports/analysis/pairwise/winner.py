@@ -1,0 +1,198 @@
+"""Is there a winner among the searched configurations of a group? The best against every other one, corrected.
+
+The best is picked by the numbers that it is tested on, so the statement is made only where the tests against **all**
+others that ran to the end find it better at once, with Holm's correction over every configuration of the search. Under
+equal configurations that is wrong in at most 5% of searches; the worst case is two equal ones far ahead of the rest
+(Gutmann and Maymin, "Is the selected population the best?", Annals of Statistics 1987). Those that were stopped early
+count in the correction, since the search chose among them too.
+"""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import pandas as pd
+
+from nmlab.reports.analysis.configurations import Configuration, best_of, groups_of, searched
+from nmlab.reports.analysis.metrics import direction_of, is_counted
+from nmlab.reports.analysis.outcomes import is_stopped_early
+from nmlab.reports.analysis.pairwise.contrast import Contrast, contrasts_with
+from nmlab.reports.analysis.pairwise.partial import Partial, at_last_common_step, at_the_end, points_by_run
+from nmlab.reports.analysis.pairwise.side import Side
+from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.statistics import Comparison, holm
+from nmlab.reports.values import Direction
+
+LEVEL = 0.05
+
+
+class Standing(StrEnum):
+    """How far a configuration got."""
+
+    COMPLETE = "ran to the end"
+    LACKS_RUNS = "lacks runs"
+    STOPPED_EARLY = "stopped early"
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another configuration of the search against the best.
+
+    Attributes:
+        contrast: of complete ones, as in other tables; ``p_adjusted`` there is Holm's.
+        partial: of others, what both have in common.
+        p_adjusted: Holm's over all rivals; 1 where there is no test.
+        is_better: whether it looks better than the best on what both have.
+    """
+
+    item: Configuration
+    standing: Standing
+    contrast: Contrast | None
+    partial: Partial | None
+    p_adjusted: float
+    is_better: bool
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The test it was decided by; None where there was none."""
+        if self.partial is not None:
+            return self.partial.comparison
+        return self.contrast.decisive if self.contrast is not None else None
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether anything was repeated that a test could rest on."""
+        return self.comparison is not None and self.comparison.p_value is not None
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether it is found worse than the best, corrected for all rivals."""
+        return self.p_adjusted < LEVEL and not self.is_better
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What can be said of the best searched configuration of a group.
+
+    Attributes:
+        best: the complete configuration with the best mean; an incomplete one where none is complete.
+        against_all: every other configuration of the search that has a value, best first.
+    """
+
+    group: Hashable
+    best: Configuration
+    against_all: tuple[Rival, ...]
+
+    @property
+    def complete(self) -> tuple[Rival, ...]:
+        """The others that ran to the end."""
+        return tuple(item for item in self.against_all if item.standing is Standing.COMPLETE)
+
+    @property
+    def runner_up(self) -> Rival | None:
+        """The best of the others that ran to the end."""
+        return next(iter(self.complete), None)
+
+    @property
+    def undecided(self) -> tuple[Rival, ...]:
+        """Those that ran to the end and can't be told from the best."""
+        return tuple(item for item in self.complete if not item.is_told_apart)
+
+    @property
+    def better_but_incomplete(self) -> tuple[Rival, ...]:
+        """Those that look better on what both have, but did not run to the end."""
+        return tuple(item for item in self.against_all if item.standing is not Standing.COMPLETE and item.is_better)
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the best is told from all others: from all that ran to the end, or else at the steps they reached.
+
+        A configuration that lacks runs and looks better forbids it; one that the search stopped early does not.
+        """
+        if not self.best.is_complete or not self.against_all:
+            return False
+        if any(item.standing is Standing.LACKS_RUNS for item in self.better_but_incomplete):
+            return False
+        return all(item.is_told_apart for item in self.complete or self.against_all)
+
+
+def winners_of(
+    configurations: Sequence[Configuration], *, evaluations: Mapping[str, Evaluation], progress: pd.DataFrame
+) -> dict[Hashable, Winner]:
+    """Return what can be said of the best searched configuration of each group of comparable ones.
+
+    Args:
+        configurations: of one launch, best first.
+        evaluations: losses by window, by run id, of configurations without training noise.
+        progress: ``run_id, step, value`` of the searched metric.
+    """
+    points = points_by_run(progress)
+    found: dict[Hashable, Winner] = {}
+    for group, members in groups_of(searched(configurations)).items():
+        best = best_of(members)
+        if best is not None:
+            found[group] = Winner(group, best, _rivals(best, members, evaluations, points))
+    return found
+
+
+def _rivals(
+    best: Configuration,
+    members: Sequence[Configuration],
+    evaluations: Mapping[str, Evaluation],
+    points: Mapping[str, "pd.Series[float]"],
+) -> tuple[Rival, ...]:
+    metric = best.objective.metric
+    others = [item for item in members if item is not best]
+    whole = [item for item in others if item.is_complete and item.value is not None]
+    contrasts = contrasts_with(
+        Side(best), others=[Side(item) for item in whole], metric=metric, evaluations=evaluations
+    )
+    rivals = [Rival(item, Standing.COMPLETE, own, None, 1.0, False) for item, own in zip(whole, contrasts, strict=True)]
+    rest = [item for item in others if not item.is_complete]
+    rivals += [found for item in rest if (found := _incomplete(item, best, metric, points)) is not None]
+    p_values = holm([_p_value(item, best) for item in rivals])
+    return tuple(_with_p_value(item, p) for item, p in zip(rivals, p_values, strict=True))
+
+
+def _incomplete(
+    item: Configuration, best: Configuration, metric: str, points: Mapping[str, "pd.Series[float]"]
+) -> Rival | None:
+    """Return an incomplete configuration as a rival; None where no value of it is known."""
+    partial = at_the_end(item, best=best, metric=metric)
+    standing = Standing.STOPPED_EARLY if is_stopped_early(item) else Standing.LACKS_RUNS
+    if standing is Standing.STOPPED_EARLY and item.value is None:
+        partial = at_last_common_step(item, best=best, metric=metric, points=points)
+    elif item.value is None:
+        return None
+    difference = partial.difference if partial.own else _difference(item, best)
+    return Rival(item, standing, None, partial, 1.0, _gain(item, metric, difference) > 0)
+
+
+def _difference(item: Configuration, best: Configuration) -> float:
+    own, other = item.value, best.value
+    return math.nan if own is None or other is None else own.mean - other.mean
+
+
+def _gain(item: Configuration, metric: str, difference: float) -> float:
+    """Return by how much a difference is for the better; NaN stays."""
+    higher = direction_of(metric, objective=item.objective) is Direction.HIGHER
+    return difference if higher else -difference
+
+
+def _p_value(rival: Rival, best: Configuration) -> float | None:
+    """Return the p-value that the rival is as good as the best; what is counted is the same in every run."""
+    metric = best.objective.metric
+    if is_counted(metric) and rival.contrast is not None:
+        return 0.0 if rival.contrast.difference else 1.0
+    decisive = rival.comparison
+    if decisive is None or decisive.p_value is None:
+        return None
+    return decisive.p_value if _gain(best, metric, decisive.difference) < 0 else 1.0
+
+
+def _with_p_value(rival: Rival, p_value: float) -> Rival:
+    contrast = rival.contrast
+    if contrast is not None and contrast.p_adjusted is not None:
+        contrast = replace(contrast, p_adjusted=p_value)
+    return replace(rival, contrast=contrast, p_adjusted=p_value)

@@ -1,0 +1,82 @@
+"""What a printed number measures, in our runs: the same quantity in the printed unit, or what it follows from."""
+
+from collections.abc import Callable, Mapping
+
+from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.statistics import Estimate
+from nmlab.trials.contract.measures import Direction
+from nmlab.trials.contract.metrics import Metric, task_metric
+
+SAME = {  # published name: our name and the factor from our unit to the printed one
+    "wikitext/word_perplexity": ("eval/word_perplexity", 1.0),
+    "memory/peak": ("memory/peak_bytes", 1e-9),
+    "time/sample_s": ("time/sample_s", 1.0),
+    "time/forward_s": ("time/forward_s", 1.0),
+    "time/update_s": ("time/update_s", 1.0),
+    "cost/trainable_params": ("cost/trainable_params", 1e-9),
+}
+PARTS_OF_A_STEP = ("time/sample_s", "time/forward_s", "time/update_s")
+PERCENT_OF_A_STEP = {f"{name.removesuffix('_s')}_share": name for name in PARTS_OF_A_STEP}
+TIMES_AS_MANY = {"cost/trainable_ratio": ("cost/trainable_params", {"method": "susi"})}
+TIMES_AS_FAST = {"time/sample_speedup": ("time/sample_s", {"setting": "sampler=multinomial"})}
+
+COUNTED = ("memory", "time", "cost")
+HIGHER = ("time/sample_speedup",)  # of these, the ones of which more is better
+GAINS = {"acc_gain": "acc", "acc_change": "acc"}  # printed differences, by the measure that they are of
+
+RowLike = Callable[[Mapping[str, str]], Configuration | None]
+
+
+def is_counted(metric: str) -> bool:
+    """Say whether a printed number is of what learning costs, and not of how good the mask is."""
+    return metric.partition("/")[0] in COUNTED
+
+
+def printed_direction(metric: str) -> Direction:
+    """Return which way a printed number gets better; hyperparameters and facts of a machine have no direction."""
+    if is_counted(metric):
+        return Direction.HIGHER if metric in HIGHER else Direction.LOWER
+    measured = printed_measure(metric)
+    return Direction.NONE if measured is None else measured.direction
+
+
+def printed_measure(metric: str) -> Metric | None:
+    """Return the measure of a task that is printed as ``task/measure``, or as a difference of it; None for the rest."""
+    task, _, measure = metric.rpartition("/")
+    return None if is_counted(metric) else task_metric(f"eval/{task}/{GAINS.get(measure, measure)}")
+
+
+def quantity(metric: str, item: Configuration, *, row_like: RowLike) -> Estimate | None:
+    """Return what is printed as ``metric``, measured on ``item`` in the printed unit; None where we did not measure it.
+
+    ``row_like(changes)`` finds the configuration of the same printed row but for ``changes``: some numbers are printed
+    as times another row's. Shares and multiples are those of the means, and have no interval of their own.
+    """
+    if metric in PERCENT_OF_A_STEP:
+        parts = [item.estimate(name) for name in PARTS_OF_A_STEP]
+        whole = sum(part.mean for part in parts if part is not None)
+        return _over(item.estimate(PERCENT_OF_A_STEP[metric]), whole / 100) if None not in parts else None
+    if metric in TIMES_AS_MANY:
+        name, changes = TIMES_AS_MANY[metric]
+        one = _measured(row_like(changes), name)
+        return None if one is None else _over(item.estimate(name), one.mean)
+    if metric in TIMES_AS_FAST:
+        name, changes = TIMES_AS_FAST[metric]
+        own = item.estimate(name)
+        return None if own is None else _over(_measured(row_like(changes), name), own.mean)
+    name, factor = SAME.get(metric, (f"eval/{metric}", 100.0) if metric.endswith("/acc") else ("", 1.0))
+    same = _measured(item, name)
+    return None if same is None else _scaled(same, factor)
+
+
+def _measured(item: Configuration | None, name: str) -> Estimate | None:
+    return item.estimate(name) if item is not None and name else None
+
+
+def _over(estimate: Estimate | None, number: float) -> Estimate | None:
+    return None if estimate is None or number <= 0 else Estimate(estimate.mean / number, None, None, estimate.n)
+
+
+def _scaled(estimate: Estimate, factor: float) -> Estimate:
+    low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
+    return Estimate(estimate.mean * factor, low, high, estimate.n)

@@ -1,0 +1,160 @@
+"""Published numbers beside ours: which of our configurations is a printed row, and in which unit both are."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from nmlab.reports.analysis.configurations import Configuration, best_of
+from nmlab.reports.analysis.published import numbers_of, settings_of
+from nmlab.reports.analysis.published.quantities import is_counted, printed_direction, printed_measure, quantity
+from nmlab.reports.statistics import Estimate
+from nmlab.trials.contract import run_params
+from nmlab.trials.contract.measures import Direction
+
+MAIN_METRICS = ("wikitext/word_perplexity", "average/acc")
+RENAMED = {"samples": run_params.CALIBRATION_SAMPLES}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One printed number and what we have for it.
+
+    ``ours`` is the same quantity in the printed unit, None where we did not measure it; ``searched`` is our searched
+    metric beside a printed measure of quality. Ranks count from 1, best first, among the rows of one model that have
+    both, where there are several: by ``ours`` where all of them have it, else by ``searched``.
+    """
+
+    model: str
+    pattern: str
+    method: str
+    setting: str
+    metric: str
+    unit: str
+    printed: str
+    value: float
+    flags: tuple[str, ...]
+    item: Configuration | None
+    ours: Estimate | None
+    searched: Estimate | None
+    rank: int | None = None
+    our_rank: int | None = None
+
+    @property
+    def has_ours(self) -> bool:
+        """Whether we have anything to set beside the printed number."""
+        return self.ours is not None or self.searched is not None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the printed value, where both are the same quantity."""
+        if self.ours is None or not math.isfinite(self.value):
+            return None
+        return self.ours.mean - self.value
+
+
+def pairs_of(table: str, *, configurations: Sequence[Configuration]) -> tuple[Pair, ...]:
+    """Return the printed numbers of a table with ours, in the order of print; of single tasks only their average.
+
+    Raises:
+        ReportError: no published table of that name.
+    """
+    rows = numbers_of(table)
+    metrics = [name for name in dict.fromkeys(rows["metric"]) if name in MAIN_METRICS or is_counted(name)]
+    metrics = metrics or list(dict.fromkeys(rows["metric"]))
+    records = rows[rows["metric"].isin(metrics)].to_dict("records")
+    pairs = [_pair({str(name): value for name, value in record.items()}, configurations) for record in records]
+    return tuple(_ranked(pairs, own) for own in pairs)
+
+
+def agreement(pairs: Sequence[Pair]) -> dict[tuple[str, str], tuple[float, int]]:
+    """Return Kendall's tau between the printed order and ours, by model and metric, with the number of rows."""
+    found = {}
+    ranked = [pair for pair in pairs if pair.rank is not None]
+    for key in dict.fromkeys((pair.model, pair.metric) for pair in ranked):
+        own = [pair for pair in ranked if (pair.model, pair.metric) == key]
+        if len(own) > 2:
+            frame = pd.DataFrame({"theirs": [pair.rank for pair in own], "ours": [pair.our_rank for pair in own]})
+            found[key] = (float(frame["theirs"].corr(frame["ours"], method="kendall")), len(own))
+    return found
+
+
+def _pair(record: dict[str, object], configurations: Sequence[Configuration]) -> Pair:
+    texts = {name: str(value) for name, value in record.items()}
+    item = _match(texts, configurations)
+    metric = texts["metric"]
+
+    def row_like(changes: Mapping[str, str]) -> Configuration | None:
+        return _match({**texts, **changes}, configurations)
+
+    return Pair(
+        model=texts["model"],
+        pattern=texts["pattern"],
+        method=texts["method"],
+        setting=texts["setting"],
+        metric=metric,
+        unit=texts["unit"],
+        printed=texts["printed"],
+        value=float(texts["value"]),
+        flags=tuple(texts["flags"].split()),
+        item=item,
+        ours=None if item is None else quantity(metric, item, row_like=row_like),
+        searched=item.value if item is not None and _is_quality(metric) else None,
+    )
+
+
+def _is_quality(metric: str) -> bool:
+    """Return whether a printed number says how good a mask is, as our searched metric does too."""
+    measure = printed_measure(metric)
+    return measure is not None and measure.direction is not Direction.NONE
+
+
+def _match(row: dict[str, str], configurations: Sequence[Configuration]) -> Configuration | None:
+    """Return our best complete configuration of the row's method, pattern and settings."""
+    wanted = {RENAMED.get(name, name): value for name, value in settings_of(row["setting"]).items()}
+    fitting = [
+        item
+        for item in configurations
+        if item.method == row["method"]
+        and (item.is_dense or item.pattern == row["pattern"])
+        and item.is_complete
+        and all(_same(item.settings.get(name), value) for name, value in wanted.items())
+    ]
+    return best_of(fitting)
+
+
+def _same(own: object, wanted: str) -> bool:
+    if own is None:
+        return False
+    try:
+        return float(str(own)) == float(wanted)
+    except ValueError:
+        return str(own).lower() == wanted.lower()
+
+
+def _ranked(pairs: Sequence[Pair], own: Pair) -> Pair:
+    """Return a pair with its ranks among the masks of the same model and metric that both sides have."""
+    peers = [pair for pair in pairs if (pair.model, pair.metric) == (own.model, own.metric) and _is_ranked(pair)]
+    if own not in peers or len(peers) == 1:
+        return own
+    has_same_quantity = all(pair.ours is not None for pair in peers)
+    sign = 1.0 if printed_direction(own.metric) is Direction.LOWER else -1.0
+    rank = 1 + sum(sign * pair.value < sign * own.value for pair in peers)
+    standing = [_standing(pair, sign if has_same_quantity else None) for pair in peers]
+    our_rank = 1 + sum(other < standing[peers.index(own)] for other in standing)
+    return replace(own, rank=rank, our_rank=our_rank)
+
+
+def _is_ranked(pair: Pair) -> bool:
+    return pair.has_ours and not math.isnan(pair.value) and pair.method != "dense"
+
+
+def _standing(pair: Pair, sign: float | None) -> float:
+    """Return a number that is smaller for the better mask: by the same quantity, without a sign by the searched one."""
+    if sign is not None:
+        assert pair.ours is not None
+        return sign * pair.ours.mean
+    assert pair.item is not None
+    assert pair.searched is not None
+    return pair.searched.mean if pair.item.objective.mode == "min" else -pair.searched.mean

@@ -1,0 +1,71 @@
+"""What the summary's rows are about: the dense model, the baselines, and the best of each searched method."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from nmlab.reports.analysis.configurations import (
+    Configuration,
+    baselines,
+    best_of,
+    comparable_group,
+    groups_of,
+    searched,
+    setting_text,
+    varying,
+)
+from nmlab.trials.contract import run_params
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """One row in the making: which configuration, seen as what, competing where, the best of how many tried."""
+
+    item: Configuration
+    kind: str
+    name: str
+    setting: str = ""
+    group: Hashable | None = None
+    tried: int = 1
+
+
+def summary_rows(configurations: Sequence[Configuration]) -> list[SummaryRow]:
+    """Return what the summary's rows are about, in order."""
+    dense = [item for item in baselines(configurations) if item.is_dense]
+    lines = [SummaryRow(item, "dense", "dense (no mask)") for item in dense]
+    for members in groups_of(configurations).values():
+        others = baselines(members)
+        for item in others:
+            same = [other for other in others if other.method == item.method]
+            setting = setting_text(item, names=varying(same))
+            lines.append(SummaryRow(item, "baseline", item.method, setting, competes(item)))
+        for method in dict.fromkeys(item.method for item in searched(members)):
+            lines += _method_lines([item for item in searched(members) if item.method == method])
+    return lines
+
+
+def names_of(lines: Sequence[SummaryRow]) -> dict[tuple[str, bool], str]:
+    """Return what the summary calls each configuration and each initial mask."""
+    return {(line.item.key, line.kind == "initial"): _name(line) for line in lines}
+
+
+def competes(item: Configuration) -> tuple[str, ...] | None:
+    """Return the group in which a row is compared; None for the dense model and where a seed is missing."""
+    return None if item.is_dense or not item.is_complete else comparable_group(item)
+
+
+def _name(line: SummaryRow) -> str:
+    return f"{line.name}: {line.setting}" if line.setting and line.kind == "baseline" else line.name
+
+
+def _method_lines(tried: list[Configuration]) -> list[SummaryRow]:
+    best = best_of(tried)
+    if best is None:
+        return []
+    setting = setting_text(best, names=varying(tried))
+    name = f"{best.method}, best of {len(tried)}" if len(tried) > 1 else best.method
+    lines = [SummaryRow(best, "best", name, setting, competes(best), tried=len(tried))]
+    if best.is_learned:
+        start = best.settings.get(run_params.INITIAL_MASK)
+        title = f"{best.method}, its initial mask" + (f" ({start})" if start else "")
+        lines.insert(0, SummaryRow(best, "initial", title, "", competes(best)))
+    return lines

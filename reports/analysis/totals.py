@@ -1,0 +1,74 @@
+"""What runs cost together, whatever became of them: one sum for sentences, tables and figures."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.values import Style, number_text
+from nmlab.reports.values.wording import counted
+from nmlab.trials.contract.run_tags import KnownCost
+
+SECONDS, SPENT = "cost/seconds", "cost/spent_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The sum of a cost over runs.
+
+    Attributes:
+        value: over the runs whose cost is known, in part or whole.
+        runs: all runs, whatever their status; models made elsewhere are none.
+        unknown: the runs of which no cost is known.
+        in_part: the runs whose cost is known up to their last checkpoint.
+    """
+
+    value: float
+    runs: int
+    unknown: int
+    in_part: int
+
+    @property
+    def known(self) -> int:
+        """The runs that the sum is taken over."""
+        return self.runs - self.unknown
+
+
+def total_of(configurations: Iterable[Configuration], *, metric: str = SECONDS) -> Total:
+    """Return the sum of a cost over all runs of some configurations."""
+    value, runs, unknown, in_part = 0.0, 0, 0, 0
+    for item in configurations:
+        rows = item.trials[~item.trials["judged"].astype(bool)] if "judged" in item.trials else item.trials
+        costs = [float(cost) for cost in rows[metric]] if metric in rows else [math.nan] * len(rows)
+        value += math.fsum(cost for cost in costs if not math.isnan(cost))
+        runs += len(costs)
+        unknown += sum(map(math.isnan, costs))
+        in_part += int((rows["cost_known"] == KnownCost.IN_PART).sum()) if "cost_known" in rows else 0
+    return Total(value, runs, unknown, in_part)
+
+
+def total_text(total: Total) -> str:
+    """Return a total of seconds: ``126 s``, ``126 s (cost of 2 runs unknown)``."""
+    gaps = [f"cost of {counted(total.unknown, noun='run')} unknown"] if total.unknown else []
+    if total.in_part:
+        gaps.append(f"of {counted(total.in_part, noun='run')} known up to the last checkpoint")
+    return f"{number_text(total.value, style=Style.SECONDS)} s" + (f" ({', '.join(gaps)})" if gaps else "")
+
+
+def totals_line(configurations: Sequence[Configuration]) -> str:
+    """Return what all runs cost together; "" where that is known of none."""
+    whole = total_of(configurations)
+    return f"Together, finished or not: {_over_runs(whole)}." if whole.known else ""
+
+
+def totals_by_method(configurations: Sequence[Configuration]) -> str:
+    """Return what all runs of each method cost together; "" where that is known of none."""
+    methods = dict.fromkeys(item.method for item in configurations)
+    totals = {method: total_of(item for item in configurations if item.method == method) for method in methods}
+    shown = [f"{method} {_over_runs(total)}" for method, total in totals.items() if total.runs]
+    return f"All runs of a method together: {', '.join(shown)}." if any(t.known for t in totals.values()) else ""
+
+
+def _over_runs(total: Total) -> str:
+    seconds, _, gaps = total_text(total).partition(" (")
+    return f"{seconds} in {counted(total.runs, noun='run')}" + (f" ({gaps}" if gaps else "")

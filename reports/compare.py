@@ -1,0 +1,102 @@
+"""Several studies in one table, with the reader's choice of rows, columns and metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from nmlab.reports.analysis.comparability import refuse_mixed
+from nmlab.reports.narrative.provenance import moment_text
+from nmlab.reports.read.errors import ReportError, nearest
+from nmlab.reports.read.store import open_store
+from nmlab.reports.render import csv_text, html_text, latex_text, markdown_text, table_json
+from nmlab.reports.render.document import Document, RunLinks
+from nmlab.reports.tables.compared import differences_between, members_of
+from nmlab.reports.tables.pivot import Layout, crosstab, layout_of
+from nmlab.reports.values import with_notes
+
+__all__ = ["FORMATS", "Compared", "Layout", "compare", "crosstab", "layout_of", "members_of", "rendered"]
+
+FORMATS = ("html", "md", "tex", "csv", "json")
+UI_BASE = "http://127.0.0.1:5000"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison of studies gives: a document with one table."""
+
+    document: Document
+
+    def text(self, form: str) -> str:
+        """Return the comparison in one of the formats.
+
+        Raises:
+            ReportError: an unknown format.
+        """
+        return rendered(self.document, form=form)
+
+
+def compare(
+    studies: Sequence[str],
+    *,
+    tracking_uri: str,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    mixed: bool = False,
+    ui_base: str = UI_BASE,
+) -> Compared:
+    """Put the configurations of several studies into one table.
+
+    Args:
+        studies: names of studies, each with ``@launch`` where not the newest launch is meant.
+        tracking_uri: the MLflow store to read.
+        rows: what tells rows apart: ``study``, ``method``, ``pattern``, ``role`` or a setting.
+        columns: what tells columns apart, of the same.
+        metrics: the metrics to show; the searched one of the first study by default.
+        mixed: allow what was not evaluated alike, or with other versions, in one table.
+        ui_base: address of the MLflow user interface that links lead to.
+
+    Raises:
+        ReportError: an unknown study, launch, row, column or metric (with the nearest names), a study without a
+            finished run, or runs that were not evaluated alike where ``mixed`` does not allow it.
+    """
+    if not studies:
+        raise ReportError("name at least one study to compare")
+    store = open_store(tracking_uri)
+    members = members_of(store, studies=studies)
+    layout = layout_of(members, rows=rows, columns=columns, metrics=metrics)
+    found = differences_between(members, dimensions=layout.dimensions, metrics=layout.metrics)
+    warnings = refuse_mixed(found, mixed=mixed)
+    table = with_notes(crosstab(members, layout=layout), notes=warnings)
+    experiments = {run_id: member.experiment_id for member in members for run_id in member.item.run_ids}
+    launches = {member.study: member.launch for member in members}
+    return Compared(
+        Document(
+            study=", ".join(launches),
+            facts=tuple((f"launch of {study}", launch) for study, launch in launches.items()),
+            headline=(),
+            warnings=warnings,
+            tables=(table,),
+            figures=(),
+            provenance=(),
+            links=RunLinks(ui_base=ui_base, experiment_id=members[0].experiment_id, experiments=experiments),
+            written=datetime.now(tz=UTC),
+        )
+    )
+
+
+def rendered(document: Document, *, form: str) -> str:
+    """Return a document of one table in one of the formats; only HTML says when it was written.
+
+    Raises:
+        ReportError: an unknown format.
+    """
+    table = document.tables[0]
+    if form == "html":
+        return html_text(document)
+    if form == "md":
+        return markdown_text(document).replace(f"Report written {moment_text(document.written)}\n", "")
+    writers = {"tex": latex_text, "csv": csv_text, "json": table_json}
+    if form not in writers:
+        raise ReportError(f"unknown format {form!r}; {nearest(form, names=FORMATS)}")
+    return writers[form](table)

@@ -1,0 +1,22 @@
+"""Before you trust these numbers: everything that a reader must know, in sentences."""
+
+from nmlab.reports.analysis.analysis import Analysis
+from nmlab.reports.narrative.caveats.basis import basis_caveats
+from nmlab.reports.narrative.caveats.outcomes import outcome_caveats
+from nmlab.reports.narrative.caveats.region import Region, diverged_region
+from nmlab.reports.narrative.provenance import warnings_of
+
+__all__ = ["Region", "caveats_of", "diverged_region"]
+
+
+def caveats_of(analysis: Analysis) -> tuple[str, ...]:
+    """Return the caveats of a launch: what its code and weights were, what became of its runs, what numbers rest on.
+
+    Raises:
+        ReportError: a tag that should hold JSON does not.
+    """
+    return (
+        *warnings_of(analysis.runs, check=analysis.check),
+        *outcome_caveats(analysis.configurations),
+        *basis_caveats(analysis),
+    )

@@ -1,0 +1,95 @@
+"""What the numbers rest on: the text they were selected on, seeds, windows, costs, digests and versions."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from nmlab.reports.analysis.analysis import Analysis
+from nmlab.reports.analysis.comparability import DECISIVE_VERSIONS
+from nmlab.reports.analysis.configurations import Configuration, groups_of, searched
+from nmlab.reports.analysis.metrics import chosen_on, is_counted
+from nmlab.reports.read.frame import records_of, tag_json
+from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
+from nmlab.reports.values.wording import counted
+from nmlab.trials.contract import run_tags
+
+DIGESTS = {"model_digest": "model", "data_digest": "data"}
+SECONDS = "cost/seconds"
+
+
+def basis_caveats(analysis: Analysis) -> tuple[str, ...]:
+    """Return what a reader must know of what the numbers rest on.
+
+    Raises:
+        ReportError: a tag that should hold JSON does not.
+    """
+    configurations = analysis.configurations
+    found = [_selection(configurations), _seeds(configurations), _windows(analysis), _costs(configurations)]
+    found += [*_digests(configurations), *_versions(configurations)]
+    return tuple(text for text in found if text)
+
+
+def _selection(configurations: Sequence[Configuration]) -> str:
+    groups = groups_of(searched(configurations))
+    most = max((len(members) for members in groups.values()), default=0)
+    metric = configurations[0].objective.metric
+    if most < 2 or is_counted(metric):
+        return ""
+    return f"The best of {most} configurations was chosen {chosen_on(metric)} that is reported: its mean is optimistic."
+
+
+def _seeds(configurations: Sequence[Configuration]) -> str:
+    moved = [item for item in searched(configurations) if item.depends_on_seed and len(item.finished)]
+    if not moved or any(len(item.finished) > 1 for item in moved):
+        return ""
+    return "Every trained configuration has one finished seed: how far another seed would end is not known."
+
+
+def _windows(analysis: Analysis) -> str:
+    """Say that there are too few windows for a test; what is missing altogether is told with the check."""
+    check = analysis.check
+    if check is None or check.windows >= FEWEST_WINDOWS:
+        return ""
+    return (
+        f"The evaluation text has {counted(check.windows, noun='window')}; a test over windows needs at least "
+        f"{FEWEST_WINDOWS}, so masks of one run each are not tested."
+    )
+
+
+def _costs(configurations: Sequence[Configuration]) -> str:
+    runs = sum(len(item.trials) for item in configurations)
+    known = sum(int(item.trials[SECONDS].notna().sum()) for item in configurations if SECONDS in item.trials)
+    if known == runs:
+        return ""
+    return f"The cost of {runs - known} of {counted(runs, noun='run')} is not known: totals are of the others."
+
+
+def _digests(configurations: Sequence[Configuration]) -> list[str]:
+    """Say of which runs it is not known that they had the same model and data as the others."""
+    found = []
+    for column, noun in DIGESTS.items():
+        values = [str(value) for item in configurations if column in item.trials for value in item.finished[column]]
+        unknown = sum(not value for value in values)
+        if unknown:
+            found.append(
+                f"The digest of the {noun} is not recorded in {unknown} of {counted(len(values), noun='finished run')}."
+            )
+    return found
+
+
+def _versions(configurations: Sequence[Configuration]) -> list[str]:
+    """Name the packages whose versions differ between finished runs; decisive ones are told of as not alike."""
+    seen: dict[str, Counter[str]] = {}
+    for item in configurations:
+        columns = [name for name in ("run_id", "versions") if name in item.finished]
+        for record in records_of(item.finished, columns=columns) if len(columns) == 2 else ():
+            versions = tag_json(str(record["versions"]), tag=run_tags.VERSIONS, run_id=str(record["run_id"]))
+            for name, version in versions.items():
+                seen.setdefault(name, Counter())[str(version)] += 1
+    differing = {
+        name: found for name, found in sorted(seen.items()) if len(found) > 1 and name not in DECISIVE_VERSIONS
+    }
+    return [f"Runs had different versions of {name}: {_counts(found)}." for name, found in differing.items()]
+
+
+def _counts(found: Counter[str]) -> str:
+    return ", ".join(f"{version} ({counted(number, noun='run')})" for version, number in sorted(found.items()))

@@ -1,0 +1,80 @@
+"""What became of the runs: diverged and where, stopped early, failed, and configurations that lack some."""
+
+from collections.abc import Sequence
+
+from nmlab.reports.analysis.configurations import Configuration, searched
+from nmlab.reports.analysis.outcomes import is_stopped_early, pruned_runs
+from nmlab.reports.narrative.caveats.region import diverged_region
+from nmlab.reports.values.wording import counted
+from nmlab.trials.contract.run_status import TrialStatus
+
+NAMED = 4
+ALTERNATIVES = 2
+
+
+def outcome_caveats(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return what a reader must know of runs that are in no mean.
+
+    Args:
+        configurations: of one launch.
+    """
+    found = (
+        _diverged(configurations),
+        _stopped_early(configurations),
+        _failed(configurations),
+        _lacking(configurations),
+    )
+    return tuple(text for text in found if text)
+
+
+def _diverged(configurations: Sequence[Configuration]) -> str:
+    """Say how many runs left the finite numbers, and where in the space they lie."""
+    items = [item for item in configurations if item.count(TrialStatus.DIVERGED)]
+    if not items:
+        return ""
+    number = sum(item.count(TrialStatus.DIVERGED) for item in items)
+    runs = sum(len(item.trials) for item in configurations)
+    regions = diverged_region(searched(configurations))
+    if regions and all(not item.is_baseline for item in items):
+        where = regions[0].text
+        others = [region.condition for region in regions[1:ALTERNATIVES]]
+        where += f" (just as well told by {', '.join(others)})" if others else ""
+    else:
+        where = f"in {counted(len(items), noun='configuration')}: {_names(items)}"
+    return f"{number} of {counted(runs, noun='run')} diverged, {where}. A diverged run is in no mean."
+
+
+def _stopped_early(configurations: Sequence[Configuration]) -> str:
+    items = [item for item in configurations if is_stopped_early(item)]
+    if not items:
+        return ""
+    runs, all_tried = sum(pruned_runs(item.trials) for item in items), len(searched(configurations))
+    return (
+        f"{len(items)} of {counted(all_tried, noun='searched configuration')} were stopped early "
+        f"({counted(runs, noun='run')}): they were judged on a part of their steps and compete for no place."
+    )
+
+
+def _failed(configurations: Sequence[Configuration]) -> str:
+    words = {TrialStatus.FAILED: "failed", TrialStatus.OOM: "ran out of memory"}
+    shown = [
+        f"{counted(number, noun='run')} {word}"
+        for status, word in words.items()
+        if (number := sum(item.count(status) for item in configurations))
+    ]
+    return f"In no mean: {' and '.join(shown)}." if shown else ""
+
+
+def _lacking(configurations: Sequence[Configuration]) -> str:
+    """Name the configurations of which some runs finished and others did not, or never began."""
+    items = [item for item in configurations if 0 < len(item.finished) < item.planned and not is_stopped_early(item)]
+    if not items:
+        return ""
+    verb = "lacks" if len(items) == 1 else "lack"
+    return f"{counted(len(items), noun='configuration')} {verb} a run, and so has no place: {_names(items)}."
+
+
+def _names(items: Sequence[Configuration]) -> str:
+    left = len(items) - NAMED
+    shown = ", ".join(f"{item.key} ({len(item.finished)} of {item.planned} finished)" for item in items[:NAMED])
+    return shown + (f" and {left} more" if left > 0 else "")

@@ -1,0 +1,228 @@
+"""What a study found, in two to five plain sentences."""
+
+from collections.abc import Hashable, Mapping, Sequence
+
+from nmlab.reports.analysis.configurations import (
+    GROUPS_IN_WORDS,
+    Configuration,
+    baselines,
+    best_of,
+    comparable_group,
+    evaluation_setting,
+    group_name,
+    groups_of,
+    searched,
+)
+from nmlab.reports.analysis.metrics import chosen_on, is_counted, plain_name
+from nmlab.reports.analysis.outcomes import pruned_runs
+from nmlab.reports.analysis.pairwise import Side, Winner, contrasts_with, untested_reason, winners_of
+from nmlab.reports.analysis.starts import has_telling_start
+from nmlab.reports.analysis.statements import change_text, is_nothing, mean_text, metric_text, named, quality
+from nmlab.reports.narrative.winner_words import winner_sentence
+from nmlab.reports.read.collect import StudyRuns
+from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.statistics import Estimate
+from nmlab.reports.values import Style, number_text
+from nmlab.reports.values.wording import counted
+from nmlab.trials.contract import run_params
+from nmlab.trials.contract.run_status import UNFINISHED, WITH_ERROR, TrialStatus
+
+Evaluations = Mapping[str, Evaluation]
+
+
+def headline_of(
+    runs: StudyRuns,
+    *,
+    configurations: Sequence[Configuration],
+    verdicts: Sequence[str] = (),
+    winners: Mapping[Hashable, Winner] | None = None,
+    evaluations: Evaluations | None = None,
+) -> tuple[str, ...]:
+    """Return the findings: is there a winner, its gain, its place, what became of the runs, and a caution.
+
+    A study of one pattern gets a sentence each; one of several patterns a sentence for each, since masks of
+    different patterns are not compared.
+
+    Args:
+        runs: one launch.
+        configurations: its configurations, best first.
+        verdicts: what tests say about it, told after what was found.
+        winners: the best of each group against all others of the search; worked out where it is not given.
+        evaluations: losses by window by run id, as far as read.
+    """
+    known = evaluations or {}
+    found = winners if winners is not None else winners_of(configurations, evaluations=known, progress=runs.progress)
+    groups = {group: members for group, members in groups_of(configurations).items() if _best(members) is not None}
+    if len(groups) == 1:
+        sentences = _findings(next(iter(groups.values())), configurations, found, known)
+    else:
+        names = {group: group_name(group, groups=groups) for group in groups}
+        told = list(groups)[:GROUPS_IN_WORDS]
+        sentences = [_short_finding(names[group], groups[group], configurations, found, known) for group in told]
+        if untold := list(names.values())[GROUPS_IN_WORDS:]:
+            sentences.append(f"The tables have {counted(len(untold), noun='group')} more: {'; '.join(untold)}.")
+    sentences = sentences or [_only_dense(configurations)]
+    rest = [_outcomes(runs), *_caution(list(groups.values()))]
+    return (*sentences, *verdicts, *rest[: max(1, 5 - len(sentences))])
+
+
+def _best(members: Sequence[Configuration]) -> Configuration | None:
+    """Return the best searched configuration, or the best baseline where none of those finished."""
+    return best_of(searched(members)) or best_of(members)
+
+
+def _findings(
+    members: Sequence[Configuration],
+    configurations: Sequence[Configuration],
+    winners: Mapping[Hashable, Winner],
+    evaluations: Evaluations,
+) -> list[str]:
+    best = _best(members)
+    assert best is not None
+    found = [
+        _best_sentence(best, members, winners, evaluations),
+        _gain_sentence(best, configurations),
+        _place_sentence(best, members, configurations, evaluations),
+    ]
+    return [sentence for sentence in found if sentence]
+
+
+def _best_sentence(
+    best: Configuration,
+    members: Sequence[Configuration],
+    winners: Mapping[Hashable, Winner],
+    evaluations: Evaluations,
+) -> str:
+    winner = winners.get(comparable_group(best))
+    if not best.is_baseline and winner is not None:
+        return winner_sentence(winner, members=members, evaluations=evaluations)
+    what = "No searched configuration finished; best baseline" if searched(members) else "Best mask by its mean"
+    missing = "" if best.is_complete else f"; only {len(best.finished)} of its {best.planned} runs finished"
+    name = named(best, among=members)
+    return f"{what}: {name} reaches {plain_name(best.objective.metric)} {mean_text(best)}{missing}."
+
+
+def _gain_sentence(best: Configuration, configurations: Sequence[Configuration]) -> str:
+    """Return what was gained over the own initial mask; nothing where the start was as good as random."""
+    gain, initial = best.gain, best.initial
+    if gain is None or initial is None or not has_telling_start(best, members=configurations):
+        return ""
+    start, own = best.settings.get(run_params.INITIAL_MASK), metric_text(initial.mean, metric=best.objective.metric)
+    mask = f"its own initial mask ({start}, {own})" if start else f"its own initial mask ({own})"
+    if _is_unchanged(gain):
+        return f"That is exactly what {mask} has: nothing was learned."
+    return f"That is {_gain_text(best, gain, of=mask)}{_interval_words(best, gain)}."
+
+
+def _gain_text(best: Configuration, gain: Estimate, *, of: str) -> str:
+    note = quality(gain.mean, objective=best.objective) if gain.excludes_zero else ""
+    return change_text(gain.mean, objective=best.objective, of=of, note=note)
+
+
+def _is_unchanged(gain: Estimate) -> bool:
+    return gain.mean == 0 and not gain.half_width
+
+
+def _interval_words(best: Configuration, gain: Estimate) -> str:
+    if gain.low is None or gain.high is None:
+        return ", on one seed, which gives no interval"
+    if is_nothing(gain.mean, metric=best.objective.metric):
+        return f", paired over {gain.n} seeds"
+    mean, low, high = (metric_text(value, metric=best.objective.metric) for value in (gain.mean, gain.low, gain.high))
+    verdict = "excludes" if gain.excludes_zero else "does not exclude"
+    return f", paired over {gain.n} seeds: difference {mean} [{low}, {high}], and the 95% interval {verdict} zero"
+
+
+def _place_sentence(
+    best: Configuration,
+    members: Sequence[Configuration],
+    configurations: Sequence[Configuration],
+    evaluations: Evaluations,
+) -> str:
+    """Say where the best configuration stands between the dense model and the best baseline mask."""
+    setting = evaluation_setting(best)
+    dense = best_of([item for item in configurations if item.is_dense and evaluation_setting(item) == setting])
+    rule = None if best.is_baseline else best_of(baselines(members))
+    parts = []
+    if dense is not None:
+        parts.append(_against(best, dense, of=f"the dense model's {mean_text(dense)}"))
+    if rule is not None:
+        note = _rule_note(best, rule, evaluations)
+        parts.append(_against(best, rule, of=f"the {rule.method} mask's {mean_text(rule)}", note=note))
+    return f"It is {' and '.join(parts)}." if parts else ""
+
+
+def _against(best: Configuration, other: Configuration, *, of: str, note: str = "") -> str:
+    own, reference = best.value, other.value
+    assert own is not None
+    assert reference is not None
+    return change_text(own.mean - reference.mean, objective=best.objective, of=of, note=note)
+
+
+def _rule_note(best: Configuration, rule: Configuration, evaluations: Evaluations) -> str:
+    """Return what a test says of the best configuration and a rule, in brackets: better, worse, or not told apart."""
+    metric = best.objective.metric
+    (contrast,) = contrasts_with(Side(rule), others=[Side(best)], metric=metric, evaluations=evaluations)
+    if is_counted(metric):
+        return quality(contrast.difference, objective=best.objective)
+    if contrast.decisive is None or contrast.p_adjusted is None:
+        return f"untested: {untested_reason(contrast, evaluations=evaluations)}"
+    shown = number_text(contrast.p_adjusted, style=Style.P_VALUE)
+    p_value = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+    over = f"{contrast.decisive.n} {contrast.decisive.noise}"
+    if not contrast.is_separated:
+        return f"not told apart: {p_value}, {over}"
+    return f"{quality(contrast.decisive.difference, objective=best.objective)}: {p_value}, {over}"
+
+
+def _outcomes(runs: StudyRuns) -> str:
+    planned = runs.launch.planned
+    counts = {"finished": runs.count(TrialStatus.FINISHED), "diverged": runs.count(TrialStatus.DIVERGED)}
+    counts["failed"] = sum(runs.count(status) for status in WITH_ERROR)
+    counts["stopped early"] = pruned_runs(runs.trials)
+    counts["unfinished"] = sum(runs.count(status) for status in UNFINISHED) - counts["stopped early"]
+    recorded = runs.recorded
+    shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "finished")
+    of = (
+        f"{recorded} of {counted(planned, noun='planned run')} recorded"
+        if planned is not None
+        else counted(recorded, noun="run")
+    )
+    joined = f" {counted(runs.judged, noun='model')} from elsewhere joined the table." if runs.judged else ""
+    return f"{of}: {shown}.{joined}"
+
+
+def _caution(groups: Sequence[Sequence[Configuration]]) -> list[str]:
+    most = max((len(searched(members)) for members in groups), default=0)
+    if most < 2 or is_counted(groups[0][0].objective.metric):
+        return []
+    return [
+        f"The best of {most} configurations was chosen {chosen_on(groups[0][0].objective.metric)} that is "
+        "reported here, so its mean is optimistic; a fresh text or fresh seeds would say by how much."
+    ]
+
+
+def _short_finding(
+    name: str,
+    members: Sequence[Configuration],
+    configurations: Sequence[Configuration],
+    winners: Mapping[Hashable, Winner],
+    evaluations: Evaluations,
+) -> str:
+    best = _best(members)
+    assert best is not None
+    text, gain = f"{name}: {_best_sentence(best, members, winners, evaluations)}", best.gain
+    if gain is None or not has_telling_start(best, members=configurations):
+        return text
+    if _is_unchanged(gain):
+        return f"{text} That is exactly what its own initial mask has."
+    verdict = {True: "excludes zero", False: "does not exclude zero", None: "is not known from one seed"}
+    change = _gain_text(best, gain, of="its own initial mask")
+    return f"{text} That is {change}; the 95% interval {verdict[gain.excludes_zero]}."
+
+
+def _only_dense(configurations: Sequence[Configuration]) -> str:
+    best = best_of(configurations)
+    assert best is not None
+    metric = plain_name(best.objective.metric)
+    return f"No mask has a finished run; {best.method} has {metric} {mean_text(best)}."

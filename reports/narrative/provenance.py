@@ -1,0 +1,202 @@
+"""Where the numbers come from, and what a reader must know before trusting them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from nmlab.reports.analysis.outcomes import pruned_runs
+from nmlab.reports.read.collect import Launch, StudyRuns
+from nmlab.reports.read.evaluations import EvaluationCheck
+from nmlab.reports.read.frame import tag_json
+from nmlab.reports.values.wording import counted
+from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.run_artifacts import EVALUATION_FILE
+from nmlab.trials.contract.run_status import UNFINISHED, LaunchStatus, TrialStatus
+from nmlab.trials.contract.run_tags import FrozenWeights
+
+UNKNOWN = "not recorded"
+FROZEN: Mapping[str, str] = {
+    FrozenWeights.VERIFIED: "verified: byte-identical after the study",
+    FrozenWeights.MISMATCH: "CHANGED during the study",
+    FrozenWeights.UNVERIFIED: "not verified",
+}
+NOTES = 12  # at most so many notes of runs among the warnings
+DIRTY = {run_tags.TRUE: "yes: uncommitted changes", run_tags.FALSE: "no"}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A titled list of facts."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def provenance_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[Section, ...]:
+    """Return the provenance of a launch: study, code, model and data, hardware, and the whole study's settings.
+
+    Raises:
+        ReportError: a tag that should hold JSON does not.
+    """
+    launch = runs.launch
+    versions = _json_tag(launch, run_tags.VERSIONS)
+    hardware = _json_tag(launch, run_tags.HARDWARE)
+    sections = (
+        Section("Study", _study_facts(runs)),
+        Section("Code", (*_code_facts(launch.tags), *sorted(versions.items()))),
+        Section("Model and data", (*_data_facts(launch), *_check_facts(check))),
+        Section("Hardware", tuple(sorted(hardware.items())) or (("hardware", UNKNOWN),)),
+        Section("All settings of the study", tuple(sorted(launch.params.items()))),
+    )
+    return tuple(section for section in sections if section.facts)
+
+
+def warnings_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[str, ...]:
+    """Return what stands out: uncommitted code, changed weights, an unfinished launch, runs that don't match."""
+    found = [*_code_warnings(runs), *_weights_warnings(runs.launch), *_launch_warnings(runs)]
+    found += _notes(runs)
+    if check is not None and check.disagreeing:
+        found.append(
+            "Losses by window or answers by question do not give the recorded perplexity or accuracy in "
+            f"{counted(len(check.disagreeing), noun='run')} (first: {check.disagreeing[0]})."
+        )
+    if check is not None and not check.is_same_text:
+        found.append("The compared runs were not evaluated on the same windows of text.")
+    if check is None:
+        found.append(f"No compared run kept its per-window losses ({EVALUATION_FILE}), so none was checked.")
+    elif check.missing:
+        found.append(
+            f"{len(check.missing)} of {counted(check.runs, noun='compared run')} kept no per-window losses "
+            f"({EVALUATION_FILE}) and could not be checked (first: {check.missing[0]})."
+        )
+    if check is not None and check.uncheckable:
+        found.append(
+            f"{len(check.uncheckable)} of {counted(check.runs, noun='compared run')} recorded no perplexity or "
+            f"accuracy that follows from what they kept, and could not be checked (first: {check.uncheckable[0]})."
+        )
+    return tuple(found)
+
+
+def moment_text(moment: datetime) -> str:
+    """Return a time in UTC as text, to the second."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _study_facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
+    launch = runs.launch
+    number, launches = launch.position
+    facts = [
+        ("study", runs.study),
+        ("launch", f"{launch.name} ({number} of {launches})" if launches > 1 else launch.name),
+        ("status", launch.status),
+        ("parent run", launch.run_id),
+        ("started", moment_text(launch.started)),
+    ]
+    if launch.ended is not None:
+        seconds = (launch.ended - launch.started).total_seconds()
+        facts.append(("ended", f"{moment_text(launch.ended)}, after {seconds:,.0f} s"))
+    facts.append(("runs planned", UNKNOWN if launch.planned is None else str(launch.planned)))
+    facts += [(f"runs {status}", str(count)) for status, count in sorted(runs.trials["status"].value_counts().items())]
+    drawn = runs.curves["run_id"].nunique()
+    if drawn and drawn < len(runs.trials) // 2:
+        facts.append(("loss curves", f"of {drawn:,} of {len(runs.trials):,} runs"))
+    if launch.reproduces:
+        facts.append(("reproduces", ", ".join(launch.reproduces)))
+    return tuple(facts)
+
+
+def _code_facts(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("commit", tags.get(run_tags.GIT_COMMIT) or UNKNOWN),
+        ("uncommitted changes", DIRTY.get(tags.get(run_tags.GIT_DIRTY, ""), "unknown")),
+    )
+
+
+def _data_facts(launch: Launch) -> tuple[tuple[str, str], ...]:
+    sections = (run_params.MODEL, run_params.DATA)
+    named = [(name, value) for name, value in sorted(launch.params.items()) if name.startswith(sections)]
+    return (
+        *named,
+        ("model digest", launch.tags.get(run_tags.MODEL_DIGEST) or UNKNOWN),
+        ("coverage of the mask", launch.tags.get(run_tags.COVERAGE) or UNKNOWN),
+        ("data digest", launch.tags.get(run_tags.DATA_DIGEST) or UNKNOWN),
+        ("frozen weights", FROZEN.get(launch.tags.get(run_tags.FROZEN_WEIGHTS, ""), "not verified")),
+    )
+
+
+def _check_facts(check: EvaluationCheck | None) -> tuple[tuple[str, str], ...]:
+    if check is None:
+        return ()
+    size = f"{check.windows:,} windows, {check.tokens:,} tokens, {check.words:,} words"
+    checked = len(check.agreeing) + len(check.disagreeing)
+    agree = f"{len(check.agreeing)} of {checked} compared runs agree with their per-window losses"
+    if left := len(check.missing) + len(check.uncheckable):
+        agree += f"; {left} not checkable"
+    return (("evaluation text", size), ("perplexity recomputed", agree))
+
+
+def _code_warnings(runs: StudyRuns) -> list[str]:
+    found = []
+    flags = {runs.launch.tags.get(run_tags.GIT_DIRTY, run_tags.UNKNOWN), *runs.trials["git_dirty"]}
+    if run_tags.TRUE in flags:
+        found.append(
+            "Run from a dirty tree: uncommitted changes were in the code, so the commit alone does not give it back."
+        )
+    elif flags != {run_tags.FALSE}:
+        found.append("It is not known whether the code had uncommitted changes.")
+    commits = sorted(set(runs.trials["git_commit"]) - {""})
+    unknown = int((runs.trials["git_commit"] == "").sum())
+    if unknown and run_tags.TRUE not in flags:
+        found.append(f"The commit of {counted(unknown, noun='run')} is not recorded.")
+    if len(commits) > 1:
+        shown = ", ".join(commit[:12] for commit in commits)
+        found.append(f"The runs come from {len(commits)} different commits: {shown}.")
+    return found
+
+
+def _weights_warnings(launch: Launch) -> list[str]:
+    state = launch.tags.get(run_tags.FROZEN_WEIGHTS, FrozenWeights.UNVERIFIED)
+    if state == FrozenWeights.VERIFIED:
+        return []
+    if state == FrozenWeights.MISMATCH:
+        return ["The frozen weights CHANGED during the study: no number here can be trusted."]
+    return ["The frozen weights were not checked after the study."]
+
+
+def _launch_warnings(runs: StudyRuns) -> list[str]:
+    found = []
+    launch = runs.launch
+    if launch.status != LaunchStatus.FINISHED:
+        found.append(f"The launch is {launch.status}, not finished: this report shows what it had recorded.")
+    recorded = runs.recorded
+    if launch.planned is not None and recorded != launch.planned:
+        found.append(f"Planned: {counted(launch.planned, noun='run')}; recorded: {recorded}.")
+    unfinished = sum(runs.count(status) for status in UNFINISHED) - pruned_runs(runs.trials)
+    if unfinished:
+        found.append(f"In no mean, because stopped or not ended: {counted(unfinished, noun='run')}.")
+    duplicates = runs.count(TrialStatus.DUPLICATE)
+    if duplicates:
+        found.append(f"In no mean, because another run holds the same trial: {counted(duplicates, noun='run')}.")
+    return found
+
+
+def _notes(runs: StudyRuns) -> list[str]:
+    """Return what runs noted of themselves, each note once with the number of runs that made it."""
+    noted: dict[str, list[str]] = {}
+    for run_id, text in zip(runs.trials["run_id"], runs.trials["notes"], strict=True):
+        for note in text.splitlines():
+            noted.setdefault(note, []).append(run_id)
+    shown = [f"{note} ({_runs_text(run_ids)})." for note, run_ids in noted.items()]
+    left = len(shown) - NOTES
+    more = f"Runs made {counted(left, noun='further note')}; see {run_tags.NOTES}."
+    return shown if left <= 0 else [*shown[:NOTES], more]
+
+
+def _runs_text(run_ids: list[str]) -> str:
+    return f"noted by run {run_ids[0]}" if len(run_ids) == 1 else f"noted by {len(run_ids)} runs, first {run_ids[0]}"
+
+
+def _json_tag(launch: Launch, name: str) -> dict[str, str]:
+    value = tag_json(launch.tags.get(name, "{}"), tag=name, run_id=launch.run_id)
+    return {key: item if isinstance(item, str) else json.dumps(item) for key, item in value.items()}

@@ -1,0 +1,122 @@
+"""What is said of the best searched configuration: a winner where all tests agree, else who can't be told from it."""
+
+from collections.abc import Mapping, Sequence
+
+from nmlab.reports.analysis.configurations import Configuration, searched, setting_text, varying
+from nmlab.reports.analysis.metrics import is_counted, plain_name
+from nmlab.reports.analysis.pairwise import Rival, Standing, Winner, reasons_text, untested_reason
+from nmlab.reports.analysis.statements import mean_text, named
+from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.values.wording import counted
+
+NAMED = 3  # configurations in a sentence
+
+
+def winner_sentence(
+    winner: Winner, *, members: Sequence[Configuration], evaluations: Mapping[str, Evaluation] | None = None
+) -> str:
+    """Return one sentence on the best searched configuration of a group, and one on those that are not complete.
+
+    Args:
+        winner: the best against all others of the search.
+        members: the configurations of the group.
+        evaluations: losses by window by run id, which tell why something could not be tested.
+    """
+    best, tried = winner.best, searched(members)
+    name, reached = named(best, among=tried), f"{plain_name(best.objective.metric)} {mean_text(best)}"
+    if len(tried) == 1:
+        return f"The configuration: {name} reaches {reached}{_missing(best)}."
+    if winner.is_claimed:
+        text = f"Best configuration: {name} reaches {reached}; {_sureness(winner)}"
+    else:
+        text = f"No winner among {counted(len(tried), noun='configuration')}: {name} has the best mean, {reached}"
+        text += f"{_missing(best)}, {_doubt(winner, tried, evaluations or {})}"
+    return " ".join([f"{text}.", *_about_incomplete(winner, tried)])
+
+
+def _missing(best: Configuration) -> str:
+    return "" if best.is_complete else f"; only {len(best.finished)} of its {best.planned} runs finished"
+
+
+def _sureness(winner: Winner) -> str:
+    rivals = winner.complete or winner.against_all
+    others = f"all {len(rivals)} others" if len(rivals) > 1 else "the other one"
+    if is_counted(winner.best.objective.metric):
+        return f"counted, and better than {others}"
+    if not winner.complete:
+        return f"it was ahead of {others} where each was stopped early (tests at 5%, corrected after Holm)"
+    return f"tests at 5%, corrected after Holm, tell it from {others} that ran to the end"
+
+
+def _doubt(winner: Winner, tried: Sequence[Configuration], evaluations: Mapping[str, Evaluation]) -> str:
+    """Say what stands against naming a winner."""
+    others = winner.complete
+    if not winner.best.is_complete:
+        return "and none has all its runs"
+    if not others:
+        return "and no other ran to the end"
+    if not winner.undecided:
+        return (
+            f"and tests tell it from all {len(others)} others that ran to the end, but one that lacks runs looks better"
+        )
+    untested = [rival for rival in winner.undecided if not rival.is_tested]
+    if len(untested) == len(others):
+        return f"but no test tells it from the {_reasons(untested, evaluations, len(others))}"
+    shown = _list([_short(rival.item, tried) for rival in winner.undecided])
+    why = f" ({len(untested)} untested: {_reasons_alone(untested, evaluations)})" if untested else ""
+    return (
+        f"but can't be told from {len(winner.undecided)} of the {len(others)} others that ran to the end: {shown}{why}"
+    )
+
+
+def _reasons(untested: Sequence[Rival], evaluations: Mapping[str, Evaluation], others: int) -> str:
+    count = f"{others} others" if others > 1 else "other one"
+    return f"{count}: {_reasons_alone(untested, evaluations)}"
+
+
+def _reasons_alone(untested: Sequence[Rival], evaluations: Mapping[str, Evaluation]) -> str:
+    contrasts = [rival.contrast for rival in untested if rival.contrast is not None]
+    return reasons_text(untested_reason(item, evaluations=evaluations) for item in contrasts)
+
+
+def _about_incomplete(winner: Winner, tried: Sequence[Configuration]) -> list[str]:
+    """Name what looks better and is not complete, and count what was stopped early."""
+    found = []
+    lacking = [rival for rival in winner.better_but_incomplete if rival.standing is Standing.LACKS_RUNS]
+    ahead = [rival for rival in winner.better_but_incomplete if rival.standing is Standing.STOPPED_EARLY]
+    if lacking:
+        shown = _list([f"{_short(rival.item, tried)}, {_runs(rival.item)}" for rival in lacking], separator="; ")
+        found.append(f"Looks better on the runs it has: {shown}.")
+    if ahead:
+        shown = _list([f"{_short(rival.item, tried)}{_at(rival)}" for rival in ahead], separator="; ")
+        found.append(f"Was ahead of it when it was stopped early: {shown}.")
+    early = [rival for rival in winner.against_all if rival.standing is Standing.STOPPED_EARLY]
+    if early and (winner.complete or not winner.is_claimed):
+        open_ones = sum(not rival.is_told_apart for rival in early)
+        found.append(
+            f"{counted(len(early), noun='configuration')} stopped early, not judged on all steps; at the step where "
+            f"each was stopped, {open_ones} could not be told from it."
+        )
+    return found
+
+
+def _runs(item: Configuration) -> str:
+    return f"{len(item.finished)} of {counted(item.planned, noun='run')} finished"
+
+
+def _at(rival: Rival) -> str:
+    step = rival.partial.step if rival.partial is not None else None
+    return "" if step is None else f" at step {step:,}"
+
+
+def _short(item: Configuration, tried: Sequence[Configuration]) -> str:
+    """Return a configuration by what sets it apart, without the method where all share it."""
+    if len({other.method for other in tried}) > 1:
+        return named(item, among=tried)
+    setting = setting_text(item, names=varying(tried))
+    return f"{setting} ({item.key})" if setting else item.key
+
+
+def _list(names: Sequence[str], *, separator: str = "; ") -> str:
+    left = len(names) - NAMED
+    return separator.join(names[:NAMED]) + (f" and {left} more" if left > 0 else "")

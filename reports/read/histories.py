@@ -1,0 +1,109 @@
+"""Metric histories of many runs at once, cleaned of what the store does to them.
+
+A sqlite store is read with one query per few hundred runs (measured about 50 times faster than asking MLflow
+run by run); any other store is asked through MLflow's own client.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import sqlalchemy
+
+from nmlab.reports.read.store import RunStore, reading
+from nmlab.trials.contract.metrics import evaluation_name
+
+COLUMNS = ["run_id", "metric", "step", "timestamp", "value"]
+RUNS_PER_QUERY = 400
+STORED_INFINITY = 1.7e308  # MLflow writes an infinity as the largest double
+
+QUERY = sqlalchemy.text(
+    "select run_uuid as run_id, key as metric, step, timestamp, value, is_nan from metrics "
+    "where key in :metrics and run_uuid in :run_ids"
+).bindparams(
+    sqlalchemy.bindparam("metrics", expanding=True),
+    sqlalchemy.bindparam("run_ids", expanding=True),
+)
+
+
+def read_histories(store: RunStore, *, run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
+    """Read every recorded point of some metrics of some runs.
+
+    A step that was recorded twice (a resumed run) counts once, with its newest value.
+
+    Args:
+        store: an opened store.
+        run_ids: the runs to read.
+        metrics: the full metric names to read.
+
+    Returns:
+        Columns ``run_id, metric, step, value``, sorted; infinities and NaN as they were logged.
+
+    Raises:
+        ReportError: the store can't be read.
+    """
+    if not run_ids or not metrics:
+        return pd.DataFrame({name: [] for name in COLUMNS}).drop(columns="timestamp")
+    with reading(store.uri):
+        if store.uri.startswith("sqlite:"):
+            raw = _by_query(store.uri, run_ids, metrics)
+        else:
+            raw = pd.DataFrame(_by_client(store, run_ids, metrics), columns=COLUMNS)
+    return _cleaned(raw)
+
+
+def with_starts(histories: pd.DataFrame) -> pd.DataFrame:
+    """Return curves that begin with the start of each run: ``initial/x`` is the first point of ``eval/x``.
+
+    Earlier versions recorded the start as the first point of ``eval/x`` itself; of a run that has both, one is kept.
+
+    Args:
+        histories: ``run_id, metric, step, value``.
+
+    Returns:
+        The same columns, sorted, without a metric ``initial/*``.
+    """
+    names = {name: evaluation_name(name) for name in histories["metric"].unique()}
+    place = ["run_id", "metric", "step"]
+    # Names in reverse: of two points at one place the one that was recorded as a start comes first.
+    joined = histories.sort_values("metric", ascending=False, kind="stable")
+    joined = joined.assign(metric=joined["metric"].map(names)).drop_duplicates(place, keep="first")
+    return joined.sort_values(place, ignore_index=True)
+
+
+def restored(value: float) -> float:
+    """Return the number that was logged, given the one that MLflow stored."""
+    if abs(value) >= STORED_INFINITY:
+        return float(np.copysign(np.inf, value))
+    return float(value)
+
+
+def _by_query(uri: str, run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
+    engine = sqlalchemy.create_engine(uri)
+    parts = []
+    try:
+        with engine.connect() as connection:
+            for start in range(0, len(run_ids), RUNS_PER_QUERY):
+                chosen = {"metrics": list(metrics), "run_ids": list(run_ids[start : start + RUNS_PER_QUERY])}
+                parts.append(pd.read_sql(QUERY, connection, params=chosen))
+    finally:
+        engine.dispose()
+    frame = pd.concat(parts, ignore_index=True)
+    frame.loc[frame["is_nan"].astype(bool), "value"] = np.nan
+    return frame.drop(columns="is_nan")
+
+
+def _by_client(
+    store: RunStore, run_ids: Sequence[str], metrics: Sequence[str]
+) -> Iterator[tuple[str, str, int, int, float]]:
+    for run_id in run_ids:
+        for metric in metrics:
+            for point in store.client.get_metric_history(run_id, metric):
+                yield run_id, metric, point.step, point.timestamp, point.value
+
+
+def _cleaned(raw: pd.DataFrame) -> pd.DataFrame:
+    place = ["run_id", "metric", "step"]
+    frame = raw.sort_values([*place, "timestamp", "value"]).drop_duplicates(place, keep="last")
+    frame["value"] = [restored(value) for value in frame["value"]]
+    return frame[[*place, "value"]].reset_index(drop=True)

@@ -1,0 +1,48 @@
+"""Masks as runs kept them, one bit a weight, read without torch; and how alike they are."""
+
+from collections.abc import Iterable
+
+from nmlab.reports.read.masks.overlap import chance_overlap, layer_change, overlap
+from nmlab.reports.read.masks.packed import PackedMask, parse_masks
+from nmlab.reports.read.masks.sampled import SampledLosses, read_sampled_losses
+from nmlab.reports.read.store import RunStore
+from nmlab.trials.contract.run_artifacts import MASK_FILE
+
+__all__ = [
+    "PackedMask",
+    "SampledLosses",
+    "chance_overlap",
+    "layer_change",
+    "overlap",
+    "parse_masks",
+    "read_masks",
+    "read_sampled_losses",
+]
+
+MOST_BYTES = 512 * 2**20
+
+
+def read_masks(
+    store: RunStore, *, run_ids: Iterable[str], most_bytes: int = MOST_BYTES
+) -> dict[str, dict[str, PackedMask]]:
+    """Read the masks of some runs, those first in order first, until together they would be too large.
+
+    Args:
+        store: the store that holds the artifacts.
+        run_ids: runs in order of importance; those that kept no mask are left out.
+        most_bytes: how many bytes of packed masks may be held at once.
+
+    Raises:
+        ReportError: a mask that is damaged.
+    """
+    found: dict[str, dict[str, PackedMask]] = {}
+    held = 0
+    for run_id in dict.fromkeys(run_ids):
+        size = store.artifact_size(run_id, name=MASK_FILE)
+        if size is None or held + size > most_bytes:
+            continue
+        content = store.artifact(run_id, name=MASK_FILE)
+        assert content is not None, "the artifact was listed a moment ago"
+        held += size
+        found[run_id] = parse_masks(content, run_id=run_id)
+    return found

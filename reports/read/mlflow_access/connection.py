@@ -1,0 +1,92 @@
+"""Clients of tracking stores, made only once a store has answered; MLflow alone would wait for minutes or hours."""
+
+import socket
+from typing import Any
+
+import sqlalchemy
+
+from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.mlflow_access import settings
+from nmlab.reports.read.mlflow_access.addresses import DATABASES, EXPECTED, canonical, check_address, dialect, shown
+from nmlab.reports.read.mlflow_access.failures import reason
+from nmlab.trials.contract import run_tags
+
+CONNECT_SECONDS = 5.0
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""Packages of modules that are called otherwise."""
+
+
+def connect(uri: str) -> Any:
+    """Return MLflow's client of a store that has answered to it.
+
+    The store is asked for one experiment, by MLflow's own client, as every later call asks: with the same credentials,
+    certificates and proxies.
+
+    Raises:
+        ReportError: one line that names the store, without its password, and says why it cannot be used.
+    """
+    from mlflow import MlflowClient
+
+    uri = canonical(uri)
+    check_address(uri)
+    if dialect(uri) in DATABASES:
+        _check_database(uri)
+    with settings.environment(_PATIENCE):
+        try:
+            client = MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+        except Exception as error:  # whatever a server answers, MLflow may stumble over it
+            raise unusable(uri, reason(error, uri=uri)) from error
+    return client
+
+
+def check_writing(client: Any, study: str, *, uri: str) -> None:
+    """Write what a launch of the study writes first: its experiment, if it is new, and the experiment's tag.
+
+    Nothing else is left behind, and a launch that comes after finds what it would have made.
+
+    Raises:
+        ReportError: as :func:`connect`.
+    """
+    with settings.environment(_PATIENCE):
+        try:
+            found = client.get_experiment_by_name(study)
+            if found is not None and found.lifecycle_stage != "active":
+                client.restore_experiment(found.experiment_id)
+            experiment = client.create_experiment(study) if found is None else found.experiment_id
+            if experiment:
+                client.set_experiment_tag(experiment, run_tags.STUDY, study)
+        except Exception as error:
+            raise unusable(uri, f"cannot be written: {reason(error, uri=uri)}") from error
+    if not experiment:
+        raise unusable(uri, "there is no MLflow at this address; it takes an experiment and names none")
+
+
+def unusable(uri: str, why: str) -> ReportError:
+    """Return the error for a store that cannot be used."""
+    return ReportError(f"tracking store {shown(uri)!r}: {why}")
+
+
+def _check_database(uri: str) -> None:
+    """Connect once: MLflow itself would try again for minutes, with a wrong password as well."""
+    try:
+        url = sqlalchemy.make_url(uri)
+        engine = sqlalchemy.create_engine(url)
+    except ModuleNotFoundError as error:
+        package = _DRIVERS.get(error.name or "", error.name)
+        raise unusable(uri, f"its driver {error.name!r} is not installed; try `pip install {package}`") from error
+    except (sqlalchemy.exc.SQLAlchemyError, ValueError) as error:
+        raise unusable(uri, f"{EXPECTED} ({reason(error, uri=uri)})") from error
+    try:
+        if url.host:
+            port = url.port or _PORTS[dialect(uri)]
+            socket.create_connection((url.host, port), timeout=CONNECT_SECONDS).close()
+        engine.connect().close()
+    except Exception as error:  # drivers have errors of their own
+        why = getattr(error, "orig", None) or error
+        told = (getattr(why, "strerror", None) or reason(why, uri=uri)) if isinstance(why, Exception) else str(why)
+        raise unusable(uri, f"does not answer: {told}".replace(url.password or "\0", "***")) from error
+    finally:
+        engine.dispose()

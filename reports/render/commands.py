@@ -1,0 +1,69 @@
+"""The commands to go on with after a report: export, evaluate and compare what it found."""
+
+import shlex
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from nmlab.reports.analysis.analysis import Analysis
+from nmlab.reports.analysis.configurations import Configuration, best_of, groups_of, searched
+from nmlab.reports.read.frame import records_of
+from nmlab.reports.render.document import Command
+from nmlab.trials.contract.run_status import LaunchStatus
+
+DEFAULT_STORE = "sqlite:///nmlab.db"
+FOLDER = "exported-model"
+GROUPS = 2  # that have commands of their own
+
+
+def commands_of(analysis: Analysis, *, tracking_uri: str) -> tuple[Command, ...]:
+    """Return what to type next: for the best mask of each of the first groups, and for a launch that is not over.
+
+    Args:
+        analysis: one launch, compared.
+        tracking_uri: the store that it was read from, which commands name where it is not the default.
+    """
+    store = _store_option(tracking_uri)
+    groups = groups_of(analysis.configurations)
+    found = [command for members in list(groups.values())[:GROUPS] for command in _of_group(members, store)]
+    launch = analysis.runs.launch
+    if launch.status not in (LaunchStatus.FINISHED, LaunchStatus.RUNNING):
+        found.append(Command(f"nmlab resume {shlex.quote(launch.name)}", "Go on with this launch"))
+    return tuple(found)
+
+
+def trial_of(item: Configuration) -> tuple[str, str]:
+    """Return trial key and seed of the first finished run of a configuration."""
+    record = records_of(item.finished, columns=["trial_key", "seed"])[0]
+    return str(record["trial_key"]), str(record["seed"])
+
+
+def _of_group(members: Sequence[Configuration], store: str) -> list[Command]:
+    valued = [item for item in members if item.value is not None and _has_key(item)]
+    best = best_of(searched(valued)) or best_of(valued)
+    if best is None:
+        return []
+    key, seed = trial_of(best)
+    what = f"the best mask by its mean, {best.method} {best.key} at {best.pattern} (seed {seed})"
+    found = [
+        Command(f"nmlab export {key} --format hf --output {FOLDER}{store}", f"Write {what} as a Hugging Face model"),
+        Command(f"nmlab evaluate {key}{store}", "Evaluate it again, or with --data on another text"),
+    ]
+    other = next((item for item in valued if item is not best), None)
+    if other is not None:
+        found.append(
+            Command(f"nmlab diff {key} {trial_of(other)[0]}{store}", f"Compare it with {other.method} {other.key}")
+        )
+    return found
+
+
+def _has_key(item: Configuration) -> bool:
+    return "trial_key" in item.finished and len(item.finished) > 0
+
+
+def _store_option(uri: str) -> str:
+    """Return the option that names the store; a password is left to the environment."""
+    if uri == DEFAULT_STORE:
+        return ""
+    if urlsplit(uri).password is not None:
+        return ' --tracking-uri "$MLFLOW_TRACKING_URI"'
+    return f" --tracking-uri {shlex.quote(uri)}"

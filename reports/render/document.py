@@ -1,0 +1,94 @@
+"""The whole report as one value, before any format: renderers only write it down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from nmlab.reports.figures import FigureFile
+from nmlab.reports.narrative.provenance import Section
+from nmlab.reports.values import Table, for_pages
+
+LEADING = ("summary", "winner", "rivals", "tasks", "claims", "published")
+"""The tables that give the answers; of published ones there may be several, named published-PAPER-ITEM."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLinks:
+    """How to reach a run: the address of an MLflow user interface and the experiment of the study.
+
+    ``experiments`` names the experiments of runs that belong to other studies.
+    """
+
+    ui_base: str
+    experiment_id: str
+    experiments: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, run_id: str) -> str:
+        """Return the address of one run's page."""
+        experiment = self.experiments.get(run_id, self.experiment_id)
+        return f"{self.ui_base.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+
+    @property
+    def experiment(self) -> str:
+        """The address of the study's page."""
+        return f"{self.ui_base.rstrip('/')}/#/experiments/{self.experiment_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command to go on with, ready to be copied, and what it does."""
+
+    line: str
+    does: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Everything a reader sees; ``facts`` are the few words under the title, ``written`` the time of writing.
+
+    ``title`` and ``question`` are the study's own, where it has them; ``winners`` is what can be said of the best
+    searched configuration of each group, as plain values.
+    """
+
+    study: str
+    facts: tuple[tuple[str, str], ...]
+    headline: tuple[str, ...]
+    warnings: tuple[str, ...]
+    tables: tuple[Table, ...]
+    figures: tuple[FigureFile, ...]
+    provenance: tuple[Section, ...]
+    links: RunLinks
+    written: datetime
+    title: str = ""
+    question: str = ""
+    commands: tuple[Command, ...] = ()
+    winners: tuple[Mapping[str, object], ...] = ()
+
+    @property
+    def heading(self) -> str:
+        """The title of the study, or else its name."""
+        return self.title or self.study
+
+    @property
+    def lead(self) -> tuple[Table, ...]:
+        """The tables that give the answers; they stand before the figures."""
+        return tuple(for_pages(table) for table in self.tables if _leads(table))
+
+    @property
+    def details(self) -> tuple[Table, ...]:
+        """All other tables, which stand after the figures."""
+        return tuple(for_pages(table) for table in self.tables if not _leads(table))
+
+    @property
+    def drawn(self) -> tuple[FigureFile, ...]:
+        """The figures that there are data for."""
+        return tuple(figure for figure in self.figures if not figure.skipped)
+
+    @property
+    def undrawn(self) -> tuple[FigureFile, ...]:
+        """The figures that lack data, each with its reason."""
+        return tuple(figure for figure in self.figures if figure.skipped)
+
+
+def _leads(table: Table) -> bool:
+    return table.key.partition("-")[0] in LEADING

@@ -1,0 +1,162 @@
+"""Is the best really better? Every mask of the summary against the best of its group, tested and corrected."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+
+from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.analysis.metrics import (
+    difference_style,
+    is_compared_by_ratio,
+    is_counted,
+    is_of_task,
+    plain_name,
+    style_of,
+)
+from nmlab.reports.analysis.pairwise import Contrast, reasons_text, untested_reason
+from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.statistics import Comparison, Noise
+from nmlab.reports.tables.cells import PATTERN, has_several
+from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, without_empty_columns
+from nmlab.reports.values.wording import counted
+
+KEY, TITLE = "rivals", "Is the best really better?"
+OTHER = Column("mask", "mask", is_prose=True)
+BEST = Column("best", "against the best", is_prose=True)
+P_VALUE = Column(
+    "p_adjusted", "adjusted p", Style.P_VALUE, help="two-sided p-value, adjusted for the tests of the table"
+)
+NOISE = Column("noise", "decided over", help="what the deciding test repeats: seeds, windows or questions")
+VERDICT = Column("verdict", "verdict", help="whether the test tells the mask from the best, at 5%")
+KINDS = {
+    Noise.TRAINING: "t-tests over seeds",
+    Noise.EVALUATION: "permutation tests over windows",
+    Noise.QUESTIONS: "tests over questions",
+}
+WORDS = {True: "worse", False: "not separable", None: "not tested"}
+
+
+def rivals_table(
+    configurations: Sequence[Configuration],
+    *,
+    names: Mapping[tuple[str, bool], str],
+    contrasts: Mapping[Hashable, Sequence[Contrast]],
+    evaluations: Mapping[str, Evaluation] | None = None,
+) -> Table:
+    """Return one row for each mask that is set against the best of its group.
+
+    Args:
+        configurations: all configurations, best first.
+        names: what the summary calls each side.
+        contrasts: from :func:`rivals_of`, for the searched metric.
+        evaluations: losses by window by run id, which tell why something could not be tested.
+    """
+    objective = configurations[0].objective
+    columns = (OTHER, PATTERN, BEST, *_columns(objective.metric), NOISE, P_VALUE, VERDICT)
+    several = has_several(configurations, attribute="pattern")
+    ordered = [item for group in contrasts.values() for item in group]
+    known = evaluations or {}
+    rows = tuple(_row(item, names, known, has_pattern=several) for item in ordered)
+    caption = (
+        "Each mask of the summary against the best one that it may be compared with. Seeds show training noise, "
+        "windows of text and questions evaluation noise; the two are never mixed."
+    )
+    return without_empty_columns(Table(KEY, TITLE, caption, columns, rows, notes=_notes(ordered, known)))
+
+
+def _columns(metric: str) -> tuple[Column, ...]:
+    """Return difference, intervals over seeds and windows, and what could have been detected."""
+    name, is_ratio = plain_name(metric), is_compared_by_ratio(metric)
+    unit = f"× the best's {name}" if is_ratio else f"difference in {name}"
+    style = Style.RATIO if is_ratio else difference_style(metric)
+    mean = "geometric mean over seeds" if is_ratio else "mean over seeds"
+    noise = Noise.QUESTIONS if is_of_task(metric) else Noise.EVALUATION
+    found = (
+        Column("difference", f"difference in {name}", difference_style(metric), help="mask minus best, of the means"),
+        Column("seeds", f"{unit}, over seeds", style, interval=Interval.BRACKET, help=f"{mean}; 95% t-interval"),
+        Column(
+            "detectable",
+            "detectable",
+            Style.RATIO if is_ratio else style_of(metric),
+            help="the smallest true difference or ratio that such a study finds in 80% of cases",
+        ),
+        Column(
+            str(noise),
+            f"{unit}, over {noise}",
+            style,
+            interval=Interval.BRACKET,
+            help=f"{mean}; 95% BCa interval over the {noise}",
+        ),
+    )
+    return found if is_ratio else found[1:]
+
+
+def verdict_text(item: Contrast, *, evaluations: Mapping[str, Evaluation]) -> str:
+    """Return what a test says of a mask: ``worse``, ``not separable``, or ``not tested`` with the reason."""
+    reason = untested_reason(item, evaluations=evaluations)
+    return f"{WORDS[None]}: {reason}" if item.is_separated is None and reason else WORDS[item.is_separated]
+
+
+def _row(
+    item: Contrast,
+    names: Mapping[tuple[str, bool], str],
+    evaluations: Mapping[str, Evaluation],
+    *,
+    has_pattern: bool,
+) -> Row:
+    own, best = item.side, item.reference
+    run_ids = (*own.run_ids, *best.run_ids)
+    training = item.training
+    stated = training if training is not None else item.decisive
+    detectable = stated.detectable if stated is not None else None
+    if detectable is not None and item.is_ratio:
+        detectable = math.exp(detectable)
+    cells = (
+        Cell(names[own.item.key, own.is_initial], run_ids=own.run_ids),
+        Cell(own.item.pattern if has_pattern else ""),
+        Cell(names[best.item.key, best.is_initial], run_ids=best.run_ids),
+        *([Cell(item.difference, run_ids=run_ids)] if item.is_ratio else []),
+        interval_cell(training, run_ids, is_ratio=item.is_ratio),
+        Cell(detectable, run_ids=run_ids),
+        interval_cell(item.evaluation, run_ids, is_ratio=item.is_ratio),
+        Cell(noise_text(item.decisive)),
+        Cell(item.p_adjusted, run_ids=run_ids),
+        Cell(verdict_text(item, evaluations=evaluations)),
+    )
+    return Row(cells, run_ids=run_ids, kind="initial" if own.is_initial else "searched")
+
+
+def interval_cell(found: Comparison | None, run_ids: tuple[str, ...], *, is_ratio: bool) -> Cell:
+    """Return a comparison with its interval, as a ratio where it was made on the log scale."""
+    if found is None:
+        return Cell(None)
+    ends = (found.difference, found.low, found.high)
+    shown = [math.exp(end) if is_ratio and end is not None else end for end in ends]
+    return Cell(shown[0], low=shown[1], high=shown[2], n=found.n, run_ids=run_ids)
+
+
+def noise_text(decisive: Comparison | None) -> str | None:
+    """Return ``3 seeds``; None where nothing decides."""
+    return None if decisive is None else f"{decisive.n} {decisive.noise}"
+
+
+def _notes(contrasts: Sequence[Contrast], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
+    tested = [item for item in contrasts if item.decisive is not None]
+    if not tested and all(is_counted(item.metric) for item in contrasts):
+        return ("Counted, and the same in every run: there is nothing to test.",)
+    if not tested:
+        reasons = reasons_text(untested_reason(item, evaluations=evaluations) for item in contrasts)
+        return (f"No test was possible: {reasons}.",) if contrasts else ()
+    ratios = any(item.is_ratio for item in tested)
+    notes = ["Perplexities are tested on the log scale, on which their noise adds up."] if ratios else []
+    for noise in Noise:
+        count = sum(item.decisive is not None and item.decisive.noise is noise for item in tested)
+        if count:
+            notes.append(
+                f"{counted(count, noun='comparison')} by {KINDS[noise]}, adjusted after Benjamini and Hochberg."
+            )
+    if any(item.is_separated is False for item in tested):
+        notes.append(
+            "Not separable is no proof of equality: a true difference below the detectable one would often be missed."
+        )
+    notes.append("The best was picked by the same numbers that are tested here, which favours it.")
+    return tuple(notes)

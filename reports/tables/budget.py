@@ -1,0 +1,142 @@
+"""The tables of quality against cost: equal budgets, and the configurations on a front."""
+
+import math
+from collections.abc import Sequence
+
+from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, Reached
+from nmlab.reports.analysis.configurations import Configuration, baselines, searched
+from nmlab.reports.analysis.metrics import is_compared_by_ratio, metric_column
+from nmlab.reports.statistics import compare_constant, compare_paired
+from nmlab.reports.statistics.multiplicity import adjusted
+from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several
+from nmlab.reports.values import Cell, Column, Row, Style, Table, estimate_cell, marked, number_text
+from nmlab.reports.values import without_empty_columns as without_empty
+
+BUDGET = Column("budget", "budget", help="what the cheapest trained method spent on one run")
+WITHIN = Column("within", "evaluated at step", help="the last evaluation within the budget, of all steps of the run")
+FRONTS = Column("fronts", "on the front of", help="costs at which nothing is both cheaper and better", is_prose=True)
+UNITS = {"tokens": "tokens", "forwards": "forwards", "seconds": "s"}
+COST_COLUMNS = {
+    "cost/seconds": Column("cost/seconds", "seconds", Style.SECONDS, help="mean of cost/seconds"),
+    "cost/tokens": Column("cost/tokens", "tokens", Style.INTEGER, help="mean of cost/tokens"),
+    "memory/peak_bytes": Column("memory/peak_bytes", "peak MiB", Style.MEBIBYTES, help="mean of memory/peak_bytes"),
+    "memory/state_bytes": Column("memory/state_bytes", "state MiB", Style.MEBIBYTES, help="memory/state_bytes"),
+}
+
+
+def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequence[EqualBudget]) -> Table:
+    """Return what each method reached within the same budget, budget by budget, best first and marked."""
+    objective = configurations[0].objective
+    column = metric_column(objective.metric, objective=objective)
+    settings = Settings.of(searched(configurations), beside=baselines(configurations))
+    several = has_several(configurations, attribute="pattern")
+    rows: list[Row] = []
+    for budget in budgets:
+        cells = marked(
+            [estimate_cell(entry.value, run_ids=entry.run_ids) for entry in budget.reached],
+            direction=column.direction,
+            groups=_competing(budget.reached),
+            tied=_tied(budget.reached),
+        )
+        for entry, cell in zip(budget.reached, cells, strict=True):
+            lead = (Cell(budget_text(budget)), Cell(entry.item.pattern if several else ""), Cell(entry.item.method))
+            rest = (settings.cell(entry.item), cell, Cell(_within_text(entry)), Cell(entry.item.key))
+            kind = "baseline" if entry.item.is_baseline else "searched"
+            rows.append(Row((*lead, *rest), run_ids=entry.run_ids, kind=kind))
+    table = Table(
+        key="equal_budget",
+        title="At equal budget",
+        caption="What each method had reached when it had spent as much on one run as the cheapest trained method: "
+        "its best configuration at that point, by the last evaluation within the budget. The search itself, many "
+        "runs, is not in the budget.",
+        columns=(BUDGET, PATTERN, METHOD, settings.column, column, WITHIN, CONFIGURATION),
+        rows=tuple(rows),
+        notes=_notes(budgets),
+    )
+    return without_empty(table)
+
+
+def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[FrontPoint]) -> Table:
+    """Return the configurations that stand on the front of quality against some cost."""
+    objective = configurations[0].objective
+    settings = Settings.of(searched(configurations), beside=baselines(configurations))
+    several = has_several(configurations, attribute="pattern")
+    columns = tuple(COST_COLUMNS[cost] for cost in COST_COLUMNS if any(cost in point.costs for point in points))
+    rows = []
+    for point in (point for point in points if point.on_front):
+        item = point.item
+        value = estimate_cell(point.value, run_ids=item.run_ids)
+        costs = [Cell(point.costs.get(column.key), run_ids=item.run_ids) for column in columns]
+        fronts = ", ".join(COST_COLUMNS[cost].title.removesuffix(" MiB") for cost in point.on_front)
+        lead = (Cell(item.pattern if several else ""), Cell(item.method), settings.cell(item), value)
+        cells = (*lead, *costs, Cell(fronts), Cell(item.key, run_ids=item.run_ids))
+        rows.append(Row(cells, run_ids=item.run_ids, kind="baseline" if item.is_baseline else "searched"))
+    table = Table(
+        key="pareto",
+        title="The front of quality against cost",
+        caption="Configurations that nothing else beats in quality and in one of the costs at once, by their means; "
+        "all others are dominated. No test says how sure that is. Peak memory of the CPU is that of the whole process.",
+        columns=(
+            PATTERN,
+            METHOD,
+            settings.column,
+            metric_column(objective.metric, objective=objective),
+            *columns,
+            FRONTS,
+            CONFIGURATION,
+        ),
+        rows=tuple(rows),
+    )
+    return without_empty(table)
+
+
+def budget_text(budget: EqualBudget) -> str:
+    """Return a budget with its unit: ``204,800 tokens``."""
+    style = Style.SECONDS if budget.kind == "seconds" else Style.INTEGER
+    return f"{number_text(budget.budget, style=style)} {UNITS[budget.kind]}"
+
+
+def _within_text(entry: Reached) -> str:
+    if entry.value is None:
+        return "not evaluated within it"
+    return f"{entry.step:,} of {entry.steps:,}" if entry.steps else "no steps"
+
+
+def _competing(reached: Sequence[Reached]) -> list[int | None]:
+    """Return which entries compete for a mark: those with a value, where any could be tested against the first."""
+    is_tested = any(_p_value(entry, reached[0]) is not None for entry in reached[1:])
+    return [0 if is_tested and entry.value is not None else None for entry in reached]
+
+
+def _tied(reached: Sequence[Reached]) -> list[bool]:
+    """Return which entries no t-test over seeds tells from the first; what has no seeds is a constant."""
+    first = reached[0]
+    p_values = [_p_value(entry, first) if entry is not first else None for entry in reached]
+    found = adjusted(p_values)
+    return [entry is not first and (p is None or p >= 0.05) for entry, p in zip(reached, found, strict=True)]
+
+
+def _p_value(entry: Reached, first: Reached) -> float | None:
+    own, best = list(entry.by_seed), list(first.by_seed)
+    if is_compared_by_ratio(first.item.objective.metric) and min((*own, *best), default=0) > 0:
+        own, best = [math.log(value) for value in own], [math.log(value) for value in best]
+    if not own or not best:
+        return None
+    if len(own) == len(best) > 1:
+        return compare_paired(own, second=best).p_value
+    if len(own) == 1 and not entry.item.is_learned:
+        return compare_constant(best, constant=own[0]).p_value
+    if len(best) == 1 and not first.item.is_learned:
+        return compare_constant(own, constant=best[0]).p_value
+    return None
+
+
+def _notes(budgets: Sequence[EqualBudget]) -> tuple[str, ...]:
+    late = [entry for budget in budgets for entry in budget.reached if 0 < entry.step < entry.steps]
+    unknown = [entry for budget in budgets for entry in budget.reached if entry.value is None]
+    notes = []
+    if late:
+        notes.append("A run that had more steps to go was held to its last evaluation; its schedule aimed further.")
+    if unknown:
+        notes.append("Set cadence.evaluate_every to know what a run had reached along the way.")
+    return tuple(notes)

@@ -1,0 +1,136 @@
+"""Cells and columns that several tables of a report share."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nmlab.reports.analysis.configurations import (
+    Configuration,
+    groups_of,
+    searched,
+    setting_text,
+    value_text,
+    varying,
+    varying_by_method,
+)
+from nmlab.reports.analysis.metrics import metric_column
+from nmlab.reports.analysis.pairwise import Winner, rivals_of, tied_with_best, untested_groups
+from nmlab.reports.analysis.summary_rows import SummaryRow, competes
+from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.values import Cell, Column, Style, estimate_cell, marked
+
+RANK = Column("rank", "#", Style.GENERAL, help="place among the searched configurations of the same pattern")
+CONFIGURATION = Column("configuration", "configuration", Style.CODE, help="hash of the setting without its seed")
+METHOD = Column("method", "method")
+PATTERN = Column("pattern", "pattern", help="N of every M weights are kept")
+SEEDS = Column("seeds", "seeds", help="finished runs that the mean is taken over, of all runs of the configuration")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one column tells configurations apart by the settings in which they differ.
+
+    Where every configuration has all of these settings, pages print the bare values under a title that names
+    them; otherwise, and in data files, each value carries its name.
+    """
+
+    names: tuple[str, ...]
+    is_bare: bool
+    of_baselines: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, items: Sequence[Configuration], *, beside: Sequence[Configuration] = ()) -> "Settings":
+        """Return the settings in which some configurations differ, and those in which the baselines beside them do."""
+        names = varying(items)
+        is_bare = all(name in item.settings for name in names for item in items)
+        return cls(names, is_bare, varying_by_method(beside))
+
+    @property
+    def column(self) -> Column:
+        """The column, titled by the names where the values are bare."""
+        title = " · ".join(self.names) if self.names and self.is_bare else "setting"
+        return Column("setting", title, help="the settings that differ between configurations")
+
+    def cell(self, item: Configuration) -> Cell:
+        """Return what the column says of one configuration; of a baseline, what tells it from others of its method."""
+        if item.is_baseline:
+            return Cell(setting_text(item, names=self.of_baselines.get(item.method, ())))
+        bare = " · ".join(value_text(item.settings[name]) for name in self.names) if self.is_bare else ""
+        return Cell(setting_text(item, names=self.names), shown=bare)
+
+
+def ranks(configurations: Sequence[Configuration]) -> dict[str, int]:
+    """Return the place, from 1, of each searched configuration of which every run finished, within its group."""
+    groups = groups_of(item for item in searched(configurations) if item.is_complete)
+    return {item.key: place for members in groups.values() for place, item in enumerate(members, start=1)}
+
+
+def rank_cell(item: Configuration, *, places: dict[str, int]) -> Cell:
+    """Return a configuration's place; empty where it has none."""
+    return Cell(places.get(item.key, ""))
+
+
+def pattern_columns(configurations: Sequence[Configuration]) -> tuple[Column, ...]:
+    """Return the column of patterns where several were run, else none."""
+    return (PATTERN,) if has_several(configurations, attribute="pattern") else ()
+
+
+def pattern_cells(item: Configuration, *, columns: Sequence[Column]) -> tuple[Cell, ...]:
+    """Return the cell of a configuration that belongs to these :func:`pattern_columns`."""
+    return tuple(Cell("" if item.is_dense else item.pattern) for _ in columns)
+
+
+def metric_cell(item: Configuration, *, metric: str) -> Cell:
+    """Return the mean of a metric over the configuration's finished runs, with those runs."""
+    return estimate_cell(item.estimate(metric), run_ids=item.runs_with(metric))
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """What marks rest on: losses by window and outcomes by question, by run id, and what is known of the winners."""
+
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    winners: Mapping[Hashable, Winner] = field(default_factory=dict)
+
+    def open_keys(self, metric: str) -> set[str]:
+        """Return the configurations that can't be told from the best of the search, in the searched metric."""
+        found = [winner for winner in self.winners.values() if winner.best.objective.metric == metric]
+        return {rival.item.key for winner in found for rival in winner.undecided}
+
+
+UNTESTED = Tests()
+
+
+def marked_by_tests(items: Sequence[Configuration], *, column: Column, tests: Tests) -> tuple[Cell, ...]:
+    """Return the means of a metric, marked; what no test tells from the best of its group shares its mark.
+
+    Where nothing of a group could be tested, nothing of it is marked.
+    """
+    cells = [metric_cell(item, metric=column.key) for item in items]
+    lines = [SummaryRow(item, "searched", item.key, group=competes(item)) for item in items]
+    contrasts = rivals_of(lines, metric=column.key, evaluations=tests.evaluations)
+    unmarked, tied = untested_groups(contrasts), {key for key, _ in tied_with_best(contrasts)}
+    tied |= tests.open_keys(column.key)
+    return marked(
+        cells,
+        direction=column.direction,
+        groups=[None if line.group in unmarked else line.group for line in lines],
+        tied=[item.key in tied for item in items],
+    )
+
+
+def seeds_cell(item: Configuration) -> Cell:
+    """Return ``3``, or ``2 of 3`` where a run did not finish."""
+    finished = len(item.finished)
+    text = str(finished) if item.is_complete else f"{finished} of {item.planned}"
+    return Cell(value=text, run_ids=item.run_ids)
+
+
+def metric_columns(metrics: Sequence[str], *, configurations: Sequence[Configuration]) -> tuple[Column, ...]:
+    """Return one column for each metric, the searched one with the study's direction."""
+    objective = configurations[0].objective if configurations else None
+    return tuple(metric_column(metric, objective=objective) for metric in metrics)
+
+
+def has_several(configurations: Sequence[Configuration], *, attribute: str) -> bool:
+    """Return whether the masks differ in an attribute such as ``pattern`` or ``method``."""
+    return len({getattr(item, attribute) for item in configurations if not item.is_dense}) > 1

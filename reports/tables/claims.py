@@ -1,0 +1,81 @@
+"""What the study says about the papers' claims."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from nmlab.reports.analysis.claims import Judgement, Verdict
+from nmlab.reports.analysis.metrics import chosen_on
+from nmlab.reports.values import Cell, Column, Row, Table, without_empty_columns
+
+CLAIM = Column("claim", "claim", is_prose=True)
+SOURCE = Column("source", "published in", help="tables and figures of the paper that the claim sums up")
+VERDICT = Column("verdict", "verdict")
+EVIDENCE = Column("evidence", "evidence", is_prose=True)
+SELECTED = Column(
+    "selected", "selected", help="sides picked as the best of several, by the numbers that decide", is_prose=True
+)
+SCALE = Column("scale", "at small scale", help="how likely the effect shows in a small model: strong, medium, weak")
+ORDER = {verdict: place for place, verdict in enumerate(Verdict)}
+
+
+def claims_table(judgements: Sequence[Judgement], *, notes: Sequence[str] = ()) -> Table:
+    """Return one row for each claim that the study decides, reproduced ones first and untested ones last.
+
+    Args:
+        judgements: the claims with their checks.
+        notes: what to say below the verdicts in one sentence.
+    """
+    ordered = sorted(judgements, key=lambda item: ORDER[item.verdict])
+    rows = tuple(_row(item) for item in ordered)
+    return without_empty_columns(
+        Table(
+            key="claims",
+            title="The papers' claims",
+            caption="Each claim with the test that decides it. Reproduced: every comparison it rests on is told apart "
+            "at 5% in the claimed direction; contradicted: at least one is told apart in the other; not tested: a part "
+            "of the evidence is missing. P-values are adjusted over all comparisons of this table; what is counted is "
+            "the same in every run. A verdict holds for this model, text and budget.",
+            columns=(CLAIM, SOURCE, VERDICT, EVIDENCE, SELECTED, SCALE, Column("claim_id", "id")),
+            rows=rows,
+            notes=(summary_of(judgements), *notes) if judgements else (),
+        )
+    )
+
+
+def summary_of(judgements: Sequence[Judgement]) -> str:
+    """Return the verdicts in one sentence: ``Of 3 claims: 2 reproduced, 1 not tested at this scale.``"""
+    counts = Counter(item.verdict for item in judgements)
+    shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    noun = "claim" if len(judgements) == 1 else "claims"
+    return f"Of {len(judgements)} {noun} of the papers: {shown}.{_about_selected(judgements)}"
+
+
+def selected_text(item: Judgement) -> str:
+    """Return which sides of a claim were picked, and on what: ``maskpro (best of 5), on the same evaluation text``."""
+    if not item.selected:
+        return ""
+    metric = getattr(item.claim.test, "metric", None) or item.metric
+    return f"{', '.join(item.selected)}: chosen {chosen_on(metric)}"
+
+
+def _about_selected(judgements: Sequence[Judgement]) -> str:
+    """Say how many decided claims are about a configuration that was picked by the numbers that decide."""
+    decided = [item for item in judgements if item.selected and item.verdict is not Verdict.NOT_TESTED]
+    if not decided:
+        return ""
+    verb = "compares" if len(decided) == 1 else "compare"
+    return f" {len(decided)} of these verdicts {verb} a configuration that was selected by the same numbers."
+
+
+def _row(item: Judgement) -> Row:
+    claim = item.claim
+    cells = (
+        Cell(claim.says),
+        Cell(", ".join(claim.items)),
+        Cell(str(item.verdict), run_ids=item.run_ids),
+        Cell(item.evidence, run_ids=item.run_ids),
+        Cell(selected_text(item)),
+        Cell(claim.scale),
+        Cell(claim.id),
+    )
+    return Row(cells, run_ids=item.run_ids, kind="claim")

@@ -1,0 +1,70 @@
+"""The tables of a comparison report, built from the configurations of one launch."""
+
+from nmlab.reports.analysis.analysis import Analysis
+from nmlab.reports.analysis.summary_rows import names_of
+from nmlab.reports.tables.best_versus_rest import rivals_table
+from nmlab.reports.tables.budget import equal_budget_table, pareto_table
+from nmlab.reports.tables.cells import Tests
+from nmlab.reports.tables.claims import claims_table
+from nmlab.reports.tables.cost import cost_table
+from nmlab.reports.tables.initial_masks import initial_masks_table
+from nmlab.reports.tables.learned import learned_table
+from nmlab.reports.tables.memory import memory_table
+from nmlab.reports.tables.published import published_table
+from nmlab.reports.tables.runs import runs_table
+from nmlab.reports.tables.settings import configurations_table
+from nmlab.reports.tables.summary import summary_table
+from nmlab.reports.tables.tasks import tasks_table
+from nmlab.reports.tables.winner import winner_table
+from nmlab.reports.values import Table
+
+__all__ = [
+    "comparison_tables",
+    "configurations_table",
+    "cost_table",
+    "initial_masks_table",
+    "learned_table",
+    "memory_table",
+    "rivals_table",
+    "runs_table",
+    "summary_table",
+    "tasks_table",
+    "winner_table",
+]
+
+
+def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
+    """Return every table of the report that has a row, in the order of reading."""
+    configurations, names = analysis.configurations, names_of(analysis.lines)
+    tests = Tests(analysis.evaluations, analysis.winners)
+    built = (
+        summary_table(configurations, contrasts=analysis.contrasts),
+        winner_table(configurations, winners=analysis.winners, evaluations=analysis.evaluations),
+        claims_table(analysis.judgements, notes=_not_run(analysis)),
+        rivals_table(
+            configurations, names=names, contrasts=analysis.decisive_contrasts, evaluations=analysis.evaluations
+        ),
+        tasks_table(configurations, names=names, contrasts=analysis.contrasts, evaluations=analysis.evaluations),
+        *_published_tables(analysis),
+        learned_table(configurations, tests=tests),
+        configurations_table(configurations, tests=tests),
+        equal_budget_table(configurations, budgets=analysis.budgets),
+        pareto_table(configurations, points=analysis.front),
+        cost_table(configurations),
+        memory_table(configurations),
+        initial_masks_table(analysis.runs),
+        runs_table(analysis.runs, configurations=configurations),
+    )
+    return tuple(table for table in built if table.rows)
+
+
+def _published_tables(analysis: Analysis) -> tuple[Table, ...]:
+    """Return the published tables with ours beside, of those that the study reproduces and ran a row of."""
+    run = {name: pairs for name, pairs in analysis.pairs.items() if any(pair.has_ours for pair in pairs)}
+    return tuple(published_table(pairs, reproduces=name) for name, pairs in run.items())
+
+
+def _not_run(analysis: Analysis) -> tuple[str, ...]:
+    """Say of which published tables no row has ours beside it, and why."""
+    names = [name for name, pairs in analysis.pairs.items() if not any(pair.has_ours for pair in pairs)]
+    return (f"No printed row of {', '.join(names)} is beside ours: settings or measures are others.",) if names else ()

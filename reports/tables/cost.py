@@ -1,0 +1,118 @@
+"""What every configuration cost: seconds, forwards, memory, and where a step's time went."""
+
+from collections.abc import Sequence
+
+from nmlab.reports.analysis.configurations import Configuration, baselines, searched
+from nmlab.reports.analysis.totals import SECONDS, SPENT, total_of, totals_by_method, totals_line
+from nmlab.reports.tables.cells import (
+    CONFIGURATION,
+    METHOD,
+    SEEDS,
+    Settings,
+    metric_cell,
+    pattern_cells,
+    pattern_columns,
+    seeds_cell,
+)
+from nmlab.reports.values import Cell, Column, Row, Style, Table, number_text, without_empty_columns
+from nmlab.trials.contract.run_status import TrialStatus
+
+COSTS = (
+    Column("cost/seconds", "seconds", Style.SECONDS, help="cost/seconds of one run, as if it shared nothing"),
+    Column(
+        "cost/initial_seconds", "start s", Style.SECONDS, help="cost/initial_seconds: of these, the mask it starts from"
+    ),
+    Column(
+        "cost/spent_seconds", "spent s", Style.SECONDS, help="cost/spent_seconds: of these, not computed by another run"
+    ),
+    Column("cost/forwards", "forwards", Style.INTEGER, help="cost/forwards of one run"),
+    Column("cost/initial_forwards", "start forwards", Style.INTEGER, help="cost/initial_forwards: of these, the start"),
+    Column("cost/backwards", "backwards", Style.INTEGER, help="cost/backwards of one run"),
+    Column("cost/tokens", "tokens", Style.INTEGER, help="cost/tokens of one run"),
+    Column("cost/trainable_params", "trainable", Style.INTEGER, help="cost/trainable_params: trained numbers"),
+    Column("memory/peak_bytes", "peak MiB", Style.MEBIBYTES, help="memory/peak_bytes"),
+    Column("memory/state_bytes", "state MiB", Style.MEBIBYTES, help="memory/state_bytes: the trial's own state"),
+    Column("time/step_s", "step ms", Style.MILLISECONDS, help="time/step_s: one training step"),
+)
+PARTS = {"time/sample_s": "sample", "time/forward_s": "forward", "time/update_s": "update"}
+CAPTION = "Means over finished runs, with a 95% t-interval where runs differ."
+SPLIT = Column("split", " · ".join(PARTS.values()), help="shares of these parts of a step in their sum")
+
+
+def cost_table(configurations: Sequence[Configuration]) -> Table:
+    """Return the mean cost of a finished run of every configuration, in the order of the other tables."""
+    tried = searched(configurations)
+    ordered = [item for item in (*tried, *baselines(configurations)) if item.count(TrialStatus.FINISHED)]
+    settings, costs, patterns = (
+        Settings.of(tried, beside=baselines(configurations)),
+        _costs_spent(ordered),
+        pattern_columns(configurations),
+    )
+    rows = []
+    for item in ordered:
+        lead = (Cell(item.method), *pattern_cells(item, columns=patterns), settings.cell(item))
+        rows.append(_row(item, lead=lead, costs=costs))
+    table = Table(
+        key="cost",
+        title="Cost",
+        caption=f"{CAPTION} {totals_by_method(configurations)}".strip(),
+        columns=(METHOD, *patterns, settings.column, *costs, SPLIT, SEEDS, CONFIGURATION),
+        rows=tuple(rows),
+        notes=_notes(configurations),
+    )
+    return without_empty_columns(table)
+
+
+def _costs_spent(items: Sequence[Configuration]) -> tuple[Column, ...]:
+    """Return the kinds of cost of which any configuration has some."""
+    spent = {column.key: [item.estimate(column.key) for item in items] for column in COSTS}
+    return tuple(column for column in COSTS if any(found and found.mean for found in spent[column.key]))
+
+
+def _row(item: Configuration, *, lead: Sequence[Cell], costs: Sequence[Column]) -> Row:
+    cells = (
+        *lead,
+        *(_cost_cell(item, column.key) for column in costs),
+        _split_cell(item),
+        seeds_cell(item),
+        Cell(item.key, run_ids=item.run_ids),
+    )
+    kind = "dense" if item.is_dense else "baseline" if item.is_baseline else "searched"
+    return Row(cells, run_ids=item.run_ids, kind=kind, is_flawed=not item.is_complete)
+
+
+def _cost_cell(item: Configuration, metric: str) -> Cell:
+    """Return the mean of a cost; a count that is the same in every run needs no interval."""
+    cell = metric_cell(item, metric=metric)
+    if (cell.low is not None and cell.low == cell.high) or cell.n == 1:
+        return Cell(cell.value, run_ids=cell.run_ids)
+    return cell
+
+
+def _split_cell(item: Configuration) -> Cell:
+    parts = {name: item.estimate(metric) for metric, name in PARTS.items()}
+    means = {name: part.mean if part is not None else 0.0 for name, part in parts.items()}
+    total = sum(means.values())
+    if not total:
+        return Cell(None)
+    shares = {name: f"{100 * mean / total:.0f}%" for name, mean in means.items()}
+    run_ids = tuple(dict.fromkeys(run for metric in PARTS for run in item.runs_with(metric)))
+    return Cell(
+        ", ".join(f"{name} {share}" for name, share in shares.items()),
+        run_ids=run_ids,
+        shown=" · ".join(shares.values()),
+    )
+
+
+def _notes(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    line = totals_line(configurations)
+    if not line:
+        return ()
+    alone, spent = (total_of(configurations, metric=metric) for metric in (SECONDS, SPENT))
+    if spent.known < alone.known or round(spent.value, 2) >= round(alone.value, 2):
+        return (line,)
+    shared = (
+        "Every run is charged what its method costs alone, initial masks and gradients included. Runs shared some "
+        f"of that: {number_text(spent.value, style=Style.SECONDS)} s were spent."
+    )
+    return (line, shared)

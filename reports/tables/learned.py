@@ -1,0 +1,122 @@
+"""Each learned mask against the initial mask it started from, paired by seed."""
+
+from collections.abc import Collection, Sequence
+
+from nmlab.reports.analysis.configurations import Configuration, baselines
+from nmlab.reports.analysis.metrics import difference_style, metric_column, plain_name
+from nmlab.reports.analysis.starts import has_telling_start
+from nmlab.reports.tables.cells import (
+    CONFIGURATION,
+    METHOD,
+    PATTERN,
+    RANK,
+    SEEDS,
+    UNTESTED,
+    Settings,
+    Tests,
+    has_several,
+    marked_by_tests,
+    rank_cell,
+    ranks,
+    seeds_cell,
+)
+from nmlab.reports.values import (
+    Cell,
+    Column,
+    Interval,
+    Row,
+    Table,
+    estimate_cell,
+    without_empty_columns,
+)
+from nmlab.reports.values.wording import counted
+
+KEY, TITLE = "learned_vs_initial", "Learned mask against its own initial mask"
+CAPTION = (
+    "Difference = learned minus initial, paired by seed, with its 95% t-interval. What no test tells from the best is "
+    "bold as well."
+)
+
+ANSWERS = {None: "one seed", True: "yes", False: "no"}
+
+
+def learned_table(configurations: Sequence[Configuration], *, tests: Tests = UNTESTED) -> Table:
+    """Return mean before, mean after and the paired difference of every configuration that learned a mask."""
+    learned = [item for item in configurations if item.is_learned]
+    if not learned:
+        return Table(KEY, TITLE, CAPTION, (), ())
+    objective = learned[0].objective
+    final = metric_column(objective.metric, objective=objective, title="learned mask")
+    values = marked_by_tests(learned, column=final, tests=tests)
+    settings, places = Settings.of(learned, beside=baselines(learned)), ranks(configurations)
+    several = {name: has_several(learned, attribute=name) for name in ("method", "pattern")}
+    telling = {item.key for item in learned if has_telling_start(item, members=configurations)}
+    rows = [
+        _row(
+            item,
+            lead=(
+                rank_cell(item, places=places),
+                *(Cell(getattr(item, name) if shown else "") for name, shown in several.items()),
+                settings.cell(item),
+            ),
+            value=value,
+            is_telling=item.key in telling,
+        )
+        for item, value in zip(learned, values, strict=True)
+    ]
+    columns = (RANK, METHOD, PATTERN, settings.column, *_columns(learned[0], final))
+    return without_empty_columns(Table(KEY, TITLE, CAPTION, columns, tuple(rows), notes=_notes(learned, telling)))
+
+
+def _columns(first: Configuration, final: Column) -> tuple[Column, ...]:
+    metric = first.objective.metric
+    return (
+        metric_column(first.objective.initial, title="initial mask"),
+        final,
+        Column(
+            "difference",
+            f"difference in {plain_name(metric)}",
+            style=difference_style(metric),
+            direction=final.direction,
+            interval=Interval.BRACKET,
+            help="mean over seeds of learned minus own initial mask, and its 95% t-interval",
+        ),
+        Column("excludes_zero", "excludes zero", help="whether the interval of the difference excludes zero"),
+        SEEDS,
+        CONFIGURATION,
+    )
+
+
+def _row(item: Configuration, *, lead: tuple[Cell, ...], value: Cell, is_telling: bool) -> Row:
+    gain = item.gain if is_telling else None
+    paired = item.runs_with(item.objective.initial)
+    cells = (
+        *lead,
+        estimate_cell(item.initial, run_ids=paired),
+        value,
+        estimate_cell(gain, run_ids=paired),
+        Cell(ANSWERS[gain.excludes_zero] if gain else None, run_ids=paired),
+        seeds_cell(item),
+        Cell(item.key, run_ids=item.run_ids),
+    )
+    return Row(cells, run_ids=item.run_ids, kind="searched", is_flawed=not item.is_complete)
+
+
+def _notes(learned: Sequence[Configuration], telling: Collection[str]) -> tuple[str, ...]:
+    """Say what to know of the intervals; ``telling`` are the configurations whose start says anything."""
+    notes = []
+    if silent := len(learned) - len(telling):
+        notes.append(
+            f"{counted(silent, noun='configuration')} without a difference: the start was drawn at random or lies far "
+            "behind every rule, so what was gained over it is no finding. The comparison with the best rule counts."
+        )
+    if any(len(item.finished) == 1 for item in learned):
+        notes.append("One seed gives a difference but no interval.")
+    if len(telling) > 1:
+        notes.append(
+            f"{counted(len(telling), noun='interval')} at 95% each, not corrected for their number: if no mask had "
+            f"learned, about {0.05 * len(telling):.1f} of them would exclude zero by chance."
+        )
+    if has_several(learned, attribute="pattern"):
+        notes.append("Masks of different patterns are not compared with each other.")
+    return tuple(notes)

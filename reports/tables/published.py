@@ -1,0 +1,119 @@
+"""The published table beside ours, in the order of print."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from scipy import stats
+
+from nmlab.reports.analysis.metrics import plain_name, style_of
+from nmlab.reports.analysis.published import published_tables, remarks
+from nmlab.reports.analysis.published.versus_published import Pair, agreement
+from nmlab.reports.statistics import adjusted
+from nmlab.reports.values import Cell, Column, Row, Style, Table, estimate_cell, number_text, without_empty_columns
+
+LEVEL = 0.05
+
+COLUMNS = (
+    Column("model", "published model"),
+    Column("pattern", "pattern"),
+    Column("method", "method"),
+    Column("setting", "setting"),
+    Column("metric", "published metric"),
+    Column("value", "published", Style.GENERAL, help="as printed, in the unit of the paper"),
+    Column(
+        "ours",
+        "ours",
+        Style.GENERAL,
+        help="the same quantity in the printed unit",
+    ),
+    Column("difference", "ours − published", Style.GENERAL, help="the models differ"),
+    Column("searched", "", Style.GENERAL, help="where we did not measure what is printed"),
+    Column("rank", "rank published", Style.GENERAL, help="among the rows of this model that both sides have"),
+    Column("our_rank", "rank ours", Style.GENERAL, help="by our means; no test tells neighbours apart"),
+    Column("flags", "remark"),
+)
+
+
+def published_table(pairs: Sequence[Pair], *, reproduces: str) -> Table:
+    """Return the printed rows with our numbers, differences and ranks; rows that we did not run stay empty."""
+    rows = tuple(_row(pair) for pair in pairs)
+    name = published_tables()[reproduces].caption
+    table = Table(
+        key=f"published-{reproduces.replace('/', '-')}",
+        title=f"Published beside ours: {reproduces}",
+        caption=f"{name}. The papers' models are far larger than ours and their texts are others, so the order of the "
+        "rows is what can be compared. Where we did not measure what is printed, the order is that of our searched "
+        "metric.",
+        columns=_columns(pairs),
+        rows=rows,
+        notes=_notes(pairs),
+    )
+    return without_empty_columns(table)
+
+
+def _row(pair: Pair) -> Row:
+    item = pair.item
+    run_ids = item.run_ids if item is not None and pair.has_ours else ()
+    unit = f" ({pair.unit})" if pair.unit else ""
+    cells = (
+        Cell(pair.model),
+        Cell(pair.pattern),
+        Cell(pair.method),
+        Cell(pair.setting),
+        Cell(pair.metric + unit),
+        Cell(None if math.isnan(pair.value) else pair.value, shown=pair.printed),
+        estimate_cell(pair.ours, run_ids=run_ids),
+        Cell(pair.difference, run_ids=run_ids),
+        _searched(pair, run_ids),
+        Cell(pair.rank),
+        Cell(pair.our_rank),
+        Cell(", ".join(pair.flags)),
+    )
+    return Row(cells, run_ids=run_ids, kind="dense" if pair.method == "dense" else "searched")
+
+
+def _searched(pair: Pair, run_ids: tuple[str, ...]) -> Cell:
+    """Return our searched metric where there is no value of the printed one."""
+    return Cell(None) if pair.ours is not None else estimate_cell(pair.searched, run_ids=run_ids)
+
+
+def _columns(pairs: Sequence[Pair]) -> tuple[Column, ...]:
+    """Return the columns, the searched metric called by its name and written like it."""
+    metrics = [pair.item.objective.metric for pair in pairs if pair.item is not None]
+    if not metrics:
+        return COLUMNS
+    title, style = f"our {plain_name(metrics[0])}", style_of(metrics[0])
+    return tuple(
+        replace(column, title=title, style=style) if column.key == "searched" else column for column in COLUMNS
+    )
+
+
+def _notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    orders = agreement(pairs)
+    p_values = adjusted([_order_p_value(pairs, *key) for key in orders])
+    notes = [
+        f"{model}, {metric}: Kendall's tau of the printed order of {count} rows with that of our means is {tau:+.2f}"
+        f"{_sureness(p_value)}."
+        for ((model, metric), (tau, count)), p_value in zip(orders.items(), p_values, strict=True)
+        if not math.isnan(tau)
+    ]
+    flags = dict.fromkeys(flag for pair in pairs for flag in pair.flags)
+    notes += [f"{flag}: {remarks()[flag].says}" for flag in flags]
+    return tuple(notes)
+
+
+def _order_p_value(pairs: Sequence[Pair], model: str, metric: str) -> float | None:
+    """Return the exact two-sided p-value that an order has nothing to do with ours."""
+    own = [pair for pair in pairs if (pair.model, pair.metric) == (model, metric) and pair.rank is not None]
+    found = stats.kendalltau([pair.rank for pair in own], [pair.our_rank for pair in own])
+    return None if math.isnan(found.pvalue) else float(found.pvalue)
+
+
+def _sureness(p_value: float | None) -> str:
+    """Say whether so few rows could have had this order by chance; p-values are corrected over the table."""
+    if p_value is None:
+        return ""
+    shown = number_text(p_value, style=Style.P_VALUE)
+    text = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+    return f" ({text})" if p_value < LEVEL else f" ({text}: unrelated orders of so few rows agree as well)"

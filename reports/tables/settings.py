@@ -1,0 +1,138 @@
+"""Every configuration with its hyperparameters, its means, and what became of its runs."""
+
+from collections.abc import Mapping, Sequence
+
+from nmlab.reports.analysis.configurations import (
+    Configuration,
+    baselines,
+    constant,
+    searched,
+    setting_text,
+    varying,
+    varying_by_method,
+)
+from nmlab.reports.analysis.metrics import evaluation_metrics
+from nmlab.reports.read.frame import Value
+from nmlab.reports.tables.cells import (
+    CONFIGURATION,
+    METHOD,
+    RANK,
+    UNTESTED,
+    Tests,
+    marked_by_tests,
+    metric_columns,
+    pattern_cells,
+    pattern_columns,
+    rank_cell,
+    ranks,
+)
+from nmlab.reports.values import Cell, Column, Row, Style, Table, without_empty_columns
+from nmlab.trials.contract import run_params
+from nmlab.trials.contract.run_status import UNFINISHED, WITH_ERROR, TrialStatus
+
+STATUSES = {
+    "finished": (TrialStatus.FINISHED,),
+    "diverged": (TrialStatus.DIVERGED,),
+    "failed": WITH_ERROR,
+    "unfinished": UNFINISHED,
+}
+OUTCOMES = (
+    Column("finished", "finished", Style.INTEGER, help="runs in the mean"),
+    Column("diverged", "diverged", Style.INTEGER, help="runs whose loss left the finite numbers"),
+    Column("failed", "failed", Style.INTEGER, help="runs that ended in an error or out of memory"),
+    Column("unfinished", "unfinished", Style.INTEGER, help="runs stopped or not ended"),
+)
+MACHINERY = (run_params.MODEL, run_params.DATA, run_params.SEARCH)
+
+
+def configurations_table(configurations: Sequence[Configuration], *, tests: Tests = UNTESTED) -> Table:
+    """Return one row for each configuration, baselines last, with the number of runs of each outcome.
+
+    Args:
+        configurations: of one launch, best first.
+        tests: what marks rest on beside the seeds.
+    """
+    tried = searched(configurations)
+    ordered = (*tried, *baselines(configurations))
+    of_baselines = varying_by_method(baselines(configurations))
+    names = tuple(dict.fromkeys((*varying(tried), *(name for own in of_baselines.values() for name in own))))
+    objective = configurations[0].objective
+    metrics = metric_columns(evaluation_metrics(configurations, objective=objective), configurations=configurations)
+    cells = {column.key: marked_by_tests(ordered, column=column, tests=tests) for column in metrics}
+    outcomes = _outcomes(ordered)
+    places, patterns = ranks(configurations), pattern_columns(ordered)
+    rows = []
+    for index, item in enumerate(ordered):
+        lead = (rank_cell(item, places=places), Cell(item.method), *pattern_cells(item, columns=patterns))
+        values = [cells[column.key][index] for column in metrics]
+        rows.append(
+            _row(item, lead=(*lead, *_setting_cells(item, names, of_baselines)), values=values, outcomes=outcomes)
+        )
+    hyperparameters = [_setting_column(name, tried) for name in names]
+    table = Table(
+        key="configurations",
+        title="Every configuration",
+        caption="Mean and 95% t-interval over the finished seeds of each configuration, best first. "
+        "What no test tells from the best is bold as well. One that lacks a seed stands below the complete ones, "
+        "without a place and without a mark.",
+        columns=(
+            RANK,
+            METHOD,
+            *patterns,
+            *hyperparameters,
+            *metrics,
+            *outcomes,
+            CONFIGURATION,
+        ),
+        rows=tuple(rows),
+        notes=_notes(tried),
+    )
+    return without_empty_columns(table)
+
+
+def _setting_column(name: str, tried: Sequence[Configuration]) -> Column:
+    is_text = any(isinstance(item.settings.get(name), str) for item in tried)
+    return Column(name, name, Style.TEXT if is_text else Style.GENERAL, help=f"hyperparameter {name}")
+
+
+def _setting_cells(
+    item: Configuration, names: Sequence[str], of_baselines: Mapping[str, Sequence[str]]
+) -> tuple[Cell, ...]:
+    """Return the values of the settings; of a baseline only those that tell it from others of its method."""
+    shown = of_baselines[item.method] if item.is_baseline else names
+    return tuple(Cell(item.settings.get(name) if name in shown else "") for name in names)
+
+
+def _outcomes(items: Sequence[Configuration]) -> tuple[Column, ...]:
+    """Return the outcomes to count: unfinished runs have a column only where there are any."""
+    unfinished = sum(item.count(*UNFINISHED) for item in items)
+    return OUTCOMES if unfinished else OUTCOMES[:-1]
+
+
+def _row(item: Configuration, *, lead: Sequence[Cell], values: Sequence[Cell], outcomes: Sequence[Column]) -> Row:
+    counts = [item.count(*STATUSES[column.key]) for column in outcomes]
+    cells = (
+        *lead,
+        *values,
+        *(Cell(count, run_ids=item.run_ids) for count in counts),
+        Cell(item.key, run_ids=item.run_ids),
+    )
+    kind = "dense" if item.is_dense else "baseline" if item.is_baseline else "searched"
+    return Row(cells, item.run_ids, kind=kind, anchor=item.key, is_flawed=not item.is_complete)
+
+
+def _notes(tried: Sequence[Configuration]) -> tuple[str, ...]:
+    """Say what all searched configurations share, and what those of each method do; the rest is in the provenance."""
+    shared = _hyperparameters(constant(tried))
+    notes = [f"The same in every searched configuration: {setting_text(tried[0], names=shared)}."] if shared else []
+    methods = list(dict.fromkeys(item.method for item in tried))
+    for method in methods if len(methods) > 1 else ():
+        own = [item for item in tried if item.method == method]
+        names = [name for name in _hyperparameters(constant(own)) if name not in shared]
+        if names:
+            notes.append(f"The same in every configuration of {method}: {setting_text(own[0], names=names)}.")
+    return tuple(notes)
+
+
+def _hyperparameters(settings: Mapping[str, Value]) -> list[str]:
+    return [name for name in settings if not name.startswith(MACHINERY)]

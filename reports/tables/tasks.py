@@ -1,0 +1,136 @@
+"""Accuracy, question by question: every mask of the summary against the best of its group on every task."""
+
+from collections.abc import Hashable, Mapping, Sequence
+
+from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task, plain_name
+from nmlab.reports.analysis.pairwise import Contrast, divided_questions, reasons_text, untested_reason
+from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.statistics import Noise, adjusted
+from nmlab.reports.tables.best_versus_rest import BEST, NOISE, OTHER, VERDICT, interval_cell, noise_text, verdict_text
+from nmlab.reports.tables.cells import PATTERN, has_several
+from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, without_empty_columns
+from nmlab.reports.values.wording import counted
+
+Contrasts = Mapping[str, Mapping[Hashable, Sequence[Contrast]]]
+
+KEY, TITLE = "tasks", "Accuracy, question by question"
+TASK = Column("task", "task")
+DIVIDED = Column(
+    "divided", "better : worse", help="questions on which the mask did better than the best, and on which worse"
+)
+QUESTIONS = Column(
+    "questions",
+    "difference, over questions",
+    Style.SIGNED4,
+    interval=Interval.BRACKET,
+    help="mask minus best; 95% BCa interval",
+)
+SEEDS = Column(
+    "seeds",
+    "difference, over seeds",
+    Style.SIGNED4,
+    interval=Interval.BRACKET,
+    help="mask minus best; 95% t-interval",
+)
+P_QUESTIONS = Column(
+    "p_questions", "p of these masks", Style.P_VALUE, help="over questions, adjusted over the table; no training noise"
+)
+P_DECISIVE = Column("p_adjusted", "adjusted p", Style.P_VALUE, help="of the deciding test, adjusted over the table")
+DETECTABLE = Column(
+    "detectable",
+    "detectable",
+    Style.FIXED4,
+    help="the smallest true difference that the deciding test, else that over questions, finds in 80% of cases",
+)
+COLUMNS = (TASK, OTHER, PATTERN, BEST, DIVIDED, QUESTIONS, P_QUESTIONS, SEEDS, NOISE, P_DECISIVE, DETECTABLE, VERDICT)
+
+
+def tasks_table(
+    configurations: Sequence[Configuration],
+    *,
+    names: Mapping[tuple[str, bool], str],
+    contrasts: Contrasts,
+    evaluations: Mapping[str, Evaluation],
+) -> Table:
+    """Return one row for each measure of a task and each mask that is set against the best of its group.
+
+    Args:
+        configurations: all configurations, best first.
+        names: what the summary calls each side.
+        contrasts: of every metric; p-values adjusted over all measures of tasks.
+        evaluations: outcomes of questions by run id.
+    """
+    found = [
+        item
+        for metric, groups in contrasts.items()
+        if is_of_task(metric) and not is_compared_by_ratio(metric)
+        for group in groups.values()
+        for item in group
+    ]
+    several = has_several(configurations, attribute="pattern")
+    p_values = adjusted([item.evaluation.p_value if item.evaluation else None for item in found])
+    rows = tuple(
+        _row(
+            item,
+            names,
+            evaluations,
+            p_questions=p_value,
+            divided=divided_questions(item.side, second=item.reference, metric=item.metric, evaluations=evaluations),
+            has_pattern=several,
+        )
+        for item, p_value in zip(found, p_values, strict=True)
+    )
+    caption = (
+        "Each mask of the summary against the one that did best in the task. The questions say how sure it is that "
+        "these very masks differ, seeds how sure it is that the methods do; the two are never mixed."
+    )
+    return without_empty_columns(Table(KEY, TITLE, caption, COLUMNS, rows, notes=_notes(found, evaluations)))
+
+
+def _row(
+    item: Contrast,
+    names: Mapping[tuple[str, bool], str],
+    evaluations: Mapping[str, Evaluation],
+    *,
+    p_questions: float | None,
+    divided: tuple[int, int] | None,
+    has_pattern: bool,
+) -> Row:
+    own, best = item.side, item.reference
+    run_ids = (*own.run_ids, *best.run_ids)
+    stated = item.decisive or item.evaluation
+    cells = (
+        Cell(plain_name(item.metric)),
+        Cell(names[own.item.key, own.is_initial], run_ids=own.run_ids),
+        Cell(own.item.pattern if has_pattern else ""),
+        Cell(names[best.item.key, best.is_initial], run_ids=best.run_ids),
+        Cell(f"{divided[0]} : {divided[1]}" if divided else None, run_ids=run_ids),
+        interval_cell(item.evaluation, run_ids, is_ratio=False),
+        Cell(p_questions, run_ids=run_ids),
+        interval_cell(item.training, run_ids, is_ratio=False),
+        Cell(noise_text(item.decisive)),
+        Cell(item.p_adjusted, run_ids=run_ids),
+        Cell(stated.detectable if stated else None, run_ids=run_ids),
+        Cell(verdict_text(item, evaluations=evaluations)),
+    )
+    return Row(cells, run_ids=run_ids, kind="searched")
+
+
+def _notes(found: Sequence[Contrast], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
+    by_questions = [item for item in found if item.evaluation is not None]
+    notes = []
+    if by_questions:
+        notes.append(
+            f"{counted(len(by_questions), noun='comparison')} over questions: McNemar's exact test where each side is "
+            "one run, else the signs of the questions' mean differences flipped; adjusted after Benjamini and Hochberg."
+        )
+    if any(item.evaluation is not None and item.decisive is None for item in found):
+        notes.append("Not tested: a mask was trained with one seed, and no number of questions says how another ends.")
+    elif reasons := reasons_text(untested_reason(item, evaluations=evaluations) for item in found):
+        notes.append(f"Not tested: {reasons}.")
+    if any(item.decisive is not None and item.decisive.noise is Noise.TRAINING for item in found):
+        notes.append("Where a mask was trained with several seeds, the t-test over seeds decides.")
+    if any(item.is_separated is False for item in found):
+        notes.append("Not separable is no proof of equality: a difference below the detectable one is often missed.")
+    return tuple(notes)

@@ -1,0 +1,124 @@
+"""Is there a winner? The best searched configuration of each group against every other one of the search."""
+
+from collections.abc import Hashable, Mapping, Sequence
+
+from nmlab.reports.analysis.configurations import Configuration, searched
+from nmlab.reports.analysis.metrics import difference_style, is_counted, metric_column, plain_name
+from nmlab.reports.analysis.pairwise import Rival, Standing, Winner, is_on_log_scale, untested_reason
+from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text
+from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, metric_cell
+from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, without_empty_columns
+
+KEY, TITLE = "winner", "Is there a winner?"
+BEST = Column("best", "against", Style.CODE, help="the best configuration of the group, by its mean")
+STANDING = Column("standing", "how far it got", help="whether it ran to the end with all its seeds")
+P_VALUE = Column(
+    "p_adjusted", "p (Holm)", Style.P_VALUE, help="two-sided p-value, adjusted after Holm over the whole search"
+)
+VERDICT = Column("verdict", "verdict", help="whether a test finds it worse than the best, at 5%")
+CAPTION = (
+    "The best searched configuration against every other one of the search, corrected after Holm for all of them, "
+    "since it was picked from all of them. A winner is named where each one that ran to the end is found worse. What "
+    "was stopped early is compared at the last step that both were evaluated at."
+)
+
+
+def winner_table(
+    configurations: Sequence[Configuration],
+    *,
+    winners: Mapping[Hashable, Winner],
+    evaluations: Mapping[str, Evaluation],
+) -> Table:
+    """Return one row for each searched configuration that is set against the best of its group.
+
+    Args:
+        configurations: all configurations, best first.
+        winners: the best of each group against all others of the search.
+        evaluations: losses by window by run id, which tell why something could not be tested.
+    """
+    objective, tried = configurations[0].objective, searched(configurations)
+    settings, several = Settings.of(tried), has_several(tried, attribute="pattern")
+    is_ratio = any(is_on_log_scale(item, metric=objective.metric) for item in tried[:1])
+    columns = (
+        METHOD,
+        PATTERN,
+        settings.column,
+        metric_column(objective.metric, objective=objective),
+        BEST,
+        _difference_column(objective.metric, is_ratio),
+        NOISE,
+        P_VALUE,
+        STANDING,
+        VERDICT,
+        CONFIGURATION,
+    )
+    rows = tuple(
+        _row(rival, winner, settings, evaluations, has_pattern=several)
+        for winner in winners.values()
+        for rival in winner.against_all
+    )
+    notes = tuple(_note(winner, has_pattern=several) for winner in winners.values() if winner.against_all)
+    return without_empty_columns(Table(KEY, TITLE, CAPTION, columns, rows, notes=notes))
+
+
+def standing_text(rival: Rival) -> str:
+    """Return how far a configuration got: ``ran to the end``, ``stopped early at step 40``, ``2 of 3 runs``."""
+    if rival.standing is Standing.LACKS_RUNS:
+        return f"{len(rival.item.finished)} of {rival.item.planned} runs"
+    step = rival.partial.step if rival.partial is not None else None
+    return str(rival.standing) if step is None else f"{rival.standing}, compared at step {step:,}"
+
+
+def verdict_text(rival: Rival, *, evaluations: Mapping[str, Evaluation]) -> str:
+    """Return ``worse``, ``not separable``, ``looks better`` or ``not tested`` with its reason."""
+    if rival.is_told_apart:
+        return "worse"
+    if rival.is_better:
+        return "looks better"
+    if rival.is_tested or is_counted(rival.item.objective.metric):
+        return "not separable"
+    reason = untested_reason(rival.contrast, evaluations=evaluations) if rival.contrast is not None else ""
+    return f"not tested: {reason or 'nothing that both were measured on twice'}"
+
+
+def _difference_column(metric: str, is_ratio: bool) -> Column:
+    title = f"× the best's {plain_name(metric)}" if is_ratio else f"difference in {plain_name(metric)}"
+    style = Style.RATIO if is_ratio else difference_style(metric)
+    return Column("difference", title, style, interval=Interval.BRACKET, help="this one against the best; 95% interval")
+
+
+def _row(
+    rival: Rival,
+    winner: Winner,
+    settings: Settings,
+    evaluations: Mapping[str, Evaluation],
+    *,
+    has_pattern: bool,
+) -> Row:
+    item, best = rival.item, winner.best
+    run_ids = (*item.run_ids, *best.run_ids)
+    is_ratio = is_on_log_scale(item, metric=best.objective.metric)
+    cells = (
+        Cell(item.method),
+        Cell(item.pattern if has_pattern else ""),
+        settings.cell(item),
+        metric_cell(item, metric=item.objective.metric),
+        Cell(best.key),
+        interval_cell(rival.comparison, run_ids, is_ratio=is_ratio),
+        Cell(noise_text(rival.comparison)),
+        Cell(rival.p_adjusted if rival.is_tested else None, run_ids=run_ids),
+        Cell(standing_text(rival)),
+        Cell(verdict_text(rival, evaluations=evaluations)),
+        Cell(item.key, run_ids=item.run_ids),
+    )
+    return Row(cells, run_ids=run_ids, kind="searched", is_flawed=rival.standing is not Standing.COMPLETE)
+
+
+def _note(winner: Winner, *, has_pattern: bool) -> str:
+    where = f"{winner.best.pattern}: " if has_pattern else ""
+    if winner.is_claimed:
+        return f"{where}{winner.best.key} is the winner: told from all {len(winner.complete or winner.against_all)}."
+    return (
+        f"{where}no winner: {len(winner.undecided)} of {len(winner.complete)} that ran to the end can't be told apart."
+    )

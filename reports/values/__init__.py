@@ -1,0 +1,38 @@
+"""Tables as values, and how their numbers become text."""
+
+from nmlab.reports.values.format import cell_text, half_width_text, number_text, title_text
+from nmlab.reports.values.marks import marked
+from nmlab.reports.values.table import (
+    Cell,
+    Column,
+    Interval,
+    Mark,
+    Row,
+    Style,
+    Table,
+    estimate_cell,
+    for_pages,
+    with_notes,
+    without_empty_columns,
+)
+from nmlab.trials.contract.measures import Direction
+
+__all__ = [
+    "Cell",
+    "Column",
+    "Direction",
+    "Interval",
+    "Mark",
+    "Row",
+    "Style",
+    "Table",
+    "cell_text",
+    "estimate_cell",
+    "for_pages",
+    "half_width_text",
+    "marked",
+    "number_text",
+    "title_text",
+    "with_notes",
+    "without_empty_columns",
+]

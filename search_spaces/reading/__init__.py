@@ -1,0 +1,1 @@
+"""From YAML, presets and overrides to a study."""

@@ -1,0 +1,67 @@
+"""Overrides from the command line: `search.samples=4`, `space.alpha={grid: [0.9, 0.99]}`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading.problems import StudyError
+from nmlab.search_spaces.schema.wording import shown
+
+_OPTION = "--set"
+TWINS = {"fixed": "space", "space": "fixed"}
+"""The two places of a hyperparameter, which has one of them only."""
+
+
+def split(override: str) -> tuple[list[str], Any]:
+    """Return the key path and the value of one override; the value is YAML, scalar or flow style.
+
+    Raises StudyError when `override` is not of the form a.b=c, or the value is not YAML.
+    """
+    path, separator, text = override.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not separator or not all(keys):
+        raise StudyError(
+            [f"{shown(override)}: expected key=value, for example {_OPTION} search.samples=4"], source=_OPTION
+        )
+    if len(keys) > dialect.DEEPEST:
+        raise StudyError([f"{len(keys)} keys below each other; expected at most {dialect.DEEPEST}"], source=_OPTION)
+    return keys, dialect.parse(text, source=f"{_OPTION} {path.strip()}")
+
+
+def apply(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of the raw study `data` with each override set, in order; the last one wins.
+
+    Setting a name under `fixed` takes it out of `space`, and the other way round, because a name has one
+    place. Unknown keys are set like any other: the schema refuses them, with the nearest valid key.
+    Raises StudyError when an override is malformed or its path leads through a value.
+    """
+    changed = copy.deepcopy(dict(data))
+    for override in overrides:
+        keys, value = split(override)
+        _set(changed, keys=keys, value=value)
+        _take_from_twin(changed, keys=keys)
+    return changed
+
+
+def _set(data: dict[str, Any], *, keys: Sequence[str], value: Any) -> None:
+    section: Any = data
+    for depth, key in enumerate(keys[:-1], start=1):
+        if section.get(key) is None:
+            section[key] = {}
+        section = section[key]
+        if not isinstance(section, dict):
+            path, whole = ".".join(keys), ".".join(keys[:depth])
+            raise StudyError(
+                [f"{whole} is {shown(section)}, without keys below it; expected {whole}=..."],
+                source=f"{_OPTION} {path}",
+            )
+    section[keys[-1]] = value
+
+
+def _take_from_twin(data: dict[str, Any], *, keys: Sequence[str]) -> None:
+    twin = data.get(TWINS.get(keys[0], ""))
+    if len(keys) > 1 and isinstance(twin, dict):
+        twin.pop(keys[1], None)

@@ -1,0 +1,121 @@
+"""Presets: one study at several sizes, as overrides of what all sizes share.
+
+A study file may hold `presets:`, a mapping from name to overrides; the first one is the default. A preset may name
+a packaged `scale`, a file with what many studies of one size share: where they run and on what, never what they
+ask. What is more particular wins: scale, then the study, then its preset, then `--set`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading.overrides import TWINS
+from nmlab.search_spaces.reading.problems import StudyError, sections
+from nmlab.search_spaces.schema.study import Study
+from nmlab.search_spaces.schema.wording import nearest, shown
+
+SCALE_KEYS = ("model", "data", "replica", "budget", "cadence")
+"""What a scale may set."""
+
+SCALES = Path(__file__).parents[1] / "scales"
+_SECTIONS = {path for path, _ in sections(Study) if path} | {"fixed", "space", "replica.resources.custom"}
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def names(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the presets of the raw study `data`, the default first; none where it has no `presets`."""
+    return tuple(data.get("presets") or ())
+
+
+def scales() -> tuple[str, ...]:
+    """Return the names of the packaged scales."""
+    return tuple(sorted(path.stem for path in SCALES.glob("*.yaml")))
+
+
+def scale(name: str) -> dict[str, Any]:
+    """Return what the packaged scale of this name sets, on top of the scale that it builds on, if any."""
+    path = SCALES / f"{name}.yaml"
+    data = dialect.parse(path.read_text(encoding="utf-8"), source=path.name)
+    assert set(data) <= {*SCALE_KEYS, "scale"}, f"{path.name} sets {sorted({*data} - {*SCALE_KEYS})}"
+    below = data.pop("scale", None)
+    return merged(scale(below), data) if below else dict(data)
+
+
+def settled(data: Mapping[str, Any], *, preset: str | None, source: str) -> dict[str, Any]:
+    """Return the raw study `data` at one of its presets, the first one by default, without `presets`.
+
+    Any preset but the first adds its name to that of the study, unless it sets one. Raises StudyError for a preset
+    or scale that does not exist, and for `presets` of another form.
+    """
+    if "presets" not in data:
+        if preset is not None:
+            raise StudyError([f"preset {shown(preset)}: unknown; the study has no presets"], source=source)
+        return dict(data)
+    problems = list(_problems(data))
+    if problems:
+        raise StudyError(problems, source=source)
+    chosen = names(data)[0] if preset is None else preset
+    if chosen not in names(data):
+        raise StudyError([f"preset {shown(chosen)}: unknown preset{nearest(chosen, names(data))}"], source=source)
+    shared = {key: value for key, value in data.items() if key != "presets"}
+    own = {key: value for key, value in (data["presets"][chosen] or {}).items() if key != "scale"}
+    if chosen != names(data)[0] and isinstance(shared.get("name"), str):
+        shared["name"] = f"{shared['name']}-{chosen}"
+    size = (data["presets"][chosen] or {}).get("scale")
+    return {**merged(merged(scale(size) if size else {}, shared), own), "preset": chosen}
+
+
+def merged(general: Mapping[str, Any], particular: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `general` with everything that `particular` sets, section by section.
+
+    Only sections are merged. A list, a space entry and a searched method or pattern is one value and replaced whole.
+    A name that `particular` sets under `fixed` leaves `space`, and the other way round.
+    """
+    kept = dict(general)
+    for key, twin in TWINS.items():
+        here, moved = general.get(key), particular.get(twin)
+        if isinstance(here, Mapping) and isinstance(moved, Mapping):
+            kept[key] = {name: value for name, value in here.items() if name not in moved}
+    return _merged(kept, particular, path="")
+
+
+def _merged(general: Mapping[str, Any], particular: Mapping[str, Any], *, path: str) -> dict[str, Any]:
+    result = dict(general)
+    for key, value in particular.items():
+        below = f"{path}.{key}" if path else key
+        if below in _SECTIONS and isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = _merged(result[key], value, path=below)
+        else:
+            result[key] = value
+    return result
+
+
+def _problems(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the form of `presets`; what a preset sets is checked once it is merged."""
+    given = data["presets"]
+    if not isinstance(given, Mapping) or not given:
+        yield f"presets {shown(given)}: expected a mapping from name to overrides, as in {{small: {{scale: tiny}}}}"
+        return
+    if "preset" in data:
+        yield f"preset {shown(data['preset'])}: expected no such key beside presets; --preset NAME chooses one"
+    for name, own in given.items():
+        path = f"presets.{name}"
+        if not _NAME.fullmatch(name):
+            yield f"{path}: expected lower-case letters and digits, joined by hyphens, for example full-llama-2-7b"
+        if own is not None and not isinstance(own, Mapping):
+            yield f"{path} {shown(own)}: expected a mapping with overrides of the study"
+            continue
+        yield from _problems_of_one(own or {}, path=path)
+
+
+def _problems_of_one(own: Mapping[str, Any], *, path: str) -> Iterator[str]:
+    for key in ("preset", "presets"):
+        if key in own:
+            yield f"{path}.{key}: expected no presets within a preset"
+    size = own.get("scale")
+    if size is not None and size not in scales():
+        yield f"{path}.scale {shown(size)}: unknown scale{nearest(size, scales())}"

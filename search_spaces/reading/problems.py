@@ -1,0 +1,114 @@
+"""From pydantic's errors to one readable line for each problem, and the error that carries the lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from nmlab.search_spaces.schema.study import INCONSISTENT, Study
+from nmlab.search_spaces.schema.wording import REFUSED, closest, either, shown
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text, in quotes where it looks like something else",
+    "string_too_short": "text that is not empty",
+    "tuple_type": "a list",
+    "model_type": "a mapping",
+    "mapping_type": "a mapping",
+    "dict_type": "a mapping",
+    "greater_than_equal": "at least {ge:g}",
+    "greater_than": "more than {gt:g}",
+    "less_than_equal": "at most {le}",
+}
+_NEVER = {"model.trust_remote_code": "no setting; code from a model repository is never run"}
+_MARK = re.compile(r"<[a-z]+>|\[key\]")
+
+
+class StudyError(ValueError):
+    """A study that cannot be used. `problems` holds one line for each thing to mend; the text joins them."""
+
+    def __init__(self, problems: Sequence[str], *, source: str = "") -> None:
+        self.problems = tuple(f"{source}: {problem}" if source else problem for problem in problems)
+        super().__init__("\n".join(self.problems))
+
+
+def lines(error: ValidationError, *, data: Mapping[str, Any]) -> list[str]:
+    """Return one line for each problem of the study `data`: path, what was given, what was expected."""
+    return [line for detail in error.errors() for line in _line(detail, data=data).splitlines()]
+
+
+def _line(detail: ErrorDetails, *, data: Mapping[str, Any]) -> str:
+    path, kind, context = _path(detail["loc"]), detail["type"], detail.get("ctx", {})
+    if kind == INCONSISTENT:
+        return str(context["text"])
+    if kind == "missing":
+        return f"{path}: missing; expected {_wanted(path)}"
+    if kind == "extra_forbidden":
+        return f"{path}: " + (_NEVER.get(path) or f"unknown key{_key_hint(path, data=data)}")
+    if kind == "literal_error":
+        return f"{path} {shown(detail['input'])}: expected {_choices(detail)}"
+    if kind == REFUSED:
+        return f"{path} {shown(detail['input'])}: {context['text']}"
+    expected = _EXPECTED.get(kind)
+    text = f"expected {expected.format(**context)}" if expected else detail["msg"]
+    return f"{path} {shown(detail['input'])}: {text}"
+
+
+def _path(location: Sequence[int | str]) -> str:
+    """Return a location as in `space.alpha.grid[0]`, without pydantic's marks of union branches and keys."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not _MARK.fullmatch(part):
+            path += f".{part}" if path else part
+    return path
+
+
+def _choices(detail: ErrorDetails) -> str:
+    """Return the values that a fixed choice allows, and the nearest to the one given."""
+    words = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
+    match = closest(detail["input"], words)
+    return either(words) + (f"; nearest: {match}" if match else "")
+
+
+def sections(model: type[BaseModel], *, prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield every section of a study by its path, "" for the study itself."""
+    yield prefix, model
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from sections(field.annotation, prefix=_join(prefix, name))
+
+
+def _wanted(path: str) -> str:
+    """Return what belongs at `path`: the keys of a section, or the description of a value."""
+    known = dict(sections(Study))
+    if path in known:
+        return f"a mapping with {', '.join(known[path].model_fields)}"
+    section, _, name = path.rpartition(".")
+    text = str(known[section].model_fields[name].description).removesuffix(".")
+    return text[0].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _key_hint(path: str, *, data: Mapping[str, Any]) -> str:
+    """Return the tail of a message about an unknown key: the nearest valid key, here or elsewhere, or all."""
+    section, _, name = path.rpartition(".")
+    hyperparameters = [part for part in ("fixed", "space") if name in (data.get(part) or ())]
+    if hyperparameters:
+        return f"; nearest: {_join(hyperparameters[0], name)}"
+    known = {part: list(model.model_fields) for part, model in sections(Study)}
+    match = closest(name, known[section])
+    if match is not None:
+        return f"; nearest: {_join(section, match)}"
+    elsewhere = [_join(part, name) for part, keys in known.items() if name in keys]
+    return f"; nearest: {either(elsewhere)}" if elsewhere else f"; valid: {', '.join(known[section])}"
+
+
+def _join(section: str, name: str) -> str:
+    return f"{section}.{name}" if section else name

@@ -1,0 +1,103 @@
+"""Rules that join several sections of a study; each yields one line for each problem it finds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from nmlab.search_spaces.schema.entries import Entry, Listed
+from nmlab.search_spaces.schema.sections import Data, Search
+from nmlab.search_spaces.schema.wording import shown
+from nmlab.trials.contract import run_params
+
+SAMPLES = run_params.CALIBRATION_SAMPLES
+"""The name of the number of calibration sequences where it is searched."""
+
+RESERVED = ("method", "pattern", "seed", "seeds")
+"""Names with a place of their own in a study and a trial, so no hyperparameter can have them."""
+
+_PATTERN = re.compile(r"([1-9]\d*|0):([1-9]\d*)")
+
+
+def pattern_problem(text: object) -> str:
+    """Return what is wrong with an N:M pattern, such as "2:4"; "" when nothing is."""
+    match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return "expected N:M in quotes, N of every M weights kept, for example '2:4'"
+    kept, group = int(match[1]), int(match[2])
+    if not 1 <= kept <= group:
+        return f"keeps {kept} of every {group}; N must be between 1 and M, for example 2:4"
+    return ""
+
+
+def patterns(pattern: str | Listed) -> Iterator[str]:
+    """Check every pattern of the study."""
+    for path, value in _listed("pattern", pattern):
+        text = pattern_problem(value)
+        if text:
+            yield f"{path} {shown(value)}: {text}"
+
+
+def methods(method: str | Listed) -> Iterator[str]:
+    """Check that every method is a text; which texts name a method, the platform knows."""
+    for path, value in _listed("method", method):
+        if not isinstance(value, str) or not value:
+            yield f"{path} {shown(value)}: expected the name of a method, for example maskpro"
+
+
+def _listed(name: str, value: str | Listed) -> Iterable[tuple[str, object]]:
+    if isinstance(value, str):
+        return [(name, value)]
+    return [(f"{name}.{value.kind}[{index}]", item) for index, item in enumerate(value.values)]
+
+
+def names(fixed: Mapping[str, Any], *, space: Mapping[str, Any]) -> Iterator[str]:
+    """Check that no hyperparameter is set twice, or bears a name that means something else."""
+    for section, given in (("fixed", fixed), ("space", space)):
+        for name in given:
+            if name in RESERVED:
+                key = "seeds" if name == "seed" else name
+                yield f"{section}.{name}: {name!r} is no hyperparameter; expected at the top level, as {key}"
+    for name in space:
+        if name in fixed:
+            yield f"space.{name}: {name!r} is also in fixed; expected in one of the two"
+
+
+def algorithm(search: Search, *, entries: Mapping[str, Entry]) -> Iterator[str]:
+    """Check that the entries, the number of samples and the algorithm fit each other."""
+    if search.algorithm != "grid":
+        if search.samples is None:
+            yield f"search.samples null: {search.algorithm} needs a number of samples, for example 20"
+        if not entries:
+            yield f"search.algorithm {search.algorithm!r}: nothing to search; expected entries in space"
+        if search.samples is not None and len(search.points) > search.samples:
+            yield f"search.points: {len(search.points)} points, but search.samples {search.samples}; expected no more"
+        return
+    if search.points:
+        yield "search.points: expected none, because a grid visits every point"
+    if search.samples is not None:
+        yield f"search.samples {search.samples}: expected null, because a grid visits every point"
+    for name, entry in entries.items():
+        if not isinstance(entry, Listed):
+            yield f"space.{name}.{entry.kind}: expected grid or choice; a grid search needs listed values"
+
+
+def calibration(data: Data) -> Iterator[str]:
+    """Check that numbers of samples are numbers, and a batch not larger than the largest of them."""
+    samples = data.calibration.samples
+    if isinstance(samples, Listed):
+        wrong = [
+            f"{SAMPLES}.{samples.kind}[{index}] {shown(value)}: expected a whole number, at least 1"
+            for index, value in enumerate(samples.values)
+            if type(value) is not int or value < 1
+        ]
+        if wrong:
+            yield from wrong
+            return
+    most = max(data.calibration.sizes)
+    if data.calibration.batch_size > most:
+        yield f"data.calibration.batch_size {data.calibration.batch_size}: expected at most the {most} samples"
+    micro, batch = data.calibration.micro_batch, data.calibration.batch_size
+    if micro is not None and micro > batch:
+        yield f"data.calibration.micro_batch {micro}: expected at most the {batch} sequences of a minibatch"

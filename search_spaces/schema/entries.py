@@ -1,0 +1,189 @@
+"""Space entries: what one searched name may be, written `{grid: [..]}`, `{uniform: [a, b]}` and so on.
+
+An entry knows how to ask an Optuna trial for a value, and under which condition it is searched at all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Protocol
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Strict,
+    Tag,
+    model_serializer,
+)
+
+from nmlab.search_spaces.schema.scalars import Integers, OneOrMore, PositiveReals, Reals, Values
+from nmlab.search_spaces.schema.wording import either, nearest, refuse
+
+KINDS = ("grid", "choice", "uniform", "loguniform", "int")
+"""The keys that say what an entry is; an entry has exactly one of them."""
+
+
+class TrialLike(Protocol):
+    """The part of `optuna.trial.Trial` that a space needs; Ray's wrapper around it fits as well."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Return one of `choices`."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Return a number between `low` and `high`, both included."""
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """Return a whole number between `low` and `high`, both included."""
+
+
+class Entry(BaseModel, ABC):
+    """What every entry has: the condition under which its name is part of a configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    kind: ClassVar[str]
+
+    when: Mapping[str, OneOrMore] = Field(default_factory=dict)
+    """Searched only while every name here has the value, or one of the values, given beside it."""
+
+    @abstractmethod
+    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+        """Return the value that `trial` proposes for `name` within this entry."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_condition(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key != "when" or value}
+
+
+class Listed(Entry, ABC):
+    """An entry whose values are written out."""
+
+    values: Values
+
+    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+        """Return one of the listed values."""
+        return trial.suggest_categorical(name, list(self.values))
+
+
+class Grid(Listed):
+    """Values to be visited one and all; a sampling search takes them as categories."""
+
+    kind: ClassVar[str] = "grid"
+    values: Values = Field(alias="grid")
+
+
+class Choice(Listed):
+    """Categories without an order; a grid search visits them one and all."""
+
+    kind: ClassVar[str] = "choice"
+    values: Values = Field(alias="choice")
+
+
+class Uniform(Entry):
+    """A number, uniform between two bounds, both included."""
+
+    kind: ClassVar[str] = "uniform"
+    bounds: Reals = Field(alias="uniform")
+
+    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+        """Return a number within the bounds."""
+        return trial.suggest_float(name, *self.bounds)
+
+
+class LogUniform(Entry):
+    """A positive number, uniform in its logarithm between two bounds, both included."""
+
+    kind: ClassVar[str] = "loguniform"
+    bounds: PositiveReals = Field(alias="loguniform")
+
+    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+        """Return a number within the bounds, drawn on a logarithmic scale."""
+        return trial.suggest_float(name, *self.bounds, log=True)
+
+
+class Int(Entry):
+    """A whole number, uniform between two bounds, both included."""
+
+    kind: ClassVar[str] = "int"
+    bounds: Integers = Field(alias="int")
+
+    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+        """Return a whole number within the bounds."""
+        return trial.suggest_int(name, *self.bounds)
+
+
+def _check_keys(value: Mapping[Any, object], *, kinds: Sequence[str]) -> None:
+    for key in value:
+        if key not in (*kinds, "when"):
+            raise refuse(f"unknown key {key!r}{nearest(key, (*kinds, 'when'))}")
+    given = [key for key in value if key != "when"]
+    if len(given) != 1:
+        raise refuse(f"expected exactly one of {either(kinds)}; given {' and '.join(given) or 'none'}")
+
+
+def _one_entry(value: object) -> object:
+    """Refuse in one sentence what is no entry, before every branch of the union complains on its own."""
+    if isinstance(value, Mapping):
+        _check_keys(value, kinds=KINDS)
+    elif not isinstance(value, Entry):
+        raise refuse(f"expected a mapping with one of {either(KINDS)}; a single value goes under fixed")
+    return value
+
+
+def _text_or_listed(value: object) -> object:
+    if isinstance(value, Mapping):
+        _check_keys(value, kinds=("grid", "choice"))
+    elif not isinstance(value, str | Listed):
+        raise refuse("expected text in quotes, or a mapping with grid or choice")
+    return value
+
+
+def _count_or_listed(value: object) -> object:
+    if isinstance(value, Mapping):
+        _check_keys(value, kinds=("grid", "choice"))
+    elif not isinstance(value, int | Listed) or isinstance(value, bool):
+        raise refuse("expected a whole number, or a mapping with grid or choice")
+    return value
+
+
+def _branch(value: Any) -> str | None:
+    """Return the mark of a union's branch; the brackets tell it from a key of the file (see `problems`)."""
+    if isinstance(value, str):
+        return "<text>"
+    if isinstance(value, int):
+        return "<count>"
+    if isinstance(value, Entry):
+        return f"<{value.kind}>"
+    return next((f"<{key}>" for key in KINDS if key in value), None)
+
+
+SpaceEntry = Annotated[
+    Annotated[Grid, Tag("<grid>")]
+    | Annotated[Choice, Tag("<choice>")]
+    | Annotated[Uniform, Tag("<uniform>")]
+    | Annotated[LogUniform, Tag("<loguniform>")]
+    | Annotated[Int, Tag("<int>")],
+    Discriminator(_branch),
+    BeforeValidator(_one_entry),
+]
+"""One entry of a study's `space`."""
+
+TextOrListed = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[Grid, Tag("<grid>")] | Annotated[Choice, Tag("<choice>")],
+    Discriminator(_branch),
+    BeforeValidator(_text_or_listed),
+]
+"""A text, or an entry that lists several; the form of a study's `pattern` and `method`."""
+
+CountOrListed = Annotated[
+    Annotated[int, Strict(), Field(ge=1), Tag("<count>")]
+    | Annotated[Grid, Tag("<grid>")]
+    | Annotated[Choice, Tag("<choice>")],
+    Discriminator(_branch),
+    BeforeValidator(_count_or_listed),
+]
+"""A number of things, at least one, or an entry that lists several such numbers."""

@@ -1,0 +1,93 @@
+"""What a search aims at: metrics that a trial records, each towards where it gets better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nmlab.search_spaces.schema.modes import mode_problems
+from nmlab.search_spaces.schema.sections import Cadence, Search
+from nmlab.search_spaces.schema.wording import closest, shown
+from nmlab.trials.contract.declarations import METHOD_FAMILIES, declared_metric, own_metrics, recorded_by
+from nmlab.trials.contract.metrics import COMMON, Phase, task_metric
+
+_EXAMPLES = "eval/perplexity, train/loss or cost/seconds"
+
+
+def objectives(search: Search, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> Iterator[str]:
+    """Check the number of objectives and modes, that each objective is recorded, and that it gets better that way.
+
+    Args:
+        search: the section.
+        methods: those of the search. What a method of another package records that only the method itself can say
+            is passed over here.
+        tasks: names or files of the tasks of the study.
+    """
+    count = len(search.metrics)
+    if search.algorithm == "nsga2" and count < 2:
+        yield f"search.metric {shown(search.metric)}: nsga2 needs a list of two or more"
+    if search.algorithm != "nsga2" and count > 1:
+        yield f"search.metric {shown(search.metric)}: {search.algorithm} takes one metric; several need nsga2"
+    if len(search.modes) != count:
+        yield f"search.mode {shown(search.mode)}: expected one min or max for each metric, {count} in all"
+    for place, name in enumerate(search.metrics):
+        problem = _unknown(name, methods=methods, tasks=tasks)
+        if problem:
+            yield f"search.metric {name!r}: {problem}"
+        elif len(search.modes) == count and (metric := declared_metric(name)) is not None:
+            yield from mode_problems(metric, mode=search.modes[place])
+
+
+def scheduler(search: Search, *, cadence: Cadence) -> Iterator[str]:
+    """Check that early stopping has one objective, and values of it while a trial runs."""
+    if search.scheduler is None:
+        if search.grace_period is not None:
+            yield f"search.grace_period {search.grace_period}: expected null, because search.scheduler is null"
+        return
+    name, metric = search.metrics[0], declared_metric(search.metrics[0])
+    if search.algorithm == "nsga2":
+        yield f"search.scheduler {search.scheduler!r}: expected null, because nsga2 has several objectives"
+    elif metric is not None and metric.phase is Phase.END:
+        yield (
+            f"search.scheduler {search.scheduler!r}: expected null, because {name} is measured once, at the end of a "
+            "trial"
+        )
+    elif cadence.evaluate_every is None:
+        yield (
+            f"cadence.evaluate_every null: {search.scheduler} compares {name} during training; expected a number of "
+            "steps, for example 250"
+        )
+
+
+def _unknown(name: str, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> str:
+    """Return why a search cannot aim at this metric; "" where it can, or where only a method itself can say."""
+    if name in _common_names():
+        return ""
+    task = task_metric(name)
+    if task is not None:
+        return "" if task.task in _task_names(tasks) else _task_hint(tasks)
+    recorded = {method: recorded_by(method) for method in methods}
+    known = {method: {metric.name for metric in found} for method, found in recorded.items() if found is not None}
+    lacking = [method for method, names in known.items() if name not in names]
+    if name.partition("/")[0] in METHOD_FAMILIES and not lacking:
+        return ""
+    own = {method: {metric.name for metric in metrics} for method, metrics in own_metrics().items()}
+    owners = sorted(method for method, names in {**own, **known}.items() if name in names)
+    if owners:
+        return f"{' and '.join(lacking)} records no such metric; recorded by {', '.join(owners)}"
+    match = closest(name, [*_common_names(), *sorted(set().union(*known.values()))])
+    return f"unknown metric; nearest: {match}" if match else f"unknown metric; for example {_EXAMPLES}"
+
+
+def _common_names() -> list[str]:
+    """Return what a search can aim at in every study: all that is recorded, but the evaluation of a trial's start."""
+    return [metric.name for metric in COMMON if metric.phase is not Phase.START]
+
+
+def _task_names(tasks: tuple[str, ...]) -> set[str]:
+    """Return how results name the tasks: as they are given, a file by its stem."""
+    return {*tasks, *(Path(name).stem.removeprefix("builtin:") for name in tasks)}
+
+
+def _task_hint(tasks: tuple[str, ...]) -> str:
+    return f"unknown metric; data.evaluation.tasks has {', '.join(tasks) or 'none'}"

@@ -1,0 +1,214 @@
+"""The study: one question, as one YAML file.
+
+A study says which model, data, pattern and method, which hyperparameters are fixed, which are searched
+and how, over which seeds, and within which limits. This module knows the form only. It does not know the
+methods, nor which hyperparameters each of them takes: the platform checks those names against the registry
+of methods, which this package must not import.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from nmlab.search_spaces.schema import checks, conditions, objectives
+from nmlab.search_spaces.schema.entries import Entry, Listed, SpaceEntry, TextOrListed
+from nmlab.search_spaces.schema.scalars import Scalar, distinct, not_empty
+from nmlab.search_spaces.schema.sections import (
+    Budget,
+    Cadence,
+    Data,
+    ModelSource,
+    Replica,
+    Search,
+    Section,
+    Seed,
+    Text,
+)
+from nmlab.search_spaces.schema.wording import refuse
+
+INCONSISTENT = "inconsistent"
+"""Pydantic error type of a study whose sections do not fit each other; its text holds one problem a line."""
+
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_ITEM = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def _slug(value: str) -> str:
+    if not _SLUG.fullmatch(value):
+        raise refuse("expected lower-case letters and digits, joined by hyphens, for example maskpro-alpha")
+    return value
+
+
+def _item(value: str) -> str:
+    if not _ITEM.fullmatch(value):
+        raise refuse("expected paper/item, for example maskpro/table-10")
+    return value
+
+
+def _identifier(value: object) -> object:
+    if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
+        return value
+    raise refuse("expected a name of lower-case letters, digits and underscores, such as alpha")
+
+
+def _baseline_key(value: object) -> object:
+    return value if value == checks.SAMPLES else _identifier(value)
+
+
+def _one_line(value: str) -> str:
+    if "\n" in value.strip():
+        raise refuse("expected one line")
+    return value
+
+
+def _baseline(value: object) -> object:
+    """Refuse a baseline that is neither a method nor a mapping with one, or sets wrongly what is no hyperparameter."""
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, Mapping) and isinstance(value.get("method"), str):
+        wrong = checks.pattern_problem(value["pattern"]) if "pattern" in value else ""
+        if wrong or "seed" in value:
+            raise refuse(wrong or "expected no seed; every configuration runs with the study's seeds")
+        samples = value.get(checks.SAMPLES, 1)
+        if type(samples) is not int or samples < 1:
+            raise refuse(f"{checks.SAMPLES}: expected a whole number, at least 1")
+        return value
+    raise refuse("expected a method, or a mapping with method and hyperparameters, as in {method: wanda}")
+
+
+def _branch(value: Any) -> str:
+    return "<name>" if isinstance(value, str) else "<mapping>"
+
+
+def _items(value: object) -> object:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value
+
+
+Item = Annotated[Text, AfterValidator(_item)]
+Items = Annotated[
+    tuple[Item, ...],
+    BeforeValidator(_items),
+    AfterValidator(distinct),
+    WithJsonSchema({"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""None, one or several published items; always kept as a list."""
+Line = Annotated[Text, AfterValidator(_one_line)]
+Identifier = Annotated[str, BeforeValidator(_identifier)]
+BaselineKey = Annotated[str, BeforeValidator(_baseline_key)]
+Baseline = Annotated[
+    Annotated[str, Tag("<name>")]
+    | Annotated[Mapping[BaselineKey, Scalar], Tag("<mapping>"), Field(json_schema_extra={"required": ["method"]})],
+    Discriminator(_branch),
+    BeforeValidator(_baseline),
+]
+
+
+class Study(Section):
+    """One question put to the laboratory, fully resolved.
+
+    Raises `pydantic.ValidationError` when built from values that do not fit; `loader.load` turns that into
+    one readable line for each problem.
+    """
+
+    name: Annotated[Text, AfterValidator(_slug)]
+    """Slug of the study, also the name of its MLflow experiment."""
+    preset: Annotated[Text, AfterValidator(_slug)] | None = None
+    """Which of the file's presets this is; null where the file has none."""
+    title: Line | None = None
+    """Heading of the report; null takes the name."""
+    answers: Line | None = None
+    """The question that the study answers, in one line."""
+    description: Text | None = None
+    """Anything a reader should know before reading the results."""
+    reproduces: Items = ()
+    """Published item or items, as paper/item, whose claims are tested and whose numbers the report sets beside ours."""
+    model: ModelSource
+    """The frozen language model."""
+    data: Data
+    """Calibration and evaluation text."""
+    pattern: TextOrListed
+    """N:M in quotes, for example "2:4", or an entry with several."""
+    method: TextOrListed
+    """Method, for example maskpro, or an entry with several, each with its part of the space by `when`."""
+    fixed: Mapping[Identifier, Scalar] = Field(default_factory=dict)
+    """Hyperparameters with one value."""
+    space: Mapping[Identifier, SpaceEntry] = Field(default_factory=dict)
+    """Hyperparameters to be searched."""
+    baselines: Annotated[tuple[Baseline, ...], AfterValidator(distinct)] = ("dense",)
+    """Methods run beside the search for comparison, by name or as a mapping with hyperparameters.
+
+    Such a mapping may also name a pattern, and how many samples of the calibration text the method reads.
+    """
+    search: Search = Search()
+    """How configurations are chosen."""
+    seeds: Annotated[tuple[Seed, ...], AfterValidator(not_empty), AfterValidator(distinct)] = (0, 1, 2)
+    """Seeds of the replicates of every configuration."""
+    replica: Replica = Replica()
+    """Copies of the model that serve the trials."""
+    budget: Budget = Budget()
+    """Limits of the launch and of a trial."""
+    cadence: Cadence = Cadence()
+    """How often a trial logs, evaluates and saves."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = [
+            *checks.patterns(self.pattern),
+            *checks.methods(self.method),
+            *checks.names(self.fixed, space=self.space),
+            *conditions.problems(self.entries, fixed=self.fixed),
+            *checks.algorithm(self.search, entries=self.entries),
+            *objectives.objectives(self.search, methods=self.methods, tasks=self.data.evaluation.tasks),
+            *objectives.scheduler(self.search, cadence=self.cadence),
+            *checks.calibration(self.data),
+        ]
+        if problems:
+            raise PydanticCustomError(INCONSISTENT, "{text}", {"text": "\n".join(problems)})
+        return self
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """Everything that is searched: method, pattern and number of samples where they are, then the space."""
+        top = {"method": self.method, "pattern": self.pattern, checks.SAMPLES: self.data.calibration.samples}
+        return {**{name: value for name, value in top.items() if isinstance(value, Entry)}, **self.space}
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The names of everything that is searched but method and pattern, which every trial states."""
+        return tuple(name for name in self.entries if name not in conditions.TOP_LEVEL)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods of the search, in file order."""
+        return _texts(self.method)
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns of the search, in file order."""
+        return _texts(self.pattern)
+
+    @property
+    def concurrency(self) -> int:
+        """Trials that run at once: the budget's limit, or else one for each slot of each replica."""
+        slots = self.replica.count * self.replica.slots
+        return self.budget.max_concurrent or max(1, slots // self.replica.participants)
+
+
+def _texts(value: str | Listed) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(str(item) for item in value.values)

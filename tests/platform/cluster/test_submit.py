@@ -1,0 +1,204 @@
+"""Sending a study to a cluster: what is sent, what is said when nobody takes it, and a real job where one can run."""
+
+import http.server
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from importlib import util
+from pathlib import Path
+
+import pytest
+import yaml
+from launched import kill_session
+
+from nmlab.platform.cluster.submit import package, submit_study, sweep_command
+from nmlab.search_spaces import loader
+
+BIN = Path(sys.executable).parent
+DASHBOARD = ("aiohttp_cors", "opencensus", "grpc", "prometheus_client", "opentelemetry.exporter.prometheus")
+
+
+def has(module):
+    """Say whether a module is installed; its parent may not be."""
+    try:
+        return util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+STUDY = {
+    "name": "sent",
+    "model": {"source": "builtin:tiny"},
+    "data": {
+        "calibration": {"source": "builtin:python-docs", "samples": 4, "sequence_length": 32, "batch_size": 2},
+        "evaluation": {"source": "builtin:python-docs", "sequence_length": 32, "windows": 4},
+    },
+    "pattern": "2:4",
+    "method": "maskpro",
+    "fixed": {"steps": 2},
+    "space": {"alpha": {"grid": [0.9]}},
+    "seeds": [0],
+    "baselines": [],
+}
+
+
+def submit(address, results="/shared"):
+    return submit_study(loader.load("quickstart"), address=address, results=results, tracking_uri="sqlite:///x.db")
+
+
+@pytest.mark.parametrize("address", ["head:6379", "ray://head:10001", "http://", "8265"])
+def test_an_address_of_another_form(address):
+    with pytest.raises(ValueError, match="expected the dashboard of its head node, for example http"):
+        submit(address)
+
+
+def test_an_address_nobody_answers():
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        port = unheard.getsockname()[1]
+        begun = time.monotonic()
+        with pytest.raises(
+            ValueError, match=rf"no Ray cluster answers at 'http://127.0.0.1:{port}': Connection refused"
+        ):
+            submit(f"http://127.0.0.1:{port}")
+    assert time.monotonic() - begun < 3
+
+
+def test_a_web_server_that_is_no_ray(tmp_path):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(ValueError, match=f"what answers at {address} takes no Ray jobs") as error:
+            submit(address)
+        server.shutdown()
+    assert "\n" not in str(error.value)
+
+
+def test_results_must_outlive_the_job():
+    with pytest.raises(ValueError, match="results folder 'results': expected an absolute path"):
+        sweep_command(results="results", tracking_uri="sqlite:///nmlab.db")
+
+
+def test_the_command_survives_the_shell():
+    command = sweep_command(
+        results="/shared folder", tracking_uri="sqlite:////x/nmlab.db", options=("--max-failures", "5")
+    )
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "nmlab"]
+    assert words[3:] == [
+        *("sweep", "study.yaml", "--address", "auto", "--results", "/shared folder"),
+        *("--tracking-uri", "sqlite:////x/nmlab.db", "--max-failures", "5"),
+    ]
+
+
+def test_a_python_without_the_dependencies_is_told_of():
+    with package() as folder:
+        done = subprocess.run(
+            [sys.executable, "-S", "-m", "nmlab", "sweep", "study.yaml"],  # without installed packages
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "has no typer; start Ray in an environment that has nmlab's dependencies" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_sent_is_the_whole_package_and_runs_by_itself(tmp_path):
+    """From another folder, found by its path alone, with data files and the models that come along."""
+    with package() as folder:
+        code = (
+            "import nmlab.trials.trial.loop as t, nmlab.platform.cli.app, nmlab.reports.report; "
+            "import nmlab.search_spaces.loader as l; "
+            "from nmlab.trials.models.sources import BUILTIN; import json; "
+            "print(json.dumps([t.__file__, len(l.studies()), BUILTIN['builtin:tiny'].is_dir()]))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        file, studies, has_model = json.loads(done.stdout)
+        assert file == str(folder / "nmlab" / "trials" / "trial.py")
+        assert (studies, has_model) == (len(loader.studies()), True)
+        assert not list(folder.rglob("__pycache__")) or all(
+            "nmlab" in str(path) for path in folder.rglob("__pycache__")
+        )
+    assert not folder.exists()
+
+
+@pytest.fixture
+def short():
+    """A folder of a short name, because Ray's sockets lie in it."""
+    with tempfile.TemporaryDirectory(prefix="nm", dir="/tmp") as folder:
+        yield folder
+
+
+@pytest.fixture
+def dashboard(tmp_path, short):
+    """The address of the dashboard of a real cluster of one node."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        port, web = one.getsockname()[1], other.getsockname()[1]
+    head = ("--head", "--block", "--port", str(port), "--dashboard-port", str(web), "--include-dashboard", "true")
+    size = ("--temp-dir", short, "--num-cpus", "2", "--object-store-memory", "100000000", "--disable-usage-stats")
+    with (tmp_path / "ray.txt").open("w") as out:
+        process = subprocess.Popen(
+            [BIN / "ray", "start", *head, *size],
+            env={**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    address, deadline = f"http://127.0.0.1:{web}", time.monotonic() + 90
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, (tmp_path / "ray.txt").read_text()
+                time.sleep(1)
+        yield address
+    finally:
+        kill_session(process.pid)
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not all(map(has, DASHBOARD)), reason="the dashboard, which takes jobs, needs ray[default]")
+def test_a_study_sent_to_a_real_cluster(dashboard, tmp_path):
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    results = tmp_path / "shared"
+    results.mkdir()
+    done = subprocess.run(
+        [BIN / "nmlab", "submit", "study.yaml", "--address", dashboard, "--results", str(results), "--wait"],
+        cwd=tmp_path,
+        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "look at it with: ray job logs raysubmit_" in done.stdout
+    (launch,) = (results / "sent").iterdir()
+    status = json.loads((launch / "status.json").read_text())
+    assert (status["phase"], status["counts"]) == ("finished", {"finished": 1})
+    assert (results / "nmlab.db").is_file()

@@ -1,0 +1,123 @@
+"""What a replica keeps until the driver has it, and what it tells a hub that was restarted."""
+
+import pytest
+
+from nmlab.platform.dispatch.state import DispatchState
+from nmlab.platform.dispatch.worker_link import GivenUpError, WorkerLink
+
+
+class Direct:
+    """Calls the book-keeping of whatever hub there is."""
+
+    def __init__(self):
+        self.restart(generation=1)
+
+    def restart(self, *, generation):
+        self.state = DispatchState(max_failures=3, generation=generation)
+        self.state.open({}, {}, [], now=0.0)
+
+    def call(self, name, *args):
+        return getattr(self.state, name)(*args, **({} if name in ("submit", "cancel", "drain") else {"now": 0.0}))
+
+    def ask(self, name, *args, within=0.0):
+        if name == "introduce":
+            self.call(name, *args[:-1])
+            return self.state.generation
+        return self.call(name, *args)
+
+
+@pytest.fixture
+def dispatcher():
+    return Direct()
+
+
+@pytest.fixture
+def link(dispatcher):
+    link = WorkerLink(dispatcher, name="a", facts={"slots": 1}, me=None)
+    link.exchange()
+    return link
+
+
+def leased(dispatcher, link):
+    dispatcher.call("submit", "x", {})
+    return link.take(0, 0, within=0.0)
+
+
+def drained(dispatcher, acknowledged=0):
+    answer = dispatcher.call("drain", acknowledged)
+    return [] if answer is None else answer["records"]
+
+
+def say(link, job, step, name="train/loss"):
+    link.say("metrics", epoch=job["epoch"], step=step, time=0, values={name: 1.0})
+
+
+def test_a_message_is_sent_once_and_kept_until_it_is_confirmed(dispatcher, link):
+    job = leased(dispatcher, link)
+    say(link, job, 1)
+    link.exchange()
+    link.exchange()
+    records = drained(dispatcher)
+    assert [record["step"] for record in records if record["event"] == "metrics"] == [1]
+    dispatcher.restart(generation=1000)  # before the driver acknowledged anything
+    link.exchange()
+    records = drained(dispatcher)
+    assert [record["event"] for record in records] == ["replica", "trial", "leased", "metrics"]
+    drained(dispatcher, records[-1]["sequence"])
+    link.exchange()
+    dispatcher.restart(generation=2000)
+    link.exchange()
+    assert "metrics" not in [record["event"] for record in drained(dispatcher)]
+
+
+def test_a_result_survives_the_hub_and_its_trial_is_not_run_again(dispatcher, link):
+    job = leased(dispatcher, link)
+    link.end(job["epoch"], {"key": "x", "status": "finished"})
+    link.exchange()
+    dispatcher.restart(generation=1000)
+    dispatcher.call("submit", "x", {})
+    link.exchange()
+    assert link.take(0, job["epoch"], within=0.0) is None
+    assert [record["result"]["status"] for record in drained(dispatcher) if record["event"] == "ended"] == ["finished"]
+
+
+def test_a_new_hub_gets_the_evaluations_that_tune_may_not_have_heard(dispatcher, link):
+    job = leased(dispatcher, link)
+    say(link, job, 1)
+    say(link, job, 2, "eval/perplexity")
+    link.exchange()
+    drained(dispatcher, drained(dispatcher)[-1]["sequence"])
+    dispatcher.restart(generation=1000)
+    link.exchange()
+    assert [point["step"] for point in dispatcher.state.pull("x", -1)["points"]] == [2]
+
+
+def test_a_cancelled_trial_is_unwanted_from_the_next_exchange_on(dispatcher, link):
+    job = leased(dispatcher, link)
+    dispatcher.call("cancel", "x")
+    assert not link.is_unwanted(job["epoch"])
+    link.exchange()
+    assert link.is_unwanted(job["epoch"])
+
+
+def test_a_replica_that_was_given_up_must_go(dispatcher, link):
+    dispatcher.call("introduce", "a", link._incarnation + 1, {}, [])
+    with pytest.raises(GivenUpError, match="a was given up"):
+        link.exchange()
+
+
+def test_a_replica_goes_home_when_the_hub_stops(dispatcher, link):
+    dispatcher.state.stopping = True
+    link.exchange()
+    assert link.stopping
+
+
+@pytest.mark.parametrize("acknowledges", [True, False])
+def test_a_farewell_waits_for_the_driver_but_not_for_ever(dispatcher, link, acknowledges, monkeypatch):
+    link.say("verified", unchanged=True)
+    link.exchange()
+    if acknowledges:
+        drained(dispatcher, drained(dispatcher)[-1]["sequence"])
+    link.farewell(patience=0.1)
+    assert [record["event"] for record in drained(dispatcher)][-1] == "replica left"
+    assert bool(link._outbox) is not acknowledges

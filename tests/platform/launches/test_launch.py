@@ -1,0 +1,158 @@
+"""Launches on disk: making and finding them, and the journal that survives a crash."""
+
+import json
+import os
+
+import pytest
+
+from nmlab.platform.launches import launch as launches
+from nmlab.platform.launches.journal import Journal, ended_trials
+from nmlab.platform.launches.launch import Launch
+from nmlab.trials.files.checked_json import checked_line
+
+SETTINGS = {"tracking_uri": "sqlite:///somewhere.db", "address": None, "max_failures": 3}
+POINT = {"event": "metrics", "key": "aa", "step": 1, "time": 5, "values": {"train/loss": 2.5}}
+
+
+def ended(key, status, **metrics):
+    result = {"key": key, "status": status, "step": 4, "metrics": metrics, "reason": ""}
+    return {"event": "ended", "key": key, "result": result}
+
+
+@pytest.fixture
+def study(plan_of):
+    return plan_of().study
+
+
+@pytest.fixture
+def launch(study, tmp_path):
+    return launches.create(study, results=tmp_path / "results", settings=SETTINGS)
+
+
+def test_a_launch_keeps_its_study_and_settings(launch, study):
+    again = Launch(launch.folder)
+    assert again.study() == study
+    assert again.settings() == SETTINGS
+    assert launch.folder.parent.name == "quickstart"
+    assert launch.name.startswith("quickstart-")
+
+
+def test_a_launch_is_tidied_of_what_killed_processes_were_writing(launch):
+    kept = [launch.trial_folder("k") / "checkpoint-000000006.safetensors", launch.initial_masks_folder / "d" / "m"]
+    kept.append(launch.folder / "status.json")
+    litter = [path.with_name(f"{path.name}.123.partial") for path in kept]
+    for path in (*kept, *litter):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"some")
+    launch.tidy()
+    assert [path.exists() for path in (*kept, *litter)] == [True] * 3 + [False] * 3
+
+
+def test_launches_within_one_second_have_folders_of_their_own(study, tmp_path):
+    folders = {launches.create(study, results=tmp_path, settings=SETTINGS).folder for _ in range(4)}
+    assert len(folders) == 4
+
+
+@pytest.mark.parametrize("blocked", ["results", "quickstart"])
+def test_an_unwritable_results_folder_is_told_in_one_line(study, tmp_path, blocked):
+    """A file stands where a folder is needed; permissions would not stop a test that runs as root."""
+    results = tmp_path / "results"
+    if blocked == "quickstart":
+        results.mkdir()
+    (results if blocked == "results" else results / "quickstart").write_text("in the way")
+    with pytest.raises(ValueError, match="cannot be written") as raised:
+        launches.create(study, results=results, settings=SETTINGS)
+    assert str(results) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_launches_are_found_by_folder_name_and_study(study, tmp_path):
+    first, second = (launches.create(study, results=tmp_path, settings=SETTINGS) for _ in range(2))
+    os.utime(first.folder / "launch.json", (1, 1))
+    assert launches.find(str(first.folder), results=tmp_path / "elsewhere") == first
+    assert launches.find(first.name, results=tmp_path) == first
+    assert launches.find("quickstart", results=tmp_path) == second
+    assert launches.find(None, results=tmp_path) == second
+
+
+def test_an_unknown_launch_is_told_with_the_studies_there_are(launch):
+    with pytest.raises(ValueError, match="no launch 'quickstop'") as raised:
+        launches.find("quickstop", results=launch.folder.parents[1])
+    assert str(raised.value).endswith("studies launched there: quickstart")
+
+
+def test_without_any_launch_there_is_nothing_to_find(tmp_path):
+    with pytest.raises(ValueError, match="studies launched there: none"):
+        launches.find(None, results=tmp_path / "nowhere")
+
+
+def test_the_journal_gives_back_what_it_was_given(launch):
+    journal = Journal(launch)
+    records = [POINT, {**POINT, "values": {"train/loss": float("inf")}}, ended("aa", "finished")]
+    journal.write(records[:1])
+    journal.write(records[1:])
+    assert list(journal.read()) == records
+    journal.close()
+    assert list(Journal(launch).read()) == records
+
+
+def test_records_reach_the_file_before_write_returns(launch):
+    """Whoever is killed afterwards has lost nothing."""
+    journal = Journal(launch)
+    journal.write([POINT])
+    header, line = (launch.folder / "journal.jsonl").read_text().splitlines()
+    assert json.loads(header)["event"] == "journal"
+    assert json.loads(line).items() >= POINT.items()
+
+
+def test_a_line_cut_off_anywhere_is_left_out_and_does_not_spoil_the_next(launch):
+    path = launch.folder / "journal.jsonl"
+    for line in (json.dumps(POINT).encode(), checked_line(POINT)):
+        for cut in range(1, len(line) + 1):
+            path.write_bytes(line + b"\n" + line[:cut])
+            journal = Journal(launch)
+            journal.write([ended("bb", "finished")])
+            assert list(journal.read()) == [POINT, ended("bb", "finished")]
+            journal.close()
+
+
+def test_a_journal_of_the_first_version_is_read_with_the_lines_that_crashes_cut_off(launch):
+    """That version ended a torn line and went on; what is written now has checksums all the same."""
+    torn = json.dumps(POINT)[:30]
+    (launch.folder / "journal.jsonl").write_text(f"{json.dumps(POINT)}\n{torn}\n{json.dumps(ended('aa', 'oom'))}\n")
+    journal = Journal(launch)
+    journal.write([POINT])
+    assert list(journal.read()) == [POINT, ended("aa", "oom"), POINT]
+    assert (launch.folder / "journal.jsonl").read_text().count('"crc"') == 2
+
+
+def test_a_journal_that_ends_properly_is_not_changed_by_opening_it(launch):
+    journal = Journal(launch)
+    journal.write([POINT])
+    journal.close()
+    before = (launch.folder / "journal.jsonl").read_bytes()
+    Journal(launch).close()
+    assert (launch.folder / "journal.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("status", "for_good"),
+    [("finished", True), ("diverged", True), ("oom", True), ("stopped", True), ("failed", False)],
+)
+def test_only_what_would_end_the_same_again_has_ended_for_good(status, for_good):
+    assert ("aa" in ended_trials(iter([ended("aa", status)]))) is for_good
+
+
+def test_a_trial_that_was_interrupted_goes_on(launch):
+    """One that a scheduler stopped has ended; one that Ctrl-C or the time limit stopped has not."""
+    record = ended("aa", "stopped")
+    record["result"]["resumable"] = True
+    assert ended_trials(iter([record])) == {}
+
+
+def test_the_last_end_of_a_trial_counts_and_carries_its_metrics():
+    records = [ended("aa", "failed"), POINT, ended("aa", "finished", **{"eval/perplexity": 3.0})]
+    found = ended_trials(iter(records))
+    assert found["aa"]["status"] == "finished"
+    assert found["aa"]["eval/perplexity"] == 3.0
+    assert found["aa"]["step"] == 4

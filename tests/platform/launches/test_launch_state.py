@@ -1,0 +1,235 @@
+"""What watchers see of a launch, while it runs and after it was killed."""
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from nmlab.platform.launches import launch as launches
+from nmlab.platform.launches.progress import StatusFile, render
+from nmlab.platform.launches.state import LaunchState
+from nmlab.platform.launches.status import read_status, render_status
+from nmlab.trials.files.checked_json import read_checked, write_checked
+
+METRIC = "eval/perplexity"
+REPLICA = {"event": "replica", "host": "replica-0", "pid": 7, "loads": 1, "slots": 1, "shards": [{}], "device": "cpu"}
+
+
+def trial(key, seed=0, **hyperparameters):
+    spec = {"method": "maskpro", "pattern": "2:4", "seed": seed, "hyperparameters": hyperparameters}
+    return {"event": "trial", "key": key, "spec": spec}
+
+
+def metrics(key, step, **values):
+    return {"event": "metrics", "key": key, "step": step, "time": 0, "values": values}
+
+
+def leased(key, host="replica-0"):
+    return {"event": "leased", "key": key, "host": host, "attempt": 1}
+
+
+def ended(key, status="finished", step=9, reason=""):
+    result = {"key": key, "status": status, "step": step, "metrics": {}, "reason": reason}
+    return {"event": "ended", "key": key, "result": result}
+
+
+@pytest.fixture
+def board():
+    return LaunchState("study", "study-1", 3, METRIC, searched=("steps", "learning_rate"))
+
+
+def test_a_trial_is_followed_from_the_queue_to_its_end(board):
+    board.update([REPLICA, trial("x", seed=2, steps=9, learning_rate=0.123456)])
+    line = board.trials["x"]
+    assert (line.label, line.seed, line.steps) == ("maskpro 2:4 steps=9 learning_rate=0.123", 2, 9)
+    assert (line.status, board.phase) == ("waiting", "starting")
+    board.update([leased("x"), metrics("x", 0, **{METRIC: 90.0})])
+    assert (line.status, line.host, board.phase) == ("running", "replica-0", "running")
+    assert (line.initial, line.perplexity, line.loss) == (90.0, 90.0, None)
+    board.update([metrics("x", 5, **{"train/loss": 4.0}), metrics("x", 9, **{METRIC: 80.0})])
+    assert (line.step, line.loss, line.initial, line.perplexity) == (9, 4.0, 90.0, 80.0)
+    board.update([ended("x")])
+    assert line.status == "finished"
+    assert board.ended == 1
+
+
+def test_the_start_of_a_trial_is_no_value_of_what_it_learned(board):
+    board.update([trial("x", steps=9), leased("x"), metrics("x", 0, **{"initial/perplexity": 90.0})])
+    line = board.trials["x"]
+    assert (line.initial, line.perplexity) == (90.0, None)
+    board.update([metrics("x", 5, **{METRIC: 80.0})])
+    assert (line.initial, line.perplexity) == (90.0, 80.0)
+
+
+def test_a_moved_trial_repeats_steps_without_going_back(board):
+    board.update([REPLICA, trial("x", steps=9), leased("x"), metrics("x", 6, **{"train/loss": 4.0})])
+    board.update([metrics("x", 5, **{"train/loss": 4.1})])
+    assert board.trials["x"].step == 6
+
+
+def test_an_interrupted_trial_has_stopped_but_still_needs_work(board):
+    board.update([REPLICA, trial("x", steps=9), leased("x")])
+    interrupted = ended("x", status="stopped", step=4)
+    interrupted["result"]["resumable"] = True
+    board.update([interrupted])
+    assert (board.ended, board.counts()) == (0, {"stopped": 1})
+    board.update([leased("x"), ended("x")])
+    assert (board.ended, board.counts()) == (1, {"finished": 1})
+
+
+def test_trials_of_a_lost_replica_wait_and_those_of_others_go_on(board):
+    board.update([REPLICA, {**REPLICA, "host": "replica-1"}, trial("x"), trial("y")])
+    board.update([leased("x"), leased("y", "replica-1"), {"event": "replica lost", "host": "replica-0"}])
+    assert (board.trials["x"].status, board.trials["y"].status) == ("waiting", "running")
+    assert [board.replicas[name]["state"] for name in ("replica-0", "replica-1")] == ["lost", "ready"]
+    board.update([{**REPLICA, "loads": 2}])
+    assert board.replicas["replica-0"]["state"] == "ready"
+    board.update([{"event": "replica left", "host": "replica-0"}])
+    assert board.replicas["replica-0"]["state"] == "done"
+    assert board.snapshot()["model_loads"] == 3
+
+
+def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_is_never_forgotten(board):
+    assert board.frozen_weights == "unverified"
+    board.recall([REPLICA, {"event": "verified", "host": "replica-0", "unchanged": True}], over=())
+    assert board.frozen_weights == "verified"
+    board.update([{"event": "verified", "host": "replica-0", "unchanged": False}])
+    board.update([{"event": "verified", "host": "replica-1", "unchanged": True}])
+    assert board.frozen_weights == "mismatch"
+
+
+def test_what_an_earlier_process_ended_counts_but_not_towards_the_pace(board):
+    earlier = [trial("u"), leased("u"), ended("u"), trial("v"), leased("v"), ended("v"), trial("x"), leased("x")]
+    board.recall([REPLICA, *earlier], over={"u", "v"})
+    assert (board.ended, board.eta_seconds(), board.replicas) == (2, None, {})
+    assert {key: line.status for key, line in board.trials.items()} == {
+        "u": "finished",
+        "v": "finished",
+        "x": "waiting",
+    }
+    board.started = time.time() - 60
+    board.update([REPLICA, trial("x"), leased("x"), ended("x", status="diverged", reason="nan")])
+    assert board.ended == 3
+    assert board.eta_seconds() == 0.0
+    assert board.counts() == {"finished": 2, "diverged": 1}
+
+
+def test_the_time_to_go_is_the_pace_so_far(board):
+    board.started = time.time() - 60
+    board.update([REPLICA, trial("x"), leased("x"), ended("x")])
+    assert board.eta_seconds() == pytest.approx(120, rel=0.05)
+
+
+def test_a_snapshot_is_plain_json(board):
+    board.update([REPLICA, trial("x", steps=9), leased("x"), ended("x", status="failed", reason="because")])
+    snapshot = json.loads(json.dumps(board.snapshot()))
+    assert snapshot["counts"] == {"failed": 1}
+    assert snapshot["trials"]["x"]["reason"] == "because"
+    assert snapshot["replicas"]["replica-0"]["pid"] == 7
+
+
+@pytest.fixture
+def launch(plan_of, tmp_path):
+    return launches.create(plan_of().study, results=tmp_path, settings={})
+
+
+HERE, ELSEWHERE = socket.gethostname(), "another-machine"
+
+
+def write_status(launch, board, *, phase, seconds_ago=0.0, pid=None, machine=HERE):
+    """Leave the file that a launch in this phase wrote so long ago, as this process or another."""
+    board.phase = phase
+    StatusFile(launch.status_file).write(board.snapshot(), force=True)
+    written = read_checked(launch.status_file, kind="status", format=1, before=())
+    written |= {"written": time.time() - seconds_ago, "pid": pid or os.getpid(), "machine": machine}
+    write_checked(launch.status_file, written, format=1)
+
+
+@pytest.fixture
+def dead_pid():
+    """The number of a process that has just ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize("phase", ["starting", "running", "stopping"])
+def test_a_launch_at_work_is_alive_while_it_writes_and_killed_when_it_is_silent(launch, board, phase):
+    write_status(launch, board, phase=phase, seconds_ago=1)
+    assert (read_status(launch)["phase"], read_status(launch)["alive"]) == (phase, True)
+    write_status(launch, board, phase=phase, seconds_ago=3600)
+    assert (read_status(launch)["phase"], read_status(launch)["alive"]) == ("killed", False)
+
+
+def test_a_killed_process_of_this_machine_is_noticed_at_once(launch, board, dead_pid):
+    write_status(launch, board, phase="running", pid=dead_pid)
+    assert (read_status(launch)["phase"], read_status(launch)["alive"]) == ("killed", False)
+
+
+def test_the_process_table_says_nothing_of_another_machine(launch, board, dead_pid):
+    write_status(launch, board, phase="running", pid=dead_pid, machine=ELSEWHERE)
+    assert read_status(launch)["alive"] is True
+
+
+@pytest.mark.parametrize("phase", ["finished", "failed", "stopped"])
+@pytest.mark.parametrize("seconds_ago", [1, 3600])
+def test_a_launch_that_has_ended_keeps_saying_how(launch, board, phase, seconds_ago):
+    write_status(launch, board, phase=phase, seconds_ago=seconds_ago)
+    assert (read_status(launch)["phase"], read_status(launch)["alive"]) == (phase, False)
+
+
+def test_the_status_is_written_once_a_second_and_always_when_it_matters(launch, board):
+    file = StatusFile(launch.status_file)
+    file.write(board.snapshot())
+    board.phase = "running"
+    file.write(board.snapshot())
+    assert read_status(launch)["phase"] == "starting"
+    file.write(board.snapshot(), force=True)
+    assert read_status(launch)["phase"] == "running"
+    assert [path.name for path in launch.folder.glob("status*")] == ["status.json"]
+
+
+@pytest.mark.parametrize(("phase", "hint"), [("running", True), ("finished", False)])
+def test_a_killed_launch_is_shown_with_how_to_go_on(launch, board, dead_pid, phase, hint):
+    board.update(
+        [{**REPLICA, "model_bytes": 1}, trial("x", steps=9), leased("x"), ended("x", status="oom", reason="full")]
+    )
+    write_status(launch, board, phase=phase, pid=dead_pid)
+    console = Console(width=200, file=io.StringIO())
+    console.print(render_status(read_status(launch)))
+    text = console.file.getvalue()
+    assert ("go on with: nmlab resume study-1" in text) is hint
+    assert "1 oom" in text
+    assert "full" in text
+
+
+def test_a_launch_without_a_status_has_not_started(launch):
+    with pytest.raises(ValueError, match="has not started yet"):
+        read_status(launch)
+
+
+def test_the_best_so_far_is_a_mean_of_a_complete_configuration_beside_the_best_baseline():
+    board = LaunchState("study", "study-1", 9, METRIC, searched=("steps",), seeds=2, baselines={"w": 1, "d": 1})
+    for key, method in (("w", "wanda"), ("d", "dense")):
+        board.update([{**trial(key), "spec": {**trial(key)["spec"], "method": method}}])
+    for key, seed, steps in (("a0", 0, 9), ("a1", 1, 9), ("b0", 0, 8)):
+        board.update([trial(key, seed, steps=steps)])
+    values = {"w": 40.0, "d": 5.0, "a0": 31.0, "b0": 1.0}
+    for key, value in values.items():
+        board.update([metrics(key, 9, **{METRIC: value}), ended(key)])
+    assert shown(board) == ["best baseline: wanda 2:4 40"]
+    board.update([metrics("a1", 9, **{METRIC: 33.0}), ended("a1")])
+    assert shown(board) == ["best so far: maskpro 2:4 steps=9 32 (mean of 2 seeds); best baseline: wanda 2:4 40"]
+
+
+def shown(board):
+    """Return what the live view says of the best."""
+    console = Console(width=200, file=io.StringIO())
+    console.print(render(board.snapshot()))
+    return [line.strip() for line in console.file.getvalue().splitlines() if "best" in line]

@@ -1,0 +1,196 @@
+"""Parties by plain calls: every mask of every step is evaluated, whoever comes, goes, is late or strays."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nmlab.platform.mask_parallel.group import LEADER, MaskParallelGroup
+
+DIGEST = b"same"
+
+
+def loss(step, index):
+    return step + index / 100
+
+
+def evaluate(group, member, step, mine, digest=DIGEST):
+    return group.attend(member, step, {index: loss(step, index) for index in mine}, digest)
+
+
+def take_step(group, *members):
+    """Let all members go through one step; return the losses each was told."""
+    step, told, shares = group.step, {}, {}
+    for member in members:
+        answer = group.attend(member, step, {}, DIGEST)
+        shares[member] = (answer or {}).get("mine", [])
+        evaluate(group, member, step, shares[member])
+    for member in members:
+        told[member] = group.attend(member, step, {}, DIGEST)["losses"]
+    return told, shares
+
+
+@pytest.mark.parametrize("masks", [1, 2, 3, 8])
+@pytest.mark.parametrize("others", [0, 1, 3])
+def test_masks_are_shared_out_evenly_and_everybody_hears_all_losses(masks, others):
+    group = MaskParallelGroup(masks, step=0)
+    members = [LEADER, *(f"m{number}" for number in range(others))]
+    for member in members:
+        group.join(member)
+    for step in range(3):
+        told, shares = take_step(group, *members)
+        assert sorted(index for share in shares.values() for index in share) == list(range(masks))
+        assert max(map(len, shares.values())) - min(map(len, shares.values())) <= 1
+        assert list(told.values()) == [[[loss(step, index) for index in range(masks)]]] * len(members)
+
+
+def test_who_has_given_its_share_waits_for_the_others():
+    group = MaskParallelGroup(2, step=0)
+    group.join("a")
+    assert evaluate(group, LEADER, 0, [0]) is None
+    assert group.attend("a", 0, {}, DIGEST) == {"mine": [1]}
+    assert group.attend(LEADER, 0, {}, DIGEST) is None
+    evaluate(group, "a", 0, [1])
+    assert group.attend(LEADER, 0, {}, DIGEST) == {"losses": [[0.0, 0.01]]}
+
+
+def test_the_share_of_a_lost_participant_falls_to_the_leader():
+    group = MaskParallelGroup(4, step=0)
+    group.join("a")
+    assert group.attend("a", 0, {}, DIGEST) == {"mine": [1, 3]}
+    assert evaluate(group, LEADER, 0, [0, 2]) is None
+    group.leave("a")
+    assert group.attend(LEADER, 0, {}, DIGEST) == {"mine": [1, 3]}
+    assert evaluate(group, LEADER, 0, [1, 3]) == {"losses": [[0.0, 0.01, 0.02, 0.03]]}
+
+
+def test_what_a_lost_participant_had_given_counts():
+    group = MaskParallelGroup(4, step=0)
+    group.join("a")
+    evaluate(group, "a", 0, [1, 3])
+    group.leave("a")
+    assert evaluate(group, LEADER, 0, [0, 2]) == {"losses": [[0.0, 0.01, 0.02, 0.03]]}
+
+
+def test_the_leader_does_not_wait_for_ever_and_who_was_late_goes_on_with_the_next_step():
+    group = MaskParallelGroup(2, step=0)
+    group.join("slow")
+    assert group.attend("slow", 0, {}, DIGEST) == {"mine": [1]}
+    assert evaluate(group, LEADER, 0, [0]) is None
+    group.take_over()
+    assert group.attend(LEADER, 0, {}, DIGEST) == {"mine": [1]}
+    assert "losses" in evaluate(group, LEADER, 0, [1])
+    assert evaluate(group, "slow", 0, [1]) == {"losses": [[0.0, 0.01]]}
+    assert group.attend("slow", 1, {}, DIGEST) == {"mine": [1]}
+
+
+def test_nothing_falls_to_one_who_is_late_until_it_is_heard_again():
+    group = MaskParallelGroup(2, step=0)
+    group.join("dead")
+    evaluate(group, LEADER, 0, [0])
+    group.take_over()
+    evaluate(group, LEADER, 0, [1])
+    assert group.attend(LEADER, 1, {}, DIGEST) == {"mine": [0, 1]}
+    evaluate(group, LEADER, 1, [0, 1])
+    group.attend("dead", 0, {}, DIGEST)
+    assert group.attend(LEADER, 2, {}, DIGEST) == {"mine": [0]}
+
+
+def test_who_joins_late_is_told_all_steps_since_the_last_but_one_checkpoint():
+    group = MaskParallelGroup(1, step=0)
+    for step in range(7):
+        take_step(group, LEADER)
+        if step in (1, 3, 5):
+            group.saved(step + 1)
+    group.join("a")
+    assert group.attend("a", 6, {}, DIGEST) == {"losses": [[loss(6, 0)]]}
+    assert group.attend("a", 4, {}, DIGEST) == {"losses": [[loss(step, 0)] for step in (4, 5, 6)]}
+    assert group.attend("a", 3, {}, DIGEST) == {"reload": True}
+
+
+def test_a_participant_with_other_logits_is_found_out_told_loudly_and_its_losses_do_not_count():
+    group = MaskParallelGroup(2, step=5)
+    group.join("a")
+    assert evaluate(group, LEADER, 5, [0]) is None
+    answer = group.attend("a", 5, {1: 99.0}, b"else")
+    assert answer == {"reload": True}
+    assert group.notices == ["a held other logits than the leader at step 5 and starts anew"]
+    assert group.attend(LEADER, 5, {}, DIGEST) == {"mine": [1]}
+    assert evaluate(group, LEADER, 5, [1]) == {"losses": [[5.0, 5.01]]}
+
+
+def test_the_leader_is_right_also_when_it_comes_last():
+    group = MaskParallelGroup(3, step=0)
+    for member in ("a", "b"):
+        group.join(member)
+    group.attend("a", 0, {1: 99.0}, b"else")
+    evaluate(group, "b", 0, [2])
+    assert evaluate(group, LEADER, 0, [0]) == {"mine": [1]}
+    assert evaluate(group, LEADER, 0, [1]) == {"losses": [[0.0, 0.01, 0.02]]}
+    assert group.attend("a", 1, {}, b"else") == {"reload": True}
+
+
+def test_who_strays_again_and_again_is_sent_home():
+    group = MaskParallelGroup(2, step=0)
+    for _ in range(3):
+        group.join("a")
+        step = group.step
+        group.attend("a", step, {1: 99.0}, b"else")
+        evaluate(group, LEADER, step, [0])
+        evaluate(group, LEADER, step, [1])
+    group.join("a")
+    assert group.attend("a", group.step, {}, b"else") == {"over": True}
+
+
+def test_nobody_can_run_ahead():
+    group = MaskParallelGroup(1, step=3)
+    assert group.attend(LEADER, 4, {}, DIGEST) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 2**32))
+def test_whatever_happens_the_leader_gets_through_with_the_right_losses(masks, seed):
+    """Participants come, go, are late, stray and reload in any order; only the leader must not stop."""
+    chance = random.Random(seed)
+    group, at, known = MaskParallelGroup(masks, step=0), {LEADER: 0}, {LEADER: []}
+    wrong = set()
+    for _ in range(400):
+        if group.step >= 6 and at[LEADER] >= 6:
+            break
+        event = chance.random()
+        others = [member for member in at if member != LEADER]
+        if event < 0.1 and len(at) < 4:
+            member = f"m{chance.randrange(10**9)}"
+            group.join(member)
+            at[member], known[member] = 0, []
+        elif event < 0.15 and others:
+            gone = chance.choice(others)
+            group.leave(gone)
+            del at[gone]
+        elif event < 0.2:
+            group.take_over()
+        elif event < 0.25 and others:
+            wrong.add(chance.choice(others))
+        elif event < 0.3:
+            group.saved(at[LEADER])
+        else:
+            member = chance.choice(list(at))
+            digest = b"else" if member in wrong else DIGEST
+            answer = group.attend(member, at[member], {}, digest)
+            if answer and "mine" in answer:
+                share = chance.sample(answer["mine"], chance.randint(1, len(answer["mine"])))
+                off = 50.0 if member in wrong else 0.0
+                values = {index: loss(at[member], index) + off for index in share}
+                answer = group.attend(member, at[member], values, digest)
+            if answer and "losses" in answer:
+                known[member] += answer["losses"]
+                at[member] += len(answer["losses"])
+            if answer and ("reload" in answer or "over" in answer):
+                assert member != LEADER
+                group.leave(member)
+                del at[member]
+                wrong.discard(member)
+    assert at[LEADER] >= 6
+    for losses in known.values():
+        assert losses == [[loss(step, index) for index in range(masks)] for step in range(len(losses))]

@@ -1,0 +1,159 @@
+"""A replica whose model is spread over several Train workers: what comes out is what one worker gives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from nmlab.platform.planning.study_plan import check_shards, plan_study
+from nmlab.search_spaces import loader
+
+NMLAB = Path(sys.executable).with_name("nmlab")
+STEPS = 400
+STUDY = {
+    "name": "sharded",
+    "model": {"source": "builtin:tiny"},
+    "data": {
+        "calibration": {"source": "builtin:python-docs", "samples": 32, "sequence_length": 128, "batch_size": 16},
+        "evaluation": {"source": "builtin:python-docs", "sequence_length": 64, "windows": 16},
+    },
+    "pattern": "2:4",
+    "method": "maskpro",
+    "fixed": {"steps": STEPS, "learning_rate": 2.0, "logit_magnitude": 4.0, "initial_mask": "wanda"},
+    "space": {"alpha": {"grid": [0.9, 0.99]}},
+    "baselines": ["dense", {"method": "susi", "steps": 20}],
+    "search": {"algorithm": "grid"},
+    "seeds": [0],
+    "cadence": {"log_every": 10, "checkpoint_every": 20},
+}
+TINY_BLOCKS = 2
+
+
+def study(**replica):
+    return loader.load("quickstart", overrides=[f"replica.{name}={value}" for name, value in replica.items()])
+
+
+def test_more_shards_than_blocks_are_refused_before_anything_starts():
+    with pytest.raises(ValueError, match=r"replica\.shards = 3: builtin:tiny has 2 decoder blocks, at least one to a"):
+        plan_study(study(shards=3))
+    assert plan_study(study(shards=TINY_BLOCKS)).study.replica.shards == TINY_BLOCKS
+
+
+def test_methods_that_need_the_whole_model_are_refused_by_name():
+    points = [{"method": name, "pattern": "2:4"} for name in ("maskpro", "proxsparse", "wanda", "susi")]
+    with pytest.raises(ValueError, match=r"shards = 2: proxsparse works on whole models only; use shards: 1"):
+        check_shards(study(shards=2), points, blocks=8)
+    check_shards(study(shards=1), points, blocks=8)
+
+
+def test_tasks_are_refused_on_shards():
+    asked = loader.load("quickstart", overrides=["replica.shards=2", "data.evaluation.tasks=[piqa]"])
+    with pytest.raises(ValueError, match=r"shards = 2: tasks are put to whole models only; .* or tasks: \[\]"):
+        check_shards(asked, [], blocks=8)
+
+
+class Sweep:
+    """A sweep in a process session of its own, by which its processes are known."""
+
+    def __init__(self, folder, **replica):
+        self.folder = folder
+        (folder / "study.yaml").write_text(yaml.safe_dump({**STUDY, "replica": {"count": 1, "slots": 2, **replica}}))
+        command = [NMLAB, "sweep", "study.yaml", "--json", "--no-report"]
+        environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+        with (folder / "out.txt").open("w") as out:
+            self.process = subprocess.Popen(
+                command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            )
+
+    def journal(self):
+        """The whole lines of the journal so far."""
+        lines = [line for path in self.folder.glob("results/*/*/journal.jsonl") for line in path.open()]
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def events(self, kind):
+        return [record for record in self.journal() if record["event"] == kind]
+
+    def wait_until(self, condition, *, seconds=150):
+        deadline = time.monotonic() + seconds
+        while not (answer := condition()):
+            assert self.process.poll() is None, (self.folder / "out.txt").read_text()
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.05)
+        return answer
+
+    def finish(self):
+        """Wait for the end; return what each trial left, by its key."""
+        assert self.process.wait(280) == 0, (self.folder / "out.txt").read_text()
+        return {path.parent.name: _left(path.parent) for path in self.folder.glob("results/*/*/trials/*/trial.json")}
+
+    def end(self):
+        """End whatever of the sweep still runs."""
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                if int(stat.read_text().rpartition(")")[2].split()[3]) == self.process.pid:
+                    os.kill(int(stat.parent.name), signal.SIGKILL)
+            except (OSError, ProcessLookupError):
+                continue  # it ended while we looked
+        self.process.wait()
+
+
+def _left(folder):
+    """Everything of a trial that must not depend on where it ran."""
+    record = json.loads((folder / "trial.json").read_text())
+    left = {name: value for name, value in record["metrics"].items() if name.startswith(("eval/", "cost/forwards"))}
+    for name in ("steps.npz", "evaluation.npz"):
+        if (folder / name).exists():
+            with np.load(folder / name) as arrays:
+                left |= {f"{name}/{array}": arrays[array].tolist() for array in arrays.files}
+    mask = folder / "mask.safetensors"
+    return {**left, "mask": mask.read_bytes() if mask.exists() else None, "model": record["model_digest"]}
+
+
+@pytest.fixture
+def start(tmp_path_factory):
+    """Start a sweep; ended with the test, whatever became of it."""
+    started = []
+
+    def begin(**replica):
+        started.append(Sweep(tmp_path_factory.mktemp("sweep"), **replica))
+        return started[-1]
+
+    yield begin
+    for sweep in started:
+        sweep.end()
+
+
+def _in_the_middle(sweep):
+    """Return the replica's record once both learned trials are between a checkpoint and their end."""
+    steps = {record["key"]: record["step"] for record in sweep.events("metrics")}
+    ended = {record["key"] for record in sweep.events("ended")}
+    running = [key for key, step in steps.items() if key not in ended and 40 <= step < STEPS - 100]
+    return sweep.events("replica")[-1] if len(running) == 2 else None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_replica_of_two_shards_that_loses_one_gives_what_one_worker_gives(start):
+    """Two trials are in flight when a follower is killed: Train starts both shards anew, and the trials go on."""
+    whole = start(shards=1).finish()
+    sweep = start(shards=2)
+    before = sweep.wait_until(lambda: _in_the_middle(sweep))
+    assert [shard["layers"] for shard in before["shards"]] == [7, 7]
+    os.kill(before["shards"][1]["pid"], signal.SIGKILL)
+    sharded = sweep.finish()
+    assert sharded == whole
+    assert len(whole) == 4
+    first, second = sweep.events("replica")
+    assert {shard["pid"] for shard in first["shards"]}.isdisjoint(shard["pid"] for shard in second["shards"])
+    attempts = [record["attempt"] for record in sweep.events("leased")]
+    assert attempts.count(2) == 2
+    assert not [record for record in sweep.events("ended") if record["result"]["status"] != "finished"]
+    printed = (sweep.folder / "out.txt").read_text()
+    assert json.loads(printed[printed.index("{\n") :])["frozen_weights"] == "verified"

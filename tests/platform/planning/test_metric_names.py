@@ -1,0 +1,72 @@
+"""What is declared and what is recorded are the same: the declarations against a run of every method."""
+
+import pytest
+
+from nmlab.trials.contract.declarations import metric_of, own_metrics
+from nmlab.trials.contract.metrics import COMMON, Phase
+from nmlab.trials.methods import registry
+from nmlab.trials.testing import small_bench, small_spec, small_text
+from nmlab.trials.trial.run import run_trial
+
+ALL_OF_IT = {"maskpro": {"loss_masks": 1}, "proxsparse": {"anchor_lambda": 0.1}}
+"""Hyperparameters without which a method leaves out something that it can record."""
+
+
+class _Told:
+    """Remembers every metric, with the steps at which it was told."""
+
+    def __init__(self):
+        self.steps = {}
+
+    def metrics(self, step, values):
+        for name in values:
+            self.steps.setdefault(name, set()).add(step)
+
+    def cancelled(self):
+        return False
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """The metrics that each method records in a run of four steps, by name, with the steps."""
+    bench, text, found = small_bench(), small_text(tmp_path_factory.mktemp("text")), {}
+    bench.frozen.load_peak_bytes = 2**20  # it was made here; a model that is loaded knows this
+    for name in registry.names():
+        method, events = registry.get(name), _Told()
+        settings = {"steps": 4, **ALL_OF_IT.get(name, {})} if method.learned else {}
+        cadence = {"log_every": 1, "evaluate_every": 2}
+        spec = small_spec(name, text=text, hyperparameters=settings, cadence=cadence)
+        result = run_trial(spec, bench=bench, folder=tmp_path_factory.mktemp(name), events=events)
+        assert result.status == "finished"
+        found[name] = events.steps
+    return found
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_everything_that_a_method_records_is_declared(told, name):
+    declared = {metric.name for metric in (*COMMON, *registry.metrics_of(name))}
+    assert {"eval/perplexity", "cost/forwards"} <= told[name].keys() <= declared
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_everything_that_a_method_declares_is_recorded(told, name):
+    assert {metric.name for metric in registry.metrics_of(name)} <= told[name].keys()
+    assert registry.get(name).metrics == registry.metrics_of(name) == own_metrics()[name]
+
+
+def test_every_common_metric_is_recorded_by_some_method(told):
+    assert {metric.name for metric in COMMON} <= set().union(*told.values())
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_metrics_are_recorded_when_their_declaration_says(told, name):
+    learned = registry.get(name).learned
+    last = max(told[name]["cost/forwards"])
+    expected = {
+        Phase.START: {0},
+        Phase.CURVE: {1, 2, 3, 4},
+        Phase.EVALUATION: {2, 4} if learned else {0},
+        Phase.END: {last},
+    }
+    for metric, steps in told[name].items():
+        assert steps == expected[metric_of(metric).phase], metric

@@ -1,0 +1,170 @@
+"""What a plan says of memory, time and disk, and what it refuses, on machines of all sizes."""
+
+import dataclasses
+import json
+
+import pytest
+
+from nmlab.platform.planning import Machine, admit, free_bytes, proposal
+from nmlab.platform.planning.admission import (
+    BESIDE_BYTES,
+    CUDA_BYTES,
+    WORKER_BYTES,
+    Load,
+    refuses,
+    size,
+)
+from nmlab.platform.planning.estimate import Estimate, probe_methods
+from nmlab.platform.planning.listing import list_trials
+from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.search.strategies import proposals_of
+
+MB = 10**6
+LOAD = Load(weights=1000 * MB, block_weights=800 * MB, blocks=8, shared=MB, slot=100 * MB)
+
+
+def cpu(free, *, cores=4):
+    return Machine("cpu", 1, cores, free, flops=1e9, copied=1e9)
+
+
+def gpu(free, *, devices=1):
+    return Machine("cuda", devices, 4, free + CUDA_BYTES, flops=1e12, copied=1e12)
+
+
+def processes(replicas, shards=1):
+    """What the processes of so many replicas take on this machine, beside models and trials."""
+    return replicas * (shards * WORKER_BYTES + BESIDE_BYTES)
+
+
+@pytest.fixture
+def study_of(plan_of):
+    def build(*, count=1, slots=1, shards=1):
+        return plan_of(f"replica={{count: {count}, slots: {slots}, shards: {shards}}}").study
+
+    return build
+
+
+def test_what_fits_to_the_byte_is_admitted_and_a_byte_less_is_not(study_of):
+    study = study_of(count=2, slots=3)
+    free = processes(2) + 1000 * MB + 2 * 3 * 100 * MB + 2 * MB
+    admit(study, LOAD, machine=cpu(free))
+    told = r"slots = 3: 2 replicas of weights 1.0 GB and 3 slot\(s\) of 100 MB need 1.6 GB"
+    with pytest.raises(ValueError, match=told):
+        admit(study, LOAD, machine=cpu(free - 1))
+
+
+def test_a_refusal_names_the_slots_that_fit(study_of):
+    free = processes(1) + 1000 * MB + 5 * 100 * MB + MB
+    told = r"this machine has 1\.5 GB free; slots: 5 would fit, 4 would have a core each"
+    with pytest.raises(ValueError, match=told):
+        admit(study_of(slots=6), LOAD, machine=cpu(free))
+    with pytest.raises(ValueError, match="not one slot fits; use a smaller model, dtype"):
+        admit(study_of(), LOAD, machine=cpu(processes(1) + 1050 * MB))
+
+
+def test_a_model_larger_than_a_gpu_is_offered_shards(study_of):
+    with pytest.raises(ValueError, match=r"each GPU has 600 MB free; slots: 1 with shards: 3 would fit on 3 GPUs$"):
+        admit(study_of(), LOAD, machine=gpu(600 * MB, devices=4))
+    with pytest.raises(ValueError, match="shards: 3 would fit on 3 GPUs, of which this machine has 2"):
+        admit(study_of(), LOAD, machine=gpu(600 * MB, devices=2))
+    with pytest.raises(ValueError, match="not even one block a GPU"):
+        admit(study_of(), LOAD, machine=gpu(200 * MB, devices=8))
+    admit(study_of(slots=2), LOAD, machine=gpu(1201 * MB))
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_the_shards_that_are_offered_are_the_fewest_that_fit(slots):
+    free = 600 * MB
+    shards = LOAD.fewest_shards(free, slots=slots)
+    assert LOAD.worker(slots=slots, shards=shards) <= free < LOAD.worker(slots=slots, shards=shards - 1)
+
+
+def test_a_worker_holds_whole_blocks():
+    """Eight blocks on three workers are three, three and two: the largest holds three eighths, and what is no block."""
+    assert LOAD.worker(slots=1, shards=3) == 200 * MB + 300 * MB + MB + 100 * MB * 3 / 8
+
+
+def test_slots_are_proposed_by_memory_and_by_cores(study_of):
+    free = processes(2) + 1000 * MB + 2 * MB + 12 * 100 * MB
+    assert proposal(study_of(count=2), LOAD, machine=cpu(free, cores=8)).slots == 4
+    assert proposal(study_of(count=2), LOAD, machine=cpu(free, cores=32)).slots == 6
+    assert proposal(study_of(), LOAD, machine=gpu(1301 * MB)).slots == 3
+
+
+def test_a_replica_looks_at_its_own_memory():
+    assert refuses(LOAD, slots=1, shards=1, device="cpu") == ""
+    huge = dataclasses.replace(LOAD, slot=free_bytes("cpu"))
+    told = refuses(huge, slots=2, shards=1, device="cpu")
+    assert "replica.slots = 2: weights 1.0 GB and 2 slot(s)" in told
+    assert "not one slot fits" in told
+
+
+def test_memory_that_a_container_may_not_use_is_not_free(tmp_path, monkeypatch):
+    limit, used = tmp_path / "limit", tmp_path / "used"
+    monkeypatch.setattr("nmlab.platform.planning.machine._LIMITS", ((str(limit), str(used)),))
+    whole = free_bytes("cpu")
+    limit.write_text("max\n")
+    used.write_text("5\n")
+    assert free_bytes("cpu") == pytest.approx(whole, rel=0.2)
+    limit.write_text("1000\n")
+    assert free_bytes("cpu") == 995
+    used.write_text("2000\n")
+    assert free_bytes("cpu") == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (123456789, "123 MB"), (5e12, "5.0 TB")]
+)
+def test_sizes_for_people(count, text):
+    assert size(count) == text
+
+
+@pytest.mark.parametrize("search", ["algorithm: random, samples: 5", "algorithm: tpe, samples: 9", "algorithm: grid"])
+def test_the_trials_that_are_listed_are_those_that_a_launch_begins_with(plan_of, tmp_path, search):
+    space = "space={alpha: {grid: [0.9, 0.99]}}" if "grid" in search else "space={alpha: {uniform: [0.5, 0.99]}}"
+    plan = plan_of(f"search={{{search}}}", space)
+    listing = list_trials(plan)
+    proposals = proposals_of(plan.study, journal=tmp_path / "optuna.journal")
+    settled = plan.configurations - listing.open
+    made = [proposals.next() for _ in range(settled)]
+    seeds = plan.study.seeds
+    expected = [trial_spec(plan.study, each.configuration, seed=seed) for each in made for seed in seeds]
+    assert [spec.key for spec in listing.specs] == [spec.key for spec in (*plan.baselines, *expected)]
+    assert listing.open == (5 if "tpe" in search else 0)
+    assert len(listing.specs) + listing.open * len(seeds) == plan.trials
+
+
+def test_time_is_trials_times_steps_over_what_runs_at_once(plan_of):
+    one, two = (Estimate(plan_of("baselines=[]", f"budget.max_concurrent={slots}"), cpu(10**10)) for slots in (1, 2))
+    assert one.seconds == pytest.approx(2 * two.seconds)
+    forecasts = [forecast for _, forecast in one.forecasts]
+    trials = [forecast.seconds(steps=4, evaluations=1) for forecast in forecasts]
+    assert min(trials) <= one.seconds / one.plan.trials <= max(trials)
+    assert all(trial > 4 * forecast.step_seconds > 0 for trial, forecast in zip(trials, forecasts, strict=True))
+
+
+def test_a_probe_takes_the_place_of_the_estimate(plan_of):
+    plan = plan_of("baselines=[magnitude]")
+    probes = probe_methods(plan)
+    assert set(probes) == {("magnitude", "2:4"), ("maskpro", "2:4")}
+    estimate = Estimate(plan, cpu(10**10), probes)
+    record = estimate.record(trials=1)
+    assert record["seconds are"] == "measured"
+    assert json.loads(json.dumps(record)) == record
+    learned = probes["maskpro", "2:4"]
+    assert learned.step_seconds > 0
+    forecast = next(forecast for spec, forecast in estimate.forecasts if spec.method == "maskpro")
+    assert (forecast.slot_bytes, forecast.step_seconds) == (learned.peak_bytes, learned.step_seconds)
+    assert learned.state_bytes == forecast.state_bytes
+
+
+def test_micro_batches_take_less_memory_and_as_many_operations(plan_of):
+    asked = ("method=susi", "fixed={steps: 5}", "space={}", "baselines=[]", "search={algorithm: grid}")
+    size = "data.calibration={source: builtin:python-docs, samples: 8, sequence_length: 64, batch_size: 8}"
+    whole, parted = (
+        Estimate(plan_of(*asked, size, *more), cpu(10**10)).forecasts[0][1]
+        for more in ((), ("data.calibration.micro_batch=2",))
+    )
+    assert parted.step < whole.step
+    assert parted.state == whole.state
+    assert whole.step_seconds < parted.step_seconds < 2 * whole.step_seconds  # what weights cost is paid four times

@@ -1,0 +1,165 @@
+"""Leaving on a signal: asked once, at once the second time, in bounded time, with all that was started."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from nmlab.platform.cli.served import serve
+from nmlab.platform.cluster.head_watch import HeadWatch
+from nmlab.platform.process.leaving import SIGNALS, Leaving, bounded, end_processes, started_processes
+
+SLEEP = "import time; time.sleep(600)"
+
+
+def child(code):
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+LEAVES = f"""
+import subprocess, sys, time
+import nmlab.platform.process.leaving as leaving
+leaving.LEAVE_S = {{limit}}
+with leaving.Leaving(lambda: print("asked", flush=True), is_saving=lambda: {{saving}}, resume="nmlab resume x",
+                     exits=True) as taken:
+    taken.wind_down()
+    started = subprocess.Popen([sys.executable, "-c", {SLEEP!r}])
+    print(started.pid, flush=True)
+    while True:
+        time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_second_signal_ends_this_process_and_what_it_has_started(number):
+    process = child(LEAVES.format(limit=600, saving=True))
+    started = psutil.Process(int(process.stdout.readline()))
+    process.send_signal(number)
+    assert process.stdout.readline() == "asked\n"
+    process.send_signal(number)
+    assert process.wait(30) == 1
+    assert process.stderr.read() == "nmlab: left at once; go on with: nmlab resume x\n"
+    _, alive = psutil.wait_procs([started], timeout=10)
+    assert not alive
+
+
+def test_what_hangs_is_left_behind_when_time_is_up():
+    process = child(LEAVES.format(limit=1.0, saving=False))
+    started = psutil.Process(int(process.stdout.readline()))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 1
+    assert "was ended; go on with: nmlab resume x" in process.stderr.read()
+    _, alive = psutil.wait_procs([started], timeout=10)
+    assert not alive
+
+
+def test_trials_that_save_themselves_are_given_more_time():
+    process = child(LEAVES.format(limit=0.5, saving=True))
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    process.stdout.readline()
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(30) == 1
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_process_of_somebody_else_is_not_ended(number):
+    asked, before = [], signal.getsignal(number)
+    with Leaving(lambda: asked.append(1), is_saving=lambda: False, resume="", exits=False) as leaving:
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+        assert leaving.began is not None
+    assert asked == [1]
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_while_all_is_being_ended_raises_nothing():
+    with Leaving(lambda: None, is_saving=lambda: False, resume="", exits=False) as leaving:
+        leaving.wind_down()
+        signal.raise_signal(signal.SIGTERM)
+        assert leaving.began is not None
+
+
+def test_bounded():
+    assert bounded(lambda: None, within=5, name="quick")
+    assert not bounded(lambda: time.sleep(5), within=0.1, name="slow")
+
+
+def test_processes_that_do_not_end_are_killed():
+    with child("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP) as process:
+        (found,) = [each for each in started_processes() if each.pid == process.pid]
+        end_processes([found], within=0.1)
+        assert process.wait(10) == -signal.SIGKILL
+
+
+def watched(address, ask, monkeypatch):
+    lost, heard = [], threading.Event()
+    monkeypatch.setattr("nmlab.platform.cluster.head_watch.LOST_S", 0.6)
+    monkeypatch.setattr("nmlab.platform.cluster.head_watch._PAUSE_S", 0.1)
+    watch = HeadWatch(address, lost=lambda reason: (lost.append(reason), heard.set()), ask=ask)
+    return watch, lost, heard
+
+
+def test_a_head_that_answers_is_there(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        watch, lost, heard = watched(f"127.0.0.1:{server.getsockname()[1]}", lambda: None, monkeypatch)
+        assert not heard.wait(1.5)
+        watch.stop()
+    assert not lost
+
+
+def refused():
+    raise OSError("no")
+
+
+@pytest.mark.parametrize("how", ["nobody listens", "it does not answer", "it hangs"])
+def test_a_head_that_does_not_answer_is_lost(monkeypatch, how):
+    asks = {"nobody listens": lambda: None, "it does not answer": refused, "it hangs": lambda: time.sleep(5)}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        if how == "nobody listens":
+            server.close()
+        _, lost, heard = watched(address, asks[how], monkeypatch)
+        assert heard.wait(30)
+    assert lost[0].startswith(f"the head of the Ray cluster, {address}, has not answered for")
+    time.sleep(0.5)
+    assert len(lost) == 1
+
+
+SERVER = f"""
+import os, subprocess, sys, time
+print(os.getpid(), flush=True)
+for _ in range(2):
+    print(subprocess.Popen([sys.executable, "-c", {SLEEP!r}]).pid, flush=True)
+print(subprocess.Popen([sys.executable, "-c", {SLEEP!r}], start_new_session=True).pid, flush=True)
+time.sleep(600)
+"""
+SERVES = f"""
+import sys
+from nmlab.platform.cli.served import serve
+sys.exit(serve([sys.executable, "-c", {SERVER!r}]))
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_server_ends_with_all_its_children(number):
+    process = child(SERVES)
+    served = [psutil.Process(int(process.stdout.readline())) for _ in range(4)]
+    process.send_signal(number)
+    assert process.wait(30) == 0, process.stderr.read()
+    _, alive = psutil.wait_procs(served, timeout=10)
+    assert not alive
+
+
+def test_the_exit_code_of_a_server_that_fails():
+    assert serve([sys.executable, "-c", "raise SystemExit(3)"]) == 3

@@ -1,0 +1,79 @@
+"""Tune's side of a sweep, with a real Ray and a hub that kills: a lost trial actor never costs a trial."""
+
+import os
+import signal
+from pathlib import Path
+
+import optuna
+import pytest
+import ray
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from nmlab.platform.cluster.session import NAMESPACE, cluster
+from nmlab.platform.search.strategies import proposals_of
+from nmlab.platform.tuning.tune import Watch, tune_trials
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+HUB = "deadly-hub"
+
+
+class DeadlyHub:
+    """A hub at which every trial ends at once, and where actors that turn to another trial may die of it."""
+
+    def __init__(self, victims):
+        self._victims, self._turns, self._submitted = victims, 0, []
+
+    def call(self, name, key, *rest):
+        assert name == "submit"
+        self._submitted.append(key)
+        for caller in turning():  # one at most, as one trial runs at a time
+            self._turns += 1
+            if self._turns in self._victims:
+                os.kill(caller, signal.SIGKILL)
+
+    def pull(self, key, after, timeout):
+        return {"points": [], "attempts": 0, "ended": ENDED}
+
+    def submitted(self):
+        return self._submitted
+
+
+ENDED = {"status": "finished", "reason": "", "step": 4, "metrics": {"eval/perplexity": 10.0}}
+
+
+def turning():
+    """Return the trial actors of this cluster that turn to another trial, as Ray titles their processes."""
+    return [int(pid.name) for pid in Path("/proc").glob("[0-9]*") if is_sibling(pid, "ray::TrialActor.reset")]
+
+
+def is_sibling(pid, title):
+    """Say whether a process has this title, and was started by the raylet that started the one that asks."""
+    try:
+        parent = int((pid / "stat").read_text().rpartition(")")[2].split()[1])
+        return parent == os.getppid() and (pid / "cmdline").read_bytes().decode(errors="replace").startswith(title)
+    except OSError:
+        return False  # it ended while we looked
+
+
+def test_a_trial_whose_actor_dies_before_it_is_begun_is_begun_by_another(plan_of, tmp_path, capfd):
+    """Tune gives such a trial up, because the death of an actor that it uses again is told to it twice."""
+    plan, lost = plan_of("budget.max_concurrent=1", "search.algorithm=random"), []
+    proposals = proposals_of(plan.study, journal=tmp_path / "optuna.journal")
+    watch = Watch(lambda: None, lambda key, error: lost.append(key))
+    with cluster(cpus=1):
+        dispatcher = ray.remote(num_cpus=0)(DeadlyHub).options(name=HUB, namespace=NAMESPACE).remote({1, 4})
+        tune_trials(plan, proposals, dispatcher=HUB, ended={}, evaluated={}, stopped=(), folder=tmp_path, watch=watch)
+        submitted = ray.get(dispatcher.submitted.remote())
+    assert len(set(submitted)) == plan.trials
+    assert len(lost) == 2
+    assert len(set(lost)) == 2
+    assert outcomes(tmp_path / "optuna.journal", plan.study.name) == [TrialState.COMPLETE] * plan.configurations
+    assert "ERROR" not in capfd.readouterr().err
+
+
+def outcomes(journal, study):
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    return [trial.state for trial in optuna.load_study(study_name=study, storage=storage).trials]

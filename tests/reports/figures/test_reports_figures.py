@@ -1,0 +1,286 @@
+"""Figures: the values before the drawing, and drawings that depend on nothing else."""
+
+import re
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from nmlab.reports.analysis.configurations import configurations_of, searched
+from nmlab.reports.figures import (
+    DARK,
+    LIGHT,
+    draw_importance,
+    draw_parallel,
+    draw_ranking,
+    draw_residual,
+    importance_info,
+    parallel_info,
+    ranking_info,
+    residual_info,
+    study_figures,
+)
+from nmlab.reports.figures.importance import distribution
+from nmlab.reports.figures.parallel import SummaryRow, setting_axis, shown_lines
+from nmlab.reports.read.collect import collect
+
+
+def curve(run_id, values, *, first=1):
+    steps = range(first, first + len(values))
+    return pd.DataFrame({"run_id": run_id, "metric": "train/residual", "step": list(steps), "value": values})
+
+
+@pytest.fixture
+def swept(configuration):
+    """Sixteen configurations in which learning_rate decides everything and noise nothing."""
+    rates = np.geomspace(0.01, 10.0, 16)
+    values = [50.0 + 10.0 * abs(np.log(rate)) for rate in rates]
+    items = [
+        configuration([value, value + 1.0], learning_rate=float(rate), noise=float((7 * i) % 16), mask="ab"[i % 2])
+        for i, (rate, value) in enumerate(zip(rates, values, strict=True))
+    ]
+    return sorted(items, key=lambda item: item.value.mean)
+
+
+def test_residuals_are_averaged_within_bins_then_over_seeds(configuration):
+    item = configuration([70.0, 72.0])
+    data = pd.concat(
+        [curve(item.run_ids[0], [0.0] * 50 + [-1.0] * 50), curve(item.run_ids[1], [0.0] * 50 + [-3.0] * 50)]
+    )
+    info = residual_info([item], curves=data)
+    (drawn,) = info.curves
+    assert len(drawn.steps) == 20
+    assert info.steps_per_bin == 5.0
+    assert drawn.mean == (0.0,) * 10 + (-2.0,) * 10
+    assert (drawn.low[-1], drawn.high[-1], drawn.seeds) == (-3.0, -1.0, 2)
+    assert drawn.steps[0] == pytest.approx(3.0)
+
+
+def test_few_points_are_drawn_as_they_are(configuration):
+    item = configuration([70.0])
+    (drawn,) = residual_info([item], curves=curve(item.run_ids[0], [0.0, -1.0, -2.0])).curves
+    assert drawn.mean == (0.0, -1.0, -2.0)
+    assert drawn.steps == pytest.approx((1.0, 2.0, 3.0))
+
+
+def test_one_short_run_does_not_coarsen_the_others(configuration):
+    items = [configuration([70.0], alpha=a) for a in (1, 2, 3)]
+    lengths = dict(zip([item.run_ids[0] for item in items], (200, 200, 2), strict=True))
+    info = residual_info(items, curves=pd.concat([curve(run, [-1.0] * n) for run, n in lengths.items()]))
+    assert [len(drawn.steps) for drawn in info.curves] == [40, 40, 1]
+
+
+def test_seeds_that_did_not_finish_draw_nothing(configuration):
+    item = configuration([70.0, float("nan")])
+    data = pd.concat([curve(run, [value] * 10) for run, value in zip(item.run_ids, (-1.0, 99.0), strict=True)])
+    (drawn,) = residual_info([item], curves=data).curves
+    assert drawn.seeds == 1
+    assert max(drawn.high) == -1.0
+
+
+def test_no_residual_is_a_stated_reason(configuration):
+    figure = draw_residual(residual_info([configuration([70.0])], curves=curve("other", [1.0])))
+    assert figure.skipped == "no finished run recorded train/residual"
+    assert figure.svg == b""
+
+
+def test_the_best_of_each_method_is_named_first(configuration):
+    items = [configuration([float(v)], alpha=v) for v in range(60, 66)] + [configuration([90.0], method="susi")]
+    data = pd.concat([curve(item.run_ids[0], [0.0, -1.0]) for item in items])
+    info = residual_info(items, curves=data)
+    assert [drawn.label for drawn in info.curves[:2]] == ["maskpro: alpha=60", "susi"]
+    assert info.highlighted == 4
+    assert len(info.curves) == 7
+
+
+def test_ranking_of_the_small_study(configurations):
+    info = ranking_info(configurations)
+    assert [point.label for point in info.points] == ["0.99", "0.95", "0.995", "0.9", "0.7"]
+    assert [point.mean for point in info.points] == [80.0, 85.0, 100.0, 95.0, 129.0]
+    assert [point.is_complete for point in info.points] == [True, True, True, False, False]
+    assert info.points[0].initial == 120.0
+    assert [(line.name, line.value) for line in info.lines] == [("dense", 40.0), ("wanda", 120.0), ("magnitude", 140.0)]
+    assert info.is_log is False
+
+
+def test_ranking_shows_the_best_and_counts_the_rest(swept):
+    info = ranking_info(swept, shown=5)
+    assert [point.key for point in info.points] == [item.key for item in swept[:5]]
+    assert info.hidden == 11
+    assert "In the tables only: 11 further configurations." in draw_ranking(info).caption
+
+
+def test_reference_lines_stand_beside_their_own_pattern(writer, store, trial):
+    trials = [trial("dense", 0, 40.0, role="baseline")]
+    for pattern, value in (("2:4", 90.0), ("4:8", 70.0)):
+        trials.append(trial("wanda", 0, value, role="baseline", pattern=pattern))
+        trials.append(trial("maskpro", 0, value - 10, value, residual=[0.0], pattern=pattern))
+    writer.launch("beside", trials, name="beside-1")
+    lines = ranking_info(configurations_of(collect(store, study="beside"))).lines
+    assert [(line.name, line.value, line.first, line.last) for line in lines] == [
+        ("dense", 40.0, 0, 1),
+        ("wanda", 90.0, 0, 0),
+        ("wanda", 70.0, 1, 1),
+    ]
+
+
+def test_importance_finds_what_decides(swept):
+    info = importance_info(swept)
+    first, *others = info.shares
+    assert first.name == "learning_rate"
+    assert first.low > max(share.high for share in others)
+    assert sum(share.value for share in info.shares) == pytest.approx(1.0)
+    assert (info.configurations, info.refits, info.log_scaled) == (16, 16, ("learning_rate",))
+    assert info.quantile == pytest.approx(5 / 16)
+
+
+def test_importance_says_how_unsure_it_is(configuration):
+    random = np.random.default_rng(3)
+    items = [
+        configuration([float(random.normal())], left=float(random.uniform()), right=float(random.uniform()))
+        for _ in range(8)
+    ]
+    left, right = importance_info(items).shares
+    assert all(share.low <= share.value <= share.high for share in (left, right))
+    assert max(share.high - share.low for share in (left, right)) > 0.2
+
+
+def test_importance_respects_the_direction(configuration):
+    def study(mode):
+        return [
+            configuration([float(i)], mode=mode, decides=float(i), noise=float((7 * i) % 16), flag="ab"[i > 11])
+            for i in range(16)
+        ]
+
+    low, high = importance_info(study("min")), importance_info(study("max"))
+    assert low.shares[0].name == high.shares[0].name == "decides"
+    flags = [next(share.value for share in info.shares if share.name == "flag") for info in (low, high)]
+    assert flags[1] > flags[0]
+
+
+def test_conditional_settings_have_an_importance(configuration):
+    items = [configuration([50.0 + i], alpha=0.5 + i / 50, steps=100 + i) for i in range(6)]
+    items += [configuration([80.0 + i], method="susi", tau_end=0.01 * (i + 1), steps=100 + i) for i in range(6)]
+    info = importance_info(items)
+    assert {share.name for share in info.shares} == {"method", "alpha", "tau_end", "steps"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ([{"alpha": 0.1 * i} for i in range(10)], "only alpha varied"),
+        ([{"alpha": 0.1}], "nothing varied"),
+        ([{"alpha": 0.1 * i, "steps": i} for i in range(7)], "7 configurations have a finished run"),
+    ],
+)
+def test_importance_is_skipped_with_the_reason(configuration, settings, reason):
+    info = importance_info([configuration([float(i)], **values) for i, values in enumerate(settings)])
+    assert info.skipped.startswith(reason)
+    assert draw_importance(info).skipped == info.skipped
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 5, None], IntDistribution(1, 5)),
+        ([0.5, 1.5], FloatDistribution(0.5, 1.5)),
+        ([0.01, 10.0], FloatDistribution(0.01, 10.0, log=True)),
+        ([0.0, 10.0], FloatDistribution(0.0, 10.0)),
+        ([0.9, 0.99, 0.9, 0.99], CategoricalDistribution([0.9, 0.99])),
+        ([0.9, 0.95, 0.99, 0.995], FloatDistribution(0.9, 0.995)),
+        (["wanda", "random"], CategoricalDistribution(["random", "wanda"])),
+    ],
+)
+def test_distributions(values, expected):
+    assert distribution(values) == expected
+
+
+def test_text_stands_in_even_order_on_an_axis():
+    axis, places = setting_axis("mask", values=["wanda", "random", "wanda"])
+    assert axis.ticks == ((0.25, "random"), (0.75, "wanda"))
+    assert places == [0.75, 0.25, 0.75]
+
+
+def test_numbers_stand_by_value_and_on_a_log_scale_where_they_spread():
+    axis, places = setting_axis("alpha", values=[0.0, 5.0, 10.0])
+    assert (places, axis.scale) == ([0.0, 0.5, 1.0], "")
+    axis, places = setting_axis("rate", values=[0.01, 0.1, 1.0])
+    assert (places, axis.scale) == (pytest.approx([0.0, 0.5, 1.0]), "log")
+
+
+def test_ticks_that_would_lie_on_each_other_are_spread():
+    axis, places = setting_axis("alpha", values=[0.7, 0.99, 0.995])
+    assert (places, axis.scale) == ([0.0, 0.5, 1.0], "even steps")
+
+
+def test_many_numbers_have_round_ticks_within_their_range():
+    axis, _ = setting_axis("C", values=[3.07, 4.4, 5.1, 6.2, 7.3, 8.4, 8.89])
+    labels = [float(text) for _, text in axis.ticks]
+    assert labels == [4.0, 5.0, 6.0, 7.0, 8.0]
+    assert all(0.0 <= place <= 1.0 for place, _ in axis.ticks)
+
+
+def test_a_setting_that_is_not_used_lies_below_the_axis():
+    axis, places = setting_axis("alpha", values=[0.5, None, 0.9])
+    assert axis.ticks[0] == (-0.1, "not used")
+    assert places == [0.0, -0.1, 1.0]
+
+
+@pytest.mark.parametrize(("mode", "best"), [("min", 0), ("max", 2)])
+def test_the_best_is_at_the_top_and_a_loser_has_no_quality(configuration, mode, best):
+    values = [10.0, 20.0, 30.0, float("nan")]
+    items = [configuration([value], mode=mode, alpha=float(i)) for i, value in enumerate(values)]
+    info = parallel_info(items)
+    by_key = {line.key: line for line in info.lines}
+    assert by_key[items[best].key].quality == 0.0
+    assert by_key[items[best].key].places[-1] == 1.0
+    assert by_key[items[1].key].quality == pytest.approx(0.5)
+    assert by_key[items[3].key].quality is None
+    assert info.without_value == 1
+    assert info.axes[-1].name == "perplexity"
+    places = {text: place for place, text in info.axes[-1].ticks}
+    assert (places["10"], places["30"]) == ((1.0, 0.0) if mode == "min" else (0.0, 1.0))
+
+
+def test_parallel_coordinates_need_two_configurations(configuration):
+    assert parallel_info([configuration([1.0], alpha=1.0)]).skipped == "nothing varied between the configurations"
+
+
+def test_drawings_are_the_same_bytes_every_time(analysis, swept):
+    first = [*study_figures(analysis), draw_importance(importance_info(swept))]
+    again = [*study_figures(analysis), draw_importance(importance_info(swept))]
+    assert [(figure.svg, figure.png) for figure in first] == [(figure.svg, figure.png) for figure in again]
+
+
+def test_drawings_hold_no_date_and_no_maker(swept):
+    figure = draw_parallel(parallel_info(swept))
+    assert figure.svg.startswith(b"<?xml")
+    assert figure.png.startswith(b"\x89PNG")
+    for trace in (b"dc:date", b"Matplotlib v", b"Creation Time", b"Software"):
+        assert trace not in figure.svg + figure.png
+
+
+def test_every_colour_drawn_is_one_that_the_page_can_swap(analysis, swept):
+    assert LIGHT.keys() == DARK.keys()
+    assert len(set(LIGHT.values())) == len(LIGHT)
+    figures = [*study_figures(analysis), draw_parallel(parallel_info(swept))]
+    drawn = {colour for figure in figures for colour in re.findall(r"#[0-9a-f]{6}\b", figure.svg.decode())}
+    assert drawn
+    assert drawn <= set(LIGHT.values())
+
+
+def test_drawing_leaves_the_readers_matplotlib_alone(configurations):
+    before = dict(matplotlib.rcParams)
+    draw_ranking(ranking_info(searched(configurations)))
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_of_very_many_lines_the_best_and_some_of_the_others_are_drawn():
+    lines = [SummaryRow(str(place), (0.5,), place / 1000) for place in range(1000)]
+    shown = shown_lines(lines, most=90)
+    assert shown[:30] == lines[:30]
+    assert 60 <= len(shown) <= 90
+    assert shown[-1].quality > 0.95
+    assert shown_lines(lines[:90], most=90) == lines[:90]

@@ -1,0 +1,101 @@
+"""A public report holds neither the user nor machines nor folders, in any format, and the same numbers."""
+
+from dataclasses import replace
+
+import pytest
+
+import nmlab.reports.report as report_module
+from nmlab.reports.read.collect import collect
+from nmlab.reports.render.public import Anonymiser
+from nmlab.reports.report import write_report
+
+PLANTED = ("alice", "gpu-box-7", "10.1.2.3", "/home/", "/shared", "secret-project", "corp.example")
+
+
+@pytest.fixture
+def hide():
+    return Anonymiser(users=("alice", "root"), hosts=("gpu-box-7",))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/home/alice/models/llama", "llama"),
+        ("/home/alice/my models/llama 7b[:80%]", "llama 7b[:80%]"),
+        ("~/models/llama", "llama"),
+        ("read '/shared/a/text.txt' twice", "read 'text.txt' twice"),
+        ("sqlite:////home/alice/nmlab.db", "nmlab.db"),
+        ("file:///home/alice/x.json, file:///b/y.json", "x.json, y.json"),
+        (r"C:\Users\alice\model", "model"),
+        ("on gpu-box-7: 10.1.2.3:6379", "on (host): (host):6379"),
+        ("alice@gpu-box-7 and alice@corp.example", "(user)@(host) and (user)@(host)"),
+        ("started by alice", "started by (user)"),
+        ("http://gpu-box-7:5000/x", "http://(host)/x"),
+        ("http://mlflow.corp.example:5000", "http://(host)"),
+    ],
+)
+def test_what_is_left_out(hide, text, shown):
+    assert hide.text(text) == shown
+    assert hide.text(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eval/perplexity",
+        "tokens/s and 3 / 4",
+        "meta-llama/Llama-3-8B",
+        "builtin:python-docs",
+        "http://127.0.0.1:5000/#/experiments/1/runs/0a",
+        "https://arxiv.org/abs/2501.00001",
+        "maskpro 2:4 at alpha=0.9; torch 2.13.0; the root of it",
+        "recall@1",
+        "/",
+    ],
+)
+def test_what_stays(hide, text):
+    assert hide.text(text) == text
+
+
+def test_two_folders_of_one_name_stay_two(hide):
+    assert [hide.text(path) for path in ("/a/llama", "/b/llama", "/a/llama/")] == ["llama", "llama (2)", "llama"]
+
+
+@pytest.fixture
+def planted(store, monkeypatch):
+    """The runs as a careless study would have them: folders, users and hosts in settings, tags, notes and reasons."""
+
+    def with_traces(*arguments, **given):
+        runs = collect(*arguments, **given)
+        trials = runs.trials.copy()
+        trials["notes"] = "read /shared/secret-project/text.txt on gpu-box-7"
+        trials["data.calibration.source"] = [f"/home/alice/secret-project/text-{n % 2}" for n in range(len(trials))]
+        trials["reason"] = "10.1.2.3 is gone, says alice@mail.corp.example"
+        params = {**runs.launch.params, "model.source": "/home/alice/secret-project/llama", "title": "By alice"}
+        tags = {**runs.launch.tags, "mlflow.user": "alice", "nmlab.stored": "float16 in /shared/secret-project/llama"}
+        launch = replace(runs.launch, params=params, tags=tags)
+        settings = (*runs.settings, "data.calibration.source")
+        return replace(runs, launch=launch, trials=trials, settings=settings)
+
+    monkeypatch.setattr(report_module, "collect", with_traces)
+    monkeypatch.setattr("socket.gethostname", lambda: "gpu-box-7")
+    return store
+
+
+def texts(folder):
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".png"]
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
+
+
+def test_no_format_tells_who_and_where(planted, tmp_path):
+    plain = write_report("maskpro-alpha", tracking_uri=planted.uri, output=tmp_path / "plain")
+    public = write_report("maskpro-alpha", tracking_uri=planted.uri, output=tmp_path / "public", public=True)
+    told, kept = texts(tmp_path / "plain"), texts(tmp_path / "public")
+    assert {name for name in PLANTED if any(name in text for text in told.values())} >= {"alice", "/home/", "/shared"}
+    assert str(tmp_path.parent) in "".join(told.values()) or "sqlite:" in "".join(told.values())
+    for name, text in kept.items():
+        assert not [trace for trace in (*PLANTED, planted.uri) if trace in text], name
+    assert set(kept) == set(told)
+    assert "llama" in kept["report.html"]
+    assert [path.name for path in public.figures] == [path.name for path in plain.figures]
+    assert told["tables/cost.csv"].replace("/home/alice/secret-project/", "") == kept["tables/cost.csv"]

@@ -1,0 +1,308 @@
+"""Accuracies compared question by question: the test, its power and its errors, and the tables that rest on it."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nmlab.reports.analysis.analysis import analyse
+from nmlab.reports.analysis.metrics import direction_of, is_of_task, style_of
+from nmlab.reports.analysis.pairwise import Side, contrasts_with, divided_questions
+from nmlab.reports.analysis.summary_rows import names_of
+from nmlab.reports.read.collect import collect
+from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.question_outcomes import QuestionOutcomes, read_answers
+from nmlab.reports.statistics import (
+    Noise,
+    adjusted,
+    compare_answers,
+    detectable_by_questions,
+    mcnemar,
+    paired_bootstrap,
+)
+from nmlab.reports.tables.comparison import summary_table, tasks_table
+from nmlab.reports.values import Direction, Mark, Style
+
+METRIC = "eval/quiz/acc"
+QUESTIONS = np.array([f"q{number}" for number in range(200)])
+WINDOWS = (np.zeros(12), np.ones(12, dtype=int), np.ones(12, dtype=int), None)
+
+
+def drawn(rng, *, questions, accuracy, change, gain=0.0):
+    """Answers of two masks of which a share ``change`` of the questions is answered otherwise by the second."""
+    first = rng.random(questions) < accuracy
+    fate = rng.random(questions)
+    better, worse = (change + gain) / 2, (change - gain) / 2
+    second = np.where(fate < better, True, np.where(fate < better + worse, False, first))
+    first = np.where(fate < better, False, np.where(fate < better + worse, True, first))
+    return first.astype(float), second.astype(float)
+
+
+# --- the test -------------------------------------------------------------------------------------------------
+
+
+def test_equal_masks_are_told_apart_no_more_often_than_stated():
+    rng = np.random.default_rng(1)
+    p_values = np.array(
+        [
+            mcnemar([*(a > 0)], second=[*(b > 0)])
+            for a, b in (drawn(rng, questions=150, accuracy=0.6, change=0.2) for _ in range(1500))
+        ]
+    )
+    assert (p_values < 0.05).mean() < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1500)
+    tables = p_values.reshape(150, 10)
+    families = np.mean([min(adjusted(list(table))) < 0.05 for table in tables])
+    assert families < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 150)
+
+
+def test_among_tables_of_equal_and_better_masks_few_discoveries_are_false():
+    rng = np.random.default_rng(2)
+    shares = []
+    for _ in range(120):
+        gains = [0.0] * 6 + [0.12] * 4
+        pairs = [drawn(rng, questions=200, accuracy=0.6, change=0.2, gain=gain) for gain in gains]
+        found = [p < 0.05 for p in adjusted([mcnemar([*(a > 0)], second=[*(b > 0)]) for a, b in pairs])]
+        shares.append(sum(found[:6]) / max(1, sum(found)))
+    assert np.mean(shares) < 0.05 + 3 * np.std(shares) / math.sqrt(len(shares))
+    assert sum(share == 0 for share in shares) > 60  # and there were discoveries to be right about
+
+
+@pytest.mark.parametrize(("questions", "change"), [(60, 0.3), (300, 0.1), (1500, 0.25)])
+def test_the_detectable_difference_is_detected_as_often_as_stated(questions, change):
+    gain = detectable_by_questions(round(change * questions), questions=questions)
+    rng = np.random.default_rng(questions)
+    found = []
+    for _ in range(800):
+        a, b = drawn(rng, questions=questions, accuracy=0.5, change=max(change, gain), gain=gain)
+        found.append(mcnemar([*(a > 0)], second=[*(b > 0)]) < 0.05)
+    assert np.mean(found) == pytest.approx(0.8, abs=3 * math.sqrt(0.8 * 0.2 / 800))
+
+
+def test_detectable_differences_shrink_with_questions_and_grow_with_what_divides():
+    assert detectable_by_questions(20, questions=100) > detectable_by_questions(200, questions=1000)
+    assert detectable_by_questions(50, questions=100) > detectable_by_questions(20, questions=100)
+    # Where nothing divides, the winner must take all of at least six questions.
+    gain = detectable_by_questions(0, questions=100)
+    assert stats.binom.sf(5, 100, gain) == pytest.approx(0.8, abs=1e-3)
+    assert detectable_by_questions(2, questions=5) == 1.0
+    with pytest.raises(ValueError, match="6 dividing questions of 5 are not possible"):
+        detectable_by_questions(6, questions=5)
+
+
+def test_answers_of_single_runs_are_mcnemars_and_means_over_seeds_are_permuted():
+    rng = np.random.default_rng(3)
+    first, second = drawn(rng, questions=200, accuracy=0.5, change=0.2, gain=0.1)
+    (found,) = paired_bootstrap((first - second)[:, None], weights_W=np.ones(200))
+    single = compare_answers(first, second_Q=second, found=found)
+    assert single.p_value == mcnemar([*(first > 0)], second=[*(second > 0)])
+    assert (single.noise, single.n, single.difference) == (Noise.QUESTIONS, 200, pytest.approx((first - second).mean()))
+    assert single.low < single.difference < single.high
+    # Three seeds that answer alike are as good as one: the permutation agrees with the exact test.
+    blurred = compare_answers(first, second_Q=second * 0.999, found=found)
+    assert blurred.p_value == pytest.approx(single.p_value, abs=0.02)
+
+
+# --- which noise decides --------------------------------------------------------------------------------------
+
+
+def with_accuracy(item, values):
+    object.__setattr__(item, "trials", item.trials.assign(**{METRIC: values}))
+    return item
+
+
+def kept(item, *outcomes, questions=QUESTIONS):
+    runs = item.trials["run_id"]
+    return {
+        run: Evaluation(*WINDOWS, {METRIC: QuestionOutcomes(questions, np.asarray(own, dtype=float))})
+        for run, own in zip(runs, outcomes, strict=True)
+    }
+
+
+@pytest.fixture
+def answers():
+    """Two sets of answers to 200 questions: the first wins 30 of the 40 that divide them."""
+    rng = np.random.default_rng(4)
+    first = (rng.random(200) < 0.6).astype(float)
+    first[:30], first[30:40] = 1.0, 0.0
+    second = first.copy()
+    second[:30], second[30:40] = 0.0, 1.0
+    return first, second
+
+
+def test_two_rules_are_decided_by_the_questions(configuration, answers):
+    first, second = answers
+    items = [
+        with_accuracy(configuration([10.0], method=name, role="baseline"), [own.mean()])
+        for name, own in zip(("wanda", "magnitude"), answers, strict=True)
+    ]
+    evaluations = {**kept(items[0], first), **kept(items[1], second)}
+    sides = [Side(item) for item in items]
+    (found,) = contrasts_with(sides[0], others=sides[1:], metric=METRIC, evaluations=evaluations)
+    assert found.decisive.noise is Noise.QUESTIONS
+    assert found.p_adjusted == pytest.approx(stats.binomtest(10, 40, 0.5).pvalue)
+    assert found.is_separated is True
+    assert found.evaluation.difference == pytest.approx(-0.1)
+    assert divided_questions(sides[1], second=sides[0], metric=METRIC, evaluations=evaluations) == (10, 30)
+
+
+def test_a_trained_mask_is_decided_over_seeds_and_by_no_number_of_questions(configuration, answers):
+    first, second = answers
+    rule = with_accuracy(configuration([10.0], method="wanda", role="baseline"), [second.mean()])
+    alone = with_accuracy(configuration([9.0]), [first.mean()])
+    object.__setattr__(alone, "trials", alone.trials.assign(**{"initial/perplexity": [40.0]}))
+    trained = with_accuracy(configuration([9.0, 9.1, 9.2], alpha=1), [first.mean(), second.mean(), first.mean()])
+    evaluations = {**kept(rule, second), **kept(alone, first), **kept(trained, first, second, first)}
+    found = contrasts_with(Side(rule), others=[Side(alone), Side(trained)], metric=METRIC, evaluations=evaluations)
+    assert (found[0].decisive, found[0].is_separated) == (None, None)
+    assert found[0].evaluation.p_value == pytest.approx(stats.binomtest(10, 40, 0.5).pvalue)
+    assert found[1].decisive.noise is Noise.TRAINING
+    assert found[1].evaluation.difference == pytest.approx(2 * 0.1 / 3)
+
+
+def test_other_questions_are_no_pairs(configuration, answers):
+    items = [with_accuracy(configuration([10.0], method=name, role="baseline"), [0.5]) for name in ("a", "b")]
+    evaluations = {**kept(items[0], answers[0]), **kept(items[1], answers[1], questions=QUESTIONS[::-1])}
+    sides = [Side(item) for item in items]
+    (found,) = contrasts_with(sides[0], others=sides[1:], metric=METRIC, evaluations=evaluations)
+    assert found.evaluation is None
+    assert divided_questions(sides[0], second=sides[1], metric=METRIC, evaluations=evaluations) is None
+
+
+def test_the_windows_of_the_text_say_nothing_about_the_perplexity_of_a_task(configuration):
+    metric = "eval/wikitext/word_perplexity"
+    items = [configuration([10.0], method=name, role="baseline") for name in ("a", "b")]
+    losses = np.random.default_rng(0).random((2, 12))
+    evaluations = {}
+    for item, own in zip(items, losses, strict=True):
+        object.__setattr__(item, "trials", item.trials.assign(**{metric: [own.sum()]}))
+        evaluations[item.run_ids[0]] = Evaluation(own, *WINDOWS[1:])
+    (found,) = contrasts_with(Side(items[0]), others=[Side(items[1])], metric=metric, evaluations=evaluations)
+    assert found.evaluation is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "style", "direction"),
+    [
+        ("eval/quiz/acc", Style.FIXED4, Direction.HIGHER),
+        ("eval/quiz/acc_norm", Style.FIXED4, Direction.HIGHER),
+        ("eval/gsm8k/exact_match.strict-match", Style.FIXED4, Direction.HIGHER),
+        ("eval/wikitext/word_perplexity", Style.FIXED2, Direction.LOWER),
+        ("eval/quiz/brier_score", Style.FIXED4, Direction.LOWER),
+        ("eval/quiz/likelihood_diff", Style.FIXED4, Direction.NONE),
+    ],
+)
+def test_measures_of_tasks_are_known_by_their_names(metric, style, direction):
+    assert is_of_task(metric)
+    assert (style_of(metric), direction_of(metric)) == (style, direction)
+
+
+# --- a study with tasks ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def quizzed(writer, store, trial):
+    """Wanda wins a quiz clearly, magnitude and random are a hair behind each other in another; MaskPro has seeds."""
+    rng = np.random.default_rng(5)
+    base = (rng.random(300) < 0.5).astype(int)
+
+    def changed(better, worse):
+        own = base.copy()
+        own[np.flatnonzero(base == 0)[:better]] = 1
+        own[np.flatnonzero(base == 1)[:worse]] = 0
+        return own
+
+    rows = [
+        trial("dense", 0, 20.0, role="baseline", answers={"quiz": changed(90, 0), "arc": changed(80, 0)}),
+        trial("wanda", 0, 60.0, role="baseline", answers={"quiz": changed(60, 5), "arc": changed(12, 8)}),
+        trial("magnitude", 0, 90.0, role="baseline", answers={"quiz": base, "arc": changed(9, 8)}),
+    ]
+    for seed in range(3):
+        own = {"quiz": changed(40 + seed, 5), "arc": changed(11 + 2 * seed, 8)}
+        rows.append(trial("maskpro", seed, 55.0 + seed, 60.0, {"alpha": "0.9"}, residual=[0.0], answers=own))
+    writer.launch("quizzed", rows, name="quizzed-1")
+    return analyse(store, runs=collect(store, study="quizzed"))
+
+
+def test_best_second_and_what_is_inseparable_are_marked_for_accuracies_too(quizzed):
+    table = summary_table(quizzed.configurations, contrasts=quizzed.contrasts)
+    marks = {
+        metric: dict(
+            zip([cell.value for cell in table.column("mask")], [c.mark for c in table.column(metric)], strict=True)
+        )
+        for metric in ("eval/quiz/acc", "eval/arc/acc")
+    }
+    assert marks["eval/quiz/acc"] == {
+        "dense (no mask)": Mark.NONE,
+        "wanda": Mark.BEST,
+        "magnitude": Mark.NONE,
+        "maskpro, its initial mask": Mark.NONE,
+        "maskpro": Mark.SECOND,
+    }
+    assert (marks["eval/arc/acc"]["magnitude"], marks["eval/arc/acc"]["wanda"]) == (Mark.TIED, Mark.TIED)
+    assert marks["eval/arc/acc"]["maskpro"] is Mark.BEST
+
+
+def test_the_table_of_tasks_keeps_questions_and_seeds_apart(quizzed):
+    table = tasks_table(
+        quizzed.configurations,
+        names=names_of(quizzed.lines),
+        contrasts=quizzed.contrasts,
+        evaluations=quizzed.evaluations,
+    )
+    cells = [{column.key: cell for column, cell in zip(table.columns, row.cells, strict=True)} for row in table.rows]
+    rows = {(own["task"].value, own["mask"].value): own for own in cells}
+    assert rows.keys() == {
+        (task, mask) for task, masks in (("quiz acc", ("magnitude", "maskpro")), ("arc acc", ("magnitude", "wanda")))
+        for mask in masks
+    }  # fmt: skip
+    plain = rows["quiz acc", "magnitude"]
+    assert plain["divided"].value == "5 : 60"
+    assert (plain["noise"].value, plain["verdict"].value) == ("300 questions", "worse")
+    assert plain["questions"].value == pytest.approx(-55 / 300)
+    assert plain["detectable"].value == pytest.approx(detectable_by_questions(65, questions=300))
+    trained = rows["quiz acc", "maskpro"]
+    assert (trained["noise"].value, trained["seeds"].n, trained["questions"].n) == ("3 seeds", 3, 300)
+    assert all(own["p_questions"].value is not None for own in cells)
+    assert "McNemar's exact test" in table.notes[0]
+
+
+def test_p_values_of_all_tasks_are_adjusted_together(quizzed):
+    tasks = [groups for metric, groups in quizzed.contrasts.items() if is_of_task(metric)]
+    found = [item for groups in tasks for group in groups.values() for item in group]
+    assert len(found) == 4
+    for noise in Noise:
+        own = [item for item in found if item.decisive.noise is noise]
+        assert [item.p_adjusted for item in own] == list(adjusted([item.decisive.p_value for item in own]))
+
+
+def test_the_answers_give_the_recorded_accuracy(quizzed, store, checked):
+    assert quizzed.check.disagreeing == ()
+    rows = quizzed.runs.trials.assign(**{METRIC: 0.25})
+    assert len(checked(rows).disagreeing) == len(rows)
+
+
+def test_a_corrupted_archive_of_questions_names_run_and_array(writer, store, trial, tmp_path):
+    writer.launch("broken-quiz", [trial("wanda", 0, 60.0, answers={"quiz": [0, 1, 1]})], name="broken-quiz-1")
+    (run_id,) = collect(store, study="broken-quiz").trials["run_id"]
+
+    def put(content):
+        path = tmp_path / "tasks.npz"
+        path.write_bytes(content)
+        writer.client.log_artifact(run_id, str(path))
+
+    assert read_answers(store, run_id=run_id).keys() == {METRIC}
+    for arrays, message in (
+        ({"quiz/acc": np.ones(3)}, "has no array 'quiz/question'"),
+        ({"quiz/acc": np.ones(3), "quiz/question": np.array(["a"])}, "different length for task 'quiz'"),
+    ):
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        put(content.getvalue())
+        with pytest.raises(ReportError, match=f"tasks.npz of run {run_id} .*{message}"):
+            read_answers(store, run_id=run_id)
+    put(b"no archive")
+    with pytest.raises(ReportError, match=f"tasks.npz of run {run_id} is corrupted"):
+        read_answers(store, run_id=run_id)

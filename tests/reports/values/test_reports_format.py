@@ -1,0 +1,167 @@
+"""Numbers as text, and the marks of best and second best."""
+
+import math
+
+import pytest
+
+from nmlab.reports.analysis.metrics import (
+    chosen_on,
+    difference_style,
+    direction_of,
+    metric_column,
+    plain_name,
+    style_of,
+)
+from nmlab.reports.values import (
+    Cell,
+    Column,
+    Direction,
+    Interval,
+    Mark,
+    Style,
+    cell_text,
+    marked,
+    number_text,
+    title_text,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "style", "text"),
+    [
+        (78.123, Style.FIXED2, "78.12"),
+        (1234.5, Style.FIXED2, "1,234.50"),
+        (1.5e9, Style.FIXED2, "1.50e9"),
+        (-3.14159, Style.SIGNED2, "−3.14"),
+        (3.14159, Style.SIGNED2, "+3.14"),
+        (0.0, Style.SIGNED2, "0.00"),
+        (0.004, Style.SIGNED2, "0.00"),
+        (-0.004, Style.SIGNED2, "0.00"),
+        (-0.004, Style.FIXED2, "0.00"),
+        (-0.00004, Style.SIGNED4, "0.0000"),
+        (-0.2, Style.INTEGER, "0"),
+        (0.45678, Style.FIXED4, "0.4568"),
+        (2000, Style.INTEGER, "2,000"),
+        (20000, Style.GENERAL, "20000"),
+        (0.00012345, Style.GENERAL, "0.0001234"),
+        (0.97, Style.GENERAL, "0.97"),
+        (43763.4, Style.GENERAL, "43,763"),
+        (-1234.56, Style.GENERAL, "−1,235"),
+        (22_034_567.0, Style.GENERAL, "2.203e7"),
+        (-5.9744e-5, Style.GENERAL, "−5.974e−5"),
+        (0.0, Style.GENERAL, "0"),
+        (2.0**27, Style.MEBIBYTES, "128"),
+        (0.0125, Style.MILLISECONDS, "12.5"),
+        (61.26, Style.SECONDS, "61.3"),
+        (0.0312, Style.SECONDS, "0.031"),
+        (0.00000788, Style.SECONDS, "0.000"),
+        (1974.2, Style.SECONDS, "1,974"),
+        (0.0, Style.SECONDS, "0"),
+        (733.7 * 2**20, Style.MEBIBYTES, "734"),
+        (math.inf, Style.FIXED2, "∞"),
+        (-math.inf, Style.INTEGER, "−∞"),
+        (math.nan, Style.GENERAL, "nan"),
+    ],
+)
+def test_number_text(value, style, text):
+    assert number_text(value, style=style) == text
+
+
+def test_cells():
+    column = Column("x", "x", Style.FIXED2)
+    assert cell_text(Cell(80.0, 75.03, 84.97, 3), column=column) == "80.00 ± 4.97"
+    assert cell_text(Cell(80.0, n=1), column=column) == "80.00 (n = 1)"
+    assert cell_text(Cell(80.0), column=column) == "80.00"
+    assert cell_text(Cell(None), column=column) == "–"
+    assert cell_text(Cell("alpha=1", shown="1"), column=column) == "1"
+    assert cell_text(Cell(1.21e7, 0.87e7, 1.55e7, 3), column=column) == "1.21e7 ± 0.34e7"
+    assert cell_text(Cell(1.0, math.nan, math.nan, 3), column=column) == "1.00 ± nan"
+    general = Column("x", "x", Style.GENERAL)
+    assert cell_text(Cell(666239.9, 612952.8, 719527.0, 3), column=general) == "666,240 ± 53,287"
+    assert cell_text(Cell(2.2e7, 2.1e7, 2.3e7, 3), column=general) == "2.2e7 ± 0.1e7"
+    assert cell_text(Cell(3.99e-5, 3.99e-5, 3.99e-5, 3), column=general) == "3.99e−5 ± 0"
+    assert cell_text(Cell(-0.000366, -0.009144, 0.008412, 3), column=general) == "−0.000366 ± 0.008778"
+    seconds = Column("x", "x", Style.SECONDS)
+    assert cell_text(Cell(22.31, 18.9, 25.72, 3), column=seconds) == "22.3 ± 3.4"
+    bracket = Column("x", "x", Style.SIGNED2, interval=Interval.BRACKET)
+    assert cell_text(Cell(-40.0, -42.48, 1.0, 3), column=bracket) == "−40.00 [−42.48, +1.00]"
+    assert cell_text(Cell(-40.0, -42.0, -38.0, 3), column=Column("x", "x", Style.SIGNED2)) == "−40.00 ± 2.00"
+
+
+def marks(values, direction=Direction.LOWER, groups=None):
+    cells = marked([Cell(v) for v in values], direction=direction, groups=groups or ["g"] * len(values))
+    return [str(cell.mark) for cell in cells]
+
+
+def test_lowest_is_best_and_highest_where_higher_is_better():
+    assert marks([3.0, 1.0, 2.0]) == ["", "best", "second"]
+    assert marks([3.0, 1.0, 2.0], Direction.HIGHER) == ["best", "", "second"]
+    assert marks([3.0, 1.0], Direction.NONE) == ["", ""]
+
+
+def test_equal_values_share_a_mark():
+    assert marks([1.0, 1.0, 2.0, 3.0]) == ["best", "best", "second", ""]
+    assert marks([2.0, 1.0, 2.0 + 1e-12]) == ["second", "best", "second"]
+
+
+def test_rows_compete_only_within_their_group():
+    assert marks([37.0, 80.0, 70.0, 60.0, 50.0], groups=[None, "a", "a", "b", "b"]) == [
+        "",
+        "second",
+        "best",
+        "second",
+        "best",
+    ]
+
+
+def test_a_lone_row_and_an_empty_cell_win_nothing():
+    assert marks([1.0]) == [""]
+    assert marks([None, 1.0, 2.0]) == ["", "best", "second"]
+
+
+def test_marks_keep_everything_else():
+    (cell, _) = marked([Cell(1.0, 0.5, 1.5, 3, ("r",)), Cell(2.0)], direction=Direction.LOWER, groups=["g", "g"])
+    assert cell == Cell(1.0, 0.5, 1.5, 3, ("r",), Mark.BEST)
+
+
+@pytest.mark.parametrize(
+    ("metric", "style", "direction"),
+    [
+        ("eval/word_perplexity", Style.FIXED2, Direction.LOWER),
+        ("eval/arc/acc", Style.FIXED4, Direction.HIGHER),
+        ("train/loss", Style.FIXED4, Direction.LOWER),
+        ("memory/peak_bytes", Style.INTEGER, Direction.LOWER),
+        ("eval/mystery", Style.GENERAL, Direction.NONE),
+    ],
+)
+def test_metrics(metric, style, direction):
+    assert (style_of(metric), direction_of(metric)) == (style, direction)
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("eval/token_perplexity", "token perplexity"),
+        ("eval/word-order/acc", "word-order acc"),
+        ("time/sample_s", "sample seconds"),
+        ("memory/state_bytes", "state bytes"),
+        ("cost/tokens", "tokens"),
+        ("train/residual", "train residual"),
+    ],
+)
+def test_metrics_are_called_as_people_say(metric, said):
+    assert plain_name(metric) == said
+
+
+def test_titles():
+    assert title_text(metric_column("eval/token_perplexity")) == "token perplexity ↓"
+    assert title_text(metric_column("eval/arc/acc")) == "arc acc ↑"
+    assert difference_style("eval/perplexity") is Style.SIGNED2
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [("eval/perplexity", "on the same evaluation text"), ("train/loss", "by the same train loss")],
+)
+def test_what_a_search_chose_by_is_said_in_words(metric, words):
+    assert chosen_on(metric) == words

@@ -1,0 +1,390 @@
+"""Every kind of bad input, with the exact line that the user reads."""
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nmlab.search_spaces import loader
+from nmlab.search_spaces.reading.problems import StudyError
+
+NM = "N must be between 1 and M, for example 2:4"
+KINDS = "grid, choice, uniform, loguniform or int"
+SCALAR = "expected a number, text, true, false or null; write compound values as text, such as '2:4'"
+NAME = "expected a name of lower-case letters, digits and underscores, such as alpha"
+LIST = "expected a list of at least one value, for example [0.9, 0.99]"
+BASELINE = "expected a method, or a mapping with method and hyperparameters, as in {method: wanda}"
+TOP = "name, preset, title, answers, description, reproduces, model, data, pattern, method, fixed, space, baselines, search, seeds, replica, budget, cadence"  # noqa: E501
+
+# Each row: an override of the packaged quickstart study, and all that is said about it.
+VALUES = [
+    # pattern and method
+    ("pattern=3:2", f"pattern '3:2': keeps 3 of every 2; {NM}"),
+    ("pattern=0:4", f"pattern '0:4': keeps 0 of every 4; {NM}"),
+    ("pattern=2-4", "pattern '2-4': expected N:M in quotes, N of every M weights kept, for example '2:4'"),
+    ("pattern=2:04", "pattern '2:04': expected N:M in quotes, N of every M weights kept, for example '2:4'"),
+    ("pattern=24", "pattern 24: expected text in quotes, or a mapping with grid or choice"),
+    ("pattern={grid: [2:4, 9:8]}", f"pattern.grid[1] '9:8': keeps 9 of every 8; {NM}"),
+    (
+        "pattern={uniform: [1, 2]}",
+        "pattern {uniform: [1, 2]}: unknown key 'uniform'; valid: grid, choice, when",
+    ),
+    (
+        "pattern={grid: [2:4], when: {method: maskpro}}",
+        "pattern.when: expected no condition, because every configuration needs a pattern",
+    ),
+    ("method=5", "method 5: expected text in quotes, or a mapping with grid or choice"),
+    (
+        "method={choice: [maskpro, 3]}",
+        "method.choice[1] 3: expected the name of a method, for example maskpro",
+    ),
+    # names and texts
+    (
+        "name=My Study",
+        "name 'My Study': expected lower-case letters and digits, joined by hyphens, for example maskpro-alpha",
+    ),
+    ("reproduces=table-10", "reproduces[0] 'table-10': expected paper/item, for example maskpro/table-10"),
+    ('answers="a\\nb"', r"answers 'a\nb': expected one line"),
+    ("title=' '", "title ' ': expected text that is not empty"),
+    # unknown keys
+    ("serch.samples=4", "serch: unknown key; nearest: search"),
+    ("data.calibration.sample=4", "data.calibration.sample: unknown key; nearest: data.calibration.samples"),
+    ("samples=4", "samples: unknown key; nearest: data.calibration.samples or search.samples"),
+    ("alpha=0.9", "alpha: unknown key; nearest: space.alpha"),
+    ("steps=10", "steps: unknown key; nearest: fixed.steps"),
+    ("zzz=1", f"zzz: unknown key; valid: {TOP}"),
+    (
+        "model.trust_remote_code=true",
+        "model.trust_remote_code: no setting; code from a model repository is never run",
+    ),
+    # types and ranges
+    ("model=x", "model 'x': expected a mapping"),
+    ("model.source=3", "model.source 3: expected text, in quotes where it looks like something else"),
+    ("model.dtype=float64", "model.dtype 'float64': expected float32, bfloat16 or float16; nearest: float16"),
+    ("data=null", "data null: expected a mapping"),
+    ("data.calibration.sequence_length=1", "data.calibration.sequence_length 1: expected at least 2"),
+    ("data.evaluation.sequence_length=1", "data.evaluation.sequence_length 1: expected at least 2"),
+    ("data.calibration.batch_size=129", "data.calibration.batch_size 129: expected at most the 128 samples"),
+    ("data.evaluation.tasks=[a, a]", "data.evaluation.tasks ['a', 'a']: 'a' is given twice"),
+    ("data.evaluation.perplexity=byte", "data.evaluation.perplexity 'byte': expected token or word"),
+    ("replica.count=0", "replica.count 0: expected at least 1"),
+    ("replica.resources.gpus=-1", "replica.resources.gpus -1: expected at least 0"),
+    ("replica.resources.gpu=1", "replica.resources.gpu: unknown key; nearest: replica.resources.gpus"),
+    ("budget.time_limit=30", "budget.time_limit 30: expected a duration such as 45s, 30m or 1h30m"),
+    ("budget.time_limit=0s", "budget.time_limit '0s': expected a duration such as 45s, 30m or 1h30m"),
+    ("budget.time_limit=30m1h", "budget.time_limit '30m1h': expected a duration such as 45s, 30m or 1h30m"),
+    ("budget.seconds=0", "budget.seconds 0: expected more than 0"),
+    ("budget.seconds=.inf", "budget.seconds .inf: expected a finite number"),
+    ("seeds=[]", "seeds []: expected a list of at least one"),
+    ("seeds=[0, 1, 0]", "seeds [0, 1, 0]: 0 is given twice"),
+    ("seeds=[0, -1]", "seeds[1] -1: expected at least 0"),
+    ("seeds=[4294967296]", "seeds[0] 4294967296: expected at most 4294967295"),
+    ("seeds=[a]", "seeds[0] 'a': expected a whole number"),
+    ("seeds=[true]", "seeds[0] true: expected a whole number"),
+    ("seeds=3", "seeds 3: expected a list"),
+    # fixed values and baselines
+    ("fixed=null", "fixed null: expected a mapping"),
+    ("fixed.alpha=[1]", f"fixed.alpha [1]: {SCALAR}"),
+    ("fixed.alpha=.nan", "fixed.alpha .nan: expected a finite number"),
+    ("fixed.Alpha=1", f"fixed.Alpha 'Alpha': {NAME}"),
+    ("fixed.method=x", "fixed.method: 'method' is no hyperparameter; expected at the top level, as method"),
+    ("fixed.seed=1", "fixed.seed: 'seed' is no hyperparameter; expected at the top level, as seeds"),
+    ("fixed={alpha: 0.9}", "space.alpha: 'alpha' is also in fixed; expected in one of the two"),
+    ("baselines=wanda", "baselines 'wanda': expected a list"),
+    ("baselines=[3]", f"baselines[0] 3: {BASELINE}"),
+    ("baselines=[{alpha: 1}]", f"baselines[0] {{alpha: 1}}: {BASELINE}"),
+    ("baselines=[dense, dense]", "baselines ['dense', 'dense']: 'dense' is given twice"),
+    (
+        "baselines=[{method: wanda, seed: 3}]",
+        "baselines[0] {method: 'wanda', seed: 3}: expected no seed; every configuration runs with the study's seeds",
+    ),
+    (
+        "baselines=[{method: wanda, pattern: 3:2}]",
+        f"baselines[0] {{method: 'wanda', pattern: '3:2'}}: keeps 3 of every 2; {NM}",
+    ),
+    # space entries
+    (
+        "space.alpha=0.9",
+        f"space.alpha 0.9: expected a mapping with one of {KINDS}; a single value goes under fixed",
+    ),
+    ("space.alpha={gird: [1]}", "space.alpha {gird: [1]}: unknown key 'gird'; nearest: grid"),
+    ("space.alpha={}", f"space.alpha {{}}: expected exactly one of {KINDS}; given none"),
+    (
+        "space.alpha={grid: [1], choice: [2]}",
+        f"space.alpha {{grid: [1], choice: [2]}}: expected exactly one of {KINDS}; given grid and choice",
+    ),
+    ("space.alpha={grid: []}", f"space.alpha.grid []: {LIST}"),
+    ("space.alpha={grid: 0.9}", f"space.alpha.grid 0.9: {LIST}"),
+    ("space.alpha={choice: [[1, 2]]}", f"space.alpha.choice[0] [1, 2]: {SCALAR}"),
+    ("space.alpha={choice: [{a: 1}]}", f"space.alpha.choice[0] {{a: 1}}: {SCALAR}"),
+    ("space.alpha={grid: [0.9, 0.9]}", "space.alpha.grid [0.9, 0.9]: 0.9 is given twice"),
+    ("space.alpha={grid: [1, true]}", "space.alpha.grid [1, true]: true and 1 are equal"),
+    (
+        "space.alpha={uniform: [2, 1]}",
+        "space.alpha.uniform [2, 1]: expected [low, high], two finite numbers with low < high",
+    ),
+    (
+        "space.alpha={uniform: [0, .inf]}",
+        "space.alpha.uniform [0, .inf]: expected [low, high], two finite numbers with low < high",
+    ),
+    (
+        f"space.alpha={{uniform: [0, 1{'0' * 400}]}}",
+        f"space.alpha.uniform [0, 1{'0' * 52}...: expected [low, high], two finite numbers with low < high",
+    ),
+    (
+        "space.alpha={uniform: [1]}",
+        "space.alpha.uniform [1]: expected [low, high], two finite numbers with low < high",
+    ),
+    (
+        "space.alpha={loguniform: [0, 1]}",
+        "space.alpha.loguniform [0, 1]: expected a low end above 0, because the scale is logarithmic",
+    ),
+    (
+        "space.alpha={int: [1, 2.5]}",
+        "space.alpha.int [1, 2.5]: expected [low, high], two whole numbers with low < high",
+    ),
+    # conditions
+    ("space.alpha={grid: [1], when: 3}", "space.alpha.when 3: expected a mapping"),
+    ("space.alpha={grid: [1], when: {initial_mask: []}}", f"space.alpha.when.initial_mask []: {LIST}"),
+    (
+        "space.alpha={grid: [1], when: {initial_masks: wanda}}",
+        "space.alpha.when.initial_masks 'wanda': unknown name 'initial_masks'; nearest: initial_mask",
+    ),
+    (
+        "space.alpha={grid: [1], when: {initial_mask: wandaa}}",
+        "space.alpha.when.initial_mask 'wandaa': initial_mask is never 'wandaa'; nearest: wanda",
+    ),
+    (
+        "space.alpha={grid: [1], when: {steps: 1500}}",
+        "space.alpha.when.steps 1500: steps is fixed; expected a name from space, method or pattern",
+    ),
+    (
+        "space.alpha={grid: [1], when: {learning_rate: 3}}",
+        "space.alpha.when.learning_rate 3: learning_rate is loguniform; "
+        "a condition needs a name with listed values or whole numbers",
+    ),
+    (
+        "space.alpha={grid: [1], when: {alpha: 1}}",
+        "space.alpha.when: conditions form a circle: alpha -> alpha",
+    ),
+    # search
+    ("search.samples=ten", "search.samples 'ten': expected a whole number"),
+    ("search.samples=2.5", "search.samples 2.5: expected a whole number"),
+    ("search.samples=true", "search.samples true: expected a whole number"),
+    ("search.samples=0", "search.samples 0: expected at least 1"),
+    ("search.samples=", "search.samples null: tpe needs a number of samples, for example 20"),
+    ("search.algorithm=tpee", "search.algorithm 'tpee': expected grid, random, tpe or nsga2; nearest: tpe"),
+    ("space={}", "search.algorithm 'tpe': nothing to search; expected entries in space"),
+    ("search.scheduler=ahsa", "search.scheduler 'ahsa': expected asha or median; nearest: asha"),
+    (
+        "search.scheduler=asha",
+        "cadence.evaluate_every null: asha compares eval/perplexity during training; "
+        "expected a number of steps, for example 250",
+    ),
+    (
+        "search.metric=eval/perplexty",
+        "search.metric 'eval/perplexty': unknown metric; nearest: eval/perplexity",
+    ),
+    (
+        "search.metric=eval/boolq/acc",
+        "search.metric 'eval/boolq/acc': unknown metric; data.evaluation.tasks has none",
+    ),
+    (
+        "search.metric=initial/perplexity",
+        "search.metric 'initial/perplexity': unknown metric; nearest: eval/perplexity",
+    ),
+    (
+        "search.metric=train/tau",
+        "search.metric 'train/tau': maskpro records no such metric; recorded by maskllm, susi",
+    ),
+    ("search.metric=train/flps", "search.metric 'train/flps': unknown metric; nearest: train/flips"),
+    (
+        "search.metric=zzz",
+        "search.metric 'zzz': unknown metric; for example eval/perplexity, train/loss or cost/seconds",
+    ),
+    ("search.mode=max", "search.mode 'max': eval/perplexity is better when it is lower; expected min"),
+    ("search.metric=[]", "search.metric []: expected a list of at least one"),
+    ("search.mode=smallest", "search.mode 'smallest': expected min or max"),
+    (
+        "search.mode=[min, max]",
+        "search.mode ['min', 'max']: expected one min or max for each metric, 1 in all",
+    ),
+    ("search.algorithm=nsga2", "search.metric 'eval/perplexity': nsga2 needs a list of two or more"),
+]
+
+
+@pytest.mark.parametrize(("override", "line"), VALUES, ids=[row[0] for row in VALUES])
+def test_one_bad_value_gives_one_line(override, line):
+    with pytest.raises(StudyError) as caught:
+        loader.load("quickstart", overrides=[override])
+    assert str(caught.value) == f"quickstart.yaml: {line}"
+
+
+# Each row: several overrides, and the lines about them in order.
+COMBINED = [
+    (
+        ["data.calibration.micro_batch=17"],
+        ["data.calibration.micro_batch 17: expected at most the 16 sequences of a minibatch"],
+    ),
+    (
+        ["search.samples=ten", "seeds=[]"],
+        ["search.samples 'ten': expected a whole number", "seeds []: expected a list of at least one"],
+    ),
+    (
+        ["search.algorithm=grid"],
+        [
+            "search.samples 8: expected null, because a grid visits every point",
+            "space.logit_magnitude.uniform: expected grid or choice; a grid search needs listed values",
+            "space.learning_rate.loguniform: expected grid or choice; a grid search needs listed values",
+        ],
+    ),
+    (
+        ["search.metric=[eval/perplexity, cost/seconds]"],
+        [
+            "search.metric ['eval/perplexity', 'cost/seconds']: tpe takes one metric; several need nsga2",
+            "search.mode 'min': expected one min or max for each metric, 2 in all",
+        ],
+    ),
+    (
+        [
+            "search={algorithm: nsga2, samples: 4, metric: [train/loss, cost/seconds], mode: [min, min]}",
+            "search.scheduler=asha",
+        ],
+        ["search.scheduler 'asha': expected null, because nsga2 has several objectives"],
+    ),
+    (
+        [
+            "data.evaluation.tasks=[quiz]",
+            "search={algorithm: nsga2, samples: 4, metric: [eval/quiz/acc, cost/tokens], mode: [min, max]}",
+        ],
+        [
+            "search.mode 'min': eval/quiz/acc is better when it is higher; expected max",
+            "search.mode 'max': cost/tokens is better when it is lower; expected min",
+        ],
+    ),
+    (
+        ["method={choice: [maskpro, susi]}", "search.metric=train/flips"],
+        ["search.metric 'train/flips': susi records no such metric; recorded by maskpro"],
+    ),
+    (
+        ["search={algorithm: tpe, samples: 3, metric: cost/tokens, scheduler: median}", "cadence.evaluate_every=5"],
+        [
+            "search.scheduler 'median': expected null, because cost/tokens is measured once, at the end of a trial",
+        ],
+    ),
+    (
+        ["search={algorithm: tpe, samples: 3, metric: train/loss, scheduler: asha}", "cadence.evaluate_every=null"],
+        [
+            "cadence.evaluate_every null: asha compares train/loss during training; expected a number of steps, for "
+            "example 250",
+        ],
+    ),
+    (
+        ["space.a={grid: [1, 2], when: {b: 1}}", "space.b={grid: [1, 2], when: {a: 1}}"],
+        ["space.a.when: conditions form a circle: a -> b -> a"],
+    ),
+    (
+        ["space.steps={int: [1, 4]}", "space.alpha={grid: [1], when: {steps: [2, 5]}}"],
+        ["space.alpha.when.steps [2, 5]: steps is never 5; expected a whole number from 1 to 4"],
+    ),
+    (
+        ["space.flag={grid: [true, false]}", "space.alpha={grid: [1], when: {flag: 1}}"],
+        ["space.alpha.when.flag 1: flag is never 1; valid: true, false"],
+    ),
+    (
+        ["method={choice: [maskpro, susi]}", "space.alpha={grid: [1], when: {method: mask_pro}}"],
+        ["space.alpha.when.method 'mask_pro': method is never 'mask_pro'; nearest: maskpro"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("overrides", "lines"), COMBINED, ids=[" ".join(row[0]) for row in COMBINED])
+def test_every_problem_has_its_own_line(overrides, lines):
+    with pytest.raises(StudyError) as caught:
+        loader.load("quickstart", overrides=overrides)
+    assert list(caught.value.problems) == [f"quickstart.yaml: {line}" for line in lines]
+
+
+def test_missing_keys_say_what_belongs_there():
+    with pytest.raises(StudyError) as caught:
+        loader.loads("name: x\nmodel: {}\ndata: {calibration: {source: a.txt}}\n", source="my.yaml")
+    assert list(caught.value.problems) == [
+        "my.yaml: model.source: missing; expected `builtin:tiny`, a local Hugging Face folder, or a hub id",
+        "my.yaml: data.evaluation: missing; expected a mapping with source, split, column, windowing, "
+        "sequence_length, windows, batch_size, tasks, few_shot, questions, perplexity",
+        'my.yaml: pattern: missing; expected N:M in quotes, for example "2:4", or an entry with several',
+        "my.yaml: method: missing; expected method, for example maskpro, or an entry with several, "
+        "each with its part of the space by `when`",
+    ]
+
+
+def test_long_values_are_cut():
+    with pytest.raises(StudyError, match=r"search\.samples 'x{56}\.\.\.: expected a whole number$"):
+        loader.load("quickstart", overrides=["search.samples=" + "x" * 500])
+
+
+def test_a_problem_is_a_value_error():
+    assert issubclass(StudyError, ValueError)
+
+
+def paths(data, prefix=()):
+    """Yield the path of every key of nested mappings."""
+    for key, value in data.items():
+        yield (*prefix, key)
+        if isinstance(value, dict):
+            yield from paths(value, prefix=(*prefix, key))
+
+
+def read(text):
+    """Return the study that `text` holds, or the error; any other error is the test's failure."""
+    try:
+        return loader.loads(text, source="my.yaml"), None
+    except StudyError as error:
+        return None, error
+
+
+QUICKSTART = loader.dump(loader.load("quickstart"))
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("2:4")
+KEYS = st.sampled_from(["grid", "choice", "int", "uniform", "when", "method", "source", "samples", "x"])
+ANYTHING = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=5
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(path=st.sampled_from(sorted(paths(yaml.safe_load(QUICKSTART)))), extra=st.none() | KEYS, value=ANYTHING)
+def test_whatever_is_given_there_is_a_study_or_readable_lines(path, extra, value):
+    data = yaml.safe_load(QUICKSTART)
+    section = data
+    for key in path[:-1]:
+        section = section[key]
+    section[extra or path[-1]] = value
+    study, error = read(yaml.safe_dump(data))
+    if error is None:
+        assert loader.loads(loader.dump(study)) == study
+    else:
+        assert error.problems
+        assert all(len(line) < 400 and line.startswith("my.yaml: ") for line in error.problems)
+        assert str(error).splitlines() == list(error.problems)
+
+
+def test_a_search_may_aim_at_the_questions_that_come_along():
+    overrides = [
+        "data.evaluation.tasks=[builtin:word-order]",
+        "search={algorithm: tpe, samples: 3, metric: eval/word-order/acc, mode: max}",
+    ]
+    assert loader.load("quickstart", overrides=overrides).search.metrics == ("eval/word-order/acc",)
+
+
+def test_early_stopping_cannot_look_at_what_is_measured_at_the_end():
+    overrides = [
+        "data.evaluation.tasks=[quiz.jsonl]",
+        "search={algorithm: tpe, samples: 3, metric: eval/quiz/acc, mode: max, scheduler: asha}",
+        "cadence.evaluate_every=50",
+    ]
+    with pytest.raises(StudyError) as caught:
+        loader.load("quickstart", overrides=overrides)
+    assert list(caught.value.problems) == [
+        "quickstart.yaml: search.scheduler 'asha': expected null, because eval/quiz/acc is measured once, at the end "
+        "of a trial"
+    ]

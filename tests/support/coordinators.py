@@ -1,0 +1,103 @@
+"""One exchange for the participants of a trial that are threads of one process, and what must not depend on them."""
+
+import threading
+import time
+from collections import Counter
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from nmlab.platform.mask_parallel.coordinator import MaskParallelCoordinator
+from nmlab.platform.mask_parallel.group import LEADER
+
+
+class SharedLine:
+    """The exchange of one process: calls wait on a lock as those of the actor wait on its event loop."""
+
+    def __init__(self):
+        self.coordinator, self._changed = MaskParallelCoordinator(), threading.Condition()
+
+    def ask(self, method, *args, within=0.0):
+        with self._changed:
+            if method == "call":
+                name, *rest = args
+                timed = {"now": time.monotonic()} if name == "open" else {}
+                answer = getattr(self.coordinator, name)(*rest, **timed)
+                self._changed.notify_all()
+                return answer
+            if method == "offer":
+                return self.coordinator.offer(now=time.monotonic())
+            return self._attend(*args, within=within)
+
+    def _attend(self, key, epoch, member, step, given, digest, saved, *, within):
+        deadline = time.monotonic() + within
+        answer = self.coordinator.attend(key, epoch, member, step, given, digest, saved, now=time.monotonic())
+        self._changed.notify_all()
+        while answer is None and time.monotonic() < deadline:
+            self._changed.wait(0.05)
+            answer = self.coordinator.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
+        if answer is None and member == LEADER:
+            self.coordinator.take_over(key)
+            answer = self.coordinator.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
+        return answer or {"wait": True}
+
+
+class Listener:
+    def __init__(self):
+        self.points = {}
+
+    def metrics(self, step, values):
+        self.points.setdefault(step, {}).update(values)
+
+    def cancelled(self):
+        return False
+
+
+class Counting:
+    def __init__(self, evaluators):
+        self._evaluators, self.evaluated = evaluators, Counter()
+
+    def losses(self, step, count, *, evaluate, digest):
+        def note(index):
+            self.evaluated[step] += 1
+            return evaluate(index)
+
+        return self._evaluators.losses(step, count, evaluate=note, digest=digest)
+
+    def saved(self, step):
+        self._evaluators.saved(step)
+
+
+def in_threads(*calls):
+    """Run calls at the same time; return what each returned, or raise what one raised."""
+    results, errors = [None] * len(calls), []
+
+    def run(number, call):
+        try:
+            results[number] = call()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def trained(events):
+    """What must not depend on who evaluated."""
+    return {
+        step: {name: value for name, value in values.items() if name.startswith(("train/", "eval/", "initial/"))}
+        for step, values in events.points.items()
+    }
+
+
+def assert_same_masks(first, second):
+    ours, theirs = load_file(first / "mask.safetensors"), load_file(second / "mask.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)

@@ -1,0 +1,81 @@
+"""The hub's book-keeping and its replicas by plain calls, for tests."""
+
+import itertools
+
+from nmlab.platform.dispatch.state import DispatchState
+
+FACTS = {"slots": 1}
+SPEC = {"method": "maskpro"}
+DONE = {"status": "finished", "step": 5, "metrics": {"eval/perplexity": 2.0}, "reason": ""}
+
+
+class Replica:
+    """A replica's side by plain calls: it numbers its messages and asks with a slot of its own for each lease."""
+
+    def __init__(self, dispatcher, name, incarnation=1, *, claims=(), now=0.0):
+        self.dispatcher, self.name, self.incarnation, self.number, self.slots = (
+            dispatcher,
+            name,
+            incarnation,
+            0,
+            itertools.count(),
+        )
+        dispatcher.introduce(name, incarnation, FACTS, list(claims), now=now)
+
+    def take(self, *, now=0.0, slot=None, done=0):
+        return self.dispatcher.take(
+            self.name, self.incarnation, next(self.slots) if slot is None else slot, done, now=now
+        )
+
+    def hear(self, *messages, running=(), now=0.0):
+        generation = self.dispatcher.generation
+        return self.dispatcher.hear(self.name, self.incarnation, generation, list(running), list(messages), now=now)
+
+    def message(self, job, event, **values):
+        self.number += 1
+        return {"number": self.number, "event": event, "key": job["key"], "epoch": job["epoch"], **values}
+
+    def push(self, job, *points, now=0.0):
+        """Send points; return whether the trial should go on."""
+        messages = [self.message(job, "metrics", **point) for point in points]
+        answer = self.hear(*messages, running=[(job["key"], job["epoch"])], now=now)
+        return answer["state"] == "known" and not answer["stop"]
+
+    def finish(self, job, status="finished"):
+        return self.hear(self.message(job, "ended", result={**DONE, "key": job["key"], "status": status}))
+
+    def leave(self, *, now=0.0):
+        self.dispatcher.leave(self.name, self.incarnation, now=now)
+
+
+def new_hub(*, max_failures=3, generation=100, ended=(), hosts=(), cancelled=()):
+    dispatcher = DispatchState(max_failures=max_failures, generation=generation)
+    dispatcher.open(dict(ended), dict(hosts), list(cancelled), now=0.0)
+    return dispatcher
+
+
+def hub_with(*jobs, hosts=("a",), max_failures=3):
+    """Return a hub with jobs queued, its stream drained, and its replicas."""
+    dispatcher = new_hub(max_failures=max_failures)
+    replicas = [Replica(dispatcher, host) for host in hosts]
+    for key in jobs:
+        dispatcher.submit(key, {**SPEC, "key": key})
+    drained(dispatcher)
+    return dispatcher, *replicas
+
+
+def point(step, name="train/loss"):
+    return {"step": step, "time": 0, "values": {name: 1.0}}
+
+
+def drained(dispatcher, *names):
+    """Drain the hub as a driver that journals what it gets, and return its records of the given kinds."""
+    answer = dispatcher.drain(0)
+    if answer is None:
+        return []
+    assert dispatcher.drain(answer["upto"]) is None
+    return [record for record in answer["records"] if not names or record["event"] in names]
+
+
+def told(dispatcher, *names):
+    return [record["event"] for record in drained(dispatcher, *names)]

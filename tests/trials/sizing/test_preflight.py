@@ -1,0 +1,197 @@
+"""A look ahead: the facts of model and text, and everything that would fail later, without loading weights."""
+
+import json
+import random
+import shutil
+
+import pytest
+
+from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.models import FrozenModel, ModelSource
+from nmlab.trials.models.sources import BUILTIN
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.sizing.preflight import preflight
+from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
+
+TINY = ModelSource("builtin:tiny")
+
+
+@pytest.fixture
+def check(text_file):
+    """Look at a model and at slices of the test text: check(samples=3, patterns=["4:8"])."""
+
+    def run(*, model=TINY, patterns=("2:4",), calibration=None, evaluation=None):
+        return preflight(
+            model,
+            patterns=[Pattern.parse(pattern) for pattern in patterns],
+            calibration=CalibrationSpec(
+                **{"source": f"{text_file}[:60%]", "samples": 8, "sequence_length": 16, **(calibration or {})}
+            ),
+            evaluation=EvaluationSpec(**{"source": f"{text_file}[60%:]", "sequence_length": 24, **(evaluation or {})}),
+        )
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the shipped checkpoint."""
+    for path in [*BUILTIN["builtin:tiny"].glob("*.json"), *BUILTIN["builtin:tiny"].glob("*.safetensors")]:
+        shutil.copy(path, tmp_path / path.name)
+    return tmp_path
+
+
+def test_the_facts_are_those_of_the_loaded_model(check):
+    facts, frozen = check(), FrozenModel.load(TINY)
+    assert facts.architecture == "Qwen2ForCausalLM"
+    assert facts.parameters == sum(parameter.numel() for parameter in frozen.module.parameters())
+    assert facts.prunable == sum(layer.numel for layer in frozen.layers) == 26_624
+    assert facts.layers == len(frozen.layers) == 14
+    assert facts.model_bytes == 4 * facts.parameters
+    assert facts.vocabulary_size == 512
+    assert facts.evaluation_windows > 10
+    assert check(model=ModelSource("builtin:tiny", dtype="bfloat16")).model_bytes == 2 * facts.parameters
+
+
+def test_the_digest_is_of_both_texts(check, text_file):
+    assert check().data_digest == check(calibration={"samples": 3}).data_digest
+    assert check().data_digest != check(calibration={"source": f"{text_file}[:50%]"}).data_digest
+    assert check().data_digest != check(evaluation={"source": f"{text_file}[70%:]"}).data_digest
+
+
+def test_a_limit_on_windows_is_heeded(check):
+    assert check(evaluation={"windows": 3}).evaluation_windows == 3
+
+
+def test_the_weights_are_not_read(check, folder):
+    (folder / "model.safetensors").write_bytes(b"not read")
+    assert check(model=ModelSource(str(folder))).layers == 14
+
+
+def test_the_built_in_text_may_serve_for_both(check):
+    both = {"source": "builtin:python-docs"}
+    facts = check(calibration=both, evaluation={**both, "windows": 2})
+    assert facts.evaluation_windows == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"model": ModelSource("./missing")}, "model folder './missing' does not exist"),
+        ({"model": ModelSource("builtin:tny")}, "did you mean 'builtin:tiny'"),
+        ({"patterns": ["2:4", "3:5"]}, "pattern 3:5: M=5 does not divide the input size of model.layers.0"),
+        ({"calibration": {"source": "missing.txt"}}, "data file 'missing.txt' does not exist"),
+        ({"evaluation": {"source": "missing.jsonl"}}, "data file 'missing.jsonl' does not exist"),
+        ({"calibration": {"samples": 10**6}}, "1000000 samples were asked"),
+        (
+            {"calibration": {"sequence_length": 300}},
+            "data.calibration.sequence_length = 300: the model reads at most 256",
+        ),
+        (
+            {"evaluation": {"sequence_length": 300}},
+            "data.evaluation.sequence_length = 300: the model reads at most 256",
+        ),
+    ],
+)
+def test_what_would_fail_later_fails_now(check, asked, told):
+    with pytest.raises(SourceError) as refused:
+        check(**asked)
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_held_out_text_shorter_than_a_window_is_refused(check, tmp_path):
+    (tmp_path / "short.txt").write_text("a few words")
+    with pytest.raises(SourceError, match="shorter than one window of 24 tokens"):
+        check(evaluation={"source": str(tmp_path / "short.txt")})
+
+
+@pytest.mark.parametrize(("learned", "held_out"), [("", ""), ("", "[80%:]"), ("[:81%]", "[80%:]"), ("[:50%]", "")])
+def test_masks_are_not_judged_on_the_text_they_learn_from(check, text_file, learned, held_out):
+    with pytest.raises(SourceError, match=r"read the same text, .*; give another text, or slices such as .*\[:80%\]"):
+        check(calibration={"source": f"{text_file}{learned}"}, evaluation={"source": f"{text_file}{held_out}"})
+
+
+def test_the_same_text_is_found_under_another_name_and_in_another_form(check, text_file, tmp_path):
+    lines = text_file.read_text().splitlines()
+    (tmp_path / "copy.txt").write_text(" \n".join(lines[:100]))
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in lines))
+    (tmp_path / "shuffled.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in reversed(lines)))
+    for calibration, evaluation in (
+        ("copy.txt", text_file),
+        (text_file, "copy.txt"),
+        ("rows.jsonl", "copy.txt"),
+        ("shuffled.jsonl", "rows.jsonl"),
+    ):
+        sources = {"source": str(tmp_path / calibration)}, {"source": str(tmp_path / evaluation)}
+        with pytest.raises(
+            SourceError, match=r"evaluation windows \(\d+.*%\) occur word for word in the calib|\(all of it\)"
+        ):
+            check(calibration=sources[0], evaluation=sources[1])
+
+
+def test_a_few_windows_are_named_and_more_than_one_percent_refused(check, tmp_path):
+    draw = random.Random(0)
+    words = [f"w{draw.randrange(10**6)}" for _ in range(8000)]
+    (tmp_path / "held_out.txt").write_text(" ".join(words))
+    whole = {"source": str(tmp_path / "held_out.txt"), "sequence_length": 64}
+    windows = check(evaluation=whole).evaluation_windows
+    size = len(words) / windows  # words of a window
+    for times, refused in ((1.9, False), (0.03 * windows, True)):
+        shared = " ".join(words[: int(times * size)])
+        (tmp_path / "learned.txt").write_text(" ".join(f"x{draw.randrange(10**6)}" for _ in range(4000)) + " " + shared)
+        asked = {"calibration": {"source": str(tmp_path / "learned.txt")}, "evaluation": whole}
+        if refused:
+            with pytest.raises(SourceError, match="read the same text"):
+                check(**asked)
+        else:
+            share = f"({100 / windows:.3g} %)"
+            told = f"1 of {windows} evaluation windows {share} occur word for word in the calibration text"
+            assert check(**asked).text_notes == (f"{told}; the first is window 0",)
+    assert check().text_notes == ()
+
+
+def test_slices_that_only_touch_are_apart(check, text_file):
+    check(calibration={"source": f"{text_file}[:80%]"}, evaluation={"source": f"{text_file}[80%:]"})
+
+
+def test_two_columns_of_one_file_are_two_texts(check, tmp_path):
+    draw = random.Random(0)
+    rows = [{name: " ".join(f"{name}{draw.randrange(10**6)}" for _ in range(50)) for name in "ab"} for _ in range(40)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = {"source": str(tmp_path / "a.jsonl")}
+    assert check(calibration={**source, "column": "a"}, evaluation={**source, "column": "b"}).text_notes == ()
+
+
+def test_files_that_are_left_out_of_a_folder_are_named(check, text_file, tmp_path):
+    (tmp_path / "a.txt").write_text(text_file.read_text()[:5000])
+    (tmp_path / "README.md").write_text("about")
+    notes = check(calibration={"source": str(tmp_path)}, evaluation={"source": f"{text_file}[60%:]"}).text_notes
+    assert notes == (f"data '{tmp_path}': left out as no data: {tmp_path}/README.md",)
+
+
+def _edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda folder: (folder / "config.json").write_text("{"), "could not be read"),
+        (lambda folder: _edit(folder / "config.json", model_type="no-such"), "could not be read"),
+        (lambda folder: _edit(folder / "config.json", model_type="vit"), "could not be read"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "tokenizer could not be read"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(check, folder, spoil, told):
+    spoil(folder)
+    with pytest.raises(SourceError, match=told) as refused:
+        check(model=ModelSource(str(folder)))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_model_without_linear_layers_is_refused(check, random_model, folder):
+    random_model("gpt2", n_embd=16, n_layer=2, n_head=2, n_positions=256).config.save_pretrained(folder)
+    with pytest.raises(SourceError, match="GPT2LMHeadModel: expected one list of 2 decoder blocks"):
+        check(model=ModelSource(str(folder)))

@@ -1,0 +1,150 @@
+"""What a trial records of its memory: by phase as measured, by kind as counted; and that looking changes nothing."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.masks.bundle import load_bundle
+from nmlab.trials.methods import registry
+from nmlab.trials.models import FrozenModel, ModelSource
+from nmlab.trials.sizing.dry_run import Stage
+from nmlab.trials.testing import small_bench, small_spec, small_text
+from nmlab.trials.trial import footprint
+from nmlab.trials.trial.footprint import Footprint
+from nmlab.trials.trial.run import run_trial
+
+KINDS = {"memory/weight_bytes", "memory/masked_weight_bytes", "memory/state_bytes"}
+STEPS = 6
+TINY = {"steps": 3, "logit_magnitude": 5.0}
+
+
+@pytest.fixture(scope="module")
+def replica():
+    return small_bench()
+
+
+@pytest.fixture
+def run(replica, tmp_path, listener):
+    """Run a trial of a few steps: run("susi"); returns its result and what it told."""
+
+    def go(method, *, on=replica, folder="trial", steps=STEPS, cadence=None, cancel_at=None, **hyperparameters):
+        given = {"steps": steps, **hyperparameters} if registry.get(method).learned else {}
+        spec = small_spec(method, text=small_text(tmp_path), hyperparameters=given, cadence=cadence or {})
+        events = listener(cancel_at=cancel_at)
+        return run_trial(spec, replica=on, folder=tmp_path / folder, events=events), events
+
+    return go
+
+
+def _memory(result):
+    return {name: value for name, value in result.metrics.items() if name.startswith("memory/")}
+
+
+def _counted(result):
+    return {name: value for name, value in _memory(result).items() if "peak" not in name}
+
+
+@pytest.mark.parametrize("method", registry.names())
+def test_every_method_tells_phases_and_kinds(run, replica, method):
+    result, _ = run(method)
+    told, is_learned = _memory(result), registry.get(method).learned
+    phases = {"start", "evaluation", *(["learning"] if is_learned else [])}
+    assert {name.split("/")[1].split("_")[0] for name in told if name.endswith("_peak_bytes")} == phases
+    assert told.keys() >= KINDS | {"memory/evaluation_activation_bytes"}
+    assert ("memory/learning_activation_bytes" in told) is is_learned
+    assert told["memory/weight_bytes"] == sum(p.nbytes for p in replica.frozen.module.parameters()) + sum(
+        b.nbytes for b in replica.frozen.module.buffers()
+    )
+    highest = max(value for name, value in told.items() if name.endswith("_peak_bytes"))
+    assert told["memory/peak_bytes"] >= highest
+    held = told["memory/weight_bytes"] + told["memory/state_bytes"]
+    assert all(value > held for name, value in told.items() if name.endswith("_peak_bytes"))
+    assert all(value > 0 for name, value in told.items() if name.endswith("_activation_bytes"))
+
+
+def test_a_loaded_model_knows_what_loading_took(run):
+    result, _ = run("magnitude", on=ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny"))))
+    assert result.metrics["memory/load_peak_bytes"] > result.metrics["memory/weight_bytes"]
+    assert result.metrics["memory/peak_bytes"] >= result.metrics["memory/load_peak_bytes"]
+
+
+@pytest.mark.parametrize("method", ["maskpro", "susi", "maskllm", "proxsparse"])
+def test_counts_are_the_same_every_time(run, method):
+    first, _ = run(method, folder="first")
+    second, _ = run(method, folder="second")
+    assert _counted(first) == _counted(second)
+
+
+def test_slots_beside_each_other_are_counted_apart(run, replica, text_file, tmp_path, listener):
+    """Threads on one frozen model: each trial counts its own tensors, and is told the peak of the process."""
+    cases = [("maskpro", 0), ("susi", 0), ("maskpro", 1), ("susi", 1)]
+
+    def trial(case):
+        method, number = case
+        spec = small_spec(method, text=text_file, hyperparameters={"steps": 20})
+        return run_trial(spec, replica=replica, folder=tmp_path / f"{method}-{number}", events=listener())
+
+    with ThreadPoolExecutor(4) as slots:
+        beside = list(slots.map(trial, cases))
+    alone = {method: _counted(trial((method, "alone"))) for method in ("maskpro", "susi")}
+    for (method, _), result in zip(cases, beside, strict=True):
+        assert _counted(result) == alone[method]
+        assert result.metrics["memory/peak_bytes"] >= result.metrics["memory/learning_peak_bytes"]
+
+
+@pytest.mark.parametrize(("method", "above"), [("maskpro", 1.01), ("susi", 1.25)])
+def test_activations_are_those_of_the_rehearsal(run, method, above):
+    """A step makes little beside what its forward, and where it learns by gradient its backward, is made of."""
+    replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny")))
+    result, _ = run(method, on=replica, **(TINY if method == "maskpro" else {"steps": 3}))
+    stage = Stage(ModelSource("builtin:tiny"))
+    forward = stage.forward(batch=2, length=16).peak_bytes
+    evaluation = stage.evaluation(batch=4, length=25).peak_bytes
+    assert result.metrics["memory/evaluation_activation_bytes"] == pytest.approx(evaluation, rel=0.1)
+    if method == "maskpro":
+        assert forward <= result.metrics["memory/learning_activation_bytes"] <= max(above * forward, forward + 4e6)
+    else:
+        assert result.metrics["memory/learning_activation_bytes"] > forward
+
+
+@pytest.mark.parametrize("method", registry.names())
+def test_looking_changes_no_result(run, tmp_path, monkeypatch, method):
+    watched, told = run(method, folder="watched", cadence={"log_every": 1})
+    monkeypatch.setattr(Footprint, "watch", lambda *_: nullcontext())
+    plain, unwatched = run(method, folder="plain", cadence={"log_every": 1})
+    assert not any("activation" in name for name in plain.metrics)
+    assert told.curve() == unwatched.curve()
+    with np.load(tmp_path / "watched" / "evaluation.npz") as one, np.load(tmp_path / "plain" / "evaluation.npz") as two:
+        assert all(np.array_equal(one[name], two[name]) for name in one.files)
+    if registry.get(method).sparse:
+        one, two = (load_bundle(tmp_path / name / "mask.safetensors")[0] for name in ("watched", "plain"))
+        assert all(torch.equal(mask, two[name]) for name, mask in one.items())
+    assert watched.status == plain.status == "finished"
+
+
+@pytest.mark.parametrize("cancel_at", [1, 5])
+def test_a_trial_that_goes_on_knows_what_it_took_before(run, cancel_at):
+    cadence = {"log_every": 1}
+    stopped, _ = run("maskpro", cadence=cadence, cancel_at=cancel_at)
+    assert stopped.status == "stopped"
+    resumed, _ = run("maskpro", cadence=cadence)
+    whole, _ = run("maskpro", cadence=cadence, folder="whole")
+    assert _counted(resumed).keys() == _counted(whole).keys()
+    activations = [result.metrics["memory/learning_activation_bytes"] for result in (resumed, whole)]
+    assert activations[0] == pytest.approx(activations[1], rel=0.05)
+
+
+def test_a_single_step_is_looked_at_as_well(run):
+    result, _ = run("maskpro", steps=1)
+    assert result.metrics["memory/learning_activation_bytes"] > 0
+
+
+def test_phases_are_left_out_where_the_system_cannot_tell(run, monkeypatch):
+    monkeypatch.setattr(footprint, "can_tell_stretches", lambda device: False)
+    result, _ = run("maskpro")
+    assert not {f"memory/{phase}_peak_bytes" for phase in ("start", "learning", "evaluation")} & result.metrics.keys()
+    assert KINDS | {"memory/peak_bytes", "memory/learning_activation_bytes"} <= result.metrics.keys()

@@ -1,0 +1,254 @@
+"""One trial on 1, 2 or 4 shards: the same masks, the same curves, the same perplexity, bit for bit."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.contract.errors import DivergedError, PeerError, PipelineLostError
+from nmlab.trials.engines import LinearEngine
+from nmlab.trials.masks.bits import masks_digest
+from nmlab.trials.masks.bundle import read_bundle
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import TrialContext
+from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
+from nmlab.trials.parallel.pipeline_group import DistributedGroup
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.trial.run import run_trial
+
+CADENCE = {"log_every": 3, "evaluate_every": 4, "checkpoint_every": 3}
+# Groups a layer are no multiple of the width of a vector register, so that a layer's place in a tensor could show.
+ODD = {"num_hidden_layers": 4, "hidden_size": 20, "intermediate_size": 28}
+LEARNED = {
+    "maskpro": {"steps": 9, "initial_mask": "magnitude"},
+    "maskpro from wanda, two masks a step": {"steps": 9, "initial_mask": "wanda", "masks_per_step": 2},
+    "maskpro by event": {"steps": 9, "initial_mask": "random", "engine": "event"},
+    "maskpro by gumbel_topk": {"steps": 9, "sampler": "gumbel_topk", "learning_rate": 20.0},
+    "maskpro, losses of masks": {"steps": 9, "loss_masks": 3},
+    "maskpro, logits in two bytes": {"steps": 9, "logits": "bfloat16_delta", "masked_weights": "multiplied"},
+    "susi": {"steps": 8, "learning_rate": 0.1},
+    "maskllm": {"steps": 8, "learning_rate": 0.1, "weight_regularization": 1e-3, "clip_norm": 0.05},
+    "susi, straight through": {"steps": 8, "learning_rate": 0.1, "straight_through": True},
+}
+ONE_SHOT = ("dense", "magnitude", "random", "wanda", "sparsegpt", "sparsegpt_mask", "gblm", "pruner_zero")
+
+
+@pytest.fixture
+def on_shards(saved, crewed, listener, tmp_path):
+    """Run a trial on so many shards; returns the leader's result, its curve and its folder."""
+
+    def run(spec, shards, *, model=ODD, source=None, folder=None, **behaviour):
+        source = source or saved("llama", **model)
+        place = tmp_path / (folder or f"{spec.method}-{shards}")
+        heard = listener(**behaviour)
+
+        def member(pipeline):
+            replica = ReplicaContext(FrozenModel.load(source, pipeline=pipeline))
+            own = spec.model_copy(update={"model": source})
+            return run_trial(
+                own, replica=replica, folder=place, events=heard if pipeline.leads else None, pipeline=pipeline
+            )
+
+        results = crewed(shards, member)
+        assert len({(result.status, result.step, result.reason) for result in results}) == 1
+        return results[0], heard.curve(), place
+
+    return run
+
+
+def _told(result, curve, place):
+    """Everything that must not depend on the number of shards."""
+    curve = {step: {k: v for k, v in values.items() if not k.startswith("memory/")} for step, values in curve.items()}
+    masks = read_bundle(place / "mask.safetensors").masks if (place / "mask.safetensors").exists() else {}
+    left = {}
+    for file in sorted(set(result.artifacts) & {"evaluation.npz", "mask_losses.npz"}):
+        with np.load(place / file, allow_pickle=False) as arrays:
+            left |= {name: arrays[name].tolist() for name in arrays.files}
+    metrics = {name: value for name, value in result.metrics.items() if name.startswith(("eval/", "cost/forwards"))}
+    return curve, masks_digest(masks), left, metrics, result.model_digest, result.notes, result.artifacts
+
+
+@pytest.mark.parametrize("case", LEARNED)
+def test_learning_does_not_depend_on_the_number_of_shards(case, on_shards, make_spec):
+    spec = make_spec(case.split()[0].strip(","), cadence=CADENCE, **LEARNED[case])
+    whole = _told(*on_shards(spec, 1))
+    assert len(whole[0]) > 3
+    assert whole == _told(*on_shards(spec, 2))
+    assert whole == _told(*on_shards(spec, 4))
+
+
+@pytest.mark.parametrize("method", ONE_SHOT)
+def test_one_shot_methods_do_not_depend_on_it_either(method, on_shards, make_spec):
+    spec = make_spec(method)
+    assert _told(*on_shards(spec, 1)) == _told(*on_shards(spec, 3))
+
+
+@pytest.mark.parametrize("method", ["susi", "maskpro", "maskllm"])
+@pytest.mark.parametrize(
+    ("pattern", "sizes"), [("2:8", {}), ("2:4", {"hidden_size": 84, "intermediate_size": 172}), ("1:4", ODD)]
+)
+def test_other_patterns_and_larger_models(method, pattern, sizes, on_shards, make_spec):
+    """The larger has more groups than are worked on at a time."""
+    spec, model = make_spec(method, pattern=pattern, steps=4, cadence=CADENCE), {"num_hidden_layers": 4, **sizes}
+    assert _told(*on_shards(spec, 1, model=model)) == _told(*on_shards(spec, 4, model=model))
+
+
+@pytest.mark.parametrize("method", ["maskpro", "susi"])
+def test_a_sharded_trial_that_was_stopped_goes_on_where_it_stood(method, on_shards, make_spec):
+    spec = make_spec(method, cadence=CADENCE, steps=9)
+    whole = _told(*on_shards(spec, 2))
+    stopped, _, place = on_shards(spec, 2, folder="again", cancel_at=4)
+    assert (stopped.status, stopped.step) == ("stopped", 4)
+    assert sorted(path.name for path in place.iterdir()) == ["shard-0-of-2", "shard-1-of-2"]
+    assert _told(*on_shards(spec, 2, folder="again")) == whole
+
+
+def test_shards_go_on_from_the_newest_checkpoint_that_all_have(on_shards, make_spec):
+    spec = make_spec("maskpro", cadence=CADENCE, steps=9)
+    whole = _told(*on_shards(spec, 2))
+    _, _, place = on_shards(spec, 2, folder="again", cancel_at=6)
+    newest = {shard: sorted((place / f"shard-{shard}-of-2").glob("checkpoint-*")) for shard in (0, 1)}
+    assert [path.name for path in newest[0]] == [path.name for path in newest[1]]
+    newest[0][-1].unlink()
+    newest[1][-2].write_bytes(b"damaged")
+    assert _told(*on_shards(spec, 2, folder="again")) == whole
+
+
+def test_all_shards_end_a_diverged_trial_alike(on_shards, make_spec):
+    spec = make_spec("maskpro", learning_rate=1e6, steps=300, estimator="residual")
+    result, _, _ = on_shards(spec, 2, source=ModelSource("builtin:tiny"))
+    assert result.status == "diverged"
+    assert "worse than guessing" in result.reason
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"), "oom"),
+        (DivergedError("the inputs are not finite"), "diverged"),
+        (KeyError("no such layer"), "other"),
+    ],
+)
+def test_what_befalls_one_shard_ends_the_trial_on_all_and_the_next_one_runs(
+    error, ending, rank, saved, crewed, listener, make_spec, tmp_path, monkeypatch
+):
+    source = saved("llama", num_hidden_layers=4)
+    spec, descend = make_spec("maskpro", steps=4).model_copy(update={"model": source}), LinearEngine.descend
+    failing = threading.local()
+
+    def fail_once(engine, draws, **contexts):
+        if failing.countdown == 0:
+            raise error
+        failing.countdown -= 1
+        return descend(engine, draws, **contexts)
+
+    monkeypatch.setattr(LinearEngine, "descend", fail_once)
+
+    def member(pipeline):
+        replica = ReplicaContext(FrozenModel.load(source, pipeline=pipeline))
+        told = []
+        for folder, countdown in (("first", 2 if pipeline.rank == rank else -1), ("second", -1)):
+            failing.countdown = countdown
+            try:
+                result = run_trial(
+                    spec, replica=replica, folder=tmp_path / folder, events=listener(), pipeline=pipeline
+                )
+                told.append((result.status, result.step, result.reason))
+            except (KeyError, PeerError) as raised:
+                told.append(raised)
+        return told
+
+    ended = crewed(3, member)
+    assert [second for _, second in ended] == [("finished", 4, "")] * 3
+    if ending == "other":
+        assert isinstance(ended[rank][0], KeyError)
+        others = [first for place, (first, _) in enumerate(ended) if place != rank]
+        assert {str(first) for first in others} == {f"shard {rank}: KeyError: 'no such layer'"}
+    else:
+        assert {(status, reason) for (status, _, reason), _ in ended} == {(ending, str(error))}
+
+
+def test_a_member_that_is_gone_for_good_is_missed_by_all(crewed, monkeypatch):
+    monkeypatch.setattr(DistributedGroup, "_connect", _connect_once(DistributedGroup._connect))
+
+    def member(pipeline):
+        if pipeline.rank == 1:
+            pipeline._disconnect()  # as its death would
+            return None
+        with pytest.raises(PeerError, match="no longer hears from another"):
+            pipeline.all_gather(pipeline.rank)
+        with pytest.raises(PipelineLostError, match="lost the other shards"):
+            pipeline.recover(PeerError())
+        return "knows"
+
+    assert crewed(3, member) == ["knows", None, "knows"]
+
+
+def _connect_once(connect):
+    """What a store does whose other clients are dead, without the wait for it."""
+
+    def once(pipeline):
+        if pipeline._generation:
+            raise RuntimeError("wait timeout")
+        connect(pipeline)
+
+    return once
+
+
+def test_two_trials_in_flight_share_what_is_computed_once(saved, crewed, listener, make_spec, tmp_path):
+    """Whichever crew comes first on whichever shard: nobody waits for somebody who waits for him."""
+    source = saved("llama", num_hidden_layers=4)
+    benches, guard = {}, threading.Lock()
+    specs = {
+        f"slot-{slot}": make_spec("maskpro", steps=5, initial_mask="wanda", seed=slot).model_copy(
+            update={"model": source}
+        )
+        for slot in range(3)
+    }
+
+    def member(pipeline):
+        frozen = FrozenModel.load(source, pipeline=pipeline)
+        with guard:
+            replica = benches.setdefault(pipeline.rank, ReplicaContext(frozen, initial_masks=tmp_path / "masks"))
+        time.sleep(0.02 * ((pipeline.rank + int(pipeline.name[-1])) % 3))
+        folder = tmp_path / pipeline.name
+        result = run_trial(specs[pipeline.name], replica=replica, folder=folder, events=listener(), pipeline=pipeline)
+        return result.status, tuple(result.initial_masks)
+
+    ended = crewed(2, member, slots=3)
+    assert set(ended) == {("finished", ended[0][1])}
+    assert len(list((tmp_path / "masks").glob("*/mask.safetensors"))) == 1
+
+
+def test_two_trials_in_flight_keep_both_shards_busy(saved, crewed, make_spec):
+    """Blocks that sleep, one at a time on a shard, stand for blocks that compute; so it shows on a busy machine too."""
+    source, calibration = saved("llama", num_hidden_layers=2), make_spec().calibration
+    cores, steps = [threading.Lock(), threading.Lock()], 10
+
+    def member(pipeline):
+        def compute(*_):
+            with cores[pipeline.rank]:
+                time.sleep(0.08)
+
+        frozen = FrozenModel.load(source, pipeline=pipeline)
+        model = MaskedModel(frozen, pipeline=pipeline)
+        method, context = (
+            registry.get("maskpro"),
+            TrialContext(ReplicaContext(frozen), model, Pattern(2, 4), calibration, seed=0),
+        )
+        run = method.start(context, method.configure({"steps": steps}))
+        model.module.model.layers[pipeline.rank].register_forward_pre_hook(compute)
+        pipeline.all_gather(None)
+        start = time.perf_counter()
+        for step in range(steps):
+            run.step(step)
+        return start, time.perf_counter()
+
+    def seconds(slots):
+        times = crewed(2, member, slots=slots)
+        return max(end for _, end in times) - min(start for start, _ in times)
+
+    assert any(2 * seconds(1) / seconds(2) >= 1.5 for _ in range(5))

@@ -1,0 +1,65 @@
+"""What the trials of one replica share: the frozen model, its text in tokens, and results that are computed once."""
+
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor
+
+from nmlab.trials.context.result_cache import CACHE_BYTES, ResultCache
+from nmlab.trials.data import TextSource, Windows, calibration_batches, evaluation_windows
+from nmlab.trials.models import FrozenModel
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
+from nmlab.trials.spec import CalibrationSpec, EvaluationSpec
+
+T = TypeVar("T")
+
+
+class ReplicaContext:
+    """A frozen model with everything that depends on it alone, safe to use from several threads.
+
+    ``initial_masks`` is a folder in which masks that trials start from are kept for other processes. ``cache_bytes``
+    bounds what is kept in memory for later trials.
+    """
+
+    def __init__(
+        self, frozen: FrozenModel, *, initial_masks: Path | None = None, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self.frozen = frozen
+        self.initial_masks = initial_masks
+        self.results = ResultCache(cache_bytes)
+
+    def get_or_compute(self, key: Hashable, compute: Callable[[], T], *, pipeline: PipelineGroup = SINGLE_PROCESS) -> T:
+        """Return ``compute()``, computed by whoever asks first for ``key``; see ``ResultCache.once``."""
+        return self.results.get_or_compute(key, compute, pipeline=pipeline)
+
+    def calibration(self, spec: CalibrationSpec) -> list[Tensor]:
+        """Return the fixed minibatches of calibration tokens, each int64 [batch, sequence_length]."""
+        text = TextSource(spec.source, part="calibration", split=spec.split, column=spec.column)
+        return self.get_or_compute(
+            ("calibration", spec),
+            lambda: calibration_batches(
+                text,
+                tokenizer=self.frozen.tokenizer,
+                samples=spec.samples,
+                sequence_length=spec.sequence_length,
+                batch_size=spec.batch_size,
+                seed=spec.seed,
+            ),
+        )
+
+    def evaluation(self, spec: EvaluationSpec) -> Windows:
+        """Return the windows of held-out text."""
+        text = TextSource(spec.source, part="evaluation", split=spec.split, column=spec.column)
+        others = {"batch_size": 1, "perplexity": "token", "tasks": (), "few_shot": None, "questions": None}
+        key = ("evaluation", spec.model_copy(update=others))
+        return self.get_or_compute(
+            key,
+            lambda: evaluation_windows(
+                text,
+                tokenizer=self.frozen.tokenizer,
+                sequence_length=spec.sequence_length,
+                limit=spec.windows,
+                windowing=spec.windowing,
+            ),
+        )

@@ -1,0 +1,74 @@
+"""What a run of a method is given: the model, the text, the seed, and the account that its work is charged to."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.measure.cost import Bill, Cost, Priced
+from nmlab.trials.models import MaskedModel
+from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.spec import CalibrationSpec
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class TrialContext:
+    """Where a run takes place: the replica's workbench, the trial's own model view, its data, seed and account."""
+
+    replica: ReplicaContext
+    model: MaskedModel
+    pattern: Pattern
+    calibration: CalibrationSpec
+    seed: int
+    cost: Cost = field(default_factory=Cost)
+    extra: Cost = field(default_factory=Cost)
+    """What was spent on looking closer at the result (``Run.extras``): no part of what the method costs."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the result must know beside its numbers, a line each; it goes into the trial's record."""
+    started_from: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Masks that the trial started from: the digest of each, and as plain JSON what it is, was made from and cost."""
+    evaluators: MaskEvaluators = field(default_factory=SingleEvaluator)
+    """Who evaluates the masks of a step of a method that draws several."""
+    _charged: set[Hashable] = field(default_factory=set, repr=False)
+
+    @property
+    def batches(self) -> list[Tensor]:
+        """The fixed minibatches of calibration tokens."""
+        return self.replica.calibration(self.calibration)
+
+    def share(self, key: Hashable, compute: Callable[[Cost], T], *, initial: bool = False) -> T:
+        """Return ``compute(account)``, computed once for all trials of a replica, and charge this trial for it.
+
+        ``compute`` counts its passes in the account it is given. Every trial is charged what it cost, once, whoever
+        computed it; with ``initial`` as part of the mask that the trial starts from.
+        """
+
+        def measured() -> Priced[T]:
+            own = Cost()
+            with own.watch():
+                value = compute(own)
+            return Priced(value, own.bill, own.spent)
+
+        return self.share_priced(key, measured, initial=initial)
+
+    def share_priced(self, key: Hashable, compute: Callable[[], Priced[T]], *, initial: bool = False) -> T:
+        """Do as ``share`` with a computation that knows its own price."""
+        computed_here = False
+
+        def note() -> Priced[T]:
+            nonlocal computed_here
+            computed_here = True
+            return compute()
+
+        with self.cost.pause():  # who waits while another trial computes is charged the computation, not the wait
+            priced = self.replica.get_or_compute(key, note, pipeline=self.model.pipeline)
+        if key not in self._charged:
+            self._charged.add(key)
+            spent = priced.spent if computed_here else Bill()
+            self.cost.charge(priced.bill, shared=priced.bill - spent, initial=initial)
+        return priced.value

@@ -1,0 +1,38 @@
+"""Values that take long to compute and depend on nothing but this machine, kept between processes."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from nmlab.trials.files.checked_json import read_checked, write_checked
+
+_FORMAT = 1
+
+
+def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
+    """Return the JSON value that ``compute()`` returns, from the user's cache folder where it is there already.
+
+    ``state`` says in a few characters all that the value depends on; a value of another state is not looked at. A file
+    that is damaged counts as none; a folder that cannot be found, read or written costs the time of computing again.
+    """
+    folder = _folder()
+    if folder is None:
+        return compute()
+    path = folder / f"{name}-{state}.checked.json"  # earlier versions read the plain name and know no checksums
+    with suppress(OSError, ValueError):
+        return read_checked(path, kind="cache", format=_FORMAT, before=())["value"]
+    value = compute()
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_checked(path, {"value": value}, format=_FORMAT)
+    return value
+
+
+def _folder() -> Path | None:
+    """Return ``nmlab`` below ``XDG_CACHE_HOME``, else below ``~/.cache``; None for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nmlab"
+    except RuntimeError:  # as in a container that runs under a number that nobody has
+        return None

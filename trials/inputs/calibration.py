@@ -1,0 +1,269 @@
+"""Statistics of layer inputs, gathered one decoder block at a time on already pruned predecessors.
+
+Every block runs with the arguments that the model's own forward gave it; nothing about an architecture is assumed
+beyond that a block takes the hidden states first and returns them first. Of a model in stages each visits its own
+blocks, and hands the hidden states of all batches on to the next.
+
+Legend: B batch, T tokens, R rows (tokens of all sequences of a batch), I inputs.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.measure.cost import Cost
+from nmlab.trials.models import MaskedModel, PrunableLayer
+from nmlab.trials.models.prunable import check_measurable, decoder_blocks
+from nmlab.trials.models.stage import Beside, passing_by
+
+
+class InputStatistic(Protocol):
+    """A running statistic of one layer's inputs."""
+
+    def update(self, inputs_BTI: Tensor) -> None: ...
+
+
+class SquareMean:
+    """Squared inputs summed over tokens, averaged over sequences: a_j = 1/n sum_st x_stj^2 (Wanda), float32 [I]."""
+
+    def __init__(self, layer: PrunableLayer, *, device: torch.device) -> None:
+        self._sum_I = torch.zeros(layer.in_features, dtype=torch.float32, device=device)
+        self._sequences = 0
+
+    def update(self, inputs_BTI: Tensor) -> None:
+        self._sum_I += inputs_BTI.float().square().sum(dim=(0, 1))
+        self._sequences += inputs_BTI.shape[0]
+
+    @property
+    def mean_I(self) -> Tensor:
+        return self._sum_I / self._sequences
+
+
+class SecondMoment:
+    """The Hessian of a layer's reconstruction error, H = 2/n sum_s X_s^T X_s (SparseGPT), float32 [I, I].
+
+    X_s are the inputs of sequence s, [T, I]; n counts sequences.
+    """
+
+    def __init__(self, layer: PrunableLayer, *, device: torch.device) -> None:
+        self._sum_II = torch.zeros(layer.in_features, layer.in_features, dtype=torch.float32, device=device)
+        self._sequences = 0
+
+    def update(self, inputs_BTI: Tensor) -> None:
+        inputs_RI = inputs_BTI.flatten(0, 1).float()
+        self._sum_II.addmm_(inputs_RI.T, inputs_RI)
+        self._sequences += inputs_BTI.shape[0]
+
+    @property
+    def hessian_II(self) -> Tensor:
+        return self._sum_II * (2 / self._sequences)
+
+
+def prune_blocks(
+    model: MaskedModel,
+    batches: Sequence[Tensor],
+    *,
+    statistic: Callable[[PrunableLayer], Any],
+    mask_of: Callable[[PrunableLayer, Any], Tensor],
+    cost: Cost,
+) -> dict[str, Tensor]:
+    """Prune block after block: statistics see pruned previous blocks and a dense current one; return all masks.
+
+    ``statistic(layer)`` makes an ``InputStatistic``; ``mask_of(layer, statistic)`` returns the layer's boolean mask.
+    """
+    masks: dict[str, Tensor] = {}
+
+    def masked_weight(layer: PrunableLayer, gathered: Any) -> None:
+        masks[layer.name] = mask_of(layer, gathered)
+        model.apply_masks({layer.name: masks[layer.name]})
+
+    visit_blocks(model, batches, statistic=statistic, masked_weight=masked_weight, cost=cost)
+    return masks
+
+
+@torch.no_grad()
+def visit_blocks(
+    model: MaskedModel,
+    batches: Sequence[Tensor],
+    *,
+    statistic: Callable[[PrunableLayer], Any],
+    masked_weight: Callable[[PrunableLayer, Any], None],
+    cost: Cost,
+) -> None:
+    """Measure a dense block after dressed ones, dress it, and go on to the next with what it then gives.
+
+    ``statistic(layer)`` makes an ``InputStatistic``; layers that are given the very same inputs share one.
+    ``dress(layer, statistic)`` has the model wear what the layer keeps from then on. All layers of a block are measured
+    before the first of them is dressed. Raises ``SourceError`` for a layer whose inputs cannot be measured.
+    """
+    check_measurable(model.frozen.layers)
+    model.remove_masks()
+    _, blocks = decoder_blocks(model.module)
+    besides = _forms(model, blocks, batches[0][:1], cost)
+    with nullcontext() if model.hooks is None else model.hooks.still():
+        calls = _record_calls(model, blocks, batches, besides)
+        _visit_own(model, blocks, calls, statistic=statistic, masked_weight=masked_weight)
+    cost.forwards += 2 * len(batches)  # each block but the last runs twice: to be measured, then pruned
+    cost.tokens += 2 * sum(batch.numel() for batch in batches)
+
+
+_Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _visit_own(
+    model: MaskedModel,
+    blocks: nn.ModuleList,
+    calls: Sequence[Sequence[_Call]],
+    *,
+    statistic: Callable[[PrunableLayer], Any],
+    masked_weight: Callable[[PrunableLayer, Any], None],
+) -> None:
+    """Visit the blocks that are held here, all of a model that is not in stages."""
+    hidden, stage, hooks = [calls_of_batch[0][0][0] for calls_of_batch in calls], model.frozen.stage, model.hooks
+    if hooks is not None and stage is not None and not stage.is_first:
+        hidden = [hooks.receive(like) for like in hidden]
+    for index in range(len(blocks)) if stage is None else stage.blocks:
+        block = blocks[index]
+        layers = [layer for layer in model.frozen.layers if layer.block == index]
+        observer = _Observer(layers, statistic=statistic)
+        for batch, states in enumerate(hidden):
+            with observer.watching(model.module, sequences=states.shape[0]):
+                _run(block, states, calls[batch][index])
+        gathered = observer.gathered()
+        for layer in layers:
+            masked_weight(layer, gathered.pop(layer.name))  # popped, because a Hessian is large
+        if index + 1 < len(blocks):
+            hidden = [_run(block, states, calls[batch][index]) for batch, states in enumerate(hidden)]
+    if hooks is not None and stage is not None and not stage.is_last:
+        for states in hidden:
+            hooks.give(states)
+
+
+def _forms(model: MaskedModel, blocks: nn.ModuleList, tokens_1T: Tensor, cost: Cost) -> list[Beside]:
+    """Return what every block gives beside hidden states, shown by one sequence that runs through them."""
+    besides: list[Beside] = []
+
+    def remember_form(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        besides.append(output[1:] if isinstance(output, tuple) else None)
+
+    with _hooked(block.register_forward_hook(remember_form) for block in blocks):
+        _forward(model, tokens_1T)
+    cost.count_forward(tokens_1T.shape[1])
+    return besides
+
+
+def _record_calls(
+    model: MaskedModel, blocks: nn.ModuleList, batches: Sequence[Tensor], besides: Sequence[Beside]
+) -> list[list[_Call]]:
+    """Return for every batch the positional and keyword arguments that each block was called with.
+
+    Beyond the first block the hidden states are dropped: they will come from pruned predecessors. So no batch needs to
+    run through the blocks.
+    """
+    record: list[_Call] = []
+
+    def remember(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not args:
+            kwargs = dict(kwargs)
+            args = (kwargs.pop("hidden_states"),)
+        record.append((args, kwargs) if not record else ((None, *args[1:]), kwargs))
+
+    calls = []
+    with _passed_by(blocks, besides), _hooked(_before(block, remember) for block in blocks):
+        for batch in batches:
+            _forward(model, batch)
+            if len(record) != len(blocks):
+                raise SourceError(
+                    f"{type(model.module).__name__}: a forward calls its {len(blocks)} decoder blocks {len(record)} "
+                    "times, so inputs cannot be measured block by block; take a method that measures no inputs"
+                )
+            calls.append(list(record))
+            record.clear()
+    return calls
+
+
+def _before(block: nn.Module, hook: Callable[..., None]) -> RemovableHandle:
+    return block.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _forward(model: MaskedModel, tokens_BT: Tensor) -> None:
+    model.module(input_ids=tokens_BT.to(model.frozen.device), use_cache=False)
+
+
+@contextmanager
+def _hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    held = list(handles)
+    try:
+        yield
+    finally:
+        for handle in held:
+            handle.remove()
+
+
+@contextmanager
+def _passed_by(blocks: nn.ModuleList, besides: Sequence[Beside]) -> Iterator[None]:
+    """Have every block give back the hidden states it is given, with what stood beside them in its output, if any."""
+    full = [(block, beside) for block, beside in zip(blocks, besides, strict=True) if "forward" not in vars(block)]
+    for block, beside in full:  # those of another stage do so anyway
+        block.forward = passing_by(beside)
+    try:
+        yield
+    finally:
+        for block, _ in full:
+            del block.forward  # the class's own is seen again
+
+
+def _run(block: nn.Module, hidden: Tensor, call: _Call) -> Tensor:
+    (_, *rest), kwargs = call
+    output = block(hidden, *rest, **kwargs)
+    first = output[0] if isinstance(output, tuple) else output
+    assert isinstance(first, Tensor)
+    return first
+
+
+class _Observer:
+    """Shows every layer's inputs to its statistic as [B, T, I]; some blocks (OPT's) flatten B and T for their MLP.
+
+    Queries, keys and values are given one tensor, and so are gate and up: what was measured for one holds for all.
+    """
+
+    def __init__(self, layers: Sequence[PrunableLayer], *, statistic: Callable[[PrunableLayer], Any]) -> None:
+        self._layers = layers
+        self._statistic = statistic
+        self._statistics: dict[str, InputStatistic] = {}
+        self._measured_as: dict[str, str] = {}
+        self._last: tuple[str, Tensor, int] | None = None
+
+    @contextmanager
+    def watching(self, module: nn.Module, *, sequences: int) -> Iterator[None]:
+        def hook_for(layer: PrunableLayer) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            return lambda _, args: self._see(layer, args[0], sequences=sequences)
+
+        with _hooked(module.get_submodule(it.name).register_forward_pre_hook(hook_for(it)) for it in self._layers):
+            yield
+        self._last = None
+
+    def gathered(self) -> dict[str, InputStatistic]:
+        """Return the statistic of every layer by name."""
+        for layer in self._layers:
+            if layer.name not in self._measured_as:
+                raise SourceError(
+                    f"{layer.name}: the forward of its block calls it on none of the calibration text, so its inputs "
+                    "cannot be measured; give more or longer text, or name it in model.leave_dense"
+                )
+        return {layer.name: self._statistics[self._measured_as[layer.name]] for layer in self._layers}
+
+    def _see(self, layer: PrunableLayer, inputs: Tensor, *, sequences: int) -> None:
+        if self._last is None or self._last[1] is not inputs or self._last[2] != inputs._version:
+            self._last = (layer.name, inputs, inputs._version)
+        source = self._last[0]
+        assert self._measured_as.setdefault(layer.name, source) == source, f"{layer.name} shares its inputs at times"
+        if source == layer.name:
+            if source not in self._statistics:
+                self._statistics[source] = self._statistic(layer)
+            self._statistics[source].update(inputs.reshape(sequences, -1, inputs.shape[-1]))

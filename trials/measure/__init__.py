@@ -1,0 +1,1 @@
+"""What a trial costs: passes, seconds and memory."""

@@ -1,0 +1,71 @@
+"""How many bytes of tensors are alive at once: counted from the operation that makes one until nobody holds it.
+
+What is counted is what torch is asked for, on any device and in this thread alone, so the number is the same on every
+machine and whatever else the process does. An allocator's rounding and the scratch of a kernel come on top.
+"""
+
+import weakref
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A stretch of work in which tensors are counted; what was there before it counts nothing.
+
+    Operations give what they give without it. ``peak`` is the most bytes alive at once, ``written`` the bytes of all
+    that was made, ``calls`` the number of operations.
+    """
+
+    def __init__(self, before: Iterable[Tensor] = ()) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = self.written = self.calls = 0
+        self._now = 0
+        self._sizes: dict[int, int] = {}
+        self._watched: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        for tensor in before:
+            self._see(tensor, made=False)
+
+    @property
+    def passing(self) -> int:
+        """The most bytes alive at once, less those that are still there."""
+        return self.peak - self._now
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._see(args, made=False)
+        if kwargs:
+            self._see(tuple(kwargs.values()), made=False)
+        result = op(*args, **(kwargs or {}))
+        self.calls += 1
+        self._see(result, made=True)
+        return result
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._watched.clear()
+
+    def _see(self, value: Any, *, made: bool) -> None:
+        """Note every storage that is not known yet; an operation takes tensors and lists of them, and gives them."""
+        if isinstance(value, Tensor):
+            storage = value.untyped_storage()
+            if storage._cdata not in self._sizes:
+                self._note(storage, storage.nbytes() if made else 0)
+        elif isinstance(value, tuple | list):
+            for item in value:
+                self._see(item, made=made)
+
+    def _note(self, storage: torch.UntypedStorage, size: int) -> None:
+        place = storage._cdata
+        self._sizes[place] = size
+        self._watched[place] = weakref.ref(storage, partial(self._gone, place))
+        self._now += size
+        self.written += size
+        self.peak = max(self.peak, self._now)
+
+    def _gone(self, place: int, _: object) -> None:
+        del self._watched[place]
+        self._now -= self._sizes.pop(place)

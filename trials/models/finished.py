@@ -1,0 +1,61 @@
+"""What a finished trial leaves for a model to wear: its mask, and the new weights where its method changed them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from nmlab.trials.contract.run_artifacts import MASK_FILE
+from nmlab.trials.masks.bundle import BundleInfo, read_bundle
+from nmlab.trials.masks.weights import load_weights
+from nmlab.trials.models import FrozenModel, MaskedModel
+
+WEIGHTS = "weights"  # in a bundle's origin: the file beside it without which the mask is not what was judged
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedMask:
+    """Masks (boolean [out, in] by layer), weights [out, in] to put them on in place of the model's own, or None."""
+
+    masks: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor] | None
+    info: BundleInfo
+
+    def apply_to(self, model: MaskedModel) -> None:
+        """Apply masks and weights to a model; raises ``ValueError`` where the mask was made for another one."""
+        check_fits(self.masks, info=self.info, frozen=model.frozen)
+        device = model.frozen.device
+        weights = {name: weight.to(device) for name, weight in (self.weights or {}).items()}
+        model.remove_masks()
+        model.apply_masks({name: mask.to(device) for name, mask in self.masks.items()}, weights_OI=weights)
+
+
+def load_finished(target: Path) -> FinishedMask:
+    """Read a mask bundle, or the folder that holds one, with the weights that lie beside it if the method left some.
+
+    Raises ``ValueError`` for a file that is missing, damaged (with the name of the tensor), or another trial's.
+    """
+    path = target / MASK_FILE if target.is_dir() else target
+    bundle = read_bundle(path)
+    if WEIGHTS not in bundle.origin:
+        return FinishedMask(bundle.masks, None, bundle.info)
+    beside = path.with_name(bundle.origin[WEIGHTS])
+    if not beside.is_file():
+        raise ValueError(f"{path}: {bundle.info.method} changed the weights; expected them beside it, in {beside.name}")
+    return FinishedMask(bundle.masks, load_weights(beside, masks=bundle.masks, info=bundle.info), bundle.info)
+
+
+def check_fits(masks: Mapping[str, Tensor], *, info: BundleInfo, frozen: FrozenModel) -> None:
+    """Raise ``ValueError`` unless masks have the layers and shapes of a model and were made for its very weights."""
+    shapes = {layer.name: (layer.out_features, layer.in_features) for layer in frozen.all_layers}
+    if masks.keys() != shapes.keys():
+        wrong = sorted(masks.keys() ^ shapes.keys())[0]
+        raise ValueError(f"the mask is not for {frozen.source.source}: layer {wrong!r} is in one of the two only")
+    for name, mask in masks.items():
+        if tuple(mask.shape) != shapes[name]:
+            raise ValueError(f"the mask is not for {frozen.source.source}: {name} is {tuple(mask.shape)} in the mask")
+    if info.model_digest != frozen.digest:
+        raise ValueError(
+            f"the mask was made for the weights {info.model_digest} of {info.model_source}, not for {frozen.digest}"
+        )

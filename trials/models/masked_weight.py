@@ -1,0 +1,103 @@
+"""Two ways in which a layer comes to act as dense weight times mask, and how each is changed in a few groups.
+
+`CopiedWeight` holds the product: as many bytes as the weight, nothing in the forward. `MultipliedWeight` holds the mask
+as codes, one bit a weight where the group size is 8, 16 or 32, and makes the product in every forward.
+
+Legend: O outputs, I inputs, G groups of the layer counted row by row, g some of them, M group size.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nmlab.trials.masks.codes import decode, encode
+
+
+class MaskedWeight(ABC):
+    """What a linear layer of a trial's module tree wears, or several that share one weight; that is only read."""
+
+    @abstractmethod
+    def apply(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
+        """Make the layer act as ``weight`` times ``mask`` (boolean)."""
+
+    @abstractmethod
+    def patch(self, groups_g: Tensor, masks_gM: Tensor) -> None:
+        """Change the mask of some groups, int64 [g] without repeats, to ``masks_gM`` (boolean)."""
+
+    @abstractmethod
+    def restore(self) -> None:
+        """Make the layer act as it did before."""
+
+    @property
+    @abstractmethod
+    def bytes(self) -> int:
+        """Bytes that belong to this dress alone."""
+
+
+class CopiedWeight(MaskedWeight):
+    """The masked weight itself, in the type of the dense one."""
+
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
+        self._linears, self._bare = linears, linears[0].weight
+        self._masked_OI = torch.empty_like(self._bare, requires_grad=False)
+        self._weight_OI: Tensor = self._bare
+        masked = nn.Parameter(self._masked_OI, requires_grad=False)
+        for linear in linears:
+            linear.weight = masked
+
+    def apply(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
+        self._weight_OI = weight_OI
+        torch.mul(weight_OI, mask_OI, out=self._masked_OI)
+
+    def patch(self, groups_g: Tensor, masks_gM: Tensor) -> None:
+        m = masks_gM.shape[1]
+        self._masked_OI.view(-1, m)[groups_g] = self._weight_OI.view(-1, m)[groups_g] * masks_gM
+
+    def restore(self) -> None:
+        for linear in self._linears:
+            linear.weight = self._bare
+
+    @property
+    def bytes(self) -> int:
+        return self._masked_OI.numel() * self._masked_OI.element_size()
+
+
+class MultipliedWeight(MaskedWeight):
+    """The mask as one code a group of ``m`` inputs, multiplied into the weight whenever the layer is called."""
+
+    def __init__(self, linears: Sequence[nn.Linear], *, m: int) -> None:
+        self._linears, self._m = linears, m
+        weight_OI = linears[0].weight
+        self._weight_OI: Tensor = weight_OI
+        self._codes_G = encode(torch.ones(weight_OI.numel() // m, m, dtype=torch.bool, device=weight_OI.device))
+        for linear in linears:
+            # An attribute of the instance is found before the method of the class, so only this tree's layer changes.
+            linear.forward = partial(self._forward, linear)  # type: ignore[method-assign]
+
+    def apply(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
+        self._weight_OI = weight_OI
+        self._codes_G = encode(mask_OI.reshape(-1, self._m))
+
+    def patch(self, groups_g: Tensor, masks_gM: Tensor) -> None:
+        self._codes_G[groups_g] = encode(masks_gM)
+
+    def restore(self) -> None:
+        for linear in self._linears:
+            del linear.forward
+
+    @property
+    def bytes(self) -> int:
+        return self._codes_G.numel() * self._codes_G.element_size()
+
+    def _forward(self, linear: nn.Linear, inputs: Tensor) -> Tensor:
+        mask_OI = decode(self._codes_G, self._m).view_as(self._weight_OI)
+        return F.linear(inputs, self._weight_OI * mask_OI, linear.bias)
+
+
+def computes_plainly(linear: nn.Linear) -> bool:
+    """Say whether a layer's forward is that of ``nn.Linear``, so that `MultipliedWeight` can stand in for it."""
+    return type(linear).forward is nn.Linear.forward

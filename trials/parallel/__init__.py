@@ -1,0 +1,1 @@
+"""Several processes or slots that work on one trial."""

@@ -1,0 +1,312 @@
+"""The workers that hold one model between them, each a run of its decoder blocks, as one of them sees the others.
+
+All members run the same trial step by step. Activations go from neighbour to neighbour; what only one of them knows (a
+loss, the word of rank 0 to stop) it tells the others; sums over layers are taken so that they do not depend on who
+holds which layer. A crew of one needs none of this and pays for none of it.
+
+Every slot of a replica has a crew of its own, so that one trial can be on one worker while another is on the next.
+"""
+
+import hashlib
+import hmac
+import math
+import secrets
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore, Store
+
+from nmlab.trials.contract.errors import (
+    DivergedError,
+    GroupClosedError,
+    PeerError,
+    PipelineLostError,
+    ReloadError,
+)
+from nmlab.trials.measure.out_of_memory import is_out_of_memory
+from nmlab.trials.parallel.stage_messages import decode, encode
+
+T = TypeVar("T")
+
+# Members wait for each other as long as the slowest thing that one of them does alone; a dead one is noticed at once.
+PATIENCE = timedelta(hours=12)
+# A message up to this many bytes takes one exchange instead of two.
+_SHORT = 504
+_LENGTH = 8
+_PROOF = 32
+# Errors that are the same to all members, whoever they befell.
+_SHARED: dict[str, type[Exception]] = {
+    "diverged": DivergedError,
+    "out of memory": MemoryError,
+    "party over": GroupClosedError,
+    "reload": ReloadError,
+}
+
+
+class PipelineGroup:
+    """A crew of one: whoever holds a whole model."""
+
+    rank = 0
+    size = 1
+
+    @property
+    def leads(self) -> bool:
+        """Say whether this member decides, writes files and speaks for the crew."""
+        return self.rank == 0
+
+    def broadcast(self, value: T, *, by: int = 0) -> T:
+        """Return the ``value`` of member ``by``; the others may give anything."""
+        assert by == 0
+        return value
+
+    def broadcast_from_last(self, compute: Callable[[], T]) -> T:
+        """Return ``compute()``, computed by the last member alone."""
+        return compute()
+
+    def all_gather(self, value: T) -> list[T]:
+        """Return the values of all members by rank."""
+        return [value]
+
+    def gather(self, value: T) -> list[T]:
+        """Return to rank 0 the values of all members by rank, and to the others nothing."""
+        return [value]
+
+    def scatter(self, values: list[T]) -> T:
+        """Return this member's of the values that rank 0 gives, one for each rank."""
+        (value,) = values
+        return value
+
+    def all_reduce_sum(self, parts: Iterable[float]) -> float:
+        """Return the sum over the parts of all members, rounded once, so that it does not depend on who holds what."""
+        return math.fsum(parts)
+
+    def all_reduce_count(self, number: int) -> int:
+        """Return the sum over all members."""
+        return number
+
+    def send(self, tensor: Tensor, *, to: int) -> None:
+        """Send a tensor to a neighbour, who knows its shape and type."""
+        raise AssertionError("a crew of one has no neighbours")
+
+    def receive(self, like: Tensor, *, by: int) -> Tensor:
+        """Receive from a neighbour a tensor of the shape, type and device of ``like``, whose values are not read."""
+        raise AssertionError("a crew of one has no neighbours")
+
+    def recover(self, error: Exception) -> Exception:
+        """End what failed here or at another member, and return the error that all members end it with."""
+        return error
+
+
+SINGLE_PROCESS = PipelineGroup()
+
+
+class DistributedGroup(PipelineGroup):
+    """Several processes, connected by gloo, and by nccl for tensors of GPUs where each has one of its own.
+
+    A member that fails lets go of its connections, which wakes the others wherever they wait. All then come together in
+    new connections (``reconvene``), learn the reason, and are ready for the next trial.
+
+    Args:
+        store: where the members find each other; ``name`` keeps crews on one store apart.
+        address: the host name or address of this member, for its neighbours to connect to.
+        by_nccl: whether tensors on GPUs go by nccl; they go through the memory of the CPU otherwise.
+        secret: what all members know and nobody else; whoever connects without it ends the crew (``CrewLostError``).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        name: str,
+        rank: int,
+        size: int,
+        address: str = "127.0.0.1",
+        by_nccl: bool = False,
+        secret: bytes = b"",
+    ) -> None:
+        assert size > 1
+        self._secret = secret
+        self.rank, self.size = rank, size
+        self.name = name
+        self._store, self._address, self._by_nccl = store, address, by_nccl
+        self._generation = 0
+        self._connect()
+
+    def broadcast(self, value: T, *, by: int = 0) -> T:
+        payload = encode(value) if self.rank == by else b""
+        buffer = _buffer(payload, _SHORT)
+        self._wait(lambda: self._all.broadcast(buffer, by))
+        length = _length(buffer)
+        if length > _SHORT:
+            buffer = _buffer(payload, length)
+            self._wait(lambda: self._all.broadcast(buffer, by))
+        return value if self.rank == by else cast(T, _value(buffer))
+
+    def broadcast_from_last(self, compute: Callable[[], T]) -> T:
+        last = self.size - 1
+        value = compute() if self.rank == last else None
+        return cast(T, self.broadcast(value, by=last))
+
+    def all_gather(self, value: T) -> list[T]:
+        payload = encode(value)
+        buffers = self._all_gather(_buffer(payload, _SHORT))
+        longest = max(_length(buffer) for buffer in buffers)
+        if longest > _SHORT:
+            buffers = self._all_gather(_buffer(payload, longest))
+        return [_value(buffer) for buffer in buffers]
+
+    def gather(self, value: T) -> list[T]:
+        payload = encode(value)
+        mine = _buffer(payload, max(self.all_gather(len(payload))))
+        buffers = [torch.empty_like(mine) for _ in range(self.size)] if self.leads else []
+        self._wait(lambda: self._all.gather(buffers, mine, 0))
+        return [_value(buffer) for buffer in buffers]
+
+    def scatter(self, values: list[T]) -> T:
+        payloads = [encode(value) for value in values] if self.leads else []
+        longest = self.broadcast(max((len(payload) for payload in payloads), default=0))
+        mine = _buffer(b"", longest)
+        buffers = [_buffer(payload, longest) for payload in payloads]
+        self._wait(lambda: self._all.scatter(mine, buffers, 0))
+        return cast(T, _value(mine))
+
+    def all_reduce_sum(self, parts: Iterable[float]) -> float:
+        return math.fsum(part for theirs in self.all_gather(list(parts)) for part in theirs)
+
+    def all_reduce_count(self, number: int) -> int:
+        return sum(self.all_gather(number))
+
+    def send(self, tensor: Tensor, *, to: int) -> None:
+        carried = tensor.detach() if self._by_nccl else tensor.detach().cpu()
+        self._pass(carried.contiguous(), between=(self.rank, to), sender=self.rank)
+
+    def receive(self, like: Tensor, *, by: int) -> Tensor:
+        carried = torch.empty(like.shape, dtype=like.dtype, device=like.device if self._by_nccl else "cpu")
+        self._pass(carried, between=(by, self.rank), sender=by)
+        return carried.to(like.device)
+
+    def recover(self, error: Exception) -> Exception:
+        self._disconnect()
+        self._generation += 1
+        try:
+            self._connect()
+            reasons = self.all_gather(_reason(error))
+        except (RuntimeError, OSError) as lost:
+            raise PipelineLostError(f"shard {self.rank} lost the other shards of its model: {lost}") from error
+        failed = [(rank, reason) for rank, reason in enumerate(reasons) if reason is not None]
+        if not failed or failed[0][0] == self.rank:
+            return error
+        rank, (kind, text) = failed[0]
+        return _SHARED[kind](text) if kind in _SHARED else PeerError(f"shard {rank}: {text}")
+
+    def _connect(self) -> None:
+        prefix = f"{self.name}/{self._generation}"
+        self._all = _gloo(self._store, f"{prefix}/all", self.rank, self.size, address=self._address)
+        self._links: dict[int, Any] = {}
+        for low in (self.rank - 1, self.rank):  # a link has two members, so that a message of one is the other's
+            if 0 <= low < self.size - 1:
+                place, name = self.rank - low, f"{prefix}/link-{low}"
+                if self._by_nccl:
+                    self._links[low] = _nccl(self._store, name, place, 2)
+                else:
+                    self._links[low] = _gloo(self._store, name, place, 2, address=self._address)
+        self._prove(prefix)
+
+    def _prove(self, prefix: str) -> None:
+        """Let all members prove on each of their connections that they know the secret; raises ``CrewLostError``.
+
+        Gloo takes whoever connects to its port first. A connection over which the right answer to a fresh question
+        came is one with a member, and stays so.
+        """
+        self._prove_on(self._all, self.size, self.rank, where=f"{prefix}/all")
+        for low, link in self._links.items():
+            if not self._by_nccl:
+                self._prove_on(link, 2, self.rank - low, where=f"{prefix}/link-{low}")
+
+    def _prove_on(self, group: Any, size: int, place: int, *, where: str) -> None:
+        asked = _gathered(group, secrets.token_bytes(_PROOF), size)
+        answers = _gathered(group, self._proof(where, asked, place), size)
+        for other, answer in enumerate(answers):
+            if not hmac.compare_digest(answer, self._proof(where, asked, other)):
+                raise PipelineLostError(
+                    f"what is connected as shard {other} of {where} does not know the launch's secret"
+                )
+
+    def _proof(self, where: str, asked: list[bytes], place: int) -> bytes:
+        text = b"".join([f"{where}/{place}/".encode(), *asked])
+        return hmac.digest(self._secret, text, hashlib.sha256)
+
+    def _disconnect(self) -> None:
+        for group in (self._all, *self._links.values()):
+            group.abort()
+        self._links.clear()
+        del self._all
+
+    def _pass(self, tensor: Tensor, *, between: tuple[int, int], sender: int) -> None:
+        low = min(between)
+        # To broadcast among two is to send; gloo's own send sleeps for a millisecond between two looks at the network.
+        self._wait(lambda: self._links[low].broadcast(tensor, sender - low))
+
+    def _all_gather(self, mine: Tensor) -> list[Tensor]:
+        buffers = [torch.empty_like(mine) for _ in range(self.size)]
+        self._wait(lambda: self._all.allgather([buffers], [mine]))
+        return buffers
+
+    def _wait(self, start: Callable[[], Any]) -> None:
+        try:
+            start().wait()
+        except RuntimeError as error:
+            raise PeerError(f"shard {self.rank} no longer hears from another: {error}") from error
+
+
+def _gathered(group: Any, own: bytes, size: int) -> list[bytes]:
+    """Return what the members of a group give, each as many bytes, by their place."""
+    mine = torch.frombuffer(bytearray(own), dtype=torch.uint8)
+    buffers = [torch.empty_like(mine) for _ in range(size)]
+    group.allgather([buffers], [mine]).wait()
+    return [buffer.numpy().tobytes() for buffer in buffers]
+
+
+def _gloo(store: Store, name: str, rank: int, size: int, *, address: str) -> Any:
+    options: Any = dist.ProcessGroupGloo._Options()  # type: ignore[attr-defined]
+    options._devices = [dist.ProcessGroupGloo.create_device(hostname=address)]
+    options._timeout = PATIENCE
+    options._threads = 1
+    return dist.ProcessGroupGloo(PrefixStore(name, store), rank, size, options)
+
+
+def _nccl(store: Store, name: str, rank: int, size: int) -> Any:
+    options = dist.ProcessGroupNCCL.Options()
+    options._timeout = PATIENCE
+    return dist.ProcessGroupNCCL(PrefixStore(name, store), rank, size, options)
+
+
+def _reason(error: Exception) -> tuple[str, str] | None:
+    """What an error is to those who did not see it; None for what only follows from the failure of another."""
+    if isinstance(error, PeerError):
+        return None
+    text = str(error).strip() or type(error).__name__
+    if is_out_of_memory(error):
+        return "out of memory", text
+    kind = next((name for name, shared in _SHARED.items() if isinstance(error, shared)), None)
+    return (kind, text) if kind else ("other", f"{type(error).__name__}: {text}")
+
+
+def _buffer(payload: bytes, room: int) -> Tensor:
+    """[8 + room] uint8: the length of the payload, and as much of it as there is room for."""
+    buffer = torch.zeros(_LENGTH + room, dtype=torch.uint8)
+    held = len(payload).to_bytes(_LENGTH, "little") + payload[:room]
+    buffer[: len(held)] = torch.frombuffer(bytearray(held), dtype=torch.uint8)
+    return buffer
+
+
+def _length(buffer: Tensor) -> int:
+    return int.from_bytes(buffer[:_LENGTH].numpy().tobytes(), "little")
+
+
+def _value(buffer: Tensor) -> Any:
+    return decode(buffer[_LENGTH : _LENGTH + _length(buffer)].numpy().tobytes())

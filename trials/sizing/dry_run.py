@@ -1,0 +1,112 @@
+"""A forward and a backward of a model without its weights: how many bytes are alive at once, how much is computed.
+
+Tensors here have sizes but no contents (torch's fake tensors), so a model of any size and architecture is walked
+through in about a second, with the memory of none of it. What is counted is what torch asks for; an allocator and the
+scratch of a kernel come on top.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from nmlab.trials.measure.tensor_meter import TensorMeter
+from nmlab.trials.models import ModelSource, locate
+from nmlab.trials.models.quiet import quiet
+from nmlab.trials.models.reading import read_config
+
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+
+def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]
+
+
+# The attention of the CPU, which torch's counter leaves out.
+_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The most bytes alive at once beside what was there before, all bytes written, calls of kernels, and flops."""
+
+    peak_bytes: int
+    written_bytes: int
+    calls: int
+    flops: int
+
+
+class Stage:
+    """A model without contents, on which forwards and backwards are rehearsed."""
+
+    def __init__(self, source: ModelSource) -> None:
+        config = read_config(locate(source))
+        dtype = getattr(torch, source.dtype)
+        self._begin(lambda: AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False))
+
+    @classmethod
+    def of(cls, make: Callable[[], PreTrainedModel]) -> "Stage":
+        """Return a stage for the model that ``make`` returns, called where tensors get no contents."""
+        stage = cls.__new__(cls)
+        stage._begin(make)
+        return stage
+
+    def _begin(self, make: Callable[[], PreTrainedModel]) -> None:
+        self._fake = FakeTensorMode()
+        with self._fake:
+            self._module = make().eval().requires_grad_(False)
+
+    def forward(self, *, batch: int, length: int) -> Measured:
+        """Rehearse the loss of a minibatch [batch, length], as `MaskedModel.loss` takes it."""
+        with self._fake, torch.no_grad():
+            return self._watched(lambda: _loss(self._module, {}, self._tokens(batch, length)))
+
+    def evaluation(self, *, batch: int, length: int) -> Measured:
+        """Rehearse a batch of evaluation, of which the losses are taken window by window."""
+        with self._fake, torch.no_grad():
+            return self._watched(lambda: _window_losses(self._module, self._tokens(batch, length)))
+
+    def backward(self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int) -> Measured:
+        """Rehearse making ``weights``, the loss of a minibatch under them, and its gradient."""
+
+        def step() -> None:
+            torch.autograd.backward(_loss(self._module, weights(), self._tokens(batch, length)))
+
+        with self._fake, torch.enable_grad():
+            return self._watched(step)
+
+    def _tokens(self, batch: int, length: int) -> Tensor:
+        return torch.zeros(batch, length, dtype=torch.int64)
+
+    def _watched(self, run: Callable[[], object]) -> Measured:
+        alive, flops = (
+            TensorMeter([*self._module.parameters(), *self._module.buffers()]),
+            FlopCounterMode(display=False, custom_mapping=_ATTENTION),
+        )
+        with quiet(), flops, alive:
+            run()
+        return Measured(alive.peak, alive.written, alive.calls, int(flops.get_total_flops()))
+
+
+def _loss(module: nn.Module, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
+    arguments = {"input_ids": tokens_BT, "use_cache": False}
+    logits_BTV = torch.func.functional_call(module, dict(weights), kwargs=arguments).logits
+    predicted = logits_BTV[:, :-1].float().flatten(0, 1)
+    return F.cross_entropy(predicted, tokens_BT[:, 1:].flatten(), reduction="none").mean()
+
+
+def _window_losses(module: nn.Module, tokens_BT: Tensor) -> list[Tensor]:
+    logits_BTV = module(input_ids=tokens_BT, use_cache=False).logits
+    pairs = zip(logits_BTV, tokens_BT, strict=True)
+    return [F.cross_entropy(logits.float(), tokens, reduction="none") for logits, tokens in pairs]

@@ -1,0 +1,77 @@
+"""A few real steps of a trial, to learn what it takes on this machine before many are paid for."""
+
+import time
+from dataclasses import dataclass, replace
+
+from nmlab.trials.context.replica_context import ReplicaContext
+from nmlab.trials.data import Windows
+from nmlab.trials.evaluation import measure
+from nmlab.trials.measure.memory import PeakMeter, give_back
+from nmlab.trials.methods import registry
+from nmlab.trials.methods.base import Run, TrialContext
+from nmlab.trials.models import MaskedModel
+from nmlab.trials.pattern import Pattern
+from nmlab.trials.spec import TrialSpec
+
+# The first step warms up (kernels, allocators, engines) and is not timed.
+STEPS = 3
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Seconds of the start, of a step and of one whole evaluation; bytes at the peak and of the state between steps."""
+
+    start_seconds: float
+    step_seconds: float
+    evaluation_seconds: float
+    peak_bytes: int
+    state_bytes: int
+
+
+def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Probed:
+    """Start a trial, take ``steps`` steps of it, evaluate a batch of windows, and leave nothing behind.
+
+    What the replica's trials share (initial masks, losses of the initial mask) is computed in ``bench``, so that a
+    second probe on the same one finds it there, as a second trial does.
+    """
+    method = registry.get(spec.method)
+    windows = replica.evaluation(spec.evaluation)
+    model = MaskedModel(replica.frozen)
+    context = TrialContext(
+        replica=replica,
+        model=model,
+        pattern=Pattern.parse(spec.pattern),
+        calibration=spec.calibration,
+        seed=spec.seed,
+    )
+    give_back()
+    meter, begun = PeakMeter(replica.frozen.device), time.perf_counter()
+    with context.cost.watch():
+        run = method.start(context, method.configure(spec.hyperparameters))
+    start_seconds = time.perf_counter() - begun
+    step_seconds = _step_seconds(run, min(steps, run.steps))
+    begun, batch = time.perf_counter(), spec.evaluation.batch_size
+    model.remove_masks()
+    model.apply_masks(run.masks(), weights_OI=run.weights())
+    measure(model, _first(windows, batch), batch_size=batch)
+    evaluation_seconds = (time.perf_counter() - begun) * max(1.0, len(windows) / batch)
+    probed = Probed(start_seconds, step_seconds, evaluation_seconds, meter.rise(), run.state_bytes)
+    model.remove_masks()
+    del run
+    give_back()
+    return probed
+
+
+def _step_seconds(run: Run, steps: int) -> float:
+    """Return the seconds of the quickest step after the first; losses are read in every step, so a GPU has finished."""
+    taken = []
+    for step in range(steps):
+        begun = time.perf_counter()
+        run.step(step)
+        taken.append(time.perf_counter() - begun)
+    return min(taken[1:] or taken or [0.0])
+
+
+def _first(windows: Windows, count: int) -> Windows:
+    predicted = None if windows.predicted is None else windows.predicted[:count]
+    return replace(windows, tokens=windows.tokens[:count], words=windows.words[:count], predicted=predicted)

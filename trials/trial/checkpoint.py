@@ -1,0 +1,136 @@
+"""Checkpoints of one trial: whole or not there, and found by what is in the folder, not by who remembers them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from nmlab.trials.contract.errors import CheckpointError
+from nmlab.trials.contract.run_artifacts import CHECKPOINT_FILES, checkpoint_file, checkpoint_step
+from nmlab.trials.files.atomic_file import atomic_file
+from nmlab.trials.files.checked_json import NewerFormatError, check_format, nmlab_version
+from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
+
+FORMAT = 1  # checkpoints of the first version do not say it
+_KEEP = 2  # the newest, and the one before it in case the newest is damaged
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after ``step`` steps: tensors of the run and plain values of the loop."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+class CheckpointFolder:
+    """The checkpoints of the trial ``key``: of one's own trial, or of one that another runs (``theirs``).
+
+    In a folder of theirs nothing is saved, and nothing is tidied: a file that looks left over is one being written.
+    """
+
+    def __init__(self, folder: Path, *, key: str, theirs: bool = False) -> None:
+        self._folder, self._key, self._theirs = folder, key, theirs
+        self.damaged: list[str] = []
+        """The files that ``newest`` passed over because they are damaged, each with what is wrong with it."""
+
+    def save(self, step: int, *, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, make sure that it has reached the disk, and drop all but the newest two."""
+        assert not self._theirs
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(step)
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        written_by = {"format": str(FORMAT), "nmlab": nmlab_version()}
+        header = {**written_by, "key": self._key, "step": str(step), "values": json.dumps(values)}
+        header["digest"] = _digest(header, plain)
+        with atomic_file(path) as partial:
+            safetensors.torch.save_file(plain, partial, metadata=header)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+        for old in self._paths()[:-_KEEP]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def newest(self, *, pipeline: PipelineGroup = SINGLE_PROCESS) -> Checkpoint | None:
+        """Return the newest checkpoint that can be read, or None where there is none.
+
+        A damaged file is passed over and named in ``damaged``; one of another trial is refused with
+        ``CheckpointError``, and one of a newer nmlab with ``NewerFormatError``. Members of a ``crew``, each with a
+        folder of its own, take the newest that all can read. In one's own folder the damaged file is set aside, and
+        what a process was writing when it was killed is removed: whoever asks runs the trial now.
+        """
+        for left in () if self._theirs else self._folder.glob("*.partial"):
+            left.unlink(missing_ok=True)
+        steps = pipeline.all_gather([_step_of(path) for path in self._paths()])
+        for step in sorted(set.intersection(*map(set, steps)), reverse=True):
+            read = self._read_undamaged(self._path(step))
+            if all(pipeline.all_gather(read is not None)):
+                return read
+        return None
+
+    def _read_undamaged(self, path: Path) -> Checkpoint | None:
+        try:
+            return self._read(path)
+        except (CheckpointError, NewerFormatError):
+            raise
+        except (OSError, safetensors.SafetensorError, ValueError, KeyError, RuntimeError, TypeError) as error:
+            if not self._theirs:  # there it may also have been one of the old ones, dropped since the folder was listed
+                path.rename(path.with_suffix(".damaged"))
+                self.damaged.append(f"{path.name} is damaged ({(str(error) or type(error).__name__).splitlines()[0]})")
+            return None
+
+    def _path(self, step: int) -> Path:
+        return self._folder / checkpoint_file(step)
+
+    def _paths(self) -> list[Path]:
+        return sorted(path for path in self._folder.glob(CHECKPOINT_FILES) if checkpoint_step(path.name) is not None)
+
+    def _read(self, path: Path) -> Checkpoint:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if header.pop("digest") != _digest(header, tensors):
+            raise ValueError("its contents do not match its digest")
+        record = {"format": int(header.get("format", 0)), "nmlab": header.get("nmlab", "")}
+        check_format(record, kind="checkpoint", path=path, format=FORMAT)
+        if header["key"] != self._key:
+            raise CheckpointError(f"{path} belongs to trial {header['key']}, not to {self._key}")
+        return Checkpoint(int(header["step"]), tensors, json.loads(header["values"]))
+
+
+def saved_values(folder: Path, *, key: str) -> tuple[int, dict[str, Any]] | None:
+    """Return step and plain values of the newest checkpoint of a trial that can be read; None where there is none.
+
+    For whoever does not run the trial: tensors are not read, and nothing in the folder is changed. Of a model in stages
+    the first stage's count, which hold the values of the trial.
+    """
+    found = (*folder.glob(CHECKPOINT_FILES), *folder.glob(f"shard-0-of-*/{CHECKPOINT_FILES}"))
+    for path in sorted(found, key=_step_of, reverse=True):
+        with suppress(OSError, safetensors.SafetensorError, ValueError, KeyError):
+            with safetensors.safe_open(path, framework="numpy") as file:
+                header = file.metadata() or {}
+            if header["key"] == key:
+                return int(header["step"]), json.loads(header["values"])
+    return None
+
+
+def _step_of(path: Path) -> int:
+    return checkpoint_step(path.name) or 0
+
+
+def _digest(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.blake2b(json.dumps(dict(header), sort_keys=True).encode(), digest_size=8)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,73 @@
+"""How much memory a trial takes, by phase and by kind.
+
+Two kinds of numbers. *Peaks by phase* are measured: the most that this process held while the trial was in a phase, on
+a GPU of the device's memory as torch allocates it, on the CPU of resident memory, in which the interpreter, its
+libraries and whatever else runs in the process are. *Kinds* are counted: weights, masked weights and state tensor by
+tensor, activations as the most bytes of tensors that one step, or one batch of evaluation, makes and lets go
+(`nmlab.trials.measure.tensor_meter`). Counts do not depend on the machine nor on what runs beside the trial.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+
+from nmlab.trials.measure.memory import PeakMeter, can_tell_stretches
+from nmlab.trials.measure.tensor_meter import TensorMeter
+from nmlab.trials.parallel.pipeline_group import PipelineGroup
+
+Phase = Literal["start", "learning", "evaluation"]
+
+
+class Footprint:
+    """Peaks and activations of one trial, while it goes from phase to phase and back."""
+
+    def __init__(self, device: torch.device, *, load_peak: int | None) -> None:
+        self._device = device
+        self._peaks: dict[str, int] = {} if load_peak is None else {"load": load_peak}
+        self._activations: dict[str, int] = {}
+        self._phase: Phase | None = None
+        self._meter: PeakMeter | None = None
+
+    @property
+    def runs_model(self) -> bool:
+        """Whether the trial takes steps or evaluates, where most that is allocated are activations."""
+        return self._phase in ("learning", "evaluation")
+
+    def enter(self, phase: Phase | None) -> None:
+        """Begin a phase, which ends the one before; None ends it only."""
+        if phase == self._phase:
+            return
+        if self._meter is not None and self._phase is not None:
+            self._peaks[self._phase] = max(self._peaks.get(self._phase, 0), self._meter.peak())
+        tells = phase is not None and can_tell_stretches(self._device)
+        self._phase, self._meter = phase, PeakMeter(self._device) if tells else None
+
+    @contextmanager
+    def watch(self, phase: Phase) -> Iterator[None]:
+        """Count the activations of a step or batch of a phase, once a trial; it costs some microseconds a kernel."""
+        if phase in self._activations:
+            yield
+            return
+        with TensorMeter() as alive:
+            yield
+        self._activations[phase] = alive.passing
+
+    def metrics(self, *, pipeline: PipelineGroup) -> dict[str, float]:
+        """Return what is known under the names of the records: of a crew, that of the member who needs most."""
+        self.enter(None)
+        peaks = {f"memory/{phase}_peak_bytes": peak for phase, peak in self._peaks.items()}
+        activations = {f"memory/{phase}_activation_bytes": size for phase, size in self._activations.items()}
+        everyone = pipeline.all_gather({**peaks, **activations})
+        return {name: float(max(theirs.get(name, 0) for theirs in everyone)) for name in everyone[0]}
+
+    def state(self) -> dict[str, Any]:
+        """Return plain values that ``restore`` takes back after a checkpoint."""
+        return {"peaks": self._peaks, "activations": self._activations}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``; of a phase that was begun again, the higher peak counts."""
+        for phase, peak in state.get("peaks", {}).items():
+            self._peaks[phase] = max(self._peaks.get(phase, 0), peak)
+        self._activations.update(state.get("activations", {}))
