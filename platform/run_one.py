@@ -13,13 +13,13 @@ from nmlab.platform.tracking import MlflowStore
 from nmlab.platform.tracking.provenance import facts_tags, provenance
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import account_of
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.run_tags import SINGLE_RUNS, Role
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.sizing.preflight import Facts
 from nmlab.trials.trial.outcome import TrialResult
 from nmlab.trials.trial.run import run_trial
-
-EXPERIMENT = "runs"
 
 
 class _Listener:
@@ -42,7 +42,7 @@ class _Listener:
 def make_folder(results: Path, *, key: str) -> Path:
     """Make the folder of a single run; raises ``ValueError`` where it cannot be written."""
     check_is_local(results)
-    folder = results.expanduser().resolve() / EXPERIMENT / key
+    folder = results.expanduser().resolve() / SINGLE_RUNS / key
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -63,12 +63,12 @@ def run_one(
 
     Once ``stopping`` says so, the trial saves a checkpoint at its next step and ends as stopped.
     """
-    store = MlflowStore(EXPERIMENT, launch=spec.key, uri=tracking_uri)
+    store = MlflowStore(SINGLE_RUNS, launch=spec.key, uri=tracking_uri)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     initial_masks = folder.parent / "initial_masks"  # shared by all single runs
     replica = ReplicaContext(FrozenModel.load(spec.model, device=device), initial_masks=initial_masks)
     tags = {**provenance(), **facts_tags(facts)}
-    store.begin_trial(spec, role="search", tags=tags)
+    store.begin_trial(spec, role=Role.SEARCH, tags=tags)
     listener = _Listener(watch, stopping)
     try:
         result = run_trial(spec, replica=replica, folder=folder, events=listener)
@@ -76,7 +76,7 @@ def run_one(
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted"
         account = account_of(error)
-        result = TrialResult(spec.key, "failed", account.step, account.metrics, reason)
+        result = TrialResult(spec.key, TrialStatus.FAILED, account.step, account.metrics, reason)
         raise
     finally:
         store.log_points(spec.key, listener.points)

@@ -40,6 +40,8 @@ from nmlab.platform.search.strategies import proposals_of
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
 from nmlab.platform.tracking.provenance import environment, facts_tags, provenance
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract import run_tags
+from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.files.disk import DiskFullError, is_disk_full, once_there_is_room
 
 __all__ = ["HeadLostError", "RefusedError", "Sweep", "SweepError", "SweepResult"]
@@ -231,7 +233,7 @@ class Sweep:
 
     def _wind_down(self, driver_loop: DriverLoop) -> None:
         """Let running trials save themselves, the replicas check their weights, and the last words arrive."""
-        self._board.phase = "stopping"
+        self._board.phase = LaunchStatus.STOPPING
         self._replicas.stop()
         deadline = self._saved_until = time.monotonic() + _GOODBYE_S
         while not self._is_leaving and driver_loop.received.unended() and time.monotonic() < deadline:
@@ -322,9 +324,9 @@ class Sweep:
         received = self._driver_loop.received if self._driver_loop is not None else ReceivedRecords()
         status, undelivered = self._final_status(), ""
         frozen, loads = self._board.frozen_weights, received.loads.total()
-        tags = {"nmlab.frozen_weights": frozen}
+        tags: dict[str, str] = {run_tags.FROZEN_WEIGHTS: frozen}
         if loads:  # a resumed launch of which nothing was left to run has nothing new to say of its models
-            tags |= {"nmlab.model_loads": str(loads), **self._digest_tag()}
+            tags |= {run_tags.MODEL_LOADS: str(loads), **self._digest_tag()}
         ended = {"event": "launch ended", "status": status, "time": int(time.time() * 1000), "tags": tags}
         try:
             self._keep([ended])
@@ -340,12 +342,13 @@ class Sweep:
             status, counts, loads, frozen, seconds, self._interrupted, undelivered, dict(self._recorder.refused)
         )
 
-    def _final_status(self) -> str:
+    def _final_status(self) -> LaunchStatus:
         if self._board.ended >= self.plan.trials:
-            return "finished"
+            return LaunchStatus.FINISHED
         limit = self.plan.study.budget.time_limit_seconds
         out_of_time = limit is not None and time.time() - self._board.started >= limit
-        return "stopped" if self._interrupted or out_of_time or self._board.counts()["stopped"] else "failed"
+        was_stopped = self._interrupted or out_of_time or self._board.counts()[TrialStatus.STOPPED]
+        return LaunchStatus.STOPPED if was_stopped else LaunchStatus.FAILED
 
     def _new_board(self) -> LaunchState:
         study = self.plan.study
@@ -366,12 +369,12 @@ class Sweep:
         return {**provenance(), **facts_tags(self.plan.facts)}
 
     def _parent_tags(self) -> dict[str, str]:
-        reproduces = {"nmlab.reproduces": ",".join(items)} if (items := self.plan.study.reproduces) else {}
-        return {**self._common_tags(), "nmlab.planned": str(self.plan.trials), **reproduces}
+        reproduces = {run_tags.REPRODUCES: ",".join(items)} if (items := self.plan.study.reproduces) else {}
+        return {**self._common_tags(), run_tags.PLANNED: str(self.plan.trials), **reproduces}
 
     def _digest_tag(self) -> dict[str, str]:
         digests = {replica["model_digest"] for replica in self._board.replicas.values() if replica["model_digest"]}
-        return {"nmlab.model_digest": ",".join(sorted(digests))} if digests else {}
+        return {run_tags.MODEL_DIGEST: ",".join(sorted(digests))} if digests else {}
 
 
 def _local_cpus(study: Study) -> float:

@@ -15,6 +15,8 @@ from nmlab.reports.render.public import Anonymiser
 from nmlab.reports.report import UI_BASE, document_of, write_document
 from nmlab.reports.values import Cell, Column, Row, Table, without_empty_columns
 from nmlab.reports.values.wording import counted
+from nmlab.trials.contract import run_params
+from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 
 COLUMNS = (
     Column("study", "study"),
@@ -126,12 +128,12 @@ def _row(entry: Entry) -> Row:
     claims = next((table.notes[0] for table in entry.document.tables if table.key == "claims" and table.notes), "")
     cells = [
         Cell(entry.study, href=f"{entry.study}/report.html"),
-        Cell(launch.params.get("answers", "")),
+        Cell(launch.params.get(run_params.ANSWERS, "")),
         Cell(", ".join(launch.reproduces)),
         Cell(launch.status),
-        Cell(f"{runs.count('finished')} of {launch.planned or len(runs.trials)}"),
+        Cell(f"{runs.count(TrialStatus.FINISHED)} of {launch.planned or len(runs.trials)}"),
         Cell(entry.document.headline[0]),
         Cell(claims),
         Cell(moment_text(launch.started)),
     ]
-    return Row(tuple(cells), run_ids=(launch.run_id,), is_flawed=launch.status != "finished")
+    return Row(tuple(cells), run_ids=(launch.run_id,), is_flawed=launch.status != LaunchStatus.FINISHED)

@@ -26,6 +26,8 @@ from nmlab.reports.render.public import anonymiser_of, public_runs
 from nmlab.reports.tables.comparison import comparison_tables
 from nmlab.reports.tables.winner_value import winner_values
 from nmlab.reports.values import for_pages, with_notes
+from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.run_status import TrialStatus
 
 UI_BASE = "http://127.0.0.1:5000"
 FOLDERS = {"tables": (".csv", ".tex"), "figures": (".svg", ".png")}
@@ -132,8 +134,8 @@ def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, ur
         provenance=provenance_of(found.runs, check=found.check),
         links=RunLinks(ui_base=ui_base, experiment_id=found.runs.experiment_id),
         written=datetime.now(tz=UTC),
-        title=found.runs.launch.params.get("title", ""),
-        question=found.runs.launch.params.get("answers", ""),
+        title=found.runs.launch.params.get(run_params.TITLE, ""),
+        question=found.runs.launch.params.get(run_params.ANSWERS, ""),
         commands=commands_of(found, tracking_uri=uri),
         winners=winner_values(found.winners, evaluations=found.evaluations),
     )
@@ -141,7 +143,7 @@ def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, ur
 
 def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
     launch = runs.launch
-    model = launch.params.get("model.source", "")
+    model = launch.params.get(run_params.MODEL_SOURCE, "")
     return tuple(
         (name, value)
         for name, value in (
@@ -149,10 +151,10 @@ def _facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
             ("started", moment_text(launch.started)),
             ("status", launch.status),
             ("model", model),
-            ("mask", launch.tags.get("nmlab.coverage", "")),
-            ("weights", launch.tags.get("nmlab.stored", "")),
-            ("evaluated on", launch.params.get("data.evaluation.source", "")),
-            ("runs", f"{runs.count('finished')} finished of {launch.planned or len(runs.trials)}"),
+            ("mask", launch.tags.get(run_tags.COVERAGE, "")),
+            ("weights", launch.tags.get(run_tags.STORED, "")),
+            ("evaluated on", launch.params.get(run_params.EVALUATION_SOURCE, "")),
+            ("runs", f"{runs.count(TrialStatus.FINISHED)} finished of {launch.planned or len(runs.trials)}"),
         )
         if value
     )

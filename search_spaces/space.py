@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from nmlab.search_spaces.schema.conditions import BESIDE_SPACE, is_active, settling_order
 from nmlab.search_spaces.schema.entries import Entry, Listed, TrialLike
 from nmlab.search_spaces.schema.study import Study
-from nmlab.trials.contract.trial_spec import SAMPLES
+from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 
 Configuration: TypeAlias = dict[str, Any]
 """Names to JSON scalars."""

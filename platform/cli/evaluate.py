@@ -16,6 +16,7 @@ from nmlab.platform.cli.judging import (
 )
 from nmlab.platform.cli.next_steps import export_command, print_steps
 from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Results, TrackingUri, console, print_json
+from nmlab.trials.contract.run_tags import SINGLE_RUNS
 
 if TYPE_CHECKING:
     from nmlab.platform.tracking.external_model import Table
@@ -63,7 +64,6 @@ def evaluate(
 
     Example: nmlab evaluate path/to/pruned-model --data corpus.txt --sequence-length 512 --tasks quiz.jsonl
     """
-    from nmlab.platform.run_one import EXPERIMENT
     from nmlab.platform.tracking.address import check_store
     from nmlab.platform.tracking.external_model import table_of
     from nmlab.platform.tracking.targets import located
@@ -83,7 +83,7 @@ def evaluate(
         spec = _specification(given, subject=subject, table=table)
         _check_recordable(found.run_id, table, spec, record=record)
         if record:
-            check_store(tracking_uri, study=table.experiment if table else EXPERIMENT)
+            check_store(tracking_uri, study=table.experiment if table else SINGLE_RUNS)
         evaluated = measure(subject.model, spec)
         run_id = _keep(found.run_id, subject, evaluated, spec, table, label, tracking_uri) if record else None
         use = measure_use(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None

@@ -11,6 +11,7 @@ import typer
 
 from nmlab.platform.cli.options import console
 from nmlab.platform.process.leaving import SIGNALS
+from nmlab.trials.contract.run_artifacts import CHECKPOINT_FILES, checkpoint_step
 
 WAIT_S = 8.0
 """How long a trial that is asked to stop may take to come to its next step; most of a step is evaluated again else."""
@@ -75,5 +76,5 @@ class Interruption:
 
 def newest_step(folder: Path) -> int | None:
     """Return the step of the newest checkpoint in a trial's folder, or None."""
-    steps = [int(path.stem.partition("-")[2]) for path in folder.glob("checkpoint-*.safetensors")]
-    return max(steps, default=None)
+    steps = [checkpoint_step(path.name) for path in folder.glob(CHECKPOINT_FILES)]
+    return max((step for step in steps if step is not None), default=None)

@@ -20,6 +20,8 @@ from nmlab.platform.cli.options import (
     console,
     print_json,
 )
+from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
+from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 
 if TYPE_CHECKING:
     from nmlab.platform.launches.launch import Launch
@@ -215,16 +217,16 @@ def _execute(
         except SweepError as error:
             console(stderr=True).print(f"nmlab: {error}", markup=False)
             raise typer.Exit(2 if isinstance(error, ValueError) else 1) from error
-    reportable = report and result.counts.get("finished") and not result.undelivered and not result.interrupted
+    finished = result.counts.get(TrialStatus.FINISHED, 0)
+    reportable = report and finished and not result.undelivered and not result.interrupted
     written = _report(plan, launch, settings["tracking_uri"]) if reportable else None
     _tell(result, launch, written, quiet=quiet, as_json=as_json)
-    finished = result.counts.get("finished", 0)
     if finished and not result.undelivered and not (quiet or as_json):
         where = {"tracking_uri": settings["tracking_uri"], "results": launch.folder.parents[1]}
         print_steps(console(), [step(launch.name, **where) for step in (evaluate_command, export_command)])
     if not finished:
         _tell_nothing_finished(result, launch)
-    if result.status != "finished" or result.undelivered or not finished:
+    if result.status != LaunchStatus.FINISHED or result.undelivered or not finished:
         raise typer.Exit(1)
 
 
@@ -248,7 +250,8 @@ def _report(plan: "Plan", launch: "Launch", tracking_uri: str) -> dict[str, Any]
         launch=launch.name,
         mixed=True,  # who resumed a launch with other versions asked for one table; the report says what differs
     )
-    MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri).attach(launch.report_folder, folder="report")
+    store = MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri)
+    store.attach(launch.report_folder, folder=REPORT_FOLDER)
     return {"html": str(report.html), "headline": list(report.headline)}
 
 
@@ -261,7 +264,7 @@ def _summary(result: "SweepResult") -> str:
             f"{result.status} in {result.seconds:.0f} s: {ended}; model loaded {times}, "
             f"frozen weights {result.frozen_weights}"
         )
-    if result.status == "finished":
+    if result.status == LaunchStatus.FINISHED:
         return f"finished already: {ended}; nothing was left to run, so no model was loaded"
     return f"{result.status} in {result.seconds:.0f} s: {ended or 'no trial began'}; no model was loaded"
 
@@ -288,5 +291,5 @@ def _tell(
             f"nothing is lost; deliver it and get the report with: nmlab resume {launch_argument(launch.folder)}",
             markup=False,
         )
-    elif result.status == "stopped":
+    elif result.status == LaunchStatus.STOPPED:
         out.print(f"go on with: nmlab resume {launch_argument(launch.folder)}", markup=False)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Mixed, Results, TrackingUri, console, local_path, print_json
+from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
 
 Study = Annotated[
     str | None,
@@ -44,7 +45,7 @@ def report(
         return
     from nmlab.reports.report import write_report
 
-    folder = output or results / study / "report"
+    folder = output or results / study / REPORT_FOLDER
     written = write_report(study, tracking_uri=tracking_uri, output=folder, launch=launch, mixed=mixed, public=public)
     if as_json:
         print_json({name: getattr(written, name) for name in written.__slots__})

@@ -21,6 +21,8 @@ from nmlab.platform.cli.judging import (
 from nmlab.platform.cli.next_steps import evaluate_command, export_command, print_steps
 from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Quiet, Results, TrackingUri, console, print_json
 from nmlab.trials.contract.declarations import metric_of
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.run_tags import SINGLE_RUNS
 
 if TYPE_CHECKING:
     from nmlab.trials.contract.trial_spec import TrialSpec
@@ -72,7 +74,7 @@ def run(
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
     from nmlab.platform.planning.study_plan import check_inputs, check_text
-    from nmlab.platform.run_one import EXPERIMENT, make_folder, run_one
+    from nmlab.platform.run_one import make_folder, run_one
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.trials.contract.pattern import Pattern
     from nmlab.trials.contract.trial_spec import TrialSpec
@@ -101,7 +103,7 @@ def run(
         evaluation=spec.evaluation,
     )
     check_inputs([spec], facts)
-    check_store(uri, study=EXPERIMENT)
+    check_store(uri, study=SINGLE_RUNS)
     folder = make_folder(results, key=spec.key)
     watch = _Watcher(quiet=quiet or as_json)
     with watch, Interruption(folder, key=spec.key) as interruption:
@@ -109,12 +111,12 @@ def run(
             spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch, stopping=interruption.is_asked
         )
     _tell(spec, result, folder, facts.coverage.sentence(), as_json=as_json)
-    if interruption.is_asked() and result.status == "stopped":
+    if interruption.is_asked() and result.status == TrialStatus.STOPPED:
         console(stderr=True).print(f"nmlab: {interruption.saved(result.step)}", markup=False)
-    if result.status == "finished" and not (quiet or as_json):
+    if result.status == TrialStatus.FINISHED and not (quiet or as_json):
         steps = [evaluate_command] if spec.method == "dense" else [evaluate_command, export_command]
         print_steps(console(), [step(spec.key, tracking_uri=tracking_uri, results=results) for step in steps])
-    if result.status != "finished":
+    if result.status != TrialStatus.FINISHED:
         raise typer.Exit(1)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from nmlab.platform.cluster.proof import why_refused
 from nmlab.platform.failures import back_off_seconds
 from nmlab.trials.contract.declarations import is_intermediate
+from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
 
 Record = dict[str, Any]
 
@@ -127,7 +128,7 @@ class DispatchState:
         elif job.ended is None:
             job.cancelled = True
             if job.host is None:
-                self._end(key, job, _result(key, "stopped", "not started"))
+                self._end(key, job, _result(key, TrialStatus.STOPPED, "not started"))
 
     def reject(self, host: str, incarnation: int, key: str, epoch: int, reason: str, *, now: float) -> None:
         """The driver does not accept a trial's end, for it cannot read what the replica left: the trial goes elsewhere.
@@ -272,7 +273,7 @@ class DispatchState:
         job = self._jobs[key] = _Job(spec, self._epoch, attempts)
         self._tell({"event": "trial", "key": key, "spec": spec})
         if key in self._cancelled:
-            self._end(key, job, _result(key, "stopped", "not started"))
+            self._end(key, job, _result(key, TrialStatus.STOPPED, "not started"))
         else:
             self._queue.append(key)
 
@@ -376,13 +377,13 @@ class DispatchState:
         self._epoch += 1
         job.epoch, job.host = self._epoch, None
         if job.cancelled:
-            self._end(key, job, _result(key, "stopped", stopped))
+            self._end(key, job, _result(key, TrialStatus.STOPPED, stopped))
         elif job.attempts > self._max_failures:
-            self._end(key, job, _result(key, "failed", too_often))
+            self._end(key, job, _result(key, TrialStatus.FAILED, too_often))
         else:
             job.not_before = now + back_off_seconds(job.attempts, first=_BACK_OFF_S)
             self._queue.appendleft(key)
 
 
-def _result(key: str, status: str, reason: str) -> Record:
+def _result(key: str, status: TrialEnd, reason: str) -> Record:
     return {"key": key, "status": status, "step": 0, "metrics": {}, "reason": reason}

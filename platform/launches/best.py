@@ -10,8 +10,9 @@ from nmlab.platform.launches.launch import Launch
 from nmlab.reports.analysis.configurations import best_of, configurations_of, group_name, groups_of, searched
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.store import RunStore
+from nmlab.trials.contract import run_tags
+from nmlab.trials.contract.run_artifacts import RECORD_FILE
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.export.subject import RECORD
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def best_in_store(store: RunStore, parent: Any) -> Best:
 
     Raises ``ValueError`` where nothing finished, and where the masks are of several patterns, which do not compare.
     """
-    launch = parent.data.tags.get("nmlab.launch", parent.info.run_id)
+    launch = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
     study = store.client.get_experiment(parent.info.experiment_id).name
     runs = collect(store, study=study, launch=launch)
     groups = groups_of(configurations_of(runs))
@@ -59,7 +60,7 @@ def best_in_folder(folder: Path) -> Best:
     study = launch.study()
     metric, mode = study.search.metrics[0], study.search.modes[0]
     found: dict[tuple[str, str], list[tuple[int, float, Path]]] = {}
-    for path in sorted(launch.trials_folder.glob(f"*/{RECORD}")):
+    for path in sorted(launch.trials_folder.glob(f"*/{RECORD_FILE}")):
         record = json.loads(path.read_text(encoding="utf-8"))
         spec = TrialSpec.from_record(record["spec"])
         value = float(record["metrics"].get(metric, math.nan))

@@ -4,7 +4,6 @@ Nothing is touched of a launch that somebody owns. Files that MLflow keeps too a
 ``undelivered`` says, and checkpoints only of trials that have ended for good.
 """
 
-import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,8 +15,7 @@ from nmlab.platform.launches.best import best_in_folder
 from nmlab.platform.launches.journal import Record, checked_records, ended_trials
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.ownership import held_by, owned
-from nmlab.trials.export.subject import RECORD
-from nmlab.trials.models.finished import MASK_FILE, WEIGHTS_FILE
+from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE, WEIGHTS_FILE, checkpoint_step
 
 Kind = Literal["checkpoints", "ray", "leftovers", "results", "launch"]
 Undelivered = Callable[[Launch, Mapping[str, Record]], str]
@@ -30,10 +28,9 @@ KINDS: Mapping[Kind, str] = {
     "results": "masks, weights, curves and losses of trials",
     "launch": "everything else of the launch",
 }
-_CHECKPOINT = re.compile(r"checkpoint-\d+\.safetensors")
 _LEFT_OVER = (".damaged", ".partial")
 _OWNERS = ("owner.json", "owner.lock")
-_OF_THE_BEST = (MASK_FILE, WEIGHTS_FILE, RECORD)
+_OF_THE_BEST = (MASK_FILE, WEIGHTS_FILE, RECORD_FILE)
 
 
 @dataclass(frozen=True)
@@ -188,7 +185,7 @@ def _initial_masks(folder: Path, choice: Choice) -> Iterator[tuple[Path, Kind]]:
 def _kind_in_trial(path: Path) -> Kind:
     if path.suffix in _LEFT_OVER:
         return "leftovers"
-    return "checkpoints" if _CHECKPOINT.fullmatch(path.name) else "results"
+    return "results" if checkpoint_step(path.name) is None else "checkpoints"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
+from nmlab.trials.contract.run_tags import FrozenWeights
 
 
 class SweepError(RuntimeError):
@@ -23,10 +25,10 @@ class RefusedError(SweepError, ValueError):
 class SweepResult:
     """How a launch ended: trials by status, loads of the model, whether the frozen weights were found unchanged."""
 
-    status: str
+    status: LaunchStatus
     counts: dict[str, int]
     model_loads: int
-    frozen_weights: str
+    frozen_weights: FrozenWeights
     seconds: float
     interrupted: bool = False
     """Whether somebody asked for the end."""
@@ -42,7 +44,7 @@ def not_run(key: str) -> dict[str, Any]:
     return {
         "event": "ended",
         "key": key,
-        "result": {"key": key, "status": "stopped", "step": 0, "metrics": {}, "reason": reason},
+        "result": {"key": key, "status": TrialStatus.STOPPED, "step": 0, "metrics": {}, "reason": reason},
     }
 
 

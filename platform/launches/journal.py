@@ -12,12 +12,11 @@ from typing import Any
 
 from nmlab.platform.launches.launch import Launch
 from nmlab.trials.contract.declarations import is_intermediate
+from nmlab.trials.contract.run_status import ENDED_FOR_GOOD
 from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
 
 Record = dict[str, Any]
-ENDED_FOR_GOOD = ("finished", "diverged", "oom", "stopped")
-"""Ends that another try would only repeat, unless the result is marked resumable; a failed trial is tried again."""
 
 FORMAT = 2
 """From format 2 on every line has a checksum; the first format had no number."""

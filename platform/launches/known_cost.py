@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from nmlab.trials.contract.run_tags import Fact, KnownCost
 from nmlab.trials.measure.cost import Cost, nothing_spent
 from nmlab.trials.trial.checkpoint import saved_values
 
 Record = dict[str, Any]
-UNKNOWN, IN_PART = "unknown", "in part"
-"""Values of the fact ``cost`` of a result, and so of the tag ``nmlab.cost``: nothing is known, or a part of it."""
 
 
 def add_known_cost(result: Record, *, folder: Path, was_leased: bool) -> None:
@@ -29,7 +28,7 @@ def add_known_cost(result: Record, *, folder: Path, was_leased: bool) -> None:
         return
     saved = saved_values(folder, key=result["key"])
     if saved is None:
-        _mark(result, UNKNOWN, "what it cost is not known: it was lost before its first checkpoint")
+        _mark(result, KnownCost.UNKNOWN, "what it cost is not known: it was lost before its first checkpoint")
         return
     step, values = saved
     account = Cost()
@@ -41,9 +40,10 @@ def add_known_cost(result: Record, *, folder: Path, was_leased: bool) -> None:
     }
     result["metrics"] = {**result["metrics"], **known}
     result["step"] = max(result["step"], step)
-    _mark(result, IN_PART, f"its cost is that of its newest checkpoint, after step {step}; later work is not in it")
+    note = f"its cost is that of its newest checkpoint, after step {step}; later work is not in it"
+    _mark(result, KnownCost.IN_PART, note)
 
 
-def _mark(result: Record, fact: str, note: str) -> None:
-    result["facts"] = {**result.get("facts", {}), "cost": fact}
+def _mark(result: Record, fact: KnownCost, note: str) -> None:
+    result["facts"] = {**result.get("facts", {}), Fact.COST: fact}
     result["notes"] = [*result.get("notes", ()), note]

@@ -13,6 +13,7 @@ from typing import Any
 from nmlab.platform.process.credentials import kept_uri
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.run_artifacts import ENVIRONMENT_FILE, LOG_FILE, REPORT_FOLDER, STUDY_FILE
 from nmlab.trials.files.checked_json import DamagedFileError, read_checked, write_checked
 
 Record = dict[str, Any]
@@ -35,7 +36,7 @@ class Launch:
 
     @property
     def study_file(self) -> Path:
-        return self.folder / "study.yaml"
+        return self.folder / STUDY_FILE
 
     @property
     def journal_file(self) -> Path:
@@ -48,15 +49,15 @@ class Launch:
 
     @property
     def report_folder(self) -> Path:
-        return self.folder / "report"
+        return self.folder / REPORT_FOLDER
 
     @property
     def log_file(self) -> Path:
-        return self.folder / "log.jsonl"
+        return self.folder / LOG_FILE
 
     @property
     def environment_file(self) -> Path:
-        return self.folder / "environment.json"
+        return self.folder / ENVIRONMENT_FILE
 
     @property
     def optuna_journal(self) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nmlab.platform.launches.launch import Launch
+from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.files.file_digest import why_not_readable
 
 Record = dict[str, Any]
@@ -32,7 +33,7 @@ class NodeTrouble:
 def why_unreadable(record: Record, *, launch: Launch) -> str:
     """Return why the artifacts of a finished trial cannot be read here, after a moment for a slow file system."""
     result, folder = record["result"], launch.trial_folder(record["key"])
-    if result["status"] != "finished":
+    if result["status"] != TrialStatus.FINISHED:
         return ""
     if not result.get("files"):
         return "it says of no file what is in it"

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nmlab.platform.launches.standings import read_standing
+from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.files.checked_json import write_checked
 from nmlab.trials.files.disk import is_disk_full
 
@@ -77,7 +78,7 @@ class ProgressView:
 
     def _print_ended(self, snapshot: Record) -> None:
         for key, trial in snapshot["trials"].items():
-            if key in self._told or trial["status"] in ("waiting", "running"):
+            if key in self._told or trial["status"] in (TrialStatus.WAITING, TrialStatus.RUNNING):
                 continue
             self._told.add(key)
             head = f"[{snapshot['ended']}/{snapshot['planned']}]"
@@ -96,7 +97,7 @@ def render(snapshot: Record) -> Group:
     top = Table.grid()  # a bar alone would not end its line
     top.add_row(head)
     top.add_row(ProgressBar(total=1.0, completed=done, width=60))
-    running = [trial for trial in snapshot["trials"].values() if trial["status"] == "running"]
+    running = [trial for trial in snapshot["trials"].values() if trial["status"] == TrialStatus.RUNNING]
     lines = [_trials(running[:_SHOWN], snapshot["metric"])] if running else []
     trouble = [Text(line, style="bold red") for line in snapshot["trouble"].values()]
     return Group(top, _replicas(snapshot), *lines, *map(Text, _best(snapshot)), *trouble)
@@ -135,7 +136,7 @@ def _best(snapshot: Record) -> list[str]:
 def _outcome(trial: Record) -> str:
     """Return one line about a trial that has ended."""
     name = f"{trial['label']} seed={trial['seed']}"
-    if trial["status"] != "finished":
+    if trial["status"] != TrialStatus.FINISHED:
         return f"{trial['status']}: {name} ({trial['reason']})"
     start = f" from {_number(trial['initial'])}" if trial["initial"] is not None else ""
     return f"{name}: {_number(trial['perplexity'])}{start}"

@@ -5,6 +5,7 @@ from typing import Any
 
 from nmlab.platform.launches.known_cost import add_known_cost
 from nmlab.platform.launches.launch import Launch
+from nmlab.trials.contract.run_status import STOPPED_EARLY, TrialStatus
 
 Record = dict[str, Any]
 
@@ -39,10 +40,10 @@ class RecordCompletion:
 
     def _say_why(self, key: str, result: Record) -> None:
         """A trial that was stopped, but not because its configuration fell behind, goes on when a launch is resumed."""
-        if result["status"] == "stopped":
+        if result["status"] == TrialStatus.STOPPED:
             why = self._stopped_early.get(key)
             result["resumable"] = why is None
-            result["reason"] = f"{result['reason']}; resumable" if why is None else f"stopped early: {why}"
+            result["reason"] = f"{result['reason']}; resumable" if why is None else f"{STOPPED_EARLY}: {why}"
 
     def _add_notes(self, result: Record) -> None:
         if self._text_notes:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from nmlab.trials.contract.run_tags import Role
+
 
 @dataclass(frozen=True)
 class Entrant:
@@ -86,7 +88,7 @@ def plain(standing: Standing) -> dict[str, Any]:
 def _standing(pattern: str, complete: list[_Configuration], mode: str) -> Standing:
     own = {
         role: [item for item in complete if (item.first.pattern, item.first.role) == (pattern, role)]
-        for role in ("search", "baseline")
+        for role in (Role.SEARCH, Role.BASELINE)
     }
     choose = min if mode == "min" else max
     best, rule = (choose(items, key=lambda item: item.mean) if items else None for items in own.values())

@@ -10,7 +10,9 @@ from typing import Any
 
 from nmlab.platform.launches.standings import Entrant, plain, standings
 from nmlab.trials.contract.metrics import initial_name
-from nmlab.trials.contract.trial_spec import SAMPLES
+from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
+from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
+from nmlab.trials.contract.run_tags import FrozenWeights, Role
 
 Record = dict[str, Any]
 
@@ -24,9 +26,9 @@ class TrialLine:
     steps: int
     configuration: str = ""
     pattern: str = ""
-    role: str = "search"
+    role: str = Role.SEARCH
     replicates: int = 1
-    status: str = "waiting"
+    status: str = TrialStatus.WAITING
     step: int = 0
     host: str = ""
     loss: float | None = None
@@ -56,7 +58,7 @@ class LaunchState:
     """How often a replica loaded the model, in all processes of this launch."""
     trials: dict[str, TrialLine] = field(default_factory=dict)
     replicas: dict[str, Record] = field(default_factory=dict)
-    phase: str = "starting"
+    phase: LaunchStatus = LaunchStatus.STARTING
     trouble: dict[str, str] = field(default_factory=dict)
     """What keeps records from where they belong, a line for each place."""
     unchanged: bool | None = None
@@ -65,10 +67,10 @@ class LaunchState:
     def recall(self, records: Iterable[Record], *, over: Container[str]) -> None:
         """Take the records of earlier processes of this launch; trials that are not ``over`` run again."""
         self.update(records)
-        self.replicas, self.phase = {}, "starting"
+        self.replicas, self.phase = {}, LaunchStatus.STARTING
         for key, line in self.trials.items():
             line.ended = key in over
-            line.status = line.status if line.ended else "waiting"
+            line.status = line.status if line.ended else TrialStatus.WAITING
         self.resumed = sum(line.ended for line in self.trials.values())
 
     def update(self, records: Iterable[Record]) -> None:
@@ -99,9 +101,10 @@ class LaunchState:
         return True
 
     @property
-    def frozen_weights(self) -> str:
-        """`verified`, `mismatch`, or `unverified` where every replica was killed before it could look."""
-        return {True: "verified", False: "mismatch", None: "unverified"}[self.unchanged]
+    def frozen_weights(self) -> FrozenWeights:
+        """What the replicas found; unverified where every one was killed before it could look."""
+        found = {True: FrozenWeights.VERIFIED, False: FrozenWeights.MISMATCH, None: FrozenWeights.UNVERIFIED}
+        return found[self.unchanged]
 
     @property
     def ended(self) -> int:
@@ -147,7 +150,7 @@ class LaunchState:
         steps = int(spec["hyperparameters"].get("steps", 0))
         line = TrialLine(label, spec["seed"], steps, _configuration(spec), spec["pattern"])
         if record["key"] in self.baselines:
-            line.role = "dense" if spec["method"] == "dense" else "baseline"
+            line.role = "dense" if spec["method"] == "dense" else Role.BASELINE
         line.replicates = self.baselines.get(record["key"], self.seeds)
         self.trials.setdefault(record["key"], line)
 
@@ -159,15 +162,15 @@ class LaunchState:
                 line.pattern,
                 line.role,
                 line.replicates,
-                line.perplexity if line.status == "finished" else None,
+                line.perplexity if line.status == TrialStatus.FINISHED else None,
             )
             for line in self.trials.values()
         ]
 
     def _leased(self, record: Record) -> None:
         line = self.trials[record["key"]]
-        line.status, line.host = "running", record["host"]
-        self.phase = "running"
+        line.status, line.host = TrialStatus.RUNNING, record["host"]
+        self.phase = LaunchStatus.RUNNING
 
     def _metrics(self, record: Record) -> None:
         line, values = self.trials[record["key"]], record["values"]
@@ -185,7 +188,7 @@ class LaunchState:
         line.ended = not result.get("resumable", False)
 
     def _result_refused(self, record: Record) -> None:
-        self.trials[record["key"]].status = "waiting"
+        self.trials[record["key"]].status = TrialStatus.WAITING
 
     def _replica(self, record: Record) -> None:
         facts = {name: value for name, value in record.items() if name not in ("event", "host")}
@@ -195,8 +198,8 @@ class LaunchState:
     def _replica_lost(self, record: Record) -> None:
         self.replicas[record["host"]]["state"] = "lost"
         for line in self.trials.values():
-            if line.host == record["host"] and line.status == "running":
-                line.status = "waiting"
+            if line.host == record["host"] and line.status == TrialStatus.RUNNING:
+                line.status = TrialStatus.WAITING
 
     def _replica_refused(self, record: Record) -> None:
         facts = {"loads": 0, "slots": 0, "model_digest": "", "reason": record["reason"]}

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.progress import STATUS_FORMAT, render
+from nmlab.trials.contract.run_status import LaunchStatus
 from nmlab.trials.files.checked_json import read_checked
 
 Record = dict[str, Any]
@@ -19,7 +20,7 @@ _FIRST_STATUS = (
     *("model_loads", "trouble", "replicas", "trials", "written", "pid", "machine"),
 )
 _SILENT_S = 30.0
-_AT_WORK = ("starting", "running", "stopping")
+_AT_WORK = (LaunchStatus.STARTING, LaunchStatus.RUNNING, LaunchStatus.STOPPING)
 
 
 def read_status(launch: Launch) -> Record:
@@ -30,7 +31,7 @@ def read_status(launch: Launch) -> Record:
         raise ValueError(f"launch {launch.name} has not started yet: {launch.status_file} is not there") from error
     snapshot["alive"] = snapshot["phase"] in _AT_WORK and _writer_lives(snapshot)
     if snapshot["phase"] in _AT_WORK and not snapshot["alive"]:
-        snapshot["phase"] = "killed"
+        snapshot["phase"] = LaunchStatus.KILLED
     return snapshot
 
 
@@ -55,9 +56,8 @@ def render_status(snapshot: Record) -> Group:
     """Return the view of a launch: the progress view while it runs, and every trial with its outcome."""
     counts = ", ".join(f"{count} {status}" for status, count in sorted(snapshot["counts"].items())) or "none yet"
     facts = Text(f"{snapshot['launch']}: {counts}; the model was loaded {snapshot['model_loads']} time(s)")
-    hint = (
-        [Text(f"go on with: nmlab resume {snapshot['launch']}")] if snapshot["phase"] in ("killed", "stopped") else []
-    )
+    goes_on = snapshot["phase"] in (LaunchStatus.KILLED, LaunchStatus.STOPPED)
+    hint = [Text(f"go on with: nmlab resume {snapshot['launch']}")] if goes_on else []
     return Group(render(snapshot), facts, _all_trials(snapshot), *hint)
 
 

@@ -14,7 +14,8 @@ from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, baseline_points
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.contract.trial_spec import SAMPLES, TrialSpec
+from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method
 from nmlab.trials.models.prunable import check_measurable

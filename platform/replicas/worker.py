@@ -22,6 +22,7 @@ from nmlab.platform.planning.admission import Load, refuses
 from nmlab.platform.replicas.oom_detection import at_work
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PipelineLostError, account_of
+from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.measure.memory import exempt_from_collection
 from nmlab.trials.models import FrozenModel, ModelSource
@@ -170,7 +171,7 @@ class Worker:
                 (self._folder / job["key"]).mkdir(parents=True, exist_ok=True)
                 (self._folder / job["key"] / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             account = account_of(error)
-            result = TrialResult(job["key"], "failed", account.step, account.metrics, reason)
+            result = TrialResult(job["key"], TrialStatus.FAILED, account.step, account.metrics, reason)
         metrics = {**events.last, **result.metrics}  # a search may aim at a metric of training, such as train/loss
         self._link.end(job["epoch"], {**asdict(result), "metrics": metrics})
 

@@ -14,6 +14,7 @@ from typing import Any
 from nmlab.platform.search.stopping_rules import Comparison, Rule
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
+from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
 
 Record = Mapping[str, Any]
@@ -45,9 +46,9 @@ class _Seeds:
             curve, status = self.curves.get(key, {}), self.ended.get(key)
             if step in curve:
                 found[key] = curve[step]
-            elif status == "finished" and curve:
+            elif status == TrialStatus.FINISHED and curve:
                 found[key] = curve[max(curve)]
-            elif status == "diverged":
+            elif status == TrialStatus.DIVERGED:
                 found[key] = math.inf
         return found
 
@@ -120,7 +121,7 @@ class EarlyStopping:
         if name is None:
             return
         seeds = self._configurations[name]
-        if seeds.ended.get(key) == "failed":  # a resumed launch tries it again
+        if seeds.ended.get(key) == TrialStatus.FAILED:  # a resumed launch tries it again
             del seeds.ended[key]
         if key in seeds.ended:
             return
@@ -137,11 +138,11 @@ class EarlyStopping:
         if name is None or result.get("resumable", False):
             return
         seeds, status = self._configurations[name], result["status"]
-        if status == "finished" and result["step"] > 0 and self._metric in result["metrics"]:
+        if status == TrialStatus.FINISHED and result["step"] > 0 and self._metric in result["metrics"]:
             last = self._loss(result["metrics"][self._metric])
             seeds.curves.setdefault(key, {}).setdefault(result["step"], last)
         seeds.ended[key] = status
-        if status == "stopped" and key not in self.reasons:  # by an earlier version, which stopped single seeds
+        if status == TrialStatus.STOPPED and key not in self.reasons:  # earlier versions stopped single seeds
             self._stop(name, f"its seed {key} was stopped early: {result['reason']}")
         self._compare(name)
 

@@ -6,7 +6,7 @@ from typing import Any
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun
 from nmlab.trials.contract.near_names import hint
-from nmlab.trials.contract.trial_spec import SAMPLES
+from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.methods import registry
 
 DEFAULTS = "defaults"

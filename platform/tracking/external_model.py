@@ -11,24 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from nmlab.platform.run_one import EXPERIMENT
 from nmlab.platform.tracking import MlflowStore
 from nmlab.platform.tracking.provenance import provenance
 from nmlab.reports.read.evaluations import read_evaluation
 from nmlab.reports.read.store import RunStore, newest_or_named, open_store, reading
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.run_artifacts import EVALUATION_FILE, MASK_FILE, STUDY_FILE, TASKS_FILE
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.run_tags import SINGLE_RUNS, Fact, Role
 from nmlab.trials.contract.sections import EvaluationSpec
 from nmlab.trials.contract.trial_spec import flat_settings
 from nmlab.trials.evaluation import Evaluated
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import save_bundle
-from nmlab.trials.models.finished import MASK_FILE
 from nmlab.trials.models.sources import settings_of
-from nmlab.trials.trial.artifacts import TASKS_FILE, save_questions, save_windows
-
-WINDOWS_FILE = "evaluation.npz"
+from nmlab.trials.trial.artifacts import save_questions, save_windows
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,12 @@ class Judged:
 
     def flat(self) -> dict[str, Any]:
         """Return every setting under a dotted name, as trials have them."""
-        own = {"method": self.label, "pattern": self.pattern, "seed": self.seed, "judged.source": self.place}
+        own = {
+            run_params.METHOD: self.label,
+            run_params.PATTERN: self.pattern,
+            run_params.SEED: self.seed,
+            run_params.JUDGED_SOURCE: self.place,
+        }
         return flat_settings({**own, "model": self.model, "data": {"evaluation": self.evaluation.model_dump()}})
 
     def _digest(self, *, size: int) -> str:
@@ -70,7 +75,7 @@ class Judged:
 class Table:
     """Where a judged model is recorded: the experiment, and the launch whose table it joins, if any."""
 
-    experiment: str = EXPERIMENT
+    experiment: str = SINGLE_RUNS
     launch: str | None = None
     study: Study | None = None
 
@@ -80,10 +85,11 @@ def table_of(study: str, *, tracking_uri: str) -> Table:
     name, _, launch = study.partition("/")
     store = open_store(tracking_uri)
     parent = newest_or_named(store.launches(store.experiment_id(name)), name=launch or None, study=name)
-    content = store.artifact(parent.info.run_id, name="study.yaml")
+    content = store.artifact(parent.info.run_id, name=STUDY_FILE)
+    launched = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
     if content is None:
-        raise ValueError(f"launch {parent.data.tags.get('nmlab.launch')} of {name} holds no study.yaml")
-    return Table(name, parent.data.tags["nmlab.launch"], loader.loads(content.decode(), source=f"{name}/study.yaml"))
+        raise ValueError(f"launch {launched} of {name} holds no {STUDY_FILE}")
+    return Table(name, launched, loader.loads(content.decode(), source=f"{name}/{STUDY_FILE}"))
 
 
 def check_same_windows(table: Table, evaluated: Evaluated, *, tracking_uri: str) -> None:
@@ -134,17 +140,17 @@ def record_judged(judged: Judged, *, subject: Subject, evaluated: Evaluated, tab
     check_same_windows(table, evaluated, tracking_uri=tracking_uri)
     store = MlflowStore(table.experiment, launch=table.launch or judged.key, uri=tracking_uri)
     coverage = subject.model.frozen.coverage.sentence()
-    tags = {**provenance(), "nmlab.judged": "true", "nmlab.coverage": coverage}
-    store.begin_trial(judged, role="baseline", tags=tags)
+    tags = {**provenance(), run_tags.JUDGED: run_tags.TRUE, run_tags.COVERAGE: coverage}
+    store.begin_trial(judged, role=Role.BASELINE, tags=tags)
     store.log_points(judged.key, [{"step": 0, "time": int(time.time() * 1000), "values": dict(evaluated.metrics)}])
     with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
         result = {
             "key": judged.key,
-            "status": "finished",
+            "status": TrialStatus.FINISHED,
             "reason": "",
             "artifacts": _write(Path(folder), subject, evaluated),
             "model_digest": judged.model_digest,
-            "facts": {"tasks": evaluated.tasks.facts_line()} if evaluated.tasks else {},
+            "facts": {Fact.TASKS: evaluated.tasks.facts_line()} if evaluated.tasks else {},
             "notes": (f"judged here, made elsewhere: {judged.place}",),
         }
         store.end_trial(result, folder=Path(folder))
@@ -159,21 +165,21 @@ def record_tasks(run_id: str, *, evaluated: Evaluated, tracking_uri: str) -> Non
     with reading(tracking_uri):
         data = store.client.get_run(run_id).data
         step = max((point.step for point in store.client.get_metric_history(run_id, "eval/perplexity")), default=0)
-    if "nmlab.tasks" in data.tags:
-        if data.tags["nmlab.tasks"] == tasks.facts_line():
+    if (held := data.tags.get(run_tags.TASKS)) is not None:
+        if held == tasks.facts_line():
             return
-        raise ValueError(f"run {run_id} holds other tasks already: {data.tags['nmlab.tasks']}")
+        raise ValueError(f"run {run_id} holds other tasks already: {held}")
     with tempfile.TemporaryDirectory(prefix="nmlab-") as folder, reading(tracking_uri):
         save_questions(Path(folder) / TASKS_FILE, tasks)
         store.client.log_artifact(run_id, str(Path(folder) / TASKS_FILE))
         for name, value in tasks.metrics().items():
             store.client.log_metric(run_id, name, value, step=step)
-        store.client.set_tag(run_id, "nmlab.tasks", tasks.facts_line())
+        store.client.set_tag(run_id, run_tags.TASKS, tasks.facts_line())
 
 
 def _write(folder: Path, subject: Subject, evaluated: Evaluated) -> tuple[str, ...]:
-    save_windows(folder / WINDOWS_FILE, evaluated.perplexity, None)
-    written = [WINDOWS_FILE]
+    save_windows(folder / EVALUATION_FILE, evaluated.perplexity, None)
+    written = [EVALUATION_FILE]
     if evaluated.tasks is not None:
         save_questions(folder / TASKS_FILE, evaluated.tasks)
         written.append(TASKS_FILE)

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
+from nmlab.trials.contract import run_tags
 from nmlab.trials.methods import registry
 from nmlab.trials.sizing.preflight import Facts
 
@@ -19,17 +20,17 @@ def provenance() -> dict[str, str]:
     """Return the tags that say from which code, with which packages, and on what machine a run was made."""
     commit, dirty = _git_state()
     return {
-        "nmlab.git_commit": commit,
-        "nmlab.git_dirty": dirty,
-        "nmlab.versions": json.dumps(_versions(), sort_keys=True),
-        "nmlab.hardware": json.dumps(_hardware(), sort_keys=True),
+        run_tags.GIT_COMMIT: commit,
+        run_tags.GIT_DIRTY: dirty,
+        run_tags.VERSIONS: json.dumps(_versions(), sort_keys=True),
+        run_tags.HARDWARE: json.dumps(_hardware(), sort_keys=True),
     }
 
 
 def facts_tags(facts: Facts) -> dict[str, str]:
     """Return the tags that say what was known of model and text before anything started."""
-    stored = {"nmlab.stored": facts.stored} if facts.stored else {}
-    return {"nmlab.data_digest": facts.data_digest, "nmlab.coverage": facts.coverage.sentence(), **stored}
+    stored = {run_tags.STORED: facts.stored} if facts.stored else {}
+    return {run_tags.DATA_DIGEST: facts.data_digest, run_tags.COVERAGE: facts.coverage.sentence(), **stored}
 
 
 def environment() -> dict[str, str]:
@@ -71,9 +72,9 @@ def _git_state() -> tuple[str, str]:
     tracked = _git("ls-files", "--error-unmatch", Path(__file__).name, folder=here)
     commit = _git("rev-parse", "HEAD", folder=here)
     if tracked is None or commit is None:  # not a checkout, or an environment inside somebody else's
-        return "unknown", "unknown"
+        return run_tags.UNKNOWN, run_tags.UNKNOWN
     changes = _git("status", "--porcelain", folder=here)
-    return commit, "unknown" if changes is None else str(bool(changes)).lower()
+    return commit, run_tags.UNKNOWN if changes is None else run_tags.flag(bool(changes))
 
 
 def _git(*arguments: str, folder: Path) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from nmlab.platform.launches.journal import Journal, Record, write_log
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.tracking.store import MlflowStore
+from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.contract.secrets import masked
 from nmlab.trials.contract.trial_spec import TrialSpec
 
@@ -155,7 +156,7 @@ class Recorder:
 
     def _begin(self, spec: TrialSpec) -> None:
         if spec.key not in self._begun:
-            role = "baseline" if spec.key in self._baselines else "search"
+            role = Role.BASELINE if spec.key in self._baselines else Role.SEARCH
             self._store.begin_trial(spec, role=role, tags=self._tags)
             self._begun.add(spec.key)
 

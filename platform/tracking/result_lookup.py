@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from nmlab.platform.launches.best import best_in_folder, best_in_store
+from nmlab.platform.launches.launch import LAUNCH_FILE
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore, open_store, reading
+from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.run_artifacts import RECORD_FILE
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.run_tags import RunKind, condition
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.export.subject import RECORD
 
 LEAST = 6  # characters by which something may be named
 _HEXADECIMAL = re.compile(rf"[0-9a-f]{{{LEAST},32}}")
@@ -99,17 +103,19 @@ def _candidates(name: str, *, store: RunStore | None, results: Path) -> Iterator
 
 def _in_store(name: str, store: RunStore) -> Iterator[Candidate]:
     """Yield the runs whose id, trial key, configuration or mask digest begins so, the newest first."""
-    ids: dict[str, Callable[[Any], str]] = {
-        "tags.`nmlab.trial_key`": lambda run: str(run.data.tags.get("nmlab.trial_key", "")),
-        "tags.`nmlab.configuration`": lambda run: str(run.data.tags.get("nmlab.configuration", "")),
-        "tags.`nmlab.initial_mask_digest`": _own_digest,
-        "attributes.run_id": lambda run: str(run.info.run_id),
+    ids: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "trial": (_begins(run_tags.TRIAL_KEY, name), lambda run: str(run.data.tags.get(run_tags.TRIAL_KEY, ""))),
+        "configuration": (
+            _begins(run_tags.CONFIGURATION, name),
+            lambda run: str(run.data.tags.get(run_tags.CONFIGURATION, "")),
+        ),
+        "initial mask": (_begins(run_tags.INITIAL_MASK_DIGEST, name), _own_digest),
+        "run": (f"attributes.run_id LIKE '{name}%'", lambda run: str(run.info.run_id)),
     }
-    kinds = ("trial", "configuration", "initial mask", "run")
-    for (field, id_of), kind in zip(ids.items(), kinds, strict=True):
+    for kind, (where, id_of) in ids.items():
         if len(name) <= _LENGTHS[kind]:
-            for run in search(store, f"{field} LIKE '{name}%'"):
-                is_result = run.data.tags.get("nmlab.kind") in ("trial", "initial_mask")
+            for run in search(store, where):
+                is_result = run.data.tags.get(run_tags.KIND) in (RunKind.TRIAL, RunKind.INITIAL_MASK)
                 if is_result and id_of(run).startswith(name):
                     yield _candidate(kind, id_of(run), run)
 
@@ -117,14 +123,19 @@ def _in_store(name: str, store: RunStore) -> Iterator[Candidate]:
 def _own_digest(run: Any) -> str:
     """Return the digest of a run that is an initial mask; trials bear the digests of those they began with."""
     tags = run.data.tags
-    return str(tags.get("nmlab.initial_mask_digest", "")) if tags.get("nmlab.kind") == "initial_mask" else ""
+    return str(tags.get(run_tags.INITIAL_MASK_DIGEST, "")) if tags.get(run_tags.KIND) == RunKind.INITIAL_MASK else ""
+
+
+def _begins(tag: str, name: str) -> str:
+    """Return the condition that a tag begins with a name."""
+    return condition(tag, f"{name}%", comparison="LIKE")
 
 
 def _candidate(kind: str, id_: str, run: Any) -> Candidate:
     tags = run.data.tags
-    key = tags.get("nmlab.trial_key", run.info.run_id)
-    seed = str(run.data.params.get("seed", "0"))
-    finished = tags.get("nmlab.status") == "finished"
+    key = tags.get(run_tags.TRIAL_KEY, run.info.run_id)
+    seed = str(run.data.params.get(run_params.SEED, "0"))
+    finished = tags.get(run_tags.STATUS) == TrialStatus.FINISHED
     return Candidate(kind, id_, key, int(seed) if seed.isdigit() else 0, finished, run)
 
 
@@ -147,7 +158,7 @@ def search(store: RunStore, where: str) -> list[Any]:
 
 def _in_folders(name: str, results: Path) -> Iterator[Candidate]:
     """Yield the finished trials below the folder of results whose key or configuration begins so."""
-    for record in sorted([*results.glob(f"*/*/trials/*/{RECORD}"), *results.glob(f"*/*/{RECORD}")]):
+    for record in sorted([*results.glob(f"*/*/trials/*/{RECORD_FILE}"), *results.glob(f"*/*/{RECORD_FILE}")]):
         folder, key = record.parent, record.parent.name
         if key.startswith(name):
             yield Candidate("trial", key, key, 0, finished=True, folder=folder)
@@ -160,7 +171,7 @@ def _in_folders(name: str, results: Path) -> Iterator[Candidate]:
 def spec_of(folder: Path) -> TrialSpec | None:
     """Return what a finished trial's folder says was run; None where it cannot be read."""
     try:
-        return TrialSpec.from_record(json.loads((folder / RECORD).read_text(encoding="utf-8"))["spec"])
+        return TrialSpec.from_record(json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))["spec"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -168,17 +179,18 @@ def spec_of(folder: Path) -> TrialSpec | None:
 def _launches(name: str, *, store: RunStore | None, results: Path) -> dict[tuple[str, str], Any]:
     """Return the launches whose name, or whose run's id, begins so: (kind, id) -> parent run, or folder."""
     found: dict[tuple[str, str], Any] = {}
-    for marker in sorted(results.glob("*/*/launch.json")):
+    for marker in sorted(results.glob(f"*/*/{LAUNCH_FILE}")):
         launch = marker.parent.name
         if launch.startswith(name):
             found["launch", launch] = marker.parent
     if store is not None:
-        for run in search(store, f"tags.`nmlab.launch` LIKE '{name}%' and tags.`nmlab.kind` = 'study'"):
-            launch = str(run.data.tags["nmlab.launch"])
+        is_launch = condition(run_tags.KIND, RunKind.LAUNCH)
+        for run in search(store, f"{_begins(run_tags.LAUNCH, name)} and {is_launch}"):
+            launch = str(run.data.tags[run_tags.LAUNCH])
             if launch.startswith(name):
                 found["launch", launch] = run
         if _HEXADECIMAL.fullmatch(name):
-            for run in search(store, f"attributes.run_id LIKE '{name}%' and tags.`nmlab.kind` = 'study'"):
+            for run in search(store, f"attributes.run_id LIKE '{name}%' and {is_launch}"):
                 found["launch's run", str(run.info.run_id)] = run
     return found
 
@@ -195,7 +207,7 @@ def _best_of_launch(name: str, id_: str, launch: Any, *, store: RunStore | None)
         best = best_in_store(store, launch)
         candidates = [
             _candidate("configuration", best.configuration, run)
-            for run in search(store, f"tags.`nmlab.configuration` = '{best.configuration}'")
+            for run in search(store, condition(run_tags.CONFIGURATION, best.configuration))
             if run.info.run_id in best.run_ids
         ]
     return _chosen(candidates, before=f"launch {best.launch}: its best configuration, {best.value}; ")
@@ -209,7 +221,7 @@ def _chosen(candidates: Sequence[Candidate], *, before: str = "") -> Found:
         chosen = (finished or [first])[0]
         return Found(chosen.run, chosen.folder, chosen.key)
     if not finished:
-        states = sorted({str(each.run.data.tags.get("nmlab.status")) for each in candidates if each.run is not None})
+        states = sorted({str(each.run.data.tags.get(run_tags.STATUS)) for each in candidates if each.run is not None})
         raise ValueError(f"configuration {first.id} has no finished trial; its trials are {', '.join(states)}")
     chosen = min(finished, key=lambda candidate: candidate.seed)
     seeds = ", ".join(str(seed) for seed in sorted(candidate.seed for candidate in finished))

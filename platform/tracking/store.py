@@ -8,8 +8,11 @@ from typing import Any, Protocol
 from nmlab.platform.launches.journal import is_over
 from nmlab.platform.launches.ownership import user_name
 from nmlab.reports.read.mlflow_access import settings  # noqa: F401 - before MLflow
+from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
+from nmlab.trials.contract.run_status import MLFLOW_RUNNING, MLFLOW_STATUS, LaunchStatus, TrialStatus
+from nmlab.trials.contract.run_tags import Role, RunKind, condition
 from nmlab.trials.contract.secrets import masked
 from nmlab.trials.contract.trial_spec import flat_settings
 from nmlab.trials.methods.initial_masks import initial_mask_file
@@ -17,33 +20,27 @@ from nmlab.trials.methods.initial_masks import initial_mask_file
 _BATCH = 1000  # MLflow's limit on metrics a call
 _PARAMS = 100  # and on parameters
 _TEXT = 5000  # characters of a tag, below every store's limit
-_INITIAL_MASK = "nmlab.initial_mask_digest"
-_MISSING = "nmlab.missing_artifacts"
-_OF_ONE_END = {"nmlab.cost"}
+_OF_ONE_END = {run_tags.COST}
 """Tags of facts that hold for one end of a trial and not for a later one."""
-_ENDS = {
-    "finished": "FINISHED",
-    "diverged": "FAILED",
-    "oom": "FAILED",
-    "failed": "FAILED",
-    "stopped": "KILLED",
-}
 
 
 def _shown_as(name: str) -> dict[str, str]:
     """Return the tags from which MLflow's pages take a run's name, source and owner."""
-    return {"mlflow.runName": name, "mlflow.source.name": "nmlab", "mlflow.user": user_name()}
+    return {run_tags.RUN_NAME: name, run_tags.SOURCE_NAME: "nmlab", run_tags.USER: user_name()}
 
 
 def _notes_tag(notes: Sequence[str]) -> dict[str, str]:
-    return {"nmlab.notes": "\n".join(notes)[:_TEXT]} if notes else {}
+    return {run_tags.NOTES: "\n".join(notes)[:_TEXT]} if notes else {}
 
 
 def _initial_mask_params(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an initial mask was made from under the names that trials have for the same."""
     calibration = flat_settings({"data": {"calibration": record["calibration"]}})
-    own = {name: record[name] for name in ("method", "pattern", "seed")}
-    others = {"model.source": record["model"], "calibration_digest": record["calibration_digest"]}
+    own = {name: record[name] for name in run_params.IDENTITY}
+    others = {
+        run_params.MODEL_SOURCE: record["model"],
+        run_params.CALIBRATION_DIGEST: record["calibration_digest"],
+    }
     return {**own, **record["hyperparameters"], **calibration, **others}
 
 
@@ -99,7 +96,7 @@ class MlflowStore:
         """Say whether the store can be read and written, whatever it refuses."""
         try:
             self._client.get_experiment(self._experiment)
-            self._client.set_experiment_tag(self._experiment, "nmlab.study", self._study)
+            self._client.set_experiment_tag(self._experiment, run_tags.STUDY, self._study)
         except Exception:  # it is locked, full or out of reach, which stores say in many ways
             return False
         return True
@@ -107,15 +104,15 @@ class MlflowStore:
     def begin(self, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
         """Create the parent run, or open the one that this launch had before it was interrupted."""
         if not self.parent:
-            own = {"nmlab.kind": "study", "nmlab.launch": self._launch, **_shown_as(self._launch)}
+            own = {run_tags.KIND: RunKind.LAUNCH, run_tags.LAUNCH: self._launch, **_shown_as(self._launch)}
             self.parent = self._client.create_run(self._experiment, tags={**own, **tags}).info.run_id
             for child in self._runs_of_launch():  # of a parent that somebody deleted
-                self._client.set_tag(child, "mlflow.parentRunId", self.parent)
+                self._client.set_tag(child, run_tags.PARENT_RUN, self.parent)
         self._log_params(self.parent, params)
-        self._client.update_run(self.parent, status="RUNNING")
-        self._client.set_tag(self.parent, "nmlab.status", "running")
+        self._client.update_run(self.parent, status=MLFLOW_RUNNING)
+        self._client.set_tag(self.parent, run_tags.STATUS, LaunchStatus.RUNNING)
 
-    def begin_trial(self, spec: "Recorded", *, role: str, tags: Mapping[str, str]) -> None:
+    def begin_trial(self, spec: "Recorded", *, role: Role, tags: Mapping[str, str]) -> None:
         """Create a trial's child run, or open the one it had unless that has ended for good."""
         run = self._children.get(spec.key)
         if run is None:
@@ -125,25 +122,26 @@ class MlflowStore:
         elif self._is_over(run):
             return
         else:
-            self._client.update_run(run, status="RUNNING")
-            self._client.set_tag(run, "nmlab.status", "running")
-            self._client.set_tag(run, "nmlab.resumable", "false")
+            self._client.update_run(run, status=MLFLOW_RUNNING)
+            self._client.set_tag(run, run_tags.STATUS, TrialStatus.RUNNING)
+            self._client.set_tag(run, run_tags.RESUMABLE, run_tags.FALSE)
         self._log_params(run, spec.flat())
 
     def _is_over(self, run: str) -> bool:
         tags = self._client.get_run(run).data.tags
-        return is_over({"status": tags.get("nmlab.status", ""), "resumable": tags.get("nmlab.resumable") == "true"})
+        resumable = tags.get(run_tags.RESUMABLE) == run_tags.TRUE
+        return is_over({"status": tags.get(run_tags.STATUS, ""), "resumable": resumable})
 
-    def _child_tags(self, spec: "Recorded", *, role: str) -> dict[str, str]:
+    def _child_tags(self, spec: "Recorded", *, role: Role) -> dict[str, str]:
         return {
             **_shown_as(f"{spec.method}-{spec.configuration}-seed{spec.seed}"),
-            **({"mlflow.parentRunId": self.parent} if self.parent else {}),
-            "nmlab.kind": "trial",
-            "nmlab.launch": self._launch,
-            "nmlab.trial_key": spec.key,
-            "nmlab.configuration": spec.configuration,
-            "nmlab.role": role,
-            "nmlab.status": "running",
+            **({run_tags.PARENT_RUN: self.parent} if self.parent else {}),
+            run_tags.KIND: RunKind.TRIAL,
+            run_tags.LAUNCH: self._launch,
+            run_tags.TRIAL_KEY: spec.key,
+            run_tags.CONFIGURATION: spec.configuration,
+            run_tags.ROLE: role,
+            run_tags.STATUS: TrialStatus.RUNNING,
         }
 
     def log_points(self, key: str, points: Sequence[Mapping[str, Any]]) -> None:
@@ -171,31 +169,30 @@ class MlflowStore:
         """
         run, status = self._children[result["key"]], result["status"]
         before = self._client.get_run(run).data.tags
-        if before.get("nmlab.status") == status:
-            if _MISSING in before:  # they may have come back
-                _refuse_missing(
-                    self._attach_files(run, before[_MISSING].split(","), before=before, folder=folder), folder=folder
-                )
+        if before.get(run_tags.STATUS) == status:
+            if run_tags.MISSING_ARTIFACTS in before:  # they may have come back
+                names = before[run_tags.MISSING_ARTIFACTS].split(",")
+                _refuse_missing(self._attach_files(run, names, before=before, folder=folder), folder=folder)
             return
         self._log_end(result)
         missing = self._attach_files(run, result.get("artifacts", ()), before=before, folder=folder)
         if result["reason"]:
-            self._client.set_tag(run, "nmlab.status_reason", result["reason"][:_TEXT])
-        elif "nmlab.status_reason" in before:  # it was stopped or failed, and went on
-            self._client.delete_tag(run, "nmlab.status_reason")
+            self._client.set_tag(run, run_tags.STATUS_REASON, result["reason"][:_TEXT])
+        elif run_tags.STATUS_REASON in before:  # it was stopped or failed, and went on
+            self._client.delete_tag(run, run_tags.STATUS_REASON)
         started_from = ",".join(result.get("initial_masks", {}))
-        for tag, text in {**_notes_tag(result.get("notes", ())), _INITIAL_MASK: started_from}.items():
+        for tag, text in {**_notes_tag(result.get("notes", ())), run_tags.INITIAL_MASK_DIGEST: started_from}.items():
             if text:
                 self._client.set_tag(run, tag, text)
-        for tag in _OF_ONE_END - {f"nmlab.{name}" for name in result.get("facts", {})}:
+        for tag in _OF_ONE_END - {run_tags.fact_tag(name) for name in result.get("facts", {})}:
             if tag in before:  # it was lost, and went on
                 self._client.delete_tag(run, tag)
         for name, text in result.get("facts", {}).items():
-            self._client.set_tag(run, f"nmlab.{name}", text[:_TEXT])
+            self._client.set_tag(run, run_tags.fact_tag(name), text[:_TEXT])
         if result.get("resumable"):
-            self._client.set_tag(run, "nmlab.resumable", "true")
+            self._client.set_tag(run, run_tags.RESUMABLE, run_tags.TRUE)
         if result.get("model_digest"):
-            self._client.set_tag(run, "nmlab.model_digest", result["model_digest"])
+            self._client.set_tag(run, run_tags.MODEL_DIGEST, result["model_digest"])
         self._close(run, status)
         _refuse_missing(missing, folder=folder)
 
@@ -209,9 +206,9 @@ class MlflowStore:
             if name not in missing:
                 self._client.log_artifact(run, str(folder / name))
         if missing:
-            self._client.set_tag(run, _MISSING, ",".join(missing)[:_TEXT])
-        elif _MISSING in before:
-            self._client.delete_tag(run, _MISSING)
+            self._client.set_tag(run, run_tags.MISSING_ARTIFACTS, ",".join(missing)[:_TEXT])
+        elif run_tags.MISSING_ARTIFACTS in before:
+            self._client.delete_tag(run, run_tags.MISSING_ARTIFACTS)
         return missing
 
     def _log_end(self, result: Mapping[str, Any]) -> None:
@@ -237,16 +234,16 @@ class MlflowStore:
     ) -> None:
         own = {
             **_shown_as(f"initial-mask-{record['method']}-{record['pattern']}-{digest[:8]}"),
-            **({"mlflow.parentRunId": self.parent} if self.parent else {}),
-            "nmlab.kind": "initial_mask",
-            "nmlab.launch": self._launch,
-            "nmlab.status": "running",
-            "nmlab.model_digest": record["model_digest"],
-            _INITIAL_MASK: digest,
+            **({run_tags.PARENT_RUN: self.parent} if self.parent else {}),
+            run_tags.KIND: RunKind.INITIAL_MASK,
+            run_tags.LAUNCH: self._launch,
+            run_tags.STATUS: TrialStatus.RUNNING,
+            run_tags.MODEL_DIGEST: record["model_digest"],
+            run_tags.INITIAL_MASK_DIGEST: digest,
             **_notes_tag(record["notes"]),
         }
         found = self._find_initial_mask(digest) or self._client.create_run(self._experiment, tags={**tags, **own})
-        if found.data.tags.get("nmlab.status") == "finished":
+        if found.data.tags.get(run_tags.STATUS) == TrialStatus.FINISHED:
             return
         run = found.info.run_id
         self._log_params(run, _initial_mask_params(record))
@@ -254,7 +251,7 @@ class MlflowStore:
             if f"cost/{name}" not in found.data.metrics:  # there already, if the process died halfway through this
                 self._client.log_metric(run, f"cost/{name}", value, step=0)
         self._client.log_artifact(run, str(initial_mask_file(folder, key=record["key"])))
-        self._close(run, "finished")
+        self._close(run, TrialStatus.FINISHED)
 
     def run_of(self, key: str) -> str:
         """Return the run id of a child that was begun."""
@@ -278,31 +275,35 @@ class MlflowStore:
 
     def _close(self, run: str, status: str, *, time: int | None = None) -> None:
         """Write the tag last: a process that dies before it leaves a run that the next one completes."""
-        self._client.set_terminated(run, status=_ENDS[status], end_time=time)
-        self._client.set_tag(run, "nmlab.status", status)
+        self._client.set_terminated(run, status=MLFLOW_STATUS[status], end_time=time)
+        self._client.set_tag(run, run_tags.STATUS, status)
 
     def _open_experiment(self) -> str:
         experiment = self._client.get_experiment_by_name(self._study)
         if experiment is None:
             # The kind makes MLflow's pages open on training runs and not on traces of a language application.
-            tags = {"nmlab.study": self._study, "mlflow.experimentKind": "custom_model_development"}
+            tags = {run_tags.STUDY: self._study, run_tags.EXPERIMENT_KIND: "custom_model_development"}
             return str(self._client.create_experiment(self._study, tags=tags))
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
 
+    @property
+    def _of_launch(self) -> str:
+        return condition(run_tags.LAUNCH, self._launch)
+
     def _find_parent(self) -> str | None:
-        wanted = f"tags.`nmlab.launch` = '{self._launch}' and tags.`nmlab.kind` = 'study'"
+        wanted = f"{self._of_launch} and {condition(run_tags.KIND, RunKind.LAUNCH)}"
         runs = self._client.search_runs([self._experiment], wanted, max_results=1)
         return runs[0].info.run_id if runs else None
 
     def _find_children(self) -> dict[str, str]:
-        wanted = f"tags.`nmlab.launch` = '{self._launch}' and tags.`nmlab.kind` = 'trial'"
-        return {run.data.tags["nmlab.trial_key"]: run.info.run_id for run in self._search(wanted)}
+        wanted = f"{self._of_launch} and {condition(run_tags.KIND, RunKind.TRIAL)}"
+        return {run.data.tags[run_tags.TRIAL_KEY]: run.info.run_id for run in self._search(wanted)}
 
     def _runs_of_launch(self) -> list[str]:
         """Return the runs of this launch below its parent."""
-        wanted = f"tags.`nmlab.launch` = '{self._launch}' and tags.`nmlab.kind` != 'study'"
+        wanted = f"{self._of_launch} and {condition(run_tags.KIND, RunKind.LAUNCH, comparison='!=')}"
         return [run.info.run_id for run in self._search(wanted)]
 
     def _search(self, wanted: str) -> Iterator[Any]:
@@ -317,9 +318,9 @@ class MlflowStore:
 
     def _find_initial_mask(self, digest: str) -> Any:
         """Return the run of an initial mask of this launch, or of any single run where there is no launch."""
-        wanted = f"tags.`nmlab.kind` = 'initial_mask' and tags.`{_INITIAL_MASK}` = '{digest}'"
-        within = f" and tags.`nmlab.launch` = '{self._launch}'" if self.parent else ""
-        runs = self._client.search_runs([self._experiment], wanted + within, max_results=1)
+        wanted = [condition(run_tags.KIND, RunKind.INITIAL_MASK), condition(run_tags.INITIAL_MASK_DIGEST, digest)]
+        wanted += [self._of_launch] if self.parent else []
+        runs = self._client.search_runs([self._experiment], " and ".join(wanted), max_results=1)
         return runs[0] if runs else None
 
     def _seen_in(self, key: str, run: str) -> set[tuple[str, int]]:

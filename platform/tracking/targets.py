@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nmlab.trials.export.subject import RECORD
-from nmlab.trials.models.finished import MASK_FILE, WEIGHTS_FILE
+from nmlab.platform.launches.launch import LAUNCH_FILE
+from nmlab.trials.contract import run_tags
+from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE, WEIGHTS_FILE
+from nmlab.trials.contract.run_tags import RunKind
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def located(target: str, *, tracking_uri: str, results: Path = Path("results")) 
     from nmlab.platform.tracking.result_lookup import find_result
 
     path, found = Path(target).expanduser(), None
-    if (path / "launch.json").is_file():
+    if (path / LAUNCH_FILE).is_file():
         found = find_result(path.resolve().name, tracking_uri=tracking_uri, results=path.resolve().parents[1])
     elif not path.exists():
         found = find_result(target, tracking_uri=tracking_uri, results=results)
@@ -52,13 +54,15 @@ def _fetch(run: Any, folder: Path, tracking_uri: str) -> None:
     from nmlab.reports.read.store import open_store
 
     store = open_store(tracking_uri)
-    for name in (RECORD, MASK_FILE, WEIGHTS_FILE):
+    for name in (RECORD_FILE, MASK_FILE, WEIGHTS_FILE):
         content = store.artifact(run.info.run_id, name=name)
         if content is not None:
             (folder / name).write_bytes(content)
-    if (folder / RECORD).is_file():
+    if (folder / RECORD_FILE).is_file():
         return
-    if run.data.tags.get("nmlab.kind") == "initial_mask" and (folder / MASK_FILE).is_file():
+    if run.data.tags.get(run_tags.KIND) == RunKind.INITIAL_MASK and (folder / MASK_FILE).is_file():
         return
-    status = run.data.tags.get("nmlab.status", "unknown")
-    raise ValueError(f"run {run.info.run_id} is {status} and holds no {RECORD}; only a finished trial has a result")
+    status = run.data.tags.get(run_tags.STATUS, "unknown")
+    raise ValueError(
+        f"run {run.info.run_id} is {status} and holds no {RECORD_FILE}; only a finished trial has a result"
+    )

@@ -8,6 +8,9 @@ from nmlab.platform.failures import reason_line
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.process.credentials import restored_uri
 from nmlab.reports.read.mlflow_access.connection import connect
+from nmlab.trials.contract import run_tags
+from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
+from nmlab.trials.contract.run_tags import RunKind, condition
 
 _SQLITE = "sqlite:///"
 
@@ -23,10 +26,10 @@ def undelivered(launch: Launch, results: Mapping[str, Mapping[str, Any]]) -> str
         runs = _runs(launch, uri)
     except Exception as error:  # stores fail in many ways; whichever it is, nothing is known to be there
         return f"MLflow cannot be asked what it has of it ({reason_line(error)})"
-    trials = {tags["nmlab.trial_key"]: tags for tags in runs if tags.get("nmlab.kind") == "trial"}
-    masks = {tags.get("nmlab.initial_mask_digest") for tags in runs if _is_finished_mask(tags)}
+    trials = {tags[run_tags.TRIAL_KEY]: tags for tags in runs if tags.get(run_tags.KIND) == RunKind.TRIAL}
+    masks = {tags.get(run_tags.INITIAL_MASK_DIGEST) for tags in runs if _is_finished_mask(tags)}
     lacking = [key for key, result in results.items() if not _has(trials.get(key, {}), result, masks)]
-    is_closed = any(tags.get("nmlab.kind") == "study" and tags.get("nmlab.status") != "running" for tags in runs)
+    is_closed = any(map(_is_closed_launch, runs))
     if not lacking and is_closed:
         return ""
     what = f"{len(lacking)} of its {len(results)} results" if lacking else "its end"
@@ -34,12 +37,16 @@ def undelivered(launch: Launch, results: Mapping[str, Mapping[str, Any]]) -> str
 
 
 def _has(tags: Mapping[str, str], result: Mapping[str, Any], masks: set[str | None]) -> bool:
-    is_closed = tags.get("nmlab.status") == result["status"] and "nmlab.missing_artifacts" not in tags
+    is_closed = tags.get(run_tags.STATUS) == result["status"] and run_tags.MISSING_ARTIFACTS not in tags
     return is_closed and set(result.get("initial_masks", {})) <= masks
 
 
 def _is_finished_mask(tags: Mapping[str, str]) -> bool:
-    return tags.get("nmlab.kind") == "initial_mask" and tags.get("nmlab.status") == "finished"
+    return tags.get(run_tags.KIND) == RunKind.INITIAL_MASK and tags.get(run_tags.STATUS) == TrialStatus.FINISHED
+
+
+def _is_closed_launch(tags: Mapping[str, str]) -> bool:
+    return tags.get(run_tags.KIND) == RunKind.LAUNCH and tags.get(run_tags.STATUS) != LaunchStatus.RUNNING
 
 
 def _runs(launch: Launch, uri: str) -> list[Mapping[str, str]]:
@@ -50,7 +57,7 @@ def _runs(launch: Launch, uri: str) -> list[Mapping[str, str]]:
     experiment = client.get_experiment_by_name(launch.study().name)
     if experiment is None:
         return []
-    wanted, found, token = f"tags.`nmlab.launch` = '{launch.name}'", [], None
+    wanted, found, token = condition(run_tags.LAUNCH, launch.name), [], None
     while True:
         page = client.search_runs([experiment.experiment_id], wanted, max_results=1000, page_token=token)
         found += [run.data.tags for run in page]

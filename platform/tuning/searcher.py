@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 
 from nmlab.platform.planning.study_plan import Plan, trial_spec
 from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
+from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
 
 Result = Mapping[str, Any]
@@ -102,11 +103,11 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
             self._queue.appendleft(spec)
             return
         if error or result is None:
-            self._take(spec.key, {"status": "failed"})
+            self._take(spec.key, {"status": TrialStatus.FAILED})
             return
         self._note(spec.key, result)
-        if result.get("status", "stopped") != "stopped" or spec.key in self._stopped:
-            self._take(spec.key, {"status": "stopped", **result})
+        if result.get("status", TrialStatus.STOPPED) != TrialStatus.STOPPED or spec.key in self._stopped:
+            self._take(spec.key, {"status": TrialStatus.STOPPED, **result})
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the search is in its journal, and what has ended is in the launch's journal."""
@@ -160,9 +161,9 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         curves = list(replicates.curves.values())
         steps = set.intersection(*(set(curve) for curve in curves)) if curves else set()
         intermediate = {step: sum(curve[step] for curve in curves) / len(curves) for step in steps}
-        if statuses - {"finished", "stopped"}:
+        if statuses - {TrialStatus.FINISHED, TrialStatus.STOPPED}:
             return Outcome(None, intermediate=intermediate)
-        if "stopped" in statuses:
+        if TrialStatus.STOPPED in statuses:
             return Outcome(None, pruned=True, intermediate=intermediate)
         columns = [[float(result.get(metric, math.nan)) for result in results] for metric in self._metrics]
         return Outcome([sum(column) / len(column) for column in columns], intermediate=intermediate)

@@ -12,6 +12,7 @@ from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, eva
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import records_of, tag_json
 from nmlab.reports.values.wording import counted
+from nmlab.trials.contract import run_tags
 
 DECISIVE_VERSIONS = ("nmlab", "torch", "transformers")
 DIGESTS = {"model": "model_digest", "data": "data_digest"}
@@ -103,8 +104,8 @@ def _recorded(record: Mapping[Any, Any]) -> dict[str, str]:
     if record["judged"]:
         digests.pop("the digest of the model", None)
     run_id = str(record["run_id"])
-    versions = tag_json(str(record["versions"]), tag="nmlab.versions", run_id=run_id)
-    tasks = tag_json(str(record["tasks"]), tag="nmlab.tasks", run_id=run_id)
+    versions = tag_json(str(record["versions"]), tag=run_tags.VERSIONS, run_id=run_id)
+    tasks = tag_json(str(record["tasks"]), tag=run_tags.TASKS, run_id=run_id)
     packages = {f"the version of {name}": str(versions[name]) for name in DECISIVE_VERSIONS if name in versions}
     return {**digests, **packages, **_task_facts(tasks)}
 

@@ -14,13 +14,14 @@ import pandas as pd
 from nmlab.reports.read.collect import Objective, StudyRuns
 from nmlab.reports.read.frame import Value
 from nmlab.reports.statistics import Estimate, mean_interval, paired_difference
+from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.run_tags import Role
 
-UNFINISHED = ("running", "stopped", "pruned")
-FAILED = ("failed", "oom")
 EXACT_BELOW = 1e6
-ATTRIBUTES = ("method", "pattern")
+ATTRIBUTES = (run_params.METHOD, run_params.PATTERN)
 GROUPS_IN_WORDS = 4  # that are told of one by one
-GROUPED_BY = ("model.", "data.evaluation.")
+GROUPED_BY = (run_params.MODEL, run_params.EVALUATION)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Configuration:
     @cached_property
     def finished(self) -> pd.DataFrame:
         """The rows of its finished runs."""
-        return self.trials[self.trials["status"] == "finished"]
+        return self.trials[self.trials["status"] == TrialStatus.FINISHED]
 
     @property
     def is_dense(self) -> bool:
@@ -56,7 +57,7 @@ class Configuration:
     @property
     def is_baseline(self) -> bool:
         """Whether this configuration was run for comparison and not searched."""
-        return self.role == "baseline"
+        return self.role == Role.BASELINE
 
     @cached_property
     def is_learned(self) -> bool:
@@ -67,9 +68,9 @@ class Configuration:
     @cached_property
     def depends_on_seed(self) -> bool:
         """Whether another seed could have ended elsewhere: as recorded, else what was learned or ran several times."""
-        recorded = set(self.trials["depends_on_seed"]) - {"unknown"}
+        recorded = set(self.trials["depends_on_seed"]) - {run_tags.UNKNOWN}
         if recorded:
-            return "true" in recorded
+            return run_tags.TRUE in recorded
         return self.is_learned or len(self.trials) > 1
 
     @cached_property
@@ -139,7 +140,7 @@ def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
 
     Within a group the best comes first; those with unfinished runs stand after the complete ones.
     """
-    kept = runs.trials[runs.trials["status"] != "duplicate"]
+    kept = runs.trials[runs.trials["status"] != TrialStatus.DUPLICATE]
     found = _with_expected([_configuration(rows, runs) for _, rows in kept.groupby("configuration", sort=True)])
     sign = 1.0 if runs.objective.mode == "min" else -1.0
 

@@ -4,15 +4,12 @@ import pandas as pd
 
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.read.frame import records_of
-
-STOPPED = "stopped"
-PRUNED = "pruned"
-STOPPED_EARLY = "stopped early"  # how the reason begins where the search, and not a person, stopped a run
+from nmlab.trials.contract.run_status import STOPPED_EARLY, TrialStatus
 
 
 def is_pruned(status: str, *, reason: str) -> bool:
     """Return whether a run was stopped by the search because others did better."""
-    return status == PRUNED or (status == STOPPED and reason.startswith(STOPPED_EARLY))
+    return status == TrialStatus.PRUNED or (status == TrialStatus.STOPPED and reason.startswith(STOPPED_EARLY))
 
 
 def pruned_runs(rows: pd.DataFrame) -> int:

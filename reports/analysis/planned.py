@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from nmlab.reports.read.frame import Value
 from nmlab.search_spaces.reading import dialect
 from nmlab.search_spaces.reading.problems import StudyError
+from nmlab.trials.contract import run_params
 
-SPACE = "space."
 KINDS = (".grid", ".choice")
 
 
@@ -20,7 +20,7 @@ def planned_values(params: Mapping[str, str]) -> dict[str, Sequence[Value]]:
     for name, text in params.items():
         kind = next((kind for kind in KINDS if name.endswith(kind)), None)
         if kind is not None:
-            found[name.removesuffix(kind).removeprefix(SPACE)] = _values(text)
+            found[name.removesuffix(kind).removeprefix(run_params.SPACE)] = _values(text)
     return found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, baselines, comparable_group
 from nmlab.reports.analysis.pairwise import is_on_log_scale
+from nmlab.trials.contract import run_params
 
 RANDOM_STARTS = ("random", "none")  # initial masks that no rule chose
 FAR_BEHIND_RULES = 2.0  # times the perplexity of the worst rule of the group
@@ -19,7 +20,7 @@ def has_telling_start(item: Configuration, *, members: Sequence[Configuration]) 
         item: a configuration that learned.
         members: configurations of the same launch, rules among them.
     """
-    if str(item.settings.get("initial_mask", "")).lower() in RANDOM_STARTS:
+    if str(item.settings.get(run_params.INITIAL_MASK, "")).lower() in RANDOM_STARTS:
         return False
     start, learned = item.initial, item.value
     if start is None or learned is None or not is_on_log_scale(item, metric=item.objective.metric):

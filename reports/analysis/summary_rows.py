@@ -13,6 +13,7 @@ from nmlab.reports.analysis.configurations import (
     setting_text,
     varying,
 )
+from nmlab.trials.contract import run_params
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def _method_lines(tried: list[Configuration]) -> list[SummaryRow]:
     name = f"{best.method}, best of {len(tried)}" if len(tried) > 1 else best.method
     lines = [SummaryRow(best, "best", name, setting, competes(best), tried=len(tried))]
     if best.is_learned:
-        start = best.settings.get("initial_mask")
+        start = best.settings.get(run_params.INITIAL_MASK)
         title = f"{best.method}, its initial mask" + (f" ({start})" if start else "")
         lines.insert(0, SummaryRow(best, "initial", title, "", competes(best)))
     return lines

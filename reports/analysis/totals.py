@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.values import Style, number_text
 from nmlab.reports.values.wording import counted
+from nmlab.trials.contract.run_tags import KnownCost
 
 SECONDS, SPENT = "cost/seconds", "cost/spent_seconds"
-IN_PART = "in part"
-"""What a run is tagged with whose cost is known up to its last checkpoint only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def total_of(configurations: Iterable[Configuration], *, metric: str = SECONDS) 
         value += math.fsum(cost for cost in costs if not math.isnan(cost))
         runs += len(costs)
         unknown += sum(map(math.isnan, costs))
-        in_part += int((rows["cost_known"] == IN_PART).sum()) if "cost_known" in rows else 0
+        in_part += int((rows["cost_known"] == KnownCost.IN_PART).sum()) if "cost_known" in rows else 0
     return Total(value, runs, unknown, in_part)
 
 

@@ -7,6 +7,7 @@ import matplotlib
 
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.figures.style import INK, SETTINGS, FigureFile, look_of, new_figure, saved
+from nmlab.trials.contract import run_params
 from nmlab.trials.contract.pattern import Pattern
 
 KEY, TITLE = "memory", "Memory by pattern"
@@ -101,7 +102,7 @@ def _per_weight(item: Configuration | None, metric: str) -> float | None:
     """Return a count over the number of masked weights, which follows from their bytes and the model's dtype."""
     if item is None:
         return None
-    size = BYTES_OF_A_WEIGHT.get(str(item.settings.get("model.dtype", "float32")))
+    size = BYTES_OF_A_WEIGHT.get(str(item.settings.get(run_params.MODEL_DTYPE, "float32")))
     value, held = item.estimate(metric), item.estimate("memory/masked_weight_bytes")
     if value is None or held is None or held.mean == 0 or size is None:
         return None

@@ -3,9 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import (
-    FAILED,
     GROUPS_IN_WORDS,
-    UNFINISHED,
     Configuration,
     baselines,
     best_of,
@@ -26,6 +24,8 @@ from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Estimate
 from nmlab.reports.values import Style, number_text
 from nmlab.reports.values.wording import counted
+from nmlab.trials.contract import run_params
+from nmlab.trials.contract.run_status import UNFINISHED, WITH_ERROR, TrialStatus
 
 Evaluations = Mapping[str, Evaluation]
 
@@ -107,7 +107,7 @@ def _gain_sentence(best: Configuration, configurations: Sequence[Configuration])
     gain, initial = best.gain, best.initial
     if gain is None or initial is None or not has_telling_start(best, members=configurations):
         return ""
-    start, own = best.settings.get("initial_mask"), metric_text(initial.mean, metric=best.objective.metric)
+    start, own = best.settings.get(run_params.INITIAL_MASK), metric_text(initial.mean, metric=best.objective.metric)
     mask = f"its own initial mask ({start}, {own})" if start else f"its own initial mask ({own})"
     if _is_unchanged(gain):
         return f"That is exactly what {mask} has: nothing was learned."
@@ -177,8 +177,8 @@ def _rule_note(best: Configuration, rule: Configuration, evaluations: Evaluation
 
 def _outcomes(runs: StudyRuns) -> str:
     planned = runs.launch.planned
-    counts = {"finished": runs.count("finished"), "diverged": runs.count("diverged")}
-    counts["failed"] = sum(runs.count(status) for status in FAILED)
+    counts = {"finished": runs.count(TrialStatus.FINISHED), "diverged": runs.count(TrialStatus.DIVERGED)}
+    counts["failed"] = sum(runs.count(status) for status in WITH_ERROR)
     counts["stopped early"] = pruned_runs(runs.trials)
     counts["unfinished"] = sum(runs.count(status) for status in UNFINISHED) - counts["stopped early"]
     recorded = runs.recorded

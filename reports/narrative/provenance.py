@@ -5,21 +5,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from nmlab.reports.analysis.configurations import UNFINISHED
 from nmlab.reports.analysis.outcomes import pruned_runs
 from nmlab.reports.read.collect import Launch, StudyRuns
 from nmlab.reports.read.evaluations import EvaluationCheck
 from nmlab.reports.read.frame import tag_json
 from nmlab.reports.values.wording import counted
+from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.run_artifacts import EVALUATION_FILE
+from nmlab.trials.contract.run_status import UNFINISHED, LaunchStatus, TrialStatus
+from nmlab.trials.contract.run_tags import FrozenWeights
 
 UNKNOWN = "not recorded"
-FROZEN = {
-    "verified": "verified: byte-identical after the study",
-    "mismatch": "CHANGED during the study",
-    "unverified": "not verified",
+FROZEN: Mapping[str, str] = {
+    FrozenWeights.VERIFIED: "verified: byte-identical after the study",
+    FrozenWeights.MISMATCH: "CHANGED during the study",
+    FrozenWeights.UNVERIFIED: "not verified",
 }
 NOTES = 12  # at most so many notes of runs among the warnings
-DIRTY = {"true": "yes: uncommitted changes", "false": "no"}
+DIRTY = {run_tags.TRUE: "yes: uncommitted changes", run_tags.FALSE: "no"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ def provenance_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[Se
         ReportError: a tag that should hold JSON does not.
     """
     launch = runs.launch
-    versions = _json_tag(launch, "nmlab.versions")
-    hardware = _json_tag(launch, "nmlab.hardware")
+    versions = _json_tag(launch, run_tags.VERSIONS)
+    hardware = _json_tag(launch, run_tags.HARDWARE)
     sections = (
         Section("Study", _study_facts(runs)),
         Section("Code", (*_code_facts(launch.tags), *sorted(versions.items()))),
@@ -61,11 +64,11 @@ def warnings_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[str,
     if check is not None and not check.is_same_text:
         found.append("The compared runs were not evaluated on the same windows of text.")
     if check is None:
-        found.append("No compared run kept its per-window losses (evaluation.npz), so none was checked.")
+        found.append(f"No compared run kept its per-window losses ({EVALUATION_FILE}), so none was checked.")
     elif check.missing:
         found.append(
             f"{len(check.missing)} of {counted(check.runs, noun='compared run')} kept no per-window losses "
-            f"(evaluation.npz) and could not be checked (first: {check.missing[0]})."
+            f"({EVALUATION_FILE}) and could not be checked (first: {check.missing[0]})."
         )
     if check is not None and check.uncheckable:
         found.append(
@@ -105,19 +108,20 @@ def _study_facts(runs: StudyRuns) -> tuple[tuple[str, str], ...]:
 
 def _code_facts(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return (
-        ("commit", tags.get("nmlab.git_commit") or UNKNOWN),
-        ("uncommitted changes", DIRTY.get(tags.get("nmlab.git_dirty", ""), "unknown")),
+        ("commit", tags.get(run_tags.GIT_COMMIT) or UNKNOWN),
+        ("uncommitted changes", DIRTY.get(tags.get(run_tags.GIT_DIRTY, ""), "unknown")),
     )
 
 
 def _data_facts(launch: Launch) -> tuple[tuple[str, str], ...]:
-    named = [(name, value) for name, value in sorted(launch.params.items()) if name.startswith(("model.", "data."))]
+    sections = (run_params.MODEL, run_params.DATA)
+    named = [(name, value) for name, value in sorted(launch.params.items()) if name.startswith(sections)]
     return (
         *named,
-        ("model digest", launch.tags.get("nmlab.model_digest") or UNKNOWN),
-        ("coverage of the mask", launch.tags.get("nmlab.coverage") or UNKNOWN),
-        ("data digest", launch.tags.get("nmlab.data_digest") or UNKNOWN),
-        ("frozen weights", FROZEN.get(launch.tags.get("nmlab.frozen_weights", ""), "not verified")),
+        ("model digest", launch.tags.get(run_tags.MODEL_DIGEST) or UNKNOWN),
+        ("coverage of the mask", launch.tags.get(run_tags.COVERAGE) or UNKNOWN),
+        ("data digest", launch.tags.get(run_tags.DATA_DIGEST) or UNKNOWN),
+        ("frozen weights", FROZEN.get(launch.tags.get(run_tags.FROZEN_WEIGHTS, ""), "not verified")),
     )
 
 
@@ -134,16 +138,16 @@ def _check_facts(check: EvaluationCheck | None) -> tuple[tuple[str, str], ...]:
 
 def _code_warnings(runs: StudyRuns) -> list[str]:
     found = []
-    flags = {runs.launch.tags.get("nmlab.git_dirty", "unknown"), *runs.trials["git_dirty"]}
-    if "true" in flags:
+    flags = {runs.launch.tags.get(run_tags.GIT_DIRTY, run_tags.UNKNOWN), *runs.trials["git_dirty"]}
+    if run_tags.TRUE in flags:
         found.append(
             "Run from a dirty tree: uncommitted changes were in the code, so the commit alone does not give it back."
         )
-    elif flags != {"false"}:
+    elif flags != {run_tags.FALSE}:
         found.append("It is not known whether the code had uncommitted changes.")
     commits = sorted(set(runs.trials["git_commit"]) - {""})
     unknown = int((runs.trials["git_commit"] == "").sum())
-    if unknown and "true" not in flags:
+    if unknown and run_tags.TRUE not in flags:
         found.append(f"The commit of {counted(unknown, noun='run')} is not recorded.")
     if len(commits) > 1:
         shown = ", ".join(commit[:12] for commit in commits)
@@ -152,10 +156,10 @@ def _code_warnings(runs: StudyRuns) -> list[str]:
 
 
 def _weights_warnings(launch: Launch) -> list[str]:
-    state = launch.tags.get("nmlab.frozen_weights", "unverified")
-    if state == "verified":
+    state = launch.tags.get(run_tags.FROZEN_WEIGHTS, FrozenWeights.UNVERIFIED)
+    if state == FrozenWeights.VERIFIED:
         return []
-    if state == "mismatch":
+    if state == FrozenWeights.MISMATCH:
         return ["The frozen weights CHANGED during the study: no number here can be trusted."]
     return ["The frozen weights were not checked after the study."]
 
@@ -163,7 +167,7 @@ def _weights_warnings(launch: Launch) -> list[str]:
 def _launch_warnings(runs: StudyRuns) -> list[str]:
     found = []
     launch = runs.launch
-    if launch.status != "finished":
+    if launch.status != LaunchStatus.FINISHED:
         found.append(f"The launch is {launch.status}, not finished: this report shows what it had recorded.")
     recorded = runs.recorded
     if launch.planned is not None and recorded != launch.planned:
@@ -171,7 +175,7 @@ def _launch_warnings(runs: StudyRuns) -> list[str]:
     unfinished = sum(runs.count(status) for status in UNFINISHED) - pruned_runs(runs.trials)
     if unfinished:
         found.append(f"In no mean, because stopped or not ended: {counted(unfinished, noun='run')}.")
-    duplicates = runs.count("duplicate")
+    duplicates = runs.count(TrialStatus.DUPLICATE)
     if duplicates:
         found.append(f"In no mean, because another run holds the same trial: {counted(duplicates, noun='run')}.")
     return found
@@ -185,7 +189,8 @@ def _notes(runs: StudyRuns) -> list[str]:
             noted.setdefault(note, []).append(run_id)
     shown = [f"{note} ({_runs_text(run_ids)})." for note, run_ids in noted.items()]
     left = len(shown) - NOTES
-    return shown if left <= 0 else [*shown[:NOTES], f"Runs made {counted(left, noun='further note')}; see nmlab.notes."]
+    more = f"Runs made {counted(left, noun='further note')}; see {run_tags.NOTES}."
+    return shown if left <= 0 else [*shown[:NOTES], more]
 
 
 def _runs_text(run_ids: list[str]) -> str:

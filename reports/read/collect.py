@@ -15,8 +15,11 @@ from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.histories import read_histories, with_starts
 from nmlab.reports.read.store import RunStore, newest_or_named
 from nmlab.search_spaces.reading import dialect
+from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.metrics import EVAL, INITIAL, initial_name
 from nmlab.trials.contract.near_names import hint
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.run_tags import Role
 
 RESIDUAL = "train/residual"
 MOST_CURVES = 300
@@ -55,7 +58,7 @@ class Launch:
     @property
     def reproduces(self) -> tuple[str, ...]:
         """The published items that the study reproduces, such as ``maskpro/table-10``."""
-        items = (item.strip() for item in self.tags.get("nmlab.reproduces", "").split(","))
+        items = (item.strip() for item in self.tags.get(run_tags.REPRODUCES, "").split(","))
         return tuple(item for item in items if item)
 
 
@@ -102,7 +105,7 @@ class StudyRuns:
     @property
     def recorded(self) -> int:
         """The launch's own runs, each trial counted once."""
-        return len(self.trials) - self.judged - self.count("duplicate")
+        return len(self.trials) - self.judged - self.count(TrialStatus.DUPLICATE)
 
     @property
     def judged(self) -> int:
@@ -152,12 +155,12 @@ def curve_runs(rows: pd.DataFrame, *, objective: Objective, most: int = MOST_CUR
     These are the best of each method, pattern and estimator, and then configurations at even distances in the order
     of the searched metric, so that the figures show good and bad ones alike.
     """
-    kept = rows[(rows["status"] != "duplicate") & (rows["role"] == "search")]
+    kept = rows[(rows["status"] != TrialStatus.DUPLICATE) & (rows["role"] == Role.SEARCH)]
     if len(kept) <= most or objective.metric not in kept:
         return list(rows["run_id"])
     means = kept.groupby("configuration")[objective.metric].mean()
     order = list(means.sort_values(ascending=objective.mode == "min", na_position="last").index)
-    apart = [name for name in ("method", "pattern", "estimator") if name in kept]
+    apart = [name for name in (run_params.METHOD, run_params.PATTERN, "estimator") if name in kept]
     first = kept.drop_duplicates("configuration").set_index("configuration").loc[order].groupby(apart, dropna=False)
     leaders = [str(key) for key in first.apply(lambda part: part.index[0])]
     per_configuration = max(1, round(len(kept) / len(order)))
@@ -173,21 +176,21 @@ def objective_of(params: Mapping[str, str]) -> Objective:
     Raises:
         ReportError: a mode other than ``min`` and ``max``.
     """
-    metric = _first(params.get("search.metric", "eval/perplexity"))
-    mode = _first(params.get("search.mode", "min"))
+    metric = _first(params.get(run_params.SEARCH_METRIC, "eval/perplexity"))
+    mode = _first(params.get(run_params.SEARCH_MODE, "min"))
     if mode not in ("min", "max"):
-        raise ReportError(f"search.mode is {mode!r}; expected 'min' or 'max'")
+        raise ReportError(f"{run_params.SEARCH_MODE} is {mode!r}; expected 'min' or 'max'")
     return Objective(metric=metric, mode=mode)
 
 
 def launch_of(parent: Any, *, position: tuple[int, int]) -> Launch:
     """Return what the parent run says; ``position`` is the launch's number and the number of launches."""
     tags, info = parent.data.tags, parent.info
-    planned = tags.get("nmlab.planned")
+    planned = tags.get(run_tags.PLANNED)
     return Launch(
         run_id=info.run_id,
-        name=tags.get("nmlab.launch", info.run_id),
-        status=tags.get("nmlab.status", info.status.lower()),
+        name=tags.get(run_tags.LAUNCH, info.run_id),
+        status=tags.get(run_tags.STATUS, info.status.lower()),
         planned=int(planned) if planned and planned.isdigit() else None,
         started=_moment(info.start_time),
         ended=_moment(info.end_time) if info.end_time else None,
@@ -201,10 +204,10 @@ def _initial_mask(run: Any) -> InitialMask:
     tags, params = run.data.tags, run.data.params
     return InitialMask(
         run_id=run.info.run_id,
-        digest=tags.get("nmlab.initial_mask_digest", ""),
-        method=params.get("method", "unknown"),
-        pattern=params.get("pattern", ""),
-        seed=params.get("seed", ""),
+        digest=tags.get(run_tags.INITIAL_MASK_DIGEST, ""),
+        method=params.get(run_params.METHOD, "unknown"),
+        pattern=params.get(run_params.PATTERN, ""),
+        seed=params.get(run_params.SEED, ""),
         metrics=dict(run.data.metrics),
     )
 
@@ -212,15 +215,15 @@ def _initial_mask(run: Any) -> InitialMask:
 def _refuse_without_results(
     trials: pd.DataFrame, metrics: tuple[str, ...], objective: Objective, parent: Any, study: str
 ) -> None:
-    name = parent.data.tags.get("nmlab.launch", parent.info.run_id)
+    name = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
     if trials.empty:
         raise ReportError(f"launch {name!r} of study {study!r} has no child run yet")
-    if (trials["status"] == "finished").any():
+    if (trials["status"] == TrialStatus.FINISHED).any():
         return
     counts = trials["status"].value_counts().sort_index()
     ended = ", ".join(f"{count} {status}" for status, count in counts.items())
     line = f"launch {name!r} of study {study!r} has no finished run with {objective.metric!r}: {ended}"
-    if (trials["recorded_status"] == "finished").any() and objective.metric not in metrics:
+    if (trials["recorded_status"] == TrialStatus.FINISHED).any() and objective.metric not in metrics:
         line += hint(objective.metric, sorted(metrics))
     raise ReportError(line)
 

@@ -14,9 +14,15 @@ from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import records_of
 from nmlab.reports.read.question_outcomes import QuestionOutcomes, is_mean, read_answers
 from nmlab.reports.read.store import RunStore
+from nmlab.trials.contract.run_artifacts import (
+    EVALUATION_FILE,
+    INITIAL_WINDOW_LOSS_SUM,
+    WINDOW_ARRAYS,
+    WINDOW_LOSS_SUM,
+    WINDOW_TOKENS,
+    WINDOW_WORDS,
+)
 
-ARTIFACT = "evaluation.npz"
-REQUIRED = ("window_loss_sum", "window_tokens", "window_words")
 TOLERANCE = 1e-4  # relative; the losses are sums of float32 terms
 
 Floats_W: TypeAlias = npt.NDArray[np.float64]
@@ -76,20 +82,20 @@ def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
     Raises:
         ReportError: the artifact is corrupted or lacks an array, naming the run and the array.
     """
-    arrays: Any = read_archive(store, run_id=run_id, name=ARTIFACT)
+    arrays: Any = read_archive(store, run_id=run_id, name=EVALUATION_FILE)
     if arrays is None:
         return None
-    absent = [name for name in REQUIRED if name not in arrays]
+    absent = [name for name in WINDOW_ARRAYS if name not in arrays]
     if absent:
-        raise ReportError(f"{ARTIFACT} of run {run_id} has no array {absent[0]!r}; it holds {sorted(arrays)}")
-    sizes = {name: array.shape for name, array in arrays.items() if name.removeprefix("initial_") in REQUIRED}
+        raise ReportError(f"{EVALUATION_FILE} of run {run_id} has no array {absent[0]!r}; it holds {sorted(arrays)}")
+    sizes = {name: array.shape for name, array in arrays.items() if name in (*WINDOW_ARRAYS, INITIAL_WINDOW_LOSS_SUM)}
     if len(set(sizes.values())) > 1:
-        raise ReportError(f"{ARTIFACT} of run {run_id} has arrays of different length: {sizes}")
+        raise ReportError(f"{EVALUATION_FILE} of run {run_id} has arrays of different length: {sizes}")
     return Evaluation(
-        window_loss_sum_W=arrays["window_loss_sum"],
-        window_tokens_W=arrays["window_tokens"],
-        window_words_W=arrays["window_words"],
-        initial_window_loss_sum_W=arrays.get("initial_window_loss_sum"),
+        window_loss_sum_W=arrays[WINDOW_LOSS_SUM],
+        window_tokens_W=arrays[WINDOW_TOKENS],
+        window_words_W=arrays[WINDOW_WORDS],
+        initial_window_loss_sum_W=arrays.get(INITIAL_WINDOW_LOSS_SUM),
         answers=read_answers(store, run_id=run_id),
     )
 

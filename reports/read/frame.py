@@ -12,11 +12,13 @@ import pandas as pd
 
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.histories import restored
+from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.metrics import EVAL, INITIAL, initial_name
+from nmlab.trials.contract.run_status import FROM_MLFLOW, TrialStatus
 
 Value: TypeAlias = int | float | str
 
-IDENTITY = ("run_id", "trial_key", "configuration", "role", "method", "pattern", "seed")
+IDENTITY = ("run_id", "trial_key", "configuration", "role", *run_params.IDENTITY)
 OUTCOME = (
     "status",
     "recorded_status",
@@ -35,7 +37,6 @@ OUTCOME = (
 )
 NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")  # 007 is a name
 MISSING = ("", "None", "null")
-FROM_MLFLOW = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,31 +135,31 @@ def _identity(run: Any) -> dict[str, Any]:
     status = _status(run)
     return {
         "run_id": run.info.run_id,
-        "trial_key": _tag(run, "nmlab.trial_key"),
-        "configuration": _tag(run, "nmlab.configuration"),
-        "role": _tag(run, "nmlab.role"),
-        "method": params.get("method", "unknown"),
-        "pattern": params.get("pattern", ""),
-        "seed": typed([params.get("seed")])[0],
+        "trial_key": _tag(run, run_tags.TRIAL_KEY),
+        "configuration": _tag(run, run_tags.CONFIGURATION),
+        "role": _tag(run, run_tags.ROLE),
+        "method": params.get(run_params.METHOD, "unknown"),
+        "pattern": params.get(run_params.PATTERN, ""),
+        "seed": typed([params.get(run_params.SEED)])[0],
         "status": status,
         "recorded_status": status,
-        "reason": tags.get("nmlab.status_reason", ""),
-        "notes": tags.get("nmlab.notes", ""),
-        "initial_mask_digest": tags.get("nmlab.initial_mask_digest", ""),
-        "git_commit": tags.get("nmlab.git_commit", ""),
-        "git_dirty": tags.get("nmlab.git_dirty", "unknown"),
-        "model_digest": tags.get("nmlab.model_digest", ""),
-        "data_digest": tags.get("nmlab.data_digest", ""),
-        "versions": tags.get("nmlab.versions", "{}"),
-        "tasks": tags.get("nmlab.tasks", "{}"),
-        "judged": tags.get("nmlab.judged") == "true",
-        "cost_known": tags.get("nmlab.cost", ""),
-        "depends_on_seed": tags.get("nmlab.depends_on_seed", "unknown"),
+        "reason": tags.get(run_tags.STATUS_REASON, ""),
+        "notes": tags.get(run_tags.NOTES, ""),
+        "initial_mask_digest": tags.get(run_tags.INITIAL_MASK_DIGEST, ""),
+        "git_commit": tags.get(run_tags.GIT_COMMIT, ""),
+        "git_dirty": tags.get(run_tags.GIT_DIRTY, run_tags.UNKNOWN),
+        "model_digest": tags.get(run_tags.MODEL_DIGEST, ""),
+        "data_digest": tags.get(run_tags.DATA_DIGEST, ""),
+        "versions": tags.get(run_tags.VERSIONS, "{}"),
+        "tasks": tags.get(run_tags.TASKS, "{}"),
+        "judged": tags.get(run_tags.JUDGED) == run_tags.TRUE,
+        "cost_known": tags.get(run_tags.COST, ""),
+        "depends_on_seed": tags.get(run_tags.DEPENDS_ON_SEED, run_tags.UNKNOWN),
     }
 
 
 def _status(run: Any) -> str:
-    return str(run.data.tags.get("nmlab.status", FROM_MLFLOW.get(run.info.status, "running")))
+    return str(run.data.tags.get(run_tags.STATUS, FROM_MLFLOW.get(run.info.status, TrialStatus.RUNNING)))
 
 
 def _tag(run: Any, name: str) -> str:
@@ -169,7 +170,7 @@ def _tag(run: Any, name: str) -> str:
 
 
 def _settings(runs: Sequence[Any]) -> list[str]:
-    names = {name for run in runs for name in run.data.params} - {"method", "pattern", "seed"}
+    names = {name for run in runs for name in run.data.params} - set(run_params.IDENTITY)
     return sorted(names, key=lambda name: ("." in name, name))
 
 
@@ -194,7 +195,7 @@ def _only_starts(runs: Sequence[Any], histories: pd.DataFrame) -> set[tuple[str,
 
 def _has_start(run: Any, metric: str) -> bool:
     recorded = run.data.metrics
-    return _status(run) != "finished" and (initial_name(metric) in recorded or "cost/seconds" not in recorded)
+    return _status(run) != TrialStatus.FINISHED and (initial_name(metric) in recorded or "cost/seconds" not in recorded)
 
 
 def _last_value(run: Any, name: str, starts: set[tuple[str, str]]) -> float:
@@ -222,20 +223,20 @@ def _initial_values(
 
 def _with_honest_status(wide: pd.DataFrame, objective: str, recorded: dict[str, dict[str, float]]) -> pd.DataFrame:
     """Take back 'finished' from runs that have no finite value of the searched metric."""
-    for index, row in wide[wide["status"] == "finished"].iterrows():
+    for index, row in wide[wide["status"] == TrialStatus.FINISHED].iterrows():
         if objective not in recorded[row["run_id"]]:
-            wide.loc[index, ["status", "reason"]] = ["failed", f"finished without a value of {objective}"]
+            wide.loc[index, ["status", "reason"]] = [TrialStatus.FAILED, f"finished without a value of {objective}"]
         elif not math.isfinite(row[objective]):
-            wide.loc[index, ["status", "reason"]] = ["diverged", f"{objective} is {row[objective]}"]
+            wide.loc[index, ["status", "reason"]] = [TrialStatus.DIVERGED, f"{objective} is {row[objective]}"]
     return wide
 
 
 def _with_one_run_per_trial(wide: pd.DataFrame) -> pd.DataFrame:
     """Keep one run of each trial key in play; ``wide`` is in order of start."""
     for _, rows in wide[wide.duplicated("trial_key", keep=False)].groupby("trial_key"):
-        finished = rows[rows["status"] == "finished"]
+        finished = rows[rows["status"] == TrialStatus.FINISHED]
         kept = (finished if len(finished) else rows).index[-1]
         others = rows.index.difference([kept])
-        wide.loc[others, "status"] = "duplicate"
+        wide.loc[others, "status"] = TrialStatus.DUPLICATE
         wide.loc[others, "reason"] = f"same trial as run {wide.loc[kept, 'run_id']}"
     return wide

@@ -14,10 +14,8 @@ import numpy.typing as npt
 from nmlab.reports.read.archives import read_archive
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore
+from nmlab.trials.contract.run_artifacts import NOT_MEASURES, QUESTION, TASKS_FILE, task_array
 
-ARTIFACT = "tasks.npz"
-QUESTION = "question"
-NOT_MEASURES = (QUESTION, "log_likelihoods")
 MEANS = ("acc", "exact_match")  # over questions; other measures of the harness may be summed up otherwise
 
 Floats_Q: TypeAlias = npt.NDArray[np.float64]
@@ -38,14 +36,14 @@ def read_answers(store: RunStore, *, run_id: str) -> dict[str, QuestionOutcomes]
     Raises:
         ReportError: the artifact is corrupted, lacks the questions of a task, or has outcomes of another number.
     """
-    arrays = read_archive(store, run_id=run_id, name=ARTIFACT)
+    arrays = read_archive(store, run_id=run_id, name=TASKS_FILE)
     if arrays is None:
         return {}
     found = {}
     for name, outcome_Q in arrays.items():
         task, _, measure = name.rpartition("/")
         if measure not in NOT_MEASURES:
-            found[f"eval/{name}"] = _answers(arrays, task, outcome_Q, where=f"{ARTIFACT} of run {run_id}")
+            found[f"eval/{name}"] = _answers(arrays, task, outcome_Q, where=f"{TASKS_FILE} of run {run_id}")
     return found
 
 
@@ -57,9 +55,10 @@ def is_mean(metric: str) -> bool:
 def _answers(
     arrays: Mapping[str, npt.NDArray[np.generic]], task: str, outcome_Q: npt.NDArray[np.generic], *, where: str
 ) -> QuestionOutcomes:
-    question_Q = arrays.get(f"{task}/{QUESTION}")
+    name = task_array(task, QUESTION)
+    question_Q = arrays.get(name)
     if question_Q is None:
-        raise ReportError(f"{where} has no array {f'{task}/{QUESTION}'!r}; it holds {sorted(arrays)}")
+        raise ReportError(f"{where} has no array {name!r}; it holds {sorted(arrays)}")
     if question_Q.shape != outcome_Q.shape:
         sizes = f"{question_Q.shape} questions, {outcome_Q.shape} outcomes"
         raise ReportError(f"{where} has arrays of different length for task {task!r}: {sizes}")

@@ -19,9 +19,12 @@ from nmlab.reports.read.mlflow_access import settings
 from nmlab.reports.read.mlflow_access.addresses import canonical, shown
 from nmlab.reports.read.mlflow_access.connection import connect
 from nmlab.reports.read.mlflow_access.failures import reason
+from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.near_names import hint
+from nmlab.trials.contract.run_tags import RunKind, condition
 
 PAGE = 1000
+_LAUNCHES = condition(run_tags.KIND, RunKind.LAUNCH)
 _NO_PROGRESS_BAR = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 
@@ -59,23 +62,21 @@ class RunStore:
                     return tuple(sorted(names))
 
     def _has_launch(self, experiment_id: str) -> bool:
-        return bool(self.client.search_runs([experiment_id], "tags.`nmlab.kind` = 'study'", max_results=1))
+        return bool(self.client.search_runs([experiment_id], _LAUNCHES, max_results=1))
 
     def launches(self, experiment_id: str) -> list[Any]:
         """Return the parent runs of an experiment, newest first."""
-        runs = self._search(experiment_id, "tags.`nmlab.kind` = 'study'")
+        runs = self._search(experiment_id, _LAUNCHES)
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
 
     def children(self, experiment_id: str, *, parent: str) -> list[Any]:
         """Return the child runs of one launch, in order of start."""
-        where = f"tags.`mlflow.parentRunId` = '{parent}' and tags.`nmlab.kind` = 'trial'"
-        runs = self._search(experiment_id, where)
+        runs = self._search(experiment_id, _below(parent, RunKind.TRIAL))
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def initial_masks(self, experiment_id: str, *, parent: str) -> list[Any]:
         """Return the runs that hold the masks which trials of one launch started from, in order of start."""
-        where = f"tags.`mlflow.parentRunId` = '{parent}' and tags.`nmlab.kind` = 'initial_mask'"
-        runs = self._search(experiment_id, where)
+        runs = self._search(experiment_id, _below(parent, RunKind.INITIAL_MASK))
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def artifact(self, run_id: str, *, name: str) -> bytes | None:
@@ -130,9 +131,9 @@ def newest_or_named(launches: Sequence[Any], *, name: str | None, study: str) ->
     if name is None:
         return launches[0]
     for run in launches:
-        if name in (run.data.tags.get("nmlab.launch"), run.info.run_id):
+        if name in (run.data.tags.get(run_tags.LAUNCH), run.info.run_id):
             return run
-    names = [run.data.tags.get("nmlab.launch", run.info.run_id) for run in launches]
+    names = [run.data.tags.get(run_tags.LAUNCH, run.info.run_id) for run in launches]
     raise ReportError(f"unknown launch {name!r} of study {study!r}{hint(name, sorted(names))}")
 
 
@@ -164,6 +165,11 @@ def database_path(tracking_uri: str) -> Path:
     if not path or path == ":memory:":
         raise ReportError(f"{tracking_uri!r} names no database file; expected sqlite:///path/to/nmlab.db")
     return Path(path)
+
+
+def _below(parent: str, kind: RunKind) -> str:
+    """Return the condition for the runs of one kind beneath a launch."""
+    return f"{condition(run_tags.PARENT_RUN, parent)} and {condition(run_tags.KIND, kind)}"
 
 
 def _check_database(tracking_uri: str) -> None:

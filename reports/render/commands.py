@@ -8,6 +8,7 @@ from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.configurations import Configuration, best_of, groups_of, searched
 from nmlab.reports.read.frame import records_of
 from nmlab.reports.render.document import Command
+from nmlab.trials.contract.run_status import LaunchStatus
 
 DEFAULT_STORE = "sqlite:///nmlab.db"
 FOLDER = "exported-model"
@@ -25,7 +26,7 @@ def commands_of(analysis: Analysis, *, tracking_uri: str) -> tuple[Command, ...]
     groups = groups_of(analysis.configurations)
     found = [command for members in list(groups.values())[:GROUPS] for command in _of_group(members, store)]
     launch = analysis.runs.launch
-    if launch.status not in ("finished", "running"):
+    if launch.status not in (LaunchStatus.FINISHED, LaunchStatus.RUNNING):
         found.append(Command(f"nmlab resume {shlex.quote(launch.name)}", "Go on with this launch"))
     return tuple(found)
 

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nmlab.reports.read.collect import StudyRuns
+from nmlab.trials.contract import run_tags
 
 LOCAL = ("127.0.0.1", "0.0.0.0", "localhost", "::1")
 _END = r"""\s/'",;:()\[\]{}|<>*\\"""
@@ -82,7 +83,7 @@ def public_runs(runs: StudyRuns, hide: Anonymiser) -> StudyRuns:
 
 def anonymiser_of(runs: StudyRuns) -> Anonymiser:
     """Return what hides the user that a launch was recorded for."""
-    return Anonymiser(users=tuple(filter(None, [runs.launch.tags.get("mlflow.user", "")])))
+    return Anonymiser(users=tuple(filter(None, [runs.launch.tags.get(run_tags.USER, "")])))
 
 
 def _texts(texts: Mapping[str, str], hide: Anonymiser) -> dict[str, str]:

@@ -10,9 +10,10 @@ from nmlab.reports.compare import members_of
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore
 from nmlab.reports.scaling.evidence import FEWEST_MAGNITUDES, FEWEST_RATES, ModelSize, Tried
+from nmlab.trials.contract import run_params
 from nmlab.trials.contract.pattern import Pattern
 
-METHOD, MODEL = "maskpro", "model.source"
+METHOD = "maskpro"
 WEIGHTS = "cost/trainable_params"
 SETTINGS = {"magnitude": "logit_magnitude", "learning_rate": "learning_rate", "steps": "steps"}
 Key = tuple[str, int, int, int]
@@ -75,7 +76,7 @@ def _change(after: float, before: float, metric: str) -> float:
 def _key(item: Configuration) -> Key:
     pattern = Pattern.parse(item.pattern)
     weights: Any = item.finished[WEIGHTS].iloc[0]
-    return (str(item.settings.get(MODEL, "unknown")), int(weights) // pattern.m, pattern.n, pattern.m)
+    return (str(item.settings.get(run_params.MODEL_SOURCE, "unknown")), int(weights) // pattern.m, pattern.n, pattern.m)
 
 
 def _refuse_few(size: ModelSize) -> None:

@@ -15,6 +15,7 @@ from nmlab.reports.tables.cells import (
     seeds_cell,
 )
 from nmlab.reports.values import Cell, Column, Row, Style, Table, number_text, without_empty_columns
+from nmlab.trials.contract.run_status import TrialStatus
 
 COSTS = (
     Column("cost/seconds", "seconds", Style.SECONDS, help="cost/seconds of one run, as if it shared nothing"),
@@ -41,7 +42,7 @@ SPLIT = Column("split", " · ".join(PARTS.values()), help="shares of these parts
 def cost_table(configurations: Sequence[Configuration]) -> Table:
     """Return the mean cost of a finished run of every configuration, in the order of the other tables."""
     tried = searched(configurations)
-    ordered = [item for item in (*tried, *baselines(configurations)) if item.count("finished")]
+    ordered = [item for item in (*tried, *baselines(configurations)) if item.count(TrialStatus.FINISHED)]
     settings, costs, patterns = (
         Settings.of(tried, beside=baselines(configurations)),
         _costs_spent(ordered),

@@ -4,6 +4,7 @@ from nmlab.reports.read.collect import InitialMask, StudyRuns
 from nmlab.reports.tables.cells import METHOD, PATTERN
 from nmlab.reports.tables.runs import RUN, SEED
 from nmlab.reports.values import Cell, Column, Row, Style, Table, without_empty_columns
+from nmlab.trials.contract import run_tags
 
 COSTS = (
     Column("cost/seconds", "seconds", Style.SECONDS, help="cost/seconds of computing it alone"),
@@ -12,7 +13,7 @@ COSTS = (
     Column("cost/tokens", "tokens", Style.INTEGER, help="cost/tokens of computing it alone"),
 )
 STARTED = Column("started", "runs from here", Style.INTEGER, help="runs that started from this mask")
-DIGEST = Column("digest", "digest", help="nmlab.initial_mask_digest of the mask and of the runs")
+DIGEST = Column("digest", "digest", help=f"{run_tags.INITIAL_MASK_DIGEST} of the mask and of the runs")
 
 
 def initial_masks_table(runs: StudyRuns) -> Table:

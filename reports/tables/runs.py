@@ -11,6 +11,7 @@ from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.frame import records_of
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, Settings, pattern_cells, pattern_columns
 from nmlab.reports.values import Cell, Column, Row, Style, Table, without_empty_columns
+from nmlab.trials.contract.run_status import TrialStatus
 
 RUN = Column("run", "run", Style.RUN, help="MLflow run id")
 SEED = Column("seed", "seed", Style.GENERAL)
@@ -45,7 +46,7 @@ def _number_columns(runs: StudyRuns, configurations: Sequence[Configuration]) ->
 def _duplicate_rows(runs: StudyRuns, patterns: Sequence[Column], numbers: Sequence[Column]) -> list[Row]:
     """Return the rows of runs that repeat a trial, which no configuration counts."""
     blank = (Cell(""),) * len(patterns)
-    repeated = records_of(runs.trials[runs.trials["status"] == "duplicate"])
+    repeated = records_of(runs.trials[runs.trials["status"] == TrialStatus.DUPLICATE])
     return [_row(record, (Cell(str(record["method"])), *blank, Cell("")), numbers) for record in repeated]
 
 
@@ -60,7 +61,7 @@ def _row(record: dict[Any, Any], lead: Sequence[Cell], numbers: Sequence[Column]
         Cell(record["configuration"], run_ids=run_ids),
         Cell(str(record["reason"])),
     )
-    return Row(cells, run_ids=run_ids, kind="run", is_flawed=record["status"] != "finished")
+    return Row(cells, run_ids=run_ids, kind="run", is_flawed=record["status"] != TrialStatus.FINISHED)
 
 
 def _plain(value: Any) -> float | int | str | None:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import (
-    FAILED,
-    UNFINISHED,
     Configuration,
     baselines,
     constant,
@@ -29,15 +27,22 @@ from nmlab.reports.tables.cells import (
     ranks,
 )
 from nmlab.reports.values import Cell, Column, Row, Style, Table, without_empty_columns
+from nmlab.trials.contract import run_params
+from nmlab.trials.contract.run_status import UNFINISHED, WITH_ERROR, TrialStatus
 
-STATUSES = {"finished": ("finished",), "diverged": ("diverged",), "failed": FAILED, "unfinished": UNFINISHED}
+STATUSES = {
+    "finished": (TrialStatus.FINISHED,),
+    "diverged": (TrialStatus.DIVERGED,),
+    "failed": WITH_ERROR,
+    "unfinished": UNFINISHED,
+}
 OUTCOMES = (
     Column("finished", "finished", Style.INTEGER, help="runs in the mean"),
     Column("diverged", "diverged", Style.INTEGER, help="runs whose loss left the finite numbers"),
     Column("failed", "failed", Style.INTEGER, help="runs that ended in an error or out of memory"),
     Column("unfinished", "unfinished", Style.INTEGER, help="runs stopped or not ended"),
 )
-MACHINERY = ("model.", "data.", "search.")
+MACHINERY = (run_params.MODEL, run_params.DATA, run_params.SEARCH)
 
 
 def configurations_table(configurations: Sequence[Configuration], *, tests: Tests = UNTESTED) -> Table:

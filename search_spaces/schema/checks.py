@@ -8,7 +8,7 @@ from typing import Any
 from nmlab.search_spaces.schema.entries import Entry, Listed
 from nmlab.search_spaces.schema.sections import Data, Search
 from nmlab.trials.contract.pattern import Pattern, expected_pattern
-from nmlab.trials.contract.trial_spec import SAMPLES
+from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.wording import shown
 
 RESERVED = ("method", "pattern", "seed", "seeds")

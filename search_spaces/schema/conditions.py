@@ -9,7 +9,7 @@ from typing import Any
 from nmlab.search_spaces.schema.entries import Entry, Int, Listed
 from nmlab.search_spaces.schema.scalars import has
 from nmlab.trials.contract.near_names import hint, nearest
-from nmlab.trials.contract.trial_spec import SAMPLES
+from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.wording import either, shown
 
 TOP_LEVEL = ("method", "pattern")

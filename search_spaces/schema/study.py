@@ -26,8 +26,8 @@ from pydantic_core import PydanticCustomError
 from nmlab.search_spaces.schema import checks, conditions, objectives
 from nmlab.search_spaces.schema.entries import Entry, Listed, SpaceEntry, TextOrListed
 from nmlab.search_spaces.schema.sections import Budget, Data, Replica, Search
+from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.sections import Cadence, ModelSource, Section
-from nmlab.trials.contract.trial_spec import SAMPLES
 from nmlab.trials.contract.values import Scalar, Seed, Text, distinct, not_empty
 from nmlab.trials.contract.wording import refuse
 

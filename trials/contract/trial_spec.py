@@ -19,10 +19,6 @@ ADDED_LATER: dict[str, Any] = {
 }
 
 
-SAMPLES = "data.calibration.samples"
-"""The name of the number of calibration sequences among the settings of a trial; a study may search it."""
-
-
 def flat_settings(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
     """Return settings under dotted names, as MLflow has them: no nulls, names joined by commas, no empty list."""
     flat: dict[str, Scalar] = {}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.run_artifacts import LOG_LIKELIHOODS, QUESTION, task_array
 from nmlab.trials.contract.sections import EvaluationSpec
 from nmlab.trials.models import MaskedModel
 
@@ -37,11 +38,11 @@ class TaskResult:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what is kept of the task in an npz file."""
-        kept = {f"{self.name}/{measure}": values for measure, values in self.outcomes.items()}
+        kept = {task_array(self.name, measure): values for measure, values in self.outcomes.items()}
         return {
-            f"{self.name}/question": self.questions,
+            task_array(self.name, QUESTION): self.questions,
             **kept,
-            f"{self.name}/log_likelihoods": self.log_likelihoods,
+            task_array(self.name, LOG_LIKELIHOODS): self.log_likelihoods,
         }
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
+from nmlab.trials.contract.run_artifacts import MASK_FILE, WEIGHTS_FILE
 from nmlab.trials.export.exporter import Exporter
 from nmlab.trials.export.subject import Subject, linear_of
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo, save_bundle
 from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.models.finished import MASK_FILE, WEIGHTS, WEIGHTS_FILE, load_finished
+from nmlab.trials.models.finished import WEIGHTS, load_finished
 from nmlab.trials.models.sources import origin_of
 
 

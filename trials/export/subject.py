@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.export.maskllm import read_maskllm
 from nmlab.trials.export.sparsity import Sparsity, kept, sparsity
@@ -17,12 +18,11 @@ from nmlab.trials.files.checked_json import DamagedFileError, NewerFormatError
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo, read_bundle
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
-from nmlab.trials.models.finished import MASK_FILE, FinishedMask, load_finished
+from nmlab.trials.models.finished import FinishedMask, load_finished
 from nmlab.trials.models.sources import model_source
 from nmlab.trials.trial.artifacts import read_record
 
 Kind = Literal["trial", "mask", "maskllm", "checkpoint"]
-RECORD = "trial.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ def open_subject(target: str, *, base: Base, device: torch.device | str = "cpu")
     Raises ``ValueError`` for what is none of these, is damaged, or does not fit the base model.
     """
     path = Path(target).expanduser()
-    if path.is_dir() and (path / RECORD).is_file():
+    if path.is_dir() and (path / RECORD_FILE).is_file():
         return _trial(path, base, device)
     if path.is_dir() and (path / MASK_FILE).is_file():
         return _mask(path / MASK_FILE, base, device)
@@ -112,7 +112,7 @@ def read_masks(target: str, *, base: Base) -> tuple[Mapping[str, Tensor], Patter
 
 
 def _trial(folder: Path, base: Base, device: torch.device | str) -> Subject:
-    record = _record(folder / RECORD)
+    record = _record(folder / RECORD_FILE)
     spec = TrialSpec.from_record(record["spec"])
     frozen = FrozenModel.load(base.over(spec.model), device=device)
     if frozen.digest != record["model_digest"]:
@@ -139,7 +139,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _mask(path: Path, base: Base, device: torch.device | str) -> Subject:
-    beside = path.with_name(RECORD)
+    beside = path.with_name(RECORD_FILE)
     bundle = read_bundle(path)
     if beside.is_file() and _record(beside).get("key") == bundle.info.trial_key:
         return _trial(path.parent, base, device)

@@ -11,11 +11,17 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.run_artifacts import (
+    HEADER_DIGESTS,
+    HEADER_FORMAT,
+    HEADER_INFO,
+    HEADER_ORIGIN,
+    HEADER_SHAPES,
+    MASK_FORMAT,
+)
 from nmlab.trials.files.tensor_file import read_tensors, tensor_digest, write_tensors
 from nmlab.trials.masks.bits import pack, unpack
 from nmlab.trials.masks.topn import check_mask
-
-_FORMAT = "nmlab-mask/1"
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,13 @@ def save_bundle(
         check_mask(mask, pattern, name=name)
     packed = {name: pack(mask) for name, mask in sorted(masks.items())}
     header = {
-        "format": _FORMAT,
-        "info": json.dumps(asdict(info)),
+        HEADER_FORMAT: MASK_FORMAT,
+        HEADER_INFO: json.dumps(asdict(info)),
         "group_axis": "input",
         "bit_order": "little",
-        "shapes": json.dumps({name: list(masks[name].shape) for name in packed}),
-        "digests": json.dumps({name: tensor_digest(name, bits) for name, bits in packed.items()}),
-        **({"origin": json.dumps(dict(origin), sort_keys=True)} if origin else {}),
+        HEADER_SHAPES: json.dumps({name: list(masks[name].shape) for name in packed}),
+        HEADER_DIGESTS: json.dumps({name: tensor_digest(name, bits) for name, bits in packed.items()}),
+        **({HEADER_ORIGIN: json.dumps(dict(origin), sort_keys=True)} if origin else {}),
     }
     write_tensors(path, packed, header={**header, "digest": _digest(header, packed)})
 
@@ -79,13 +85,13 @@ def read_bundle(path: Path) -> Bundle:
     # Last, because what is found before says where the damage is; this finds what still looks like an N:M mask.
     if header.get("digest") != _digest(header, packed):
         raise ValueError(f"mask bundle {path}: damaged, {_damage(header, packed)} not match the digest in its header")
-    return Bundle(masks, info, json.loads(header.get("origin", "{}")))
+    return Bundle(masks, info, json.loads(header.get(HEADER_ORIGIN, "{}")))
 
 
 def _damage(header: Mapping[str, str], packed: Mapping[str, Tensor]) -> str:
     """Return what a file's digest does not fit: the first tensor that is another one, or else the contents."""
     try:
-        digests = dict(json.loads(header["digests"]))
+        digests = dict(json.loads(header[HEADER_DIGESTS]))
     except (KeyError, TypeError, ValueError):
         return "its contents do"
     wrong = [name for name, bits in sorted(packed.items()) if digests.get(name) != tensor_digest(name, bits)]
@@ -103,12 +109,12 @@ def _digest(header: Mapping[str, str], packed: Mapping[str, Tensor]) -> str:
 
 
 def _header(header: Mapping[str, str], path: Path) -> tuple[BundleInfo, dict[str, list[int]]]:
-    if header.get("format") != _FORMAT:
-        raise ValueError(f"mask bundle {path}: expected format {_FORMAT}, found {header.get('format')!r}")
+    if header.get(HEADER_FORMAT) != MASK_FORMAT:
+        raise ValueError(f"mask bundle {path}: expected format {MASK_FORMAT}, found {header.get(HEADER_FORMAT)!r}")
     try:
-        info = BundleInfo(**json.loads(header["info"]))
+        info = BundleInfo(**json.loads(header[HEADER_INFO]))
         Pattern.parse(info.pattern)
-        shapes = {str(name): [int(size) for size in shape] for name, shape in json.loads(header["shapes"]).items()}
+        shapes = {str(name): [int(size) for size in shape] for name, shape in json.loads(header[HEADER_SHAPES]).items()}
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"mask bundle {path}: damaged header ({error})") from error
     return info, shapes

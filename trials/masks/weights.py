@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nmlab.trials.contract.run_artifacts import HEADER_DIGESTS, HEADER_FORMAT, HEADER_INFO, WEIGHTS_FORMAT
 from nmlab.trials.files.tensor_file import read_tensors, tensor_digest, write_tensors
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo
 
-_FORMAT = "nmlab-weights/1"
 _SUFFIX = ".weight"
 
 
@@ -24,10 +24,10 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], *, masks: Mapping[st
     assert weights.keys() == masks.keys()
     parameters = {f"{name}{_SUFFIX}": weights[name] * masks[name] for name in sorted(weights)}
     header = {
-        "format": _FORMAT,
-        "info": json.dumps(asdict(info)),
+        HEADER_FORMAT: WEIGHTS_FORMAT,
+        HEADER_INFO: json.dumps(asdict(info)),
         "mask_digest": masks_digest(masks),
-        "digests": json.dumps({name: tensor_digest(name, tensor) for name, tensor in parameters.items()}),
+        HEADER_DIGESTS: json.dumps({name: tensor_digest(name, tensor) for name, tensor in parameters.items()}),
     }
     write_tensors(path, parameters, header=header)
 
@@ -56,11 +56,11 @@ def load_weights(path: Path, *, masks: Mapping[str, Tensor], info: BundleInfo) -
 
 
 def _digests(path: Path, header: Mapping[str, str], *, masks: Mapping[str, Tensor], info: BundleInfo) -> dict[str, str]:
-    if header.get("format") != _FORMAT:
-        raise ValueError(f"weights {path}: expected format {_FORMAT}, found {header.get('format')!r}")
+    if header.get(HEADER_FORMAT) != WEIGHTS_FORMAT:
+        raise ValueError(f"weights {path}: expected format {WEIGHTS_FORMAT}, found {header.get(HEADER_FORMAT)!r}")
     try:
-        found = BundleInfo(**json.loads(header["info"]))
-        digests = {str(name): str(digest) for name, digest in json.loads(header["digests"]).items()}
+        found = BundleInfo(**json.loads(header[HEADER_INFO]))
+        digests = {str(name): str(digest) for name, digest in json.loads(header[HEADER_DIGESTS]).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"weights {path}: damaged header ({error})") from error
     if found != info or header.get("mask_digest") != masks_digest(masks):

@@ -15,13 +15,14 @@ from filelock import FileLock
 from torch import Tensor
 
 from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.run_artifacts import MASK_FILE
 from nmlab.trials.masks.bits import bits_digest, pack, unpack
 from nmlab.trials.masks.bundle import BundleInfo, read_bundle, save_bundle
 from nmlab.trials.measure.cost import Bill, Priced
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, TrialContext
 from nmlab.trials.models import MaskedModel, PrunableLayer
-from nmlab.trials.models.finished import MASK_FILE, check_fits
+from nmlab.trials.models.finished import check_fits
 
 
 @dataclass(frozen=True, eq=False)

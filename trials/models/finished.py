@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from nmlab.trials.contract.run_artifacts import MASK_FILE
 from nmlab.trials.masks.bundle import BundleInfo, read_bundle
 from nmlab.trials.masks.weights import load_weights
 from nmlab.trials.models import FrozenModel, MaskedModel
 
-MASK_FILE, WEIGHTS_FILE = "mask.safetensors", "weights.safetensors"
 WEIGHTS = "weights"  # in a bundle's origin: the file beside it without which the mask is not what was judged
 
 

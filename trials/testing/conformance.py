@@ -13,6 +13,8 @@ from torch import Tensor
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.metrics import COMMON
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.run_artifacts import MASK_FILE
+from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.evaluation import measure
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.measure.cost import Cost
@@ -184,7 +186,7 @@ class MethodConformance:
         start = self._start(method, context).steps and getattr(context.cost.bill, limited)
         limit = {"tokens": start + BATCH * LENGTH + 1, "forwards": start + 2, "seconds": 1e-9}[limited]
         result = self._trial(method, replica, text, tmp_path, budget={limited: limit})
-        assert result.status == "finished"
+        assert result.status == TrialStatus.FINISHED
         used, noted = result.metrics[f"cost/{limited}"], any("over the budget" in note for note in result.notes)
         if method.learned and limited != "seconds":
             assert 0 < result.step < STEPS
@@ -199,14 +201,14 @@ class MethodConformance:
     ) -> None:
         undisturbed = self._trial(method, replica, text, tmp_path / "one")
         stopped = self._trial(method, replica, text, tmp_path / "other", stop_at=STEPS // 2)
-        assert (stopped.status == "stopped") is method.learned
+        assert (stopped.status == TrialStatus.STOPPED) is method.learned
         resumed = self._trial(method, replica, text, tmp_path / "other")
-        assert resumed.status == undisturbed.status == "finished"
+        assert resumed.status == undisturbed.status == TrialStatus.FINISHED
         assert resumed.step == undisturbed.step
         for name in ("eval/perplexity", "cost/forwards", "cost/tokens"):
             assert resumed.metrics[name] == undisturbed.metrics[name]
         if method.sparse:
-            one, other = (tmp_path / folder / "mask.safetensors" for folder in ("one", "other"))
+            one, other = (tmp_path / folder / MASK_FILE for folder in ("one", "other"))
             assert one.read_bytes() == other.read_bytes(), "equal runs leave the same bytes"
 
     @every_model

@@ -7,6 +7,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from nmlab.trials.contract.run_artifacts import (
+    EVALUATION_FILE,
+    INITIAL_WINDOW_LOSS_SUM,
+    MASK_FILE,
+    RECORD_FILE,
+    STEPS_FILE,
+    TASKS_FILE,
+    WEIGHTS_FILE,
+    WINDOW_LOSS_SUM,
+    WINDOW_TOKENS,
+    WINDOW_WORDS,
+)
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.evaluation import Perplexity, TaskResults
 from nmlab.trials.files.checked_json import read_checked, write_checked
@@ -16,13 +28,11 @@ from nmlab.trials.masks.bundle import BundleInfo, save_bundle
 from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.methods.base import Arrays
 from nmlab.trials.models import FrozenModel
-from nmlab.trials.models.finished import MASK_FILE, WEIGHTS, WEIGHTS_FILE
+from nmlab.trials.models.finished import WEIGHTS
 from nmlab.trials.models.sources import origin_of
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.trial.history import History
 
-TASKS_FILE = "tasks.npz"
-RECORD_FILE = "trial.json"
 RECORD_FORMAT = 1
 _FIRST_RECORD = ("key", "model_digest", "spec", "metrics", "tasks", "notes", "initial_masks")
 
@@ -50,8 +60,8 @@ def write_artifacts(
     ``extras`` are arrays that the method leaves beside what all trials leave, by the name of their file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = ["evaluation.npz"]
-    save_windows(folder / "evaluation.npz", perplexity, initial)
+    written = [EVALUATION_FILE]
+    save_windows(folder / EVALUATION_FILE, perplexity, initial)
     if tasks is not None:
         save_questions(folder / TASKS_FILE, tasks)
         written.append(TASKS_FILE)
@@ -60,8 +70,8 @@ def write_artifacts(
         origin = {"model": origin_of(spec.model)}
         written += _save_masks(folder, masks, weights, info=info, origin=origin, started_from=list(started_from))
     if history is not None:
-        history.save(folder / "steps.npz")
-        written.append("steps.npz")
+        history.save(folder / STEPS_FILE)
+        written.append(STEPS_FILE)
     for name, arrays in (diagnostics or {}).items():
         assert name.endswith(".npz"), f"extras are arrays, so {name} ends in .npz"
         assert name not in written, f"{name} is written by every trial"
@@ -129,10 +139,10 @@ def save_questions(path: Path, tasks: TaskResults) -> None:
 def save_windows(path: Path, perplexity: Perplexity, initial: Perplexity | None) -> None:
     """Write the losses of every window, for paired comparisons; see the arrays' names."""
     arrays = {
-        "window_loss_sum": perplexity.loss_sum,
-        "window_tokens": perplexity.tokens,
-        "window_words": perplexity.words,
+        WINDOW_LOSS_SUM: perplexity.loss_sum,
+        WINDOW_TOKENS: perplexity.tokens,
+        WINDOW_WORDS: perplexity.words,
     }
     if initial is not None:
-        arrays["initial_window_loss_sum"] = initial.loss_sum
+        arrays[INITIAL_WINDOW_LOSS_SUM] = initial.loss_sum
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.errors import CheckpointError
+from nmlab.trials.contract.run_artifacts import CHECKPOINT_FILES, checkpoint_file, checkpoint_step
 from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import NewerFormatError, check_format, nmlab_version
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
@@ -70,7 +71,7 @@ class CheckpointFolder:
         """
         for left in () if self._theirs else self._folder.glob("*.partial"):
             left.unlink(missing_ok=True)
-        steps = pipeline.all_gather([int(path.stem.removeprefix("checkpoint-")) for path in self._paths()])
+        steps = pipeline.all_gather([_step_of(path) for path in self._paths()])
         for step in sorted(set.intersection(*map(set, steps)), reverse=True):
             read = self._read_undamaged(self._path(step))
             if all(pipeline.all_gather(read is not None)):
@@ -89,10 +90,10 @@ class CheckpointFolder:
             return None
 
     def _path(self, step: int) -> Path:
-        return self._folder / f"checkpoint-{step:09d}.safetensors"
+        return self._folder / checkpoint_file(step)
 
     def _paths(self) -> list[Path]:
-        return sorted(self._folder.glob("checkpoint-*.safetensors"))
+        return sorted(path for path in self._folder.glob(CHECKPOINT_FILES) if checkpoint_step(path.name) is not None)
 
     def _read(self, path: Path) -> Checkpoint:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -113,8 +114,8 @@ def saved_values(folder: Path, *, key: str) -> tuple[int, dict[str, Any]] | None
     For whoever does not run the trial: tensors are not read, and nothing in the folder is changed. Of a model in stages
     the first stage's count, which hold the values of the trial.
     """
-    names = "checkpoint-*.safetensors"
-    for path in sorted((*folder.glob(names), *folder.glob(f"shard-0-of-*/{names}")), key=_step_of, reverse=True):
+    found = (*folder.glob(CHECKPOINT_FILES), *folder.glob(f"shard-0-of-*/{CHECKPOINT_FILES}"))
+    for path in sorted(found, key=_step_of, reverse=True):
         with suppress(OSError, safetensors.SafetensorError, ValueError, KeyError):
             with safetensors.safe_open(path, framework="numpy") as file:
                 header = file.metadata() or {}
@@ -124,7 +125,7 @@ def saved_values(folder: Path, *, key: str) -> tuple[int, dict[str, Any]] | None
 
 
 def _step_of(path: Path) -> int:
-    return int(path.stem.removeprefix("checkpoint-"))
+    return checkpoint_step(path.name) or 0
 
 
 def _digest(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.metrics import EVAL, initial_name
+from nmlab.trials.contract.run_artifacts import step_array
 
 CURVE_POINTS = 200
 
@@ -60,7 +61,7 @@ class History:
 
     def save(self, path: Path) -> None:
         """Write every step's values as a compressed numpy archive."""
-        arrays = {name.replace("/", "_"): np.array(column) for name, column in self._columns.items()}
+        arrays = {step_array(name): np.array(column) for name, column in self._columns.items()}
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
     def tensors(self) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import DivergedError, GroupClosedError, note_account
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
 from nmlab.trials.files.disk import DiskFullError, is_disk_full, once_there_is_room
@@ -30,7 +31,7 @@ from nmlab.trials.trial.artifacts import gather_masks, gather_weights, write_art
 from nmlab.trials.trial.checkpoint import CheckpointFolder
 from nmlab.trials.trial.footprint import Footprint
 from nmlab.trials.trial.history import History, with_start_named
-from nmlab.trials.trial.outcome import Events, Status, TrialResult
+from nmlab.trials.trial.outcome import Events, TrialResult, facts_of
 from nmlab.trials.trial.overspending import overspending, overspent
 
 
@@ -108,7 +109,7 @@ class TrialLoop:
         while self.step < self.run.steps and (word := self.pipeline.broadcast(self._word())) != "enough":
             if word == "cancelled":
                 self._save()
-                return self.result("stopped", reason="interrupted", metrics=self._account())
+                return self.result(TrialStatus.STOPPED, reason="interrupted", metrics=self._account())
             self._advance()
         if self.run.steps:
             self._save()
@@ -121,10 +122,10 @@ class TrialLoop:
         with self.context.extra.watch():
             diagnostics = self.run.diagnostics(lambda: self.pipeline.broadcast(self.events.cancelled()))
         if diagnostics is None:
-            return self.result("stopped", reason="interrupted", metrics=self._account())
+            return self.result(TrialStatus.STOPPED, reason="interrupted", metrics=self._account())
         final |= self.context.extra.bill.metrics("cost/extra_") if diagnostics else {}
         self._tell(self.step, final)
-        return self.result("finished", metrics=final, files=self._leave(final, diagnostics))
+        return self.result(TrialStatus.FINISHED, metrics=final, files=self._leave(final, diagnostics))
 
     def replay(self) -> None:
         """Take every step with the others, and nothing but the steps."""
@@ -135,16 +136,16 @@ class TrialLoop:
     def ended_by(self, error: Exception) -> TrialResult:
         """Return the result that an error is, or raise it with an account of what was spent where it is none."""
         if isinstance(error, DivergedError):
-            return self.result("diverged", reason=str(error), metrics=self._spent())
+            return self.result(TrialStatus.DIVERGED, reason=str(error), metrics=self._spent())
         if isinstance(error, DiskFullError | GroupClosedError):
-            return self.result("stopped", reason=str(error), metrics=self._spent())
+            return self.result(TrialStatus.STOPPED, reason=str(error), metrics=self._spent())
         if not is_out_of_memory(error):
             self.account_for(error)
             raise error
         self.shrinks = shrinks_with_batch(error, otherwise=hasattr(self, "footprint") and self.footprint.runs_model)
         self.context.notes += [] if self.shrinks else [NOT_SMALLER]
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return self.result("oom", reason=reason, metrics=self._spent())
+        return self.result(TrialStatus.OOM, reason=reason, metrics=self._spent())
 
     def account_for(self, error: BaseException) -> None:
         """Note on an error how far the trial came and what it has spent."""
@@ -152,13 +153,14 @@ class TrialLoop:
 
     def result(
         self,
-        status: Status,
+        status: TrialEnd,
         *,
         reason: str = "",
         metrics: Mapping[str, float] | None = None,
         files: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> TrialResult:
         """Return how the trial ended, where it stands now."""
+        method, tasks = registry.get(self.spec.method), None if self.tasks is None else self.tasks.facts_line()
         return TrialResult(
             key=self.spec.key,
             status=status,
@@ -170,13 +172,8 @@ class TrialLoop:
             model_digest=self.replica.frozen.digest,
             notes=tuple(self.context.notes),
             initial_masks=dict(self.context.started_from),
-            facts=self._facts(),
+            facts=facts_of(depends_on_seed=method.depends_on_seed, tasks=tasks),
         )
-
-    def _facts(self) -> dict[str, str]:
-        """Return what a reader must know to compare this trial with others."""
-        facts = {"depends_on_seed": str(registry.get(self.spec.method).depends_on_seed).lower()}
-        return facts if self.tasks is None else {**facts, "tasks": self.tasks.facts_line()}
 
     def _leave(self, final: Mapping[str, float], diagnostics: Mapping[str, Arrays]) -> Mapping[str, Mapping[str, Any]]:
         """Write the artifacts; the leader of a crew does so for all, when it has everybody's masks and weights."""

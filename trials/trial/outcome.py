@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-Status = Literal["finished", "diverged", "oom", "failed", "stopped"]
+from nmlab.trials.contract.run_status import TrialEnd
+from nmlab.trials.contract.run_tags import Fact, flag
 
 
 class Events(Protocol):
@@ -22,7 +23,7 @@ class TrialResult:
     """How a trial ended, its last metrics, and why it did not finish where it did not."""
 
     key: str
-    status: Status
+    status: TrialEnd
     step: int
     metrics: Mapping[str, float]
     reason: str = ""
@@ -35,7 +36,13 @@ class TrialResult:
     initial_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The masks it started from, by digest: what each is, was made from and cost, and the key of its file."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What its numbers were measured with, where they compare only with others measured alike."""
+    """What its numbers were measured with, where they compare only with others measured alike, by ``Fact``."""
+
+
+def facts_of(*, depends_on_seed: bool, tasks: str | None) -> dict[str, str]:
+    """Return the facts of a trial by ``Fact``; ``tasks`` is the line of ``TaskResults``, None where no task was run."""
+    facts: dict[str, str] = {Fact.DEPENDS_ON_SEED: flag(depends_on_seed)}
+    return facts if tasks is None else {**facts, Fact.TASKS: tasks}
 
 
 class NullEvents:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import DivergedError, GroupClosedError, ReloadError
+from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.measure.memory import empty_cache
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
@@ -60,7 +61,7 @@ def _run_or_halve(trial: "Callable[..., TrialLoop]", *, smaller_because: str) ->
     if smaller_because and can_be_halved:
         return _attempt(trial(halved=True, why=smaller_because))
     result = _attempt(first)
-    if result.status != "oom" or not can_be_halved or not first.shrinks:
+    if result.status != TrialStatus.OOM or not can_be_halved or not first.shrinks:
         return result
     del first
     empty_cache(replica.frozen.device)

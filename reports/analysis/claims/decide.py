@@ -24,6 +24,7 @@ from nmlab.reports.analysis.claims.nearest import overlap
 from nmlab.reports.analysis.claims.select import NotTestableError, refuse_unlike, values_of
 from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.analysis.pairwise import Side
+from nmlab.trials.contract import run_params
 
 UNEVALUATED = "its initial mask was not evaluated"
 
@@ -85,7 +86,7 @@ def _choice(test: ChoiceTest, evidence: Evidence) -> Iterable[Check]:
 
 
 def _improves(test: ImprovesTest, evidence: Evidence) -> Iterable[Check]:
-    metric, setting = test.metric or evidence.objective, "initial_mask"
+    metric, setting = test.metric or evidence.objective, run_params.INITIAL_MASK
     run = values_of(setting, method=test.method, configurations=evidence.configurations)
     if not run:
         raise NotTestableError(f"{test.method} was not run from a known initial mask")

@@ -11,6 +11,7 @@ from nmlab.reports.analysis.pairwise.partial import at_the_end
 from nmlab.reports.read.frame import Value
 from nmlab.reports.values import Direction
 from nmlab.reports.values.wording import counted
+from nmlab.trials.contract.run_status import TrialStatus
 
 Planned = Mapping[str, Sequence[Value]]
 
@@ -110,7 +111,7 @@ def values_of(
 
 def has_diverged(item: Configuration) -> bool:
     """Return whether every run of a configuration left the finite numbers."""
-    return item.count("diverged") == item.planned > 0
+    return item.count(TrialStatus.DIVERGED) == item.planned > 0
 
 
 def refuse_unlike(sides: Iterable[Side]) -> None:

@@ -10,11 +10,11 @@ from nmlab.reports.analysis.configurations import Configuration, best_of
 from nmlab.reports.analysis.published import numbers_of, settings_of
 from nmlab.reports.analysis.published.quantities import is_counted, printed_direction, printed_measure, quantity
 from nmlab.reports.statistics import Estimate
+from nmlab.trials.contract import run_params
 from nmlab.trials.contract.measures import Direction
-from nmlab.trials.contract.trial_spec import SAMPLES
 
 MAIN_METRICS = ("wikitext/word_perplexity", "average/acc")
-RENAMED = {"samples": SAMPLES}
+RENAMED = {"samples": run_params.CALIBRATION_SAMPLES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from nmlab.reports.analysis.metrics import chosen_on, is_counted
 from nmlab.reports.read.frame import records_of, tag_json
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 from nmlab.reports.values.wording import counted
+from nmlab.trials.contract import run_tags
 
 DIGESTS = {"model_digest": "model", "data_digest": "data"}
 SECONDS = "cost/seconds"
@@ -81,7 +82,7 @@ def _versions(configurations: Sequence[Configuration]) -> list[str]:
     for item in configurations:
         columns = [name for name in ("run_id", "versions") if name in item.finished]
         for record in records_of(item.finished, columns=columns) if len(columns) == 2 else ():
-            versions = tag_json(str(record["versions"]), tag="nmlab.versions", run_id=str(record["run_id"]))
+            versions = tag_json(str(record["versions"]), tag=run_tags.VERSIONS, run_id=str(record["run_id"]))
             for name, version in versions.items():
                 seen.setdefault(name, Counter())[str(version)] += 1
     differing = {

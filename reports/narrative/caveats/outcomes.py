@@ -6,6 +6,7 @@ from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.outcomes import is_stopped_early, pruned_runs
 from nmlab.reports.narrative.caveats.region import diverged_region
 from nmlab.reports.values.wording import counted
+from nmlab.trials.contract.run_status import TrialStatus
 
 NAMED = 4
 ALTERNATIVES = 2
@@ -28,10 +29,11 @@ def outcome_caveats(configurations: Sequence[Configuration]) -> tuple[str, ...]:
 
 def _diverged(configurations: Sequence[Configuration]) -> str:
     """Say how many runs left the finite numbers, and where in the space they lie."""
-    items = [item for item in configurations if item.count("diverged")]
+    items = [item for item in configurations if item.count(TrialStatus.DIVERGED)]
     if not items:
         return ""
-    number, runs = sum(item.count("diverged") for item in items), sum(len(item.trials) for item in configurations)
+    number = sum(item.count(TrialStatus.DIVERGED) for item in items)
+    runs = sum(len(item.trials) for item in configurations)
     regions = diverged_region(searched(configurations))
     if regions and all(not item.is_baseline for item in items):
         where = regions[0].text
@@ -54,10 +56,10 @@ def _stopped_early(configurations: Sequence[Configuration]) -> str:
 
 
 def _failed(configurations: Sequence[Configuration]) -> str:
-    counts = {"failed": "failed", "oom": "ran out of memory"}
+    words = {TrialStatus.FAILED: "failed", TrialStatus.OOM: "ran out of memory"}
     shown = [
         f"{counted(number, noun='run')} {word}"
-        for status, word in counts.items()
+        for status, word in words.items()
         if (number := sum(item.count(status) for item in configurations))
     ]
     return f"In no mean: {' and '.join(shown)}." if shown else ""

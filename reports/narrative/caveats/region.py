@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from nmlab.reports.analysis.configurations import Configuration, distinguishing, setting_of, value_text
 from nmlab.reports.read.frame import Value
+from nmlab.trials.contract.run_status import TrialStatus
 
 NEARLY = 0.9  # of the diverged runs lie in the region, and of its runs diverged
 FEWEST_DIVERGED = 2
@@ -51,7 +52,7 @@ def diverged_region(tried: Sequence[Configuration]) -> tuple[Region, ...]:
     Args:
         tried: the searched configurations.
     """
-    counts = [(item, item.count("diverged"), item.count("finished")) for item in tried]
+    counts = [(item, item.count(TrialStatus.DIVERGED), item.count(TrialStatus.FINISHED)) for item in tried]
     total, others = sum(own for _, own, _ in counts), sum(own for *_, own in counts)
     if total < FEWEST_DIVERGED or not others:
         return ()

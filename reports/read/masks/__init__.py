@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 
 from nmlab.reports.read.masks.overlap import layer_change, overlap
-from nmlab.reports.read.masks.packed import ARTIFACT, PackedMask, parse_masks
-from nmlab.reports.read.masks.sampled import LOSSES, SampledLosses, read_sampled_losses
+from nmlab.reports.read.masks.packed import PackedMask, parse_masks
+from nmlab.reports.read.masks.sampled import SampledLosses, read_sampled_losses
 from nmlab.reports.read.store import RunStore
+from nmlab.trials.contract.run_artifacts import MASK_FILE
 
 __all__ = [
-    "ARTIFACT",
-    "LOSSES",
     "PackedMask",
     "SampledLosses",
     "layer_change",
@@ -38,10 +37,10 @@ def read_masks(
     found: dict[str, dict[str, PackedMask]] = {}
     held = 0
     for run_id in dict.fromkeys(run_ids):
-        size = store.artifact_size(run_id, name=ARTIFACT)
+        size = store.artifact_size(run_id, name=MASK_FILE)
         if size is None or held + size > most_bytes:
             continue
-        content = store.artifact(run_id, name=ARTIFACT)
+        content = store.artifact(run_id, name=MASK_FILE)
         assert content is not None, "the artifact was listed a moment ago"
         held += size
         found[run_id] = parse_masks(content, run_id=run_id)

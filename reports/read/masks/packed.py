@@ -16,9 +16,8 @@ from safetensors.numpy import load
 
 from nmlab.reports.read.errors import ReportError
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.run_artifacts import HEADER_FORMAT, HEADER_INFO, HEADER_SHAPES, MASK_FILE, MASK_FORMAT
 
-ARTIFACT = "mask.safetensors"
-FORMAT = "nmlab-mask/1"
 LENGTH_BYTES = 8  # of the header, at the start of every safetensors file
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -63,13 +62,13 @@ def parse_masks(content: bytes, *, run_id: str) -> dict[str, PackedMask]:
     """
     try:
         header = _header(content)
-        shapes, pattern = json.loads(header["shapes"]), json.loads(header["info"])["pattern"]
+        shapes, pattern = json.loads(header[HEADER_SHAPES]), json.loads(header[HEADER_INFO])["pattern"]
         kept = Pattern.parse(pattern)
         tensors = load(content)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ReportError(f"{ARTIFACT} of run {run_id} is corrupted: {error}") from error
-    if header.get("format") != FORMAT or tensors.keys() != shapes.keys():
-        raise ReportError(f"{ARTIFACT} of run {run_id} is no mask bundle; expected format {FORMAT}")
+        raise ReportError(f"{MASK_FILE} of run {run_id} is corrupted: {error}") from error
+    if header.get(HEADER_FORMAT) != MASK_FORMAT or tensors.keys() != shapes.keys():
+        raise ReportError(f"{MASK_FILE} of run {run_id} is no mask bundle; expected format {MASK_FORMAT}")
     masks = {name: PackedMask(bits, _shape(shapes[name]), kept.n, kept.m) for name, bits in sorted(tensors.items())}
     for name, mask in masks.items():
         _check(mask, name, run_id)
@@ -89,10 +88,10 @@ def _shape(shape: list[int]) -> tuple[int, int]:
 
 def _check(mask: PackedMask, name: str, run_id: str) -> None:
     if mask.bits.dtype != np.uint8 or mask.bits.size != (mask.entries + 7) // 8 or mask.shape[1] % mask.m:
-        raise ReportError(f"{ARTIFACT} of run {run_id}: {name} does not fit its shape {mask.shape}")
+        raise ReportError(f"{MASK_FILE} of run {run_id}: {name} does not fit its shape {mask.shape}")
     kept = mask.unpacked().reshape(-1, mask.m).sum(axis=1)
     wrong = np.flatnonzero(kept != mask.n)
     if wrong.size:
         place = wrong[0]
         found = f"{name} keeps {kept[place]} of group {place}"
-        raise ReportError(f"{ARTIFACT} of run {run_id}: {found}, expected {mask.n} of {mask.m}")
+        raise ReportError(f"{MASK_FILE} of run {run_id}: {found}, expected {mask.n} of {mask.m}")

@@ -9,8 +9,7 @@ import numpy.typing as npt
 from nmlab.reports.read.archives import read_archive
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore
-
-LOSSES = "mask_losses.npz"
+from nmlab.trials.contract.run_artifacts import MASK_LOSS_ARRAYS, MASK_LOSSES_FILE
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -31,15 +30,14 @@ def read_sampled_losses(store: RunStore, *, run_id: str) -> SampledLosses | None
     Raises:
         ReportError: the artifact is corrupted, or its arrays do not fit together.
     """
-    arrays = read_archive(store, run_id=run_id, name=LOSSES)
+    arrays = read_archive(store, run_id=run_id, name=MASK_LOSSES_FILE)
     if arrays is None:
         return None
-    names = ("loss_KB", "initial_loss_B", "dense_loss_B")
-    absent = [name for name in names if name not in arrays]
+    absent = [name for name in MASK_LOSS_ARRAYS if name not in arrays]
     if absent:
-        raise ReportError(f"{LOSSES} of run {run_id} has no array {absent[0]!r}; it holds {sorted(arrays)}")
-    loss_KB, initial_B, dense_B = (arrays[name].astype(np.float64) for name in names)
+        raise ReportError(f"{MASK_LOSSES_FILE} of run {run_id} has no array {absent[0]!r}; it holds {sorted(arrays)}")
+    loss_KB, initial_B, dense_B = (arrays[name].astype(np.float64) for name in MASK_LOSS_ARRAYS)
     if loss_KB.ndim != 2 or not loss_KB.shape[1:] == initial_B.shape == dense_B.shape:
-        shapes = {name: arrays[name].shape for name in names}
-        raise ReportError(f"{LOSSES} of run {run_id} has arrays that do not fit together: {shapes}")
+        shapes = {name: arrays[name].shape for name in MASK_LOSS_ARRAYS}
+        raise ReportError(f"{MASK_LOSSES_FILE} of run {run_id} has arrays that do not fit together: {shapes}")
     return SampledLosses(run_id, loss_KB, initial_B, dense_B)

@@ -9,6 +9,7 @@ from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.mlflow_access import settings
 from nmlab.reports.read.mlflow_access.addresses import DATABASES, EXPECTED, canonical, check_address, dialect, shown
 from nmlab.reports.read.mlflow_access.failures import reason
+from nmlab.trials.contract import run_tags
 
 CONNECT_SECONDS = 5.0
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -56,7 +57,7 @@ def check_writing(client: Any, study: str, *, uri: str) -> None:
                 client.restore_experiment(found.experiment_id)
             experiment = client.create_experiment(study) if found is None else found.experiment_id
             if experiment:
-                client.set_experiment_tag(experiment, "nmlab.study", study)
+                client.set_experiment_tag(experiment, run_tags.STUDY, study)
         except Exception as error:
             raise unusable(uri, f"cannot be written: {reason(error, uri=uri)}") from error
     if not experiment:

@@ -9,7 +9,7 @@ from nmlab.platform.search.strategies import OptunaStrategy, Outcome
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.search_spaces.space import baseline_points, grid_points
-from nmlab.trials.contract.trial_spec import SAMPLES
+from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 
 SIZES = "data.calibration.samples={grid: [1, 8, 64]}"
 GRID = [

@@ -9,8 +9,9 @@ from nmlab.platform.planning.study_plan import baseline_specs, longest_trial, pl
 from nmlab.platform.search.points import configurations_tried, points
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.space import grid_points
+from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.sections import TrialBudget
-from nmlab.trials.contract.trial_spec import SAMPLES, TrialSpec
+from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
 
 GRID = "search={algorithm: grid}"

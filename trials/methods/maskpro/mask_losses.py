@@ -18,8 +18,6 @@ from nmlab.trials.masks.randomness import key_bits
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.models import MaskedModel
 
-MASK_LOSSES_FILE = "mask_losses.npz"
-
 
 def mask_keys(seed: int, *, masks: int) -> list[MaskKey]:
     """Return the names of the masks: a seed of their own keeps them apart from all that training drew with ``seed``."""

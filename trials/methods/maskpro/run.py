@@ -14,6 +14,7 @@ from torch import Tensor
 from nmlab.trials.contract.errors import DivergedError
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.run_artifacts import DENSE_LOSSES, INITIAL_LOSSES, MASK_LOSSES, MASK_LOSSES_FILE
 from nmlab.trials.engines import Draw, GroupLayout, MaskKey, initial_store, make_engine
 from nmlab.trials.engines.mask_patcher import MaskPatcher
 from nmlab.trials.engines.needs import engine_needs
@@ -24,7 +25,7 @@ from nmlab.trials.methods.base import About, Arrays, Method, Run, TrialContext
 from nmlab.trials.methods.initial_masks import available, initial_mask, initial_mask_key
 from nmlab.trials.methods.maskpro.changed_groups import ChangedGroups
 from nmlab.trials.methods.maskpro.config import MaskProConfig
-from nmlab.trials.methods.maskpro.mask_losses import MASK_LOSSES_FILE, dense_losses, mask_keys, sampled_losses
+from nmlab.trials.methods.maskpro.mask_losses import dense_losses, mask_keys, sampled_losses
 from nmlab.trials.methods.maskpro.maths import Tracker, score_weights
 from nmlab.trials.methods.maskpro.metrics import METRICS
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape, shared_start
@@ -172,7 +173,7 @@ class MaskProRun(Run):
             return None
         initial_B = np.array(self._initial_losses[: len(batches)])
         dense_B = dense_losses(self._model, batches, account=self._extra)
-        return {MASK_LOSSES_FILE: {"loss_KB": loss_KB, "initial_loss_B": initial_B, "dense_loss_B": dense_B}}
+        return {MASK_LOSSES_FILE: {MASK_LOSSES: loss_KB, INITIAL_LOSSES: initial_B, DENSE_LOSSES: dense_B}}
 
     def state(self) -> dict[str, Tensor]:
         return {

@@ -1,0 +1,49 @@
+"""Parameters of runs that have a meaning beyond their value: those that code looks for by name.
+
+A trial has every setting under a dotted name and hyperparameters under their own; an initial mask has what it was made
+from under the same names; a launch has the whole study. The names are kept.
+"""
+
+from typing import Final
+
+# Of trials, models from elsewhere and initial masks.
+METHOD: Final = "method"
+"""The method's name."""
+PATTERN: Final = "pattern"
+"""The pattern, such as ``2:4``."""
+SEED: Final = "seed"
+"""The seed, by which runs of one configuration are paired."""
+IDENTITY: Final = (METHOD, PATTERN, SEED)
+"""What has a column of its own and is no setting."""
+INITIAL_MASK: Final = "initial_mask"
+"""The hyperparameter that names what learning starts from."""
+MODEL_SOURCE: Final = "model.source"
+"""Where the model comes from."""
+MODEL_DTYPE: Final = "model.dtype"
+"""The number type that it computes in."""
+CALIBRATION_SAMPLES: Final = "data.calibration.samples"
+"""The number of calibration sequences; the one setting outside of the hyperparameters that a space may search."""
+EVALUATION_SOURCE: Final = "data.evaluation.source"
+"""The text that masks are evaluated on."""
+CALIBRATION_DIGEST: Final = "calibration_digest"
+"""Of an initial mask: the digest of the text that it was computed from."""
+JUDGED_SOURCE: Final = "judged.source"
+"""Of a model from elsewhere: where its weights lie."""
+
+# How names begin.
+MODEL: Final = "model."
+DATA: Final = "data."
+CALIBRATION: Final = "data.calibration."
+EVALUATION: Final = "data.evaluation."
+SEARCH: Final = "search."
+SPACE: Final = "space."
+
+# Of launches.
+TITLE: Final = "title"
+"""The study's title."""
+ANSWERS: Final = "answers"
+"""The question that the study answers."""
+SEARCH_METRIC: Final = "search.metric"
+"""The searched metric, or several."""
+SEARCH_MODE: Final = "search.mode"
+"""``min`` or ``max``, for each metric."""
