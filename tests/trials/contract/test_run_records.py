@@ -13,6 +13,7 @@ from nmlab.trials.contract.run_status import LaunchStatus, TrialEnd, TrialStatus
 
 # Written out here a second time on purpose: runs, journals and artifacts that exist bear these very strings.
 TAGS = {
+    "SINGLE_RUNS": "runs",
     "KIND": "nmlab.kind",
     "LAUNCH": "nmlab.launch",
     "STATUS": "nmlab.status",
