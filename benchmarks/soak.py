@@ -80,6 +80,7 @@ class Soak:
     restarted: list[float] = field(default_factory=list)
     followed: list[float] = field(default_factory=list)
     refused: int = 0  # replicas on nodes that do not see the folder
+    kinds: list[str] = field(default_factory=list)  # what is still to come of this round
     blind: list[subprocess.Popen] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -138,7 +139,10 @@ class Soak:
 
     def _strike(self, nmlab: Nmlab, process):
         """Let something happen; return the process that is the driver from now on."""
-        what = self.random.choice([*VICTIMS, SECOND_OWNER, *([BLIND_NODE] if can_hide_folders() else [])])
+        if not self.kinds:  # every kind comes before one comes again
+            self.kinds = [*VICTIMS, SECOND_OWNER, *([BLIND_NODE] if can_hide_folders() else [])]
+            self.random.shuffle(self.kinds)
+        what = self.kinds.pop()
         if what == SECOND_OWNER:
             if (nmlab.launch / "owner.json").is_file():
                 self._note(what, process.pid)
@@ -197,17 +201,26 @@ def check_second_owner(nmlab: Nmlab, process) -> None:
 
 def add_blind_node(nmlab: Nmlab, process) -> subprocess.Popen | None:
     """Let a node join the Ray session of a driver that does not see the launches; None where the session is not up."""
-    address = re.search(r"--gcs-address=(\S+)", " ".join(session(process.pid).values()))
-    tokens = list((nmlab.folder / "tmp").glob("nmlab-ray-*/token"))
-    if address is None or not tokens:
+    found = session(process.pid)
+    address = re.search(r"--gcs-address=(\S+)", " ".join(found.values()))
+    token = next((path for pid in found if (path := environment(pid).get("RAY_AUTH_TOKEN_PATH"))), None)
+    if address is None or token is None:
         return None
     out = nmlab.folder / f"blind-{time.monotonic_ns()}.txt"
-    token = max(tokens, key=lambda path: path.stat().st_mtime_ns)
-    access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     node = start_blind_node(address[1], nmlab.folder / "results", out=out, RAY_USAGE_STATS_ENABLED="0", **access)
     joined = lambda: "Ray runtime started" in out.read_text() or process.poll() is not None  # noqa: E731
     wait_until(joined, seconds=JOINED_S, what=f"the node to join: {out.read_text()}")
     return node
+
+
+def environment(pid: int) -> dict[str, str]:
+    """Return the environment that a process was started with; nothing where it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
+    except OSError:
+        return {}
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def check_blind_nodes(nmlab: Nmlab) -> int:
