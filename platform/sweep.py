@@ -14,7 +14,7 @@ from typing import Any
 from nmlab.platform.cluster.head_watch import watch_head
 from nmlab.platform.cluster.proof import expected_proof
 from nmlab.platform.cluster.session import cluster
-from nmlab.platform.dispatch.driver_loop import LAST_WORDS_S, DriverLoop
+from nmlab.platform.dispatch.driver_loop import FINAL_RECORDS_S, DriverLoop
 from nmlab.platform.dispatch.received import ReceivedRecords
 from nmlab.platform.failures import reason_line
 from nmlab.platform.launches.endings import (
@@ -240,7 +240,7 @@ class Sweep:
             time.sleep(0.05)
         if driver_loop.error is None:
             self._send_home(driver_loop, until=max(deadline, time.monotonic() + 1.0))
-        within = _LET_GO_S if self._is_leaving else LAST_WORDS_S
+        within = _LET_GO_S if self._is_leaving else FINAL_RECORDS_S
         if not driver_loop.finish(within=within) and not self._is_leaving:
             raise SweepError(f"the last words of the replicas have not come for {within:g} s")
         self._check_records()

@@ -49,8 +49,8 @@ class MaskParallelClient:
             yield _as_pipeline(leader, pipeline)
         finally:
             for notice in leader.notices():
-                self._link.say("party notice", key=job["key"], notice=notice)
-            self._link.say("party ended", key=job["key"], exchanged_bytes=leader.exchanged_bytes)
+                self._link.enqueue("party notice", key=job["key"], notice=notice)
+            self._link.enqueue("party ended", key=job["key"], exchanged_bytes=leader.exchanged_bytes)
             leader.go()
 
     def offer(self) -> Record | None:
@@ -64,7 +64,7 @@ class MaskParallelClient:
         named = {name: offer[name] for name in ("key", "epoch", "member")}
         participant = Peer(self._line, **named, leaving=lambda: self._link.stopping)
         spec = TrialSpec.model_validate(offer["spec"])
-        self._link.say("participant", key=offer["key"], member=offer["member"])
+        self._link.enqueue("participant", key=offer["key"], member=offer["member"])
         try:
             evaluators = _as_pipeline(participant, pipeline)
             give_work(pipeline, offer)
@@ -79,7 +79,7 @@ class MaskParallelClient:
             raise
         except Exception as error:  # the trial goes on without it; what went wrong travels to the journal
             reason = f"{type(error).__name__}: {error}"
-            self._link.say("participant lost", key=offer["key"], member=offer["member"], reason=reason)
+            self._link.enqueue("participant lost", key=offer["key"], member=offer["member"], reason=reason)
         finally:
             participant.go()
 

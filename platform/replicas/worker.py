@@ -126,8 +126,8 @@ class Worker:
             if self._broken is not None:
                 raise self._broken
             link.wait_for_notice(_BEAT_S)
-        link.say("verified", unchanged=all(self._pipelines[0].all_gather(self._replica.frozen.unchanged())))
-        link.farewell(patience=_FAREWELL_S)
+        link.enqueue("verified", unchanged=all(self._pipelines[0].all_gather(self._replica.frozen.unchanged())))
+        link.close(patience=_FAREWELL_S)
 
     def _slot(self, slot: int, pipeline: PipelineGroup) -> None:
         done = 0
@@ -184,7 +184,7 @@ class _WorkerEvents:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self.last = dict(values)
-        self._link.say("metrics", epoch=self._epoch, step=step, time=int(time.time() * 1000), values=self.last)
+        self._link.enqueue("metrics", epoch=self._epoch, step=step, time=int(time.time() * 1000), values=self.last)
 
     def cancelled(self) -> bool:
         return self._link.is_unwanted(self._epoch)
