@@ -102,9 +102,9 @@ class Sharing:
 
 
 @pytest.mark.parametrize("pipelines", [2, 3])
-def test_replicas_of_shards_share_the_masks_of_a_step(spec, tmp_path, alone, crewed, pipelines):
+def test_replicas_of_shards_share_the_masks_of_a_step(spec, tmp_path, alone, run_pipeline, pipelines):
     sharing = Sharing(spec, tmp_path / "shared", pipelines=pipelines)
-    ends = crewed(SHARDS, sharing.work, slots=pipelines)
+    ends = run_pipeline(SHARDS, sharing.work, slots=pipelines)
     assert ends == ["finished"] * SHARDS + ["in step"] * SHARDS * (pipelines - 1)
     assert sharing.notices == []
     assert trained(sharing.events) == alone
@@ -112,11 +112,11 @@ def test_replicas_of_shards_share_the_masks_of_a_step(spec, tmp_path, alone, cre
     assert len(sharing.helped) > STEPS / 2
 
 
-def test_one_that_comes_late_catches_up_from_the_checkpoints_of_all_shards(spec, tmp_path, alone, crewed):
+def test_one_that_comes_late_catches_up_from_the_checkpoints_of_all_shards(spec, tmp_path, alone, run_pipeline):
     folder = tmp_path / "shared"
     saved = [folder / f"shard-{rank}-of-{SHARDS}" / "checkpoint-000000010.safetensors" for rank in range(SHARDS)]
     sharing = Sharing(spec, folder, pipelines=2, joins=lambda: all(path.exists() for path in saved), delay=0.05)
-    assert crewed(SHARDS, sharing.work, slots=2) == ["finished"] * SHARDS + ["in step"] * SHARDS
+    assert run_pipeline(SHARDS, sharing.work, slots=2) == ["finished"] * SHARDS + ["in step"] * SHARDS
     assert trained(sharing.events) == alone
     assert sharing.helped
     assert min(sharing.helped) >= 10
@@ -127,7 +127,7 @@ def test_one_shard_that_goes_astray_takes_its_crew_back_to_the_checkpoint(
     spec,
     tmp_path,
     alone,
-    crewed,
+    run_pipeline,
     monkeypatch,
     rank,
 ):
@@ -144,7 +144,7 @@ def test_one_shard_that_goes_astray_takes_its_crew_back_to_the_checkpoint(
 
     monkeypatch.setattr(MaskProRun, "step", step)
     sharing = Sharing(spec, tmp_path / "shared", pipelines=2, delay=0.02)
-    assert crewed(SHARDS, sharing.work, slots=2) == ["finished"] * SHARDS + ["in step"] * SHARDS
+    assert run_pipeline(SHARDS, sharing.work, slots=2) == ["finished"] * SHARDS + ["in step"] * SHARDS
     assert spoiled.is_set()
     assert [notice for notice in sharing.notices if "other logits than the leader" in notice]
     assert trained(sharing.events) == alone
@@ -153,7 +153,7 @@ def test_one_shard_that_goes_astray_takes_its_crew_back_to_the_checkpoint(
 
 @pytest.mark.parametrize("rank", range(SHARDS))
 def test_a_shard_without_memory_takes_its_crew_out_of_the_trial_and_nobody_else(
-    spec, tmp_path, alone, crewed, monkeypatch, rank
+    spec, tmp_path, alone, run_pipeline, monkeypatch, rank
 ):
     step_of = MaskProRun.step
 
@@ -165,12 +165,12 @@ def test_a_shard_without_memory_takes_its_crew_out_of_the_trial_and_nobody_else(
 
     monkeypatch.setattr(MaskProRun, "step", step)
     sharing = Sharing(spec, tmp_path / "shared", pipelines=2, delay=0.02)
-    assert crewed(SHARDS, sharing.work, slots=2) == ["finished"] * SHARDS + ["in step"] * SHARDS
+    assert run_pipeline(SHARDS, sharing.work, slots=2) == ["finished"] * SHARDS + ["in step"] * SHARDS
     assert trained(sharing.events) == alone
     assert max(sharing.helped) == 2
 
 
-def test_a_trial_that_another_leads_sends_the_whole_crew_home_ready_for_the_next(spec, tmp_path, crewed):
+def test_a_trial_that_another_leads_sends_the_whole_crew_home_ready_for_the_next(spec, tmp_path, run_pipeline):
     def work(pipeline):
         replica = ReplicaContext(FrozenModel.load(ModelSource("builtin:tiny"), pipeline=pipeline))
         gone = Peer(SharedLine(), key="nobody's", epoch=1, member="participant-1") if pipeline.leads else None
@@ -184,5 +184,5 @@ def test_a_trial_that_another_leads_sends_the_whole_crew_home_ready_for_the_next
         result = run_trial(spec, replica=replica, folder=tmp_path / "next", events=Listener(), pipeline=pipeline)
         return result.status
 
-    assert crewed(SHARDS, work) == ["finished"] * SHARDS
+    assert run_pipeline(SHARDS, work) == ["finished"] * SHARDS
     assert not (tmp_path / "shared").exists()
