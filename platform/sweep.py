@@ -134,7 +134,7 @@ class Sweep:
 
         assert self.load is not None, "trials are left to run"
         dispatcher = start_dispatcher(self.launch.name, max_failures=self.max_failures, expected=expected)
-        coordinator = start_coordinator(self.launch.name, participants=self.plan.study.replica.participants)
+        coordinator = start_coordinator(self.launch.name, size=self.plan.study.replica.participants)
         self._watch = Watch(self._check, self._actor_lost)
         self._replicas = start_replicas(
             self.plan.study,
@@ -143,7 +143,7 @@ class Sweep:
             max_failures=self.max_failures,
             load=self.load,
             nonce=nonce,
-            parties=coordinator.settings if coordinator else None,
+            mask_parallel=coordinator.settings if coordinator else None,
             lost=self._run_lost,
         )
         try:
