@@ -21,7 +21,7 @@ from nmlab.trials.masks.plackett_luce import log_prob, score
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel, PrunableLayer
-from nmlab.trials.testing.small import small_bench
+from nmlab.trials.testing.small import small_replica
 
 ENGINES: dict[str, Callable[..., Engine]] = {"triton": TritonEngine, "event": EventEngine}
 FAMILIES = {"flat": [0.0], "two levels": [2.0, 0.0], "ramp": [3.0, 1.5, 0.0, -1.5], "cold": [7.0, 7.0, 0.0, 0.0]}
@@ -160,7 +160,7 @@ def determinism(method_name: str, device: torch.device) -> Row:
     """Run three steps of a gradient method twice and count the tensors of its state that differ."""
     states = []
     for _ in range(2):
-        replica = small_bench()
+        replica = small_replica()
         replica.frozen.module.to(device)
         calibration = CalibrationSpec(source="builtin:python-docs", samples=8, sequence_length=16, batch_size=4)
         context = TrialContext(replica, MaskedModel(replica.frozen), Pattern(2, 4), calibration, seed=0)

@@ -14,7 +14,7 @@ _BECAUSE = re.compile(r"^The \w+ (is|was|died|has)\b.* because ")
 _DIRECT = "The above exception was the direct cause of the following exception:"
 _MEANWHILE = "During handling of the above exception, another exception occurred:"
 # What a worker says whose neighbour failed: that neighbour says why.
-_SECONDARY = re.compile(r"nmlab\.trials\.errors\.(PeerError|CrewLostError)\b")
+_SECONDARY = re.compile(r"nmlab\.trials\.contract\.errors\.(PeerError|PipelineLostError)\b")
 _LONGEST = 300
 
 

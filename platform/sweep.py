@@ -1,4 +1,4 @@
-"""Run a study on a Ray cluster: replicas hold the model, Tune decides, the hub connects them, the recorder writes."""
+"""Runs a launch on a Ray cluster: starts replicas, dispatcher and Tune, and takes their records to the journal."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from typing import Any
 from nmlab.platform.cluster.head_watch import watch_head
 from nmlab.platform.cluster.proof import expected_proof
 from nmlab.platform.cluster.session import cluster
-from nmlab.platform.dispatch.driver_loop import LAST_WORDS_S, DriverLoop
+from nmlab.platform.dispatch.driver_loop import FINAL_RECORDS_S, DriverLoop
 from nmlab.platform.dispatch.received import ReceivedRecords
 from nmlab.platform.failures import reason_line
 from nmlab.platform.launches.endings import (
@@ -36,7 +36,7 @@ from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.process.leaving import Leaving
-from nmlab.platform.search.strategies import proposals_of
+from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
 from nmlab.platform.tracking.provenance import environment, facts_tags, provenance
 from nmlab.search_spaces.schema.study import Study
@@ -46,30 +46,40 @@ from nmlab.trials.files.disk import DiskFullError, is_disk_full, once_there_is_r
 
 __all__ = ["HeadLostError", "RefusedError", "Sweep", "SweepError", "SweepResult"]
 
-_GOODBYE_S, _TIDY_S = 30.0, 4.0
-_HURRY_S = 2.0
+_STOP_S, _TIDY_S = 30.0, 4.0
+_INTERRUPTED_GRACE_S = 2.0
 _SAVE_S, _SILENT_S, _LET_GO_S = 4.0, 2.0, 1.5
-"""Once this process is to leave: how long it waits for replicas in any case, after which silence they are taken to
-hang, and how long it waits for whatever else may."""
+"""Once this process is to end: how long it waits for replicas in any case, after how long without a message they count
+as hanging, and how long it waits for anything else."""
 
 
 @dataclass
 class Sweep:
-    """One launch of a study, from the first process to the last."""
+    """One process of a launch: runs the trials of a study that have not ended yet.
+
+    Attributes:
+        plan: the study with its baselines and what was found out about model and texts.
+        launch: the folder of the launch.
+        tracking_uri: of MLflow.
+        address: of the Ray cluster to join; None starts one in this process.
+        max_failures: how often a trial may lose its replica, a replica its worker, and a trial its actor (at least 3).
+        watch: is called with a snapshot of the launch, to show progress.
+        take_over: whether to take the launch from an owner whose machine is gone.
+    """
 
     plan: Plan
     launch: Launch
     tracking_uri: str
     load: Load | None
-    """What a replica puts on its device; None where every trial has ended and no replica is needed."""
+    """What a replica needs on its device; None if every trial has ended and no replica is needed."""
     address: str | None = None
     max_failures: int = 3
     watch: Callable[[dict[str, Any]], None] = lambda snapshot: None
     take_over: bool = False
     exits: bool = False
-    """Whether this process is nmlab's own: a second signal then ends it at once, and so does what hangs in the end."""
+    """Whether this process is nmlab's own command: a second signal, or anything that hangs at the end, then ends it."""
     resumed_as: str = ""
-    """How a command names the launch; its name without."""
+    """What `nmlab resume` is given to find the launch; empty for its name."""
     _head_lost: str = field(default="", init=False)
     _saved_until: float = field(default=math.inf, init=False)
     _interrupted: bool = field(default=False, init=False)
@@ -79,10 +89,11 @@ class Sweep:
     _nodes: NodeTrouble = field(default_factory=NodeTrouble, init=False)
 
     def run(self) -> SweepResult:
-        """Run what has not ended yet; raises ``SweepError`` when no replica could be kept.
+        """Run the trials that have not ended, and return how the launch ended.
 
         Ctrl-C stops trials at their next step, with a checkpoint each, and ends the launch as stopped. Raises
-        ``OwnedError`` where another process owns the launch; ``take_over`` is for one whose machine is gone.
+        ``SweepError`` if no replica is left or records cannot be kept, and ``OwnedError`` if another process owns the
+        launch.
         """
         self._leaving = Leaving(
             self._asked_to_stop, is_saving=self._is_saving, resume=self._resume_command, exits=self.exits
@@ -100,8 +111,8 @@ class Sweep:
         store = MlflowStore(study.name, launch=self.launch.name, uri=self.tracking_uri)
         self._journal = Journal(self.launch)
         ended = ended_trials(self._journal.read())
-        self._board = self._new_board()
-        self._board.recall(self._journal.read(), over=ended)
+        self._state = self._new_state()
+        self._state.recall(self._journal.read(), over=ended)
         self._stopping = early_stopping(self.plan)
         self._stopping.follow(self._journal.read())
         self._completion = RecordCompletion(
@@ -120,7 +131,7 @@ class Sweep:
             self._keep([{"event": "launch began", "tags": self._parent_tags(), "params": flat_study(study)}])
             self._publish(force=True)
             if len(ended) < self.plan.trials:
-                stack.enter_context(suppress(KeyboardInterrupt))  # what was recorded is told below
+                stack.enter_context(suppress(KeyboardInterrupt))  # what was recorded is returned below
                 stack.enter_context(cluster(self.address, cpus=_local_cpus(study)))
                 self._leaving.listen()
                 stack.callback(watch_head(self._head_is_lost).stop)
@@ -128,16 +139,16 @@ class Sweep:
         return self._result
 
     def _fit(self, ended: dict[str, Any], nonce: Path, expected: Record) -> None:
-        """Run Tune beside the replicas; the model is loaded while Tune starts its actors."""
+        """Start dispatcher, coordinator and replicas, and run Tune; the model loads while Tune starts actors."""
         from nmlab.platform.dispatch.dispatcher import start_dispatcher
         from nmlab.platform.mask_parallel.coordinator import start_coordinator
         from nmlab.platform.replicas.replica import start_replicas
-        from nmlab.platform.tuning.tune import Watch, tune_trials
+        from nmlab.platform.tuning.tune import TuneWatch, tune_trials
 
         assert self.load is not None, "trials are left to run"
         dispatcher = start_dispatcher(self.launch.name, max_failures=self.max_failures, expected=expected)
-        coordinator = start_coordinator(self.launch.name, participants=self.plan.study.replica.participants)
-        self._watch = Watch(self._check, self._actor_lost)
+        coordinator = start_coordinator(self.launch.name, size=self.plan.study.replica.participants)
+        self._watch = TuneWatch(self._check, self._actor_lost)
         self._replicas = start_replicas(
             self.plan.study,
             dispatcher=dispatcher.name,
@@ -145,7 +156,7 @@ class Sweep:
             max_failures=self.max_failures,
             load=self.load,
             nonce=nonce,
-            parties=coordinator.settings if coordinator else None,
+            mask_parallel=coordinator.settings if coordinator else None,
             lost=self._run_lost,
         )
         try:
@@ -158,7 +169,7 @@ class Sweep:
             )
             tune_trials(
                 self.plan,
-                proposals_of(self.plan.study, journal=self.launch.optuna_journal),
+                strategy_of(self.plan.study, journal=self.launch.optuna_journal),
                 dispatcher=dispatcher.name,
                 ended=ended,
                 evaluated=evaluations(self._journal.read(), metric=self.plan.study.search.metrics[0]),
@@ -172,7 +183,7 @@ class Sweep:
             self._watch.is_over = True
             try:
                 if self._driver_loop is not None:
-                    self._wind_down(self._driver_loop)
+                    self._stop_and_save(self._driver_loop)
             finally:
                 self._replicas.call_off(**({"within": _LET_GO_S} if self._is_leaving else {}))
 
@@ -181,7 +192,7 @@ class Sweep:
         return self._leaving.began is not None
 
     def _check(self) -> None:
-        """Called by Tune between events: stop a sweep that nobody can serve, or of which nothing is recorded."""
+        """Raise if no replica is left or records cannot be kept; called by Tune between its events."""
         if self._head_lost:
             raise HeadLostError(self._head_lost)
         self._check_records()
@@ -197,11 +208,11 @@ class Sweep:
             raise SweepError(f"records can no longer be kept: {reason_line(error)}") from error
 
     def _asked_to_stop(self) -> None:
-        """Note the interruption before Tune begins to tidy up: what stops from now on was not stopped by the search."""
+        """Note the interruption before Tune stops its trials: what stops from now on was not stopped by the search."""
         self._interrupted = True
 
     def _is_saving(self) -> bool:
-        """Say whether trials, or the replicas that check their weights, are still heard of."""
+        """Return whether replicas still send messages, while trials save themselves or weights are checked."""
         driver_loop = self._driver_loop
         return (
             driver_loop is not None
@@ -213,46 +224,46 @@ class Sweep:
         )
 
     def _head_is_lost(self, reason: str) -> None:
-        """Called by the thread that watches the cluster's head."""
-        told = f"{reason}; nothing that is recorded is lost, go on with: {self._resume_command}"
-        self._head_lost = told
-        self._leaving.begin(told, within=_LET_GO_S)
+        """End the launch because the cluster's head is lost; called by the thread that watches it."""
+        message = f"{reason}; nothing that is recorded is lost, go on with: {self._resume_command}"
+        self._head_lost = message
+        self._leaving.begin(message, within=_LET_GO_S)
 
     def _unwanted(self) -> tuple[str, ...]:
-        """Return the trials that are stopped early; once Tune is over, all that have not ended."""
+        """Return the trials to stop: those stopped early, and once Tune has ended, all that have not."""
         unended = self._driver_loop.received.unended() if self._watch.is_over and self._driver_loop is not None else ()
         return (*tuple(self._stopping.reasons), *unended)
 
     def _actor_lost(self, key: str, error: str) -> None:
-        """Called by Tune when a trial's actor died; Tune starts another, which finds its trial at the hub."""
+        """Record that a trial's actor died; called by Tune, which starts another for the same trial."""
         self._keep([{"event": "trial actor lost", "key": key, "error": error}])
 
     def _run_lost(self, name: str, error: str) -> None:
-        """Called when the Train run of a replica ended with an error, from the thread that keeps it up."""
+        """Record that a replica's Train run ended with an error; called by the thread that watches the run."""
         self._keep([{"event": "train run lost", "host": name, "error": error}])
 
-    def _wind_down(self, driver_loop: DriverLoop) -> None:
-        """Let running trials save themselves, the replicas check their weights, and the last words arrive."""
-        self._board.phase = LaunchStatus.STOPPING
+    def _stop_and_save(self, driver_loop: DriverLoop) -> None:
+        """Let running trials write checkpoints and replicas check their weights, and take the last records."""
+        self._state.phase = LaunchStatus.STOPPING
         self._replicas.stop()
-        deadline = self._saved_until = time.monotonic() + _GOODBYE_S
+        deadline = self._saved_until = time.monotonic() + _STOP_S
         while not self._is_leaving and driver_loop.received.unended() and time.monotonic() < deadline:
             if driver_loop.error is not None or not self._replicas.alive:
                 break
             time.sleep(0.05)
         if driver_loop.error is None:
-            self._send_home(driver_loop, until=max(deadline, time.monotonic() + 1.0))
-        within = _LET_GO_S if self._is_leaving else LAST_WORDS_S
+            self._end_replicas(driver_loop, until=max(deadline, time.monotonic() + 1.0))
+        within = _LET_GO_S if self._is_leaving else FINAL_RECORDS_S
         if not driver_loop.finish(within=within) and not self._is_leaving:
-            raise SweepError(f"the last words of the replicas have not come for {within:g} s")
+            raise SweepError(f"the last records of the replicas have not arrived within {within:g} s")
         self._check_records()
         self._accept([not_run(key) for key in driver_loop.received.unended()])
 
-    def _send_home(self, driver_loop: DriverLoop, *, until: float) -> None:
-        """Wait for the replicas to check their weights and leave.
+    def _end_replicas(self, driver_loop: DriverLoop, *, until: float) -> None:
+        """End the replicas, and wait while they check their weights.
 
-        On a cluster that stays, their Train runs tidy up behind them as well, which takes a second. Where there is no
-        dashboard it takes 12, since what watches over a run asks that; nobody needs to wait for it.
+        On a cluster that stays, their Train runs also remove what they started, which takes a second, and 12 seconds
+        without a dashboard, for which nothing needs to wait.
         """
         up = list(driver_loop.received.replicas)
         driver_loop.stop_replicas()
@@ -267,32 +278,32 @@ class Sweep:
             self._replicas.join(up, timeout=1.0 if self._is_leaving else _TIDY_S)
 
     def _may_wait(self, until: float) -> bool:
-        """Say whether to wait for replicas: once this process is to leave, not long for those that are silent."""
+        """Return whether to wait for replicas; once this process is to end, not long for silent ones."""
         now, began = time.monotonic(), self._leaving.began
         return now < until and (began is None or now - began < _SAVE_S or self._is_saving())
 
     def _look(self) -> None:
-        """Called by the pump all the time; once interrupted, trials save themselves while Tune is still tidying up."""
+        """Publish the state; once interrupted, end the replicas, while Tune still stops. Called by the driver loop."""
         if self._interrupted and self._driver_loop is not None:
             self._driver_loop.stop_replicas()
         self._publish()
 
     def _accept(self, records: list[dict[str, Any]]) -> None:
-        """Take what the hub says; it is in the journal when this returns."""
+        """Accept new records of the dispatcher; they are in the journal when this returns."""
         for record in records:
             if record["event"] == "replica":
                 self._replicas.came_up(record["host"])
             elif record["event"] == "replica refused":
                 self._refusals[record["host"]] = record["reason"]
                 self._replicas.refused(record["host"], record["reason"], filter(None, record.get("nodes", ())))
-            self._nodes.note(record, replicas=self._board.replicas)
+            self._nodes.note(record, replicas=self._state.replicas)
         self._completion.complete(records)
         self._keep(records)
-        self._board.update(records)
+        self._state.update(records)
         self._stopping.follow(records)
 
     def _keep(self, records: list[Record]) -> None:
-        """Write records into the journal; on a full disk wait for room, until someone interrupts the launch."""
+        """Write records into the journal; on a full disk wait for room, until the launch is interrupted."""
 
         def write() -> None:
             self._ownership.check()
@@ -308,8 +319,8 @@ class Sweep:
         once_there_is_room(write, given_up=lambda: self._interrupted)
 
     def _publish(self, *, force: bool = False) -> None:
-        self._board.trouble = self._trouble()
-        snapshot = self._board.snapshot()
+        self._state.trouble = self._trouble()
+        snapshot = self._state.snapshot()
         self._status.write(snapshot, force=force)
         self.watch(snapshot)
 
@@ -320,37 +331,37 @@ class Sweep:
         return {source: line for source, line in (lines | self._nodes.lines).items() if line}
 
     def _close(self) -> None:
-        """Say how the launch ended, whatever happened, so that no run is left open that nobody works on."""
+        """Record how the launch ended, in any case, so that no MLflow run is left running."""
         received = self._driver_loop.received if self._driver_loop is not None else ReceivedRecords()
         status, undelivered = self._final_status(), ""
-        frozen, loads = self._board.frozen_weights, received.loads.total()
+        frozen, loads = self._state.frozen_weights, received.loads.total()
         tags: dict[str, str] = {run_tags.FROZEN_WEIGHTS: frozen}
-        if loads:  # a resumed launch of which nothing was left to run has nothing new to say of its models
+        if loads:  # a resumed launch without trials to run has loaded no model
             tags |= {run_tags.MODEL_LOADS: str(loads), **self._digest_tag()}
         ended = {"event": "launch ended", "status": status, "time": int(time.time() * 1000), "tags": tags}
         try:
             self._keep([ended])
-            self._recorder.close(grace=_HURRY_S if self._interrupted else GRACE_S)
+            self._recorder.close(grace=_INTERRUPTED_GRACE_S if self._interrupted else GRACE_S)
         except (UndeliveredError, DiskFullError, OwnershipLostError) as error:
             undelivered = str(error)
-        self._board.phase = status
+        self._state.phase = status
         self._publish(force=True)
         self._journal.close()
-        counts = dict(self._board.counts())
-        seconds = time.time() - self._board.started
+        counts = dict(self._state.counts())
+        seconds = time.time() - self._state.started
         self._result = SweepResult(
             status, counts, loads, frozen, seconds, self._interrupted, undelivered, dict(self._recorder.refused)
         )
 
     def _final_status(self) -> LaunchStatus:
-        if self._board.ended >= self.plan.trials:
+        if self._state.ended >= self.plan.trials:
             return LaunchStatus.FINISHED
         limit = self.plan.study.budget.time_limit_seconds
-        out_of_time = limit is not None and time.time() - self._board.started >= limit
-        was_stopped = self._interrupted or out_of_time or self._board.counts()[TrialStatus.STOPPED]
+        out_of_time = limit is not None and time.time() - self._state.started >= limit
+        was_stopped = self._interrupted or out_of_time or self._state.counts()[TrialStatus.STOPPED]
         return LaunchStatus.STOPPED if was_stopped else LaunchStatus.FAILED
 
-    def _new_board(self) -> LaunchState:
+    def _new_state(self) -> LaunchState:
         study = self.plan.study
         metric, mode = study.search.metrics[0], study.search.modes[0]
         seeds = Counter(spec.configuration for spec in self.plan.baselines)
@@ -373,7 +384,7 @@ class Sweep:
         return {**self._common_tags(), run_tags.PLANNED: str(self.plan.trials), **reproduces}
 
     def _digest_tag(self) -> dict[str, str]:
-        digests = {replica["model_digest"] for replica in self._board.replicas.values() if replica["model_digest"]}
+        digests = {replica["model_digest"] for replica in self._state.replicas.values() if replica["model_digest"]}
         return {run_tags.MODEL_DIGEST: ",".join(sorted(digests))} if digests else {}
 
 

@@ -1,4 +1,4 @@
-"""Calls to the hub that outlast the hub: they are made again until one that was restarted answers."""
+"""Calls to the dispatcher, repeated while Ray restarts it."""
 
 import time
 from typing import Any
@@ -11,18 +11,18 @@ _OVERDUE_S = 20.0
 
 
 class DispatcherLostError(RuntimeError):
-    """The hub has not answered for so long that it will not."""
+    """The dispatcher has not answered within the patience of its client."""
 
 
 class _UnknownActorError(Exception):
-    """Ray knows no actor of this name: it is being started, or gone for good."""
+    """Ray knows no actor of this name: it is being started, or has ended for good."""
 
 
 class DispatchClient:
-    """The hub ``name``, for a driver, a replica or a trial actor.
+    """Calls the dispatcher named ``name``, for a driver, a replica or a trial actor.
 
-    A call may be carried out more than once when the hub dies under it; every call of the hub is made for that
-    (`hub_state`). Raises ``HubLostError`` after ``patience`` seconds without an answer.
+    A call may be carried out twice if the dispatcher dies meanwhile, which every method of `DispatchState` allows for.
+    Raises ``DispatcherLostError`` after ``patience`` seconds without an answer.
     """
 
     def __init__(self, name: str, *, namespace: str, actor: Any = None, patience: float = 60.0) -> None:
@@ -30,11 +30,11 @@ class DispatchClient:
         self._namespace, self._actor, self._patience = namespace, actor, patience
 
     def call(self, name: str, *args: Any) -> Any:
-        """Call ``HubState.name``."""
+        """Call the method ``name`` of the dispatcher's state; return what it returns."""
         return self.ask("call", name, *args)
 
     def ask(self, method: str, *args: Any, within: float = 0.0) -> Any:
-        """Call a method of the hub, which may take ``within`` seconds, given to it as its last argument, if any."""
+        """Call a method of the actor; one that may wait ``within`` seconds gets this number as its last argument."""
         arguments = (*args, within) if within else args
         since, pause = time.monotonic(), _FIRST_PAUSE_S
         while True:
@@ -57,6 +57,6 @@ class DispatchClient:
         waited = time.monotonic() - since
         if waited > self._patience:
             raise DispatcherLostError(
-                f"the hub {self.name} has not answered for {waited:.0f} s ({type(error).__name__}); "
+                f"the dispatcher {self.name} has not answered for {waited:.0f} s ({type(error).__name__}); "
                 "its node may be lost or out of memory. `nmlab resume` goes on from what is recorded"
             ) from error

@@ -1,4 +1,4 @@
-"""The driver's thread that carries what the hub says to whoever keeps and shows it, and opens hubs that are new."""
+"""The driver's thread that takes records from the dispatcher to the journal, and opens a restarted dispatcher."""
 
 import threading
 import time
@@ -12,17 +12,21 @@ if TYPE_CHECKING:  # Ray must not be imported before its environment is set, nor
 
 Record = dict[str, Any]
 _DRAIN_S = 0.5
-LAST_WORDS_S = 90.0
+FINAL_RECORDS_S = 90.0
 _PAUSE_S = 0.05
 
 
 class DriverLoop:
-    """``heed`` is given records and returns when they are in the journal; ``look`` is called twice a second at least.
+    """Drains the dispatcher in a thread, from its creation until `finish`.
 
-    ``unreadable`` says of the end of a finished trial why its artifacts cannot be read, and nothing where they can.
+    What goes wrong in the thread is kept in ``error``; the owner raises it in a thread of its own.
 
-    ``unwanted`` returns the trials that should not run any more; each hub is told of each once. What goes wrong in the
-    thread is kept in ``error``.
+    Args:
+        dispatcher: the client of the launch's dispatcher.
+        accept: is given new records and returns once they are in the journal.
+        look: is called in every round, at least twice a second.
+        unwanted: returns the keys of trials that should not run any more; each is cancelled once per dispatcher.
+        unreadable: returns why the artifacts of a finished trial, given its end, cannot be read; "" if they can.
     """
 
     def __init__(
@@ -40,34 +44,34 @@ class DriverLoop:
         self.error: Exception | None = None
         self._cancelled: set[str] = set()
         self._stopping = self._last = False
-        self._told_to_stop = 0
-        self._heard = 0.0
+        self._stopped_generation = 0
+        self._last_message = 0.0
         self._thread = threading.Thread(target=self._run, name="driver-loop", daemon=True)
         self._thread.start()
 
     def stop_replicas(self) -> None:
-        """Send the replicas home, by this hub and by any that takes its place; the pump's thread tells them."""
+        """End the replicas, through this dispatcher and any that replaces it; returns at once."""
         self._stopping = True
 
-    def finish(self, *, within: float = LAST_WORDS_S) -> bool:
-        """Carry what is left; say whether the hub was found empty within so many seconds."""
+    def finish(self, *, within: float = FINAL_RECORDS_S) -> bool:
+        """Take the remaining records and end; return whether the dispatcher was empty within so many seconds."""
         self._last = True
         self._thread.join(within)
         return not self._thread.is_alive()
 
     @property
     def silent_seconds(self) -> float:
-        """How long ago a word of any replica came."""
-        return time.monotonic() - self._heard
+        """How many seconds ago the last message of any replica came."""
+        return time.monotonic() - self._last_message
 
     def _run(self) -> None:
         try:
-            while self._carry():
+            while self._drain():
                 pass
-        except Exception as error:  # raised in the driver's own thread by whoever looks at ``error``
+        except Exception as error:  # the sweep raises it in its own thread
             self.error = error
 
-    def _carry(self) -> bool:
+    def _drain(self) -> bool:
         last, received = self._last, self.received
         self._stop_replicas()
         answer = self._dispatcher.ask(
@@ -76,8 +80,8 @@ class DriverLoop:
         if received.is_new(answer):
             self._open(answer["generation"])
             return True
-        self._heard = max(self._heard, time.monotonic() - answer["silence"])
-        records = received.take(self._ends.look_at(answer, over=received.ended))
+        self._last_message = max(self._last_message, time.monotonic() - answer["silence"])
+        records = received.take(self._ends.filter(answer, over=received.ended))
         if records:
             self._accept(records)
         self._cancel_unwanted()
@@ -87,9 +91,9 @@ class DriverLoop:
         return bool(answer["records"]) or not last
 
     def _stop_replicas(self) -> None:
-        if self._stopping and self._told_to_stop != self.received.generation:
+        if self._stopping and self._stopped_generation != self.received.generation:
             self._dispatcher.ask("stop")
-            self._told_to_stop = self.received.generation
+            self._stopped_generation = self.received.generation
 
     def _cancel_unwanted(self) -> None:
         for key in sorted(set(self._unwanted()) - self._cancelled):

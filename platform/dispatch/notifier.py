@@ -1,26 +1,26 @@
-"""Waiting within an async actor for an answer that any other call may bring about."""
+"""Lets a call of an async actor wait for what other calls change."""
 
 import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
 
-_LOOK_S = 0.25  # some answers come with time alone, such as a job that has waited out its back-off
+_RECHECK_S = 0.25  # some conditions come true with time alone, such as the end of a back-off
 
 
 class Notifier:
-    """Whoever changes something calls ``tell``; whoever waits for an answer looks again then, and now and then."""
+    """Waits for a condition; waiters re-check on notification and every 0.25 s."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Condition()
 
-    async def tell(self) -> None:
-        """Wake whoever waits."""
+    async def notify(self) -> None:
+        """Make all waiters re-check."""
         async with self._changed:
             self._changed.notify_all()
 
     async def wait(self, ready: Callable[[], Any], timeout: float) -> Any:
-        """Return the first answer of ``ready`` that is not None, or None after ``timeout`` seconds."""
+        """Return the first value of ``ready`` that is not None, or None after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while (answer := ready()) is None:
             left = deadline - time.monotonic()
@@ -28,7 +28,7 @@ class Notifier:
                 break
             async with self._changed:
                 try:
-                    await asyncio.wait_for(self._changed.wait(), min(left, _LOOK_S))
+                    await asyncio.wait_for(self._changed.wait(), min(left, _RECHECK_S))
                 except TimeoutError:
                     continue
         return answer

@@ -1,4 +1,4 @@
-"""What the driver has heard: each thing once, however often a hub that was restarted, or its replicas, say it."""
+"""What the driver has received: each record once, however often a restarted dispatcher or a replica sends it."""
 
 from collections import Counter
 from collections.abc import Callable, Container
@@ -8,10 +8,15 @@ Record = dict[str, Any]
 
 
 class ReceivedRecords:
-    """Takes the answers of the hub's ``drain`` and returns what is new in them.
+    """Takes the answers of the dispatcher's ``drain`` and returns the new records in them.
 
-    ``ended`` holds the results of this process by key, ``loads`` how often each replica loaded the model,
-    ``replicas`` which incarnation of each is up.
+    Attributes:
+        generation: of the dispatcher that the driver opened last.
+        acknowledged: the number of the last record that the next ``drain`` acknowledges.
+        ended: the results of trials that ended in this process, by trial key.
+        begun: the keys of trials that have begun and not ended.
+        loads: how often each replica loaded the model.
+        replicas: the incarnation of each replica that is up.
     """
 
     def __init__(self) -> None:
@@ -24,15 +29,15 @@ class ReceivedRecords:
         self._numbers: dict[tuple[str, int], int] = {}
 
     def is_new(self, answer: Record) -> bool:
-        """Say whether an answer comes from a hub that the driver has not opened."""
+        """Return whether an answer comes from a dispatcher that the driver has not opened."""
         return bool(answer["generation"] != self.generation)
 
     def opened(self, generation: int) -> None:
-        """The hub of this generation was opened; its records are counted from the beginning."""
+        """Note that the dispatcher of this generation was opened; its records are numbered from 1 again."""
         self.generation, self.acknowledged = generation, 0
 
     def take(self, answer: Record) -> list[Record]:
-        """Return the records that were not heard before, in order; the next ``drain`` acknowledges them all."""
+        """Return the records that were not received before, in order; the next ``drain`` acknowledges them all."""
         fresh = [
             self._accept(record)
             for record in answer["records"]
@@ -47,8 +52,8 @@ class ReceivedRecords:
 
     def _is_fresh(self, record: Record) -> bool:
         if "source" in record:
-            host, incarnation, number = record["source"]
-            return bool(number > self._numbers.get((host, incarnation), 0))
+            replica, incarnation, number = record["source"]
+            return bool(number > self._numbers.get((replica, incarnation), 0))
         match record["event"]:
             case "trial":
                 return record["key"] not in self.begun
@@ -61,52 +66,54 @@ class ReceivedRecords:
         return True
 
     def _accept(self, record: Record) -> Record:
-        """Note what a record says; return it without what only served to tell it from others."""
+        """Keep what later records are compared with; return the record without its number and source."""
         if "source" in record:
-            host, incarnation, number = record["source"]
-            self._numbers[host, incarnation] = number
-        told = {name: value for name, value in record.items() if name not in ("sequence", "source")}
+            replica, incarnation, number = record["source"]
+            self._numbers[replica, incarnation] = number
+        kept = {name: value for name, value in record.items() if name not in ("sequence", "source")}
         match record["event"]:
             case "trial":
                 self.begun.add(record["key"])
             case "leased":
                 self._epochs[record["key"]] = record["epoch"]
             case "ended":
-                told.pop("epoch", None)
+                kept.pop("epoch", None)
                 self.begun.discard(record["key"])
                 self.ended[record["key"]] = record["result"]
             case "replica":
                 self.replicas[record["host"]] = record["incarnation"]
                 self.loads[record["host"]] += 1
-                told["loads"] = self.loads[record["host"]]
+                kept["loads"] = self.loads[record["host"]]
             case "replica lost" | "replica left":
                 del self.replicas[record["host"]]
-        return told
+        return kept
 
 
 class AcceptedEnds:
-    """Tells ends that the driver accepts from those that it does not, since it cannot read what the trial left.
+    """Replaces the ends of trials whose artifacts the driver cannot read.
 
-    An end that is not accepted becomes a ``result refused`` in the stream, and the hub is told with the next ``drain``,
-    which is before the hub takes the end for kept. A hub that was restarted hears the same message from the replica
-    again; it is refused again without another look, since it was told to nobody as an end.
+    Such an end becomes a ``result refused`` in the stream. The next ``drain`` rejects it, before the dispatcher counts
+    it as journaled. If a restarted dispatcher gets the same message from the replica again, it is refused again
+    without another check, since nobody has received it as an end.
     """
 
     def __init__(self, unreadable: Callable[[Record], str]) -> None:
         self._unreadable = unreadable
         self._reasons: dict[tuple[Any, ...], str] = {}
         self.refused: list[Record] = []
-        """The ends to refuse with the next ``drain``, as arguments of ``HubState.reject``."""
+        """The ends to reject with the next ``drain``, as arguments of ``DispatchState.reject``."""
 
-    def look_at(self, answer: Record, *, over: Container[str]) -> Record:
+    def filter(self, answer: Record, *, over: Container[str]) -> Record:
         """Return an answer of ``drain`` in which the ends that are not accepted are replaced.
 
-        That there is an answer says that the hub has heard of those that were refused before.
+        Args:
+            answer: of a ``drain`` that was given ``refused``, so that those ends need not be rejected again.
+            over: the keys of trials whose end is in the journal.
         """
         self.refused = []
-        return {**answer, "records": [self._looked_at(record, over) for record in answer["records"]]}
+        return {**answer, "records": [self._filtered(record, over) for record in answer["records"]]}
 
-    def _looked_at(self, record: Record, over: Container[str]) -> Record:
+    def _filtered(self, record: Record, over: Container[str]) -> Record:
         if record["event"] != "ended" or "source" not in record or record["key"] in over:
             return record
         source = tuple(record["source"])
@@ -114,8 +121,8 @@ class AcceptedEnds:
         if not reason:
             return record
         self._reasons[source] = reason
-        host, incarnation, _ = source
-        end = {"host": host, "incarnation": incarnation, "key": record["key"], "epoch": record["epoch"]}
+        replica, incarnation, _ = source
+        end = {"replica": replica, "incarnation": incarnation, "key": record["key"], "epoch": record["epoch"]}
         self.refused.append({**end, "reason": reason})
         kept = {name: record[name] for name in ("sequence", "source", "host", "key")}
         return {"event": "result refused", **kept, "reason": reason}

@@ -1,1 +1,1 @@
-"""Several slots that evaluate the masks of one trial."""
+"""Mask parallelism: several slots evaluate the masks of one trial."""

@@ -1,4 +1,4 @@
-"""A replica's part in parties: its slots lead those of their own trials, and take part in others when they are free."""
+"""A replica's side of mask parallelism: its slots lead their own trials, and follow others when they are free."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,52 +21,62 @@ _OFFER_S = 0.5
 
 
 class MaskParallelClient:
-    """The line to the exchange of a launch; without one (``settings`` None) every slot works for itself.
+    """Lets the slots of a replica lead and follow trials of several masks a step.
 
-    ``settings`` names the exchange and says how many slots take part in a trial.
+    Args:
+        settings: name and namespace of the coordinator, and how many slots share a trial (``size``); None where every
+            slot evaluates all masks of its trials itself.
+        replica: what the trials of the replica share.
+        folder: of the launch's trials.
+        link: takes the messages for the journal.
     """
 
     def __init__(self, settings: Record | None, *, replica: ReplicaContext, folder: Path, link: WorkerLink) -> None:
-        self._participants = 1 if settings is None else int(settings["participants"])
-        self._line = None
+        self._size = 1 if settings is None else int(settings["size"])
+        self._coordinator = None
         if settings is not None:
-            self._line = DispatchClient(settings["coordinator"], namespace=settings["namespace"])
+            self._coordinator = DispatchClient(settings["coordinator"], namespace=settings["namespace"])
         self._replica, self._folder, self._link = replica, folder, link
 
     def is_shared(self, job: Record) -> bool:
-        """Say whether the masks of a trial's steps are shared out: whether it draws several, and others take part."""
-        return self._line is not None and int(job["spec"]["hyperparameters"].get("masks_per_step") or 1) > 1
+        """Return whether the slots share a trial: it draws several masks a step, and there is a coordinator."""
+        return self._coordinator is not None and int(job["spec"]["hyperparameters"].get("masks_per_step") or 1) > 1
 
     @contextmanager
-    def led(self, job: Record, pipeline: PipelineGroup) -> Iterator[MaskEvaluators | None]:
-        """Lead the party of a trial of several masks a step for as long as the block lasts."""
-        if self._line is None or not self.is_shared(job):
+    def lead(self, job: Record, pipeline: PipelineGroup) -> Iterator[MaskEvaluators | None]:
+        """Lead a trial for as long as the block lasts; yields what evaluates its masks, or None if it is not shared."""
+        if self._coordinator is None or not self.is_shared(job):
             yield None
             return
         named = {"key": job["key"], "epoch": job["epoch"]}
-        leader = Peer(self._line, **named, spec=job["spec"], participants=self._participants)
+        leader = Peer(self._coordinator, **named, spec=job["spec"], size=self._size)
         try:
             yield _as_pipeline(leader, pipeline)
         finally:
             for notice in leader.notices():
-                self._link.say("party notice", key=job["key"], notice=notice)
-            self._link.say("party ended", key=job["key"], exchanged_bytes=leader.exchanged_bytes)
-            leader.go()
+                self._link.enqueue("party notice", key=job["key"], notice=notice)
+            self._link.enqueue("party ended", key=job["key"], exchanged_bytes=leader.exchanged_bytes)
+            leader.leave()
 
     def offer(self) -> Record | None:
-        """Ask for a trial that lacks participants; the caller takes part in it."""
-        offer: Record | None = None if self._line is None else self._line.ask("offer", within=_OFFER_S)
+        """Wait up to half a second for a trial that lacks a peer; the caller follows it. None if there is none."""
+        if self._coordinator is None:
+            return None
+        offer: Record | None = self._coordinator.ask("offer", within=_OFFER_S)
         return offer
 
-    def take_part(self, offer: Record, pipeline: PipelineGroup) -> None:
-        """Take part in a trial until it is over."""
-        assert self._line is not None
+    def follow(self, offer: Record, pipeline: PipelineGroup) -> None:
+        """Follow a trial of another slot, as one of its peers, until it is over.
+
+        An error other than a lost dispatcher or pipeline does not end the slot: it is recorded in the journal.
+        """
+        assert self._coordinator is not None
         named = {name: offer[name] for name in ("key", "epoch", "member")}
-        participant = Peer(self._line, **named, leaving=lambda: self._link.stopping)
+        peer = Peer(self._coordinator, **named, leaving=lambda: self._link.stopping)
         spec = TrialSpec.from_record(offer["spec"])
-        self._link.say("participant", key=offer["key"], member=offer["member"])
+        self._link.enqueue("participant", key=offer["key"], member=offer["member"])
         try:
-            evaluators = _as_pipeline(participant, pipeline)
+            evaluators = _as_pipeline(peer, pipeline)
             give_work(pipeline, offer)
             follow_trial(
                 spec,
@@ -77,12 +87,12 @@ class MaskParallelClient:
             )
         except (DispatcherLostError, PipelineLostError):
             raise
-        except Exception as error:  # the trial goes on without it; what went wrong travels to the journal
+        except Exception as error:  # the trial goes on without this peer; the reason goes to the journal
             reason = f"{type(error).__name__}: {error}"
-            self._link.say("participant lost", key=offer["key"], member=offer["member"], reason=reason)
+            self._link.enqueue("participant lost", key=offer["key"], member=offer["member"], reason=reason)
         finally:
-            participant.go()
+            peer.leave()
 
 
-def _as_pipeline(participant: Peer, pipeline: PipelineGroup) -> MaskEvaluators:
-    return participant if pipeline.size == 1 else PipelineEvaluators(pipeline, participant)
+def _as_pipeline(peer: Peer, pipeline: PipelineGroup) -> MaskEvaluators:
+    return peer if pipeline.size == 1 else PipelineEvaluators(pipeline, peer)

@@ -1,8 +1,8 @@
-"""The exchange: the actor through which the participants of a trial tell each other the losses of masks.
+"""The coordinator: the actor through which the peers of a trial exchange the losses of masks.
 
-It is no part of the hub, and leases nothing. The leader of a trial opens a party; a slot that has no trial of its own
-asks for one to take part in. Nothing here need outlive the process: whoever finds the exchange new opens his party
-again or starts again from the newest checkpoint.
+It is separate from the dispatcher and leases nothing. The leader of a trial opens a group; a slot without a trial of
+its own asks for a group to join. Nothing is kept on disk: when the coordinator was restarted, a leader opens its group
+again, and a peer starts again from the newest checkpoint.
 """
 
 import time
@@ -19,48 +19,55 @@ from nmlab.platform.mask_parallel.group import LEADER, Answer, Losses, MaskParal
 
 Record = dict[str, Any]
 _SILENT_S = 10.0
-_LEADER_SILENT_S = 60.0  # it evaluates held-out text and writes checkpoints while the others wait
+_LEADER_SILENT_S = 60.0  # longer: it evaluates held-out text and writes checkpoints while the others wait
 
 
 @dataclass
-class _Open:
-    """A party under the leader's lease, who is expected to take part, and when each was last heard."""
+class _OpenGroup:
+    """The group of a trial under its leader's lease.
+
+    Attributes:
+        epoch: of the lease.
+        size: how many slots are wanted, the leader among them.
+        seen: when the last message of each member came.
+        joined: how many peers have joined so far, for their names.
+    """
 
     epoch: int
     spec: Record
-    participants: int
+    size: int
     group: MaskParallelGroup
     seen: dict[str, float] = field(default_factory=dict)
     joined: int = 0
 
 
 class MaskParallelCoordinator:
-    """The parties of a launch, free of Ray; time is passed in."""
+    """The mask-parallel groups of a launch, without Ray; time is passed in, in seconds."""
 
     def __init__(self) -> None:
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, _OpenGroup] = {}
 
-    def open(self, key: str, epoch: int, spec: Record, participants: int, masks: int, step: int, *, now: float) -> None:
-        """The leader opens the party of its trial, or opens it again at the step at which it stands."""
+    def open(self, key: str, epoch: int, spec: Record, size: int, masks: int, step: int, *, now: float) -> None:
+        """Open the group of a trial, at the step that its leader has reached; an older lease changes nothing."""
         known = self._open.get(key)
         if known is None or known.epoch <= epoch:
-            self._open[key] = _Open(epoch, spec, participants, MaskParallelGroup(masks, step), {LEADER: now})
+            self._open[key] = _OpenGroup(epoch, spec, size, MaskParallelGroup(masks, step), {LEADER: now})
 
     def close(self, key: str, epoch: int) -> None:
-        """The trial has ended."""
+        """Remove the group of a trial that has ended."""
         if key in self._open and self._open[key].epoch == epoch:
             del self._open[key]
 
     def offer(self, *, now: float) -> Record | None:
-        """Give a slot the party that lacks most participants, with the name under which it takes part, or None."""
+        """Add a peer to the group that lacks most; return the trial and the peer's name (``member``), or None."""
         self._expire(now)
-        lacking = [(held.participants - len(held.group.members), key) for key, held in self._open.items()]
+        lacking = [(held.size - len(held.group.members), key) for key, held in self._open.items()]
         if not lacking or max(lacking)[0] <= 0:
             return None
         key = max(lacking)[1]
         held = self._open[key]
         held.joined += 1
-        member = f"participant-{held.joined}"
+        member = f"peer-{held.joined}"
         held.group.join(member)
         held.seen[member] = now
         return {"key": key, "epoch": held.epoch, "spec": held.spec, "member": member}
@@ -68,118 +75,121 @@ class MaskParallelCoordinator:
     def attend(
         self, key: str, epoch: int, member: str, step: int, given: Losses, digest: bytes, saved: int, *, now: float
     ) -> Answer | None:
-        """Pass a participant's words to its party (see ``Party.attend``).
+        """Pass a message of a member to its group (see ``MaskParallelGroup.attend``); return what it is to do.
 
-        The answer is ``over`` where the trial is led by another or has ended, and ``unknown`` where the party of a
-        leader is not open.
+        The answer is ``over`` if the trial has ended or has another leader, and ``unknown`` if the group of a leader
+        is not open.
         """
         held = self._open.get(key)
         if held is None or held.epoch < epoch:
             return {"unknown": True} if member == LEADER else {"over": True}
         if held.epoch > epoch or (member not in held.seen):
             return {"over": True}
-        self._expire(now, heard=(key, member))
+        self._expire(now, sender=(key, member))
         if member == LEADER:
             held.group.saved(saved)
         answer = held.group.attend(member, step, given, digest)
         if answer and "over" in answer:
             self._remove(held, member)
         elif answer and "reload" in answer:
-            held.group.join(member)  # from its next word on it stands where the others stand
+            held.group.join(member)  # its next message is about the step of the others
         return answer
 
     def take_over(self, key: str) -> None:
-        """Give the leader what is missing of the step."""
+        """Let the leader evaluate the masks whose losses are missing."""
         if key in self._open:
             self._open[key].group.take_over()
 
     def leave(self, key: str, epoch: int, member: str) -> None:
-        """A participant goes home; another may have its place."""
+        """Remove a peer; another slot may join instead."""
         if key in self._open and self._open[key].epoch == epoch:
             self._remove(self._open[key], member)
 
     def notices(self, key: str) -> list[str]:
-        """Return what a person should hear of a party, once."""
+        """Return the notices of a group for the journal, each once."""
         if key not in self._open:
             return []
-        told, self._open[key].group.notices = self._open[key].group.notices, []
-        return told
+        notices, self._open[key].group.notices = self._open[key].group.notices, []
+        return notices
 
-    def _expire(self, now: float, *, heard: tuple[str, str] = ("", "")) -> None:
-        """Do without those who have been silent for too long."""
-        if heard[0]:
-            self._open[heard[0]].seen[heard[1]] = now
+    def _expire(self, now: float, *, sender: tuple[str, str] = ("", "")) -> None:
+        """Remove groups whose leader, and peers that, have sent nothing for too long; ``sender`` just has."""
+        if sender[0]:
+            self._open[sender[0]].seen[sender[1]] = now
         for key, held in list(self._open.items()):
             if now - held.seen[LEADER] > _LEADER_SILENT_S:
                 del self._open[key]
                 continue
             for member in [member for member, seen in held.seen.items() if now - seen > _SILENT_S]:
                 if member != LEADER:
-                    held.group.notices.append(f"{member} was silent for {_SILENT_S:g} s and is done without")
+                    held.group.notices.append(f"{member} was silent for {_SILENT_S:g} s; the trial goes on without it")
                     self._remove(held, member)
 
-    def _remove(self, held: _Open, member: str) -> None:
+    def _remove(self, held: _OpenGroup, member: str) -> None:
         held.group.leave(member)
         held.seen.pop(member, None)
 
 
 @dataclass(frozen=True)
 class StartedCoordinator:
-    """The actor, which lives as long as this handle to it, and what a replica must know to reach it."""
+    """The handle of the actor, which lives as long as the handle, and the ``settings`` of a `MaskParallelClient`."""
 
     actor: Any
     settings: Record
 
 
-def start_coordinator(launch: str, *, participants: int) -> StartedCoordinator | None:
-    """Start the exchange of a launch beside the driver, where a trial has more than one participant."""
-    if participants == 1:
+def start_coordinator(launch: str, *, size: int) -> StartedCoordinator | None:
+    """Start the coordinator of a launch on the driver's node; return None if each trial has one slot."""
+    if size == 1:
         return None
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     name = f"nmlab-coordinator-{launch}-{uuid.uuid4().hex[:8]}"
     remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(MaskParallelCoordinatorActor)
     actor = remote.options(name=name, scheduling_strategy=here).remote()
-    return StartedCoordinator(actor, {"coordinator": name, "namespace": NAMESPACE, "participants": participants})
+    return StartedCoordinator(actor, {"coordinator": name, "namespace": NAMESPACE, "size": size})
 
 
 class MaskParallelCoordinatorActor:
-    """``Exchange`` as an async actor: the same calls, with waiting."""
+    """``MaskParallelCoordinator`` as an async actor, whose calls can wait."""
 
     def __init__(self) -> None:
-        self._exchange = MaskParallelCoordinator()
-        self._news = Notifier()
+        self._coordinator = MaskParallelCoordinator()
+        self._notifier = Notifier()
 
     async def call(self, name: str, *args: Any) -> Any:
-        """Call ``Exchange.name`` and wake whoever waits."""
+        """Call ``MaskParallelCoordinator.name`` and notify waiters."""
         timed = {"now": time.monotonic()} if name == "open" else {}
-        answer = getattr(self._exchange, name)(*args, **timed)
-        await self._news.tell()
+        answer = getattr(self._coordinator, name)(*args, **timed)
+        await self._notifier.notify()
         return answer
 
     async def offer(self, timeout: float) -> Record | None:
-        """Wait for a party that lacks a participant."""
-        answer: Record | None = await self._news.wait(lambda: self._exchange.offer(now=time.monotonic()), timeout)
-        return answer
+        """Wait for a group that lacks a peer; return None after ``timeout`` seconds."""
+        offered: Record | None = await self._notifier.wait(self._offer, timeout)
+        return offered
+
+    def _offer(self) -> Record | None:
+        return self._coordinator.offer(now=time.monotonic())
 
     async def attend(
         self, key: str, epoch: int, member: str, step: int, given: Losses, digest: bytes, saved: int, timeout: float
     ) -> Answer:
-        """Wait until there is something to do or to know; ``wait`` says that ``timeout`` seconds brought nothing.
+        """Wait for the answer of ``MaskParallelCoordinator.attend``; ``{"wait": True}`` after ``timeout`` seconds.
 
-        A leader is then given whatever the others have not brought.
+        A leader is then given the masks whose losses the others have not sent.
         """
         first = self._attend(key, epoch, member, step, given, digest, saved)
         if given:
-            await self._news.tell()
+            await self._notifier.notify()
 
         def again() -> Answer | None:
             return self._attend(key, epoch, member, step, {}, digest, saved)
 
-        answer = first or await self._news.wait(again, timeout)
+        answer = first or await self._notifier.wait(again, timeout)
         if answer is None and member == LEADER:
-            self._exchange.take_over(key)
+            self._coordinator.take_over(key)
             answer = again()
         return answer or {"wait": True}
 
     def _attend(self, *args: Any) -> Answer | None:
-        return self._exchange.attend(*args, now=time.monotonic())
+        return self._coordinator.attend(*args, now=time.monotonic())

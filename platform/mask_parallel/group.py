@@ -1,9 +1,9 @@
-"""Parties: trials of which several slots evaluate the masks. The hub's book-keeping, free of Ray and of clocks.
+"""Mask-parallel groups: the slots that evaluate the masks of one trial. The coordinator's state, without Ray or clocks.
 
-A party has a leader, whose slot holds the trial's lease, and others who come and go. The masks of a step are shared out
-over those who are there; when all losses are in, everybody is told all of them. Whoever is lost, late, or found to hold
-other logits than the leader costs the time of its share, which the leader then evaluates itself: the losses are the
-same whoever evaluates, and so is the trial.
+A group has a leader, whose slot holds the trial's lease, and peers, which come and go. The masks of a step are divided
+among the members; once all losses are there, every member gets all of them. If a peer is lost, late, or holds other
+logits than the leader, the leader evaluates its share. The losses do not depend on who evaluates them, and neither does
+the trial.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ Answer = dict[str, Any]
 
 @dataclass
 class MaskParallelGroup:
-    """The participants of one trial under one lease, and the losses of its steps since the last but one checkpoint."""
+    """The members of one trial under one lease, and the losses of its steps since the last but one checkpoint."""
 
     masks: int
     step: int
@@ -27,7 +27,7 @@ class MaskParallelGroup:
     out_of_sync: dict[str, int] = field(default_factory=dict)
     complete: dict[int, list[float]] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
-    """What has happened that a person should hear of; whoever reads them takes them."""
+    """What the journal should tell a person; the coordinator takes them out when it reads them."""
     _bases: tuple[int, int] = (0, 0)
     _share: dict[int, str] = field(default_factory=dict)
     _given: dict[int, tuple[str, float]] = field(default_factory=dict)
@@ -35,36 +35,43 @@ class MaskParallelGroup:
     _late: set[str] = field(default_factory=set)
 
     def join(self, member: str) -> None:
-        """Take in a participant; masks fall to it from the next step on."""
+        """Add a peer; it gets masks from the next step on."""
         if member not in self.members:
             self.members.append(member)
 
     def leave(self, member: str) -> None:
-        """Do without a participant; what it has not given of this step falls to the leader."""
+        """Remove a peer; the leader gets the masks of this step whose losses it has not sent."""
         if member in self.members:
             self.members.remove(member)
         self._hand_over(member)
 
     def take_over(self) -> None:
-        """Let the leader evaluate whatever is missing of this step.
+        """Let the leader evaluate the masks of this step whose losses are missing.
 
-        Nothing more falls to those who are late until they are heard again: the dead cost one wait and not many.
+        Late peers get no masks until they send a message again, so that a dead one costs one wait and not many.
         """
         self._late |= {owner for index, owner in self._share.items() if index not in self._given} - {LEADER}
         for member in self._late:
             self._hand_over(member)
 
     def saved(self, step: int) -> None:
-        """Learn of a checkpoint: losses before the one before it are needed by nobody any more."""
+        """Note a checkpoint after ``step`` steps, and drop the losses from before the checkpoint before it."""
         if step > self._bases[1]:
             self._bases = (self._bases[1], step)
             self.complete = {known: losses for known, losses in self.complete.items() if known >= self._bases[0]}
 
     def attend(self, member: str, step: int, given: Losses, digest: bytes) -> Answer | None:
-        """Take what a participant has evaluated of a step, and say what it needs next; None while it must wait.
+        """Accept the losses that a member has evaluated of a step; return what it is to do next, None while it waits.
 
-        The answer has one of ``losses`` (of this step and all that are complete after it), ``mine`` (the masks that
-        fall to it), ``reload`` (it cannot get on from where it is) and ``over`` (the others can do without it).
+        Args:
+            member: the name of the member.
+            step: the step that it has reached.
+            given: its losses of this step, by mask index.
+            digest: of the masks that it evaluated; a peer whose digest is not the leader's is out of sync.
+
+        Returns:
+            One of ``losses`` (of this step and of all complete steps after it), ``mine`` (the masks that it is to
+            evaluate), ``reload`` (it is to start from the newest checkpoint) and ``over`` (it is to leave the trial).
         """
         self._late.discard(member)
         if self.out_of_sync.get(member, 0) >= _MOST_OUT_OF_SYNC:
@@ -84,8 +91,8 @@ class MaskParallelGroup:
 
     def _shares(self) -> dict[int, str]:
         if not self._share:
-            there = [member for member in self.members if member not in self._late]
-            self._share = {index: there[index % len(there)] for index in range(self.masks)}
+            present = [member for member in self.members if member not in self._late]
+            self._share = {index: present[index % len(present)] for index in range(self.masks)}
         return self._share
 
     def _take(self, member: str, given: Losses, digest: bytes) -> None:
@@ -103,11 +110,11 @@ class MaskParallelGroup:
             self._share, self._given, self._digests = {}, {}, {}
 
     def _compare(self) -> None:
-        """Drop what was evaluated on other masks than the leader's."""
+        """Drop the losses that were evaluated on other masks than the leader's."""
         for member, digest in list(self._digests.items()):
             if digest != self._digests[LEADER]:
                 self.out_of_sync[member] = self.out_of_sync.get(member, 0) + 1
-                self.notices.append(f"{member} held other logits than the leader at step {self.step} and starts anew")
+                self.notices.append(f"{member} held other logits than the leader at step {self.step} and starts again")
                 self._given = {index: entry for index, entry in self._given.items() if entry[0] != member}
                 self.leave(member)
 

@@ -1,4 +1,4 @@
-"""One participant of a trial whose masks several slots evaluate, as its run sees the others."""
+"""One member of a mask-parallel group: what the run of a trial calls to evaluate the masks of a step together."""
 
 import pickle
 import time
@@ -12,37 +12,46 @@ Record = dict[str, Any]
 _WAIT_S = 5.0
 _LEADER_WAITS_S = 2.0
 _PATIENCE = 4.0  # times as long as its own share took
-_GOES_HOME_S = 15.0
+_IDLE_LIMIT_S = 15.0
 
 
-class Line(Protocol):
-    """A line to the exchange: calls a method of its actor by name and outlasts a restart."""
+class CoordinatorClient(Protocol):
+    """Calls the methods of the coordinator's actor by name, again if it is restarted."""
 
     def ask(self, method: str, *args: Any, within: float = 0.0) -> Any:
-        """Call a method, which may take ``within`` seconds, given to it as its last argument, if any."""
+        """Call a method; one that may wait ``within`` seconds gets this number as its last argument."""
 
 
 class Peer:
-    """The leader, who was given the trial, or one who joined (``member``).
+    """A member of the group of one trial: its leader, or a peer that joined.
 
-    The leader waits for the others a few times as long as its own share took, and then evaluates what is missing. One
-    who joined goes home when ``leaving()`` says so, or when it has waited for long: its slot may be needed elsewhere.
-    ``exchanged_bytes`` counts what went over the line, whole messages, both ways.
+    The leader waits for the others four times as long as its own share took, at least two seconds, and then evaluates
+    what is missing. A peer leaves when ``leaving()`` is true, or after 15 seconds without anything to do: its slot may
+    be needed elsewhere. ``exchanged_bytes`` counts the bytes of all messages to and from the coordinator.
+
+    Args:
+        coordinator: its client.
+        key: of the trial.
+        epoch: of the lease under which the trial is led.
+        member: the name of this member in the group.
+        spec: the trial's specification, from the leader.
+        size: how many slots are to share the trial, from the leader.
+        leaving: whether the replica is about to end.
     """
 
     def __init__(
         self,
-        line: Line,
+        coordinator: CoordinatorClient,
         *,
         key: str,
         epoch: int,
         member: str = LEADER,
         spec: Record | None = None,
-        participants: int = 1,
+        size: int = 1,
         leaving: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._line, self._key, self._epoch, self._member = line, key, epoch, member
-        self._spec, self._participants, self._leaving = spec or {}, participants, leaving
+        self._coordinator, self._key, self._epoch, self._member = coordinator, key, epoch, member
+        self._spec, self._size, self._leaving = spec or {}, size, leaving
         self._known: dict[int, list[float]] = {}
         self._saved = 0
         self.exchanged_bytes = 0
@@ -50,7 +59,7 @@ class Peer:
     def losses(
         self, step: int, count: int, *, evaluate: Callable[[int], float], digest: Callable[[], bytes]
     ) -> list[float]:
-        """See ``nmlab.trials.parallel.mask_parallel.Party``."""
+        """See ``nmlab.trials.parallel.mask_parallel.MaskEvaluators``."""
         given: Losses = {}
         seen, patience, since = b"", _LEADER_WAITS_S, time.monotonic()
         while step not in self._known:
@@ -69,33 +78,33 @@ class Peer:
             elif "reload" in answer:
                 raise ReloadError
             elif "over" in answer:
-                raise GroupClosedError("another slot leads this trial now")
-            elif self._member != LEADER and (self._leaving() or time.monotonic() - since > _GOES_HOME_S):
-                raise GroupClosedError("the others are not heard of")
+                raise GroupClosedError("the trial has ended, or another slot leads it now")
+            elif self._member != LEADER and (self._leaving() or time.monotonic() - since > _IDLE_LIMIT_S):
+                raise GroupClosedError("nothing came from the other slots, or this replica ends")
         return self._known.pop(step)
 
     def saved(self, step: int) -> None:
-        """See ``nmlab.trials.parallel.mask_parallel.Party``."""
+        """See ``nmlab.trials.parallel.mask_parallel.MaskEvaluators``."""
         self._saved = step
 
     def notices(self) -> list[str]:
-        """Return what a person should hear of the others, once."""
-        told: list[str] = self._line.ask("call", "notices", self._key)
-        return told
+        """Return the notices about the other members for the journal, each once."""
+        notices: list[str] = self._coordinator.ask("call", "notices", self._key)
+        return notices
 
-    def go(self) -> None:
-        """Say that the trial has ended, or that this one takes no part in it any more."""
+    def leave(self) -> None:
+        """Close the group if this is the leader, whose trial has ended; else leave it."""
         if self._member == LEADER:
-            self._line.ask("call", "close", self._key, self._epoch)
+            self._coordinator.ask("call", "close", self._key, self._epoch)
         else:
-            self._line.ask("call", "leave", self._key, self._epoch, self._member)
+            self._coordinator.ask("call", "leave", self._key, self._epoch, self._member)
 
     def _open(self, masks: int, step: int) -> None:
-        self._line.ask("call", "open", self._key, self._epoch, self._spec, self._participants, masks, step)
+        self._coordinator.ask("call", "open", self._key, self._epoch, self._spec, self._size, masks, step)
 
     def _attend(self, step: int, given: Losses, digest: bytes, *, patience: float) -> Record:
         message = (self._key, self._epoch, self._member, step, given, digest, self._saved)
         within = patience if self._member == LEADER else _WAIT_S
-        answer: Record = self._line.ask("attend", *message, within=within)
+        answer: Record = self._coordinator.ask("attend", *message, within=within)
         self.exchanged_bytes += len(pickle.dumps(message)) + len(pickle.dumps(answer))
         return answer

@@ -1,1 +1,1 @@
-"""The workers of one replica whose model is spread over several."""
+"""Pipeline stages: the workers of a replica whose model is split among them."""

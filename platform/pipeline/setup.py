@@ -1,6 +1,6 @@
-"""The workers of a replica whose model is spread over several: how they find each other, and what the followers do.
+"""The workers of a replica with pipeline stages: how they connect, and the loop of all workers but the first.
 
-Worker 0 leads: it alone talks to the hub. What it takes from there it tells the others, and all of them run the trial.
+Worker 0 leads: it alone talks to the dispatcher. It broadcasts each trial to the others, and all of them run it.
 """
 
 import secrets
@@ -26,11 +26,11 @@ from nmlab.trials.trial.outcome import NullEvents
 from nmlab.trials.trial.run import follow_trial, run_trial
 
 OVER = "over"
-"""What a leader tells in place of a job, or of an offer to take part, when there will be none any more."""
+"""What a leader broadcasts in place of a job or an offer when there will be no more of them."""
 
 
 def form_pipelines(*, slots: int, device: torch.device) -> list[PipelineGroup]:
-    """Connect this Train worker with the others of its group, once for every slot."""
+    """Connect this Train worker with the others of its replica; return one pipeline group for each slot."""
     from ray.train import get_context
     from ray.train.collective import broadcast_from_rank_zero
 
@@ -51,26 +51,26 @@ def form_pipelines(*, slots: int, device: torch.device) -> list[PipelineGroup]:
     return pipelines
 
 
-def shard_facts(replica: ReplicaContext, pipeline: PipelineGroup, *, pid: int) -> dict[str, Any]:
-    """Return what is worth telling of the workers of a replica, to which all of them must contribute."""
-    shards = pipeline.all_gather({"pid": pid, "bytes": replica.frozen.bytes, "layers": len(replica.frozen.layers)})
-    return {"shards": shards, "model_bytes": sum(shard["bytes"] for shard in shards)}
+def stage_facts(replica: ReplicaContext, pipeline: PipelineGroup, *, pid: int) -> dict[str, Any]:
+    """Return what the record of a replica tells of its workers; all of them must call this."""
+    stages = pipeline.all_gather({"pid": pid, "bytes": replica.frozen.bytes, "layers": len(replica.frozen.layers)})
+    return {"shards": stages, "model_bytes": sum(stage["bytes"] for stage in stages)}
 
 
 def give_work(pipeline: PipelineGroup, work: Any) -> None:
-    """Give those who follow a job, an offer, None or ``OVER``; raises ``CrewLostError`` where one is not heard of.
+    """Broadcast a job, an offer to follow a trial, None (no work yet) or ``OVER`` to the other stages.
 
-    It is given at the last moment, when nothing that the leader does alone can fail any more: those who follow are in
-    the trial then and wait there.
+    The leader does this last, when nothing that it does alone can fail any more: the other stages then start the trial
+    and wait in it. Raises ``PipelineLostError`` if a stage does not answer.
     """
     try:
         pipeline.broadcast(work)
     except PeerError as error:
-        raise PipelineLostError(f"nobody there to work with: {error}") from error
+        raise PipelineLostError(f"another stage of this replica does not answer: {error}") from error
 
 
 def follow(pipelines: Sequence[PipelineGroup], *, replica: ReplicaContext, folder: Path) -> None:
-    """Run the trials that the leader runs until it says that it is over; raises what ends a slot before that."""
+    """Run the trials that the leader broadcasts until it sends ``OVER``; raises what ends a slot before that."""
     ends: SimpleQueue[Exception | None] = SimpleQueue()
 
     def slot(pipeline: PipelineGroup) -> None:
@@ -93,18 +93,18 @@ def _follow(pipeline: PipelineGroup, *, replica: ReplicaContext, folder: Path) -
     while (work := pipeline.broadcast(work)) != OVER:
         if work is None:
             continue
-        place = folder / work["key"]
+        trial = folder / work["key"]
         try:
-            _work(work, pipeline=pipeline, replica=replica, folder=place)
+            _work(work, pipeline=pipeline, replica=replica, folder=trial)
         except PipelineLostError:
             raise
-        except Exception:  # the leader tells the hub; here is the place where it happened
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"error-of-shard-{pipeline.rank}.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        except Exception:  # the leader reports it to the dispatcher; the traceback is kept here
+            trial.mkdir(parents=True, exist_ok=True)
+            (trial / f"error-of-shard-{pipeline.rank}.txt").write_text(traceback.format_exc(), encoding="utf-8")
 
 
 def _work(work: dict[str, Any], *, pipeline: PipelineGroup, replica: ReplicaContext, folder: Path) -> None:
-    """Run a job with the leader, or take part with it in a trial that another replica leads."""
+    """Run a trial with the leader of this group, or follow one with it that another replica leads."""
     spec = TrialSpec.from_record(work["spec"])
     if "member" in work:
         follow_trial(spec, replica=replica, folder=folder, pipeline=pipeline, evaluators=PipelineEvaluators(pipeline))
@@ -114,7 +114,7 @@ def _work(work: dict[str, Any], *, pipeline: PipelineGroup, replica: ReplicaCont
 
 
 def _have_a_gpu_each(store: Store, device: torch.device, *, rank: int, size: int) -> bool:
-    """Say whether every worker has a GPU that no other has, which nccl asks for."""
+    """Return whether every worker has a GPU of its own, which nccl requires."""
     own = str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" and is_nccl_available() else ""
     store.set(f"gpu-{rank}", own)
     gpus = [store.get(f"gpu-{other}").decode() for other in range(size)]

@@ -1,8 +1,8 @@
-"""Where the stages of a replica leave each other their addresses: the key-value store of the cluster that runs them.
+"""The store in which the stages of a replica exchange their addresses: the key-value store of the Ray cluster.
 
-A store of torch's own (``TCPStore``) listens on every interface and lets anybody read and write. The cluster's asks
-for the cluster's token, and here each key and value is bound to a secret of the replica besides: a key cannot be
-guessed and a value that another wrote is not taken. Needs no port and no process.
+Torch's own store (``TCPStore``) listens on every interface and lets anybody read and write. The cluster's store asks
+for the cluster's token, and each key and value is also bound to a secret of the replica: nobody else can guess a key,
+and a value that somebody else wrote is refused. It needs no port and no process.
 """
 
 import hashlib
@@ -51,10 +51,10 @@ class RayKeys:
 
 
 class StageStore(Store):
-    """A store of ``torch.distributed`` on ``keys``, for those who know ``secret``; any thread may use it.
+    """A store of ``torch.distributed`` on ``keys``, shared by all who know ``secret``; any thread may use it.
 
-    Whoever waits for a key gives up after ``patience`` with ``TimeoutError``. A value that is there and was not written
-    with the secret raises ``PermissionError``.
+    Waiting for a key raises ``TimeoutError`` after ``patience``. A value that was not written with the secret raises
+    ``PermissionError``.
     """
 
     def __init__(self, keys: Keys, *, secret: bytes, patience: timedelta) -> None:
@@ -77,7 +77,7 @@ class StageStore(Store):
         deadline, pause = time.monotonic() + (timeout or self._patience).total_seconds(), _FIRST_WAIT_S
         while not self.check(keys):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"another stage has not said where it is ({', '.join(keys)})")
+                raise TimeoutError(f"another stage has not written its address ({', '.join(keys)})")
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_WAIT_S)
 
@@ -89,7 +89,7 @@ class StageStore(Store):
         return True
 
     def forget(self) -> None:
-        """Delete what this process has written, when everybody has read it."""
+        """Delete what this process has written; called once all stages have read it."""
         for name in self._written:
             self._keys.delete(name)
         self._written.clear()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmlab.platform.planning.study_plan import Plan, trial_spec
-from nmlab.platform.search.strategies import proposals_of, startup_trials
+from nmlab.platform.search.strategies import startup_trials, strategy_of
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.contract.values import Scalar
 
@@ -28,9 +28,9 @@ def list_trials(plan: Plan) -> Listing:
     wanted = plan.configurations
     settled = wanted if study.search.algorithm in ("grid", "random") else min(wanted, startup_trials(wanted))
     with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
-        proposals = proposals_of(study, journal=Path(folder) / "optuna.journal")
+        strategy = strategy_of(study, journal=Path(folder) / "optuna.journal")
         for _ in range(settled):
-            proposal = proposals.next()
+            proposal = strategy.next()
             assert proposal is not None, "as many as configurations_tried says"
             specs += [trial_spec(study, proposal.configuration, seed=seed) for seed in study.seeds]
     return Listing(tuple(specs), len(plan.baselines), wanted - settled)

@@ -7,7 +7,7 @@ from typing import Any
 from nmlab.platform.planning.admission import check_slots
 from nmlab.platform.planning.examples import to_check, to_plan
 from nmlab.platform.planning.objective_check import check_objectives
-from nmlab.platform.search.initial_points import Given, first_points
+from nmlab.platform.search.initial_points import Given, initial_points
 from nmlab.platform.search.points import configurations_tried
 from nmlab.search_spaces.schema.conditions import BESIDE_SPACE
 from nmlab.search_spaces.schema.study import Study
@@ -41,7 +41,7 @@ class Plan:
 
 def check_settings(study: Study) -> None:
     """Check what needs neither model nor text: the methods and their settings; raises ``ValueError`` with one line."""
-    first = [DefineByRun(study)(Given(values)) for values in first_points(study)]
+    first = [DefineByRun(study)(Given(values)) for values in initial_points(study)]
     for configuration in [*to_check(study), *baseline_points(study), *first]:
         _check(configuration)
     check_objectives(study)

@@ -1,1 +1,1 @@
-"""One Ray Train run for each copy of the model, and what runs inside its workers."""
+"""Replicas: one Ray Train run for each copy of the model, and what runs inside its workers."""

@@ -1,8 +1,8 @@
-"""Was the process that worked on a trial before this one killed for want of memory?
+"""Finds out whether the process that last worked on a trial was killed because memory ran out.
 
-Nothing in a process hears of such an end. What can be asked is Ray, whose memory monitor says of each worker that it
-killed why, and the kernel of the same machine, which counts those it killed. So a process leaves its name in the
-trial's folder while it is at work there, and the next one that finds it asks.
+A process gets no notice of such an end. Afterwards, Ray's memory monitor says why it killed a worker, and the kernel of
+the same machine counts the processes it killed. So a process writes its name into the trial's folder while it works
+there, and the next process that finds the name asks Ray and the kernel.
 """
 
 import json
@@ -21,9 +21,9 @@ _COUNTS = Path("/proc/vmstat")
 
 @contextmanager
 def at_work(folder: Path) -> Iterator[str]:
-    """Leave this process's name in a trial's folder for as long as the block lasts; give why its predecessor ended.
+    """Mark a trial's folder with this process's name while the block lasts; yield why the last process ended.
 
-    That is "" unless the one before was killed for memory.
+    That is "" unless it was killed because memory ran out. The mark stays if an error ends the block.
     """
     why = reason(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,14 +31,14 @@ def at_work(folder: Path) -> Iterator[str]:
     try:
         mark.write_text(json.dumps(_name()), encoding="utf-8")
     except OSError as error:
-        if not is_disk_full(error):  # else the process does without a mark
+        if not is_disk_full(error):  # on a full disk the process works without a mark
             raise
     yield why
-    mark.unlink(missing_ok=True)  # not where an error or a kill ends the block: then the mark is what tells of it
+    mark.unlink(missing_ok=True)  # not if an error or a kill ends the block: the mark then shows it
 
 
 def reason(folder: Path) -> str:
-    """Return why the process whose name lies in ``folder`` was killed, as far as memory was why; else ""."""
+    """Return why the process whose name is in ``folder`` was killed, if for lack of memory; else ""."""
     try:
         before = json.loads((folder / _MARK).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
@@ -52,7 +52,7 @@ def reason(folder: Path) -> str:
 
 
 def killed_by_ray(death: Any) -> bool:
-    """Say whether a ``DeathCause`` of Ray's actor table is that of its memory monitor."""
+    """Return whether a ``DeathCause`` of Ray's actor table is that of its memory monitor."""
     return death is not None and death.WhichOneof("context") == "oom_context"
 
 

@@ -1,4 +1,4 @@
-"""Replicas: one Ray Train run each, with a worker a shard: what fails together is one copy of the model, no more."""
+"""Starts the replicas of a launch and keeps them running: one Ray Train run each, with one worker a pipeline stage."""
 
 import os
 import threading
@@ -23,19 +23,23 @@ from nmlab.platform.replicas.train_run import TrainRun
 from nmlab.search_spaces.schema.study import Study
 
 _BACK_OFF_S, _LET_GO_S = 1.0, 10.0
-_WORD_S = 10.0
-"""How long a run that ended by itself is thought about until the driver has heard why."""
+_REASON_S = 10.0
+"""How long a run that ended by itself waits for the record of why it was refused."""
 
 
 class Replicas:
-    """The Train runs of a launch, each kept up by a thread of the driver.
+    """The Train runs of a launch, each watched by a thread of the driver that starts it again when it fails.
 
     Train itself restarts a worker that died, ``max_failures`` times. A run that ends with an error, as when its
-    controller is killed, is started again: ``max_failures`` times in a row, or as often as it takes while it comes up
-    in between. One whose worker fails every time before the model is loaded is not. ``lost`` is told of each such end.
+    controller is killed, is started again: ``max_failures`` times in a row, without limit if it comes up in between.
+    A run whose worker fails every time before the model is loaded is not started again.
 
-    ``runs`` makes a run that avoids nodes, by their ids: those whose replicas were refused, as they do not see the
-    launch's folder or run other code. ``can_be_placed`` says whether any other node may do.
+    Args:
+        runs: by name of the replica, what makes its run, given the ids of nodes to avoid: those whose replicas were
+            refused, as they do not see the launch's folder or run other code.
+        max_failures: see above.
+        lost: is called with name and reason when a run ended with an error.
+        can_be_placed: whether a node remains, given the ids of nodes to avoid.
     """
 
     def __init__(
@@ -54,9 +58,9 @@ class Replicas:
         self._came_up: set[str] = set()
         self._refused: dict[str, tuple[str, frozenset[str]]] = {}
         self._avoided: set[str] = set()
-        self._heard = threading.Condition()
+        self._changed = threading.Condition()
         self._threads = {
-            name: threading.Thread(target=self._keep_up, args=(name, run), name=name, daemon=True)
+            name: threading.Thread(target=self._keep_running, args=(name, run), name=name, daemon=True)
             for name, run in runs.items()
         }
         for thread in self._threads.values():
@@ -64,34 +68,34 @@ class Replicas:
 
     @property
     def alive(self) -> bool:
-        """Say whether any replica may still come up or come back."""
+        """Whether any replica may still come up or come back."""
         return any(thread.is_alive() for thread in self._threads.values())
 
     def came_up(self, name: str) -> None:
-        """A replica has loaded its model."""
+        """Note that a replica has loaded its model."""
         self._came_up.add(name)
 
     def refused(self, name: str, reason: str, nodes: Iterable[str]) -> None:
-        """A replica was refused before it loaded its model; its run goes to another node than ``nodes`` if it can."""
-        with self._heard:
+        """Note that a replica was refused before it loaded its model; its run moves away from ``nodes`` if it can."""
+        with self._changed:
             self._refused[name] = (reason, frozenset(nodes))
             self._avoided |= self._refused[name][1]
-            self._heard.notify_all()
+            self._changed.notify_all()
 
     def stop(self) -> None:
-        """Start no run again from now on."""
+        """Do not start any run again."""
         self._stopping.set()
-        with self._heard:
-            self._heard.notify_all()
+        with self._changed:
+            self._changed.notify_all()
 
     def join(self, names: Iterable[str], *, timeout: float) -> None:
-        """Wait for Train runs to end; others are not up, and have nothing to say."""
+        """Wait up to ``timeout`` seconds for the Train runs of these replicas to end."""
         deadline = time.monotonic() + timeout
         for name in names:
             self._threads[name].join(max(0.0, deadline - time.monotonic()))
 
     def call_off(self, *, within: float = _LET_GO_S) -> None:
-        """End the runs that have not ended, and no longer watch over any: Ray may be shut down after this."""
+        """End all runs and their threads, in up to ``within`` seconds; Ray may be shut down after this."""
         self.stop()
         deadline = time.monotonic() + within
         bounded(self._call_off_runs, within=within, name="call-off")
@@ -101,7 +105,7 @@ class Replicas:
         for run in list(self._runs.values()):
             run.call_off()
 
-    def _keep_up(self, name: str, new_run: Callable[[frozenset[str]], TrainRun]) -> None:
+    def _keep_running(self, name: str, new_run: Callable[[frozenset[str]], TrainRun]) -> None:
         failures = 0
         while not self._stopping.is_set():
             self._came_up.discard(name)
@@ -109,28 +113,28 @@ class Replicas:
             try:
                 self._runs[name] = new_run(frozenset(self._avoided))
                 if self._stopping.is_set():
-                    return  # whoever calls off may not have seen this run
+                    return  # `call_off` may not have seen this run
                 self._runs[name].fit()
-                if self._goes_elsewhere(name, within=_WORD_S):
+                if self._moves_to_another_node(name, within=_REASON_S):
                     continue
                 return
-            except Exception as error:  # whether the others carry on is for the sweep to say
+            except Exception as error:  # the sweep decides whether the others go on
                 self.errors[name] = error
             failures = 1 if name in self._came_up else failures + 1
             hopeless = isinstance(self.errors[name], WorkerGroupError) and name not in self._came_up
             if self._stopping.is_set():
                 return
-            if self._goes_elsewhere(name, within=0.0):
+            if self._moves_to_another_node(name, within=0.0):
                 continue
             self._lost(name, reason_line(self.errors[name]))
             if hopeless or failures > self._max_failures:
                 return
             self._stopping.wait(back_off_seconds(failures, first=_BACK_OFF_S))
 
-    def _goes_elsewhere(self, name: str, *, within: float) -> bool:
-        """Say of a run that ended whether to start it on another node: it was refused where it was, and one may do."""
-        with self._heard:
-            self._heard.wait_for(lambda: name in self._refused or self._stopping.is_set(), timeout=within)
+    def _moves_to_another_node(self, name: str, *, within: float) -> bool:
+        """Return whether to start a run that ended on another node: it was refused on its own, and another remains."""
+        with self._changed:
+            self._changed.wait_for(lambda: name in self._refused or self._stopping.is_set(), timeout=within)
             reason, nodes = self._refused.pop(name, ("", frozenset()))
         if not reason or self._stopping.is_set():
             return False
@@ -141,7 +145,7 @@ class Replicas:
 
 
 def has_room(resources: Mapping[str, float], *, nodes: Iterable[Mapping[str, Any]], avoided: Container[str]) -> bool:
-    """Say whether a living node that is not to be avoided has the resources of a worker, taken or not."""
+    """Return whether a living node that is not to be avoided has the resources of a worker, in use or not."""
     return any(
         node["Alive"]
         and node["NodeID"] not in avoided
@@ -158,12 +162,20 @@ def start_replicas(
     max_failures: int,
     load: Load,
     lost: Callable[[str, str], None],
-    parties: Mapping[str, Any] | None = None,
+    mask_parallel: Mapping[str, Any] | None = None,
     nonce: Path | None = None,
 ) -> Replicas:
-    """Start one Train run per replica and return without waiting for them; ``parties`` is for its `PartyLine`.
+    """Start one Train run per replica; returns without waiting for them.
 
-    Without a ``nonce`` replicas show nothing of their folder, and the hub must not expect it.
+    Args:
+        study: says how many replicas, slots and stages, and their resources.
+        dispatcher: the name of the dispatcher.
+        folder: of the launch.
+        max_failures: see `Replicas`.
+        load: what the model and its slots take on a device.
+        lost: see `Replicas`.
+        mask_parallel: the ``settings`` of `MaskParallelClient`; None where no slots share a trial.
+        nonce: the file by which workers show that they see the folder; without one the dispatcher must not expect it.
     """
     launch = Launch(folder)
     runs = {}
@@ -179,7 +191,7 @@ def start_replicas(
             "model": study.model.model_dump(mode="json"),
             "slots": study.replica.slots,
             "load": asdict(load),
-            "parties": parties,
+            "mask_parallel": mask_parallel,
             "threads": _threads(study),
         }
         runs[name] = partial(_train_run, name, config, study, folder, max_failures)
@@ -191,9 +203,9 @@ def start_replicas(
 
 
 def worker_resources(study: Study) -> dict[str, float]:
-    """Return what a replica's worker reserves: what the study says, else a CPU, and a GPU where there is any.
+    """Return what a worker of a replica reserves: as the study says, else one CPU, and one GPU if the cluster has any.
 
-    Resources of one's own naming choose the nodes of a mixed cluster.
+    Custom resources choose the nodes of a mixed cluster.
     """
     given = study.replica.resources
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
@@ -203,7 +215,7 @@ def worker_resources(study: Study) -> dict[str, float]:
 
 
 def _threads(study: Study) -> int:
-    """Cores of this machine shared out among everything that runs at once; at least one."""
+    """Return the threads of a worker: this machine's cores divided by the slots of all replicas; at least one."""
     return max(1, (os.cpu_count() or 1) // (study.replica.count * study.replica.slots))
 
 

@@ -1,4 +1,4 @@
-"""A Ray Train run that whoever began it can call off."""
+"""A Ray Train run that can be ended while it is still starting."""
 
 import threading
 from typing import Any
@@ -11,14 +11,14 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 
 class CalledOffError(RuntimeError):
-    """A run that was called off before it began."""
+    """The run was called off before it began."""
 
 
 class TrainRun(DataParallelTrainer):  # type: ignore[misc]
-    """One run, waited for in a thread. What it replaces is internal to Ray 2.60; look here first at an upgrade.
+    """A Train run that a thread waits for and another can end. It overrides internals of Ray 2.60: check at upgrades.
 
-    Train gives no hold of its controller, so that a thread could not be freed from a run that is still coming up. A
-    thread that waits when Ray is shut down takes the process with it, with exit code 1.
+    Train gives no handle of its controller, so a thread that waits for a starting run could not be released. A thread
+    that still waits when Ray is shut down ends the whole process, with exit code 1.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -28,14 +28,14 @@ class TrainRun(DataParallelTrainer):  # type: ignore[misc]
         self._guard = threading.Lock()
 
     def call_off(self) -> None:
-        """End the run at once if it has not ended: ``fit`` raises. Its workers end with its controller."""
+        """End the run at once: ``fit`` raises in its thread. The workers end with the controller."""
         with self._guard:
             self._called_off = True
             if self._controller is not None:
                 ray.kill(self._controller)
 
     def _initialize_and_run_controller(self, **settings: Any) -> Any:
-        """Start the controller beside the driver, as Train does, and wait for it."""
+        """Start the controller on the driver's node, as Train does, and wait for it."""
         here = {RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
         environment = {"env_vars": get_env_vars_to_propagate()}
         actor = ray.remote(num_cpus=0, label_selector=here, runtime_env=environment)(TrainController)

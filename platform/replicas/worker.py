@@ -1,4 +1,4 @@
-"""What runs inside a replica's Train worker: the frozen model once, and S slots that run trials on it."""
+"""The process of a Train worker: it loads the frozen model once, and S slots run trials on it."""
 
 import os
 import threading
@@ -17,7 +17,7 @@ from nmlab.platform.cluster.proof import prove
 from nmlab.platform.dispatch.client import DispatchClient
 from nmlab.platform.dispatch.worker_link import WorkerLink, own_worker_link
 from nmlab.platform.mask_parallel.client import MaskParallelClient
-from nmlab.platform.pipeline.setup import OVER, follow, form_pipelines, give_work, shard_facts
+from nmlab.platform.pipeline.setup import OVER, follow, form_pipelines, give_work, stage_facts
 from nmlab.platform.planning.admission import Load, refuses
 from nmlab.platform.replicas.oom_detection import at_work
 from nmlab.trials.context.replica_context import ReplicaContext
@@ -31,15 +31,15 @@ from nmlab.trials.trial.outcome import TrialResult
 from nmlab.trials.trial.run import run_trial
 
 _BEAT_S = 0.5
-_FAREWELL_S = 20.0
+_CLOSE_S = 20.0
 
 
 def worker_loop(config: dict[str, Any]) -> None:
-    """Load the model and run trials until the hub says stop (the Train worker's function).
+    """Load the model and run trials until the dispatcher stops the replica; Train calls this in each worker.
 
-    Of several workers, each with a shard of the model, the first does so; the others follow it.
+    With pipeline stages, the first worker takes trials from the dispatcher, and the others run them with it.
     """
-    os.umask(os.umask(0) | 0o002)  # a raylet may have been started with any
+    os.umask(os.umask(0) | 0o002)  # the umask of a raylet may be any
     torch.set_num_threads(config["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pipelines = form_pipelines(slots=config["slots"], device=device)
@@ -61,7 +61,7 @@ def worker_loop(config: dict[str, Any]) -> None:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "slots": config["slots"],
         "model_digest": replica.frozen.digest,
-        **shard_facts(replica, pipelines[0], pid=os.getpid()),
+        **stage_facts(replica, pipelines[0], pid=os.getpid()),
         "load_seconds": round(time.perf_counter() - start, 3),
     }
     facts["proofs"] = proofs
@@ -73,13 +73,13 @@ def worker_loop(config: dict[str, Any]) -> None:
 
 
 def _proof(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what this worker shows of the launch's folder and its code, and where it is."""
+    """Return what shows that this worker sees the launch's folder and runs the driver's code, and its node."""
     where = {"node": ray.util.get_node_ip_address(), "node_id": ray.get_runtime_context().get_node_id()}
     return {**prove(Path(config["nonce"])), **where}
 
 
 def _is_refused(config: dict[str, Any], proofs: list[dict[str, Any]], *, pipeline: PipelineGroup) -> bool:
-    """Show the hub the proofs of all workers, before the model is loaded; say whether they were refused."""
+    """Show the dispatcher the proofs of all workers before the model is loaded; return whether they were refused."""
     refused = False
     if pipeline.leads:
         dispatcher = DispatchClient(config["dispatcher"], namespace=config["namespace"])
@@ -88,7 +88,7 @@ def _is_refused(config: dict[str, Any], proofs: list[dict[str, Any]], *, pipelin
 
 
 def _refusals(config: dict[str, Any], *, device: torch.device, pipeline: PipelineGroup) -> list[str]:
-    """Return of every worker on which the model and its slots do not fit where it is and why."""
+    """Return one line, device and reason, for every worker on which the model and its slots do not fit."""
     why = refuses(Load(**config["load"]), slots=config["slots"], shards=pipeline.size, device=device.type)
     return [each for each in pipeline.all_gather(f"{_where(device)}: {why}" if why else "") if each]
 
@@ -99,7 +99,7 @@ def _where(device: torch.device) -> str:
 
 
 class Worker:
-    """The threads of one replica: one that talks to the hub, and one for each slot."""
+    """The threads of one replica: one that talks to the dispatcher, and one for each slot."""
 
     def __init__(
         self, config: dict[str, Any], replica: ReplicaContext, facts: dict[str, Any], pipelines: Sequence[PipelineGroup]
@@ -110,12 +110,15 @@ class Worker:
         self._link = own_worker_link(
             config["dispatcher"], namespace=config["namespace"], name=config["name"], facts=facts
         )
-        self._parties = MaskParallelClient(config["parties"], replica=replica, folder=self._folder, link=self._link)
+        self._mask_parallel = MaskParallelClient(
+            config["mask_parallel"], replica=replica, folder=self._folder, link=self._link
+        )
 
     def serve(self) -> None:
-        """Serve until told to stop, then say whether the weights are unchanged; raises ``GivenUpError``.
+        """Run trials until the dispatcher stops the replica, then report whether the weights are unchanged.
 
-        Raises ``CrewLostError`` when the shards have lost each other: Train then starts all anew.
+        Raises ``GivenUpError`` if the dispatcher gave the replica up, and ``PipelineLostError`` if its stages have lost
+        each other: Train then starts all its workers again.
         """
         link = self._link
         link.exchange()
@@ -127,8 +130,8 @@ class Worker:
             if self._broken is not None:
                 raise self._broken
             link.wait_for_notice(_BEAT_S)
-        link.say("verified", unchanged=all(self._pipelines[0].all_gather(self._replica.frozen.unchanged())))
-        link.farewell(patience=_FAREWELL_S)
+        link.enqueue("verified", unchanged=all(self._pipelines[0].all_gather(self._replica.frozen.unchanged())))
+        link.close(patience=_CLOSE_S)
 
     def _slot(self, slot: int, pipeline: PipelineGroup) -> None:
         done = 0
@@ -138,8 +141,8 @@ class Worker:
                 if job is not None:
                     self._run(job, pipeline)
                     done = job["epoch"]
-                elif (offer := self._parties.offer()) is not None:
-                    self._parties.take_part(offer, pipeline)
+                elif (offer := self._mask_parallel.offer()) is not None:
+                    self._mask_parallel.follow(offer, pipeline)
                 else:
                     give_work(pipeline, None)
             give_work(pipeline, OVER)
@@ -151,7 +154,7 @@ class Worker:
         try:
             spec = TrialSpec.from_record(job["spec"])
             folder = self._folder / job["key"]
-            with at_work(folder) as killed, self._parties.led(job, pipeline) as evaluators:
+            with at_work(folder) as killed, self._mask_parallel.lead(job, pipeline) as evaluators:
                 give_work(pipeline, {**job, "is_shared": evaluators is not None})
                 because = f"{killed} with micro-batches of {spec.calibration.at_once}" if killed else ""
                 result = run_trial(
@@ -165,9 +168,9 @@ class Worker:
                 )
         except PipelineLostError:
             raise
-        except Exception as error:  # a slot outlives whatever goes wrong in a trial; the reason travels to the driver
+        except Exception as error:  # a failed trial does not end its slot; the reason goes to the driver
             reason = f"{type(error).__name__}: {error}"
-            with suppress(OSError):  # the reason is told anyway
+            with suppress(OSError):  # the reason is reported in any case
                 (self._folder / job["key"]).mkdir(parents=True, exist_ok=True)
                 (self._folder / job["key"] / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             account = account_of(error)
@@ -177,7 +180,7 @@ class Worker:
 
 
 class _WorkerEvents:
-    """A trial's events, on their way to the hub."""
+    """The ``Events`` of a trial: puts its metrics into the outbox, and asks whether it is to stop."""
 
     def __init__(self, link: WorkerLink, epoch: int) -> None:
         self._link, self._epoch = link, epoch
@@ -185,7 +188,7 @@ class _WorkerEvents:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self.last = dict(values)
-        self._link.say("metrics", epoch=self._epoch, step=step, time=int(time.time() * 1000), values=self.last)
+        self._link.enqueue("metrics", epoch=self._epoch, step=step, time=int(time.time() * 1000), values=self.last)
 
     def cancelled(self) -> bool:
         return self._link.is_unwanted(self._epoch)

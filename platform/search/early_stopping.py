@@ -1,4 +1,4 @@
-"""Early stopping: follows a launch's journal, compares configurations, and says which trials are to be stopped.
+"""Early stopping: follows a launch's journal, compares configurations, and decides which trials are stopped.
 
 Seeds are replicates. A configuration is compared with others on the mean over its seeds, at a step that every seed has
 reached, or before which it ended, and it is stopped as a whole. Seeds run on while others catch up. Decisions depend
@@ -22,7 +22,7 @@ Record = Mapping[str, Any]
 
 @dataclass
 class _Seeds:
-    """The trials of one configuration: the keys of all its seeds, and what the journal says of them."""
+    """The trials of one configuration: the keys of all its seeds, their values and ends in the journal."""
 
     keys: tuple[str, ...]
     starts: dict[str, float] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class _Seeds:
         return found
 
     def has_moved(self, values: Mapping[str, float]) -> bool:
-        """Say whether a seed has another value than at its start; one whose start is unknown counts as moved."""
+        """Return whether a seed has another value than at its start; one whose start is unknown counts as moved."""
         return any(key not in self.starts or value != self.starts[key] for key, value in values.items())
 
     def _is_past(self, key: str, step: int) -> bool:
@@ -61,7 +61,7 @@ class _Seeds:
 
 
 class EarlyStopping:
-    """Follows a launch's journal and says which trials are to be stopped, and why.
+    """Follows a launch's journal and gives the trials that are stopped early, with reasons.
 
     Args:
         rule: decides; None stops nothing.
@@ -69,7 +69,7 @@ class EarlyStopping:
         initial: the name under which its value at the start is recorded.
         mode: ``min`` or ``max``.
         seeds: the seeds of every configuration of the search.
-        baselines: keys of trials that are no part of the search.
+        baselines: keys of trials that do not belong to the search.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class EarlyStopping:
         """Why each trial is stopped, by key: all seeds of a configuration that had not ended when it was decided."""
 
     def follow(self, records: Iterable[Record]) -> None:
-        """Take records in the order of the journal."""
+        """Accept records, in the order of the journal."""
         if self._rule is None:
             return
         for record in records:
@@ -116,7 +116,7 @@ class EarlyStopping:
         self._configuration_of |= dict.fromkeys(keys, trial.configuration)
 
     def _note(self, key: str, step: int, values: Mapping[str, float]) -> None:
-        """Keep a value; a trial that goes on from a checkpoint repeats points, of which the first counts."""
+        """Keep a value; a resumed trial repeats points, and the first of each step counts."""
         name = self._configuration_of.get(key)
         if name is None:
             return
@@ -125,7 +125,7 @@ class EarlyStopping:
             del seeds.ended[key]
         if key in seeds.ended:
             return
-        if step == 0:  # launches begun before the start had names of its own recorded it under the metric's
+        if step == 0:  # launches from before `initial/*` have the value at the start under the metric's own name
             start = values.get(self._initial, values.get(self._metric))
             if start is not None:
                 seeds.starts.setdefault(key, self._loss(start))

@@ -13,7 +13,7 @@ DEFAULTS = "defaults"
 
 
 class Given:
-    """A stand-in for an Optuna trial whose values are given; raises ``ValueError`` for one that the space has not."""
+    """A stand-in for an Optuna trial with given values; raises ``ValueError`` for a value outside of the space."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
@@ -42,8 +42,8 @@ class Given:
         return self._values[name]
 
 
-def first_points(study: Study) -> list[dict[str, Any]]:
-    """Return the searched values of every point that a study wants tried first, in its order.
+def initial_points(study: Study) -> list[dict[str, Any]]:
+    """Return the searched values of every point that a study names to be tried first, in its order.
 
     ``defaults`` stands for one point for each method of the study: its own default of every searched hyperparameter, at
     the first pattern and number of samples. Raises ``ValueError`` with one line for a point that is not in the space.
@@ -79,8 +79,8 @@ def _point(study: Study, values: Mapping[str, Any], where: str) -> dict[str, Any
 
 
 def _defaults(study: Study, method: str) -> dict[str, Any]:
-    beside = {"method": method, "pattern": study.patterns[0], SAMPLES: study.data.calibration.sizes[0]}
-    return {**registry.get(method).configure({}).model_dump(), **beside}
+    others = {"method": method, "pattern": study.patterns[0], SAMPLES: study.data.calibration.sizes[0]}
+    return {**registry.get(method).configure({}).model_dump(), **others}
 
 
 def _between(value: Any, low: float, high: float) -> bool:

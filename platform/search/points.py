@@ -1,4 +1,4 @@
-"""Stand-ins for an Optuna trial that walk through a space without Optuna: at random, or point by point."""
+"""Stand-ins for an Optuna trial, to visit points of a space without Optuna: random ones, or all in turn."""
 
 import math
 import random
@@ -13,7 +13,7 @@ Configuration = dict[str, Any]
 
 
 class RandomDraw:
-    """Draws every value at random and notes it; of a range of numbers only the two ends with ``ends``."""
+    """Draws every value at random and keeps it in ``drawn``; with ``ends``, only the two ends of a range of numbers."""
 
     def __init__(self, seed: int, *, ends: bool = False) -> None:
         self._random = random.Random(seed)
@@ -41,8 +41,8 @@ class RandomDraw:
         return value
 
 
-class _Odometer:
-    """Answers the k-th question with the option that the k-th digit names, and counts the options of each."""
+class _Counter:
+    """Gives the k-th parameter the option that the k-th digit of a number names, and counts the options of each."""
 
     def __init__(self, digits: list[int]) -> None:
         self.digits = digits
@@ -65,11 +65,11 @@ class _Odometer:
 
 
 def points(study: Study) -> Iterator[Configuration]:
-    """Yield every configuration of a space once, the last name fastest; the two ends stand for a range of reals."""
+    """Yield every configuration of a space once, the last parameter fastest; a range of reals gives its two ends."""
     space = DefineByRun(study)
     digits: list[int] = []
     while True:
-        walk = _Odometer(digits)
+        walk = _Counter(digits)
         yield space(walk)
         while digits and digits[-1] + 1 == walk.options[len(digits) - 1]:
             digits.pop()

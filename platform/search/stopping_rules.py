@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 REDUCTION = 4
-"""ASHA lets one configuration in so many pass a rung, and needs as many before it stops any."""
+"""ASHA lets one of so many configurations pass a rung, and needs as many before it stops any."""
 FEWEST_OTHERS = 3
 """Other configurations that the median rule needs before it stops any."""
 
@@ -15,8 +15,8 @@ FEWEST_OTHERS = 3
 class Comparison:
     """A configuration at one step: the mean of the objective over its seeds, as a loss (lower is better).
 
-    ``has_moved`` says that at least one seed no longer has the value that it started from. A configuration whose seeds
-    are all at their start says how good its start is, and nothing of what it learns.
+    ``has_moved`` says that at least one seed no longer has the value that it started from. If all seeds are at their
+    start, the mean shows how good the start is, and nothing of what the configuration learns.
     """
 
     configuration: str
@@ -26,7 +26,7 @@ class Comparison:
 
 
 class Rule(Protocol):
-    """A stopping rule. It is told of every configuration at every step once, in the order of the journal."""
+    """A stopping rule. It is given every configuration at every step once, in the order of the journal."""
 
     def falls_behind(self, current: Comparison) -> str:
         """Take a comparison; return why its configuration is to be stopped, or "" where it goes on."""
@@ -56,11 +56,11 @@ class SuccessiveHalving:
             reached = self._reached.setdefault(rung, {})
             if current.step >= rung and current.configuration not in reached:
                 reached[current.configuration] = current
-                if reason := self._judge(current, reached):
+                if reason := self._reason(current, reached):
                     return reason
         return ""
 
-    def _judge(self, current: Comparison, reached: Mapping[str, Comparison]) -> str:
+    def _reason(self, current: Comparison, reached: Mapping[str, Comparison]) -> str:
         if len(reached) < self.reduction:
             return ""
         better = sum(other.loss < current.loss and other.has_moved for other in reached.values())
@@ -134,7 +134,7 @@ def default_grace_period(*, steps: int, every: int) -> int:
     """Return the first step at which a configuration may be stopped, a multiple of ``every``.
 
     It lies past the start: not before the second evaluation, nor before a tenth of the steps, since masks barely move
-    at first. Of a trial with a single evaluation on its way it is that one.
+    at first. If a trial has a single evaluation before its end, it is that one.
 
     Args:
         steps: of the longest trial.

@@ -1,7 +1,7 @@
-"""Where configurations come from: the points of a grid, or an Optuna study that is told the truth.
+"""Search strategies: where configurations come from, either the points of a grid or an Optuna study.
 
-An outcome is told to Optuna as what it is: COMPLETE with its objectives, PRUNED with its intermediate values when a
-scheduler stopped it, FAIL when it diverged or was lost. Nothing is left RUNNING that has ended.
+Optuna gets every outcome as what it is: COMPLETE with its objectives, PRUNED with its intermediate values if it was
+stopped early, FAIL if it diverged or failed. No configuration that has ended is left RUNNING.
 """
 
 import math
@@ -19,7 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from nmlab.platform.search.initial_points import Given, first_points
+from nmlab.platform.search.initial_points import Given, initial_points
 from nmlab.platform.search.points import RandomDraw, configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
@@ -53,19 +53,19 @@ class Outcome:
 
 
 class SearchStrategy(Protocol):
-    """A source of configurations."""
+    """A source of configurations, which may learn from their outcomes."""
 
     def open(self) -> list[Proposal]:
         """Return the proposals that an earlier launch made and that have no outcome yet."""
 
     def failed(self) -> list[Proposal]:
-        """Return the proposals that ended without an outcome; a resumed launch runs again what failed of them."""
+        """Return the proposals that failed; a resumed launch runs their failed trials again."""
 
     def next(self) -> Proposal | None:
         """Return another configuration, or None when there are no more."""
 
     def tell(self, number: int, outcome: Outcome) -> None:
-        """Say how a proposal ended."""
+        """Record the outcome of the proposal ``number``."""
 
 
 class GridStrategy:
@@ -76,7 +76,7 @@ class GridStrategy:
         self._next = 0
 
     def open(self) -> list[Proposal]:
-        return []  # a resumed grid starts from its first point; what has ended is not run again
+        return []  # a resumed grid starts from its first point; trials that have ended are not run again
 
     def failed(self) -> list[Proposal]:
         return []
@@ -88,15 +88,15 @@ class GridStrategy:
         return self._points[self._next - 1]
 
     def tell(self, number: int, outcome: Outcome) -> None:
-        """A grid does not learn."""
+        """Do nothing: a grid does not learn."""
 
 
 class _PatientFile(JournalFileBackend):  # type: ignore[misc]
-    """Waits for room on a full disk; what a failed attempt left would spoil the journal and is taken back.
+    """The file of an Optuna journal: waits for room on a full disk, and takes a failed write back.
 
-    The sweep proposes nothing meanwhile; the trials that run are not held up. Each line has a checksum, which Optuna
-    passes over. A line that a crash cut off is removed when the file is opened. Raises ``DamagedFileError`` for a file
-    that is not what was written.
+    The sweep proposes nothing while it waits; running trials go on. Each line has a checksum, which Optuna ignores. A
+    line that a crash cut off is removed when the file is opened. Raises ``DamagedFileError`` for a file that is not
+    what was written.
     """
 
     def __init__(self, file_path: str) -> None:
@@ -120,7 +120,7 @@ class _PatientFile(JournalFileBackend):  # type: ignore[misc]
 
 
 def _check_lines(path: Path) -> None:
-    """Remove a line that was cut off, and make sure that every other is what was written.
+    """Remove a last line that was cut off, and check that every other line is what was written.
 
     Lines of the first version have no checksum; after one that has, all have.
     """
@@ -133,20 +133,20 @@ def _check_lines(path: Path) -> None:
         try:
             record = read_line(line, needs_checksum=is_checked)
             if record is None or "op_code" not in record:
-                raise ValueError("it is no entry of Optuna's")
+                raise ValueError("expected an entry of Optuna")
         except ValueError as error:
             raise DamagedFileError(f"Optuna's journal {path} is damaged in line {number}: {error}") from error
         is_checked = is_checked or has_checksum(line)
 
 
 class OptunaStrategy:
-    """An Optuna study in a journal file; a later process that opens the same file goes on with the same study."""
+    """An Optuna study in a journal file; a later process that opens the file continues the study."""
 
     def __init__(self, study: Study, *, journal: Path) -> None:
         self._space = DefineByRun(study)
         self._configurations = configurations_tried(study)
         self._search = study.search
-        self._first = first_points(study)
+        self._first = initial_points(study)
         directions = ["minimize" if mode == "min" else "maximize" for mode in study.search.modes]
         self._optuna = optuna.create_study(
             study_name=study.name,
@@ -160,7 +160,7 @@ class OptunaStrategy:
         for trial in self._optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             if _CONFIGURATION in trial.user_attrs:
                 proposals.append(Proposal(trial.number, trial.user_attrs[_CONFIGURATION]))
-            else:  # the process died between asking and writing the configuration down
+            else:  # the process died before it recorded the configuration
                 self._optuna.tell(trial.number, state=TrialState.FAIL)
         return proposals
 
@@ -179,23 +179,24 @@ class OptunaStrategy:
         if first is not None:
             self._optuna.enqueue_trial(first)
         for attempt in range(_REPEATS + 1):
-            if attempt == _REPEATS:  # the sampler keeps coming back to what it knows
+            if attempt == _REPEATS:  # the sampler keeps proposing known configurations
                 self._optuna.enqueue_trial(self._untried(known))
             trial = self._ask()
             configuration = self._space(trial)
             if configuration not in known:
                 trial.set_user_attr(_CONFIGURATION, configuration)
                 return Proposal(trial.number, configuration)
-            # A repeated point would be the same trials again; Optuna hears that nothing came of it.
+            # A repeated point would be the same trials again, so Optuna gets a FAIL.
             self._optuna.tell(trial, state=TrialState.FAIL)
-        raise AssertionError("a point that nobody had tried turned out to be known")
+        raise AssertionError("a point that was not tried before turned out to be known")
 
     def tell(self, number: int, outcome: Outcome) -> None:
         known = self._optuna.get_trials(deepcopy=False)[number]
         trial = optuna.trial.Trial(self._optuna, known._trial_id)
         if len(self._search.metrics) == 1:
             for step, value in sorted(outcome.intermediate.items()):
-                if math.isfinite(value) and step not in known.intermediate_values:  # a process may have died meanwhile
+                # An earlier process may have reported the value.
+                if math.isfinite(value) and step not in known.intermediate_values:
                     trial.report(value, step)
         finite = outcome.values is not None and all(math.isfinite(value) for value in outcome.values)
         if outcome.pruned and len(self._search.metrics) == 1 and outcome.intermediate:
@@ -206,7 +207,7 @@ class OptunaStrategy:
             self._optuna.tell(number, state=TrialState.FAIL)
 
     def _counted(self) -> list[optuna.trial.FrozenTrial]:
-        """The proposals that became trials; repeated points and asks cut short by a crash have no configuration."""
+        """Return the proposals that became trials; repeated points and interrupted asks have no configuration."""
         return [trial for trial in self._optuna.get_trials(deepcopy=False) if _CONFIGURATION in trial.user_attrs]
 
     def _ask(self) -> optuna.trial.Trial:
@@ -214,7 +215,7 @@ class OptunaStrategy:
         return self._optuna.ask()
 
     def _untried(self, known: list[dict[str, Any]]) -> dict[str, Any]:
-        """Draw a point that is not known; there is one, because no more are asked for than the space has."""
+        """Draw a point that is not known; there is one, because no more are tried than the space has."""
         for seed in count(len(self._optuna.get_trials(deepcopy=False)) * 100_003):
             draw = RandomDraw(seed)
             if self._space(draw) not in known:
@@ -222,7 +223,7 @@ class OptunaStrategy:
         raise AssertionError("counting has no end")
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """A sampler seeded by the proposal's number: what it proposes depends on the history alone, not on who asks."""
+        """Return a sampler seeded by the proposal's number, so that proposals depend on the history alone."""
         seed = self._search.seed * 100_003 + number
         if self._search.algorithm == "random":
             return optuna.samplers.RandomSampler(seed=seed)
@@ -233,7 +234,7 @@ class OptunaStrategy:
 
 
 def startup_trials(configurations: int) -> int:
-    """Return how many of a search's points are drawn at random, before it has learnt enough to choose."""
+    """Return how many of a search's points are drawn at random, before it has enough outcomes to choose."""
     return min(10, max(4, configurations // 3))
 
 
@@ -246,6 +247,6 @@ def population(configurations: int) -> int:
     return max(startup_trials(configurations), min(50, configurations // 4))
 
 
-def proposals_of(study: Study, *, journal: Path) -> SearchStrategy:
-    """Return the source of configurations that a study asks for."""
+def strategy_of(study: Study, *, journal: Path) -> SearchStrategy:
+    """Return the search strategy that a study names."""
     return GridStrategy(study) if study.search.algorithm == "grid" else OptunaStrategy(study, journal=journal)

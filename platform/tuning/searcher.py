@@ -1,8 +1,8 @@
-"""The Tune searcher: every configuration with every seed, told to the search as one outcome.
+"""The Tune searcher: runs every configuration with every seed, and gives the search one outcome for each configuration.
 
-Seeds are replicates of a configuration and never points of the search. What has already ended, in this launch or
-before it was killed, is counted and not run again. A trial that Tune gives up is proposed to it again: what Tune calls
-an error is an actor that was lost, while a trial that fails has a result which says so.
+Seeds are replicates of a configuration and never points of the search. Trials that have already ended, in this process
+or before it, are counted and not run again. A trial that Tune gives up is proposed to it again: an error in Tune's
+sense is a lost actor, while a trial that failed has a result with this status.
 """
 
 import math
@@ -23,7 +23,7 @@ Result = Mapping[str, Any]
 
 @dataclass
 class _Replicates:
-    """One configuration: which of its trials are awaited, and what the others gave."""
+    """One configuration: the keys of the trials that have not ended, the results of the others, and all curves."""
 
     number: int
     awaited: set[str]
@@ -32,19 +32,25 @@ class _Replicates:
 
 
 class ReplicateSearcher(Searcher):  # type: ignore[misc]
-    """``ended`` holds the results of trials that ended before this process, by trial key.
+    """Proposes the trials of a study to Tune, baselines first.
 
-    ``evaluated`` holds what trials were found at before this process, by key: values of the (first) objective by step.
-    ``stopped`` holds, as it grows, the keys of the trials that are stopped early for good. A configuration with one is
-    told to the search as pruned; one with a trial that was stopped otherwise (no time was left, Ctrl-C) stays open, and
-    a resumed launch goes on with it.
-    Of one trial, ``max_failures`` errors are taken for lost actors; after the next the trial counts as failed.
+    Args:
+        plan: the study, its baselines and seeds.
+        strategy: where configurations come from.
+        dispatcher: its name, for the trial actors.
+        namespace: of the dispatcher.
+        ended: the results of trials that ended before this process, by trial key.
+        evaluated: the values of the (first) objective by step that trials had before this process, by trial key.
+        stopped: the keys of trials that are stopped early for good; grows. A configuration with one is pruned. One with
+            a trial that was stopped otherwise (time limit, Ctrl-C) stays open, for a resumed launch.
+        metric_mode: the (first) objective, and ``min`` or ``max``.
+        max_failures: how many errors of a trial count as lost actors; after one more the trial has failed.
     """
 
     def __init__(
         self,
         plan: Plan,
-        proposals: SearchStrategy,
+        strategy: SearchStrategy,
         *,
         dispatcher: str,
         namespace: str,
@@ -55,12 +61,12 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         max_failures: int = 3,
     ) -> None:
         super().__init__(metric=metric_mode[0], mode=metric_mode[1])
-        self._plan, self._proposals, self._dispatcher, self._namespace = plan, proposals, dispatcher, namespace
+        self._plan, self._strategy, self._dispatcher, self._namespace = plan, strategy, dispatcher, namespace
         self._ended, self._evaluated, self._stopped = dict(ended), evaluated, stopped
         self._metrics = plan.study.search.metrics
         self._queue: deque[TrialSpec] = deque()
         self._by_key: dict[str, _Replicates] = {}
-        self._out: dict[str, TrialSpec] = {}  # by Tune's name for it
+        self._running: dict[str, TrialSpec] = {}  # by Tune's name for it
         self._errors: Counter[str] = Counter()
         self._max_failures = max_failures
         self._opened = False
@@ -70,16 +76,16 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the next trial; None while those that are out may have to be proposed again; or FINISHED."""
+        """Return the next trial; None while running trials may have to be proposed again; FINISHED after the last."""
         if not self._opened:
             self._open()
         while not self._queue:
-            proposal = self._proposals.next()
+            proposal = self._strategy.next()
             if proposal is None:
-                return None if self._out else str(Searcher.FINISHED)
+                return None if self._running else str(Searcher.FINISHED)
             self._enqueue(proposal)
         spec = self._queue.popleft()
-        self._out[trial_id] = spec
+        self._running[trial_id] = spec
         return {
             "dispatcher": self._dispatcher,
             "namespace": self._namespace,
@@ -89,38 +95,38 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         }
 
     def on_trial_result(self, trial_id: str, result: Result) -> None:
-        """Remember intermediate values of the (first) objective."""
-        self._note(self._out[trial_id].key, result)
+        """Keep the intermediate values of the (first) objective."""
+        self._note(self._running[trial_id].key, result)
 
     def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
-        """Take a trial's last result; once all seeds of its configuration have one, tell the search.
+        """Keep a trial's result; once all seeds of its configuration have one, give the search the outcome.
 
-        One whose actor was lost has none yet, and is proposed again.
+        A trial whose actor was lost has no result yet, and is proposed again.
         """
-        spec = self._out.pop(trial_id)
+        spec = self._running.pop(trial_id)
         if error and self._errors[spec.key] < self._max_failures:
             self._errors[spec.key] += 1
             self._queue.appendleft(spec)
             return
         if error or result is None:
-            self._take(spec.key, {"status": TrialStatus.FAILED})
+            self._accept(spec.key, {"status": TrialStatus.FAILED})
             return
         self._note(spec.key, result)
         if result.get("status", TrialStatus.STOPPED) != TrialStatus.STOPPED or spec.key in self._stopped:
-            self._take(spec.key, {"status": TrialStatus.STOPPED, **result})
+            self._accept(spec.key, {"status": TrialStatus.STOPPED, **result})
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the search is in its journal, and what has ended is in the launch's journal."""
+        """Save nothing: the search has its own journal, and results are in the launch's journal."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
+        """Restore nothing (see `save`)."""
 
     def _open(self) -> None:
         self._opened = True
         self._queue += [spec for spec in self._plan.baselines if spec.key not in self._ended]
-        for proposal in self._proposals.open():
+        for proposal in self._strategy.open():
             self._enqueue(proposal)
-        for proposal in self._proposals.failed():  # the search keeps what it was told; the runs are completed
+        for proposal in self._strategy.failed():  # the search keeps their outcome; the missing runs are made up for
             self._queue += [spec for spec in self._specs(proposal) if spec.key not in self._ended]
 
     def _specs(self, proposal: Proposal) -> list[TrialSpec]:
@@ -137,7 +143,7 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         for spec in specs:
             if spec.key in self._ended:
                 self._note(spec.key, self._ended[spec.key])
-                self._take(spec.key, self._ended[spec.key])
+                self._accept(spec.key, self._ended[spec.key])
             else:
                 self._queue.append(spec)
 
@@ -146,14 +152,14 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
             curve = self._by_key[key].curves.setdefault(key, {})
             curve[int(result["step"])] = float(result[self._metrics[0]])
 
-    def _take(self, key: str, result: Result) -> None:
+    def _accept(self, key: str, result: Result) -> None:
         replicates = self._by_key.get(key)
         if replicates is None or key not in replicates.awaited:
             return
         replicates.awaited.discard(key)
         replicates.results[key] = result
         if not replicates.awaited:
-            self._proposals.tell(replicates.number, self._outcome(replicates))
+            self._strategy.tell(replicates.number, self._outcome(replicates))
 
     def _outcome(self, replicates: _Replicates) -> Outcome:
         results = list(replicates.results.values())

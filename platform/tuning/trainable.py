@@ -1,7 +1,7 @@
-"""The Tune side of a trial: a light, reused actor that submits a job, waits, and repeats what it hears to Tune.
+"""The trial actor, which Tune starts for a trial: it submits the trial, waits, and reports its evaluations and result.
 
-It holds no model and imports no torch; the work is done in a replica's slot. That it ends stops no trial: Tune also
-starts actors that it gives up for another one, which runs the same trial by then. What is to stop, the driver says.
+It is light and reused; it holds no model and imports no torch. The trial runs in a slot of a replica. The end of an
+actor stops no trial, since Tune may replace an actor while its trial goes on. Only the driver stops trials.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ _WAIT_S = 1.0  # Tune can stop an actor only between two waits
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]
-    """``config`` holds the trial's key and specification, the names of hub, namespace and objectives."""
+    """Tune's trainable; ``config`` holds key and specification of the trial, dispatcher, namespace and objectives."""
 
     _attempts: int
-    _heard: int  # the last step of which it told Tune
+    _last_step: int  # of the last evaluation that it received
     _points: list[dict[str, Any]]
     _ended: dict[str, Any] | None
 
@@ -33,7 +33,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         """Return at the next evaluation, or at the end."""
         while True:
             if not self._points and self._ended is None:
-                self._listen()
+                self._receive()
             if self._points:
                 point = self._points.pop(0)
                 self._last |= {name: value for name, value in point["values"].items() if "/" in name}
@@ -42,20 +42,20 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             if self._ended is not None and not self._points:
                 return self._final(self._ended)
 
-    def _listen(self) -> None:
-        """Wait for news; a hub that was restarted and knows nothing of the trial is told of it again."""
-        news = self._dispatcher.ask("pull", self._key, self._heard, within=_WAIT_S)
-        if news is None:
+    def _receive(self) -> None:
+        """Wait for evaluations or the result; submit the trial again to a dispatcher that does not know it."""
+        update = self._dispatcher.ask("pull", self._key, self._last_step, within=_WAIT_S)
+        if update is None:
             self._dispatcher.call("submit", self._key, self._spec, self._attempts)
             return
-        self._points += news["points"]
-        self._heard = max([self._heard, *(point["step"] for point in news["points"])])
-        self._attempts, self._ended = news["attempts"], news["ended"]
+        self._points += update["points"]
+        self._last_step = max([self._last_step, *(point["step"] for point in update["points"])])
+        self._attempts, self._ended = update["attempts"], update["ended"]
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._key: str = config["key"]
         self._spec: dict[str, Any] = config["spec"]
-        self._attempts, self._heard, self._points, self._ended = 0, -1, [], None
+        self._attempts, self._last_step, self._points, self._ended = 0, -1, [], None
         # Tune asks for every objective in every result; nothing is known before the first evaluation.
         self._last: dict[str, Any] = dict.fromkeys(config["objectives"], float("nan"))
         self._dispatcher.call("submit", self._key, self._spec)

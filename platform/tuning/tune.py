@@ -1,6 +1,7 @@
-"""The Tune run of a sweep: light trial actors and our searcher.
+"""The Tune run of a sweep: trial actors and nmlab's searcher.
 
-Tune's own schedulers compare trials, which here are single seeds; ``stopping`` compares configurations.
+None of Tune's schedulers is used: they compare trials, which are single seeds here. `search/early_stopping.py` compares
+configurations.
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -19,20 +20,23 @@ from nmlab.platform.search.strategies import SearchStrategy
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.platform.tuning.trainable import TrialActor
 
-# Of the resource that marks a node, there is 1; Tune refuses a trial that reserves nothing at all.
-_CRUMB = 0.001
+# A node has 1 of the resource that marks it; Tune refuses a trial that reserves nothing.
+_NODE_SHARE = 0.001
 
 
-class Watch(Callback):  # type: ignore[misc]
-    """Lets the sweep look around between Tune's events, and hear of trial actors that were lost.
+class TuneWatch(Callback):  # type: ignore[misc]
+    """Tune's callback that calls the sweep: between events, and when a trial actor was lost.
 
-    What ``check`` raises ends the run; ``lost`` is called with the trial's key and the last line of the error.
-    ``is_over`` says that Tune lets no trial go on, because there is no time left or no trial.
+    Args:
+        check: is called between Tune's events; what it raises ends the run.
+        lost: is called with the trial's key and the last line of the error.
+
+    ``is_over`` says that Tune runs no further trial, because the time limit has passed or all trials have ended.
     """
 
     def __init__(self, check: Callable[[], None], lost: Callable[[str, str], None]) -> None:
         self._check, self._lost = check, lost
-        self._told: tuple[int, Trial] | None = None
+        self._last_end: tuple[int, Trial] | None = None
         self.is_over = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -48,16 +52,16 @@ class Watch(Callback):  # type: ignore[misc]
         self._note_end(iteration, trial)
 
     def _note_end(self, iteration: int, trial: Trial) -> None:
-        """Tune tells twice of an actor that dies while it turns to another trial: it recovers, then gives up."""
-        if self._told != (iteration, trial):
-            self._told = (iteration, trial)
+        """Report a lost actor once: Tune calls twice, recover and error, if it dies while it is given another trial."""
+        if self._last_end != (iteration, trial):
+            self._last_end = (iteration, trial)
             self._lost(trial.config["key"], _last_line(trial))
 
 
 class _TimeLimit(TimeoutStopper):  # type: ignore[misc]
-    """Tune's limit of time, which says so before Tune waits for the trials that it stops."""
+    """Tune's time limit; it sets ``is_over`` before Tune waits for the trials that it stops."""
 
-    def __init__(self, seconds: float, watch: Watch) -> None:
+    def __init__(self, seconds: float, watch: TuneWatch) -> None:
         super().__init__(seconds)
         self._watch = watch
 
@@ -68,26 +72,26 @@ class _TimeLimit(TimeoutStopper):  # type: ignore[misc]
 
 def tune_trials(
     plan: Plan,
-    proposals: SearchStrategy,
+    strategy: SearchStrategy,
     *,
     dispatcher: str,
     ended: Mapping[str, Any],
     evaluated: Mapping[str, Mapping[int, float]],
     stopped: Container[str],
     folder: Path,
-    watch: Watch,
+    watch: TuneWatch,
     max_failures: int = 3,
 ) -> None:
-    """Run every trial that has not ended; returns when all have. ``stopped`` grows by those that were stopped early.
+    """Run every trial that has not ended; returns when all have ended or the time limit has passed.
 
-    A trial's actor may be lost ``max_failures`` times; it holds nothing, and its trial goes on without it. Where Tune
-    gives a trial up all the same, as it does when a reused actor dies before it has begun, the searcher proposes it
-    again as often.
+    A trial's actor may be lost ``max_failures`` times; its trial goes on without it. If Tune gives a trial up all the
+    same, as when a reused actor dies before it has begun, the searcher proposes it again as often. The other arguments
+    are those of `ReplicateSearcher`; ``folder`` is that of the launch.
     """
     search, seconds = plan.study.search, plan.study.budget.time_limit_seconds
     searcher = ReplicateSearcher(
         plan,
-        proposals,
+        strategy,
         dispatcher=dispatcher,
         namespace=NAMESPACE,
         ended=ended,
@@ -120,11 +124,11 @@ def tune_trials(
 
 
 def _beside_driver(actor: type[TrialActor]) -> Any:
-    """Return the trainable so that its actors live on the driver's node: losing another one costs replicas only."""
+    """Return the trainable with its actors placed on the driver's node: the loss of another node ends no actor."""
     node = next(node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
     marks = sorted(name for name in node["Resources"] if name.startswith("node:"))
-    pinned = tune.with_resources(actor, {marks[-1]: _CRUMB})  # the mark of the head, where it has one, sorts last
-    pinned.__qualname__ = actor.__qualname__  # as which Ray shows its process
+    pinned = tune.with_resources(actor, {marks[-1]: _NODE_SHARE})  # the head's own mark, if any, sorts last
+    pinned.__qualname__ = actor.__qualname__  # the name by which Ray shows its process
     return pinned
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from launched import GRID, Nmlab
 from mlflow.tracking import MlflowClient
-from pipelines import crewed  # noqa: F401 (a fixture)
+from pipelines import run_pipeline  # noqa: F401 (a fixture)
 from stores import LAUNCH, RECORD
 
 from nmlab.platform.planning.study_plan import Plan, baseline_specs, plan_study

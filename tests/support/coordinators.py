@@ -1,4 +1,4 @@
-"""One exchange for the participants of a trial that are threads of one process, and what must not depend on them."""
+"""One coordinator for the members of a trial that are threads of one process, and what must not depend on them."""
 
 import threading
 import time
@@ -11,8 +11,8 @@ from nmlab.platform.mask_parallel.coordinator import MaskParallelCoordinator
 from nmlab.platform.mask_parallel.group import LEADER
 
 
-class SharedLine:
-    """The exchange of one process: calls wait on a lock as those of the actor wait on its event loop."""
+class SharedCoordinator:
+    """The coordinator of one process: calls wait on a lock as those of the actor wait on its event loop."""
 
     def __init__(self):
         self.coordinator, self._changed = MaskParallelCoordinator(), threading.Condition()
@@ -90,7 +90,7 @@ def in_threads(*calls):
 
 
 def trained(events):
-    """What must not depend on who evaluated."""
+    """Return the metrics that must not depend on which slot evaluated a mask."""
     return {
         step: {name: value for name, value in values.items() if name.startswith(("train/", "eval/", "initial/"))}
         for step, values in events.points.items()

@@ -1,4 +1,4 @@
-"""The hub's book-keeping and its replicas by plain calls, for tests."""
+"""A dispatcher's state and its replicas by plain calls, for tests."""
 
 import itertools
 
@@ -10,7 +10,7 @@ DONE = {"status": "finished", "step": 5, "metrics": {"eval/perplexity": 2.0}, "r
 
 
 class Replica:
-    """A replica's side by plain calls: it numbers its messages and asks with a slot of its own for each lease."""
+    """A replica by plain calls: it numbers its messages and asks for each lease with another slot."""
 
     def __init__(self, dispatcher, name, incarnation=1, *, claims=(), now=0.0):
         self.dispatcher, self.name, self.incarnation, self.number, self.slots = (
@@ -27,9 +27,9 @@ class Replica:
             self.name, self.incarnation, next(self.slots) if slot is None else slot, done, now=now
         )
 
-    def hear(self, *messages, running=(), now=0.0):
+    def send(self, *messages, running=(), now=0.0):
         generation = self.dispatcher.generation
-        return self.dispatcher.hear(self.name, self.incarnation, generation, list(running), list(messages), now=now)
+        return self.dispatcher.receive(self.name, self.incarnation, generation, list(running), list(messages), now=now)
 
     def message(self, job, event, **values):
         self.number += 1
@@ -38,30 +38,30 @@ class Replica:
     def push(self, job, *points, now=0.0):
         """Send points; return whether the trial should go on."""
         messages = [self.message(job, "metrics", **point) for point in points]
-        answer = self.hear(*messages, running=[(job["key"], job["epoch"])], now=now)
+        answer = self.send(*messages, running=[(job["key"], job["epoch"])], now=now)
         return answer["state"] == "known" and not answer["stop"]
 
     def finish(self, job, status="finished"):
-        return self.hear(self.message(job, "ended", result={**DONE, "key": job["key"], "status": status}))
+        return self.send(self.message(job, "ended", result={**DONE, "key": job["key"], "status": status}))
 
     def leave(self, *, now=0.0):
         self.dispatcher.leave(self.name, self.incarnation, now=now)
 
 
-def new_hub(*, max_failures=3, generation=100, ended=(), hosts=(), cancelled=()):
+def new_dispatcher(*, max_failures=3, generation=100, ended=(), replicas=(), cancelled=()):
     dispatcher = DispatchState(max_failures=max_failures, generation=generation)
-    dispatcher.open(dict(ended), dict(hosts), list(cancelled), now=0.0)
+    dispatcher.open(dict(ended), dict(replicas), list(cancelled), now=0.0)
     return dispatcher
 
 
-def hub_with(*jobs, hosts=("a",), max_failures=3):
-    """Return a hub with jobs queued, its stream drained, and its replicas."""
-    dispatcher = new_hub(max_failures=max_failures)
-    replicas = [Replica(dispatcher, host) for host in hosts]
+def dispatcher_with(*jobs, replicas=("a",), max_failures=3):
+    """Return a dispatcher with jobs queued and its stream drained, and its replicas."""
+    dispatcher = new_dispatcher(max_failures=max_failures)
+    started = [Replica(dispatcher, name) for name in replicas]
     for key in jobs:
         dispatcher.submit(key, {**SPEC, "key": key})
     drained(dispatcher)
-    return dispatcher, *replicas
+    return dispatcher, *started
 
 
 def point(step, name="train/loss"):
@@ -69,7 +69,7 @@ def point(step, name="train/loss"):
 
 
 def drained(dispatcher, *names):
-    """Drain the hub as a driver that journals what it gets, and return its records of the given kinds."""
+    """Drain the dispatcher as a driver that journals what it gets; return the records of the given kinds."""
     answer = dispatcher.drain(0)
     if answer is None:
         return []
@@ -77,5 +77,6 @@ def drained(dispatcher, *names):
     return [record for record in answer["records"] if not names or record["event"] in names]
 
 
-def told(dispatcher, *names):
+def drained_events(dispatcher, *names):
+    """Drain the dispatcher; return the events of its records of the given kinds."""
     return [record["event"] for record in drained(dispatcher, *names)]

@@ -12,7 +12,7 @@ from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, DistributedGrou
 
 
 @pytest.fixture
-def crewed(monkeypatch) -> Callable[..., list]:
+def run_pipeline(monkeypatch) -> Callable[..., list]:
     """Run ``work(crew)`` as every member of a crew, each in a thread of its own; return what they return, by rank."""
     reading, read_stage = threading.Lock(), frozen.read_stage
 

@@ -1,7 +1,7 @@
 """A sweep without Ray: the real searcher, Optuna and early stopping over a journal; the curves of trials are given.
 
-The driver may be killed after any number of records. The next one reads what was kept, the journal and Optuna's own,
-and goes on; its trials begin at their last step, as from a checkpoint, and repeat the points that they gave before.
+The driver may be killed after any number of records. The next one reads the launch's journal and Optuna's, and goes
+on; its trials begin at their last step, as from a checkpoint, and repeat their earlier points.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from nmlab.platform.launches.journal import ended_trials, evaluations
 from nmlab.platform.planning.planned_stopping import early_stopping
-from nmlab.platform.search.strategies import proposals_of
+from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.trials.contract.trial_spec import TrialSpec
 
@@ -25,9 +25,9 @@ class KilledError(BaseException):
 
 
 class SimulatedSweep:
-    """``curve`` gives a trial's values by step, from its start at step 0 to its end; one with a NaN diverges there.
+    """A sweep whose ``curve`` gives a trial's values by step, from step 0 to its end; a trial diverges at a NaN.
 
-    Trials run ``slots`` at a time. The one that has come least far goes next, so the order depends on the journal.
+    Trials run ``slots`` at a time. The one with the fewest points goes next, so the order depends on the journal.
     """
 
     def __init__(self, plan, folder, *, curve, slots=3):
@@ -37,7 +37,7 @@ class SimulatedSweep:
         self._left = None
 
     def drive(self, *, records=None):
-        """Be one driver, to the end of the search, or until it is killed after so many records."""
+        """Run one driver to the end of the search, or until it is killed after so many records."""
         self._left = records
         searcher = self._start()
         out, names = {}, itertools.count()
@@ -57,7 +57,7 @@ class SimulatedSweep:
         search = self.plan.study.search
         return ReplicateSearcher(
             self.plan,
-            proposals_of(self.plan.study, journal=self.optuna_journal),
+            strategy_of(self.plan.study, journal=self.optuna_journal),
             dispatcher="dispatcher",
             namespace="test",
             ended=ended_trials(iter(self.journal)),
@@ -78,14 +78,14 @@ class SimulatedSweep:
             out[name] = (spec, self._repeated(spec))
 
     def _repeated(self, spec):
-        """Give again, as a trial from a checkpoint does, the points that are in the journal."""
+        """Record the points in the journal again, as a resumed trial does; return their steps."""
         points = {r["step"]: r for r in self.journal if r["event"] == "metrics" and r["key"] == spec.key}
         for record in points.values():
             self._record(record)
         return sorted(points)
 
     def _advance(self, spec, points, searcher, name):
-        """Take a trial to its next point; return its result where it ends."""
+        """Take a trial to its next point; return its result if it ends."""
         if spec.key in self.early.reasons:
             return self._end(spec, points, "stopped", {})
         curve = self.curve(spec)
@@ -120,8 +120,8 @@ class SimulatedSweep:
         return {record["key"]: record["result"] for record in self.journal if record["event"] == "ended"}
 
     @property
-    def told(self):
-        """What Optuna has heard, by number: configuration, state, value, intermediate values."""
+    def optuna_trials(self):
+        """Return Optuna's trials by number: configuration, state, value, intermediate values."""
         storage = JournalStorage(JournalFileBackend(str(self.optuna_journal)))
         trials = optuna.load_study(study_name=self.plan.study.name, storage=storage).trials
         tried = [trial for trial in trials if "nmlab:configuration" in trial.user_attrs]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from pipelines import crewed  # noqa: F401 (a fixture)
+from pipelines import run_pipeline  # noqa: F401 (a fixture)
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from nmlab.trials.context.replica_context import ReplicaContext

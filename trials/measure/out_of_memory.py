@@ -24,7 +24,7 @@ _WORDS = re.compile(
 )
 _OTHER_THINGS = re.compile(r"out of resources?: (shared memory|registers|tensor memory|threads)", re.IGNORECASE)
 # What waited for a failed worker quotes its words; its own memory did not run out.
-_OF_OTHERS = ("PeerError", "CrewLostError", "GivenUpError")
+_OF_OTHERS = ("PeerError", "PipelineLostError", "GivenUpError")
 
 NOT_SMALLER = (
     "ran out of memory for what smaller micro-batches do not make smaller (state, masks or a checkpoint), so it was "

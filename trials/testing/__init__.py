@@ -14,7 +14,10 @@ pytest.register_assert_rewrite("nmlab.trials.testing.conformance")
 
 from nmlab.trials.testing.conformance import KINDS, PATTERNS, MethodConformance  # noqa: E402 (rewritten from here on)
 from nmlab.trials.testing.held import held_bytes  # noqa: E402
-from nmlab.trials.testing.small import small_bench, small_spec, small_text  # noqa: E402
+from nmlab.trials.testing.small import small_replica, small_spec, small_text  # noqa: E402
+
+small_bench = small_replica
+"""The earlier name of ``small_replica``, kept for methods of other packages for one release."""
 
 __all__ = [
     "KINDS",
@@ -22,6 +25,7 @@ __all__ = [
     "MethodConformance",
     "held_bytes",
     "small_bench",
+    "small_replica",
     "small_spec",
     "small_text",
 ]

@@ -23,7 +23,7 @@ from nmlab.trials.methods.base import Method, MethodConfig, Run, TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.finished import load_finished
 from nmlab.trials.testing.held import held_bytes
-from nmlab.trials.testing.small import BATCH, LENGTH, small_bench, small_spec, small_text
+from nmlab.trials.testing.small import BATCH, LENGTH, small_replica, small_spec, small_text
 from nmlab.trials.trial.outcome import TrialResult
 from nmlab.trials.trial.run import run_trial
 
@@ -33,7 +33,7 @@ STEPS = 4
 _SLACK = 512  # bytes: counters and the like
 
 every_pattern = pytest.mark.parametrize("pattern", PATTERNS)
-every_model = pytest.mark.parametrize("bench", KINDS, indirect=True)
+every_model = pytest.mark.parametrize("replica", KINDS, indirect=True)
 
 
 class MethodConformance:
@@ -58,16 +58,16 @@ class MethodConformance:
         return small_text(tmp_path_factory.mktemp("text"))
 
     @pytest.fixture(scope="class")
-    def benches(self) -> dict[str, ReplicaContext]:
+    def replicas(self) -> dict[str, ReplicaContext]:
         return {}
 
     @pytest.fixture
-    def replica(self, benches: dict[str, ReplicaContext], request: pytest.FixtureRequest) -> ReplicaContext:
+    def replica(self, replicas: dict[str, ReplicaContext], request: pytest.FixtureRequest) -> ReplicaContext:
         """The model of the kind that a test asks for, float32 where it asks for none."""
         kind = getattr(request, "param", "float32")
-        if kind not in benches:
-            benches[kind] = small_bench(**KINDS[kind])
-        return benches[kind]
+        if kind not in replicas:
+            replicas[kind] = small_replica(**KINDS[kind])
+        return replicas[kind]
 
     @pytest.fixture(scope="class", autouse=True)
     def one_thread(self) -> Iterator[None]:
@@ -258,8 +258,8 @@ class MethodConformance:
             pytest.skip(reason)
         return method.start(context, self._config(method))
 
-    def _spec(self, method: Method, text: Path, **contexts: Any) -> Any:
-        return small_spec(method.name, text=text, hyperparameters=self._config(method).model_dump(), **contexts)
+    def _spec(self, method: Method, text: Path, **fields: Any) -> Any:
+        return small_spec(method.name, text=text, hyperparameters=self._config(method).model_dump(), **fields)
 
     def _trial(
         self,
@@ -269,9 +269,9 @@ class MethodConformance:
         folder: Path,
         *,
         stop_at: int | None = None,
-        **contexts: Any,
+        **fields: Any,
     ) -> TrialResult:
-        spec = self._spec(method, text, cadence={"log_every": 1, "checkpoint_every": 1}, **contexts)
+        spec = self._spec(method, text, cadence={"log_every": 1, "checkpoint_every": 1}, **fields)
         return run_trial(spec, replica=replica, folder=folder, events=_Events(stop_at))
 
     def _assert_exact(self, masks: Mapping[str, Tensor], replica: ReplicaContext, method: Method, pattern: str) -> None:

@@ -29,10 +29,10 @@ def small_text(folder: Path) -> Path:
     return path
 
 
-def small_bench(*, dtype: str = "float32", tied: bool = False, initial_masks: Path | None = None) -> ReplicaContext:
+def small_replica(*, dtype: str = "float32", tied: bool = False, initial_masks: Path | None = None) -> ReplicaContext:
     """Return a two-block Llama with random weights, 4608 of them prunable, and the tokenizer that nmlab ships.
 
-    With ``tied`` its output weights are its embeddings. ``initial_masks`` is the workbench's folder of that name.
+    With ``tied`` its output weights are its embeddings. ``initial_masks`` is the replica context's folder of that name.
     """
     config = LlamaConfig(
         vocab_size=512,
@@ -64,10 +64,10 @@ def _tokenizer() -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def small_spec(method: str, *, text: Path, pattern: str = "2:4", seed: int = 0, **contexts: Any) -> TrialSpec:
+def small_spec(method: str, *, text: Path, pattern: str = "2:4", seed: int = 0, **fields: Any) -> TrialSpec:
     """Return a trial on four minibatches of two sequences of 16 tokens, evaluated on six windows.
 
-    ``settings`` are fields of ``TrialSpec``, such as ``hyperparameters`` and ``budget``.
+    ``fields`` are further fields of ``TrialSpec``, such as ``hyperparameters`` and ``budget``.
     """
     return TrialSpec(
         method=method,
@@ -76,5 +76,5 @@ def small_spec(method: str, *, text: Path, pattern: str = "2:4", seed: int = 0, 
         model=ModelSource(source="test:small"),
         calibration=CalibrationSpec(source=f"{text}[:50%]", samples=SAMPLES, sequence_length=LENGTH, batch_size=BATCH),
         evaluation=EvaluationSpec(source=f"{text}[50%:]", sequence_length=24, windows=6, batch_size=4),
-        **contexts,
+        **fields,
     )

@@ -1,7 +1,7 @@
-"""Whatever is lost, said twice or restarted, in whatever order: each trial ends once, and each point arrives once.
+"""Whatever is lost, sent twice or restarted, in any order: each trial ends once, and each point arrives once.
 
-The hub's book-keeping, the replicas' links and the driver's intake are the real ones; between them is a line that loses
-calls and answers. Replicas, trials and trial actors are simple models of themselves.
+The dispatcher's state, the links of the replicas and the driver's deduplication are the real ones; between them is a
+connection that loses calls and answers. Replicas, trials and trial actors are simple models.
 """
 
 import random
@@ -15,31 +15,31 @@ from nmlab.platform.dispatch.received import AcceptedEnds, ReceivedRecords
 from nmlab.platform.dispatch.state import DispatchState
 from nmlab.platform.dispatch.worker_link import GivenUpError, WorkerLink
 
-HOSTS, KEYS = "ab", "xyz"
+REPLICAS, KEYS = "ab", "xyz"
 FATES = ("arrives", "arrives", "arrives", "call is lost", "answer is lost", "comes twice")
 MAX_FAILURES = 4
 STEPS = 4
-TIMED = ("open", "expire", "introduce", "hear", "take", "lose", "leave")
+TIMED = ("open", "expire", "introduce", "receive", "take", "lose", "leave")
 
 
 class LostError(Exception):
-    """What a caller sees of a hub that dies under its call."""
+    """What a caller gets when the dispatcher dies during its call."""
 
 
-class Line:
-    """Carries calls to whatever hub there is; the next one has the fate that was set.
+class FaultyConnection:
+    """Calls the present dispatcher; the next call has the fate that was set.
 
-    A hub that the driver has not opened lets others wait; here, they get no answer.
+    Before the driver has opened a dispatcher, the calls of others wait; here, they get no answer.
     """
 
     def __init__(self):
-        self.dispatcher, self.now, self.fate, self.opened = self.new_hub(1), 0.0, "arrives", False
+        self.dispatcher, self.now, self.fate, self.opened = self.new_dispatcher(1), 0.0, "arrives", False
 
-    def new_hub(self, generation):
+    def new_dispatcher(self, generation):
         return DispatchState(max_failures=MAX_FAILURES, generation=generation)
 
-    def restart_hub(self):
-        self.dispatcher, self.opened = self.new_hub(self.dispatcher.generation + 10_000), False
+    def restart_dispatcher(self):
+        self.dispatcher, self.opened = self.new_dispatcher(self.dispatcher.generation + 10_000), False
 
     def call(self, name, *args):
         fate, self.fate = self.fate, "arrives"
@@ -55,7 +55,7 @@ class Line:
         return answer
 
     def drain(self, acknowledged, refused):
-        """As `Hub.drain`, in one call: what is refused is so before the others count as kept."""
+        """As `Dispatcher.drain`, in one call: refused ends are rejected before the others count as journaled."""
         fate, self.fate = self.fate, "arrives"
         if fate == "call is lost" or not self.opened:
             raise LostError
@@ -91,11 +91,11 @@ class Replica:
 
 @dataclass
 class Trial:
-    """A trial, its checkpoint, and its actor, which knows how it ended once the hub has told it."""
+    """A trial, its checkpoint, and its actor, which has the result once the dispatcher has sent it."""
 
     checkpoint: int = 0
     wanted: bool = True
-    told: dict | None = None
+    result: dict | None = None
     epochs: set = field(default_factory=set)
 
 
@@ -103,101 +103,101 @@ class Sweep:
     """Everything that takes part in a sweep, one event at a time."""
 
     def __init__(self):
-        self.line, self.received, self.journal = Line(), ReceivedRecords(), []
+        self.connection, self.received, self.journal = FaultyConnection(), ReceivedRecords(), []
         self.files_fail = lambda: False
         self.accepted = AcceptedEnds(lambda record: "its file is gone" if self.files_fail() else "")
         self.trials: dict[str, Trial] = {}
-        self.replicas = {host: self.new_replica(host) for host in "ab"}
+        self.replicas = {name: self.new_replica(name) for name in "ab"}
         self.tokens = 0
         self.holders: dict[int, WorkerLink] = {}
         self.driver_drains()
         for key in "xy":
             self.actor_submits(key)
 
-    def new_replica(self, host):
-        return Replica(WorkerLink(self.line, name=host, facts={}, me=None))
+    def new_replica(self, name):
+        return Replica(WorkerLink(self.connection, name=name, facts={}, me=None))
 
     def all_is_well(self, rounds):
-        """Without long stretches like this, faults would only ever meet trials that have hardly begun."""
+        """Without long stretches like this, faults would only occur in trials that have hardly begun."""
         for _ in range(rounds):
-            self.line.now += 1.0
-            for host in "ab":
-                self.slot_asks(host)
-                self.trial_goes_on(host)
-                self.exchange(host)
+            self.connection.now += 1.0
+            for name in "ab":
+                self.slot_asks(name)
+                self.trial_goes_on(name)
+                self.exchange(name)
             for key in self.trials:
                 self.actor_pulls(key)
             self.driver_drains()
 
-    def hub_is_restarted(self, opened):
-        self.line.restart_hub()
+    def dispatcher_is_restarted(self, opened):
+        self.connection.restart_dispatcher()
         if opened:
             self.driver_drains()
 
-    def replica_dies(self, host, seen):
-        incarnation = self.replicas[host].link._incarnation
-        self.replicas[host] = self.new_replica(host)
+    def replica_dies(self, name, seen):
+        incarnation = self.replicas[name].link._incarnation
+        self.replicas[name] = self.new_replica(name)
         if seen:
-            self.tell("lose", host, incarnation, "died")
+            self.call("lose", name, incarnation, "died")
 
-    def replica_falls_silent(self, host):
-        """The others are heard in time; it may come to itself later, and learn that it was given up."""
-        self.line.now += 100.0
-        for other in self.replicas.keys() - {host}:
+    def replica_falls_silent(self, name):
+        """The others send heartbeats in time; the silent one may continue later, and is then refused."""
+        self.connection.now += 100.0
+        for other in self.replicas.keys() - {name}:
             self.exchange(other)
-        self.tell("expire")
+        self.call("expire")
 
     def time_passes(self, seconds):
-        self.line.now += seconds
+        self.connection.now += seconds
 
     def actor_submits(self, key):
         trial = self.trials.setdefault(key, Trial())
-        if trial.wanted and trial.told is None:
-            self.tell("submit", key, {"key": key})
+        if trial.wanted and trial.result is None:
+            self.call("submit", key, {"key": key})
 
     def late_actor_submits(self, key):
         """Tune starts an actor for a trial, and gives the trial to another before the first is up."""
         if key in self.trials:
-            self.tell("submit", key, {"key": key})
+            self.call("submit", key, {"key": key})
 
     def driver_cancels(self, key):
-        if key in self.trials and self.trials[key].told is None:
+        if key in self.trials and self.trials[key].result is None:
             self.trials[key].wanted = False
-            self.tell("cancel", key)
+            self.call("cancel", key)
 
     def actor_pulls(self, key):
         trial = self.trials.get(key)
-        if trial is None or trial.told is not None or not trial.wanted:
+        if trial is None or trial.result is not None or not trial.wanted:
             return
         try:
-            answer = self.line.call("pull", key, -1)
+            answer = self.connection.call("pull", key, -1)
         except LostError:
             return
         if answer is None:
-            self.tell("submit", key, {"key": key})
+            self.call("submit", key, {"key": key})
         elif answer["ended"] is not None:
-            assert key in self.ends(), "Tune was told of an end that is not journaled"
-            trial.told = answer["ended"]
+            assert key in self.ends(), "Tune received an end that is not journaled"
+            trial.result = answer["ended"]
 
-    def tell(self, name, *args):
+    def call(self, method, *args):
         with suppress(LostError):
-            self.line.call(name, *args)
+            self.connection.call(method, *args)
 
-    def exchange(self, host, fate="arrives"):
-        self.line.fate = fate
+    def exchange(self, name, fate="arrives"):
+        self.connection.fate = fate
         try:
-            self.replicas[host].link.exchange()
+            self.replicas[name].link.exchange()
         except LostError:
             pass
         except GivenUpError:
-            self.replicas[host] = self.new_replica(host)
-        self.line.fate = "arrives"
+            self.replicas[name] = self.new_replica(name)
+        self.connection.fate = "arrives"
 
-    def slot_asks(self, host, fate="arrives"):
-        replica = self.replicas[host]
+    def slot_asks(self, name, fate="arrives"):
+        replica = self.replicas[name]
         if replica.running is not None:
             return
-        self.line.fate = fate
+        self.connection.fate = fate
         try:
             job = replica.link.take(0, replica.done, within=1.0)
         except LostError:
@@ -207,10 +207,10 @@ class Sweep:
             trial = self.trials[job["key"]]
             replica.running = Running(job, trial.checkpoint)
             for step in range(1, trial.checkpoint + 1):  # a trial that resumes repeats its points
-                self.say(replica, step)
+                self.add_point(replica, step)
 
-    def trial_goes_on(self, host):
-        replica = self.replicas[host]
+    def trial_goes_on(self, name):
+        replica = self.replicas[name]
         if replica.running is None:
             return
         job, trial = replica.running.job, self.trials[replica.running.job["key"]]
@@ -221,35 +221,35 @@ class Sweep:
             self.end(replica, "finished")
         else:
             replica.running.step += 1
-            self.say(replica, replica.running.step)
+            self.add_point(replica, replica.running.step)
             if replica.running.step % 2 == 0:
                 trial.checkpoint = max(trial.checkpoint, replica.running.step)
 
-    def say(self, replica, step):
+    def add_point(self, replica, step):
         self.tokens += 1
         values = {"eval/perplexity" if step % 2 else "train/loss": 1.0, "token": self.tokens}
-        replica.link.say("metrics", epoch=replica.running.job["epoch"], step=step, time=0, values=values)
+        replica.link.enqueue("metrics", epoch=replica.running.job["epoch"], step=step, time=0, values=values)
 
     def end(self, replica, status):
         job, replica.running, replica.done = replica.running.job, None, replica.running.job["epoch"]
         replica.link.end(job["epoch"], {"key": job["key"], "status": status, "step": STEPS})
 
     def driver_drains(self, fate="arrives"):
-        """As `Pump` does it; what it opens may be dead again before it answers."""
-        self.line.fate = fate
+        """As `DriverLoop` does it; a dispatcher that it opens may die before it answers."""
+        self.connection.fate = fate
         try:
-            dispatcher = self.line.dispatcher
+            dispatcher = self.connection.dispatcher
             if dispatcher.generation != self.received.generation:
                 unwanted = [key for key, trial in self.trials.items() if not trial.wanted]
-                self.line.call("open", self.received.ended, self.received.replicas, unwanted)
+                self.connection.call("open", self.received.ended, self.received.replicas, unwanted)
                 self.received.opened(dispatcher.generation)
                 return
-            answer = self.line.drain(self.received.acknowledged, self.accepted.refused)
+            answer = self.connection.drain(self.received.acknowledged, self.accepted.refused)
         except LostError:
             return
         self.accepted.refused = []
         if answer is not None:
-            self.journal += self.received.take(self.accepted.look_at(answer, over=self.received.ended))
+            self.journal += self.received.take(self.accepted.filter(answer, over=self.received.ended))
 
     def ends(self):
         return Counter(record["key"] for record in self.journal if record["event"] == "ended")
@@ -262,7 +262,7 @@ class Sweep:
         assert len(tokens) == len(set(tokens))
 
     def come_to_rest(self):
-        """Once nothing fails any more, all that is wanted ends, and every point of what finished is there."""
+        """Without further faults, all wanted trials end, and every point of the finished ones is there."""
         self.all_is_well(60)
         self.no_trial_ends_twice()
         self.no_message_is_journaled_twice()
@@ -270,7 +270,7 @@ class Sweep:
         points = {(record["key"], record["step"]) for record in self.journal if record["event"] == "metrics"}
         for key, trial in self.trials.items():
             if trial.wanted:
-                assert trial.told == self.received.ended[key]
+                assert trial.result == self.received.ended[key]
                 assert ends[key] in ("finished", "failed")
             if ends.get(key) == "finished":
                 assert {step for name, step in points if name == key} == set(range(1, STEPS + 1))
@@ -278,21 +278,21 @@ class Sweep:
             assert not replica.link._outbox, "a message was never confirmed"
 
     def happen(self, draw):
-        """Let one event happen, drawn at random; much of the time things go on as they should."""
-        host, key, fate = draw.choice(HOSTS), draw.choice(KEYS), draw.choice(FATES)
+        """Let one event happen, drawn at random; most events are no faults."""
+        name, key, fate = draw.choice(REPLICAS), draw.choice(KEYS), draw.choice(FATES)
         events = {
             lambda: self.all_is_well(draw.randint(1, 2)): 6,
-            lambda: self.hub_is_restarted(draw.random() < 0.75): 4,
-            lambda: self.replica_dies(host, draw.random() < 0.5): 2,
-            lambda: self.replica_falls_silent(host): 1,
+            lambda: self.dispatcher_is_restarted(draw.random() < 0.75): 4,
+            lambda: self.replica_dies(name, draw.random() < 0.5): 2,
+            lambda: self.replica_falls_silent(name): 1,
             lambda: self.time_passes(draw.choice((0.3, 2.0, 5.0))): 2,
             lambda: self.actor_submits(key): 2,
             lambda: self.late_actor_submits(key): 1,
             lambda: self.driver_cancels(key): 0.3,
             lambda: self.actor_pulls(key): 4,
-            lambda: self.exchange(host, fate): 8,
-            lambda: self.slot_asks(host, fate): 6,
-            lambda: self.trial_goes_on(host): 8,
+            lambda: self.exchange(name, fate): 8,
+            lambda: self.slot_asks(name, fate): 6,
+            lambda: self.trial_goes_on(name): 8,
             lambda: self.driver_drains(fate): 6,
         }
         draw.choices(list(events), weights=list(events.values()))[0]()

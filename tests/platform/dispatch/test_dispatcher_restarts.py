@@ -1,7 +1,7 @@
-"""A hub that was restarted, by plain calls: what it is told, and what it makes of it."""
+"""A restarted dispatcher, by plain calls: what others report to it, and what it does then."""
 
 import pytest
-from dispatchers import DONE, SPEC, Replica, drained, hub_with, new_hub, point, told
+from dispatchers import DONE, SPEC, Replica, dispatcher_with, drained, drained_events, new_dispatcher, point
 
 from nmlab.platform.dispatch.state import GRACE_S, DispatchState
 
@@ -10,25 +10,25 @@ def claim(job, *evaluations):
     return {**job, "evaluations": list(evaluations)}
 
 
-def test_a_restarted_hub_leaves_a_trial_with_the_replica_that_runs_it():
-    _, old = hub_with("x")
+def test_a_restarted_dispatcher_leaves_a_trial_with_the_replica_that_runs_it():
+    _, old = dispatcher_with("x")
     job = old.take()
-    dispatcher = new_hub(generation=200, hosts={"a": 1})
+    dispatcher = new_dispatcher(generation=200, replicas={"a": 1})
     dispatcher.submit("x", SPEC)
     assert old.dispatcher.generation != dispatcher.generation
-    assert dispatcher.hear("a", 1, 100, [], [], now=0.0) == {"state": "introduce"}
+    assert dispatcher.receive("a", 1, 100, [], [], now=0.0) == {"state": "introduce"}
     a = Replica(dispatcher, "a", claims=[claim(job, point(2, "eval/perplexity"))])
     assert a.push(job, point(3)) is True
     assert a.take() is None, "it is not leased again"
     assert [p["step"] for p in dispatcher.pull("x", -1)["points"]] == [2]
     a.finish(job)
-    assert told(dispatcher) == ["trial", "replica", "leased", "metrics", "ended"]
+    assert drained_events(dispatcher) == ["trial", "replica", "leased", "metrics", "ended"]
 
 
-def test_a_restarted_hub_learns_of_a_trial_from_its_replica_too():
-    _, old = hub_with("x")
+def test_a_restarted_dispatcher_learns_of_a_trial_from_its_replica_too():
+    _, old = dispatcher_with("x")
     job = old.take()
-    dispatcher = new_hub(generation=200)
+    dispatcher = new_dispatcher(generation=200)
     assert dispatcher.pull("x", -1) is None
     a = Replica(dispatcher, "a", claims=[claim(job)])
     dispatcher.submit("x", SPEC)
@@ -37,8 +37,8 @@ def test_a_restarted_hub_learns_of_a_trial_from_its_replica_too():
     assert dispatcher.pull("x", -1)["ended"]["status"] == "finished"
 
 
-def test_a_restarted_hub_waits_for_the_replicas_that_the_driver_knows():
-    dispatcher = new_hub(generation=200, hosts={"a": 1, "b": 1})
+def test_a_restarted_dispatcher_waits_for_the_replicas_that_the_driver_knows():
+    dispatcher = new_dispatcher(generation=200, replicas={"a": 1, "b": 1})
     dispatcher.submit("x", SPEC)
     a = Replica(dispatcher, "a")
     assert a.take() is None, "b may be running it"
@@ -46,17 +46,17 @@ def test_a_restarted_hub_waits_for_the_replicas_that_the_driver_knows():
     assert a.take()["key"] == "x"
 
 
-def test_a_restarted_hub_does_not_wait_for_ever():
-    dispatcher = new_hub(generation=200, hosts={"a": 1, "b": 1})
+def test_a_restarted_dispatcher_does_not_wait_for_ever():
+    dispatcher = new_dispatcher(generation=200, replicas={"a": 1, "b": 1})
     dispatcher.submit("x", SPEC)
     a = Replica(dispatcher, "a")
     assert a.take(now=GRACE_S) is None
     assert a.take(now=GRACE_S + 0.1)["key"] == "x"
     (lost,) = drained(dispatcher, "replica lost")
-    assert (lost["host"], lost["reason"]) == ("b", "did not come back to a new hub")
+    assert (lost["host"], lost["reason"]) == ("b", "did not come back to a restarted dispatcher")
 
 
-def test_a_hub_leases_nothing_before_it_was_opened():
+def test_a_dispatcher_leases_nothing_before_it_was_opened():
     dispatcher = DispatchState(max_failures=0, generation=1)
     dispatcher.submit("x", SPEC)
     a = Replica(dispatcher, "a")
@@ -66,10 +66,10 @@ def test_a_hub_leases_nothing_before_it_was_opened():
 
 
 def test_a_claim_that_comes_too_late_is_refused():
-    """Its trial went to another replica; what the late one still says of it is dropped."""
-    _, old = hub_with("x")
+    """Its trial went to another replica; messages of the late one about it are dropped."""
+    _, old = dispatcher_with("x")
     job = old.take()
-    dispatcher = new_hub(generation=200)
+    dispatcher = new_dispatcher(generation=200)
     b = Replica(dispatcher, "b")
     dispatcher.submit("x", SPEC)
     new = b.take()
@@ -82,32 +82,32 @@ def test_a_claim_that_comes_too_late_is_refused():
     assert [(r["event"], r.get("host")) for r in drained(dispatcher)] == [("replica", "a"), ("metrics", "b")]
 
 
-def test_a_restarted_hub_runs_nothing_again_that_the_driver_knows_as_ended():
-    _, old = hub_with("x")
+def test_a_restarted_dispatcher_runs_nothing_again_that_the_driver_knows_as_ended():
+    _, old = dispatcher_with("x")
     job = old.take()
-    dispatcher = new_hub(generation=200, ended={"x": {**DONE, "key": "x"}})
+    dispatcher = new_dispatcher(generation=200, ended={"x": {**DONE, "key": "x"}})
     dispatcher.submit("x", SPEC)
     a = Replica(dispatcher, "a", claims=[claim(job)])
     assert a.take() is None
     a.finish(job)
-    assert told(dispatcher) == ["replica"]
+    assert drained_events(dispatcher) == ["replica"]
     assert dispatcher.pull("x", -1)["ended"]["status"] == "finished"
 
 
-@pytest.mark.parametrize("when", ["before the hub died", "since"])
+@pytest.mark.parametrize("when", ["before the dispatcher died", "since"])
 def test_a_trial_cancelled_before_its_replica_is_back_is_stopped(when):
-    _, old = hub_with("x")
+    _, old = dispatcher_with("x")
     job = old.take()
-    dispatcher = new_hub(generation=200, cancelled=["x"] if when == "before the hub died" else [])
+    dispatcher = new_dispatcher(generation=200, cancelled=["x"] if when == "before the dispatcher died" else [])
     if when == "since":
         dispatcher.cancel("x")
     a = Replica(dispatcher, "a", claims=[claim(job)])
     assert a.push(job, point(1)) is False
 
 
-def test_attempts_are_counted_on_under_a_restarted_hub():
-    """A trial that kills its replicas must not live on by killing hubs."""
-    dispatcher = new_hub(generation=200, max_failures=2)
+def test_attempts_are_counted_on_under_a_restarted_dispatcher():
+    """A trial that kills its replicas must not be run for ever because the dispatcher dies too."""
+    dispatcher = new_dispatcher(generation=200, max_failures=2)
     dispatcher.submit("x", SPEC, 2)
     a = Replica(dispatcher, "a")
     assert a.take()["attempts"] == 3
@@ -115,9 +115,9 @@ def test_attempts_are_counted_on_under_a_restarted_hub():
     assert [record["result"]["status"] for record in drained(dispatcher, "ended")] == ["failed"]
 
 
-def test_epochs_of_a_restarted_hub_are_above_all_that_replicas_bring():
-    """Whatever the clocks of two machines said."""
-    dispatcher = new_hub(generation=200)
+def test_epochs_of_a_restarted_dispatcher_are_above_those_of_all_claims():
+    """Whatever the clocks of two machines show."""
+    dispatcher = new_dispatcher(generation=200)
     a = Replica(dispatcher, "a", claims=[{"key": "x", "epoch": 900, "spec": SPEC, "attempts": 1, "evaluations": []}])
     dispatcher.submit("y", SPEC)
     assert a.take()["epoch"] > 900

@@ -1,4 +1,4 @@
-"""What a replica keeps until the driver has it, and what it tells a hub that was restarted."""
+"""What a replica keeps until the driver has it, and what it sends to a restarted dispatcher."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from nmlab.platform.dispatch.worker_link import GivenUpError, WorkerLink
 
 
 class Direct:
-    """Calls the book-keeping of whatever hub there is."""
+    """A dispatcher's client that calls the state directly; the state can be replaced by a new one."""
 
     def __init__(self):
         self.restart(generation=1)
@@ -48,13 +48,13 @@ def drained(dispatcher, acknowledged=0):
     return [] if answer is None else answer["records"]
 
 
-def say(link, job, step, name="train/loss"):
-    link.say("metrics", epoch=job["epoch"], step=step, time=0, values={name: 1.0})
+def enqueue_point(link, job, step, name="train/loss"):
+    link.enqueue("metrics", epoch=job["epoch"], step=step, time=0, values={name: 1.0})
 
 
 def test_a_message_is_sent_once_and_kept_until_it_is_confirmed(dispatcher, link):
     job = leased(dispatcher, link)
-    say(link, job, 1)
+    enqueue_point(link, job, 1)
     link.exchange()
     link.exchange()
     records = drained(dispatcher)
@@ -70,7 +70,7 @@ def test_a_message_is_sent_once_and_kept_until_it_is_confirmed(dispatcher, link)
     assert "metrics" not in [record["event"] for record in drained(dispatcher)]
 
 
-def test_a_result_survives_the_hub_and_its_trial_is_not_run_again(dispatcher, link):
+def test_a_result_survives_the_dispatcher_and_its_trial_is_not_run_again(dispatcher, link):
     job = leased(dispatcher, link)
     link.end(job["epoch"], {"key": "x", "status": "finished"})
     link.exchange()
@@ -81,10 +81,10 @@ def test_a_result_survives_the_hub_and_its_trial_is_not_run_again(dispatcher, li
     assert [record["result"]["status"] for record in drained(dispatcher) if record["event"] == "ended"] == ["finished"]
 
 
-def test_a_new_hub_gets_the_evaluations_that_tune_may_not_have_heard(dispatcher, link):
+def test_a_new_dispatcher_gets_the_evaluations_that_tune_may_not_have_received(dispatcher, link):
     job = leased(dispatcher, link)
-    say(link, job, 1)
-    say(link, job, 2, "eval/perplexity")
+    enqueue_point(link, job, 1)
+    enqueue_point(link, job, 2, "eval/perplexity")
     link.exchange()
     drained(dispatcher, drained(dispatcher)[-1]["sequence"])
     dispatcher.restart(generation=1000)
@@ -100,24 +100,24 @@ def test_a_cancelled_trial_is_unwanted_from_the_next_exchange_on(dispatcher, lin
     assert link.is_unwanted(job["epoch"])
 
 
-def test_a_replica_that_was_given_up_must_go(dispatcher, link):
+def test_a_replica_that_was_given_up_must_end(dispatcher, link):
     dispatcher.call("introduce", "a", link._incarnation + 1, {}, [])
     with pytest.raises(GivenUpError, match="a was given up"):
         link.exchange()
 
 
-def test_a_replica_goes_home_when_the_hub_stops(dispatcher, link):
+def test_a_replica_ends_when_the_dispatcher_stops(dispatcher, link):
     dispatcher.state.stopping = True
     link.exchange()
     assert link.stopping
 
 
 @pytest.mark.parametrize("acknowledges", [True, False])
-def test_a_farewell_waits_for_the_driver_but_not_for_ever(dispatcher, link, acknowledges, monkeypatch):
-    link.say("verified", unchanged=True)
+def test_closing_a_link_waits_for_the_driver_but_not_for_ever(dispatcher, link, acknowledges, monkeypatch):
+    link.enqueue("verified", unchanged=True)
     link.exchange()
     if acknowledges:
         drained(dispatcher, drained(dispatcher)[-1]["sequence"])
-    link.farewell(patience=0.1)
+    link.close(patience=0.1)
     assert [record["event"] for record in drained(dispatcher)][-1] == "replica left"
     assert bool(link._outbox) is not acknowledges

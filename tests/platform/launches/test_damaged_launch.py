@@ -10,7 +10,7 @@ from nmlab.platform.launches.journal import Journal
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.progress import StatusFile
 from nmlab.platform.launches.status import read_status
-from nmlab.platform.search.strategies import Outcome, proposals_of
+from nmlab.platform.search.strategies import Outcome, strategy_of
 from nmlab.trials.files.checked_json import DamagedFileError, NewerFormatError, write_checked
 
 SETTINGS = {"tracking_uri": "sqlite:////tmp/x.db", "address": None, "max_failures": 3}
@@ -64,21 +64,21 @@ def test_the_study(launch):
 
 def test_optunas_journal(plan_of, tmp_path):
     study, path = plan_of("search.algorithm=random", "search.samples=2").study, tmp_path / "optuna.journal"
-    proposals = proposals_of(study, journal=path)
-    made = [proposals.next(), proposals.next()]
-    proposals.tell(0, Outcome([3.0]))
+    strategy = strategy_of(study, journal=path)
+    made = [strategy.next(), strategy.next()]
+    strategy.tell(0, Outcome([3.0]))
 
     def read():
-        return proposals_of(study, journal=path).open()
+        return strategy_of(study, journal=path).open()
 
     check_damage(path, read=read, same=lambda found: all(item in made for item in found), every=3)
 
 
 def test_a_search_goes_on_after_a_torn_line(plan_of, tmp_path):
     study, path = plan_of("search.algorithm=random", "search.samples=2").study, tmp_path / "optuna.journal"
-    proposals_of(study, journal=path).next()
+    strategy_of(study, journal=path).next()
     path.write_bytes(path.read_bytes() + b'{"op_code":4,"wor')
-    again = proposals_of(study, journal=path)
+    again = strategy_of(study, journal=path)
     assert len(again.open()) == 1
     assert again.next() is not None
     assert again.next() is None

@@ -36,7 +36,7 @@ def test_the_nonce_is_another_one_each_time_and_goes_with_the_driver(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "reason"),
     [
         ({"nonce": ""}, "cannot read the launch's folder '{folder}'; expected a folder that all nodes share"),
         ({"nonce": "f" * 32}, "cannot read the launch's folder '{folder}'; expected a folder that all nodes share"),
@@ -45,10 +45,10 @@ def test_the_nonce_is_another_one_each_time_and_goes_with_the_driver(tmp_path):
         ({"torch": "1.0"}, "torch 1.0, expected {torch}; install there what runs here"),
     ],
 )
-def test_what_is_refused_and_why(shown, changed, told):
+def test_what_is_refused_and_why(shown, changed, reason):
     proof, expected = shown
     other = {**proof, **changed, "node": "10.0.0.2", "node_id": "n2"}
-    assert why_refused([proof, other], expected) == {"n2": f"node 10.0.0.2: {told.format(**expected)}"}
+    assert why_refused([proof, other], expected) == {"n2": f"node 10.0.0.2: {reason.format(**expected)}"}
 
 
 def test_a_folder_that_is_not_there(tmp_path):
@@ -68,7 +68,7 @@ def test_a_replica_is_refused_before_it_loads_and_when_it_introduces_itself(show
     reason = dispatcher.admit("a", [{**proof, "nonce": ""}])
     assert reason.startswith("a on node 10.0.0.1: cannot read the launch's folder")
     dispatcher.introduce("b", 1, {**FACTS, "node_id": "n2"}, [], now=0.0)
-    assert dispatcher.hear("b", 1, 100, [], [], now=0.0)["state"] == "gone"
+    assert dispatcher.receive("b", 1, 100, [], [], now=0.0)["state"] == "gone"
     assert dispatcher.take("b", 1, 0, 0, now=0.0) is None
     dispatcher.introduce("a", 1, {**FACTS, "proofs": [proof]}, [], now=0.0)
     records = drained(dispatcher)
@@ -81,7 +81,7 @@ def test_a_replica_is_refused_before_it_loads_and_when_it_introduces_itself(show
 
 @pytest.fixture
 def finished():
-    """A hub with a trial that a replica has ended, which the driver has not acknowledged."""
+    """A dispatcher with a trial that a replica has ended, which the driver has not acknowledged."""
     dispatcher = DispatchState(max_failures=1, generation=100)
     dispatcher.open({}, {}, [], now=0.0)
     replica = Replica(dispatcher, "a")
@@ -100,7 +100,7 @@ def test_an_end_that_is_not_accepted_is_told_to_nobody_and_the_trial_goes_elsewh
     dispatcher, replica, job = finished
     rejected(dispatcher, job, upto=dispatcher.drain(0)["upto"])
     assert dispatcher.pull("x", -1)["ended"] is None
-    assert replica.hear()["state"] == "gone", "it shows its folder again as a new process"
+    assert replica.send()["state"] == "gone", "it shows its folder again as a new process"
     other = Replica(dispatcher, "b", now=10.0)
     again = other.take(now=10.0)
     assert again["key"] == "x"
@@ -117,10 +117,10 @@ def test_a_trial_whose_files_are_never_there_fails_in_the_end(finished):
     again = other.take(now=10.0)
     other.finish(again)
     dispatcher.reject("b", 1, "x", again["epoch"], "trial.json cannot be read", now=11.0)
-    end = drained(dispatcher, "ended")[-1]  # behind those that the driver has refused
+    end = drained(dispatcher, "ended")[-1]  # after those that the driver has refused
     assert end["result"]["status"] == "failed"
     assert end["result"]["reason"] == (
-        "what it left could not be read 2 times; the last time, from b, trial.json cannot be read"
+        "its artifacts could not be read 2 times; the last time, from b, trial.json cannot be read"
     )
 
 
@@ -153,8 +153,8 @@ def replicas(*, stays, can_be_placed):
         made.append(Run(avoided, stays=stays))
         return made[-1]
 
-    told = {"max_failures": 3, "lost": lambda *each: lost.append(each), "can_be_placed": can_be_placed}
-    kept = Replicas({"a": run}, **told)
+    settings = {"max_failures": 3, "lost": lambda *each: lost.append(each), "can_be_placed": can_be_placed}
+    kept = Replicas({"a": run}, **settings)
     while not made:
         kept.join(["a"], timeout=0.01)
     return kept, made

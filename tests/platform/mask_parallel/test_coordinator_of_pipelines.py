@@ -1,6 +1,6 @@
-"""The masks of one trial, shared by replicas whose model is spread over shards: crews stand for slots of such replicas.
+"""Mask parallelism between replicas with pipeline stages: each slot of such a replica is a pipeline group.
 
-The leader's result is that of one whole model alone, bit for bit, whatever happens to those who take part.
+Whatever happens to the peers, the leader's result is that of one whole model alone, bit for bit.
 """
 
 import threading
@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from coordinators import Listener, SharedLine, assert_same_masks, trained
+from coordinators import Listener, SharedCoordinator, assert_same_masks, trained
 
 from nmlab.platform.mask_parallel.peer import Peer
 from nmlab.platform.planning.study_plan import trial_spec
@@ -22,7 +22,7 @@ from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS
 from nmlab.trials.trial.run import follow_trial, run_trial
 
 STEPS = 16
-SHARDS = 2  # builtin:tiny has two decoder blocks
+STAGES = 2  # builtin:tiny has two decoder blocks
 
 
 @pytest.fixture
@@ -45,21 +45,21 @@ def alone(spec, tmp_path):
 
 
 class Sharing:
-    """A trial that crew 0 leads and every other crew takes part in as soon as ``joins()`` says so."""
+    """A trial that pipeline group 0 leads and every other group follows once ``joins()`` is true."""
 
     def __init__(self, spec, folder, *, pipelines, joins=lambda: True, delay=0.0):
-        self.spec, self.folder, self.line, self.events = spec, folder, SharedLine(), Listener()
+        self.spec, self.folder, self.coordinator, self.events = spec, folder, SharedCoordinator(), Listener()
         self._pipelines, self._joins, self._delay = pipelines, joins, delay
-        self.helped, self.notices = [], []
+        self.evaluated, self.notices = [], []
         self.events.cancelled = lambda: bool(time.sleep(delay))
 
     def work(self, pipeline):
         replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny"), pipeline=pipeline))
-        return self._lead(pipeline, replica) if pipeline.name == "slot-0" else self._take_part(pipeline, replica)
+        return self._lead(pipeline, replica) if pipeline.name == "slot-0" else self._follow(pipeline, replica)
 
     def _lead(self, pipeline, replica):
         body = self.spec.model_dump(mode="json")
-        leader = Peer(self.line, key=self.spec.key, epoch=1, spec=body, participants=self._pipelines)
+        leader = Peer(self.coordinator, key=self.spec.key, epoch=1, spec=body, size=self._pipelines)
         evaluators = PipelineEvaluators(pipeline, leader if pipeline.leads else None)
         events = self.events if pipeline.leads else None
         result = run_trial(
@@ -67,74 +67,74 @@ class Sharing:
         )
         if pipeline.leads:
             self.notices = leader.notices()
-            leader.go()
+            leader.leave()
         return result.status
 
-    def _take_part(self, pipeline, replica):
-        participant = self._participant() if pipeline.leads else None
+    def _follow(self, pipeline, replica):
+        peer = self._peer() if pipeline.leads else None
         with suppress(MemoryError):
             follow_trial(
                 self.spec,
                 replica=replica,
                 folder=self.folder,
                 pipeline=pipeline,
-                evaluators=PipelineEvaluators(pipeline, participant),
+                evaluators=PipelineEvaluators(pipeline, peer),
             )
-        if participant is not None:
-            participant.go()
-        return pipeline.broadcast("in step" if pipeline.leads else None)  # which fails where a member is elsewhere
+        if peer is not None:
+            peer.leave()
+        return pipeline.broadcast("in step" if pipeline.leads else None)  # which fails if a rank is at another call
 
-    def _participant(self):
-        while not self._joins() or (offer := self.line.ask("offer", 0.1)) is None:
+    def _peer(self):
+        while not self._joins() or (offer := self.coordinator.ask("offer", 0.1)) is None:
             time.sleep(0.01)
-        participant = Peer(self.line, key=offer["key"], epoch=offer["epoch"], member=offer["member"])
-        losses = participant.losses
+        peer = Peer(self.coordinator, key=offer["key"], epoch=offer["epoch"], member=offer["member"])
+        losses = peer.losses
 
         def counted(step, count, *, evaluate, digest):
             return losses(step, count, evaluate=lambda index: self._count(step, evaluate(index)), digest=digest)
 
-        participant.losses = counted
-        return participant
+        peer.losses = counted
+        return peer
 
     def _count(self, step, loss):
-        self.helped.append(step)
+        self.evaluated.append(step)
         return loss
 
 
 @pytest.mark.parametrize("pipelines", [2, 3])
-def test_replicas_of_shards_share_the_masks_of_a_step(spec, tmp_path, alone, crewed, pipelines):
+def test_replicas_with_pipeline_stages_share_the_masks_of_a_step(spec, tmp_path, alone, run_pipeline, pipelines):
     sharing = Sharing(spec, tmp_path / "shared", pipelines=pipelines)
-    ends = crewed(SHARDS, sharing.work, slots=pipelines)
-    assert ends == ["finished"] * SHARDS + ["in step"] * SHARDS * (pipelines - 1)
+    ends = run_pipeline(STAGES, sharing.work, slots=pipelines)
+    assert ends == ["finished"] * STAGES + ["in step"] * STAGES * (pipelines - 1)
     assert sharing.notices == []
     assert trained(sharing.events) == alone
     assert_same_masks(tmp_path / "shared", tmp_path / "alone")
-    assert len(sharing.helped) > STEPS / 2
+    assert len(sharing.evaluated) > STEPS / 2
 
 
-def test_one_that_comes_late_catches_up_from_the_checkpoints_of_all_shards(spec, tmp_path, alone, crewed):
+def test_a_late_peer_starts_from_the_checkpoints_of_all_stages(spec, tmp_path, alone, run_pipeline):
     folder = tmp_path / "shared"
-    saved = [folder / f"shard-{rank}-of-{SHARDS}" / "checkpoint-000000010.safetensors" for rank in range(SHARDS)]
+    saved = [folder / f"shard-{rank}-of-{STAGES}" / "checkpoint-000000010.safetensors" for rank in range(STAGES)]
     sharing = Sharing(spec, folder, pipelines=2, joins=lambda: all(path.exists() for path in saved), delay=0.05)
-    assert crewed(SHARDS, sharing.work, slots=2) == ["finished"] * SHARDS + ["in step"] * SHARDS
+    assert run_pipeline(STAGES, sharing.work, slots=2) == ["finished"] * STAGES + ["in step"] * STAGES
     assert trained(sharing.events) == alone
-    assert sharing.helped
-    assert min(sharing.helped) >= 10
+    assert sharing.evaluated
+    assert min(sharing.evaluated) >= 10
 
 
-@pytest.mark.parametrize("rank", range(SHARDS))
-def test_one_shard_that_goes_astray_takes_its_crew_back_to_the_checkpoint(
+@pytest.mark.parametrize("rank", range(STAGES))
+def test_a_stage_out_of_sync_takes_its_group_back_to_the_checkpoint(
     spec,
     tmp_path,
     alone,
-    crewed,
+    run_pipeline,
     monkeypatch,
     rank,
 ):
     spoiled, step_of = threading.Event(), MaskProRun.step
 
     def step(self, number):
-        """Once, after three steps, the logits of one shard of the crew that takes part are knocked over."""
+        """Change the logits of one stage of the peer once, after three steps."""
         values = step_of(self, number)
         pipeline = self._model.pipeline
         if (pipeline.name, pipeline.rank, number) == ("slot-1", rank, 3) and not spoiled.is_set():
@@ -144,16 +144,16 @@ def test_one_shard_that_goes_astray_takes_its_crew_back_to_the_checkpoint(
 
     monkeypatch.setattr(MaskProRun, "step", step)
     sharing = Sharing(spec, tmp_path / "shared", pipelines=2, delay=0.02)
-    assert crewed(SHARDS, sharing.work, slots=2) == ["finished"] * SHARDS + ["in step"] * SHARDS
+    assert run_pipeline(STAGES, sharing.work, slots=2) == ["finished"] * STAGES + ["in step"] * STAGES
     assert spoiled.is_set()
     assert [notice for notice in sharing.notices if "other logits than the leader" in notice]
     assert trained(sharing.events) == alone
-    assert max(sharing.helped) == STEPS - 1, "it took part again after it had started anew"
+    assert max(sharing.evaluated) == STEPS - 1, "it evaluated masks again after it had started from a checkpoint"
 
 
-@pytest.mark.parametrize("rank", range(SHARDS))
-def test_a_shard_without_memory_takes_its_crew_out_of_the_trial_and_nobody_else(
-    spec, tmp_path, alone, crewed, monkeypatch, rank
+@pytest.mark.parametrize("rank", range(STAGES))
+def test_a_stage_without_memory_takes_its_own_group_out_of_the_trial_and_no_other(
+    spec, tmp_path, alone, run_pipeline, monkeypatch, rank
 ):
     step_of = MaskProRun.step
 
@@ -165,15 +165,15 @@ def test_a_shard_without_memory_takes_its_crew_out_of_the_trial_and_nobody_else(
 
     monkeypatch.setattr(MaskProRun, "step", step)
     sharing = Sharing(spec, tmp_path / "shared", pipelines=2, delay=0.02)
-    assert crewed(SHARDS, sharing.work, slots=2) == ["finished"] * SHARDS + ["in step"] * SHARDS
+    assert run_pipeline(STAGES, sharing.work, slots=2) == ["finished"] * STAGES + ["in step"] * STAGES
     assert trained(sharing.events) == alone
-    assert max(sharing.helped) == 2
+    assert max(sharing.evaluated) == 2
 
 
-def test_a_trial_that_another_leads_sends_the_whole_crew_home_ready_for_the_next(spec, tmp_path, crewed):
+def test_a_group_whose_trial_has_another_leader_leaves_it_and_runs_the_next(spec, tmp_path, run_pipeline):
     def work(pipeline):
         replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny"), pipeline=pipeline))
-        gone = Peer(SharedLine(), key="nobody's", epoch=1, member="participant-1") if pipeline.leads else None
+        gone = Peer(SharedCoordinator(), key="nobody's", epoch=1, member="peer-1") if pipeline.leads else None
         follow_trial(
             spec,
             replica=replica,
@@ -184,5 +184,5 @@ def test_a_trial_that_another_leads_sends_the_whole_crew_home_ready_for_the_next
         result = run_trial(spec, replica=replica, folder=tmp_path / "next", events=Listener(), pipeline=pipeline)
         return result.status
 
-    assert crewed(SHARDS, work) == ["finished"] * SHARDS
+    assert run_pipeline(STAGES, work) == ["finished"] * STAGES
     assert not (tmp_path / "shared").exists()

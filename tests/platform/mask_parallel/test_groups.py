@@ -1,4 +1,4 @@
-"""Parties by plain calls: every mask of every step is evaluated, whoever comes, goes, is late or strays."""
+"""Mask-parallel groups by plain calls: all masks are evaluated, though peers join, leave, are late or out of sync."""
 
 import random
 
@@ -20,32 +20,32 @@ def evaluate(group, member, step, mine, digest=DIGEST):
 
 
 def take_step(group, *members):
-    """Let all members go through one step; return the losses each was told."""
-    step, told, shares = group.step, {}, {}
+    """Let all members go through one step; return the losses that each got, and the share of each."""
+    step, received, shares = group.step, {}, {}
     for member in members:
         answer = group.attend(member, step, {}, DIGEST)
         shares[member] = (answer or {}).get("mine", [])
         evaluate(group, member, step, shares[member])
     for member in members:
-        told[member] = group.attend(member, step, {}, DIGEST)["losses"]
-    return told, shares
+        received[member] = group.attend(member, step, {}, DIGEST)["losses"]
+    return received, shares
 
 
 @pytest.mark.parametrize("masks", [1, 2, 3, 8])
 @pytest.mark.parametrize("others", [0, 1, 3])
-def test_masks_are_shared_out_evenly_and_everybody_hears_all_losses(masks, others):
+def test_masks_are_shared_out_evenly_and_every_member_gets_all_losses(masks, others):
     group = MaskParallelGroup(masks, step=0)
     members = [LEADER, *(f"m{number}" for number in range(others))]
     for member in members:
         group.join(member)
     for step in range(3):
-        told, shares = take_step(group, *members)
+        received, shares = take_step(group, *members)
         assert sorted(index for share in shares.values() for index in share) == list(range(masks))
         assert max(map(len, shares.values())) - min(map(len, shares.values())) <= 1
-        assert list(told.values()) == [[[loss(step, index) for index in range(masks)]]] * len(members)
+        assert list(received.values()) == [[[loss(step, index) for index in range(masks)]]] * len(members)
 
 
-def test_who_has_given_its_share_waits_for_the_others():
+def test_a_member_that_has_sent_its_share_waits_for_the_others():
     group = MaskParallelGroup(2, step=0)
     group.join("a")
     assert evaluate(group, LEADER, 0, [0]) is None
@@ -55,7 +55,7 @@ def test_who_has_given_its_share_waits_for_the_others():
     assert group.attend(LEADER, 0, {}, DIGEST) == {"losses": [[0.0, 0.01]]}
 
 
-def test_the_share_of_a_lost_participant_falls_to_the_leader():
+def test_the_leader_gets_the_share_of_a_lost_peer():
     group = MaskParallelGroup(4, step=0)
     group.join("a")
     assert group.attend("a", 0, {}, DIGEST) == {"mine": [1, 3]}
@@ -65,7 +65,7 @@ def test_the_share_of_a_lost_participant_falls_to_the_leader():
     assert evaluate(group, LEADER, 0, [1, 3]) == {"losses": [[0.0, 0.01, 0.02, 0.03]]}
 
 
-def test_what_a_lost_participant_had_given_counts():
+def test_the_losses_that_a_lost_peer_has_sent_count():
     group = MaskParallelGroup(4, step=0)
     group.join("a")
     evaluate(group, "a", 0, [1, 3])
@@ -73,7 +73,7 @@ def test_what_a_lost_participant_had_given_counts():
     assert evaluate(group, LEADER, 0, [0, 2]) == {"losses": [[0.0, 0.01, 0.02, 0.03]]}
 
 
-def test_the_leader_does_not_wait_for_ever_and_who_was_late_goes_on_with_the_next_step():
+def test_the_leader_does_not_wait_for_ever_and_a_late_peer_goes_on_with_the_next_step():
     group = MaskParallelGroup(2, step=0)
     group.join("slow")
     assert group.attend("slow", 0, {}, DIGEST) == {"mine": [1]}
@@ -85,7 +85,7 @@ def test_the_leader_does_not_wait_for_ever_and_who_was_late_goes_on_with_the_nex
     assert group.attend("slow", 1, {}, DIGEST) == {"mine": [1]}
 
 
-def test_nothing_falls_to_one_who_is_late_until_it_is_heard_again():
+def test_a_late_peer_gets_no_masks_until_it_sends_a_message():
     group = MaskParallelGroup(2, step=0)
     group.join("dead")
     evaluate(group, LEADER, 0, [0])
@@ -97,7 +97,7 @@ def test_nothing_falls_to_one_who_is_late_until_it_is_heard_again():
     assert group.attend(LEADER, 2, {}, DIGEST) == {"mine": [0]}
 
 
-def test_who_joins_late_is_told_all_steps_since_the_last_but_one_checkpoint():
+def test_a_late_peer_gets_the_losses_of_all_steps_since_the_last_but_one_checkpoint():
     group = MaskParallelGroup(1, step=0)
     for step in range(7):
         take_step(group, LEADER)
@@ -109,13 +109,13 @@ def test_who_joins_late_is_told_all_steps_since_the_last_but_one_checkpoint():
     assert group.attend("a", 3, {}, DIGEST) == {"reload": True}
 
 
-def test_a_participant_with_other_logits_is_found_out_told_loudly_and_its_losses_do_not_count():
+def test_a_peer_with_other_logits_is_detected_with_a_notice_and_its_losses_do_not_count():
     group = MaskParallelGroup(2, step=5)
     group.join("a")
     assert evaluate(group, LEADER, 5, [0]) is None
     answer = group.attend("a", 5, {1: 99.0}, b"else")
     assert answer == {"reload": True}
-    assert group.notices == ["a held other logits than the leader at step 5 and starts anew"]
+    assert group.notices == ["a held other logits than the leader at step 5 and starts again"]
     assert group.attend(LEADER, 5, {}, DIGEST) == {"mine": [1]}
     assert evaluate(group, LEADER, 5, [1]) == {"losses": [[5.0, 5.01]]}
 
@@ -131,7 +131,7 @@ def test_the_leader_is_right_also_when_it_comes_last():
     assert group.attend("a", 1, {}, b"else") == {"reload": True}
 
 
-def test_who_strays_again_and_again_is_sent_home():
+def test_a_peer_out_of_sync_three_times_is_excluded():
     group = MaskParallelGroup(2, step=0)
     for _ in range(3):
         group.join("a")
@@ -143,7 +143,7 @@ def test_who_strays_again_and_again_is_sent_home():
     assert group.attend("a", group.step, {}, b"else") == {"over": True}
 
 
-def test_nobody_can_run_ahead():
+def test_no_member_can_run_ahead():
     group = MaskParallelGroup(1, step=3)
     assert group.attend(LEADER, 4, {}, DIGEST) is None
 
@@ -151,7 +151,7 @@ def test_nobody_can_run_ahead():
 @settings(max_examples=150, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 2**32))
 def test_whatever_happens_the_leader_gets_through_with_the_right_losses(masks, seed):
-    """Participants come, go, are late, stray and reload in any order; only the leader must not stop."""
+    """Peers join, leave, are late, out of sync and reload in any order; only the leader must not stop."""
     chance = random.Random(seed)
     group, at, known = MaskParallelGroup(masks, step=0), {LEADER: 0}, {LEADER: []}
     wrong = set()

@@ -33,19 +33,19 @@ def alone(new_nmlab):
     return results(nmlab)
 
 
-@pytest.mark.parametrize(("nodes", "participants", "shards"), [(2, 2, 2), (3, 4, 1)])
-def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(new_nmlab, alone, nodes, participants, shards):
-    """One worker of a replica that takes part is killed in the middle of it; where it has shards, one that follows."""
+@pytest.mark.parametrize(("nodes", "slots", "stages"), [(2, 2, 2), (3, 4, 1)])
+def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(new_nmlab, alone, nodes, slots, stages):
+    """One worker of a peer is killed while the trial runs; with pipeline stages, it is the last stage."""
     nmlab = new_nmlab()
     cluster = Raylets(nmlab.folder)
     try:
         for _ in range(nodes):
             cluster.add()
-        shared = {"count": participants, "participants": participants, "shards": shards}
+        shared = {"count": slots, "participants": slots, "shards": stages}
         replica = {**shared, "resources": {"cpus": 0.5}}
         nmlab, process = start(new_nmlab, replica, "--address", cluster.address)
         try:
-            helping = nmlab.wait_until(lambda: one_that_takes_part(nmlab), process=process, what="others took part")
+            helping = nmlab.wait_until(lambda: peer_at_work(nmlab), process=process, what="peers to join")
             os.kill(helping["shards"][-1]["pid"], signal.SIGKILL)
         except BaseException:
             kill_session(process.pid)
@@ -59,8 +59,8 @@ def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(new_nmlab, a
     assert 0 < ended["exchanged_bytes"] / STUDY["fixed"]["steps"] < 2000, json.dumps(ended)
 
 
-def one_that_takes_part(nmlab):
-    """Return the record of a replica that helps with a trial that is well under way, or None."""
+def peer_at_work(nmlab):
+    """Return the record of a replica that follows a trial of more than 20 steps so far, or None."""
     journal = nmlab.journal()
     up = {record["host"]: record for record in journal if record["event"] == "replica"}
     helping = [record["host"] for record in journal if record["event"] == "participant"]

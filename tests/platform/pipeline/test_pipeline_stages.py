@@ -1,4 +1,4 @@
-"""A replica whose model is spread over several Train workers: what comes out is what one worker gives."""
+"""A replica with pipeline stages on several Train workers: its results are those of one worker."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def study(**replica):
     return loader.load("quickstart", overrides=[f"replica.{name}={value}" for name, value in replica.items()])
 
 
-def test_more_shards_than_blocks_are_refused_before_anything_starts():
+def test_more_stages_than_blocks_are_refused_before_anything_starts():
     with pytest.raises(ValueError, match=r"replica\.shards = 3: builtin:tiny has 2 decoder blocks, at least one to a"):
         plan_study(study(shards=3))
     assert plan_study(study(shards=TINY_BLOCKS)).study.replica.shards == TINY_BLOCKS
@@ -53,14 +53,14 @@ def test_methods_that_need_the_whole_model_are_refused_by_name():
     check_shards(study(shards=1), points, blocks=8)
 
 
-def test_tasks_are_refused_on_shards():
+def test_tasks_are_refused_with_pipeline_stages():
     asked = loader.load("quickstart", overrides=["replica.shards=2", "data.evaluation.tasks=[piqa]"])
     with pytest.raises(ValueError, match=r"shards = 2: tasks are put to whole models only; .* or tasks: \[\]"):
         check_shards(asked, [], blocks=8)
 
 
 class Sweep:
-    """A sweep in a process session of its own, by which its processes are known."""
+    """A sweep in its own process session, which tells its processes from others."""
 
     def __init__(self, folder, **replica):
         self.folder = folder
@@ -73,7 +73,7 @@ class Sweep:
             )
 
     def journal(self):
-        """The whole lines of the journal so far."""
+        """Return the records of the journal's whole lines so far."""
         lines = [line for path in self.folder.glob("results/*/*/journal.jsonl") for line in path.open()]
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
@@ -89,12 +89,14 @@ class Sweep:
         return answer
 
     def finish(self):
-        """Wait for the end; return what each trial left, by its key."""
+        """Wait for the end; return the result of each trial, by its key."""
         assert self.process.wait(280) == 0, (self.folder / "out.txt").read_text()
-        return {path.parent.name: _left(path.parent) for path in self.folder.glob("results/*/*/trials/*/trial.json")}
+        return {
+            path.parent.name: _result_of(path.parent) for path in self.folder.glob("results/*/*/trials/*/trial.json")
+        }
 
     def end(self):
-        """End whatever of the sweep still runs."""
+        """Kill every process of the sweep that still runs."""
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 if int(stat.read_text().rpartition(")")[2].split()[3]) == self.process.pid:
@@ -104,21 +106,21 @@ class Sweep:
         self.process.wait()
 
 
-def _left(folder):
-    """Everything of a trial that must not depend on where it ran."""
+def _result_of(folder):
+    """Return everything of a trial that must not depend on where it ran."""
     record = json.loads((folder / "trial.json").read_text())
-    left = {name: value for name, value in record["metrics"].items() if name.startswith(("eval/", "cost/forwards"))}
+    result = {name: value for name, value in record["metrics"].items() if name.startswith(("eval/", "cost/forwards"))}
     for name in ("steps.npz", "evaluation.npz"):
         if (folder / name).exists():
             with np.load(folder / name) as arrays:
-                left |= {f"{name}/{array}": arrays[array].tolist() for array in arrays.files}
+                result |= {f"{name}/{array}": arrays[array].tolist() for array in arrays.files}
     mask = folder / "mask.safetensors"
-    return {**left, "mask": mask.read_bytes() if mask.exists() else None, "model": record["model_digest"]}
+    return {**result, "mask": mask.read_bytes() if mask.exists() else None, "model": record["model_digest"]}
 
 
 @pytest.fixture
 def start(tmp_path_factory):
-    """Start a sweep; ended with the test, whatever became of it."""
+    """Start a sweep, which is ended with the test in any case."""
     started = []
 
     def begin(**replica):
@@ -140,18 +142,18 @@ def _in_the_middle(sweep):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_replica_of_two_shards_that_loses_one_gives_what_one_worker_gives(start):
-    """Two trials are in flight when a follower is killed: Train starts both shards anew, and the trials go on."""
+def test_a_replica_of_two_stages_that_loses_one_gives_the_results_of_one_worker(start):
+    """A stage is killed while two trials run: Train starts both stages again, and the trials go on."""
     whole = start(shards=1).finish()
     sweep = start(shards=2)
     before = sweep.wait_until(lambda: _in_the_middle(sweep))
-    assert [shard["layers"] for shard in before["shards"]] == [7, 7]
+    assert [stage["layers"] for stage in before["shards"]] == [7, 7]
     os.kill(before["shards"][1]["pid"], signal.SIGKILL)
-    sharded = sweep.finish()
-    assert sharded == whole
+    staged = sweep.finish()
+    assert staged == whole
     assert len(whole) == 4
     first, second = sweep.events("replica")
-    assert {shard["pid"] for shard in first["shards"]}.isdisjoint(shard["pid"] for shard in second["shards"])
+    assert {stage["pid"] for stage in first["shards"]}.isdisjoint(stage["pid"] for stage in second["shards"])
     attempts = [record["attempt"] for record in sweep.events("leased")]
     assert attempts.count(2) == 2
     assert not [record for record in sweep.events("ended") if record["result"]["status"] != "finished"]

@@ -1,4 +1,4 @@
-"""Stages find each other by what only they can read and write, and take nobody in who lacks their secret."""
+"""Stages find each other through keys that only they can read and write, and refuse others without their secret."""
 
 import socket
 import threading
@@ -31,12 +31,12 @@ def store(table, *, secret=SECRET, patience=SHORT):
     return StageStore(table, secret=secret, patience=patience)
 
 
-def members(*work):
+def ranks(*work):
     with ThreadPoolExecutor(len(work)) as pool:
         return [each.result(timeout=60) for each in [pool.submit(one) for one in work]]
 
 
-def test_what_one_sets_another_gets_also_when_it_asks_first():
+def test_a_value_that_is_set_is_read_also_by_a_stage_that_waits_for_it():
     table = Table()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(store(table).get, "a")
@@ -47,12 +47,12 @@ def test_what_one_sets_another_gets_also_when_it_asks_first():
     assert not store(table).check(["a", "b"])
 
 
-def test_neither_keys_nor_places_can_be_read_off_and_other_secrets_see_nothing():
+def test_keys_cannot_be_read_and_are_not_found_with_another_secret():
     table = Table()
     store(table).set("slot-0/all", b"value")
     assert not any(b"slot" in key for key in table)
     assert not store(table, secret=b"other").check(["slot-0/all"])
-    with pytest.raises(TimeoutError, match="another stage has not said where it is"):
+    with pytest.raises(TimeoutError, match="another stage has not written its address"):
         store(table, secret=b"other", patience=timedelta(seconds=0.05)).get("slot-0/all")
 
 
@@ -76,10 +76,10 @@ def test_a_value_does_not_count_under_another_key():
         store(table).get("a")
 
 
-def test_a_crew_comes_together_works_recovers_and_leaves_no_key():
+def test_a_group_connects_works_recovers_and_leaves_no_key():
     table = Table()
 
-    def member(rank):
+    def stage(rank):
         own = store(table)
         pipeline = DistributedGroup(own, name="slot-0", rank=rank, size=3, secret=SECRET)
         pipeline.all_gather(None)
@@ -94,26 +94,26 @@ def test_a_crew_comes_together_works_recovers_and_leaves_no_key():
         own.forget()
         return type(error)
 
-    found = members(*(lambda rank=rank: member(rank) for rank in range(3)))
+    found = ranks(*(lambda rank=rank: stage(rank) for rank in range(3)))
     assert found == [DivergedError] * 3
     assert not table
 
 
-def test_a_member_without_the_secret_ends_the_crew():
-    """It found the addresses somehow, so that gloo itself takes it in."""
+def test_a_rank_without_the_secret_ends_the_group():
+    """It knows the addresses, so that gloo itself accepts it."""
     table = Table()
 
-    def member(rank, secret):
+    def stage(rank, secret):
         with pytest.raises(PipelineLostError, match="does not know the launch's secret"):
             DistributedGroup(store(table), name="slot-0", rank=rank, size=2, secret=secret)
 
-    members(lambda: member(0, SECRET), lambda: member(1, b"guess"))
+    ranks(lambda: stage(0, SECRET), lambda: stage(1, b"guess"))
 
 
-def test_a_crew_listens_where_it_was_told_and_survives_bytes_of_strangers():
+def test_a_group_listens_on_its_address_alone_and_survives_bytes_of_strangers():
     table, ready, done = Table(), threading.Barrier(3), threading.Event()
 
-    def member(rank):
+    def stage(rank):
         pipeline = DistributedGroup(store(table), name="slot-0", rank=rank, size=2, secret=SECRET)
         ready.wait(30)
         done.wait(30)
@@ -126,14 +126,14 @@ def test_a_crew_listens_where_it_was_told_and_survives_bytes_of_strangers():
             assert found
             assert all(address == "0100007F" for address, _ in found), found
             for _, port in found:
-                with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
-                    line.sendall(b"\0" * 8 + b"GET / HTTP/1.1\r\n\r\n")
+                with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                    connection.sendall(b"\0" * 8 + b"GET / HTTP/1.1\r\n\r\n")
             return len(found)
         finally:
             done.set()
 
-    told = members(lambda: member(0), lambda: member(1), stranger)
-    assert told[:2] == [[0, 1], [0, 1]]
+    results = ranks(lambda: stage(0), lambda: stage(1), stranger)
+    assert results[:2] == [[0, 1], [0, 1]]
 
 
 def listeners():

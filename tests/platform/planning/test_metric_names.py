@@ -5,7 +5,7 @@ import pytest
 from nmlab.trials.contract.declarations import metric_of, own_metrics
 from nmlab.trials.contract.metrics import COMMON, Phase
 from nmlab.trials.methods import registry
-from nmlab.trials.testing import small_bench, small_spec, small_text
+from nmlab.trials.testing import small_replica, small_spec, small_text
 from nmlab.trials.trial.run import run_trial
 
 ALL_OF_IT = {"maskpro": {"loss_masks": 1}, "proxsparse": {"anchor_lambda": 0.1}}
@@ -29,7 +29,7 @@ class _Told:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """The metrics that each method records in a run of four steps, by name, with the steps."""
-    replica, text, found = small_bench(), small_text(tmp_path_factory.mktemp("text")), {}
+    replica, text, found = small_replica(), small_text(tmp_path_factory.mktemp("text")), {}
     replica.frozen.load_peak_bytes = 2**20  # it was made here; a model that is loaded knows this
     for name in registry.names():
         method, events = registry.get(name), _Told()

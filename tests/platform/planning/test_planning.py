@@ -17,7 +17,7 @@ from nmlab.platform.planning.admission import (
 from nmlab.platform.planning.estimate import Estimate, probe_methods
 from nmlab.platform.planning.listing import list_trials
 from nmlab.platform.planning.study_plan import trial_spec
-from nmlab.platform.search.strategies import proposals_of
+from nmlab.platform.search.strategies import strategy_of
 
 MB = 10**6
 LOAD = Load(weights=1000 * MB, block_weights=800 * MB, blocks=8, shared=MB, slot=100 * MB)
@@ -124,9 +124,9 @@ def test_the_trials_that_are_listed_are_those_that_a_launch_begins_with(plan_of,
     space = "space={alpha: {grid: [0.9, 0.99]}}" if "grid" in search else "space={alpha: {uniform: [0.5, 0.99]}}"
     plan = plan_of(f"search={{{search}}}", space)
     listing = list_trials(plan)
-    proposals = proposals_of(plan.study, journal=tmp_path / "optuna.journal")
+    strategy = strategy_of(plan.study, journal=tmp_path / "optuna.journal")
     settled = plan.configurations - listing.open
-    made = [proposals.next() for _ in range(settled)]
+    made = [strategy.next() for _ in range(settled)]
     seeds = plan.study.seeds
     expected = [trial_spec(plan.study, each.configuration, seed=seed) for each in made for seed in seeds]
     assert [spec.key for spec in listing.specs] == [spec.key for spec in (*plan.baselines, *expected)]

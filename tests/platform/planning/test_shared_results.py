@@ -12,7 +12,7 @@ from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.needs import OF_A_SEED, Shape
-from nmlab.trials.testing.small import LENGTH, SAMPLES, small_bench, small_spec, small_text
+from nmlab.trials.testing.small import LENGTH, SAMPLES, small_replica, small_spec, small_text
 
 GB = 10**9
 NORMS = 26 * GB
@@ -67,7 +67,7 @@ def test_on_a_gpu_it_is_memory_of_the_machine(plan_of):
     ids=str,
 )
 def test_a_replica_keeps_what_was_foretold(tmp_path, name, hyperparameters):
-    replica = ReplicaContext(small_bench().frozen)
+    replica = ReplicaContext(small_replica().frozen)
     layers = replica.frozen.layers
     shape = Shape(layers, {}, 4, 16, Pattern(2, 4), SAMPLES, LENGTH)
     method = registry.get(name)

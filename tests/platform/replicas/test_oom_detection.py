@@ -1,4 +1,4 @@
-"""Telling a worker that was killed for memory from one that died of anything else."""
+"""A worker that was killed because memory ran out is told from one that died otherwise."""
 
 import json
 
@@ -16,7 +16,7 @@ OF_A_SIGNAL = ActorDeathCause(actor_died_error_context={"error_message": "the wo
 
 @pytest.fixture
 def later(monkeypatch, tmp_path):
-    """Return a function that says, in a later process with this name, why the one before it ended."""
+    """Return a function that returns, as a later process with this name would, why the one before it ended."""
 
     def ask(*, node="n1", oom_kills=3, death=None, mark=BEFORE):
         asked = []
@@ -44,11 +44,11 @@ def test_the_kernel_counts_on_the_same_machine_alone(later, death):
 
 
 @pytest.mark.parametrize("mark", [None, '{"actor": "a'])
-def test_without_a_whole_mark_nobody_is_asked(later, mark):
+def test_without_a_whole_mark_ray_is_not_asked(later, mark):
     assert later(mark=mark, oom_kills=9, death=OF_MEMORY) == ""
 
 
-def test_a_mark_outlives_whoever_did_not_finish(monkeypatch, tmp_path):
+def test_a_mark_stays_when_a_process_did_not_finish(monkeypatch, tmp_path):
     monkeypatch.setattr(oom_detection, "_name", lambda: BEFORE)
     monkeypatch.setattr(oom_detection, "_death_of", lambda actor: None)
     mark = tmp_path / "trial" / "at_work.json"

@@ -1,4 +1,4 @@
-"""Early stopping over recorded curves: seeds are never rivals, a kill changes no decision, and nothing stays open."""
+"""Early stopping over given curves: seeds never compete, a kill changes no decision, and nothing stays open."""
 
 import hashlib
 import math
@@ -30,7 +30,7 @@ def drawn(spec, part=""):
 
 
 def falling(spec):
-    """Curves that fall from a common start, at the pace of the configuration, with noise of the seed; some diverge."""
+    """Return a curve that falls from the common start: rate by configuration, noise by seed; some diverge."""
     if spec.method != "maskpro":
         return {0: 50.0}
     pace, noise = drawn(spec), drawn(spec, spec.key) - 0.5
@@ -49,7 +49,7 @@ def by_configuration(sweep):
 
 
 def check_whole(sweep):
-    """Every planned trial has ended once, no configuration was stopped in part while a seed went on for nothing."""
+    """Check that every planned trial has ended once."""
     ended = [record["key"] for record in sweep.journal if record["event"] == "ended"]
     assert len(ended) == len(set(ended)) == sweep.plan.trials
 
@@ -66,14 +66,14 @@ def test_a_kill_at_any_point_changes_no_decision(plan_of, tmp_path, scheduler):
 
 
 @pytest.mark.parametrize(("algorithm", "scheduler"), [("tpe", "asha"), ("random", "median")])
-def test_after_a_kill_optuna_knows_and_proposes_the_same(plan_of, tmp_path, algorithm, scheduler):
+def test_after_a_kill_optuna_has_and_proposes_the_same(plan_of, tmp_path, algorithm, scheduler):
     plan = plan_of(*searching(algorithm, scheduler, seeds=2))
     whole = driven(plan, folder(tmp_path, "whole"))
-    assert {state for _, state, *_ in whole.told} >= {"COMPLETE", "PRUNED"}
-    assert "RUNNING" not in [state for _, state, *_ in whole.told]
+    assert {state for _, state, *_ in whole.optuna_trials} >= {"COMPLETE", "PRUNED"}
+    assert "RUNNING" not in [state for _, state, *_ in whole.optuna_trials]
     for records in range(5, len(whole.journal), 11):
         sweep = driven(plan, folder(tmp_path, records), killed_after=records)
-        assert sweep.told == whole.told, f"killed after {records} records"
+        assert sweep.optuna_trials == whole.optuna_trials, f"killed after {records} records"
         assert sweep.results == whole.results, f"killed after {records} records"
 
 
@@ -94,7 +94,7 @@ def folder(parent, name):
     return path
 
 
-def test_the_configuration_with_the_best_seeds_is_not_lost_to_its_own(plan_of, tmp_path):
+def test_the_best_configuration_is_not_stopped_because_of_its_own_seeds(plan_of, tmp_path):
     """Seen at 32ecf56: seed 2 of the best configuration was stopped because its own seeds 0 and 1 were ahead of it."""
     plan = plan_of(*searching(samples=8, seeds=3))
 
@@ -120,7 +120,7 @@ def drawn_of(sweep, name):
 
 
 def test_a_configuration_is_stopped_as_a_whole(plan_of, tmp_path):
-    """Of one that is stopped, no seed goes on; one that had finished stays finished; Optuna hears of it as pruned."""
+    """All its unfinished seeds are stopped; a finished one stays finished; Optuna gets PRUNED."""
     sweep = SimulatedSweep(plan_of(*searching()), tmp_path, curve=falling, slots=1)  # seeds one after the other
     sweep.drive()
     check_whole(sweep)
@@ -131,12 +131,12 @@ def test_a_configuration_is_stopped_as_a_whole(plan_of, tmp_path):
             assert statuses[-1] == "stopped"
             seen.add(tuple(statuses))
     assert ("finished", "finished", "stopped") in seen
-    pruned = [(value, curve) for _, state, value, curve in sweep.told if state == "PRUNED"]
+    pruned = [(value, curve) for _, state, value, curve in sweep.optuna_trials if state == "PRUNED"]
     assert pruned
     assert all(10 in curve for _, curve in pruned)
 
 
-def test_seeds_that_wait_for_their_siblings_are_not_compared(plan_of, tmp_path):
+def test_seeds_that_wait_for_the_others_of_their_configuration_are_not_compared(plan_of, tmp_path):
     plan = plan_of(*searching(seeds=2))
     early = early_stopping(plan)
     specs = specs_of(plan, tmp_path)
@@ -169,7 +169,7 @@ def test_a_seed_that_failed_is_left_out_and_waited_for_when_it_runs_again(plan_o
     early.follow([*begun(bad), failed, point(bad[1], 10, 4.0), point(bad[0], 10, 5.0)])
     assert early.reasons == {}
     early.follow([point(bad[0], 40, 50.0)])
-    assert early.reasons == {}, "its other seed is on its way again"
+    assert early.reasons == {}, "its other seed runs again"
     early.follow([point(bad[1], 40, 50.0)])
     assert set(early.reasons) == {spec.key for spec in bad}
 
@@ -198,7 +198,7 @@ def test_the_plan_says_when_configurations_are_compared(plan_of):
     assert early_stopping(plan_of(*SETTINGS)).describe() == ""
 
 
-def test_where_no_evaluation_lies_on_the_way_the_plan_says_so(plan_of):
+def test_the_plan_says_when_no_evaluation_lies_before_the_end(plan_of):
     plan = plan_of(*SETTINGS, "search={algorithm: random, samples: 8, scheduler: asha}", "cadence.evaluate_every=50")
     assert early_stopping(plan).describe().endswith("so nothing is stopped early")
 
@@ -206,10 +206,10 @@ def test_where_no_evaluation_lies_on_the_way_the_plan_says_so(plan_of):
 def specs_of(plan, folder):
     """Return the trials of the first configurations of a search, seed by seed."""
     from nmlab.platform.planning.study_plan import trial_spec
-    from nmlab.platform.search.strategies import proposals_of
+    from nmlab.platform.search.strategies import strategy_of
 
-    proposals = proposals_of(plan.study, journal=folder / "specs.journal")
-    found = [proposals.next().configuration for _ in range(6)]
+    strategy = strategy_of(plan.study, journal=folder / "specs.journal")
+    found = [strategy.next().configuration for _ in range(6)]
     return [[trial_spec(plan.study, one, seed=seed) for seed in plan.study.seeds] for one in found]
 
 

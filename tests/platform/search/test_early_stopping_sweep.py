@@ -1,4 +1,4 @@
-"""A real sweep that stops configurations early; its driver is killed after the first was stopped, and it goes on."""
+"""A real sweep that stops configurations early; its driver is killed after the first stop, and the launch resumed."""
 
 import json
 import signal
@@ -50,16 +50,16 @@ def test_configurations_that_fall_behind_are_stopped_as_a_whole_across_a_kill(ne
     statuses = defaultdict(set)
     for run in children:
         statuses[run.data.params.get("learning_rate")].add(run.data.tags["nmlab.status"])
-    assert statuses["1e-05"] == {"stopped"}, "it stays where it starts while four others learn"
-    assert statuses["0.3"] == statuses["0.1"] == statuses["0.03"] == {"finished"}, "fewer than four stop nobody"
+    assert statuses["1e-05"] == {"stopped"}, "it does not move from its start while four others learn"
+    assert statuses["0.3"] == statuses["0.1"] == statuses["0.03"] == {"finished"}, "fewer than four stop none"
     assert not any({"stopped", "finished"} <= found for found in statuses.values())
-    assert told(nmlab)["1e-05"] == "PRUNED"
+    assert optuna_states(nmlab)["1e-05"] == "PRUNED"
     assert len(keys(nmlab.journal(), "ended")) == 11
     assert "at step 20 its mean over 2 seeds is" in stopped(nmlab)[0]["reason"]
 
 
 def refusal(nmlab):
-    """What a second process says that wants to go on with the launch."""
+    """Return the error of a second process that is to resume the launch."""
     second = subprocess.run([NMLAB, "resume", "--json"], cwd=nmlab.folder, capture_output=True, text=True, check=False)
     assert (second.returncode, second.stdout) == (2, "")
     (line,) = second.stderr.splitlines()
@@ -67,13 +67,13 @@ def refusal(nmlab):
 
 
 def stopped(nmlab):
-    """The results of the trials that were stopped for good."""
+    """Return the results of the trials that were stopped for good."""
     ended = [record["result"] for record in nmlab.journal() if record["event"] == "ended"]
     return [result for result in ended if result["status"] == "stopped" and not result["resumable"]]
 
 
-def told(nmlab):
-    """What Optuna has heard of each learning rate."""
+def optuna_states(nmlab):
+    """Return Optuna's state of each learning rate."""
     storage = JournalStorage(JournalFileBackend(str(nmlab.launch / "optuna.journal")))
     trials = optuna.load_study(study_name="early", storage=storage).trials
     known = [trial for trial in trials if "nmlab:configuration" in trial.user_attrs]  # one may have been cut short

@@ -1,11 +1,11 @@
-"""Every search that comes with nmlab keeps to what a search promises; and so would one that is not ours."""
+"""Every search strategy of nmlab passes the conformance suite, which strategies of others can use too."""
 
 from pathlib import Path
 
 import pytest
 
-from nmlab.platform.search.initial_points import first_points
-from nmlab.platform.search.strategies import SearchStrategy, proposals_of
+from nmlab.platform.search.initial_points import initial_points
+from nmlab.platform.search.strategies import SearchStrategy, strategy_of
 from nmlab.platform.testing import SearcherConformance, study_of
 from nmlab.platform.testing.searcher_conformance import RANGES
 from nmlab.search_spaces import loader
@@ -14,30 +14,30 @@ from nmlab.search_spaces.schema.study import Study
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
 
-class Ours(SearcherConformance):
+class OwnStrategies(SearcherConformance):
     def make(self, study: Study, journal: Path) -> SearchStrategy:
-        return proposals_of(study, journal=journal)
+        return strategy_of(study, journal=journal)
 
 
-class TestGrid(Ours):
+class TestGrid(OwnStrategies):
     algorithm = "grid"
     learns = False
 
 
-class TestRandom(Ours):
+class TestRandom(OwnStrategies):
     algorithm = "random"
 
 
-class TestTpe(Ours):
+class TestTpe(OwnStrategies):
     algorithm = "tpe"
 
 
-class TestNsga2(Ours):
+class TestNsga2(OwnStrategies):
     algorithm = "nsga2"
 
 
 @pytest.mark.parametrize(
-    ("points", "told"),
+    ("points", "message"),
     [
         ("[{masks_per_step: 2}]", "search.points[0]: lacks 'learning_rate'"),
         ("[{learning_rate: 99, masks_per_step: 2, estimator: vanilla}]", "learning_rate = 99, expected 0.1 to 10"),
@@ -50,15 +50,15 @@ class TestNsga2(Ours):
         ("[defaults]", "search.points[0] (maskpro): learning_rate = 50.0, expected 0.1 to 10"),
     ],
 )
-def test_a_point_outside_of_the_space(points, told):
+def test_a_point_outside_of_the_space(points, message):
     with pytest.raises(ValueError) as error:
-        first_points(study_of("tpe", space=RANGES, points=points))
-    assert told in str(error.value)
+        initial_points(study_of("tpe", space=RANGES, points=points))
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("search", "told"),
+    ("search", "message"),
     [
         ("{algorithm: grid, points: [defaults]}", "a grid visits every point"),
         (
@@ -68,8 +68,8 @@ def test_a_point_outside_of_the_space(points, told):
         ("{algorithm: tpe, samples: 3, points: [default]}", "search.points"),
     ],
 )
-def test_points_that_a_study_cannot_have(search, told):
+def test_points_that_a_study_cannot_have(search, message):
     overrides = [f"search={search}", "space={alpha: {choice: [0.9, 0.99]}}"]
     with pytest.raises(ValueError) as error:
         loader.load("quickstart", overrides=overrides)
-    assert told in str(error.value)
+    assert message in str(error.value)

@@ -1,6 +1,6 @@
-"""Two hundred studies of a method from outside, through the searcher, early stopping and the report's verdict.
+"""Two hundred studies of another package's method, through the searcher, early stopping and the report's verdict.
 
-Trials are simulated: a curve of perplexities with noise of the seed. Everything that decides is real.
+Trials are simulated: a curve of perplexities with noise of the seed. All code that decides is the real one.
 """
 
 import itertools
@@ -119,12 +119,12 @@ def studies(plan, folder, *, margin):
 
 
 @pytest.mark.parametrize("search", [GRID, WITH_ASHA], ids=["to the end", "asha"])
-def test_among_equal_configurations_hardly_ever_a_winner_is_named(plan_of, tmp_path, search):
+def test_a_winner_among_equal_configurations_is_rarely_claimed(plan_of, tmp_path, search):
     claimed = sum(winner.is_claimed for _, winner in studies(plan_of(search), tmp_path, margin=0.0))
     assert claimed <= CHANCES
 
 
-def test_one_that_is_better_is_named_and_never_stopped_for_its_own_seeds(plan_of, tmp_path):
+def test_a_better_configuration_is_claimed_and_never_stopped_for_its_own_seeds(plan_of, tmp_path):
     """The margin is the one that the verdict's tests find with 90% calculated power, of two that ran to the end."""
     size = {"seeds": SEEDS, "configurations": CONFIGURATIONS, "stopped": CONFIGURATIONS - 2}
     margin = winner_margin(0.9, deviation=NOISE, **size)
@@ -133,7 +133,7 @@ def test_one_that_is_better_is_named_and_never_stopped_for_its_own_seeds(plan_of
         named += winner.is_claimed and winner.best.settings["mutation"] == BEST
         check_whole_configurations(sweep)
         best = statuses(sweep)[BEST]
-        assert best == ["finished"] * SEEDS, "it is the best at every rung, so nobody stops it, its own seeds least"
+        assert best == ["finished"] * SEEDS, "the best at every rung is not stopped"
     assert named >= 0.8 * STUDIES
 
 

@@ -1,4 +1,4 @@
-"""Stopping rules by plain calls: who goes on, who is stopped, and that equals never are."""
+"""Stopping rules by plain calls: which configurations go on, which are stopped, and that equals never are."""
 
 import math
 
@@ -20,7 +20,7 @@ def at(name, step, loss, *, has_moved=True):
 
 
 def stopped(rule, losses, *, step=10):
-    """Return the names of those that a rule stops, of configurations that come to one step one after the other."""
+    """Return the numbers of the configurations that a rule stops, which reach one step one after the other."""
     return [name for name, loss in enumerate(losses) if rule.falls_behind(at(str(name), step, loss))]
 
 
@@ -66,13 +66,13 @@ def test_equals_are_never_stopped(rule):
 
 
 @pytest.mark.parametrize("rule", [SuccessiveHalving((10,)), MedianStopping(10)], ids=["asha", "median"])
-def test_those_that_have_not_moved_from_a_better_start_stop_nobody(rule):
+def test_configurations_that_have_not_moved_from_a_better_start_stop_no_other(rule):
     for number in range(6):
         assert not rule.falls_behind(at(f"still-{number}", 10, 1.0, has_moved=False))
     assert not rule.falls_behind(at("learning", 10, 2.0))
 
 
-def test_one_that_has_not_moved_is_stopped_by_those_that_have():
+def test_a_configuration_that_has_not_moved_is_stopped_by_those_that_have():
     for rule in (SuccessiveHalving((10,)), MedianStopping(10)):
         for number in range(4):
             rule.falls_behind(at(str(number), 10, 1.0))

@@ -1,4 +1,4 @@
-"""What Optuna is told, and what it does when it is asked too often or cut off."""
+"""Which outcomes Optuna gets, and what the strategies do on small spaces and after a crash."""
 
 import math
 
@@ -9,7 +9,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from nmlab.platform.search.strategies import GridStrategy, OptunaStrategy, Outcome, population, proposals_of
+from nmlab.platform.search.strategies import GridStrategy, OptunaStrategy, Outcome, population, strategy_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.search_spaces import loader
 
@@ -30,7 +30,7 @@ def recorded(journal, study="quickstart"):
 
 
 class _All:
-    """Every trial that was stopped was stopped early for good."""
+    """Holds every key: all stopped trials were stopped early for good."""
 
     def __contains__(self, key):
         return True
@@ -40,7 +40,7 @@ def searcher_of(plan, journal, ended=()):
     search = plan.study.search
     return ReplicateSearcher(
         plan,
-        proposals_of(plan.study, journal=journal),
+        strategy_of(plan.study, journal=journal),
         dispatcher="dispatcher",
         namespace="test",
         ended=dict(ended),
@@ -52,7 +52,7 @@ def searcher_of(plan, journal, ended=()):
 
 
 def end_one_configuration(plan, journal, *results):
-    """Give the seeds of the first configuration these last results, and return what Optuna recorded of it."""
+    """Give the seeds of the first configuration these results; return Optuna's record of it."""
     searcher = searcher_of(plan, journal)
     for number in range(len(results)):
         searcher.suggest(f"trial-{number}")
@@ -86,7 +86,7 @@ def test_a_configuration_is_complete_with_the_mean_over_its_seeds(plan_of, journ
 )
 @pytest.mark.parametrize("others_first", [True, False])
 def test_a_configuration_with_a_bad_seed_fails(plan_of, journal, last, others_first):
-    """Neither complete with a number that is none, nor left running."""
+    """It is neither complete with a value that is not finite, nor left running."""
     results = [finished(20.0), last] if others_first else [last, finished(20.0)]
     trial = end_one_configuration(plan_of(NO_BASELINES), journal, *results)
     assert trial.state == TrialState.FAIL
@@ -105,7 +105,7 @@ def test_a_failed_configuration_keeps_its_finite_intermediate_values(plan_of, jo
     assert trial.intermediate_values == {0: 50.0}
 
 
-def test_a_configuration_that_a_scheduler_stopped_is_pruned_with_its_mean_curve(plan_of, journal):
+def test_a_configuration_that_was_stopped_early_is_pruned_with_its_mean_curve(plan_of, journal):
     searcher = searcher_of(plan_of(NO_BASELINES), journal)
     for trial_id in "ab":
         searcher.suggest(trial_id)
@@ -145,7 +145,7 @@ def test_the_direction_is_the_studys(plan_of, journal, mode, direction):
     assert recorded(journal).direction.name == direction
 
 
-def test_several_objectives_are_told_as_their_means(plan_of, journal):
+def test_several_objectives_are_given_as_their_means(plan_of, journal):
     plan = plan_of(NO_BASELINES, TWO_METRICS)
     results = [finished(20.0, **{"train/flips": 4.0}), finished(30.0, **{"train/flips": 8.0})]
     trial = end_one_configuration(plan, journal, *results)
@@ -188,14 +188,14 @@ def test_a_restored_proposal_is_the_same_to_the_last_digit(plan_of, journal):
     assert list(map(type, restored.configuration.values())) == list(map(type, made.configuration.values()))
 
 
-def test_an_ask_that_a_crash_cut_short_fails_and_does_not_count(plan_of, journal):
+def test_an_ask_interrupted_by_a_crash_fails_and_does_not_count(plan_of, journal):
     study = plan_of("search.samples=2").study
-    proposals = OptunaStrategy(study, journal=journal)
+    strategy = OptunaStrategy(study, journal=journal)
     recorded(journal).ask()  # the process dies before the configuration is written down
-    assert proposals.open() == []
+    assert strategy.open() == []
     assert recorded(journal).trials[0].state == TrialState.FAIL
-    assert [proposals.next().number, proposals.next().number] == [1, 2]
-    assert proposals.next() is None
+    assert [strategy.next().number, strategy.next().number] == [1, 2]
+    assert strategy.next() is None
 
 
 @pytest.mark.parametrize("algorithm", ["random", "tpe"])
@@ -209,35 +209,35 @@ def test_an_ask_that_a_crash_cut_short_fails_and_does_not_count(plan_of, journal
     ],
 )
 def test_a_space_smaller_than_its_samples_is_tried_whole_and_once(plan_of, journal, algorithm, space, size):
-    """A sampler that keeps proposing what it knows must neither end the search early nor go on forever."""
+    """A sampler that proposes known points again must neither end the search early nor go on for ever."""
     plan = plan_of(f"search.algorithm={algorithm}", "search.samples=20", f"space={space}")
-    proposals = proposals_of(plan.study, journal=journal)
+    strategy = strategy_of(plan.study, journal=journal)
     made = []
-    while (proposal := proposals.next()) is not None:
+    while (proposal := strategy.next()) is not None:
         made.append(proposal.configuration)
-        proposals.tell(proposal.number, Outcome([float(len(made))]))
+        strategy.tell(proposal.number, Outcome([float(len(made))]))
     assert len(made) == size == plan.configurations
     assert all(configuration not in made[:index] for index, configuration in enumerate(made))
 
 
 def test_all_asked_samples_of_a_small_space_are_found(plan_of, journal):
-    """TPE comes back to the best of eight values again and again; five were asked for."""
+    """TPE proposes the best of eight values again and again; five different ones are wanted."""
     values = [round(0.90 + index / 100, 2) for index in range(8)]
     plan = plan_of("search.samples=5", f"space={{alpha: {{choice: {values}}}}}")
-    proposals = proposals_of(plan.study, journal=journal)
+    strategy = strategy_of(plan.study, journal=journal)
     for count in range(5):
-        proposal = proposals.next()
+        proposal = strategy.next()
         assert proposal is not None, f"ended after {count} of 5"
-        proposals.tell(proposal.number, Outcome([abs(proposal.configuration["alpha"] - 0.93)]))
-    assert proposals.next() is None
+        strategy.tell(proposal.number, Outcome([abs(proposal.configuration["alpha"] - 0.93)]))
+    assert strategy.next() is None
 
 
 def test_a_grid_is_every_point_once_in_file_order(plan_of, journal):
     space = "space={alpha: {grid: [0.9, 0.99]}, initial_mask: {choice: [magnitude, wanda]}}"
     plan = plan_of("search={algorithm: grid}", space)
-    proposals = proposals_of(plan.study, journal=journal)
-    assert isinstance(proposals, GridStrategy)
-    made = [proposals.next() for _ in range(5)]
+    strategy = strategy_of(plan.study, journal=journal)
+    assert isinstance(strategy, GridStrategy)
+    made = [strategy.next() for _ in range(5)]
     assert made.pop() is None
     points = [(p.configuration["alpha"], p.configuration["initial_mask"]) for p in made]
     assert points == [(0.9, "magnitude"), (0.9, "wanda"), (0.99, "magnitude"), (0.99, "wanda")]
@@ -245,22 +245,22 @@ def test_a_grid_is_every_point_once_in_file_order(plan_of, journal):
 
 
 def test_outcomes_change_what_is_proposed_next(plan_of, tmp_path):
-    """Were they not told, TPE would propose the same whatever happened."""
+    """Without outcomes, TPE would propose the same points in both cases."""
     plan = plan_of("search.samples=12", "space={learning_rate: {uniform: [0.0001, 1]}}", "seeds=[0]")
     proposed = {}
     for best in (0.1, 0.9):
-        proposals = proposals_of(plan.study, journal=tmp_path / f"{best}.journal")
+        strategy = strategy_of(plan.study, journal=tmp_path / f"{best}.journal")
         rates = []
-        while (proposal := proposals.next()) is not None:
+        while (proposal := strategy.next()) is not None:
             rates.append(proposal.configuration["learning_rate"])
-            proposals.tell(proposal.number, Outcome([abs(rates[-1] - best)]))
+            strategy.tell(proposal.number, Outcome([abs(rates[-1] - best)]))
         proposed[best] = rates
-    assert proposed[0.1][:4] == proposed[0.9][:4]  # drawn before there is a model
+    assert proposed[0.1][:4] == proposed[0.9][:4]  # drawn before TPE has a model
     assert proposed[0.1][4:] != proposed[0.9][4:]
 
 
 def test_nsga2_leaves_its_first_generation_and_learns(tmp_path):
-    """The first proposals depend on nothing; those after a generation on how it ended."""
+    """The first generation does not depend on outcomes; the second does."""
     search = "search={algorithm: nsga2, samples: 24, metric: [eval/perplexity, cost/tokens], mode: [min, min]}"
     # More than one number, because NSGA-II draws one in so many anew.
     space = "space={learning_rate: {loguniform: [0.1, 10]}, alpha: {uniform: [0, 0.9]}, logit_magnitude: {int: [2, 9]}}"
@@ -268,12 +268,12 @@ def test_nsga2_leaves_its_first_generation_and_learns(tmp_path):
     first = population(24)
     proposed = []
     for sign in (1, -1):
-        proposals = OptunaStrategy(study, journal=tmp_path / f"{sign}.journal")
+        strategy = OptunaStrategy(study, journal=tmp_path / f"{sign}.journal")
         found = []
         for _ in range(2 * first):
-            proposal = proposals.next()
+            proposal = strategy.next()
             found.append(proposal.configuration["learning_rate"])
-            proposals.tell(proposal.number, Outcome([sign * found[-1], 1.0]))
+            strategy.tell(proposal.number, Outcome([sign * found[-1], 1.0]))
         proposed.append(found)
     small, large = proposed  # preferred rates
     assert small[:first] == large[:first]

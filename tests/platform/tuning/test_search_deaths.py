@@ -1,4 +1,4 @@
-"""A driver that dies between any two writes of a search: the next one goes on, and Optuna hears the truth of it all."""
+"""A driver dies between any two writes of a search: the next one goes on, and Optuna gets the true outcomes."""
 
 import hashlib
 import itertools
@@ -10,8 +10,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from nmlab.platform.search import strategies as proposals_module
-from nmlab.platform.search.strategies import proposals_of
+from nmlab.platform.search import strategies as strategies_module
+from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning", "ignore::optuna.exceptions.ExperimentalWarning")
@@ -32,9 +32,9 @@ class DeadError(BaseException):
 
 
 class Launch:
-    """A launch without Ray, whose driver dies after so many writes: two trials at a time, with outcomes by their keys.
+    """A launch without Ray, whose driver dies after so many writes; two trials at a time, with results by their keys.
 
-    What a trial says is in the launch's own journal (``ended``, ``curves``) before the searcher hears of it.
+    Results are in the launch's own journal (``ended``, ``curves``) before the searcher receives them.
     """
 
     def __init__(self, plan, folder, *, writes):
@@ -42,7 +42,7 @@ class Launch:
         self.ended, self.curves, self.stopped = {}, {}, set()
 
     def drive(self):
-        """Be one driver, to the end of the search."""
+        """Run one driver to the end of the search."""
         searcher = self._searcher()
         out, names = {}, itertools.count()
         while True:
@@ -73,7 +73,7 @@ class Launch:
         search = self._plan.study.search
         return ReplicateSearcher(
             self._plan,
-            proposals_of(self._plan.study, journal=self._journal),
+            strategy_of(self._plan.study, journal=self._journal),
             dispatcher="dispatcher",
             namespace="test",
             ended=dict(self.ended),
@@ -89,8 +89,8 @@ class Launch:
         append(logs)
 
     @property
-    def told(self):
-        """Return what Optuna has heard, by configuration: state, value, curve."""
+    def optuna_trials(self):
+        """Return what Optuna has recorded, by configuration: state, value, curve."""
         storage = JournalStorage(JournalFileBackend(str(self._journal)))
         trials = optuna.load_study(study_name="quickstart", storage=storage).trials
         assert not [trial for trial in trials if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
@@ -105,12 +105,12 @@ class Launch:
         }
 
 
-def test_after_a_death_between_any_two_writes_optuna_knows_what_it_would_have_known(plan_of, tmp_path, monkeypatch):
+def test_after_a_death_between_any_two_writes_optuna_has_the_same_outcomes(plan_of, tmp_path, monkeypatch):
     plan = plan_of(*SEARCH)
     whole, deaths, current = None, 0, []
-    append = proposals_module._PatientFile.append_logs
+    append = strategies_module._PatientFile.append_logs
     monkeypatch.setattr(
-        proposals_module._PatientFile,
+        strategies_module._PatientFile,
         "append_logs",
         lambda self, logs: current[-1].write(lambda logs: append(self, logs), logs),
     )
@@ -129,14 +129,14 @@ def test_after_a_death_between_any_two_writes_optuna_knows_what_it_would_have_kn
         else:
             if whole is not None:
                 break
-            whole = launch.told
+            whole = launch.optuna_trials
             assert {state for state, *_ in whole.values()} == {"COMPLETE", "PRUNED", "FAIL"}
     assert deaths > 20
 
 
 def check(launch, whole, *, deaths):
-    told = launch.told
-    assert len(told) == len(whole) == 5, f"it died after {deaths} writes"
+    trials = launch.optuna_trials
+    assert len(trials) == len(whole) == 5, f"it died after {deaths} writes"
     assert len(launch.ended) == 10
-    for configuration in told.keys() & whole.keys():
-        assert told[configuration] == whole[configuration], f"it died after {deaths} writes"
+    for configuration in trials.keys() & whole.keys():
+        assert trials[configuration] == whole[configuration], f"it died after {deaths} writes"

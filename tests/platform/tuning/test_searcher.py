@@ -1,4 +1,4 @@
-"""What the searcher promises whatever proposes the configurations: replicates, baselines, resuming, pickling."""
+"""What the searcher promises with every search strategy: replicates, baselines, resuming, pickling."""
 
 import pickle
 from collections import Counter
@@ -10,7 +10,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from nmlab.platform.planning.study_plan import Plan
-from nmlab.platform.search.strategies import Outcome, proposals_of
+from nmlab.platform.search.strategies import Outcome, strategy_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.trials.contract.trial_spec import TrialSpec
 
@@ -28,19 +28,19 @@ ALGORITHMS = {
 
 
 @dataclass
-class Bench:
-    """A study's searcher, its journal, and the results that an earlier process would have written down."""
+class SearchRun:
+    """A study's searcher, its journal, and the results that an earlier process would have recorded."""
 
     plan: Plan
     journal: Path
     ended: dict[str, Any] = field(default_factory=dict)
     suggested: list[TrialSpec] = field(default_factory=list)
 
-    def searcher(self, proposals: Any = None) -> ReplicateSearcher:
+    def searcher(self, strategy: Any = None) -> ReplicateSearcher:
         search = self.plan.study.search
         return ReplicateSearcher(
             self.plan,
-            proposals or proposals_of(self.plan.study, journal=self.journal),
+            strategy or strategy_of(self.plan.study, journal=self.journal),
             dispatcher="dispatcher",
             namespace="test",
             ended=self.ended,
@@ -50,7 +50,7 @@ class Bench:
         )
 
     def ask(self, searcher: ReplicateSearcher) -> tuple[str, TrialSpec] | None:
-        """Return Tune's next trial, or None where there is none, or none as long as others are out."""
+        """Return Tune's next trial, or None if there is none, or none as long as others run."""
         trial_id = f"trial-{len(self.suggested)}"
         suggestion = searcher.suggest(trial_id)
         if suggestion is None or suggestion == Searcher.FINISHED:
@@ -83,76 +83,76 @@ class Bench:
 
 
 def result_of(spec: TrialSpec) -> dict[str, Any]:
-    """A finished trial whose perplexity depends on its configuration and its seed."""
+    """Return the result of a finished trial, whose perplexity depends on its configuration and its seed."""
     perplexity = 10.0 + int(spec.configuration, 16) % 97 + spec.seed
     return {"status": "finished", "step": 4, "eval/perplexity": perplexity, "cost/forwards": 4.0}
 
 
-class Listening:
-    """A source of proposals that notes what it is told, and does not pass it on where it is deaf."""
+class RecordingStrategy:
+    """A search strategy that records outcomes and, unless ``is_silent``, passes them on to another strategy."""
 
-    def __init__(self, proposals: Any, *, deaf: bool = False) -> None:
-        self._proposals, self._deaf = proposals, deaf
-        self.told: list[tuple[int, Outcome]] = []
+    def __init__(self, strategy: Any, *, is_silent: bool = False) -> None:
+        self._strategy, self._is_silent = strategy, is_silent
+        self.outcomes: list[tuple[int, Outcome]] = []
 
     def open(self) -> Any:
-        return self._proposals.open()
+        return self._strategy.open()
 
     def failed(self) -> Any:
-        return self._proposals.failed()
+        return self._strategy.failed()
 
     def next(self) -> Any:
-        return self._proposals.next()
+        return self._strategy.next()
 
     def tell(self, number: int, outcome: Outcome) -> None:
-        self.told.append((number, outcome))
-        if not self._deaf:
-            self._proposals.tell(number, outcome)
+        self.outcomes.append((number, outcome))
+        if not self._is_silent:
+            self._strategy.tell(number, outcome)
 
 
 @pytest.fixture(params=ALGORITHMS)
-def bench(request, plan_of, tmp_path):
-    return Bench(plan_of(*ALGORITHMS[request.param]), tmp_path / "optuna.journal")
+def search_run(request, plan_of, tmp_path):
+    return SearchRun(plan_of(*ALGORITHMS[request.param]), tmp_path / "optuna.journal")
 
 
-def every_planned_trial_runs_once(bench: Bench) -> None:
-    bench.run(bench.searcher())
-    keys = [spec.key for spec in bench.suggested]
-    assert len(keys) == len(set(keys)) == bench.plan.trials
+def every_planned_trial_runs_once(search_run: SearchRun) -> None:
+    search_run.run(search_run.searcher())
+    keys = [spec.key for spec in search_run.suggested]
+    assert len(keys) == len(set(keys)) == search_run.plan.trials
 
 
-def seeds_are_replicates_of_one_configuration(bench: Bench) -> None:
-    bench.run(bench.searcher())
+def seeds_are_replicates_of_one_configuration(search_run: SearchRun) -> None:
+    search_run.run(search_run.searcher())
     seeds: dict[str, list[int]] = {}
-    for spec in bench.searched:
+    for spec in search_run.searched:
         seeds.setdefault(spec.configuration, []).append(spec.seed)
-    assert len(seeds) == bench.plan.configurations
-    assert set(map(tuple, seeds.values())) == {bench.plan.study.seeds}
+    assert len(seeds) == search_run.plan.configurations
+    assert set(map(tuple, seeds.values())) == {search_run.plan.study.seeds}
 
 
-def baselines_come_first_and_once(bench: Bench) -> None:
-    bench.run(bench.searcher())
-    count = len(bench.plan.baselines)
+def baselines_come_first_and_once(search_run: SearchRun) -> None:
+    search_run.run(search_run.searcher())
+    count = len(search_run.plan.baselines)
     assert count == 3
-    assert [spec.key for spec in bench.suggested[:count]] == [spec.key for spec in bench.plan.baselines]
-    assert Counter(spec.method for spec in bench.suggested[count:]) == {"maskpro": bench.plan.trials - count}
+    assert [spec.key for spec in search_run.suggested[:count]] == [spec.key for spec in search_run.plan.baselines]
+    assert Counter(spec.method for spec in search_run.suggested[count:]) == {"maskpro": search_run.plan.trials - count}
 
 
-def the_search_hears_of_a_configuration_once_and_when_all_its_seeds_have_ended(bench: Bench) -> None:
-    listening = Listening(proposals_of(bench.plan.study, journal=bench.journal))
-    bench.run(bench.searcher(listening), at_once=5)
-    assert sorted(number for number, _ in listening.told) == list(range(bench.plan.configurations))
+def the_search_gets_one_outcome_once_all_seeds_of_a_configuration_have_ended(search_run: SearchRun) -> None:
+    recording = RecordingStrategy(strategy_of(search_run.plan.study, journal=search_run.journal))
+    search_run.run(search_run.searcher(recording), at_once=5)
+    assert sorted(number for number, _ in recording.outcomes) == list(range(search_run.plan.configurations))
     by_configuration: dict[str, list[float]] = {}
-    for spec in bench.searched:
+    for spec in search_run.searched:
         by_configuration.setdefault(spec.configuration, []).append(result_of(spec)["eval/perplexity"])
     means = sorted(sum(values) / len(values) for values in by_configuration.values())
-    assert sorted(outcome.values[0] for _, outcome in listening.told) == pytest.approx(means)
+    assert sorted(outcome.values[0] for _, outcome in recording.outcomes) == pytest.approx(means)
 
 
-def a_killed_search_goes_on_without_running_anything_again(bench: Bench) -> None:
-    """Cut off anywhere, with trials under way: those run again, and no others."""
-    for cut in range(bench.plan.trials + 1):
-        here = Bench(bench.plan, bench.journal.with_name(f"cut-{cut}"))
+def a_killed_search_goes_on_without_running_anything_again(search_run: SearchRun) -> None:
+    """It is killed after any number of trials: those that were running run again, and no others."""
+    for cut in range(search_run.plan.trials + 1):
+        here = SearchRun(search_run.plan, search_run.journal.with_name(f"cut-{cut}"))
         here.run(here.searcher(), trials=cut)
         done, started = set(here.ended), {spec.key for spec in here.suggested}
         assert len(done) == cut
@@ -164,46 +164,50 @@ def a_killed_search_goes_on_without_running_anything_again(bench: Bench) -> None
         assert len(here.suggested) == len(again) == here.plan.trials - cut
 
 
-def a_finished_search_has_nothing_left_for_a_second_process(bench: Bench) -> None:
-    bench.run(bench.searcher())
-    bench.suggested.clear()
-    assert bench.ask(bench.searcher()) is None
+def a_finished_search_has_nothing_left_for_a_second_process(search_run: SearchRun) -> None:
+    search_run.run(search_run.searcher())
+    search_run.suggested.clear()
+    assert search_run.ask(search_run.searcher()) is None
 
 
-def plain_pickle_keeps_the_search_where_it_stands(bench: Bench) -> None:
+def plain_pickle_keeps_the_state_of_the_search(search_run: SearchRun) -> None:
     """Ray saves searchers with plain pickle, which refuses closures and lambdas."""
-    searcher = bench.searcher()
-    asked = [bench.ask(searcher) for _ in range(4)]
+    searcher = search_run.searcher()
+    asked = [search_run.ask(searcher) for _ in range(4)]
     restored = pickle.loads(pickle.dumps(searcher))
     for trial_id, spec in filter(None, asked):
-        bench.complete(restored, trial_id, spec)
-    bench.run(restored)
-    assert len({spec.key for spec in bench.suggested}) == len(bench.suggested) == bench.plan.trials
+        search_run.complete(restored, trial_id, spec)
+    search_run.run(restored)
+    assert len({spec.key for spec in search_run.suggested}) == len(search_run.suggested) == search_run.plan.trials
 
 
-def the_same_history_gives_the_same_search(bench: Bench) -> None:
-    other = Bench(bench.plan, bench.journal.with_name("other"))
-    for each in (bench, other):
+def the_same_history_gives_the_same_search(search_run: SearchRun) -> None:
+    other = SearchRun(search_run.plan, search_run.journal.with_name("other"))
+    for each in (search_run, other):
         each.run(each.searcher())
-    assert [spec.key for spec in bench.suggested] == [spec.key for spec in other.suggested]
+    assert [spec.key for spec in search_run.suggested] == [spec.key for spec in other.suggested]
 
 
-def what_ended_before_a_crash_is_told_afterwards(bench: Bench) -> None:
-    """The process died after the last trials had ended and before the search had heard of any."""
-    bench.run(bench.searcher(Listening(proposals_of(bench.plan.study, journal=bench.journal), deaf=True)))
-    bench.suggested.clear()
-    listening = Listening(proposals_of(bench.plan.study, journal=bench.journal))
-    bench.run(bench.searcher(listening))
-    assert bench.suggested == []
-    assert sorted(number for number, _ in listening.told) == list(range(bench.plan.configurations))
+def outcomes_from_before_a_crash_reach_the_search_afterwards(search_run: SearchRun) -> None:
+    """The process died after the last trials had ended and before the search had received any outcome."""
+    search_run.run(
+        search_run.searcher(
+            RecordingStrategy(strategy_of(search_run.plan.study, journal=search_run.journal), is_silent=True)
+        )
+    )
+    search_run.suggested.clear()
+    recording = RecordingStrategy(strategy_of(search_run.plan.study, journal=search_run.journal))
+    search_run.run(search_run.searcher(recording))
+    assert search_run.suggested == []
+    assert sorted(number for number, _ in recording.outcomes) == list(range(search_run.plan.configurations))
 
 
-def a_trial_that_tune_gives_up_is_proposed_again(bench: Bench) -> None:
-    """Whichever it is, the last as well; after as many as are allowed, it is one that failed."""
-    for victim in range(bench.plan.trials):
-        here = Bench(bench.plan, bench.journal.with_name(f"victim-{victim}"))
-        listening = Listening(proposals_of(here.plan.study, journal=here.journal))
-        searcher = here.searcher(listening)
+def a_trial_that_tune_gives_up_is_proposed_again(search_run: SearchRun) -> None:
+    """Any trial, the last as well, as often as is allowed."""
+    for victim in range(search_run.plan.trials):
+        here = SearchRun(search_run.plan, search_run.journal.with_name(f"victim-{victim}"))
+        recording = RecordingStrategy(strategy_of(here.plan.study, journal=here.journal))
+        searcher = here.searcher(recording)
         for number in range(here.plan.trials):
             asked = here.ask(searcher)
             assert asked is not None
@@ -215,102 +219,102 @@ def a_trial_that_tune_gives_up_is_proposed_again(bench: Bench) -> None:
                 asked = again
             here.complete(searcher, *asked)
         assert searcher.suggest("one more") == Searcher.FINISHED
-        assert all(outcome.values for _, outcome in listening.told)
+        assert all(outcome.values for _, outcome in recording.outcomes)
 
 
-def a_trial_that_tune_gives_up_too_often_has_failed(bench: Bench) -> None:
-    listening = Listening(proposals_of(bench.plan.study, journal=bench.journal))
-    searcher, victim = bench.searcher(listening), ""
-    while asked := bench.ask(searcher):
+def a_trial_that_tune_gives_up_too_often_has_failed(search_run: SearchRun) -> None:
+    recording = RecordingStrategy(strategy_of(search_run.plan.study, journal=search_run.journal))
+    searcher, victim = search_run.searcher(recording), ""
+    while asked := search_run.ask(searcher):
         trial_id, spec = asked
-        victim = victim or (spec.key if spec in bench.searched else "")
+        victim = victim or (spec.key if spec in search_run.searched else "")
         if spec.key == victim:
             searcher.on_trial_complete(trial_id, error=True)
         else:
-            bench.complete(searcher, trial_id, spec)
-    assert Counter(spec.key for spec in bench.suggested)[victim] == 4
-    assert [outcome.values for _, outcome in listening.told].count(None) == 1
+            search_run.complete(searcher, trial_id, spec)
+    assert Counter(spec.key for spec in search_run.suggested)[victim] == 4
+    assert [outcome.values for _, outcome in recording.outcomes].count(None) == 1
 
 
-def the_search_is_not_over_while_a_trial_is_out(bench: Bench) -> None:
-    searcher, out = bench.searcher(), []
-    while asked := bench.ask(searcher):
+def the_search_is_not_over_while_a_trial_runs(search_run: SearchRun) -> None:
+    searcher, out = search_run.searcher(), []
+    while asked := search_run.ask(searcher):
         out.append(asked)
     for trial_id, spec in out:
         assert searcher.suggest("one more") is None
-        bench.complete(searcher, trial_id, spec)
-    while asked := bench.ask(searcher):
-        bench.complete(searcher, *asked)
+        search_run.complete(searcher, trial_id, spec)
+    while asked := search_run.ask(searcher):
+        search_run.complete(searcher, *asked)
     assert searcher.suggest("one more") == Searcher.FINISHED
 
 
-def a_trial_that_failed_is_run_again_by_a_resumed_launch_and_no_other(bench: Bench) -> None:
-    """The search heard that its configuration failed, and keeps to it; the launch ends with every planned run."""
-    searcher, victim = bench.searcher(), None
-    while asked := bench.ask(searcher):
+def a_trial_that_failed_is_run_again_by_a_resumed_launch_and_no_other(search_run: SearchRun) -> None:
+    """The search keeps the outcome that its configuration failed; the launch ends with every planned run."""
+    searcher, victim = search_run.searcher(), None
+    while asked := search_run.ask(searcher):
         trial_id, spec = asked
-        if victim is None and spec in bench.searched:
+        if victim is None and spec in search_run.searched:
             victim = spec
             searcher.on_trial_complete(trial_id, result={"status": "failed", "step": 2})
         else:
-            bench.complete(searcher, trial_id, spec)
+            search_run.complete(searcher, trial_id, spec)
     for _ in range(2):
-        bench.suggested.clear()
-        bench.run(bench.searcher())
-        assert bench.suggested == [victim]
-        del bench.ended[victim.key]
+        search_run.suggested.clear()
+        search_run.run(search_run.searcher())
+        assert search_run.suggested == [victim]
+        del search_run.ended[victim.key]
 
 
-def a_configuration_whose_trial_was_stopped_otherwise_stays_open(bench: Bench) -> None:
-    """No time was left, or Ctrl-C: the search is told nothing, and the next process runs the trial again."""
-    listening = Listening(proposals_of(bench.plan.study, journal=bench.journal))
-    searcher, cut = bench.searcher(listening), None
-    while asked := bench.ask(searcher):
+def a_configuration_whose_trial_was_stopped_otherwise_stays_open(search_run: SearchRun) -> None:
+    """Time limit or Ctrl-C: the search gets no outcome, and the next process runs the trial again."""
+    recording = RecordingStrategy(strategy_of(search_run.plan.study, journal=search_run.journal))
+    searcher, cut = search_run.searcher(recording), None
+    while asked := search_run.ask(searcher):
         trial_id, spec = asked
-        if cut is None and spec in bench.searched:
+        if cut is None and spec in search_run.searched:
             cut = spec
             searcher.on_trial_complete(trial_id, result={"step": 2, "eval/perplexity": 9.0})
         else:
-            bench.complete(searcher, trial_id, spec)
-    assert len(listening.told) == bench.plan.configurations - 1
-    bench.suggested.clear()
-    again = Listening(proposals_of(bench.plan.study, journal=bench.journal))
-    bench.run(bench.searcher(again))
-    assert bench.suggested == [cut]
-    assert all(outcome.values for _, outcome in again.told)
+            search_run.complete(searcher, trial_id, spec)
+    assert len(recording.outcomes) == search_run.plan.configurations - 1
+    search_run.suggested.clear()
+    again = RecordingStrategy(strategy_of(search_run.plan.study, journal=search_run.journal))
+    search_run.run(search_run.searcher(again))
+    assert search_run.suggested == [cut]
+    assert all(outcome.values for _, outcome in again.outcomes)
 
 
 CHECKS = [
     every_planned_trial_runs_once,
     seeds_are_replicates_of_one_configuration,
     baselines_come_first_and_once,
-    the_search_hears_of_a_configuration_once_and_when_all_its_seeds_have_ended,
+    the_search_gets_one_outcome_once_all_seeds_of_a_configuration_have_ended,
     a_killed_search_goes_on_without_running_anything_again,
     a_finished_search_has_nothing_left_for_a_second_process,
-    plain_pickle_keeps_the_search_where_it_stands,
+    plain_pickle_keeps_the_state_of_the_search,
     the_same_history_gives_the_same_search,
-    what_ended_before_a_crash_is_told_afterwards,
+    outcomes_from_before_a_crash_reach_the_search_afterwards,
     a_trial_that_tune_gives_up_is_proposed_again,
     a_trial_that_tune_gives_up_too_often_has_failed,
-    the_search_is_not_over_while_a_trial_is_out,
+    the_search_is_not_over_while_a_trial_runs,
     a_trial_that_failed_is_run_again_by_a_resumed_launch_and_no_other,
     a_configuration_whose_trial_was_stopped_otherwise_stays_open,
 ]
-"""What any source of proposals must bear; a new one is added to ``ALGORITHMS``."""
+"""What must hold for every search strategy; a new one is added to ``ALGORITHMS``."""
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_searcher(check, bench):
-    check(bench)
+def test_searcher(check, search_run):
+    check(search_run)
 
 
 def test_tune_accepts_the_searcher_and_its_own_metric(plan_of, tmp_path):
-    searcher = Bench(plan_of(), tmp_path / "optuna.journal").searcher()
+    searcher = SearchRun(plan_of(), tmp_path / "optuna.journal").searcher()
     assert searcher.set_search_properties("eval/perplexity", "min", {}) is True
     assert (searcher.metric, searcher.mode) == ("eval/perplexity", "min")
 
 
-def test_a_suggestion_tells_the_trial_actor_all_it_needs(plan_of, tmp_path):
-    suggestion = Bench(plan_of(), tmp_path / "optuna.journal").searcher().suggest("a")
+def test_a_suggestion_holds_all_that_a_trial_actor_needs(plan_of, tmp_path):
+    suggestion = SearchRun(plan_of(), tmp_path / "optuna.journal").searcher().suggest("a")
     assert set(suggestion) == {"dispatcher", "namespace", "key", "spec", "objectives"}
     assert (suggestion["namespace"], suggestion["objectives"]) == ("test", ["eval/perplexity"])

@@ -1,4 +1,4 @@
-"""Tune's side of a sweep, with a real Ray and a hub that kills: a lost trial actor never costs a trial."""
+"""The Tune run of a sweep, with a real Ray and a dispatcher that kills trial actors: no trial is lost with one."""
 
 import os
 import signal
@@ -12,16 +12,16 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nmlab.platform.cluster.session import NAMESPACE, cluster
-from nmlab.platform.search.strategies import proposals_of
-from nmlab.platform.tuning.tune import Watch, tune_trials
+from nmlab.platform.search.strategies import strategy_of
+from nmlab.platform.tuning.tune import TuneWatch, tune_trials
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-HUB = "deadly-hub"
+NAME = "deadly-dispatcher"
 
 
-class DeadlyHub:
-    """A hub at which every trial ends at once, and where actors that turn to another trial may die of it."""
+class DeadlyDispatcher:
+    """A dispatcher that ends every trial at once, and kills some of the actors that are given another trial."""
 
     def __init__(self, victims):
         self._victims, self._turns, self._submitted = victims, 0, []
@@ -29,7 +29,7 @@ class DeadlyHub:
     def call(self, name, key, *rest):
         assert name == "submit"
         self._submitted.append(key)
-        for caller in turning():  # one at most, as one trial runs at a time
+        for caller in reused_actors():  # one at most, as one trial runs at a time
             self._turns += 1
             if self._turns in self._victims:
                 os.kill(caller, signal.SIGKILL)
@@ -44,13 +44,13 @@ class DeadlyHub:
 ENDED = {"status": "finished", "reason": "", "step": 4, "metrics": {"eval/perplexity": 10.0}}
 
 
-def turning():
-    """Return the trial actors of this cluster that turn to another trial, as Ray titles their processes."""
+def reused_actors():
+    """Return the trial actors of this cluster that are given another trial, by Ray's titles of their processes."""
     return [int(pid.name) for pid in Path("/proc").glob("[0-9]*") if is_sibling(pid, "ray::TrialActor.reset")]
 
 
 def is_sibling(pid, title):
-    """Say whether a process has this title, and was started by the raylet that started the one that asks."""
+    """Return whether a process has this title, and was started by the raylet that started this one."""
     try:
         parent = int((pid / "stat").read_text().rpartition(")")[2].split()[1])
         return parent == os.getppid() and (pid / "cmdline").read_bytes().decode(errors="replace").startswith(title)
@@ -59,13 +59,13 @@ def is_sibling(pid, title):
 
 
 def test_a_trial_whose_actor_dies_before_it_is_begun_is_begun_by_another(plan_of, tmp_path, capfd):
-    """Tune gives such a trial up, because the death of an actor that it uses again is told to it twice."""
+    """Tune gives such a trial up, because it counts the death of a reused actor twice."""
     plan, lost = plan_of("budget.max_concurrent=1", "search.algorithm=random"), []
-    proposals = proposals_of(plan.study, journal=tmp_path / "optuna.journal")
-    watch = Watch(lambda: None, lambda key, error: lost.append(key))
+    strategy = strategy_of(plan.study, journal=tmp_path / "optuna.journal")
+    watch = TuneWatch(lambda: None, lambda key, error: lost.append(key))
     with cluster(cpus=1):
-        dispatcher = ray.remote(num_cpus=0)(DeadlyHub).options(name=HUB, namespace=NAMESPACE).remote({1, 4})
-        tune_trials(plan, proposals, dispatcher=HUB, ended={}, evaluated={}, stopped=(), folder=tmp_path, watch=watch)
+        dispatcher = ray.remote(num_cpus=0)(DeadlyDispatcher).options(name=NAME, namespace=NAMESPACE).remote({1, 4})
+        tune_trials(plan, strategy, dispatcher=NAME, ended={}, evaluated={}, stopped=(), folder=tmp_path, watch=watch)
         submitted = ray.get(dispatcher.submitted.remote())
     assert len(set(submitted)) == plan.trials
     assert len(lost) == 2

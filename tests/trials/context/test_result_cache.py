@@ -7,7 +7,7 @@ import torch
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.context.result_cache import ResultCache, bytes_of
-from nmlab.trials.testing.small import small_bench, small_spec, small_text
+from nmlab.trials.testing.small import small_replica, small_spec, small_text
 from nmlab.trials.trial.run import run_trial
 
 KB = 1000
@@ -105,7 +105,7 @@ def test_a_recomputation_is_charged_to_whom_it_is_made_for(tmp_path):
     """Both pay what the method costs alone; of the second it is no shared cost, because it was computed again."""
     text, shared = small_text(tmp_path), []
     for budget in (0, 2**30):
-        replica = ReplicaContext(small_bench().frozen, cache_bytes=budget)
+        replica = ReplicaContext(small_replica().frozen, cache_bytes=budget)
         specs = [small_spec("gblm", text=text, pattern=pattern) for pattern in ("2:4", "1:4")]
         places = [tmp_path / f"{budget}-{number}" for number in range(2)]
         results = [

@@ -10,7 +10,7 @@ from nmlab.trials.contract.errors import PeerError, PipelineLostError
 from nmlab.trials.measure.out_of_memory import NOT_SMALLER, is_out_of_memory, shrinks_with_batch
 from nmlab.trials.methods.maskpro.run import MaskProRun
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.testing.small import small_bench, small_spec, small_text
+from nmlab.trials.testing.small import small_replica, small_spec, small_text
 from nmlab.trials.trial.checkpoint import CheckpointFolder
 from nmlab.trials.trial.run import run_trial
 
@@ -119,7 +119,7 @@ def test_a_pass_shrinks_with_the_batch_and_nothing_else_does():
 
 @pytest.fixture(scope="module")
 def replica():
-    return small_bench()
+    return small_replica()
 
 
 @pytest.fixture

@@ -10,7 +10,14 @@ from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext, source_of_default
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.testing import PATTERNS, MethodConformance, held_bytes, small_bench, small_spec, small_text
+from nmlab.trials.testing import (
+    PATTERNS,
+    MethodConformance,
+    held_bytes,
+    small_replica,
+    small_spec,
+    small_text,
+)
 
 
 class TestEveryMethod(MethodConformance):
@@ -25,7 +32,7 @@ class TestEveryMethod(MethodConformance):
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
-    replica = small_bench()
+    replica = small_replica()
     text = small_text(tmp_path_factory.mktemp("text"))
     calibration = small_spec("dense", text=text).calibration
     return TrialContext(replica, MaskedModel(replica.frozen), Pattern(2, 4), calibration, seed=0)

@@ -16,7 +16,7 @@ from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.testing import small_bench, small_spec, small_text
+from nmlab.trials.testing import small_replica, small_spec, small_text
 from nmlab.trials.trial.run import run_trial
 
 SEQUENCES, TOKENS = 8, 8 * 16
@@ -30,7 +30,7 @@ def text(tmp_path_factory):
 
 def _own_account(method, text):
     """What a method counts when it runs by itself."""
-    context = _context(small_bench(), text)
+    context = _context(small_replica(), text)
     registry.get(method).start(context, registry.get(method).configure({}))
     return context.cost.bill
 
@@ -49,9 +49,9 @@ def masks_folder(tmp_path):
 
 
 @pytest.fixture
-def new_bench(masks_folder):
+def new_replica(masks_folder):
     """Return a function that loads the model as another replica would: the same weights, nothing remembered."""
-    return lambda **changes: small_bench(initial_masks=masks_folder, **changes)
+    return lambda **changes: small_replica(initial_masks=masks_folder, **changes)
 
 
 def _context(replica, text, *, pattern="2:4", seed=0, **changes):
@@ -72,9 +72,9 @@ def _assert_same(one, other):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_every_trial_pays_and_the_first_has_spent_it(new_bench, text, wanda):
+def test_every_trial_pays_and_the_first_has_spent_it(new_replica, text, wanda):
     """Alone each would pay all of it, so at equal budget each is charged it; only one of them computed anything."""
-    replica = new_bench()
+    replica = new_replica()
     first, second = _context(replica, text), _context(replica, text, seed=1)
     for context in (first, second):
         initial_mask("wanda", context)
@@ -85,15 +85,15 @@ def test_every_trial_pays_and_the_first_has_spent_it(new_bench, text, wanda):
     assert second.cost.spent.seconds == 0
 
 
-def test_a_trial_pays_once_however_often_it_asks(new_bench, text, wanda):
-    context = _context(new_bench(), text)
+def test_a_trial_pays_once_however_often_it_asks(new_replica, text, wanda):
+    context = _context(new_replica(), text)
     _assert_same(initial_mask("wanda", context), initial_mask("wanda", context))
     assert _counts(context.cost.bill) == wanda
     assert len(context.started_from) == 1
 
 
-def test_another_replica_reads_what_the_first_has_written(new_bench, text, masks_folder, wanda):
-    first, other = _context(new_bench(), text), _context(new_bench(), text)
+def test_another_replica_reads_what_the_first_has_written(new_replica, text, masks_folder, wanda):
+    first, other = _context(new_replica(), text), _context(new_replica(), text)
     mask = initial_mask("wanda", first)
     (file,) = _files(masks_folder)
     written = file.stat().st_mtime_ns
@@ -111,8 +111,8 @@ def test_another_replica_reads_what_the_first_has_written(new_bench, text, masks
     assert (bundle.info.method, bundle.info.pattern, bundle.origin) == ("wanda", "2:4", record)
 
 
-def test_gradients_that_a_baseline_gathered_are_charged_and_not_spent_again(new_bench, text, wanda):
-    replica = new_bench()
+def test_gradients_that_a_baseline_gathered_are_charged_and_not_spent_again(new_replica, text, wanda):
+    replica = new_replica()
     before, after = _context(replica, text), _context(replica, text)
     initial_mask("pruner_zero", before)
     initial_mask("gblm", after)
@@ -132,28 +132,28 @@ def test_gradients_that_a_baseline_gathered_are_charged_and_not_spent_again(new_
         ({"samples": 6}, False),
     ],
 )
-def test_what_a_file_depends_on(new_bench, text, masks_folder, changes, shared):
-    replica = new_bench()
+def test_what_a_file_depends_on(new_replica, text, masks_folder, changes, shared):
+    replica = new_replica()
     initial_mask("wanda", _context(replica, text))
     initial_mask("wanda", _context(replica, text, **changes))
     assert len(_files(masks_folder)) == (1 if shared else 2)
 
 
-def test_models_and_texts_are_told_apart_by_contents(new_bench, text, masks_folder, tmp_path):
-    initial_mask("wanda", _context(new_bench(), text))
+def test_models_and_texts_are_told_apart_by_contents(new_replica, text, masks_folder, tmp_path):
+    initial_mask("wanda", _context(new_replica(), text))
     copied = tmp_path / "copied.txt"
     copied.write_text(text.read_text())
-    initial_mask("wanda", _context(new_bench(), copied))
+    initial_mask("wanda", _context(new_replica(), copied))
     assert len(_files(masks_folder)) == 1, "the same text in another place is the same text"
     text_of_today = tmp_path / "today.txt"
     text_of_today.write_text(text.read_text()[3000:])
-    initial_mask("wanda", _context(new_bench(), text_of_today))
-    initial_mask("wanda", _context(new_bench(dtype="bfloat16"), text))
+    initial_mask("wanda", _context(new_replica(), text_of_today))
+    initial_mask("wanda", _context(new_replica(dtype="bfloat16"), text))
     assert len(_files(masks_folder)) == 3
 
 
-def test_a_mask_drawn_at_random_is_kept_for_each_seed(new_bench, text, masks_folder):
-    replica = new_bench()
+def test_a_mask_drawn_at_random_is_kept_for_each_seed(new_replica, text, masks_folder):
+    replica = new_replica()
     for seed in (0, 1, 0):
         initial_mask("random", _context(replica, text, seed=seed))
     assert len(_files(masks_folder)) == 2
@@ -181,18 +181,18 @@ def _another_mask(file):
 
 
 @pytest.mark.parametrize("damage", [_cut, _flip, _empty, _another_mask])
-def test_a_damaged_file_is_computed_again_with_a_note(new_bench, text, masks_folder, damage, wanda):
-    mask = initial_mask("wanda", _context(new_bench(), text))
+def test_a_damaged_file_is_computed_again_with_a_note(new_replica, text, masks_folder, damage, wanda):
+    mask = initial_mask("wanda", _context(new_replica(), text))
     (file,) = _files(masks_folder)
     damage(file)
-    again = _context(new_bench(), text)
+    again = _context(new_replica(), text)
     _assert_same(initial_mask("wanda", again), mask)
     assert _counts(again.cost.spent) == wanda
     (note,) = again.notes
     assert note.startswith("initial mask: computed again, because its file could not be used: ")
     assert str(file) in note
     assert masks_digest(read_bundle(file).masks) == masks_digest(mask)
-    later = _context(new_bench(), text)
+    later = _context(new_replica(), text)
     initial_mask("wanda", later)
     assert later.cost.spent == Bill()
 
@@ -203,22 +203,22 @@ from pathlib import Path
 import torch
 from nmlab.trials.methods.initial_masks import initial_mask
 from nmlab.trials.masks.bits import masks_digest
-from nmlab.trials.methods.base import Setting
+from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.testing import small_bench, small_spec
+from nmlab.trials.testing import small_replica, small_spec
 
 torch.set_num_threads(1)
 folder, text, number = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-bench = small_bench(initial_masks=folder)
+replica = small_replica(initial_masks=folder)
 calibration = small_spec("dense", text=text).calibration
-setting = Setting(bench, MaskedModel(bench.frozen), Pattern(2, 4), calibration, seed=number)
-setting.batches
+context = TrialContext(replica, MaskedModel(replica.frozen), Pattern(2, 4), calibration, seed=number)
+context.batches
 (text.parent / f"ready-{number}").touch()
 while not (text.parent / f"ready-{1 - number}").exists():
     time.sleep(0.001)
-digest = masks_digest(initial_mask("sparsegpt", setting))
-print(json.dumps([digest, setting.cost.spent.forwards, setting.cost.bill.forwards]))
+digest = masks_digest(initial_mask("sparsegpt", context))
+print(json.dumps([digest, context.cost.spent.forwards, context.cost.bill.forwards]))
 """
 
 
@@ -233,9 +233,9 @@ def test_of_two_processes_that_ask_together_one_computes(masks_folder, tmp_path)
     assert [charged for _, _, charged in told] == [forwards] * 2
 
 
-def test_who_waits_is_not_charged_the_wait(new_bench, text):
+def test_who_waits_is_not_charged_the_wait(new_replica, text):
     """Two threads of one replica: the second is charged what the mask cost, not how long it stood in line."""
-    replica = new_bench()
+    replica = new_replica()
     contexts = [_context(replica, text, seed=seed) for seed in (0, 1)]
 
     def start(context):
@@ -267,8 +267,8 @@ def _trial(replica, text, folder, method="maskllm", *, budget=None, **hyperparam
     return run_trial(spec, replica=replica, folder=folder, events=_Quiet())
 
 
-def test_a_trial_tells_what_its_start_cost_and_what_was_spent(new_bench, text, tmp_path, wanda):
-    replica = new_bench()
+def test_a_trial_tells_what_its_start_cost_and_what_was_spent(new_replica, text, tmp_path, wanda):
+    replica = new_replica()
     told = [_trial(replica, text, tmp_path / str(steps), initial_mask="wanda", steps=steps).metrics for steps in (5, 6)]
     for metrics, steps in zip(told, (5, 6), strict=True):
         assert metrics["cost/forwards"] == steps + wanda["forwards"]
@@ -281,9 +281,9 @@ def test_a_trial_tells_what_its_start_cost_and_what_was_spent(new_bench, text, t
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_who_came_first_changes_no_budget(new_bench, text, tmp_path, order, wanda):
+def test_who_came_first_changes_no_budget(new_replica, text, tmp_path, order, wanda):
     """Both are charged the start, so both learn for as long: what is left is three steps."""
-    replica = new_bench()
+    replica = new_replica()
     for strength in (3.0, 2.0)[::order]:
         folder = tmp_path / str(strength)
         budget = {"forwards": wanda["forwards"] + 3}
@@ -292,14 +292,14 @@ def test_who_came_first_changes_no_budget(new_bench, text, tmp_path, order, wand
         assert not result.notes
 
 
-def test_a_start_that_eats_the_budget_is_noted(new_bench, text, tmp_path, wanda):
-    result = _trial(new_bench(), text, tmp_path, initial_mask="wanda", budget={"forwards": 5})
+def test_a_start_that_eats_the_budget_is_noted(new_replica, text, tmp_path, wanda):
+    result = _trial(new_replica(), text, tmp_path, initial_mask="wanda", budget={"forwards": 5})
     assert (result.status, result.step) == ("finished", 0)
     assert result.notes == (f"over the budget of 5 forwards: its start alone took {wanda['forwards']}",)
 
 
-def test_a_method_without_an_initial_mask_has_no_start_to_pay(new_bench, text, tmp_path):
-    result = _trial(new_bench(), text, tmp_path, method="susi")
+def test_a_method_without_an_initial_mask_has_no_start_to_pay(new_replica, text, tmp_path):
+    result = _trial(new_replica(), text, tmp_path, method="susi")
     assert result.initial_masks == {}
     assert {name: value for name, value in result.metrics.items() if name.startswith("cost/initial_")} == {
         f"cost/initial_{name}": 0.0 for name in ("forwards", "backwards", "tokens", "seconds")

@@ -8,14 +8,14 @@ from nmlab.trials.contract.sections import CalibrationSpec
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.testing.small import small_bench, small_text
+from nmlab.trials.testing.small import small_replica, small_text
 
 ONE_SHOT = [name for name in registry.names() if not registry.get(name).learned and registry.get(name).sparse]
 
 
 @pytest.fixture(scope="module")
 def replica():
-    return small_bench()
+    return small_replica()
 
 
 def masks_from(method, replica, text, *, samples):

@@ -10,7 +10,7 @@ from nmlab.trials.evaluation import measure
 from nmlab.trials.masks.bundle import read_bundle
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.finished import load_finished
-from nmlab.trials.testing import small_bench
+from nmlab.trials.testing import small_replica
 from nmlab.trials.trial.run import run_trial
 
 SOME = "model.layers.0.mlp.down_proj"
@@ -129,7 +129,7 @@ def test_weights_of_another_trial_are_refused(finished, folder, replica, make_sp
 )
 def test_a_mask_of_another_model_is_refused(finished, kind, told):
     with pytest.raises(ValueError, match=told):
-        load_finished(finished[0]["wanda"]).apply_to(MaskedModel(small_bench(**kind).frozen))
+        load_finished(finished[0]["wanda"]).apply_to(MaskedModel(small_replica(**kind).frozen))
 
 
 def test_a_mask_with_other_layers_is_refused(finished, random_model, freeze):
@@ -156,7 +156,7 @@ def test_a_mask_knows_what_it_started_from(replica, make_spec, listener, tmp_pat
 
 
 def test_weights_keep_the_type_of_the_model(make_spec, listener, tmp_path):
-    coarse = small_bench(dtype="bfloat16")
+    coarse = small_replica(dtype="bfloat16")
     run_trial(make_spec("sparsegpt"), replica=coarse, folder=tmp_path, events=listener())
     weights = load_finished(tmp_path).weights
     assert all(weight.dtype == torch.bfloat16 for weight in weights.values())

@@ -7,7 +7,7 @@ from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.needs import Shape
-from nmlab.trials.testing.small import LENGTH, SAMPLES, small_bench, small_spec, small_text
+from nmlab.trials.testing.small import LENGTH, SAMPLES, small_replica, small_spec, small_text
 
 STEPS = 4
 SETTINGS = [
@@ -25,7 +25,7 @@ SETTINGS = [
 
 @pytest.fixture(scope="module")
 def replica():
-    return small_bench()
+    return small_replica()
 
 
 @pytest.fixture(scope="module")

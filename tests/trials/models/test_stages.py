@@ -27,17 +27,17 @@ def llama(saved):
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_all_stages_tell_the_losses_of_the_whole(source, crewed, size):
+def test_all_stages_tell_the_losses_of_the_whole(source, run_pipeline, size):
     def losses(pipeline):
         model = MaskedModel(FrozenModel.load(source, pipeline=pipeline), pipeline=pipeline)
         return model.loss(TOKENS_BT), model.token_losses(TOKENS_BT).tolist()
 
-    (whole,) = crewed(1, losses)
-    assert crewed(size, losses) == [whole] * size
+    (whole,) = run_pipeline(1, losses)
+    assert run_pipeline(size, losses) == [whole] * size
 
 
 @pytest.mark.parametrize("size", [2, 4])
-def test_gradients_are_those_of_the_whole(source, crewed, size):
+def test_gradients_are_those_of_the_whole(source, run_pipeline, size):
     """Twice, because a crew must be ready for the next backward."""
 
     def gradients(pipeline):
@@ -53,8 +53,8 @@ def test_gradients_are_those_of_the_whole(source, crewed, size):
             found = {name: leaf.grad for name, leaf in leaves.items()}
         return float(loss.detach()), found
 
-    ((loss, whole),) = crewed(1, gradients)
-    parts = crewed(size, gradients)
+    ((loss, whole),) = run_pipeline(1, gradients)
+    parts = run_pipeline(size, gradients)
     assert [told for told, _ in parts] == [loss] * size
     joined = {name: gradient for _, part in parts for name, gradient in part.items()}
     assert joined.keys() == whole.keys()
@@ -62,9 +62,9 @@ def test_gradients_are_those_of_the_whole(source, crewed, size):
 
 
 @pytest.mark.parametrize("size", [2, 4])
-def test_a_stage_holds_its_own_blocks_and_no_others(llama, crewed, size):
+def test_a_stage_holds_its_own_blocks_and_no_others(llama, run_pipeline, size):
     whole = FrozenModel.load(llama)
-    stages = crewed(size, lambda pipeline: FrozenModel.load(llama, pipeline=pipeline))
+    stages = run_pipeline(size, lambda pipeline: FrozenModel.load(llama, pipeline=pipeline))
     assert [layer for stage in stages for layer in stage.layers] == list(whole.layers)
     assert all(stage.all_layers == whole.layers for stage in stages)
     assert {stage.digest for stage in stages} == {whole.digest}
@@ -78,25 +78,25 @@ def test_a_stage_holds_its_own_blocks_and_no_others(llama, crewed, size):
     assert [stage for stage, held in enumerate(names) if "lm_head.weight" in held] == [size - 1]
 
 
-def test_tied_embeddings_are_held_by_both_ends(saved, crewed):
+def test_tied_embeddings_are_held_by_both_ends(saved, run_pipeline):
     source = saved("opt", num_hidden_layers=4)
-    stages = crewed(3, lambda pipeline: FrozenModel.load(source, pipeline=pipeline))
+    stages = run_pipeline(3, lambda pipeline: FrozenModel.load(source, pipeline=pipeline))
     held = [stage.module.get_input_embeddings()._parameters.get("weight") is not None for stage in stages]
     assert held == [True, False, True]
     assert {stage.digest for stage in stages} == {FrozenModel.load(source).digest}
 
 
-def test_a_changed_weight_is_noticed_by_who_holds_it(llama, crewed):
-    stages = crewed(2, lambda pipeline: FrozenModel.load(llama, pipeline=pipeline))
+def test_a_changed_weight_is_noticed_by_who_holds_it(llama, run_pipeline):
+    stages = run_pipeline(2, lambda pipeline: FrozenModel.load(llama, pipeline=pipeline))
     name = stages[1].layers[0].name
     with torch.no_grad():
         stages[1].module.get_parameter(f"{name}.weight")[0, 0] += 1
     assert [stage.unchanged() for stage in stages] == [True, False]
 
 
-def test_another_dtype_is_cast_on_the_way(llama, crewed):
+def test_another_dtype_is_cast_on_the_way(llama, run_pipeline):
     half = llama.model_copy(update={"dtype": "bfloat16"})
-    stages = crewed(2, lambda pipeline: FrozenModel.load(half, pipeline=pipeline))
+    stages = run_pipeline(2, lambda pipeline: FrozenModel.load(half, pipeline=pipeline))
     assert {stage.digest for stage in stages} == {FrozenModel.load(half).digest}
     assert {p.dtype for stage in stages for p in stage.module.parameters()} == {torch.bfloat16}
 
@@ -115,7 +115,7 @@ def test_more_shards_than_blocks_are_refused_with_both_numbers():
         split_blocks(4, shards=5)
 
 
-def test_a_checkpoint_that_lacks_a_tensor_of_the_stage_is_refused(saved, crewed, tmp_path):
+def test_a_checkpoint_that_lacks_a_tensor_of_the_stage_is_refused(saved, run_pipeline, tmp_path):
     folder = tmp_path / "damaged"
     shutil.copytree(saved("llama", num_hidden_layers=4).source, folder)
     tensors = load_file(folder / "model.safetensors")

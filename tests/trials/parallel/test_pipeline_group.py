@@ -12,16 +12,16 @@ LONG = "x" * 5000  # takes a second exchange
 
 @pytest.mark.parametrize("value", [None, 1.5, (1, "two"), LONG])
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_one_tells_all(value, size, crewed):
+def test_one_tells_all(value, size, run_pipeline):
     last = size - 1
-    told = crewed(
+    told = run_pipeline(
         size, lambda pipeline: (pipeline.broadcast(value), pipeline.broadcast_from_last(lambda: (pipeline.rank, value)))
     )
     assert told == [(value, (last, value))] * size
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_everyone_hears_everyone_and_the_leader_gathers_and_deals(size, crewed):
+def test_everyone_hears_everyone_and_the_leader_gathers_and_deals(size, run_pipeline):
     """Messages of different lengths, one of them long."""
 
     def talk(pipeline):
@@ -29,28 +29,28 @@ def test_everyone_hears_everyone_and_the_leader_gathers_and_deals(size, crewed):
         return pipeline.all_gather(own), pipeline.gather(own), pipeline.scatter([f"for {rank}" for rank in range(size)])
 
     all_of_them = [LONG[: 3000 * rank] for rank in range(size)]
-    for rank, (everyone, gathered, dealt) in enumerate(crewed(size, talk)):
+    for rank, (everyone, gathered, dealt) in enumerate(run_pipeline(size, talk)):
         assert everyone == all_of_them
         assert gathered == (all_of_them if rank == 0 else [])
         assert dealt == f"for {rank}"
 
 
-def test_sums_do_not_depend_on_who_holds_what(crewed):
+def test_sums_do_not_depend_on_who_holds_what(run_pipeline):
     draw = random.Random(0)
     parts = [draw.gauss(0, 1) * 10 ** draw.randint(-12, 12) for _ in range(60)]
-    (whole,) = crewed(1, lambda pipeline: pipeline.all_reduce_sum(parts))
+    (whole,) = run_pipeline(1, lambda pipeline: pipeline.all_reduce_sum(parts))
     for size in (2, 3):
         cut = 60 // size
-        sums = crewed(
+        sums = run_pipeline(
             size,
             lambda pipeline, cut=cut: pipeline.all_reduce_sum(parts[cut * pipeline.rank : cut * (pipeline.rank + 1)]),
         )
         assert sums == [whole] * size
-    assert crewed(3, lambda pipeline: pipeline.all_reduce_count(pipeline.rank + 1)) == [6, 6, 6]
+    assert run_pipeline(3, lambda pipeline: pipeline.all_reduce_count(pipeline.rank + 1)) == [6, 6, 6]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_tensors_go_to_neighbours_and_back(dtype, crewed):
+def test_tensors_go_to_neighbours_and_back(dtype, run_pipeline):
     sent = torch.randn(2, 3, 5).to(dtype).transpose(1, 2)
 
     def pass_on(pipeline):
@@ -61,12 +61,12 @@ def test_tensors_go_to_neighbours_and_back(dtype, crewed):
             pipeline.send(received, to=pipeline.rank - 1)
         return received, pipeline.receive(sent, by=pipeline.rank + 1) if pipeline.rank < 2 else None
 
-    for rank, (received, returned) in enumerate(crewed(3, pass_on)):
+    for rank, (received, returned) in enumerate(run_pipeline(3, pass_on)):
         assert torch.equal(received, sent * max(1, rank))
         assert returned is None or torch.equal(returned, sent * (rank + 1))
 
 
-def test_members_come_together_again_in_all_slots_at_once(crewed):
+def test_members_come_together_again_in_all_slots_at_once(run_pipeline):
     """The reason is that of the first who has one; it may fail over and over."""
 
     def fail(pipeline):
@@ -80,5 +80,5 @@ def test_members_come_together_again_in_all_slots_at_once(crewed):
             assert pipeline.all_gather(pipeline.rank) == list(range(pipeline.size))
         return pipeline.name, reasons
 
-    for name, reasons in crewed(3, fail, slots=2):
+    for name, reasons in run_pipeline(3, fail, slots=2):
         assert reasons == [f"{name} {attempt}" for attempt in range(4)]

@@ -12,7 +12,7 @@ from nmlab.trials.masks.bundle import load_bundle
 from nmlab.trials.methods import registry
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.sizing.dry_run import Stage
-from nmlab.trials.testing import small_bench, small_spec, small_text
+from nmlab.trials.testing import small_replica, small_spec, small_text
 from nmlab.trials.trial import footprint
 from nmlab.trials.trial.footprint import Footprint
 from nmlab.trials.trial.run import run_trial
@@ -24,7 +24,7 @@ TINY = {"steps": 3, "logit_magnitude": 5.0}
 
 @pytest.fixture(scope="module")
 def replica():
-    return small_bench()
+    return small_replica()
 
 
 @pytest.fixture

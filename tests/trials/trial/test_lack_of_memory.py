@@ -10,7 +10,7 @@ import torch
 
 from nmlab.trials.methods.maskpro.run import MaskProRun
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.testing.small import small_bench, small_spec, small_text
+from nmlab.trials.testing.small import small_replica, small_spec, small_text
 from nmlab.trials.trial.run import run_trial
 
 CRAMPED = """
@@ -23,7 +23,7 @@ from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.trial.run import run_trial
 from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.context.replica_context import Workbench
+from nmlab.trials.context.replica_context import Workbench, ReplicaContext
 
 class Quiet:
     def metrics(self, step, values): pass
@@ -36,7 +36,7 @@ def size():
 def run(spec, name, room):
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     resource.setrlimit(resource.RLIMIT_AS, (size() + room * 2**20, resource.RLIM_INFINITY) if room else unlimited)
-    result = run_trial(spec, bench=bench, folder=folder / name, events=Quiet())
+    result = run_trial(spec, replica=replica, folder=folder / name, events=Quiet())
     resource.setrlimit(resource.RLIMIT_AS, unlimited)
     return {
         "status": result.status, "key": result.key, "notes": result.notes, "reason": result.reason,
@@ -45,15 +45,15 @@ def run(spec, name, room):
 
 folder, method = Path(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
-bench = Workbench(FrozenModel.load(ModelSource(source="builtin:tiny")))
+replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
 spec = TrialSpec(
-    method=method, pattern="2:4", seed=0, hyperparameters={"steps": 2}, model=bench.frozen.source,
+    method=method, pattern="2:4", seed=0, hyperparameters={"steps": 2}, model=replica.frozen.source,
     calibration=CalibrationSpec(source="builtin:python-docs", samples=256, sequence_length=64, batch_size=256),
     evaluation=EvaluationSpec(source="builtin:python-docs", sequence_length=64, windows=8, batch_size=8),
 )
 few = spec.calibration.model_copy(update={"batch_size": 1, "samples": 1})
 assert run(spec.model_copy(update={"calibration": few}), "warm", 0)["status"] == "finished"
-bench.calibration(spec.calibration)
+replica.calibration(spec.calibration)
 print(json.dumps([run(spec, room, int(room)) for room in sys.argv[3:]]))
 """
 
@@ -85,7 +85,7 @@ def test_real_lack_of_memory(tmp_path, method, room):
 
 @pytest.fixture(scope="module")
 def replica():
-    return small_bench()
+    return small_replica()
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ ONE_SHOT = ("dense", "magnitude", "random", "wanda", "sparsegpt", "sparsegpt_mas
 
 
 @pytest.fixture
-def on_shards(saved, crewed, listener, tmp_path):
+def on_shards(saved, run_pipeline, listener, tmp_path):
     """Run a trial on so many shards; returns the leader's result, its curve and its folder."""
 
     def run(spec, shards, *, model=ODD, source=None, folder=None, **behaviour):
@@ -51,7 +51,7 @@ def on_shards(saved, crewed, listener, tmp_path):
                 own, replica=replica, folder=place, events=heard if pipeline.leads else None, pipeline=pipeline
             )
 
-        results = crewed(shards, member)
+        results = run_pipeline(shards, member)
         assert len({(result.status, result.step, result.reason) for result in results}) == 1
         return results[0], heard.curve(), place
 
@@ -133,7 +133,7 @@ def test_all_shards_end_a_diverged_trial_alike(on_shards, make_spec):
     ],
 )
 def test_what_befalls_one_shard_ends_the_trial_on_all_and_the_next_one_runs(
-    error, ending, rank, saved, crewed, listener, make_spec, tmp_path, monkeypatch
+    error, ending, rank, saved, run_pipeline, listener, make_spec, tmp_path, monkeypatch
 ):
     source = saved("llama", num_hidden_layers=4)
     spec, descend = make_spec("maskpro", steps=4).model_copy(update={"model": source}), LinearEngine.descend
@@ -161,7 +161,7 @@ def test_what_befalls_one_shard_ends_the_trial_on_all_and_the_next_one_runs(
                 told.append(raised)
         return told
 
-    ended = crewed(3, member)
+    ended = run_pipeline(3, member)
     assert [second for _, second in ended] == [("finished", 4, "")] * 3
     if ending == "other":
         assert isinstance(ended[rank][0], KeyError)
@@ -171,7 +171,7 @@ def test_what_befalls_one_shard_ends_the_trial_on_all_and_the_next_one_runs(
         assert {(status, reason) for (status, _, reason), _ in ended} == {(ending, str(error))}
 
 
-def test_a_member_that_is_gone_for_good_is_missed_by_all(crewed, monkeypatch):
+def test_a_member_that_is_gone_for_good_is_missed_by_all(run_pipeline, monkeypatch):
     monkeypatch.setattr(DistributedGroup, "_connect", _connect_once(DistributedGroup._connect))
 
     def member(pipeline):
@@ -184,7 +184,7 @@ def test_a_member_that_is_gone_for_good_is_missed_by_all(crewed, monkeypatch):
             pipeline.recover(PeerError())
         return "knows"
 
-    assert crewed(3, member) == ["knows", None, "knows"]
+    assert run_pipeline(3, member) == ["knows", None, "knows"]
 
 
 def _connect_once(connect):
@@ -198,10 +198,10 @@ def _connect_once(connect):
     return once
 
 
-def test_two_trials_in_flight_share_what_is_computed_once(saved, crewed, listener, make_spec, tmp_path):
+def test_two_trials_in_flight_share_what_is_computed_once(saved, run_pipeline, listener, make_spec, tmp_path):
     """Whichever crew comes first on whichever shard: nobody waits for somebody who waits for him."""
     source = saved("llama", num_hidden_layers=4)
-    benches, guard = {}, threading.Lock()
+    replicas, guard = {}, threading.Lock()
     specs = {
         f"slot-{slot}": make_spec("maskpro", steps=5, initial_mask="wanda", seed=slot).model_copy(
             update={"model": source}
@@ -212,18 +212,18 @@ def test_two_trials_in_flight_share_what_is_computed_once(saved, crewed, listene
     def member(pipeline):
         frozen = FrozenModel.load(source, pipeline=pipeline)
         with guard:
-            replica = benches.setdefault(pipeline.rank, ReplicaContext(frozen, initial_masks=tmp_path / "masks"))
+            replica = replicas.setdefault(pipeline.rank, ReplicaContext(frozen, initial_masks=tmp_path / "masks"))
         time.sleep(0.02 * ((pipeline.rank + int(pipeline.name[-1])) % 3))
         folder = tmp_path / pipeline.name
         result = run_trial(specs[pipeline.name], replica=replica, folder=folder, events=listener(), pipeline=pipeline)
         return result.status, tuple(result.initial_masks)
 
-    ended = crewed(2, member, slots=3)
+    ended = run_pipeline(2, member, slots=3)
     assert set(ended) == {("finished", ended[0][1])}
     assert len(list((tmp_path / "masks").glob("*/mask.safetensors"))) == 1
 
 
-def test_two_trials_in_flight_keep_both_shards_busy(saved, crewed, make_spec):
+def test_two_trials_in_flight_keep_both_shards_busy(saved, run_pipeline, make_spec):
     """Blocks that sleep, one at a time on a shard, stand for blocks that compute; so it shows on a busy machine too."""
     source, calibration = saved("llama", num_hidden_layers=2), make_spec().calibration
     cores, steps = [threading.Lock(), threading.Lock()], 10
@@ -248,7 +248,7 @@ def test_two_trials_in_flight_keep_both_shards_busy(saved, crewed, make_spec):
         return start, time.perf_counter()
 
     def seconds(slots):
-        times = crewed(2, member, slots=slots)
+        times = run_pipeline(2, member, slots=slots)
         return max(end for _, end in times) - min(start for start, _ in times)
 
     assert any(2 * seconds(1) / seconds(2) >= 1.5 for _ in range(5))
