@@ -103,7 +103,7 @@ def test_tasks_are_added_to_the_run_that_the_mask_came_from(asked, refused, trac
         assert kept["quiz/acc"].mean() == point.value
     assert json.loads(run.data.tags["nmlab.tasks"]) == first["tasks"]
     assert "holds other tasks already" in refused("evaluate", key, "--tasks", f"{quiz}:blank", "--record")
-    assert "has its perplexity already" in refused("evaluate", key, "--record")
+    assert "already has its perplexity" in refused("evaluate", key, "--record")
 
 
 def test_a_run_is_judged_at_once_as_evaluate_would_judge_it(asked, nmlab, tracking_uri, quiz):

@@ -1,4 +1,4 @@
-"""`nmlab run` on a signal: a checkpoint at the next step, from which the same command goes on."""
+"""`nmlab run` on a signal: a checkpoint at the next step, from which the same command continues."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def test_ctrl_c_saves_a_checkpoint_from_which_the_same_command_goes_on(tmp_path)
     assert process.wait(60) == 1
     told = process.stderr.read()
     steps_done = max(int(path.stem.partition("-")[2]) for path in saved[0].parent.glob("checkpoint-*.safetensors"))
-    assert f"nmlab: stopped after step {steps_done}, with a checkpoint; the same command goes on from there" in told
+    assert f"nmlab: stopped after step {steps_done} with a checkpoint; the same command continues from there" in told
     assert "Traceback" not in told
 
 
@@ -79,6 +79,6 @@ def test_one_that_does_not_is_left_with_a_word_on_what_is_lost(tmp_path, monkeyp
         trial()
     assert exit_.value.exit_code == 1
     assert capsys.readouterr().err == (
-        f"nmlab: interrupted while trial k1 was between two steps; {told}, what came after is lost; "
-        "the same command goes on from there\n"
+        f"nmlab: interrupted while trial k1 was between two steps; {told}, later work is lost; "
+        "the same command continues from there\n"
     )

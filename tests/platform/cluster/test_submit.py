@@ -197,7 +197,7 @@ def test_a_study_sent_to_a_real_cluster(dashboard, tmp_path):
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    assert "look at it with: ray job logs raysubmit_" in done.stdout
+    assert "follow it with: ray job logs raysubmit_" in done.stdout
     (launch,) = (results / "sent").iterdir()
     status = json.loads((launch / "status.json").read_text())
     assert (status["phase"], status["counts"]) == ("finished", {"finished": 1})

@@ -72,7 +72,7 @@ def test_a_launch_keeps_no_password_and_goes_on_with_one_from_the_environment(tm
     assert restored_uri(kept) == "http://host:5000"
     monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
     with pytest.raises(
-        ValueError, match=r"'http://user:\*\*\*@host:5000': a launch does not keep .* in MLFLOW_TRACKING_P"
+        ValueError, match=r"'http://user:\*\*\*@host:5000': a launch does not record .* in MLFLOW_TRACKING_P"
     ):
         restored_uri(kept)
     assert restored_uri(kept, given="http://other:new@host:5000") == "http://host:5000"

@@ -45,7 +45,7 @@ def test_the_second_signal_ends_this_process_and_what_it_has_started(number):
     assert process.stdout.readline() == "asked\n"
     process.send_signal(number)
     assert process.wait(30) == 1
-    assert process.stderr.read() == "nmlab: left at once; go on with: nmlab resume x\n"
+    assert process.stderr.read() == "nmlab: ended at once; go on with: nmlab resume x\n"
     _, alive = psutil.wait_procs([started], timeout=10)
     assert not alive
 
@@ -55,7 +55,7 @@ def test_what_hangs_is_left_behind_when_time_is_up():
     started = psutil.Process(int(process.stdout.readline()))
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 1
-    assert "was ended; go on with: nmlab resume x" in process.stderr.read()
+    assert "were killed; go on with: nmlab resume x" in process.stderr.read()
     _, alive = psutil.wait_procs([started], timeout=10)
     assert not alive
 
