@@ -132,15 +132,15 @@ def _keep(
 ) -> str:
     """Record tasks in the run that the mask came from; any other model gets a run of its own. Return the run id."""
     from nmlab.platform.tracking.address import absolute_uri
-    from nmlab.platform.tracking.external_model import Table, judge_as, record_judged, record_tasks
+    from nmlab.platform.tracking.external_model import Table, identify, record_external, record_tasks
 
     if run_id is not None and table is None:
         record_tasks(run_id, evaluated=evaluated, tracking_uri=tracking_uri)
         return run_id
     uri = absolute_uri(tracking_uri)
     table = table or Table()
-    judged = judge_as(subject, label=label, evaluation=spec, study=table.study)
-    return record_judged(judged, subject=subject, evaluated=evaluated, table=table, tracking_uri=uri)
+    identity = identify(subject, label=label, evaluation=spec, study=table.study)
+    return record_external(identity, subject=subject, evaluated=evaluated, table=table, tracking_uri=uri)
 
 
 def _facts(

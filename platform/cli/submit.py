@@ -82,7 +82,7 @@ def submit(
         out = console()
         out.print(f"job {job.id}: {name} on {address}", markup=False)
         out.print(f"follow it with: {job.logs}\n           and: nmlab status --results {results}", markup=False)
-    if wait and not follow(job, tell=lambda text: print(text, end="", file=sys.stderr, flush=True)):
+    if wait and not follow(job, show=lambda text: print(text, end="", file=sys.stderr, flush=True)):
         raise typer.Exit(1)
 
 

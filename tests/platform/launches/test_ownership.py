@@ -1,4 +1,4 @@
-"""Whoever comes second is told who owns the launch; only an owner that is gone can be replaced."""
+"""A second process is refused with the name of the owner; only an owner that is gone can be replaced."""
 
 import multiprocessing
 import os

@@ -118,11 +118,11 @@ def test_conditions_may_name_it():
 def test_a_sampler_proposes_it_and_a_resumed_one_knows_it(tmp_path):
     asked = loader.load("quickstart", overrides=[SIZES, "search.samples=6", "search.points=[defaults]", *SMALL])
     journal = tmp_path / "optuna.journal"
-    proposals = OptunaStrategy(asked, journal=journal)
-    first = proposals.next()
+    strategy = OptunaStrategy(asked, journal=journal)
+    first = strategy.next()
     assert first.configuration[SAMPLES] == 1  # `defaults` takes the first
-    proposals.tell(first.number, Outcome([2.0]))
-    second = proposals.next()
+    strategy.tell(first.number, Outcome([2.0]))
+    second = strategy.next()
     (known,) = OptunaStrategy(asked, journal=journal).open()
     assert known.configuration == second.configuration
     assert second.configuration[SAMPLES] in (1, 8, 64)
