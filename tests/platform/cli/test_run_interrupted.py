@@ -49,7 +49,7 @@ def test_a_trial_that_comes_to_its_next_step_is_only_asked(tmp_path, number):
         assert not taken.is_asked()
         signal.raise_signal(number)
         assert taken.is_asked()
-    assert "after step 40, with a checkpoint" in taken.saved(40)
+    assert "after step 40 with a checkpoint" in taken.saved(40)
 
 
 @pytest.mark.parametrize(
