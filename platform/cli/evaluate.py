@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 TargetName = Annotated[
     str,
     typer.Argument(
-        help="Any id that nmlab prints (run, trial, configuration, launch) or its beginning, a trial's folder, a mask "
-        "file (with its model), or a checkpoint."
+        help="Any id that nmlab prints (run, trial, configuration, launch) or its first characters, a trial's folder, "
+        "a mask file (with its model), or a checkpoint."
     ),
 ]
 Model = Annotated[str | None, typer.Option(help="Base model of a mask. Default: the model in its record.")]
@@ -56,7 +56,7 @@ def evaluate(
     record: Annotated[bool, typer.Option("--record", help="Record the result in MLflow.")] = False,
     study: Annotated[str | None, typer.Option(help="Evaluate as this study does, and join its newest table.")] = None,
     label: Annotated[str | None, typer.Option(help="Name in tables for a model made elsewhere.")] = None,
-    speed: Annotated[bool, typer.Option("--speed", help="Measure tokens a second and count FLOPs too.")] = False,
+    speed: Annotated[bool, typer.Option("--speed", help="Also measure tokens a second and count FLOPs.")] = False,
     results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,

@@ -48,7 +48,7 @@ def run(
     ] = "builtin:python-docs",
     evaluation: Annotated[
         str | None,
-        typer.Option(help="Held-out text. Default: the last fifth of the text given as --data."),
+        typer.Option(help="Held-out text. Default: the last fifth of --data; a part of its own for builtin texts."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of a Hugging Face dataset to learn from.")] = None,
     evaluation_split: Annotated[
@@ -58,10 +58,10 @@ def run(
         str | None, typer.Option(help="Column that holds the text, of a Hugging Face dataset or JSONL.")
     ] = None,
     pattern: Annotated[str, typer.Option(help="N:M keeps N of every M weights.")] = "2:4",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the trial.")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Calibration windows.")] = 128,
     sequence_length: Annotated[int, typer.Option(min=2, help="Tokens of a window.")] = 128,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows of a minibatch.")] = 32,
     windowing: Windowing = None,
     windows: Windows = None,
     tasks: Tasks = None,
