@@ -114,7 +114,7 @@ def test_a_command_line_without_a_password_stays():
 
 
 def test_a_job_takes_no_password_along():
-    with pytest.raises(ValueError, match=r"'postgresql://u:\*\*\*@db/x': a job's command is shown"):
+    with pytest.raises(ValueError, match=r"'postgresql://u:\*\*\*@db/x': everybody who sees the cluster's jobs"):
         sweep_command(results="/shared", tracking_uri="postgresql://u:geheim@db/x")
 
 
