@@ -1,4 +1,4 @@
-"""Rules that join several sections of a study; each yields one line for each problem it finds."""
+"""Rules on several sections of a study together; each yields one line for each problem."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from nmlab.search_spaces.schema.sections import Data, Search
 from nmlab.search_spaces.schema.wording import shown
 
 SAMPLES = "data.calibration.samples"
-"""The name of the number of calibration sequences where it is searched."""
+"""The name of the number of calibration sequences when it is searched."""
 
 RESERVED = ("method", "pattern", "seed", "seeds")
-"""Names with a place of their own in a study and a trial, so no hyperparameter can have them."""
+"""Names of top-level keys of a study, which no hyperparameter can have."""
 
 _PATTERN = re.compile(r"([1-9]\d*|0):([1-9]\d*)")
 
 
 def pattern_problem(text: object) -> str:
-    """Return what is wrong with an N:M pattern, such as "2:4"; "" when nothing is."""
+    """Return what is wrong with an N:M pattern, such as "2:4"; "" if nothing is."""
     match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         return "expected N:M in quotes, N of every M weights kept, for example '2:4'"
@@ -39,7 +39,7 @@ def patterns(pattern: str | Listed) -> Iterator[str]:
 
 
 def methods(method: str | Listed) -> Iterator[str]:
-    """Check that every method is a text; which texts name a method, the platform knows."""
+    """Check that every method is a text; the platform checks that such a method exists."""
     for path, value in _listed("method", method):
         if not isinstance(value, str) or not value:
             yield f"{path} {shown(value)}: expected the name of a method, for example maskpro"
@@ -52,7 +52,7 @@ def _listed(name: str, value: str | Listed) -> Iterable[tuple[str, object]]:
 
 
 def names(fixed: Mapping[str, Any], *, space: Mapping[str, Any]) -> Iterator[str]:
-    """Check that no hyperparameter is set twice, or bears a name that means something else."""
+    """Check that no hyperparameter is set twice, or has a reserved name."""
     for section, given in (("fixed", fixed), ("space", space)):
         for name in given:
             if name in RESERVED:
@@ -64,7 +64,7 @@ def names(fixed: Mapping[str, Any], *, space: Mapping[str, Any]) -> Iterator[str
 
 
 def algorithm(search: Search, *, entries: Mapping[str, Entry]) -> Iterator[str]:
-    """Check that the entries, the number of samples and the algorithm fit each other."""
+    """Check that the entries, the number of samples and the algorithm fit together."""
     if search.algorithm != "grid":
         if search.samples is None:
             yield f"search.samples null: {search.algorithm} needs a number of samples, for example 20"
@@ -83,7 +83,7 @@ def algorithm(search: Search, *, entries: Mapping[str, Entry]) -> Iterator[str]:
 
 
 def calibration(data: Data) -> Iterator[str]:
-    """Check that numbers of samples are numbers, and a batch not larger than the largest of them."""
+    """Check that numbers of samples are whole numbers, and that a batch is not larger than the largest of them."""
     samples = data.calibration.samples
     if isinstance(samples, Listed):
         wrong = [

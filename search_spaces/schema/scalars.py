@@ -1,7 +1,7 @@
-"""Values of hyperparameters: JSON scalars, lists of distinct ones, and intervals.
+"""Types of hyperparameter values: JSON scalars, lists of distinct scalars, and intervals.
 
-A list or a mapping is no value, because it cannot be a category in Optuna's storages nor a parameter in
-MLflow: a compound value is written as text, such as "2:4".
+A list or a mapping is not a value, because it cannot be a category in Optuna's storages or a parameter in MLflow; a
+compound value is written as text, such as "2:4".
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def has(values: Sequence[object], value: object) -> bool:
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return `values`; refuse them when two are equal, as are 1, 1.0 and true to Optuna."""
+    """Return `values`; refuse them if two are equal, as 1, 1.0 and true are for Optuna."""
     for index, value in enumerate(values):
         if value in values[:index]:
             first = shown(values[values.index(value)])
@@ -40,7 +40,7 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return `values`; refuse them when there is none."""
+    """Return `values`; refuse an empty list."""
     if not values:
         raise refuse("expected a list of at least one")
     return values

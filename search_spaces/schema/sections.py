@@ -1,6 +1,6 @@
 """The sections of a study: model, data, search, replica, budget and cadence.
 
-Each is a frozen model that knows its own types and ranges; rules that join several sections are in `checks`.
+Each is a frozen pydantic model with its types and ranges; rules on several sections together are in `checks`.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ Point = Annotated[
 
 
 class Section(BaseModel):
-    """Settings of every section: unknown keys are refused, and nothing changes after it was read."""
+    """The base of all sections: unknown keys are refused, and values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -98,7 +98,7 @@ class ModelSource(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the frozen weights."""
     leave_dense: Annotated[tuple[Text, ...], BeforeValidator(_names), AfterValidator(distinct)] = ()
-    """Weights of the decoder blocks that no mask shall touch: parts of their names, or patterns with `*`."""
+    """Weights of the decoder blocks to leave without a mask: parts of their names, or patterns with `*`."""
 
 
 class Calibration(Section):
@@ -107,7 +107,7 @@ class Calibration(Section):
     source: Text
     """`builtin:*`, a text or JSONL file, or the hub id of a dataset."""
     split: Text | None = None
-    """Split of a hub dataset; null takes the source's own choice."""
+    """Split of a Hugging Face dataset; null takes the source's own choice."""
     column: Text | None = None
     """Column that holds the text; null takes the source's own choice."""
     samples: CountOrListed = 128
@@ -115,7 +115,7 @@ class Calibration(Section):
     sequence_length: Length = 128
     """Tokens in a sequence."""
     batch_size: Count = 32
-    """Sequences in a minibatch; where fewer are read, the one minibatch has them all."""
+    """Sequences in a minibatch; if fewer are read, the only minibatch has all of them."""
     micro_batch: Count | None = None
     """Sequences of a minibatch that go through the model at once, to save memory; null takes them all."""
     seed: Seed = 0
@@ -123,7 +123,7 @@ class Calibration(Section):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The numbers of sequences of the search, in file order."""
+        """The numbers of sequences that are searched, in file order."""
         return cast("tuple[int, ...]", self.samples.values) if isinstance(self.samples, Listed) else (self.samples,)
 
 
@@ -133,7 +133,7 @@ class Evaluation(Section):
     source: Text
     """`builtin:*`, a text or JSONL file, or the hub id of a dataset."""
     split: Text | None = None
-    """Split of a hub dataset; null takes the source's own choice."""
+    """Split of a Hugging Face dataset; null takes the source's own choice."""
     column: Text | None = None
     """Column that holds the text; null takes the source's own choice."""
     windowing: Literal["joined", "rolling"] = "joined"
@@ -151,18 +151,18 @@ class Evaluation(Section):
     questions: Count | None = None
     """Largest number of questions of a task; null takes them all."""
     perplexity: Literal["token", "word"] = "token"
-    """Which perplexity `eval/perplexity` stands for."""
+    """The perplexity that `eval/perplexity` means."""
 
 
 class Data(Section):
-    """Both data sources of a study."""
+    """The calibration text and the evaluation text of a study."""
 
     calibration: Calibration
     evaluation: Evaluation
 
 
 class Search(Section):
-    """How configurations are chosen and by what they are judged."""
+    """How configurations are chosen, and the metrics by which they are compared."""
 
     algorithm: Literal["grid", "random", "tpe", "nsga2"] = "grid"
     """`grid` visits every point; the others draw `samples` of them."""
@@ -171,9 +171,9 @@ class Search(Section):
     metric: Metrics = "eval/perplexity"
     """The objective; a list of several for `nsga2`."""
     mode: Modes = "min"
-    """`min` or `max`; a list for `nsga2`. Where none is given, whichever way the metric gets better."""
+    """`min` or `max`; a list for `nsga2`. By default the direction in which the metric gets better."""
     points: Annotated[tuple[Point, ...], AfterValidator(distinct)] = ()
-    """Points that are tried first: `defaults` (each method's own values), or mappings of the searched names."""
+    """Initial points, tried first: `defaults` (each method's own values), or mappings of the searched names."""
     scheduler: Literal["asha", "median"] | None = None
     """Early stopping of configurations that fall behind, by the mean over their seeds."""
     grace_period: Count | None = None
@@ -198,33 +198,33 @@ class Search(Section):
 
 
 class Resources(Section):
-    """What one worker of a replica reserves in the cluster; null leaves it to the platform."""
+    """The resources that one worker of a replica reserves in the cluster; null leaves them to the platform."""
 
     cpus: Amount | None = None
     gpus: Amount | None = None
     custom: Mapping[Text, Positive] = Field(default_factory=dict)
-    """Resources that only some nodes of a cluster have, under the names they were started with, such as {a100: 1}."""
+    """Resources that only some nodes of a cluster have, by the names given to `ray start`, such as {a100: 1}."""
 
 
 class Replica(Section):
-    """Copies of the frozen model, and how many trials share one."""
+    """The copies of the frozen model, and how many trials share each."""
 
     count: Count = 1
     """Replicas of the model."""
     slots: Count = 1
     """Trials that run at once on one replica."""
     shards: Count = 1
-    """Workers over which the layers of one replica are spread."""
+    """Pipeline stages: workers over which the decoder blocks of one replica are spread."""
     participants: Count = 1
-    """Slots, of any replicas, that share the masks of one step of a trial; for methods that draw several a step."""
+    """Mask-parallel peers: slots, of any replicas, that share the masks of a step; for several masks a step."""
     resources: Resources = Resources()
 
 
 class Budget(Section):
-    """Limits. Those of a trial end it as finished, whichever is reached first; null is no limit."""
+    """Limits of a launch and of its trials; null is no limit. A trial that reaches one of its own ends as finished."""
 
     max_concurrent: Count | None = None
-    """Trials at once; null fills every slot of every replica."""
+    """Trials that run at once; null fills every slot of every replica."""
     time_limit: Duration | None = None
     """Wall-clock limit of a launch of the study, such as 45s, 30m or 1h30m."""
     tokens: Count | None = None
@@ -241,7 +241,7 @@ class Budget(Section):
 
 
 class Cadence(Section):
-    """How often a trial speaks, in training steps."""
+    """How often a trial logs, evaluates and writes checkpoints, in training steps."""
 
     log_every: Count | None = None
     """Steps between the points of a curve; null gives about 200 points."""

@@ -1,4 +1,4 @@
-"""The words of error messages: values as a YAML reader knows them, lists of names, the nearest valid name."""
+"""Parts of error messages: values as in YAML, lists of names, the nearest valid name."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from difflib import get_close_matches
 from pydantic_core import PydanticCustomError
 
 REFUSED = "refused"
-"""Pydantic error type of a value that a rule of this package turned down; its text is ready to show."""
+"""Pydantic error type of a value that a rule of this package refuses; its text is shown to the user as it is."""
 
 _WORDS = {"None": "null", "True": "true", "False": "false", "nan": ".nan", "inf": ".inf", "-inf": "-.inf"}
 
 
 def shown(value: object, *, limit: int = 60) -> str:
-    """Return `value` on one line, as one would write it in YAML, cut after `limit` characters."""
+    """Return `value` on one line as in YAML, cut after `limit` characters."""
     text = _flow(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
@@ -35,14 +35,14 @@ def either(names: Iterable[object]) -> str:
 
 
 def closest(given: object, valid: Iterable[str]) -> str | None:
-    """Return the valid name most like `given`, ignoring case, but never `given` itself; None when none is near."""
+    """Return the valid name most similar to `given`, ignoring case, but never `given` itself; None if none is near."""
     by_folded = {name.casefold(): name for name in valid if name != str(given)}
     found = get_close_matches(str(given).casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else None
 
 
 def nearest(given: object, valid: Iterable[str]) -> str:
-    """Return the tail of a message about an unknown name: the nearest valid one, or else all of them."""
+    """Return the end of a message about an unknown name: the nearest valid name, or else all of them."""
     names = list(valid)
     match = closest(given, names)
     if match is not None:
@@ -51,5 +51,5 @@ def nearest(given: object, valid: Iterable[str]) -> str:
 
 
 def refuse(text: str) -> PydanticCustomError:
-    """Return the error with which a validator turns a value down; `text` says what was expected."""
+    """Return the error with which a validator refuses a value; `text` says what was expected."""
     return PydanticCustomError(REFUSED, "{text}", {"text": text})
