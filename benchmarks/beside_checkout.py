@@ -1,7 +1,7 @@
-r"""One of these scripts in this checkout and in another, in turn: the ratios of figures that both write.
+r"""Runs one of these scripts in this checkout and in another, in turn, and compares the figures that both write.
 
 Each checkout runs its own copy of the script on its own code, in a process of its own. Pairs of runs follow each other,
-so that a slow minute of the machine does not fall on one of the two alone; the median of the ratios is what counts.
+so that a slow minute of the machine affects both; the median of the ratios counts.
 
     git worktree add /tmp/before 32ecf56
     python benchmarks/beside_checkout.py /tmp/before step_overhead --field 'rows.*.step_s' -- --millions 5 --no-textbook
@@ -38,7 +38,7 @@ def figures(record: Any, path: list[str]) -> list[float]:
 def run(checkout: Path, options: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Run the script of a checkout on its own code; return the median of each field.
 
-    What its exit code says is its own claim.
+    Its exit code, which is about its own claim, is ignored.
     """
     record = folder / "record.json"
     script = checkout / "benchmarks" / f"{options.script}.py"
@@ -58,7 +58,7 @@ def _import_folder(checkout: Path, folder: Path) -> Path:
         return checkout / "src"
     links = folder / "links" / "nmlab"
     links.mkdir(parents=True)
-    (links / "__init__.py").touch()  # else the installed package, which has one, would come first
+    (links / "__init__.py").touch()  # otherwise the installed package, which has one, would come first
     for package in PACKAGES:
         (links / package).symlink_to(checkout / package)
     return links.parent
@@ -105,8 +105,8 @@ def main() -> None:
                 (Path(name) / side).mkdir()
                 found[side] = run(checkout, options, Path(name) / side)
         pairs.append((found["here"], found["there"]))
-        told = (f"{field} {found['here'][field]:.4g}, there {found['there'][field]:.4g}" for field in options.fields)
-        print(f"round {number}: here {'; '.join(told)}", flush=True)
+        shown = (f"{field} {found['here'][field]:.4g}, there {found['there'][field]:.4g}" for field in options.fields)
+        print(f"round {number}: here {'; '.join(shown)}", flush=True)
     fields = {field: compared(pairs, field, is_rate=field in options.rate) for field in options.fields}
     record = {
         "script": options.script,

@@ -1,7 +1,7 @@
-"""What a trial of several threads suffers from other work on its machine, with threads that sleep or spin as they wait.
+"""How much a trial of several threads is slowed by other work on its machine, with waiting threads that sleep or spin.
 
-Processes that do nothing but compute run beside steps of MaskPro on the tiny model. Threads sleep as nmlab has it, or
-spin as OpenMP does where nobody says anything (3 ms, as GOMP_SPINCOUNT). Both take turns, each in a process of its own,
+Processes that do nothing but compute run beside steps of MaskPro on the tiny model. Threads sleep, as nmlab sets it, or
+spin, as is OpenMP's default (3 ms, as GOMP_SPINCOUNT). Both take turns, each in a process of its own,
 which yields to others as Ray's workers do.
 
     python benchmarks/busy_machine.py --threads 2 --beside 0 1 2 --json busy_machine.json
@@ -93,8 +93,8 @@ def main() -> None:
         milliseconds = {way: [round(1000 * value, 1) for value in found] for way, found in times.items()}
         rows[beside] = {"milliseconds": milliseconds, "gain": round(medians["spinning"] / medians["asleep"], 2)}
         print(f"{beside} beside: {rows[beside]}", flush=True)
-    judged = [rows[beside]["gain"] >= least for beside, least in LEAST_GAINS.items() if beside in rows]
-    holds = bool(judged) and all(judged)
+    checked = [rows[beside]["gain"] >= least for beside, least in LEAST_GAINS.items() if beside in rows]
+    holds = bool(checked) and all(checked)
     record = {"threads": options.threads, "load": os.getloadavg(), "rows": rows, "claim": LEAST_GAINS, "holds": holds}
     print(json.dumps(record, indent=2))
     if options.json:

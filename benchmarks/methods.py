@@ -74,7 +74,7 @@ def write_model(folder: Path, *, size: Size) -> None:
 
 
 def setting_on(frozen: Any, *, size: Size, pattern: str) -> Any:
-    """Return a setting with nothing computed yet but the calibration tokens."""
+    """Return a trial context in which nothing is computed yet but the calibration tokens."""
     from nmlab.trials.context.replica_context import ReplicaContext
     from nmlab.trials.contract.pattern import Pattern
     from nmlab.trials.contract.sections import CalibrationSpec

@@ -1,9 +1,9 @@
-"""What nmlab itself takes beside the trials: processor time while they run, and how fast MLflow is told.
+"""What nmlab itself takes beside the trials: processor time while they run, and how fast it writes to MLflow.
 
 *Processor time.* A sweep of long trials on the built-in model runs in a session of its own, one trial a replica. Over a
 minute in which all of them are under way, the processor time of every process of the session is
-taken: the Train workers, which compute the trials; what nmlab runs beside them (the driver, the hub, a trial actor
-each); and what Ray runs for itself, on an idle cluster too. The claim is about the second part, per replica.
+taken: the Train workers, which compute the trials; what nmlab runs beside them (the driver, the dispatcher, a trial
+actor each); and what Ray runs for itself, on an idle cluster too. The claim is about the second part, per replica.
 
 *MLflow.* A launch's journal is filled with the points of trials at once, and the recorder writes them to a fresh sqlite
 store; metric values a second, and how long a caller of the recorder waits.
@@ -74,7 +74,7 @@ def _taken(driver: int) -> dict[str, float]:
 
 
 def mlflow_rate() -> dict[str, float]:
-    """Return metric values a second into a fresh sqlite store, and what a caller waits for a batch of points."""
+    """Return metric values a second into a fresh sqlite store, and how long a caller waits for a batch of points."""
     from nmlab.platform.launches import launch as launches
     from nmlab.platform.launches.journal import Journal
     from nmlab.platform.planning.study_plan import trial_spec
@@ -107,7 +107,7 @@ def mlflow_rate() -> dict[str, float]:
 
 
 def _batches(keys: list[str]) -> list[list[dict[str, Any]]]:
-    """Return the points of all trials side by side, as a hub hands them over: some steps of each at a time."""
+    """Return the points of all trials side by side, as a dispatcher passes them on: some steps of each at a time."""
     return [
         [
             {"event": "metrics", "key": key, "step": step, "time": step, "values": {f"train/{v}": 0.5 for v in VALUES}}
@@ -131,7 +131,7 @@ def main() -> None:
         "cores_a_replica": {part: round(share, 4) for part, share in shares.items()},
         "claims": {
             "MLflow takes at least 1000 metric values a second": rate["values_a_second"] >= 1000,
-            "driver, hub and trial actors take at most 5 % of a core a replica": shares["nmlab"] <= 0.05,
+            "driver, dispatcher and trial actors take at most 5 % of a core a replica": shares["nmlab"] <= 0.05,
         },
     }
     print(json.dumps(record, indent=2))

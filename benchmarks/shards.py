@@ -1,13 +1,13 @@
-"""What shards give: private memory of a worker by the number of shards, and two trials in flight against one.
+"""What pipeline stages give: private memory of a worker by the number of stages, and two trials at once against one.
 
-Memory: a random Llama-shaped checkpoint, W = 1, 2, 4 processes that hold a shard each and one trial of MaskPro at work;
+Memory: a random Llama-shaped checkpoint, W = 1, 2, 4 processes that hold a stage each and run one trial of MaskPro;
 every process reads its private memory from the kernel. The weights are pages of one file that all processes share, so
 what is private is the trial's: logits, masks, masked weights, activations. The claim: beyond a process that has only
 imported torch and transformers, the largest of W workers has at most 1.25 / W of what a single one has; and it loads at
 most 1.25 / W of the bytes of the decoder blocks.
 
-Throughput: W = 2 processes of one thread each, rounds of one trial alone and of two in flight, in turn. The claim: two
-in flight make at least 1.5 times the steps a second of one (medians over the rounds; wants two idle cores).
+Throughput: W = 2 processes of one thread each, rounds of one trial alone and of two at once, in turn. The claim: two
+at once make at least 1.5 times the steps a second of one (medians over the rounds; wants two idle cores).
 
     python benchmarks/shards.py --megabytes 400 --rounds 5 --json shards.json
 """
@@ -31,8 +31,8 @@ WIDTHS = (1, 2, 4)
 SLACK, SPEED_UP = 1.25, 1.5
 
 
-def crews_of(rank: int, size: int, port: int, *, slots: int) -> list[Any]:
-    """Connect this process with its peers, once a slot."""
+def pipelines_of(rank: int, size: int, port: int, *, slots: int) -> list[Any]:
+    """Connect this process with the other stages; return one pipeline group for each slot."""
     from torch.distributed import TCPStore
 
     from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, DistributedGroup
@@ -44,7 +44,7 @@ def crews_of(rank: int, size: int, port: int, *, slots: int) -> list[Any]:
 
 
 def started(replica: Any, pipeline: Any, *, seed: int, length: int, sequences: int) -> Any:
-    """Start a trial of MaskPro that would run for ever."""
+    """Start a trial of MaskPro with a practically unlimited number of steps."""
     from nmlab.trials.contract.pattern import Pattern
     from nmlab.trials.contract.sections import CalibrationSpec
     from nmlab.trials.methods import registry
@@ -61,7 +61,7 @@ def started(replica: Any, pipeline: Any, *, seed: int, length: int, sequences: i
 
 
 def holder(model: str, rank: int, size: int, port: int, results: "Queue[dict[str, Any]]") -> None:
-    """A worker with its shard and one trial that has made three steps."""
+    """Run a worker with its stage and one trial, and measure its memory after three steps."""
     import torch
 
     from nmlab.trials.context.replica_context import ReplicaContext
@@ -69,7 +69,7 @@ def holder(model: str, rank: int, size: int, port: int, results: "Queue[dict[str
     from nmlab.trials.models import FrozenModel, ModelSource
 
     torch.set_num_threads(1)
-    (pipeline,) = crews_of(rank, size, port, slots=1)
+    (pipeline,) = pipelines_of(rank, size, port, slots=1)
     replica = ReplicaContext(FrozenModel.load(ModelSource(source=model), pipeline=pipeline))
     run, view = started(replica, pipeline, seed=0, length=64, sequences=2)
     losses = [run.step(step)["train/loss"] for step in range(3)]
@@ -84,14 +84,14 @@ def holder(model: str, rank: int, size: int, port: int, results: "Queue[dict[str
 def racer(
     model: str, rank: int, size: int, port: int, rounds: int, steps: int, results: "Queue[dict[str, Any]]"
 ) -> None:
-    """A worker with two slots that runs one trial, then two at once, again and again."""
+    """Run a worker with two slots, and measure one trial, then two at once, in every round."""
     import torch
 
     from nmlab.trials.context.replica_context import ReplicaContext
     from nmlab.trials.models import FrozenModel, ModelSource
 
     torch.set_num_threads(1)
-    pipelines = crews_of(rank, size, port, slots=2)
+    pipelines = pipelines_of(rank, size, port, slots=2)
     replica = ReplicaContext(FrozenModel.load(ModelSource(source=model), pipeline=pipelines[0]))
     runs = [
         started(replica, pipeline, seed=seed, length=128, sequences=4)[0] for seed, pipeline in enumerate(pipelines)
@@ -114,14 +114,14 @@ def racer(
         pipelines[0].all_gather(None)
         return slots * steps / (time.perf_counter() - start)
 
-    timed(2)  # the first steps find their memory
+    timed(2)  # the first steps allocate memory
     speeds = [(timed(1), timed(2)) for _ in range(rounds)]
     if rank == 0:
         results.put({"one": [one for one, _ in speeds], "two": [two for _, two in speeds]})
 
 
 def together(target: Any, model: str, size: int, *arguments: Any, answers: int) -> list[dict[str, Any]]:
-    """Run ``target`` in ``size`` processes that find each other; return what they tell."""
+    """Run ``target`` in ``size`` connected processes; return their results."""
     from torch.distributed import TCPStore
 
     context = multiprocessing.get_context("spawn")
@@ -132,14 +132,14 @@ def together(target: Any, model: str, size: int, *arguments: Any, answers: int) 
     ]
     for process in processes:
         process.start()
-    told = [results.get(timeout=900) for _ in range(answers)]
+    found = [results.get(timeout=900) for _ in range(answers)]
     for process in processes:
         process.join()
-    return told
+    return found
 
 
 def memory(model: str) -> dict[str, Any]:
-    """Measure the largest worker of each number of shards."""
+    """Measure the largest worker for each number of stages."""
     floor = statistics.median(entry["private"] for entry in measure(bare, [(), ()]))
     record: dict[str, Any] = {"bare_process_mb": round(floor / 1e6, 1), "shards": {}}
     for size in WIDTHS:
@@ -151,7 +151,7 @@ def memory(model: str) -> dict[str, Any]:
             "loaded_blocks_mb": round(max(worker["loaded_blocks"] for worker in workers) / 1e6, 1),
         }
         record["losses"] = record.get("losses", workers[0]["losses"])
-        assert all(worker["losses"] == record["losses"] for worker in workers), "shards change the losses"
+        assert all(worker["losses"] == record["losses"] for worker in workers), "the losses depend on the stages"
     one = record["shards"][1]
     for size, entry in record["shards"].items():
         names = ("private_beyond_bare_mb", "trial_own_mb", "loaded_blocks_mb")
@@ -162,7 +162,7 @@ def memory(model: str) -> dict[str, Any]:
 
 
 def throughput(model: str, *, rounds: int, steps: int) -> dict[str, Any]:
-    """Measure one trial alone against two in flight."""
+    """Measure one trial alone against two at once."""
     (speeds,) = together(racer, model, 2, rounds, steps, answers=1)
     ratio = statistics.median(two / one for one, two in zip(speeds["one"], speeds["two"], strict=True))
     shown = {name: [round(speed, 3) for speed in values] for name, values in speeds.items()}

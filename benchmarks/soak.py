@@ -1,11 +1,11 @@
-"""Sweeps under fire: every while something happens to them at random, and at the end everything must be there.
+"""Sweeps with random faults: at the end every planned trial must be there once, with the undisturbed result.
 
 Launches of many small trials follow each other until the time is over. Every 20 to 40 s a Train worker, a trial actor,
-the hub, a Train controller or the driver is killed with SIGKILL; a driver that was killed is followed by
-`nmlab resume`. Or a second `nmlab resume` wants the launch that runs, and must be refused; or a node joins that does
-not see the launch's folder, a Train worker is killed, and no trial may be given to that node. Afterwards each launch
-must hold exactly its planned trials, each point once, all results bit-identical to those of a launch that nobody
-disturbed, and leave no process and no unexpected file behind.
+the dispatcher, a Train controller or the driver is killed with SIGKILL; after the driver, `nmlab resume` is started. Or
+a second `nmlab resume` is started beside the running driver, and must be refused; or a node joins that does not see the
+launch's folder, a Train worker is killed, and no trial may be given to that node. Afterwards each launch must hold
+exactly its planned trials, each point once, all results bit-identical to those of an undisturbed launch, and leave no
+process and no unexpected file behind.
 
     python benchmarks/soak.py --minutes 60 --seed 1 --json soak.json
 """
@@ -67,7 +67,7 @@ LITTER = (".partial", ".damaged", ".tmp")
 
 @dataclass
 class Soak:
-    """What happens to the launches, and what was seen of them."""
+    """The faults that the launches get, and what is measured of them."""
 
     folder: Path
     seed: int
@@ -88,9 +88,9 @@ class Soak:
         self.start = time.monotonic()
 
     def launch(self, name: str, *, until: float) -> Nmlab:
-        """Run a launch to its end, killing until the given time; return its folder.
+        """Run a launch to its end, with faults until the given time; return its folder.
 
-        A soak shorter than its first launch takes to begin goes on until it has killed something.
+        A soak that is shorter than the start of its first launch goes on until it has killed something.
         """
         nmlab = Nmlab(self.folder / name, GRID["name"])
         (nmlab.folder / "tmp").mkdir(parents=True)
@@ -102,7 +102,7 @@ class Soak:
                 self._wait(nmlab, process, self.random.uniform(*self.pause))
                 is_time = until and (time.monotonic() < until or not self.kills)
                 if is_time and process.poll() is None and at_work(nmlab, process.pid):
-                    process = self._strike(nmlab, process)
+                    process = self._cause_fault(nmlab, process)
             printed = nmlab.finish(process)
         except BaseException:
             kill_session(process.pid)
@@ -122,14 +122,14 @@ class Soak:
         return self.trials + len(GRID["baselines"])
 
     def _study(self) -> dict:
-        """Small trials, each different: a quarter of them by alpha, times four seeds."""
+        """Return a study of small trials, all different: a quarter of them by alpha, times four seeds."""
         alphas = [round(0.5 + 0.49 * index / (self.trials // 4), 4) for index in range(self.trials // 4)]
         fixed, cadence = {**GRID["fixed"], "steps": 60}, {"log_every": 5, "checkpoint_every": 10}
         space = {"alpha": {"grid": alphas}}
         return {**GRID, "fixed": fixed, "cadence": cadence, "space": space, "seeds": [0, 1, 2, 3]}
 
     def _wait(self, nmlab: Nmlab, process, seconds: float) -> None:
-        """Wait, or until the process ends; note the driver's memory meanwhile, once it has done with its imports."""
+        """Wait so long, or until the process ends; sample the driver's memory meanwhile, once its imports are done."""
         deadline = time.monotonic() + seconds
         series = self.memory.setdefault(process.pid, [])
         while process.poll() is None and time.monotonic() < deadline:
@@ -137,8 +137,8 @@ class Soak:
                 series.append((round(time.monotonic() - self.start, 1), resident_bytes(process.pid)))
             time.sleep(1.0)
 
-    def _strike(self, nmlab: Nmlab, process):
-        """Let something happen; return the process that is the driver from now on."""
+    def _cause_fault(self, nmlab: Nmlab, process):
+        """Cause a fault; return the process that is the driver from now on."""
         if not self.kinds:  # every kind comes before one comes again
             self.kinds = [*VICTIMS, SECOND_OWNER, *([BLIND_NODE] if can_hide_folders() else [])]
             self.random.shuffle(self.kinds)
@@ -167,7 +167,7 @@ class Soak:
             node.wait()
 
     def _kill(self, what: str, nmlab: Nmlab, process):
-        """Kill something; return the process that is the driver from now on."""
+        """Kill a process; return the process that is the driver from now on."""
         found = [pid for pid, command in session(process.pid).items() if command.startswith(VICTIMS[what])]
         if what != "driver" and not found:
             return process  # it is being restarted
@@ -183,8 +183,8 @@ class Soak:
 
 
 def check_second_owner(nmlab: Nmlab, process) -> None:
-    """Start `nmlab resume` beside the driver that runs; raise unless it is refused in one line that names the owner."""
-    told = subprocess.run(
+    """Start `nmlab resume` beside the running driver; raise unless it is refused in one line that names the owner."""
+    resumed = subprocess.run(
         [NMLAB, "resume", "--json", "--no-report"],
         cwd=nmlab.folder,
         capture_output=True,
@@ -192,15 +192,15 @@ def check_second_owner(nmlab: Nmlab, process) -> None:
         timeout=REFUSED_S,
         check=False,
     )
-    if process.poll() is None:  # else the launch was free by then
-        text = told.stderr.strip()
-        assert told.returncode == 2, (told.returncode, told.stdout, text)
+    if process.poll() is None:  # otherwise the launch had no owner by then
+        text = resumed.stderr.strip()
+        assert resumed.returncode == 2, (resumed.returncode, resumed.stdout, text)
         assert f"is owned by process {process.pid}" in text, text
-        assert len(text.splitlines()) == 1, told.stderr
+        assert len(text.splitlines()) == 1, resumed.stderr
 
 
 def add_blind_node(nmlab: Nmlab, process) -> subprocess.Popen | None:
-    """Let a node join the Ray session of a driver that does not see the launches; None where the session is not up."""
+    """Add a node that does not see the launches to a driver's Ray session; None if the session is not up."""
     found = session(process.pid)
     address = re.search(r"--gcs-address=(\S+)", " ".join(found.values()))
     token = next((path for pid in found if (path := environment(pid).get("RAY_AUTH_TOKEN_PATH"))), None)
@@ -224,7 +224,7 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def check_blind_nodes(nmlab: Nmlab) -> int:
-    """Return how many replicas were refused for their node; raise where one of such a node was given a trial."""
+    """Return how many replicas were refused for their node; raise if a replica on such a node was given a trial."""
     journal = nmlab.journal()
     refused = [record for record in journal if record["event"] == "replica refused"]
     nodes = {node for record in refused for node in record["nodes"]}
@@ -234,9 +234,9 @@ def check_blind_nodes(nmlab: Nmlab) -> int:
 
 
 def until_gone(driver: int) -> float:
-    """Return how long the processes of a killed driver took to follow it, in seconds.
+    """Return how many seconds the other processes of a killed driver took to end.
 
-    Most notice at once; Ray lets one that has lost its head look for it for 60 s (gcs_rpc_server_reconnect_timeout_s).
+    Most end at once; without its head, a process of Ray looks for it for 60 s (gcs_rpc_server_reconnect_timeout_s).
     """
     began = time.monotonic()
     while left := workers(driver):
@@ -249,7 +249,7 @@ def until_gone(driver: int) -> float:
 
 
 def at_work(nmlab: Nmlab, driver: int) -> bool:
-    """Say whether the driver has begun; one that is killed before shows nothing."""
+    """Return whether the driver has started its dispatcher; killing it earlier tests nothing."""
     return (nmlab.folder / "results").is_dir() and any(
         c.startswith("ray::Dispatcher") for c in session(driver).values()
     )
@@ -264,8 +264,8 @@ def resident_bytes(pid: int) -> int:
 
 
 def check(nmlab: Nmlab, reference: dict, *, planned: int) -> None:
-    """Raise where something is lost, doubled, different or left over."""
-    # Where the driver is killed after the last trial and before its replicas look, nobody is left to look.
+    """Raise if something is lost, doubled, different or left over."""
+    # If the driver is killed after the last trial and before its replicas check the weights, they are not checked.
     check_complete(nmlab, planned=planned, frozen=("verified", "unverified"))
     ended = Counter(keys(nmlab.journal(), "ended"))
     assert len(ended) == planned, "a trial is missing in the journal"
@@ -284,7 +284,7 @@ def left_behind(nmlab: Nmlab) -> list[str]:
 def growth(series: list[tuple[float, int]]) -> float | None:
     """Return by how much memory grew from the second quarter of a driver's work to the last, as a ratio.
 
-    Tune and MLflow import more of themselves in the first seconds; a driver that did not work for long tells nothing.
+    Tune and MLflow import more modules in the first seconds; the series of a short-lived driver is too short.
     """
     sizes = [size for _, size in series if size]
     if len(sizes) < 80:
@@ -303,7 +303,7 @@ def spread(seconds: list[float]) -> dict[str, float]:
 
 @contextmanager
 def kept_on_failure() -> Iterator[Path]:
-    """Make a folder that goes when all is well, and stays for a look otherwise."""
+    """Make a folder that is removed at the end, unless an error ends the block."""
     folder = Path(tempfile.mkdtemp(prefix="nmlab-soak-"))
     try:
         yield folder

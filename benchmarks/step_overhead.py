@@ -38,7 +38,7 @@ CLAIM = 1.10
 
 @dataclass(eq=False)
 class GivenTokens(TrialContext):
-    """A setting whose minibatches are drawn at random: their content does not change what a step costs."""
+    """A trial context with random minibatches: their content does not change what a step costs."""
 
     sequences: int = 32
     length: int = 128
@@ -84,7 +84,7 @@ def measure(frozen: FrozenModel, options: argparse.Namespace) -> dict[str, float
     run = maskpro.start(context, maskpro.configure({"logit_magnitude": options.magnitude, **chosen}))
     dense = MaskedModel(frozen)
     textbook = Textbook(context, magnitude=options.magnitude) if options.textbook else None
-    for step in range(2):  # the first step dresses the model as a whole
+    for step in range(2):  # the first step applies masks to the whole model
         run.step(step)
     times: Mapping[str, list[float]] = {"forward": [], "step": [], "textbook": []}
     for round_ in range(options.rounds):
@@ -100,7 +100,7 @@ def measure(frozen: FrozenModel, options: argparse.Namespace) -> dict[str, float
 
 def _summary(times: Mapping[str, Sequence[float]], *, phases: Mapping[str, float], steps: int) -> dict[str, float]:
     medians = {name: statistics.median(values) for name, values in times.items() if values}
-    # Step by step, so that a slow minute of the machine does not fall on one of the two alone.
+    # Step by step, so that a slow minute of the machine affects both.
     pairs = zip(times["step"], times["forward"], strict=True)
     ratios = {"step_over_forward": statistics.median(step / forward for step, forward in pairs)}
     if "textbook" in medians:

@@ -1,8 +1,8 @@
-"""What a tiny trial costs on shared replicas, against a Ray TorchTrainer of its own for every trial.
+"""What a tiny trial costs on shared replicas, against one Ray TorchTrainer for every trial.
 
 Both ways run the same trials (one evaluation of a random mask on the shipped model) with the same concurrency in one
-Ray session. Blocks of the two ways alternate, and medians over blocks are compared. Starting the replicas is paid once
-a sweep and reported apart.
+Ray session. Blocks of the two ways alternate, and medians over blocks are compared. A sweep starts its replicas once;
+their start is reported apart.
 
     python benchmarks/trial_overhead.py --concurrency 2 --json trial_overhead.json
 """
@@ -33,7 +33,7 @@ search: {algorithm: grid}
 
 
 def study_of(seeds: range, concurrency: int) -> Any:
-    """A grid of one configuration with many seeds, so that every trial is a new one."""
+    """Return a grid of one configuration with many seeds, so that every trial is a new one."""
     from nmlab.search_spaces import loader
 
     overrides = [f"seeds={list(seeds)}", f"budget.max_concurrent={concurrency}", f"replica.count={concurrency}"]
@@ -41,7 +41,7 @@ def study_of(seeds: range, concurrency: int) -> Any:
 
 
 class SharedReplicas:
-    """nmlab's way: Train runs that stay, light Tune trials that lease their slots."""
+    """nmlab's way: Train runs that stay, and trials that run in their slots."""
 
     def __init__(self, concurrency: int, folder: Path) -> None:
         from nmlab.platform.dispatch.dispatcher import start_dispatcher
@@ -66,12 +66,12 @@ class SharedReplicas:
         """Run one trial a seed; return seconds a trial."""
         from nmlab.platform.planning.study_plan import plan_study
         from nmlab.platform.search.strategies import GridStrategy
-        from nmlab.platform.tuning.tune import Watch, tune_trials
+        from nmlab.platform.tuning.tune import TuneWatch, tune_trials
 
         plan = plan_study(study_of(seeds, self._concurrency))
         folder = self._folder / f"block-{seeds.start}"
         start = time.perf_counter()
-        watch = Watch(lambda: None, lambda key, error: print(f"trial actor of {key} lost: {error}", flush=True))
+        watch = TuneWatch(lambda: None, lambda key, error: print(f"trial actor of {key} lost: {error}", flush=True))
         tune_trials(
             plan,
             GridStrategy(plan.study),
@@ -140,12 +140,12 @@ class TrainerPerTrial:
                         logging_config=LoggingConfig(log_level="ERROR"),
                     ),
                 ).fit()
-            except Exception as error:  # told by block(), which runs in the main thread
+            except Exception as error:  # raised by block(), in the main thread
                 errors.append(error)
 
 
 def train_one(config: dict[str, Any]) -> None:
-    """Load the model and run one trial, in a Train worker of its own."""
+    """Load the model and run one trial; called in a Train worker for each trial."""
     import torch
 
     from nmlab.trials.context.replica_context import ReplicaContext

@@ -1,4 +1,4 @@
-"""What all that may fail has in common: how long to wait before another try, and how to say in one line what it was."""
+"""How long to wait before another try after a failure, and the reason of a failure in one line."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -13,27 +13,27 @@ _INVALID = re.compile(r"\d+ validation errors? for ")
 _BECAUSE = re.compile(r"^The \w+ (is|was|died|has)\b.* because ")
 _DIRECT = "The above exception was the direct cause of the following exception:"
 _MEANWHILE = "During handling of the above exception, another exception occurred:"
-# What a worker says whose neighbour failed: that neighbour says why.
+# What a worker raises because another worker failed; the error of that other worker holds the reason.
 _SECONDARY = re.compile(r"nmlab\.trials\.contract\.errors\.(PeerError|PipelineLostError)\b")
 _LONGEST = 300
 
 
 def back_off_seconds(failures: int, *, first: float, longest: float = 30.0) -> float:
-    """Return how long to wait after so many failures in a row: ``first``, then twice as long each time."""
+    """Return the seconds to wait after so many failures in a row: ``first``, then doubled, at most ``longest``."""
     return float(min(first * 2 ** min(failures - 1, 30), longest))
 
 
 def reason_line(error: BaseException) -> str:
-    """Return in one line why something failed: the error's own reason, and that of its cause where it adds one.
+    """Return in one line why something failed: the error's own reason, and that of its cause if it adds one.
 
-    An error of nmlab is written for its reader and speaks for itself. Of others, which may carry whole tracebacks of
-    other processes in their text, it is the line that says what was raised; of pydantic's the first field and message.
+    The text of an error of nmlab is taken as it is. Other errors may carry whole tracebacks of other processes in their
+    text; of these the line that names what was raised is taken, and of pydantic's the first field and message.
     """
     return masked(_joined(_reasons(error)) or type(error).__name__)
 
 
 def _reasons(error: BaseException) -> Iterator[str]:
-    """Yield the reasons of an error and its causes, the outermost first, to the first error of nmlab."""
+    """Yield the reasons of an error and its causes, the outermost first, up to the first error of nmlab."""
     seen: set[int] = set()
     while id(error) not in seen:
         seen.add(id(error))
@@ -57,7 +57,7 @@ def _own_reason(error: BaseException) -> str:
 
 
 def _reason_in(text: str) -> str:
-    """Return the line of a text, perhaps with tracebacks, that says what happened."""
+    """Return the line that says what happened, of a text that may hold tracebacks."""
     text = _ANSI.sub("", text)
     snippets = _RANK.split(text)[1:]
     if snippets:
@@ -72,7 +72,7 @@ def _reason_in(text: str) -> str:
 
 
 def _raised(text: str) -> str:
-    """Return type and message of what a traceback ends with, and of its direct causes where they add something."""
+    """Return type and message of the last error of a traceback, and of its direct causes if they add something."""
     blocks = text.rpartition(_MEANWHILE)[2].split(_DIRECT)
     lines = [line for block in reversed(blocks) if (line := _last_raised(block))]
     if lines and lines[0].startswith("nmlab."):
@@ -81,7 +81,7 @@ def _raised(text: str) -> str:
 
 
 def _last_raised(block: str) -> str:
-    """Return the line behind the last frame of a traceback; the message may go on below it."""
+    """Return the line after the last frame of a traceback; the message may continue below it."""
     lines = block.splitlines()
     frames = [number for number, line in enumerate(lines) if _FRAME.match(line)]
     behind = lines[frames[-1] + 1 :] if frames else lines
@@ -90,7 +90,7 @@ def _last_raised(block: str) -> str:
 
 
 def _with_detail(lines: list[str]) -> str:
-    """Return the first of some lines, and what follows where it announces that only."""
+    """Return the first line, with the next one if the first only announces it (it ends with a colon)."""
     first, rest = lines[0].strip(), [line.strip() for line in lines[1:]]
     if _INVALID.search(first) and len(rest) > 1:
         return f"{first}: {rest[0]}: {rest[1].partition(' [type=')[0]}"
@@ -118,16 +118,16 @@ def _is_ours(path: str) -> bool:
 
 
 def _joined(reasons: Iterable[str]) -> str:
-    """Return reasons, the outermost first, as one line in which nothing is said twice."""
-    told: list[str] = []
+    """Return reasons, the outermost first, as one line without repetitions."""
+    kept: list[str] = []
     for reason in reasons:
-        if reason and not any(reason in earlier for earlier in told):
-            told = [earlier.rstrip(".:") for earlier in told if earlier not in reason] + [reason]
-    return ": ".join(told)
+        if reason and not any(reason in earlier for earlier in kept):
+            kept = [earlier.rstrip(".:") for earlier in kept if earlier not in reason] + [reason]
+    return ": ".join(kept)
 
 
 def _shortened(line: str) -> str:
-    """Return a line without its further sentences where it is very long."""
+    """Return a line of at most 300 characters: a longer one is cut, at the end of a sentence if there is one."""
     if len(line) <= _LONGEST:
         return line
     end = line.rfind(". ", 0, _LONGEST)

@@ -1,4 +1,4 @@
-"""One configuration in this process, without Ray: the same trial, the same files, the same MLflow records."""
+"""Run one configuration in this process, without Ray: same trial, files and MLflow records as in a sweep."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from nmlab.trials.trial.run import run_trial
 
 
 class _Listener:
-    """Keeps a trial's points for MLflow and shows them to whoever watches."""
+    """Collects the metrics of a trial for MLflow, and passes them to a callback."""
 
     def __init__(
         self, watch: Callable[[int, Mapping[str, float]], None], stopping: Callable[[], bool] = lambda: False
@@ -40,7 +40,7 @@ class _Listener:
 
 
 def make_folder(results: Path, *, key: str) -> Path:
-    """Make the folder of a single run; raises ``ValueError`` where it cannot be written."""
+    """Make and return the folder of a single run; raises ``ValueError`` if it cannot be written."""
     check_is_local(results)
     folder = results.expanduser().resolve() / SINGLE_RUNS / key
     try:
@@ -61,7 +61,8 @@ def run_one(
 ) -> TrialResult:
     """Run a trial, from its newest checkpoint in ``folder`` if any, and record it in the MLflow experiment ``runs``.
 
-    Once ``stopping`` says so, the trial saves a checkpoint at its next step and ends as stopped.
+    ``watch`` is called with step and values of every point. Once ``stopping`` returns True, the trial writes a
+    checkpoint at its next step and ends as stopped. An error of the trial is recorded in MLflow and raised.
     """
     store = MlflowStore(SINGLE_RUNS, launch=spec.key, uri=tracking_uri)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

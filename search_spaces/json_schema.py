@@ -1,7 +1,7 @@
-"""The JSON Schema of study files, for editors.
+"""Build the JSON Schema of study files, for editors.
 
-A file without `presets` is a whole study. With them, what a preset or its scale brings may be missing above, so
-nothing but the name is required there; whether all is there at a given preset, the reader says.
+A file without `presets` is a whole study. With presets, values that a preset or its scale sets may be missing at the
+top level, so only the name is required there; the loader checks that a study is complete at a given preset.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _preset(whole: dict[str, Any], parts: set[str]) -> dict[str, Any]:
 
 
 def _partial(schema: Any, parts: set[str]) -> Any:
-    """Return the schema of a section with nothing required in it nor in the sections below."""
+    """Return the schema of a section in which nothing is required, nor in the sections below it."""
     own = {name: value for name, value in schema.items() if name != "required"}
     return {**own, "properties": {name: _relaxed(value, parts) for name, value in own["properties"].items()}}
 

@@ -1,4 +1,4 @@
-"""Studies from names and files: load, at a preset and with overrides; list; write."""
+"""Load a study by name or file, at a preset and with overrides; list the packaged studies; write a study as YAML."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 def load(name_or_path: str | Path, *, preset: str | None = None, overrides: Sequence[str] = ()) -> Study:
-    """Return a study by the name of a packaged one, or from a YAML file, with `overrides` such as "a.b=c".
+    """Return a packaged study by its name, or a study from a YAML file, with `overrides` such as "a.b=c".
 
-    A text without folder and without .yaml or .yml is a name. Without `preset` it is the first of those that the
-    file lists. Raises StudyError, one line for each problem: unknown name or preset, unreadable file, YAML that does
-    not parse, or values that do not fit.
+    A text without a folder and without .yaml or .yml is a name. Without `preset` the first preset of the file is taken.
+    Raises StudyError, one line for each problem: unknown name or preset, unreadable file, invalid YAML, or invalid
+    values.
     """
     path = _locate(name_or_path)
     return loads(_text(path), source=path.name, preset=preset, overrides=overrides)
 
 
 def loads(text: str, *, source: str = "study.yaml", preset: str | None = None, overrides: Sequence[str] = ()) -> Study:
-    """Return the study that the YAML `text` holds; `source` names it in errors. Raises StudyError."""
+    """Return the study in the YAML `text`; `source` names it in errors. Raises StudyError."""
     data = sizes.settled(_mapping(text, source=source), preset=preset, source=source)
     where = source if preset is None else f"{source}, preset {preset}"
     changed = changes.apply(data, overrides)
@@ -44,12 +44,12 @@ def loads(text: str, *, source: str = "study.yaml", preset: str | None = None, o
 
 
 def studies() -> list[Study]:
-    """Return every packaged study at its first preset, by name."""
+    """Return every packaged study at its first preset, sorted by name."""
     return [load(name) for name in _names()]
 
 
 def presets(name_or_path: str | Path) -> tuple[str, ...]:
-    """Return the presets of a study, the first one being what `load` takes; none where it has no presets.
+    """Return the names of the presets of a study, the default of `load` first; none if it has no presets.
 
     Raises StudyError as `load` does.
     """
@@ -58,7 +58,7 @@ def presets(name_or_path: str | Path) -> tuple[str, ...]:
 
 
 def dump(study: Study) -> str:
-    """Return `study` as YAML with every default written out; `loads` makes an equal study of it."""
+    """Return `study` as YAML with every default written out; `loads` returns an equal study from it."""
     return dialect.dump(study.model_dump(mode="json", by_alias=True))
 
 

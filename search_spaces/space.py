@@ -1,8 +1,8 @@
-"""Configurations of a study: every point of a grid, one point proposed by a trial, and the baselines.
+"""The configurations of a study: every point of a grid, one point proposed by an Optuna trial, and the baselines.
 
-A configuration is a flat dict of JSON scalars: `method`, `pattern`, the number of calibration samples where it is
-searched, the fixed hyperparameters, then the searched ones in file order. A conditional name is in it only while
-its condition holds. Seeds are no part of a configuration: they are replicates of one.
+A configuration is a flat dict of JSON scalars: `method`, `pattern`, the number of calibration samples if it is
+searched, the fixed hyperparameters, then the searched ones in file order. A conditional name is in it only if its
+condition holds. Seeds are not part of a configuration: they are its replicates.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 
 Configuration: TypeAlias = dict[str, Any]
-"""Names to JSON scalars."""
+"""Name -> JSON scalar."""
 
 
 def grid_points(study: Study) -> list[Configuration]:
     """Return every configuration of the grid: a Cartesian product in file order, the last name fastest.
 
-    Method comes first, then pattern, then the number of samples, then the space. Where a condition does not hold its
-    name is left out, and the point appears once.
+    Method comes first, then pattern, then the number of samples, then the space. A name whose condition does not hold
+    is left out, and the point appears once.
 
-    Raises ValueError when an entry of the space does not list its values.
+    Raises ValueError if an entry of the space does not list its values.
     """
     for name, entry in study.entries.items():
         if not isinstance(entry, Listed):
@@ -36,15 +36,15 @@ def grid_points(study: Study) -> list[Configuration]:
 
 
 def configuration_count(study: Study) -> int:
-    """Return how many configurations a launch of the study tries, without seeds and baselines."""
+    """Return the number of configurations that a launch of the study tries, without seeds and baselines."""
     return len(grid_points(study)) if study.search.samples is None else study.search.samples
 
 
 def baseline_points(study: Study) -> list[Configuration]:
     """Return the configuration of every baseline, at every pattern of the study unless it names its own.
 
-    Where the number of calibration samples is searched, it runs with each as well, unless it names its own. A baseline
-    takes its own hyperparameters only, none of the fixed ones.
+    If the number of calibration samples is searched, a baseline runs with each number too, unless it names its own. It
+    takes its own hyperparameters only, not the fixed ones of the study.
     """
     given = [{"method": item} if isinstance(item, str) else dict(item) for item in study.baselines]
     searched = isinstance(study.data.calibration.samples, Listed)
@@ -59,7 +59,7 @@ def baseline_points(study: Study) -> list[Configuration]:
 
 @dataclass(frozen=True)
 class DefineByRun:
-    """The space of a study as Optuna's define-by-run function.
+    """The search space of a study as Optuna's define-by-run function.
 
     An object of a module-level class, because Ray saves a searcher with plain pickle, which refuses
     closures and lambdas.
@@ -77,7 +77,7 @@ class DefineByRun:
 
 
 def _constants(study: Study) -> Configuration:
-    """Return method and pattern where they are not searched, so that conditions can name them."""
+    """Return method and pattern if they are not searched, so that conditions can name them."""
     top = {"method": study.method, "pattern": study.pattern}
     return {name: value for name, value in top.items() if isinstance(value, str)}
 
@@ -91,7 +91,7 @@ def _points(entries: Mapping[str, Entry], *, order: Sequence[str], settled: Conf
     if not is_active(entry, settled=settled):
         yield from _points(entries, order=rest, settled=settled)
         return
-    assert isinstance(entry, Listed), "grid_points lets listed entries through only"
+    assert isinstance(entry, Listed), "grid_points refuses all other entries"
     for value in entry.values:
         yield from _points(entries, order=rest, settled={**settled, name: value})
 

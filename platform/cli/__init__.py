@@ -1,4 +1,4 @@
-"""The command line. Each verb is a module; what it needs is imported when it is called, so that ``--help`` is quick."""
+"""The command line. Each verb is a module that imports what it needs when it is called, so that ``--help`` is quick."""
 
 import os
 import sys
@@ -11,11 +11,11 @@ from nmlab.trials.contract.escaping import printable
 from nmlab.trials.contract.secrets import masked
 
 OTHERS_MAY_WRITE = 0o002
-"""Never; whether a group may is for the umask of the user to say."""
+"""Added to the umask: other users never may. Whether the group may is left to the umask of the user."""
 
 
 def main() -> None:
-    """Run ``nmlab``: exit code 0, 1 for work that failed, 2 for bad input, which is told in one line."""
+    """Run ``nmlab``. Exit code 0, 1 for work that failed, 2 for bad input, which is explained in one line."""
     os.environ.update(patience())
     os.umask(os.umask(0) | OTHERS_MAY_WRITE)
     _hide_secrets()
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def _hide_secrets() -> None:
-    """Start anew without the passwords of the command line, which every user of the machine can read."""
+    """Start this process again without the passwords of its command line, which every user of the machine can read."""
     if found := arguments_without_secrets(sys.orig_argv[1:], os.environ):
         arguments, environment = found
         os.execve(sys.executable, [sys.executable, *arguments], environment)

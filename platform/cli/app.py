@@ -65,7 +65,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _nmlab(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Search and ablate learned N:M sparsity masks on frozen language models."""

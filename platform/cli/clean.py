@@ -1,4 +1,4 @@
-"""``nmlab clean``: what of launches can be deleted, in bytes by kind, and deleting it."""
+"""``nmlab clean``: list what can be deleted of launches, in bytes by kind, and delete it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ Name = Annotated[
     str | None,
     typer.Argument(
         metavar="[LAUNCH]",
-        help="A launch, its folder, or a study (its newest launch); without, all.",
+        help="A launch, its folder, or a study (its newest launch). Default: all launches.",
         show_default=False,
     ),
 ]
@@ -24,20 +24,22 @@ Name = Annotated[
 
 def clean(
     name: Name = None,
-    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Checkpoints of ended trials only.")] = False,
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="Only checkpoints of trials that have ended.")
+    ] = False,
     keep_best: Annotated[
         bool,
-        typer.Option("--keep-best", help="Results too, but for masks and weights of the best configuration."),
+        typer.Option("--keep-best", help="Results too, except masks and weights of the best configuration."),
     ] = False,
-    whole: Annotated[bool, typer.Option("--whole", help="The whole launch, results included; needs LAUNCH.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without, only say what would be deleted.")] = False,
+    whole: Annotated[bool, typer.Option("--whole", help="The whole launch with its results; needs LAUNCH.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete. Default: only list what would be deleted.")] = False,
     results: Results = Path("results"),
     as_json: Json = False,
 ) -> None:
-    """Say what of launches can be deleted, in bytes; with --yes delete it, never what MLflow lacks or somebody owns.
+    """List what can be deleted of launches, in bytes; with --yes, delete it.
 
     Without further options: checkpoints of trials that have ended, Ray's session folders, and files that were damaged
-    or cut off. Every result stays.
+    or cut off. Every result stays. A launch that a process owns, and results that MLflow lacks, are never deleted.
 
     Example: nmlab clean quickstart --keep-best --yes
     """
@@ -47,9 +49,7 @@ def clean(
     from nmlab.platform.tracking.undelivered import undelivered
 
     if whole and name is None:
-        raise ValueError(
-            "--whole deletes a launch with its results; expected the name of one: nmlab clean LAUNCH --whole"
-        )
+        raise ValueError("--whole deletes a launch with its results; expected its name: nmlab clean LAUNCH --whole")
     choice = Choice(checkpoints=checkpoints, whole=whole, keep_best=keep_best)
     found = []
     for launch in all_launches(results) if name is None else [launches.find(name, results=results)]:

@@ -8,7 +8,7 @@ import typer
 from nmlab.platform.cli.options import DEFAULT_URI, Mixed, TrackingUri, local_path
 
 Studies = Annotated[
-    list[str], typer.Argument(help="Names of studies; STUDY@LAUNCH means another launch than the newest.")
+    list[str], typer.Argument(help="Names of studies. STUDY@LAUNCH takes that launch instead of the newest.")
 ]
 
 
@@ -18,9 +18,15 @@ def _names(text: str | None) -> list[str]:
 
 def compare(
     studies: Studies,
-    rows: Annotated[str | None, typer.Option("--rows", metavar="A,B", help="What tells rows apart.")] = None,
-    columns: Annotated[str | None, typer.Option("--columns", metavar="A,B", help="What tells columns apart.")] = None,
-    metric: Annotated[str | None, typer.Option("--metric", metavar="A,B", help="Metrics to show.")] = None,
+    rows: Annotated[
+        str | None, typer.Option("--rows", metavar="A,B", help="What rows are: study, method, pattern or settings.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="A,B", help="What columns are: the same choices.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", metavar="A,B", help="Metrics to show, joined by commas.")
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="html, md, tex, csv or json.")] = "md",
     output: Annotated[
         Path | None,
@@ -29,7 +35,7 @@ def compare(
     mixed: Mixed = False,
     tracking_uri: TrackingUri = DEFAULT_URI,
 ) -> None:
-    """Put the configurations of studies into one table: rows and columns are study, method, pattern or a setting.
+    """Compare the configurations of studies in one table. Rows and columns are study, method, pattern or a setting.
 
     Example: nmlab compare maskpro-alpha maskpro-initial-masks --rows method,alpha --columns study --format tex
     """

@@ -1,4 +1,4 @@
-"""``nmlab diff``: how alike are two masks?"""
+"""``nmlab diff``: compare two masks layer by layer."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -18,12 +18,12 @@ def diff(
     revision: Revision = None,
     dtype: Dtype = None,
     leave_dense: LeaveDense = None,
-    layers: Annotated[bool, typer.Option(help="Show every layer, not the model alone.")] = True,
+    layers: Annotated[bool, typer.Option(help="Show every layer, not only the whole model.")] = True,
     results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
 ) -> None:
-    """Compare two masks of one model layer by layer, beside what two random masks would have in common.
+    """Compare two masks of one model layer by layer; the last row is what two random masks have in common.
 
     Example: nmlab diff results/runs/KEY-A results/runs/KEY-B
     """
@@ -49,7 +49,7 @@ def diff(
     for place in places:
         if place.said:
             console().print(place.said, markup=False)
-    # Above the table, whose last line is what it is read by.
+    # Above the table, because its last row is what the others are compared with.
     names = [place.key or target for place, target in zip(places, (first, second), strict=True)]
     print_steps(
         console(), [evaluate_command(name, tracking_uri=tracking_uri, results=results) for name in dict.fromkeys(names)]

@@ -1,4 +1,4 @@
-"""``nmlab doctor``: is this machine ready?"""
+"""``nmlab doctor``: check whether this machine is ready."""
 
 import importlib
 import shutil
@@ -22,7 +22,7 @@ _MARKS = {
 
 
 def doctor(results: Results = Path("results"), tracking_uri: TrackingUri = DEFAULT_URI, as_json: Json = False) -> None:
-    """Check Python, packages, devices, disk and the tracking store; exit code 1 if something will not work.
+    """Check Python, packages, devices, disk and the tracking store. Exit code 1 if one of them will not work.
 
     Example: nmlab doctor
     """
@@ -39,7 +39,7 @@ def doctor(results: Results = Path("results"), tracking_uri: TrackingUri = DEFAU
     for name, check in checks:
         try:
             verdict, detail = check()
-        except Exception as error:  # a doctor reports every ailment instead of dying of the first
+        except Exception as error:  # every check reports, whatever another one raises
             verdict, detail = "failed", f"{type(error).__name__}: {error}"
         found.append({"check": name, "verdict": verdict, "detail": detail})
     if as_json:

@@ -1,11 +1,11 @@
-"""``nmlab evaluate``: judge a run's mask, a mask bundle, or any checkpoint."""
+"""``nmlab evaluate``: evaluate the mask of a run, a mask bundle, or any checkpoint."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nmlab.platform.cli.judging import (
+from nmlab.platform.cli.evaluation_options import (
     FewShot,
     Questions,
     Tasks,
@@ -27,24 +27,26 @@ if TYPE_CHECKING:
 TargetName = Annotated[
     str,
     typer.Argument(
-        help="Any id that nmlab prints (run, trial, configuration, launch) or its beginning, a trial's folder, a mask "
-        "file (with its model), or a checkpoint."
+        help="Any id that nmlab prints (run, trial, configuration, launch) or its first characters, a trial's folder, "
+        "a mask file (with its model), or a checkpoint."
     ),
 ]
-Model = Annotated[str | None, typer.Option(help="Base model of a mask; that of its own record without.")]
-Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; that of the record without.")]
+Model = Annotated[str | None, typer.Option(help="Base model of a mask. Default: the model in its record.")]
+Revision = Annotated[str | None, typer.Option(help="Revision of a Hugging Face hub id.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: as in the record.")]
 
 
 def evaluate(
     target: TargetName,
-    data: Annotated[str | None, typer.Option(help="Held-out text, as in a study; that of the run without.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a hub dataset.")] = None,
+    data: Annotated[str | None, typer.Option(help="Held-out text, as in a study. Default: the run's own.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a Hugging Face dataset.")] = None,
     column: Annotated[str | None, typer.Option(help="Column that holds the text.")] = None,
     windowing: Windowing = None,
     sequence_length: Annotated[int | None, typer.Option(min=2, help="Tokens of a window.")] = None,
     windows: Windows = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Windows or answers at once.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Windows, or answer options, evaluated at once.")
+    ] = None,
     tasks: Tasks = None,
     few_shot: FewShot = None,
     questions: Questions = None,
@@ -52,15 +54,15 @@ def evaluate(
     revision: Revision = None,
     dtype: Dtype = None,
     leave_dense: LeaveDense = None,
-    record: Annotated[bool, typer.Option("--record", help="Keep the result in MLflow.")] = False,
-    study: Annotated[str | None, typer.Option(help="Judge as this study does, and join its newest table.")] = None,
-    label: Annotated[str | None, typer.Option(help="Name in tables of what was made elsewhere.")] = None,
-    speed: Annotated[bool, typer.Option("--speed", help="Measure tokens a second and count FLOPs too.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Record the result in MLflow.")] = False,
+    study: Annotated[str | None, typer.Option(help="Evaluate as this study does, and join its newest table.")] = None,
+    label: Annotated[str | None, typer.Option(help="Name in tables for a model made elsewhere.")] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Also measure tokens a second and count FLOPs.")] = False,
     results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
 ) -> None:
-    """Say whether a model is N:M, its perplexity, and its accuracy on tasks; keep it in MLflow when asked.
+    """Measure a model's N:M pattern, its perplexity, and its accuracy on tasks. --record keeps the result in MLflow.
 
     Example: nmlab evaluate path/to/pruned-model --data corpus.txt --sequence-length 512 --tasks quiz.jsonl
     """
@@ -91,20 +93,20 @@ def evaluate(
     if as_json:
         print_json(facts)
         return
-    _tell(facts)
+    _print_facts(facts)
     if subject.finished is not None:
         print_steps(console(), [export_command(found.key or target, tracking_uri=tracking_uri, results=results)])
 
 
 def _specification(given: dict[str, Any], *, subject: "Subject", table: "Table | None") -> "EvaluationSpec":
-    """Return what to measure on: the study's text and tasks, else the run's own, changed by what was given."""
+    """Return what to measure on: the study's text and tasks, else the run's own, with the given settings changed."""
     from nmlab.trials.contract.sections import EvaluationSpec
 
     if table is not None and table.study is not None:
         if given:
             name = next(iter(given)).replace("source", "data").replace("_", "-")
             raise ValueError(
-                f"--study takes text and tasks from {table.experiment}, so that they compare; drop --{name}"
+                f"--study takes text and tasks from {table.experiment}, so that results compare; drop --{name}"
             )
         return table.study.data.evaluation
     default = EvaluationSpec(source="builtin:python-docs")
@@ -116,9 +118,9 @@ def _specification(given: dict[str, Any], *, subject: "Subject", table: "Table |
 
 
 def _check_recordable(run_id: str | None, table: "Table | None", spec: "EvaluationSpec", *, record: bool) -> None:
-    """Refuse before anything is measured what could not be kept afterwards."""
+    """Raise ``ValueError``, before anything is measured, where the result could not be recorded afterwards."""
     if record and run_id is not None and table is None and not spec.tasks:
-        raise ValueError(f"--record: run {run_id} has its perplexity already; give --tasks, or a --study to join")
+        raise ValueError(f"--record: run {run_id} already has its perplexity; give --tasks, or a --study to join")
 
 
 def _keep(
@@ -130,17 +132,17 @@ def _keep(
     label: str | None,
     tracking_uri: str,
 ) -> str:
-    """Record tasks in the run that the mask came from; whatever else is judged gets a run of its own."""
+    """Record tasks in the run that the mask came from; any other model gets a run of its own. Return the run id."""
     from nmlab.platform.tracking.address import absolute_uri
-    from nmlab.platform.tracking.external_model import Table, judge_as, record_judged, record_tasks
+    from nmlab.platform.tracking.external_model import Table, identify, record_external, record_tasks
 
     if run_id is not None and table is None:
         record_tasks(run_id, evaluated=evaluated, tracking_uri=tracking_uri)
         return run_id
     uri = absolute_uri(tracking_uri)
     table = table or Table()
-    judged = judge_as(subject, label=label, evaluation=spec, study=table.study)
-    return record_judged(judged, subject=subject, evaluated=evaluated, table=table, tracking_uri=uri)
+    identity = identify(subject, label=label, evaluation=spec, study=table.study)
+    return record_external(identity, subject=subject, evaluated=evaluated, table=table, tracking_uri=uri)
 
 
 def _facts(
@@ -166,7 +168,7 @@ def _facts(
     }
 
 
-def _tell(facts: dict[str, Any]) -> None:
+def _print_facts(facts: dict[str, Any]) -> None:
     out, model, evaluation = console(), facts["model"], facts["evaluation"]
     rows = {
         **({"result": facts["taken"]} if facts["taken"] else {}),
@@ -192,8 +194,8 @@ def _use(use: dict[str, Any]) -> dict[str, str]:
         f"layers with a mask; {count['with_pattern']:.4g} with sparse kernels",
     }
     for speed in use["tokens_per_second"]:
-        told = f"{speed['prefill']:.4g} prefill, {speed['decode']:.4g} decode" if speed["prefill"] else speed["skipped"]
-        rows[f"tokens/s {speed['name']}"] = told
+        text = f"{speed['prefill']:.4g} prefill, {speed['decode']:.4g} decode" if speed["prefill"] else speed["skipped"]
+        rows[f"tokens/s {speed['name']}"] = text
     return rows
 
 

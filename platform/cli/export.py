@@ -1,4 +1,4 @@
-"""``nmlab export``: write a masked model in another format, and read it back."""
+"""``nmlab export``: write a masked model in another format, and read it back to verify it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +32,7 @@ def export(
         typer.Option(
             "--output",
             "-o",
-            help="Folder to write; it must be empty or not there.",
+            help="Folder to write; it must be empty or not exist.",
             callback=local_path("output folder"),
         ),
     ],
@@ -44,7 +44,7 @@ def export(
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
 ) -> None:
-    """Write a masked model in another format, read it back, and compare logits and masks; exit code 1 if they differ.
+    """Write a masked model in another format, read it back, and compare logits and masks. Exit code 1 if they differ.
 
     Example: nmlab export results/runs/KEY --format hf --output pruned-model
     """
@@ -69,13 +69,13 @@ def export(
         return
     if found.said:
         console().print(found.said, markup=False)
-    _tell(facts, exporter, output)
-    readable = exporter.name in ("hf", "mask")  # what evaluate reads again
+    _print_facts(facts, exporter, output)
+    readable = exporter.name in ("hf", "mask")  # the formats that `nmlab evaluate` reads
     again = str(output) if readable else found.key or target
     print_steps(console(), [evaluate_command(again, tracking_uri=tracking_uri, results=results)])
 
 
-def _tell(facts: dict[str, Any], exporter: "Exporter", output: Path) -> None:
+def _print_facts(facts: dict[str, Any], exporter: "Exporter", output: Path) -> None:
     out, verified = console(), facts["verified"]
     out.print(f"{output}: {exporter.about}", markup=False)
     out.print(

@@ -1,4 +1,4 @@
-"""``nmlab run`` on a signal: a checkpoint at the next step, or one line on what is lost."""
+"""``nmlab run`` on a signal: write a checkpoint at the next step, or say in one line what is lost."""
 
 import signal
 import threading
@@ -14,15 +14,15 @@ from nmlab.platform.process.leaving import SIGNALS
 from nmlab.trials.contract.run_artifacts import CHECKPOINT_FILES, checkpoint_step
 
 WAIT_S = 8.0
-"""How long a trial that is asked to stop may take to come to its next step; most of a step is evaluated again else."""
+"""How long a trial that is asked to stop may take to reach its next step, in seconds."""
 
 
 class Interruption:
-    """Takes Ctrl-C, SIGTERM and SIGHUP while the block lasts.
+    """Handles Ctrl-C, SIGTERM and SIGHUP while its ``with`` block runs.
 
-    The first asks the trial to stop at its next step. The second, or a trial that does not come to a step in time (it
-    prepares its start or is evaluated), raises ``KeyboardInterrupt``, which ends the block with a line that says what
-    is kept and what is lost, and exit code 1.
+    The first signal asks the trial to stop at its next step. A second one, or a trial that does not reach a step within
+    ``WAIT_S`` (it prepares its start or is evaluated), raises ``KeyboardInterrupt``. The block then ends with exit
+    code 1 and a line that says what is kept and what is lost.
     """
 
     def __init__(self, folder: Path, *, key: str) -> None:
@@ -36,8 +36,8 @@ class Interruption:
         return self._asked is not None
 
     def saved(self, step: int) -> str:
-        """Return the line on a trial that has saved itself after a step."""
-        return f"stopped after step {step}, with a checkpoint; the same command goes on from there"
+        """Return the line to print for a trial that has written a checkpoint after ``step``."""
+        return f"stopped after step {step} with a checkpoint; the same command continues from there"
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -65,12 +65,12 @@ class Interruption:
             signal.raise_signal(signal.SIGINT)
 
     def _lost(self) -> str:
-        """Return what is kept of a trial that did not come to its next step."""
+        """Return the line to print for a trial that did not reach its next step."""
         step = newest_step(self._folder)
         kept = "nothing of it is kept" if step is None else f"its checkpoint after step {step} is kept"
         return (
-            f"interrupted while trial {self._key} was between two steps; {kept}, what came after is lost; the same "
-            "command goes on from there"
+            f"interrupted while trial {self._key} was between two steps; {kept}, later work is lost; the same command "
+            "continues from there"
         )
 
 

@@ -1,4 +1,4 @@
-"""``nmlab sweep``, ``resume`` and ``status``: launch a study, go on with one, look at one."""
+"""``nmlab sweep``, ``resume`` and ``status``: launch a study, continue a launch, show a launch."""
 
 import os
 import time
@@ -32,21 +32,23 @@ if TYPE_CHECKING:
 LOCAL = "local"
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the command of a submitted job
 
-Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join; a local one is started without.")]
+Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join. Default: start a local one.")]
 NewAddress = Annotated[
     str | None,
-    typer.Option("--address", help="Ray cluster to join instead of the stored one; local starts one here."),
+    typer.Option("--address", help="Ray cluster to join instead of the stored one; 'local' starts one here."),
 ]
 NewTrackingUri = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow store to use from now on instead of the stored one.")
 ]
-MaxFailures = Annotated[int, typer.Option("--max-failures", min=0, help="How often a replica or trial may be lost.")]
+MaxFailures = Annotated[int, typer.Option("--max-failures", min=0, help="How often a replica or a trial may be lost.")]
 LaunchName = Annotated[
     str | None,
-    typer.Argument(help="A launch, its folder, or a study (its newest launch).", show_default=False),
+    typer.Argument(
+        help="A launch, its folder, or a study (its newest launch). Default: the newest.", show_default=False
+    ),
 ]
 TakeOver = Annotated[
-    bool, typer.Option("--take-over", help="Take the launch from a process on another machine that is gone.")
+    bool, typer.Option("--take-over", help="Take the launch over from a process on another machine that is gone.")
 ]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write the report at the end.")]
 
@@ -63,7 +65,7 @@ def sweep(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Run every trial of a study on shared frozen models, record them in MLflow, and write the report.
+    """Run every trial of a study on shared frozen models, record the trials in MLflow, and write the report.
 
     Example: nmlab sweep quickstart --set search.samples=12
     """
@@ -92,9 +94,9 @@ def resume(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Go on with a launch that was stopped or killed; what was cut off goes on from its checkpoint.
+    """Continue a launch that was stopped or killed; each interrupted trial continues from its checkpoint.
 
-    A cluster is joined only where trials are left to run.
+    A cluster is joined only if trials are left to run.
 
     Example: nmlab resume quickstart
     """
@@ -122,10 +124,10 @@ def resume(
 def status(
     name: LaunchName = None,
     results: Results = Path("results"),
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking until the launch ends.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until the launch ends.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a launch, running or ended: replicas, trials, losses, failures, how often the model was loaded.
+    """Show a launch, running or ended: replicas, trials, losses, failures, and how often the model was loaded.
 
     Example: nmlab status quickstart --watch
     """
@@ -150,10 +152,10 @@ def status(
 
 
 def resumed_address(given: str | None, *, stored: str | None, launch: str) -> str | None:
-    """Return the cluster that a resumed launch joins: the one that is given, else the stored one; None is a local one.
+    """Return the cluster that a resumed launch joins: ``given``, else ``stored``; None is a local one.
 
-    Raises ``ValueError`` where the stored one is ``auto`` and this process is no job of a cluster: which one is found
-    depends on where the command runs, so a person names it.
+    Raises ``ValueError`` if the stored address is ``auto`` and this process is not a job of a cluster. Which cluster
+    ``auto`` finds depends on where the command runs, so the user must name it.
     """
     if given is not None:
         return None if given == LOCAL else given
@@ -167,10 +169,10 @@ def resumed_address(given: str | None, *, stored: str | None, launch: str) -> st
 
 
 def _admitted(plan: "Plan", address: str | None, results: Path, *, has_begun: bool = False) -> "Load":
-    """Return what a replica puts on its device; refuse a study that this machine cannot hold, if it is the cluster.
+    """Return the memory that a replica puts on its device; refuse a study that this machine or the cluster cannot hold.
 
-    On a cluster that is joined every replica looks at its own node or GPU before it loads the model. A launch that
-    has begun goes on where one node is as it should be: others may have joined since.
+    Without an address this machine is checked. On a cluster that is joined, every replica checks its own node or GPU
+    before it loads the model. A launch that has begun needs only one usable node: others may have joined since.
     """
     from nmlab.platform.cluster.nodes import check_nodes, check_room
     from nmlab.platform.cluster.session import cluster
@@ -211,7 +213,7 @@ def _execute(
         named = launch_argument(launch.folder)
         sweep = Sweep(plan, launch, load=load, watch=view.show, exits=True, resumed_as=named, **settings)
         try:
-            # Ray tells of lost workers on the standard output, whatever it was asked.
+            # Ray reports lost workers on the standard output, whatever its settings say.
             with (launch.folder / "ray.log").open("a", encoding="utf-8") as noise, redirect_stdout(noise):
                 result = sweep.run()
         except SweepError as error:
@@ -220,17 +222,17 @@ def _execute(
     finished = result.counts.get(TrialStatus.FINISHED, 0)
     reportable = report and finished and not result.undelivered and not result.interrupted
     written = _report(plan, launch, settings["tracking_uri"]) if reportable else None
-    _tell(result, launch, written, quiet=quiet, as_json=as_json)
+    _print_result(result, launch, written, quiet=quiet, as_json=as_json)
     if finished and not result.undelivered and not (quiet or as_json):
         where = {"tracking_uri": settings["tracking_uri"], "results": launch.folder.parents[1]}
         print_steps(console(), [step(launch.name, **where) for step in (evaluate_command, export_command)])
     if not finished:
-        _tell_nothing_finished(result, launch)
+        _print_nothing_finished(result, launch)
     if result.status != LaunchStatus.FINISHED or result.undelivered or not finished:
         raise typer.Exit(1)
 
 
-def _tell_nothing_finished(result: "SweepResult", launch: "Launch") -> None:
+def _print_nothing_finished(result: "SweepResult", launch: "Launch") -> None:
     ended = ", ".join(f"{count} {status}" for status, count in sorted(result.counts.items())) or "none began"
     console(stderr=True).print(
         f"nmlab: no trial of {launch.name} finished ({ended}), so no report was written; "
@@ -248,7 +250,7 @@ def _report(plan: "Plan", launch: "Launch", tracking_uri: str) -> dict[str, Any]
         tracking_uri=tracking_uri,
         output=launch.report_folder,
         launch=launch.name,
-        mixed=True,  # who resumed a launch with other versions asked for one table; the report says what differs
+        mixed=True,  # a launch resumed with other versions is one table; the report says what differs
     )
     store = MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri)
     store.attach(launch.report_folder, folder=REPORT_FOLDER)
@@ -256,7 +258,7 @@ def _report(plan: "Plan", launch: "Launch", tracking_uri: str) -> dict[str, Any]
 
 
 def _summary(result: "SweepResult") -> str:
-    """Return how the launch ended, and what this process did for it."""
+    """Return in one line how the launch ended, and what this process did for it."""
     ended = ", ".join(f"{count} {status}" for status, count in sorted(result.counts.items()))
     if result.model_loads:
         times = "once" if result.model_loads == 1 else f"{result.model_loads} times"
@@ -269,7 +271,7 @@ def _summary(result: "SweepResult") -> str:
     return f"{result.status} in {result.seconds:.0f} s: {ended or 'no trial began'}; no model was loaded"
 
 
-def _tell(
+def _print_result(
     result: "SweepResult", launch: "Launch", report: dict[str, Any] | None, *, quiet: bool, as_json: bool
 ) -> None:
     record = {**vars(result), "launch": str(launch.folder), "report": report}
@@ -286,9 +288,9 @@ def _tell(
     for about, why in result.refused.items():
         out.print(f"MLflow does not take {about}: {why}; `nmlab resume {launch.name}` tries again", markup=False)
     if result.undelivered:
-        out.print(f"MLflow does not have everything yet: {result.undelivered}", markup=False)
+        out.print(f"MLflow does not have all records yet: {result.undelivered}", markup=False)
         out.print(
-            f"nothing is lost; deliver it and get the report with: nmlab resume {launch_argument(launch.folder)}",
+            f"nothing is lost; deliver them and write the report with: nmlab resume {launch_argument(launch.folder)}",
             markup=False,
         )
     elif result.status == LaunchStatus.STOPPED:

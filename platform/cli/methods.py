@@ -1,4 +1,4 @@
-"""``nmlab methods``: what there is to compare."""
+"""``nmlab methods``: list the methods, or explain one."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +11,11 @@ from nmlab.platform.cli.options import Json, console, print_json
 if TYPE_CHECKING:
     from nmlab.trials.methods.base import Method
 
-Name = Annotated[str | None, typer.Argument(help="Show this one in full.", show_default=False)]
+Name = Annotated[str | None, typer.Argument(help="A method to explain.", show_default=False)]
 
 
 def methods(name: Name = None, as_json: Json = False) -> None:
-    """List the methods, those of installed packages too, or explain one with its hyperparameters.
+    """List all methods, including those of installed packages, or explain one with its hyperparameters.
 
     Example: nmlab methods maskpro
     """

@@ -1,4 +1,4 @@
-"""Commands to go on with, ready to be copied: options are written out where they are not what nmlab takes anyway."""
+"""Commands to go on with, ready to copy. Options that differ from the defaults here are written out."""
 
 import os
 import shlex
@@ -22,12 +22,12 @@ def export_command(target: str, *, tracking_uri: str, results: Path) -> str:
 
 
 def launch_argument(folder: Path) -> str:
-    """Return how the verbs for launches call one: by its name where they look, else by its folder."""
+    """Return the command-line argument that names a launch: its name in the default results folder, else its path."""
     return folder.name if not _where(_usual_uri(), folder.parents[1]) else shlex.quote(str(folder))
 
 
 def print_steps(out: Console, commands: Sequence[str]) -> None:
-    """Print commands, one a line, so that each can be taken as it is."""
+    """Print commands, one a line, so that each can be copied."""
     for place, command in enumerate(commands):
         out.print(f"{'go on with:' if place == 0 else '':11} {command}", markup=False)
 
@@ -37,7 +37,7 @@ def _command(verb: str, *arguments: str, where: Sequence[str]) -> str:
 
 
 def _where(tracking_uri: str, results: Path) -> list[str]:
-    """Return the options that say where the result is, as far as a command without them would look elsewhere."""
+    """Return the options that say where the result is; none where a command without them finds it."""
     from nmlab.platform.tracking.address import absolute_uri
 
     usual_results = Path(os.environ.get("NMLAB_RESULTS") or "results")

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and how they print."""
+"""Options that several verbs share, and how verbs print."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override a setting of the study; repeat for more.",
+        help="Override a setting of the study; may be repeated.",
         show_default=False,
     ),
 ]
@@ -31,7 +31,7 @@ Preset = Annotated[
 
 
 def local_path(what: str) -> Callable[[Path | None], Path | None]:
-    """Return a check of an option that takes a path: a URL is refused instead of becoming a folder here."""
+    """Return a callback for an option that takes a local path; it raises ``ValueError`` for a URL."""
 
     def check(path: Path | None) -> Path | None:
         from nmlab.platform.launches.launch import check_is_local
@@ -55,7 +55,7 @@ Results = Annotated[
 
 
 def usable_uri(uri: str | None) -> str | None:
-    """Return a store's address without its password, which goes to the environment where MLflow looks for it."""
+    """Return a store's address without its password, which is put into the environment, where MLflow reads it."""
     from nmlab.platform.process.credentials import take_credentials
 
     return None if uri is None else take_credentials(uri)
@@ -69,32 +69,34 @@ LeaveDense = Annotated[
     typer.Option(
         "--leave-dense",
         metavar="NAME",
-        help="Weights of the decoder blocks that no mask touches: part of a name, or a pattern; repeat for more.",
+        help="Weights of decoder blocks to leave without a mask: part of a name, or a pattern; may be repeated.",
         show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
-Mixed = Annotated[bool, typer.Option("--mixed", help="Allow runs that were not evaluated alike, marked.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")]
+Mixed = Annotated[
+    bool, typer.Option("--mixed", help="Allow runs that were not evaluated alike; the output marks them.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 
 
 class PlainConsole(Console):
-    """A console on which text from users is text: no markup, no emoji, and no character that a terminal obeys."""
+    """A console that prints text from users as it is: no markup, no emoji, no terminal control characters."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Yield the segments of what is printed; the colours of nmlab itself are added behind this."""
+        """Yield the segments to print; colours that nmlab itself sets are kept as styles of the segments."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that leaves text as it is and keeps to today's stream, whatever is redirected later."""
+    """Return a console that prints text as it is and keeps the present stream, even if it is redirected later."""
     stream = MaskedStream(sys.stderr if stderr else sys.stdout)
     return PlainConsole(file=cast(IO[str], stream), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class MaskedStream:
-    """A stream of text on which no password is shown."""
+    """A text stream that masks passwords."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""``nmlab plan``: what a study would do and take, before anything is paid for."""
+"""``nmlab plan``: show what a study would run, and its memory, time and disk, before anything is started."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +22,7 @@ def plan(
     probe: Probe = False,
     as_json: Json = False,
 ) -> None:
-    """Check a study against its model, text and machine; say what it runs, its memory, hours and disk.
+    """Check a study against its model, text and machine; show its trials, and its memory, time and disk.
 
     Example: nmlab plan quickstart --set search.samples=20 --probe
     """
@@ -59,14 +59,14 @@ def _show(record: dict[str, Any]) -> None:
     if more:
         out.print(f"and {more} more; --all lists them")
     if record["open configurations"]:
-        out.print(f"and {record['open configurations']} configurations that depend on how these end")
+        out.print(f"and {record['open configurations']} configurations that depend on the results of these")
     out.print()
     out.print(_bytes(memory))
     for row in memory["methods"]:
         if len(row["state"]) > 1 or not row["known"]:
             parts = ", ".join(f"{name} {size(count)}" for name, count in row["state"].items() if count)
             known = f"state of {row['method']} {row['pattern']}: {parts}"
-            out.print(known if row["known"] else f"{row['method']} does not say what it holds; use --probe")
+            out.print(known if row["known"] else f"{row['method']} does not declare its memory; use --probe")
     for line in record["could not tell"]:
         out.print(f"\nunknown          {line}", markup=False)
     device = "a GPU" if memory["device"] == "cuda" else "this machine"

@@ -10,37 +10,37 @@ from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
 
 Study = Annotated[
     str | None,
-    typer.Argument(help="Name of the study, which is its MLflow experiment; every study and an index page without."),
+    typer.Argument(help="Name of a study (its MLflow experiment). Default: every study, and an index page."),
 ]
 
 
 def report(
     study: Study = None,
-    launch: Annotated[str | None, typer.Option("--launch", help="A launch of it; the newest without.")] = None,
+    launch: Annotated[str | None, typer.Option("--launch", help="A launch of the study. Default: the newest.")] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="Folder to write to; results/STUDY/report or results/reports without.",
+            help="Folder to write to. Default: results/STUDY/report, or results/reports.",
             callback=local_path("output folder"),
         ),
     ] = None,
     mixed: Mixed = False,
     public: Annotated[
-        bool, typer.Option("--public", help="Leave out the user, names and addresses of machines, and folders.")
+        bool, typer.Option("--public", help="Leave out user names, names and addresses of machines, and folders.")
     ] = False,
     results: Results = Path("results"),
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
 ) -> None:
-    """Write a study's report (HTML, Markdown, CSV, LaTeX, JSON, figures), or all of them, from what MLflow holds.
+    """Write the report of a study, or of all studies, from MLflow: HTML, Markdown, CSV, LaTeX, JSON and figures.
 
     Example: nmlab report quickstart --output quickstart-report
     """
     if study is None:
         if launch is not None:
-            raise ValueError(f"--launch {launch}: expected a study, whose launch it is")
+            raise ValueError(f"--launch {launch}: expected its STUDY too")
         _all(output or results / "reports", tracking_uri, mixed=mixed, public=public, as_json=as_json)
         return
     from nmlab.reports.report import write_report
@@ -56,7 +56,7 @@ def report(
 
 
 def _all(output: Path, tracking_uri: str, *, mixed: bool, public: bool, as_json: bool) -> None:
-    """Write the reports of all studies and the page that leads to them."""
+    """Write the reports of all studies and an index page."""
     from nmlab.reports.index import write_index
 
     page, entries = write_index(tracking_uri=tracking_uri, output=output, mixed=mixed, public=public)

@@ -1,4 +1,4 @@
-"""``nmlab run``: one configuration, here and now."""
+"""``nmlab run``: run one configuration in this process, without Ray."""
 
 import re
 from collections.abc import Mapping
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nmlab.platform.cli.interruption import Interruption
-from nmlab.platform.cli.judging import (
+from nmlab.platform.cli.evaluation_options import (
     FewShot,
     Questions,
     Tasks,
@@ -18,6 +17,7 @@ from nmlab.platform.cli.judging import (
     evaluation_spec,
     given_evaluation,
 )
+from nmlab.platform.cli.interruption import Interruption
 from nmlab.platform.cli.next_steps import evaluate_command, export_command, print_steps
 from nmlab.platform.cli.options import DEFAULT_URI, Json, LeaveDense, Quiet, Results, TrackingUri, console, print_json
 from nmlab.trials.contract.declarations import metric_of
@@ -32,33 +32,39 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 
 Hyperparameters = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter; see `nmlab methods METHOD`."),
+    typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter; see `nmlab methods METHOD`; may be repeated."),
 ]
 
 
 def run(
     method: Annotated[str, typer.Argument(help="A method; see `nmlab methods`.")],
     hyperparameters: Hyperparameters = None,
-    model: Annotated[str, typer.Option(help="builtin:tiny, a Hugging Face folder, or a hub id.")] = "builtin:tiny",
-    revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
+    model: Annotated[str, typer.Option(help="builtin:tiny, or a Hugging Face folder or hub id.")] = "builtin:tiny",
+    revision: Annotated[str | None, typer.Option(help="Revision of a Hugging Face hub id.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     leave_dense: LeaveDense = None,
     data: Annotated[
         str,
-        typer.Option(help="Text to learn from: builtin:python-docs, a file or folder, JSONL, or a hub id."),
+        typer.Option(
+            help="Text to learn from: builtin:python-docs, a file, a folder, JSONL, or a Hugging Face hub id."
+        ),
     ] = "builtin:python-docs",
     evaluation: Annotated[
         str | None,
-        typer.Option(help="Held-out text; of a text given as --data alone, the last fifth is held out."),
+        typer.Option(help="Held-out text. Default: the last fifth of --data; a part of its own for builtin texts."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a hub dataset to learn from.")] = None,
-    evaluation_split: Annotated[str | None, typer.Option(help="Split of a hub dataset to judge on.")] = None,
-    column: Annotated[str | None, typer.Option(help="Column that holds the text, of a hub dataset or JSONL.")] = None,
-    pattern: Annotated[str, typer.Option(help="N:M, keep N of every M.")] = "2:4",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    split: Annotated[str | None, typer.Option(help="Split of a Hugging Face dataset to learn from.")] = None,
+    evaluation_split: Annotated[
+        str | None, typer.Option(help="Split of a Hugging Face dataset to evaluate on.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column that holds the text, of a Hugging Face dataset or JSONL.")
+    ] = None,
+    pattern: Annotated[str, typer.Option(help="N:M keeps N of every M weights.")] = "2:4",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the trial.")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Calibration windows.")] = 128,
     sequence_length: Annotated[int, typer.Option(min=2, help="Tokens of a window.")] = 128,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows of a minibatch.")] = 32,
     windowing: Windowing = None,
     windows: Windows = None,
     tasks: Tasks = None,
@@ -110,7 +116,7 @@ def run(
         result = run_one(
             spec, facts=facts, folder=folder, tracking_uri=uri, watch=watch, stopping=interruption.is_asked
         )
-    _tell(spec, result, folder, facts.coverage.sentence(), as_json=as_json)
+    _print_result(spec, result, folder, facts.coverage.sentence(), as_json=as_json)
     if interruption.is_asked() and result.status == TrialStatus.STOPPED:
         console(stderr=True).print(f"nmlab: {interruption.saved(result.step)}", markup=False)
     if result.status == TrialStatus.FINISHED and not (quiet or as_json):
@@ -123,9 +129,9 @@ def run(
 def _texts(
     data: str, evaluation: str | None, *, splits: tuple[str | None, str | None], column: str | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what to learn from and what to judge on, as settings.
+    """Return the settings of the text to learn from and of the text to evaluate on.
 
-    One text given alone is cut, a dataset of the hub at its split, so that nothing is judged on what it learned.
+    One text given alone is cut (a Hugging Face dataset at its split): no mask is evaluated on the text it learned from.
     """
     learned = {"source": data, "split": splits[0], "column": column}
     held_out = {"source": evaluation or data, "split": splits[1], "column": column}
@@ -158,7 +164,7 @@ def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, A
 
 
 class _Watcher:
-    """A progress bar on a terminal, nothing elsewhere."""
+    """Shows a progress bar on a terminal, and nothing elsewhere."""
 
     def __init__(self, *, quiet: bool) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -189,7 +195,7 @@ class _Watcher:
 _SHOWN = ("train/loss", "train/residual", "train/mask_change", "initial/perplexity", "eval/perplexity")
 
 
-def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, coverage: str, *, as_json: bool) -> None:
+def _print_result(spec: "TrialSpec", result: "TrialResult", folder: Path, coverage: str, *, as_json: bool) -> None:
     if as_json:
         record = {"key": result.key, "status": result.status, "reason": result.reason, "folder": str(folder)}
         print_json(
@@ -207,8 +213,8 @@ def _tell(spec: "TrialSpec", result: "TrialResult", folder: Path, coverage: str,
         f"{spec.method} {spec.pattern} seed {spec.seed}: {result.status} {result.reason}".rstrip(),
         markup=False,
     )
-    judged = [name for name in result.metrics if metric_of(name).family == "eval" and name != "eval/perplexity"]
-    shown = [name for name in (*judged, "cost/seconds", "cost/forwards", "time/step_s") if name in result.metrics]
+    evaluated = [name for name in result.metrics if metric_of(name).family == "eval" and name != "eval/perplexity"]
+    shown = [name for name in (*evaluated, "cost/seconds", "cost/forwards", "time/step_s") if name in result.metrics]
     width = max(24, *map(len, shown)) if shown else 24
     for name in shown:
         out.print(f"  {name:{width}} {result.metrics[name]:.6g}", markup=False)

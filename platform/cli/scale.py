@@ -1,4 +1,4 @@
-"""``nmlab scale``: from small models to a search space for a large one."""
+"""``nmlab scale``: propose a search space for a large model from studies on small ones."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,21 +10,26 @@ from nmlab.platform.cli.options import DEFAULT_URI, Json, TrackingUri, console, 
 
 Studies = Annotated[
     list[str],
-    typer.Argument(help="Studies of MaskPro on smaller models; STUDY@LAUNCH for another launch than the newest."),
+    typer.Argument(help="Studies of MaskPro on smaller models. STUDY@LAUNCH takes that launch instead of the newest."),
 ]
 
 
 def scale(
     studies: Studies,
-    groups: Annotated[int | None, typer.Option("--groups", help="Groups of M weights of the larger model.")] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", help="Its Hugging Face folder instead; only config.json is read.")
+    groups: Annotated[
+        int | None, typer.Option("--groups", help="How many groups of M weights the larger model has.")
     ] = None,
-    pattern: Annotated[str | None, typer.Option("--pattern", help="Its N:M; that of the studies without.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Folder of the larger model, in place of --groups; only config.json is read."),
+    ] = None,
+    pattern: Annotated[
+        str | None, typer.Option("--pattern", help="N:M of the larger model. Default: that of the studies.")
+    ] = None,
     tracking_uri: TrackingUri = DEFAULT_URI,
     as_json: Json = False,
 ) -> None:
-    """Propose logit magnitude, learning rate and steps for a larger model, with their uncertainty, as a search space.
+    """Propose logit magnitude, learning rate and steps for a larger model, with uncertainty, as a search space.
 
     Example: nmlab scale maskpro-logit-magnitude --groups 1600000000
     """

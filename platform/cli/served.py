@@ -1,4 +1,4 @@
-"""A server that a verb keeps up: it and all that it starts end with the verb, however that is ended."""
+"""Run a server as long as a verb runs; the server and its descendants end with the verb, however that ends."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ _END_S = 3.0
 
 
 def serve(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
-    """Run a command until it ends or this process is asked to; return its exit code, 0 where it was asked.
+    """Run a command until it ends or this process is asked to end; return its exit code, 0 if this process was asked.
 
-    Without an ``environment`` it has that of this process.
+    Without an ``environment`` the command has that of this process.
 
-    The command leads a session of its own, so that a terminal's Ctrl-C reaches it once, by way of this process. On
-    Ctrl-C, SIGTERM or SIGHUP it and its descendants are asked to end, and killed after a few seconds.
+    The command leads a session of its own, so that a terminal's Ctrl-C reaches it once, through this process. On
+    Ctrl-C, SIGTERM or SIGHUP it and its descendants are asked to end, and killed after 3 seconds.
     """
     asked = threading.Event()
 
@@ -42,7 +42,7 @@ def serve(command: Sequence[str], *, environment: Mapping[str, str] | None = Non
 
 
 def _end(leader: int) -> None:
-    """End a session: its leader's descendants, and those whose parent has gone."""
+    """End all processes of a session: descendants of its leader, and those whose parent has ended."""
     processes = _session(leader)
     for process in processes:
         with suppress(psutil.Error):

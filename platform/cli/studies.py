@@ -1,4 +1,4 @@
-"""``nmlab studies``: the questions that come along, what they reproduce, at which sizes, and what they cost."""
+"""``nmlab studies``: list the packaged studies: what they ask, what they reproduce, their sizes and costs."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +12,13 @@ from nmlab.platform.cli.options import Json, console, print_json
 if TYPE_CHECKING:
     from nmlab.search_spaces.schema.study import Study
 
-Name = Annotated[str | None, typer.Argument(help="Show this one in full, by name or file.", show_default=False)]
+Name = Annotated[str | None, typer.Argument(help="A study to show in full, by name or file.", show_default=False)]
 Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of study files.")]
 _UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
 def studies(name: Name = None, schema: Schema = False, as_json: Json = False) -> None:
-    """List the studies that come with nmlab, or show one with its presets: what it answers, reproduces and costs.
+    """List the studies that come with nmlab, or show one with its presets: what it asks, reproduces and costs.
 
     Example: nmlab studies susi-methods
     """

@@ -1,4 +1,4 @@
-"""``nmlab submit``: hand a study to a cluster and go home."""
+"""``nmlab submit``: run a study on a cluster as a Ray job."""
 
 import sys
 from pathlib import Path
@@ -9,26 +9,28 @@ import typer
 from nmlab.platform.cli.options import Json, Preset, Set, console, print_json, usable_uri
 
 Dashboard = Annotated[str, typer.Option("--address", help="Dashboard of the cluster, such as http://10.0.0.1:8265.")]
-Results = Annotated[str, typer.Option("--results", help="Absolute folder for launches, which all nodes share.")]
+Results = Annotated[
+    str, typer.Option("--results", help="Absolute path of the folder for launches, which all nodes share.")
+]
 TrackingUri = Annotated[
     str | None,
     typer.Option(
         "--tracking-uri",
-        help="MLflow store as the cluster sees it; in --results without. User and password do not travel: set them "
+        help="MLflow store as the cluster reaches it. Default: in --results. User and password are not sent: set them "
         "in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the cluster.",
         callback=usable_uri,
     ),
 ]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show what the job prints until it ends.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Print the job's output until it ends.")]
 MaxFailures = Annotated[
-    int | None, typer.Option("--max-failures", min=0, help="How often a replica or trial may be lost; 3 without.")
+    int | None, typer.Option("--max-failures", min=0, help="How often a replica or a trial may be lost. Default: 3.")
 ]
 Study = Annotated[
     str | None, typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.", show_default=False)
 ]
 Resume = Annotated[
     str | None,
-    typer.Option("--resume", metavar="LAUNCH", help="Go on with a launch in --results, in place of a STUDY."),
+    typer.Option("--resume", metavar="LAUNCH", help="Continue a launch in --results, in place of a STUDY."),
 ]
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def submit(
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Run a study on a cluster as a Ray job; nmlab itself is sent along, what it needs must be installed there.
+    """Run a study on a cluster as a Ray job. nmlab itself is sent; its dependencies must be installed there.
 
     Example: nmlab submit quickstart --address http://10.0.0.1:8265 --results /shared/nmlab
     """
@@ -59,7 +61,7 @@ def submit(
     if resume is not None:
         if preset is not None or overrides or max_failures is not None:
             raise ValueError(
-                f"--resume {resume}: goes on with the launch's own study; expected no --preset, --set or --max-failures"
+                f"--resume {resume}: continues the launch's own study; expected no --preset, --set or --max-failures"
             )
         name = _known_launch(resume, results)
         job = submit_resume(name, address=address, results=results, tracking_uri=tracking_uri)
@@ -79,8 +81,8 @@ def submit(
     else:
         out = console()
         out.print(f"job {job.id}: {name} on {address}", markup=False)
-        out.print(f"look at it with: {job.logs}\n            and: nmlab status --results {results}", markup=False)
-    if wait and not follow(job, tell=lambda text: print(text, end="", file=sys.stderr, flush=True)):
+        out.print(f"follow it with: {job.logs}\n           and: nmlab status --results {results}", markup=False)
+    if wait and not follow(job, show=lambda text: print(text, end="", file=sys.stderr, flush=True)):
         raise typer.Exit(1)
 
 
@@ -112,9 +114,9 @@ def _submit_study(
 
 
 def _known_launch(name: str, results: str) -> str:
-    """Return the launch as the job finds it; one that is looked for in a folder that this machine sees must be there.
+    """Return the name of the launch that the job resumes; raises ``ValueError`` if the results folder here lacks it.
 
-    A study's name means its newest launch, which is settled here, so that the job goes on with the one that was meant.
+    A study's name means its newest launch at this moment, so that the job resumes the launch that the user means.
     """
     from nmlab.platform.launches.launch import find
 

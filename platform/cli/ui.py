@@ -1,4 +1,4 @@
-"""``nmlab ui``: browse the runs in MLflow."""
+"""``nmlab ui``: browse the runs in MLflow's web interface."""
 
 import os
 import sys
@@ -11,12 +11,12 @@ from nmlab.platform.cli.served import serve
 
 
 def ui(
-    study: Annotated[str | None, typer.Argument(help="Open on this study.", show_default=False)] = None,
+    study: Annotated[str | None, typer.Argument(help="A study whose page is printed.", show_default=False)] = None,
     tracking_uri: TrackingUri = DEFAULT_URI,
-    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 5000,
 ) -> None:
-    """Serve MLflow's pages on the tracking store until Ctrl-C; of a remote store only the address is printed.
+    """Serve MLflow's web pages on the tracking store until Ctrl-C. For a remote store only its address is printed.
 
     Example: nmlab ui quickstart --port 5001
     """

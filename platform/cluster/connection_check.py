@@ -1,4 +1,4 @@
-"""Is there a Ray cluster at an address, and does it let us in? Answered in seconds, before anything is started."""
+"""Check within seconds that a Ray cluster answers at an address and accepts our token, before anything is started."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ _EXPECTED = "expected HOST:PORT of its head node, for example 10.0.0.1:6379, or 
 
 
 def check_reachable(address: str) -> None:
-    """Raise ``ValueError`` with one line unless a Ray cluster answers at ``address`` and takes our token.
+    """Raise ``ValueError`` with one line unless a Ray cluster answers at ``address`` and accepts our token.
 
     ``auto`` means the cluster that this machine belongs to, which Ray looks up itself.
     """
@@ -25,7 +25,7 @@ def check_reachable(address: str) -> None:
 
 
 def check_listens(host: str, port: int, address: str, *, expected: str) -> None:
-    """Raise ``ValueError`` unless somebody listens at host and port, which the user gave as ``address``."""
+    """Raise ``ValueError`` unless a process listens at host and port, which the user gave as ``address``."""
     try:
         with socket.create_connection((host, port), timeout=CONNECT_S):
             pass
@@ -45,7 +45,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 
 def _ask(address: str) -> None:
-    """Ask the cluster who its nodes are, in a thread: what listens there may be no Ray, and never say a word."""
+    """Request the list of nodes in a thread, because a server that is not Ray may never answer."""
     answer: list[Exception | None] = []
 
     def ask() -> None:
@@ -54,22 +54,22 @@ def _ask(address: str) -> None:
         try:
             GcsClient(address=address).get_all_node_info(timeout=ANSWER_S)
             answer.append(None)
-        except Exception as error:  # handed to the caller, who tells which it is
+        except Exception as error:  # the caller turns it into a message
             answer.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
-    with _hushed():
+    with _without_stderr():
         thread.start()
         thread.join(ANSWER_S)
     if not answer:
-        raise ValueError(f"what answers at {address!r} is no Ray cluster; {_EXPECTED}")
+        raise ValueError(f"the server at {address!r} is not a Ray cluster; {_EXPECTED}")
     if answer[0] is not None:
         raise ValueError(_refusal(address, answer[0])) from answer[0]
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep what Ray's C++ says of a refusal off the terminal, where one line of ours says it."""
+def _without_stderr() -> Iterator[None]:
+    """Discard what Ray's C++ code prints to the standard error; our own message replaces it."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -86,15 +86,15 @@ def _refusal(address: str, error: Exception) -> str:
     from ray.exceptions import AuthenticationError
 
     if isinstance(error, AuthenticationError):
-        return not_let_in(address)
+        return token_refused(address)
     return f"no Ray cluster answers at {address!r}: {reason_line(error)}"
 
 
-def not_let_in(address: str) -> str:
-    """Return the line for a cluster that wants another token than this process has."""
-    given = "the token we gave is another one" if _has_token() else "we gave no token"
+def token_refused(address: str) -> str:
+    """Return the message for a cluster whose token this process does not have."""
+    given = "this process has another token" if _has_token() else "this process has no token"
     return (
-        f"the Ray cluster at {address!r} does not let us in: {given}; set RAY_AUTH_MODE=token and "
+        f"the Ray cluster at {address!r} refuses the connection: {given}; set RAY_AUTH_MODE=token and "
         "RAY_AUTH_TOKEN, or put the cluster's token into ~/.ray/auth_token"
     )
 

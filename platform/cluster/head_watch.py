@@ -1,4 +1,4 @@
-"""Watches the head of the Ray cluster; Ray itself ends a driver a minute after its head was lost, with a dump."""
+"""Watch the head node of the Ray cluster; without this, Ray ends a driver a minute after the head is lost."""
 
 import socket
 import threading
@@ -7,17 +7,17 @@ from collections.abc import Callable
 from contextlib import suppress
 
 LOST_S = 8.0
-"""How long a head does not answer until it is taken for lost."""
+"""Seconds without an answer after which the head counts as lost."""
 _ASK_S, _PAUSE_S = 3.0, 1.0
 
 
 class HeadWatch:
-    """Asks the head once a second, in a thread of its own; another thread calls ``lost`` when it does not answer.
+    """Sends a request to the head once a second from a thread; another thread calls ``lost`` when no answer comes.
 
     Args:
         address: HOST:PORT of the head's GCS server.
-        lost: called once, in the watching thread.
-        ask: raises where the head does not answer; Ray's own client does without.
+        lost: called once with the reason, in the watching thread.
+        ask: the request, which raises if the head does not answer; by default one of Ray's own client.
     """
 
     def __init__(self, address: str, *, lost: Callable[[str], None], ask: Callable[[], object] | None = None) -> None:
@@ -28,15 +28,15 @@ class HeadWatch:
             threading.Thread(target=work, name="head-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """End both threads."""
         self._over.set()
 
     def _keep_asking(self) -> None:
         host, _, port = self._address.rpartition(":")
         while not self._over.is_set():
-            with suppress(Exception):  # whatever it raises, it is no answer
+            with suppress(Exception):  # any error means no answer
                 with socket.create_connection((host.strip("[]"), int(port)), timeout=_ASK_S):
-                    pass  # a client of Ray waits long for a server that is not there
+                    pass  # Ray's client waits long for a missing server; a socket does not
                 self._ask()
                 self._answered = time.monotonic()
             self._over.wait(_PAUSE_S)

@@ -1,6 +1,6 @@
-"""A home and a name for users of whom the system knows neither, as in containers that run under a number.
+"""Set a home folder and a user name for users without an account, as in containers that run under a user id.
 
-MLflow, Ray and torch ask for both when they are imported and fail where there are none.
+MLflow, Ray and torch need both when they are imported.
 """
 
 import getpass
@@ -14,9 +14,9 @@ from nmlab.platform.cluster.local_session import base_folder
 
 
 def prepare_home(environment: MutableMapping[str, str]) -> None:
-    """Set HOME and USER where they are missing and the system has no entry for this user.
+    """Set HOME and USER if they are missing and the system has no account for this user.
 
-    Raises ``ValueError`` with one line where no folder can be made.
+    Raises ``ValueError`` with one line if no home folder can be made.
     """
     try:
         pwd.getpwuid(os.getuid())
@@ -32,7 +32,7 @@ def prepare_home(environment: MutableMapping[str, str]) -> None:
 
 
 def _own_folder(base: Path) -> Path:
-    """Return a folder that is this user's alone; raises ``ValueError`` where somebody else has taken its name."""
+    """Return a folder that only this user can open; raises ``ValueError`` if another user owns it or can open it."""
     folder = base / f"nmlab-home-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,13 +1,13 @@
-"""Why a Ray cluster that answers could not be joined, in one line that says what to do.
+"""Turn an error of ``ray.init`` into one line that says why a cluster could not be joined and what to do.
 
-Ray raises ``RuntimeError``, ``ConnectionError`` and plain ``Exception`` for all of it, so that only its words tell
-which it is; they are those of Ray 2.60 (``worker.py``, ``services.py``, ``utils.py``).
+Ray raises ``RuntimeError``, ``ConnectionError`` and plain ``Exception`` for all reasons, so the reasons are recognised
+by the texts of Ray 2.60 (``worker.py``, ``services.py``, ``utils.py``).
 """
 
 import re
 from collections.abc import Callable
 
-from nmlab.platform.cluster.connection_check import not_let_in
+from nmlab.platform.cluster.connection_check import token_refused
 from nmlab.platform.failures import reason_line
 
 _RAN = re.compile(r"Ray: (?P<ray>\S+)\s+Python: (?P<python>\S+)")
@@ -15,28 +15,28 @@ _SEVERAL = re.compile(r"multiple active Ray instances: \{(?P<addresses>[^}]*)\}"
 
 
 def why_not_joined(error: BaseException, *, address: str) -> str:
-    """Return the line for what ``ray.init(address=address)`` raised."""
+    """Return the message for an error that ``ray.init(address=address)`` raised."""
     texts = []
     cause: BaseException | None = error
     while cause is not None:
         texts.append(f"{type(cause).__name__}: {cause}")
         cause = cause.__cause__
     text = "\n".join(texts)
-    for words, told in _KNOWN:
+    for words, message in _KNOWN:
         if any(word in text for word in words):
-            return told(address, text)
+            return message(address, text)
     return f"the Ray cluster at {address!r} could not be joined: {reason_line(error)}"
 
 
-def _not_let_in(address: str, text: str) -> str:
-    return not_let_in(address)
+def _token_refused(address: str, text: str) -> str:
+    return token_refused(address)
 
 
 def _other_versions(address: str, text: str) -> str:
     ran = [f"Ray {found['ray']} on Python {found['python']}" for found in _RAN.finditer(text)]
     if len(ran) != 2:
-        return f"the Ray cluster at {address!r} runs other versions of Ray or Python; install here what runs there"
-    return f"the Ray cluster at {address!r} runs {ran[0]}, this process {ran[1]}; install here what runs there"
+        return f"the Ray cluster at {address!r} runs other versions of Ray or Python; install the same versions here"
+    return f"the Ray cluster at {address!r} runs {ran[0]}, this process {ran[1]}; install the same versions here"
 
 
 def _none_here(address: str, text: str) -> str:
@@ -54,13 +54,13 @@ def _several_here(address: str, text: str) -> str:
 
 def _no_node_here(address: str, text: str) -> str:
     return (
-        f"the Ray cluster at {address!r} answers, but this machine is no node of it; run nmlab on one of its machines, "
+        f"the Ray cluster at {address!r} answers, but this machine is not one of its nodes; run nmlab on one of them, "
         "or send the study with `nmlab submit`"
     )
 
 
 def _connected_already(address: str, text: str) -> str:
-    return f"address {address!r}: this process is connected to Ray already; call ray.shutdown() first"
+    return f"address {address!r}: this process is already connected to Ray; call ray.shutdown() first"
 
 
 def _silent(address: str, text: str) -> str:
@@ -69,7 +69,7 @@ def _silent(address: str, text: str) -> str:
 
 _KNOWN: tuple[tuple[tuple[str, ...], Callable[[str, str], str]], ...] = (
     (("Version mismatch",), _other_versions),
-    (("AuthenticationError", "Token authentication is enabled", "Invalid authentication token"), _not_let_in),
+    (("AuthenticationError", "Token authentication is enabled", "Invalid authentication token"), _token_refused),
     (("Could not find any running Ray instance",), _none_here),
     (("multiple active Ray instances",), _several_here),
     (("No node info found matching",), _no_node_here),

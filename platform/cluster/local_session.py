@@ -1,8 +1,8 @@
-"""What a Ray session of this machine alone is started with: a token, a folder and loopback addresses of its own.
+"""Prepare a local Ray session: its own token, its own folder, and loopback addresses only.
 
-Ray listens on every interface and lets everybody in unless told otherwise. With ``RAY_AUTH_MODE=token`` each of its
-gRPC and HTTP servers asks for the token; the unix sockets of the raylet and of the object store ask nothing, so that
-the folder that holds them is closed to others.
+By default Ray listens on every interface without authentication. With ``RAY_AUTH_MODE=token`` each of its gRPC and HTTP
+servers requires the token. The unix sockets of the raylet and of the object store require none, so the folder that
+holds them is closed to other users.
 """
 
 import fcntl
@@ -24,20 +24,20 @@ _SOCKET_BYTES = 107
 """The longest path of a unix socket (Linux, ``sockaddr_un``)."""
 _BELOW = len("/session_2026-11-29_22-04-35_339153_4194304/sockets/plasma_store")
 _RAYS = "r"
-"""Ray opens the folder that it is given to everybody, so that it gets one inside a closed one."""
+"""Ray makes the folder that it is given readable for everybody, so it gets one inside a closed folder."""
 _OWN = len(f"/{PREFIX}12345678/{_RAYS}")
 LONGEST_BASE = _SOCKET_BYTES - _BELOW - _OWN
 _FRESH_S = 60.0
-# Settings of another cluster; a session of one's own takes none of them.
+# Settings of other clusters, which a local session must not use.
 _FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_AUTH_TOKEN", "RAY_TMPDIR", "RAY_JOB_CONFIG_JSON_ENV_VAR")
 _UNPROXIED = ("localhost", LOOPBACK, "::1")
 
 
 @contextmanager
 def local_session() -> Iterator[Path]:
-    """Give the temp folder for ``ray.init``; until the context ends, the environment is that of the session.
+    """Yield the temporary folder for ``ray.init``; the environment is that of the session until the context ends.
 
-    Raises ``ValueError`` where no folder is short enough for a unix socket and can be written.
+    Raises ``ValueError`` if no writable folder has a path short enough for a unix socket.
     """
     remove_left_behind()
     folder = _closed_folder()
@@ -53,35 +53,35 @@ def local_session() -> Iterator[Path]:
 
 
 def session_environment(given: Mapping[str, str], *, token: Path) -> dict[str, str]:
-    """Return what a local session sets beside the environment ``given``: its token's file, and no proxy to itself."""
+    """Return the variables that a local session adds to the environment ``given``: its token file and no proxy."""
     hosts = [host.strip() for name in ("no_proxy", "NO_PROXY") for host in given.get(name, "").split(",")]
     unproxied = ",".join(dict.fromkeys(host for host in (*hosts, *_UNPROXIED) if host))
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray then takes 127.0.0.1 for this machine, on Linux too
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray then uses 127.0.0.1 for this machine, on Linux too
         "no_proxy": unproxied,
         "NO_PROXY": unproxied,
     }
 
 
 def base_folder(given: Mapping[str, str]) -> Path:
-    """Return the folder in which a session's folder is made: ``TMPDIR`` where its path is short enough, else another.
+    """Return the folder in which a session's folder is made: ``TMPDIR`` if its path is short enough, else another.
 
-    Raises ``ValueError`` with one line where there is none.
+    Raises ``ValueError`` with one line if there is none.
     """
     wanted = given.get("TMPDIR") or ""
     for text in (wanted, "/tmp", "/var/tmp", "/dev/shm"):
         if text.startswith("/") and len(os.fsencode(text.rstrip("/"))) <= LONGEST_BASE and _is_writable(Path(text)):
             return Path(text)
     raise ValueError(
-        f"TMPDIR {wanted!r}: Ray's sockets need a folder that can be written and whose path has at most {LONGEST_BASE} "
-        "bytes, and /tmp, /var/tmp and /dev/shm are none; set TMPDIR to such a folder"
+        f"TMPDIR {wanted!r}: Ray's sockets need a writable folder whose path has at most {LONGEST_BASE} "
+        "bytes; /tmp, /var/tmp and /dev/shm are not writable; set TMPDIR to such a folder"
     )
 
 
 def remove_left_behind(*, base: Path | None = None) -> None:
-    """Remove the folders of this user's sessions whose driver was killed; one in use holds its lock."""
+    """Remove the folders of this user's sessions whose driver was killed; a session in use holds its lock."""
     for folder in (base or base_folder(os.environ)).glob(f"{PREFIX}*"):
         with suppress(OSError):
             found = folder.lstat()
@@ -128,7 +128,7 @@ def _is_locked(path: Path) -> bool:
 
 @contextmanager
 def _environment(values: Mapping[str, str], *, removed: tuple[str, ...]) -> Iterator[None]:
-    """Set and remove environment variables, and let Ray read them again; undo both in the end."""
+    """Set and remove environment variables, and let Ray read them again; restore them when the context ends."""
     before = {name: os.environ.get(name) for name in (*values, *removed)}
     for name in removed:
         os.environ.pop(name, None)
@@ -147,7 +147,7 @@ def _environment(values: Mapping[str, str], *, removed: tuple[str, ...]) -> Iter
 
 @contextmanager
 def _at_loopback() -> Iterator[None]:
-    """Let Ray take 127.0.0.1 for the address of this machine; a Ray that is imported has read its environment."""
+    """Let Ray use 127.0.0.1 as the address of this machine; once imported, it does not read the environment again."""
     from ray._private import ray_constants
 
     before = ray_constants.ENABLE_RAY_CLUSTER
@@ -159,7 +159,7 @@ def _at_loopback() -> Iterator[None]:
 
 
 def _reread() -> None:
-    """Ray's C++ part keeps the mode and the token that it has read once."""
+    """Let Ray's C++ part read the mode and the token again, which it caches."""
     if "ray._raylet" in sys.modules:
         from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 

@@ -1,7 +1,7 @@
-"""What the nodes of a cluster that is joined must have: nmlab as it is here, and the files that a sweep reads.
+"""Check the nodes of a joined cluster: same nmlab as here, readable files, enough memory.
 
-Every node is asked by a small task before anything is started. The task travels as code, not by name, so that a node
-without nmlab can answer. A node that joins later is asked by its replica (`launches/proof.py`).
+A small task checks every node before anything is started. The task is sent as code, not by name, so that it runs on a
+node without nmlab. A node that joins later is checked by its replica (`cluster/proof.py`).
 """
 
 import uuid
@@ -20,30 +20,30 @@ _ANSWER_S = 60.0
 
 
 def check_nodes(study: Study, *, results: Path, all_of_them: bool = True) -> str:
-    """Raise ``ValueError`` naming node, found and expected, unless every node that can work has what it needs.
+    """Raise ``ValueError``, with node, found and expected, unless every node with a CPU or GPU has what it needs.
 
-    Where not ``all_of_them`` must, one is enough; what another lacks is returned, and replicas pass that node over.
-    Must be called on a cluster that this process has joined.
+    Without ``all_of_them`` one node is enough; the problem of another is returned as a note ("" if there is none), and
+    replicas do not start on that node. Must be called on a cluster that this process has joined.
     """
     look = looker()
-    with _left_in(results) as mark:
+    with _mark_in(results) as mark:
         wanted = [*_files(study), str(mark)]
         expected, answers = look(PACKAGES, wanted), _ask_all(look, PACKAGES, wanted)
     problems = [(node, problem) for node, found in answers.items() if (problem := _problem(found, expected, mark))]
     if not problems:
         return ""
     node, problem = problems[0]
-    more = f" ({len(problems)} of {len(answers)} nodes have something amiss)" if len(problems) > 1 else ""
+    more = f" ({len(problems)} of {len(answers)} nodes have a problem)" if len(problems) > 1 else ""
     if all_of_them or len(problems) == len(answers):
         raise ValueError(f"node {node}: {problem}{more}")
-    return f"node {node} is passed over: {problem}{more}"
+    return f"node {node} is not used: {problem}{more}"
 
 
 def check_room(study: Study, load: Load) -> None:
-    """Raise ``ValueError`` where no node of a cluster without GPUs has the memory for one replica.
+    """Raise ``ValueError`` if no node of a cluster without GPUs has the memory for one replica.
 
-    A GPU is looked at by the replica that is given it. Raises ``ValueError`` also as ``check_slots`` does. Must be
-    called after ``check_nodes``.
+    A GPU is checked by the replica that gets it. Raises ``ValueError`` also as ``check_slots`` does. Must be called
+    after ``check_nodes``.
     """
     import ray
 
@@ -53,14 +53,14 @@ def check_room(study: Study, load: Load) -> None:
         return
     free = {node: found for node, found in _ask_all(free_bytes, "cpu").items() if isinstance(found, int)}
     node, most = max(free.items(), key=lambda item: item[1])
-    if refusal := refuses(load, slots=study.replica.slots, shards=study.replica.shards, device="cpu", room=most):
+    if refusal := refuses(load, slots=study.replica.slots, stages=study.replica.shards, device="cpu", room=most):
         raise ValueError(f"no node has room for a replica; on {node}, which has most, {refusal}")
 
 
 def _ask_all(look: Any, *arguments: Any) -> dict[str, Any]:
-    """Return every working node's answer, or the error in its place, by address; a node that has just gone has none.
+    """Run a function on every working node; return its result, or the error, by address. Nodes that left have none.
 
-    Raises ``ValueError`` where there is no working node.
+    Raises ``ValueError`` if there is no working node.
     """
     import ray
     from ray.exceptions import TaskUnschedulableError
@@ -79,7 +79,7 @@ def _ask_all(look: Any, *arguments: Any) -> dict[str, Any]:
             answers[name] = ray.get(reference, timeout=_ANSWER_S)
         except TaskUnschedulableError:
             continue
-        except Exception as error:  # told as that node's problem
+        except Exception as error:  # reported as that node's problem
             answers[name] = error
     if not answers:
         raise ValueError("the cluster has no node with a CPU or a GPU that answers")
@@ -94,12 +94,12 @@ def _problem(found: Any, expected: dict[str, Any], mark: Path) -> str:
     for name in found["missing"]:
         if name == str(mark):
             return f"cannot read the results folder {str(mark.parent)!r}; expected a folder that all nodes share"
-        return f"cannot read {name!r}; put it where all nodes can read it under that name"
+        return f"cannot read {name!r}; put it where all nodes can read it under the same path"
     return ""
 
 
 def _files(study: Study) -> Iterator[str]:
-    """The local files that every node reads: the model's configuration, and texts."""
+    """Yield the local files that every node reads: the model's configuration, and texts."""
     source = study.model.source
     if not source.startswith("builtin:"):
         yield str(locate(study.model) / "config.json")
@@ -110,8 +110,8 @@ def _files(study: Study) -> Iterator[str]:
 
 
 @contextmanager
-def _left_in(results: Path) -> Iterator[Path]:
-    """Leave an empty file in the results folder, or in what of it exists, for nodes to find."""
+def _mark_in(results: Path) -> Iterator[Path]:
+    """Create an empty file in the results folder, or in its nearest existing parent, that nodes must find."""
     folder = results.expanduser().resolve()
     existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     mark = existing / f".nmlab-{uuid.uuid4().hex}"

@@ -1,7 +1,7 @@
-"""What a replica shows before it is given work: that it sees this launch's folder, and runs the code of its driver.
+"""Prove, before a replica gets trials, that it sees this launch's folder and runs the same code as the driver.
 
-The driver leaves a file with a random number in the launch's folder. A replica reads it, before it loads the model, and
-sends the number back with the digest of its code and the versions of what it computes with.
+The driver writes a file with a random number into the launch's folder. Before it loads the model, a replica reads it
+and sends the number back with the digest of its code and the versions of the packages that it computes with.
 """
 
 import secrets
@@ -17,9 +17,9 @@ _PREFIX = ".nonce-"
 
 
 def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
-    """Return the function that says what a process runs and which of some files it cannot read.
+    """Return a function that reports the code and versions of a process, and which of some files it cannot read.
 
-    It is a function within a function, which travels as code: a node without nmlab can answer it too.
+    It is a nested function, which Ray sends as code, so that it runs on a node without nmlab.
     """
 
     def look(packages: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
@@ -60,21 +60,23 @@ def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
 
 
 def difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """Return in what a process runs something else than is expected, or nothing."""
+    """Return how the code or versions of a process differ from the expected ones; "" if they do not."""
     if not found.get("code"):
-        return f"nmlab is not there; expected nmlab {expected['nmlab']} (code {expected['code']})"
+        return f"nmlab is not installed; expected nmlab {expected['nmlab']} (code {expected['code']})"
     for name in COMPARED:
         if found[name] != expected[name]:
             what = "nmlab's code" if name == "code" else name
-            return f"{what} {found[name] or 'is not there'}, expected {expected[name]}; install there what runs here"
+            return (
+                f"{what} {found[name] or 'is not installed'}, expected {expected[name]}; install the same version there"
+            )
     return ""
 
 
 @contextmanager
 def expected_proof(folder: Path) -> Iterator[tuple[Path, Record]]:
-    """Leave a nonce in a launch's folder; give its path and the proof that is expected of every replica.
+    """Write a nonce into a launch's folder; yield its path and the proof that every replica must return.
 
-    The name is another one each time, so that no cache of a file system answers for an earlier process.
+    The file has a new name each time, so that no file-system cache returns the nonce of an earlier process.
     """
     for left in folder.glob(f"{_PREFIX}*"):  # of processes that were killed
         left.unlink(missing_ok=True)
@@ -88,7 +90,7 @@ def expected_proof(folder: Path) -> Iterator[tuple[Path, Record]]:
 
 
 def prove(nonce: Path) -> Record:
-    """Return what this process can show: the nonce as it reads it (empty where it cannot), its code and versions."""
+    """Return the proof of this process: the nonce as it reads it ("" if it cannot), its code and versions."""
     try:
         text = nonce.read_text(encoding="ascii")
     except (OSError, ValueError):
@@ -99,16 +101,16 @@ def prove(nonce: Path) -> Record:
 def why_refused(
     proofs: Sequence[Mapping[str, Any]], expected: Mapping[str, Any], *, node_id: str = ""
 ) -> dict[str, str]:
-    """Return why nodes are refused, by the id of the node; empty where every proof is the expected one.
+    """Return why nodes are refused, by node id; empty if every proof is the expected one.
 
-    Each proof has the ``node_id`` and the address ``node`` of its worker beside what ``prove`` returns. A replica that
-    shows nothing, on the node ``node_id``, runs code from before there were proofs.
+    Each proof has the ``node_id`` and the address ``node`` of its worker in addition to what ``prove`` returns. A
+    replica without proofs, on the node ``node_id``, runs code that is older than proofs.
     """
     if not expected:
         return {}
     if not proofs:
-        told = f"node {node_id or 'unknown'}: shows neither its code nor that it sees the launch's folder"
-        return {node_id: f"{told}; install there what runs here"}
+        problem = f"node {node_id or 'unknown'}: shows neither its code nor that it sees the launch's folder"
+        return {node_id: f"{problem}; install the same version there"}
     problems = {proof["node_id"]: _problem(proof, expected) for proof in proofs}
     return {node: problem for node, problem in problems.items() if problem}
 

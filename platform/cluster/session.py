@@ -1,4 +1,4 @@
-"""Start or join a Ray cluster quietly."""
+"""Start or join a Ray cluster, without Ray's output."""
 
 import atexit
 import logging
@@ -40,13 +40,13 @@ _ENVIRONMENT = {
 
 @contextmanager
 def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
-    """Join the cluster at ``address``, or start a local one of at least ``cpus`` for as long as the context lasts.
+    """Join the cluster at ``address``, or start a local one of at least ``cpus``, until the context ends.
 
-    A local one listens on this machine alone and answers only who has its token (see ``local_session``). A joined one
-    is taken as it is, with the authentication that the environment names.
+    A local cluster listens on this machine only and requires its token (see ``local_session``). A joined one keeps its
+    settings, and the environment holds the authentication.
 
-    Raises ``ValueError`` with one line where the cluster cannot be joined: nobody answers at ``address``, its token or
-    its versions are others, or this machine is no part of it.
+    Raises ``ValueError`` with one line if the cluster cannot be joined: nothing answers at ``address``, its token or
+    its versions differ, or this machine is not one of its nodes.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -77,9 +77,9 @@ def _start(folder: Path, *, cpus: float, quiet: dict[str, Any]) -> None:
 
     before = {process.pid for process in started_processes()}
     try:
-        # One more than the replicas reserve: the light trial actors need a crumb beside them.
+        # One more than the replicas reserve, for the trial actors.
         ray.init(
-            address="local",  # a cluster that somebody runs on this machine is joined when asked for
+            address="local",  # never join a cluster of this machine that was not asked for
             num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
             include_dashboard=False,
             object_store_memory=200 * 2**20,
@@ -99,12 +99,12 @@ def _join(address: str, *, quiet: dict[str, Any]) -> None:
         ray.init(address=address, **quiet)
     except Exception as error:  # Ray raises plain exceptions too
         if not connected:
-            ray.shutdown()  # what was begun, so that another try starts anew
+            ray.shutdown()  # so that another try starts from nothing
         raise ValueError(why_not_joined(error, address=address)) from error
 
 
 def _shut_down(before: set[int]) -> None:
-    """Shut Ray down in bounded time, and end what it has started of its own since then and what is left of that."""
+    """Shut Ray down in bounded time, and end the processes that it started and that are not in ``before``."""
     import ray
 
     ours = [process for process in started_processes() if process.pid not in before]

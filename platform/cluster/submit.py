@@ -1,4 +1,4 @@
-"""Send a study to a cluster as a Ray job, with the package as it is here; the cluster needs its dependencies alone."""
+"""Send a study to a cluster as a Ray job, together with the nmlab package; the cluster needs only its dependencies."""
 
 import logging
 import shlex
@@ -27,7 +27,7 @@ _POLL_S = 2.0
 
 @dataclass(frozen=True)
 class Job:
-    """A job that a cluster has taken: its id, where it can be looked at, and what it runs."""
+    """A job that a cluster has accepted: its id, the cluster's address, and its command."""
 
     id: str
     address: str
@@ -35,14 +35,14 @@ class Job:
 
     @property
     def logs(self) -> str:
-        """The command that shows what it prints."""
+        """The command that shows the job's output."""
         return f"ray job logs {self.id} --address {self.address} --follow"
 
 
 def submit_study(study: Study, *, address: str, results: str, tracking_uri: str, options: tuple[str, ...] = ()) -> Job:
-    """Ship the package and the resolved study to the cluster whose dashboard is at ``address``, and start its sweep.
+    """Send the package and the resolved study to the cluster whose dashboard is at ``address``, and start the sweep.
 
-    Raises ``ValueError`` when nobody answers there, or what answers does not take the job.
+    Raises ``ValueError`` if nothing answers there, or the job is not accepted.
     """
     command = sweep_command(results=results, tracking_uri=tracking_uri, options=options)
     files = {"study.yaml": loader.dump(study)}
@@ -50,16 +50,16 @@ def submit_study(study: Study, *, address: str, results: str, tracking_uri: str,
 
 
 def submit_resume(launch: str, *, address: str, results: str, tracking_uri: str | None = None) -> Job:
-    """Ship the package to the cluster whose dashboard is at ``address``, and go on there with a launch in ``results``.
+    """Send the package to the cluster whose dashboard is at ``address``, and resume a launch in ``results`` there.
 
-    Raises ``ValueError`` as ``submit_study``.
+    Raises ``ValueError`` as ``submit_study`` does.
     """
     command = resume_command(launch, results=results, tracking_uri=tracking_uri)
     return _submit(command, address=address, files={}, metadata={"launch": launch})
 
 
 def _submit(command: str, *, address: str, files: Mapping[str, str], metadata: dict[str, str]) -> Job:
-    """Start a command as a job, with the package and some files in its working folder."""
+    """Start a command as a job, with the package and ``files`` in its working folder."""
     client = _client(address)
     with package() as folder:
         (folder / "work").mkdir()
@@ -70,15 +70,16 @@ def _submit(command: str, *, address: str, files: Mapping[str, str], metadata: d
             number = client.submit_job(entrypoint=command, runtime_env=environment, metadata=metadata)
         except RuntimeError as error:
             raise ValueError(
-                f"the cluster at {address} did not take the job: {reason_line(error).rstrip('.')}"
+                f"the cluster at {address} did not accept the job: {reason_line(error).rstrip('.')}"
             ) from error
     return Job(str(number), address, command)
 
 
 def sweep_command(*, results: str, tracking_uri: str, options: tuple[str, ...] = ()) -> str:
-    """Return the command line that the job runs on the head node.
+    """Return the command line with which a job starts a sweep on the head node.
 
-    Raises ``ValueError`` for a relative results folder: a job's own folder goes when it ends.
+    Raises ``ValueError`` for a relative results folder, because a job's own folder is deleted when it ends, and for a
+    tracking store with a password, because everybody who sees the cluster's jobs sees the command.
     """
     _check_shared(results)
     _check_public(tracking_uri)
@@ -87,7 +88,7 @@ def sweep_command(*, results: str, tracking_uri: str, options: tuple[str, ...] =
 
 
 def resume_command(launch: str, *, results: str, tracking_uri: str | None = None) -> str:
-    """Return the command line with which a job goes on with a launch; raises ``ValueError`` as ``sweep_command``."""
+    """Return the command line with which a job resumes a launch; raises ``ValueError`` as ``sweep_command`` does."""
     _check_shared(results)
     if tracking_uri is not None:
         _check_public(tracking_uri)
@@ -98,7 +99,7 @@ def resume_command(launch: str, *, results: str, tracking_uri: str | None = None
 def _check_public(tracking_uri: str) -> None:
     if has_secret(tracking_uri):
         raise ValueError(
-            f"tracking store {masked(tracking_uri)!r}: a job's command is shown to all who may see the cluster's jobs; "
+            f"tracking store {masked(tracking_uri)!r}: everybody who sees the cluster's jobs sees their commands; "
             "leave the password out and set MLFLOW_TRACKING_URI where the cluster's processes start"
         )
 
@@ -109,15 +110,15 @@ def _check_shared(results: str) -> None:
         raise ValueError(f"results folder {results!r}: expected an absolute path to a folder that all nodes share")
 
 
-def follow(job: Job, *, tell: Callable[[str], None]) -> bool:
-    """Wait for a job, telling what it prints; return whether it succeeded. To stop waiting leaves it running."""
-    client, told = _client(job.address), 0
+def follow(job: Job, *, show: Callable[[str], None]) -> bool:
+    """Wait for a job and pass its output to ``show``; return whether it succeeded. An interrupt leaves it running."""
+    client, printed = _client(job.address), 0
     while True:
         status = client.get_job_status(job.id)
         logs = client.get_job_logs(job.id)
-        if len(logs) > told:
-            tell(logs[told:])
-            told = len(logs)
+        if len(logs) > printed:
+            show(logs[printed:])
+            printed = len(logs)
         if status.is_terminal():
             return str(status.value) == "SUCCEEDED"
         time.sleep(_POLL_S)
@@ -125,7 +126,7 @@ def follow(job: Job, *, tell: Callable[[str], None]) -> bool:
 
 @contextmanager
 def package() -> Iterator[Path]:
-    """Give a folder that holds the installed package as ``nmlab/``; links of a checkout are followed."""
+    """Yield a folder that holds the installed package as ``nmlab/``, with a checkout's links replaced by folders."""
     with TemporaryDirectory(prefix="nmlab-") as name:
         folder = Path(name)
         source = Path(nmlab.__path__[0])
@@ -147,5 +148,5 @@ def _client(address: str) -> Any:
         raise ValueError("nmlab submit needs Ray's job client; pip install 'nmlab[cluster]'") from error
     except (ConnectionError, RuntimeError) as error:
         raise ValueError(
-            f"what answers at {address} takes no Ray jobs: {reason_line(error).rstrip('.')}; {_EXPECTED}"
+            f"the server at {address} accepts no Ray jobs: {reason_line(error).rstrip('.')}; {_EXPECTED}"
         ) from error

@@ -20,7 +20,7 @@ Record = dict[str, Any]
 
 
 class GivenUpError(RuntimeError):
-    """The dispatcher gave this replica up, as it was stopped or got no processor time; its process must start anew."""
+    """The dispatcher gave this replica up, as it hung or got no processor time; its process must start again."""
 
 
 class WorkerLink:

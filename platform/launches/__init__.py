@@ -1,1 +1,1 @@
-"""A launch: who owns it, and where it stands."""
+"""A launch: its folder, owner, journal, state and live view."""

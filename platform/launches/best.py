@@ -1,4 +1,4 @@
-"""The best finished configuration of a launch, as its report has it, or from the launch's own folder."""
+"""Find the best finished configuration of a launch: as in its report, or from the launch's own folder."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from nmlab.trials.contract.trial_spec import TrialSpec
 
 @dataclass(frozen=True)
 class Best:
-    """A configuration, how good it is in words, and its finished trials: run ids, or (seed, folder)."""
+    """The best configuration: its value as text, and its finished trials as run ids, or as (seed, folder)."""
 
     launch: str
     configuration: str
@@ -27,9 +27,9 @@ class Best:
 
 
 def best_in_store(store: RunStore, parent: Any) -> Best:
-    """Return the best configuration of a launch whose parent run this is.
+    """Return the best configuration of the launch of a parent run.
 
-    Raises ``ValueError`` where nothing finished, and where the masks are of several patterns, which do not compare.
+    Raises ``ValueError`` if nothing finished, or if there are several groups that do not compare, such as patterns.
     """
     launch = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
     study = store.client.get_experiment(parent.info.experiment_id).name
@@ -43,8 +43,8 @@ def best_in_store(store: RunStore, parent: Any) -> Best:
     if not leaders:
         raise ValueError(f"launch {launch} has no finished configuration with a mask")
     if len(leaders) > 1:
-        told = ", ".join(f"{group_name(group, groups=leaders)}: {best.key}" for group, best in leaders.items())
-        raise ValueError(f"launch {launch} has a best configuration in each group ({told}); name one of them")
+        named = ", ".join(f"{group_name(group, groups=leaders)}: {best.key}" for group, best in leaders.items())
+        raise ValueError(f"launch {launch} has a best configuration in each group ({named}); name one of them")
     (best,) = leaders.values()
     assert best.value is not None
     value = f"{runs.objective.metric} {best.value.mean:.4g}"
@@ -52,9 +52,9 @@ def best_in_store(store: RunStore, parent: Any) -> Best:
 
 
 def best_in_folder(folder: Path) -> Best:
-    """Return the best configuration of a launch by the records of its finished trials, for where MLflow has none.
+    """Return the best configuration of a launch by the files of its finished trials, without MLflow.
 
-    Those of which every seed finished stand before the others. Raises ``ValueError`` as ``best_in_store`` does.
+    Only configurations with the most finished seeds count. Raises ``ValueError`` as ``best_in_store`` does.
     """
     launch = Launch(folder)
     study = launch.study()

@@ -1,7 +1,7 @@
-"""What of a launch can be deleted, by kind and with its bytes, and deleting it.
+"""List what can be deleted of a launch, by kind and in bytes, and delete it.
 
-Nothing is touched of a launch that somebody owns. Files that MLflow keeps too are deleted only where it has them, which
-``undelivered`` says, and checkpoints only of trials that have ended for good.
+A launch that a process owns is left alone. Files that MLflow keeps too are deleted only if it has them, which
+``undelivered`` checks, and checkpoints only of trials that have ended for good.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE, WEIGHTS_
 
 Kind = Literal["checkpoints", "ray", "leftovers", "results", "launch"]
 Undelivered = Callable[[Launch, Mapping[str, Record]], str]
-"""Says why a launch's results cannot be deleted: what MLflow lacks of its ended trials; "" where it has everything."""
+"""Returns why a launch's results cannot be deleted: what MLflow lacks of its ended trials; "" if it has everything."""
 
 KINDS: Mapping[Kind, str] = {
     "checkpoints": "checkpoints of trials that have ended",
@@ -35,13 +35,13 @@ _OF_THE_BEST = (MASK_FILE, WEIGHTS_FILE, RECORD_FILE)
 
 @dataclass(frozen=True)
 class Choice:
-    """What to delete. Without a choice: checkpoints, Ray's folders and leftovers, none of which holds a result.
+    """What to delete. By default: checkpoints, Ray's folders and leftovers, none of which holds a result.
 
     Attributes:
-        checkpoints: checkpoints and nothing else.
+        checkpoints: only checkpoints.
         whole: the whole launch.
-        keep_best: everything but what says what was run, and the masks and weights of the best configuration; together
-            with ``checkpoints``, these of all other configurations.
+        keep_best: results too, except masks and weights of the best configuration; what describes the launch stays.
+            Together with ``checkpoints``: only checkpoints, and not those of the best configuration.
     """
 
     checkpoints: bool = False
@@ -55,7 +55,7 @@ class Choice:
 
 @dataclass
 class Cleaning:
-    """What was found to delete in one launch: paths by kind with their bytes, and why it is left alone if it is."""
+    """What can be deleted of one launch: paths with kind and bytes, or the reason why nothing is deleted."""
 
     launch: Launch
     paths: dict[Path, tuple[Kind, int]] = field(default_factory=dict)
@@ -82,22 +82,22 @@ class Cleaning:
 
 
 def survey(launch: Launch, choice: Choice, *, undelivered: Undelivered) -> Cleaning:
-    """Return what ``choice`` would delete of a launch. Nothing is changed."""
+    """Return what ``choice`` would delete of a launch, without changing anything."""
     if owner := held_by(launch.folder):
         return Cleaning(launch, kept_because=f"it is owned by {owner}")
     return _found(launch, choice, undelivered=undelivered)
 
 
 def carry_out(launch: Launch, choice: Choice, *, undelivered: Undelivered) -> Cleaning:
-    """Delete what ``choice`` takes of a launch, as it is now; returns what was deleted.
+    """Delete what ``choice`` selects of a launch at this moment; return what was deleted.
 
-    Raises ``OwnedError`` where somebody owns the launch, and ``OSError`` where a file cannot be deleted.
+    Raises ``OwnedError`` if a process owns the launch, and ``OSError`` if a file cannot be deleted.
     """
     with owned(launch.folder):
         found = _found(launch, choice, undelivered=undelivered)
         if found.kept_because:
             return found
-        # First what makes it a launch: from then on nobody finds it to go on with.
+        # The launch record first: without it no command finds the launch any more.
         for path in sorted(found.paths, key=lambda path: path.name != LAUNCH_FILE):
             _delete(path)
     if choice.whole and not choice.keep_best and not choice.checkpoints:
@@ -193,7 +193,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder; links count as themselves and are not followed."""
+    """Return the bytes of a file, or of all files in a folder; links are not followed, their own size counts."""
     files = [path] if path.is_symlink() or not path.is_dir() else _files(path)
     return sum(file.lstat().st_size for file in files)
 

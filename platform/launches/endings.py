@@ -1,4 +1,4 @@
-"""How a sweep ends, and what is recorded of its study and of trials that nobody ran."""
+"""How a sweep ends: its errors and its result; the record of a trial that no replica ran."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,20 +10,20 @@ from nmlab.trials.contract.run_tags import FrozenWeights
 
 
 class SweepError(RuntimeError):
-    """A sweep that cannot go on: no replica is left to run its trials."""
+    """The sweep cannot go on: no replica is left to run its trials."""
 
 
 class HeadLostError(SweepError):
-    """The head of the cluster is gone, and with it all that could run trials."""
+    """The head node of the cluster is gone, and with it everything that could run trials."""
 
 
 class RefusedError(SweepError, ValueError):
-    """A study that fits nowhere in the cluster."""
+    """The study fits nowhere in the cluster."""
 
 
 @dataclass
 class SweepResult:
-    """How a launch ended: trials by status, loads of the model, whether the frozen weights were found unchanged."""
+    """How a launch ended: trials by status, loads of the model, whether the frozen weights are unchanged."""
 
     status: LaunchStatus
     counts: dict[str, int]
@@ -31,15 +31,15 @@ class SweepResult:
     frozen_weights: FrozenWeights
     seconds: float
     interrupted: bool = False
-    """Whether somebody asked for the end."""
+    """Whether a signal ended it."""
     undelivered: str = ""
-    """Why MLflow does not have everything that the launch's journal holds; empty where it has."""
+    """Why MLflow lacks a part of the launch's journal; empty if it has everything."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """What MLflow does not take, by what it is about, and why; everything else it has."""
+    """The records that MLflow refuses: what each is about -> why. MLflow has everything else."""
 
 
 def not_run(key: str) -> dict[str, Any]:
-    """Return the end of a trial that nobody was left to run; it may go on in a later process."""
+    """Return the ``ended`` record of a trial that no replica was left to run; a later process may continue it."""
     reason = "no replica was left to run it"
     return {
         "event": "ended",
@@ -49,7 +49,7 @@ def not_run(key: str) -> dict[str, Any]:
 
 
 def flat_study(study: Study) -> dict[str, Any]:
-    """Return the study's settings under dotted names, as parameters of the parent run."""
+    """Return the study's settings under dotted names, for the parameters of the parent run."""
 
     def walk(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
         flat: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""The journal of a launch: everything it heard, in order, on disk before anyone else is told.
+"""The journal of a launch: every record in order, on disk before anything else learns of it.
 
-Whatever comes after (MLflow, the report, a later process) follows the journal and can be told again from it.
+Everything else (MLflow, the report, a later process) reads the journal and can be rebuilt from it.
 """
 
 import json
@@ -24,13 +24,13 @@ _HEADER = "journal"
 
 
 class Journal:
-    """One JSON object a line; safe to use from several threads of one process, which alone may write.
+    """The journal file, open for writing: one JSON object a line. Only one process may write; its threads share this.
 
-    A line that a crash cut off was told to nobody; it is removed when the journal is opened. A write that fails, on a
-    full disk for instance, leaves nothing behind: the journal is as it was, and the same records can be written later.
+    A line that a crash cut off was not acknowledged; it is removed when the journal is opened. A write that fails, on a
+    full disk for instance, is undone: the journal is as before, and the same records can be written later.
 
-    Raises ``DamagedFileError`` naming file and line where the journal is not what was written, and ``NewerFormatError``
-    where a newer nmlab wrote it.
+    Raises ``DamagedFileError``, with file and line, if the journal is not what was written, and ``NewerFormatError``
+    if a newer nmlab wrote it.
     """
 
     def __init__(self, launch: Launch) -> None:
@@ -39,7 +39,7 @@ class Journal:
         self._guard = threading.Lock()
         try:
             self._drop_torn_line()
-            if not sum(record["event"] == _HEADER for record in self._lines()):  # looks at every line
+            if not sum(record["event"] == _HEADER for record in self._lines()):  # checks every line
                 self.write([{"event": _HEADER, "format": FORMAT, "nmlab": nmlab_version()}])
         except BaseException:
             self.close()
@@ -51,9 +51,9 @@ class Journal:
         return os.fstat(self._file).st_size
 
     def write(self, records: list[Record]) -> None:
-        """Append records; those that end a trial or the launch reach the disk before this returns.
+        """Append records; if one of them ends a trial or the launch, all are on disk (fsync) when this returns.
 
-        Raises ``OSError`` when the file cannot take them; none of them is in it then.
+        Raises ``OSError`` if they cannot be written; then none of them is in the file.
         """
         data = b"".join(checked_line(record) + b"\n" for record in records)
         with self._guard:
@@ -79,14 +79,16 @@ class Journal:
 
     def read_from(self, position: int, *, limit: int) -> tuple[list[Record], int]:
         """Return the whole records after ``position``, about ``limit`` bytes of them, and the position after those."""
-        with self._guard:  # so that nothing is seen that a failed write takes back
+        with self._guard:  # so that a write that fails and is undone is never read
             room = self.size - position
         with self._path.open("rb") as file:
             file.seek(position)
             lines = file.readlines(min(limit, room)) if room > 0 else []
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()
-        records = (read_line(line, needs_checksum=False) for line in lines)  # each was looked at when it was opened
+        records = (
+            read_line(line, needs_checksum=False) for line in lines
+        )  # all were checked when the journal was opened
         kept = [record for record in records if record is not None and record["event"] != _HEADER]
         return kept, position + sum(map(len, lines))
 
@@ -95,7 +97,7 @@ class Journal:
             yield from checked_records(file, name=str(self._path))
 
     def _drop_torn_line(self) -> None:
-        """Remove what stands after the last line's end: the process died while it wrote that."""
+        """Remove an incomplete last line: the process that wrote it died."""
         with self._path.open("rb") as file:
             whole = 0
             for line in file:
@@ -105,10 +107,10 @@ class Journal:
 
 
 def checked_records(lines: Iterable[bytes], *, name: str) -> Iterator[Record]:
-    """Yield the records of a journal's lines, its header included; raises ``ValueError`` as ``Journal`` does.
+    """Yield the records of a journal's lines, with its header; raises ``ValueError`` as ``Journal`` does.
 
-    Lines before the header are of the first format, without checksums. A line of those that breaks off was cut off by
-    a crash and closed by the next process.
+    Lines before the header are of the first format, without checksums. An incomplete one among them was cut off by a
+    crash, and the next process added its line end; it is left out.
     """
     is_checked = False
     for number, line in enumerate(lines, start=1):
@@ -129,9 +131,9 @@ def checked_records(lines: Iterable[bytes], *, name: str) -> Iterator[Record]:
 
 
 def read_journal(launch: Launch) -> Iterator[Record]:
-    """Yield the whole records of a launch's journal without opening it for writing; none where there is no journal.
+    """Yield the complete records of a launch's journal without opening it for writing; none if there is no journal.
 
-    A line without an end is being written, or was cut off; it is passed over.
+    A line without an end is being written, or was cut off; it is left out.
     """
     if not launch.journal_file.exists():
         return
@@ -142,21 +144,21 @@ def read_journal(launch: Launch) -> Iterator[Record]:
 
 
 def write_log(launch: Launch, records: Iterator[Record]) -> None:
-    """Write what happened in a launch, metrics apart, as JSON lines into its log file."""
+    """Write the records of a launch, without metrics, as JSON lines into its log file."""
     lines = [json.dumps(record) for record in records if record["event"] != "metrics"]
     with atomic_file(launch.log_file) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def is_over(result: Mapping[str, Any]) -> bool:
-    """Say whether a trial's result is its last word."""
+    """Return whether a trial's result is final, so that a resumed launch does not run the trial again."""
     return result["status"] in ENDED_FOR_GOOD and not result.get("resumable", False)
 
 
 def evaluations(records: Iterator[Record], *, metric: str) -> dict[str, dict[int, float]]:
-    """Return what trials were found at during training: the values of a metric by step, by key.
+    """Return the evaluations of trials during training: trial key -> step -> value of ``metric``.
 
-    Journals of earlier versions name the evaluation of the start like the others; it is none of them.
+    Journals of earlier versions record the evaluation of the start under the same name, at step 0; it is left out.
     """
     found: dict[str, dict[int, float]] = {}
     for record in records:
@@ -168,7 +170,7 @@ def evaluations(records: Iterator[Record], *, metric: str) -> dict[str, dict[int
 
 
 def ended_trials(records: Iterator[Record]) -> dict[str, Record]:
-    """Return the results of the trials that have ended for good, by key; interrupted and failed ones go on."""
+    """Return the results of the trials that have ended for good, by key; interrupted and failed ones are run again."""
     ended = {}
     for record in records:
         if record["event"] == "ended":

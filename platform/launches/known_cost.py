@@ -1,4 +1,4 @@
-"""What a trial has cost whose replica could not say so: lost, or never there to run it."""
+"""The cost of a trial that ended without a report of it: its replica was lost, or no replica ran it."""
 
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,15 @@ Record = dict[str, Any]
 
 
 def add_known_cost(result: Record, *, folder: Path, was_leased: bool) -> None:
-    """Complete the result of a trial that ended without an account of its cost.
+    """Add the cost to the result of a trial that ended without a report of it.
 
-    One that no replica ever took cost nothing. Of one that was lost its newest checkpoint says what it had spent by
-    then; what it spent afterwards, or all of it where there is no checkpoint, is marked as unknown.
+    A trial that no replica took cost nothing. For one that was lost, the newest checkpoint holds the cost up to then;
+    later cost, or all of it if there is no checkpoint, is marked as unknown.
 
     Args:
         result: the fields of a ``TrialResult``, changed in place.
         folder: the trial's folder.
-        was_leased: whether any replica took it.
+        was_leased: whether a replica ever took it.
     """
     if any(name.startswith("cost/") for name in result["metrics"]):
         return

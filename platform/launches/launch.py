@@ -1,4 +1,4 @@
-"""A launch: one start of a study, and its folder."""
+"""A launch: one start of a study. Its folder, its files and settings; making and finding launches."""
 
 import hashlib
 import re
@@ -26,7 +26,7 @@ _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
 
 @dataclass(frozen=True)
 class Launch:
-    """The folder ``results/<study>/<launch>`` and what it holds."""
+    """The folder ``results/<study>/<launch>`` and the files in it."""
 
     folder: Path
 
@@ -40,7 +40,7 @@ class Launch:
 
     @property
     def journal_file(self) -> Path:
-        """Everything the launch heard, in order."""
+        """All records of the launch, in order."""
         return self.folder / "journal.jsonl"
 
     @property
@@ -69,22 +69,22 @@ class Launch:
 
     @property
     def initial_masks_folder(self) -> Path:
-        """Where the masks that trials start from are kept for every process of the launch."""
+        """The folder of the masks that trials start from, shared by every process of the launch."""
         return self.folder / "initial_masks"
 
     def trial_folder(self, key: str) -> Path:
-        """Return where the trial ``key`` keeps its checkpoints and artifacts."""
+        """Return the folder of the checkpoints and artifacts of the trial ``key``."""
         return self.trials_folder / key
 
     def tidy(self) -> None:
-        """Remove what processes were writing when they were killed; for when none of the launch is left."""
+        """Remove files that killed processes did not finish; call it when no process of the launch is left."""
         deep = [folder.rglob("*.partial") for folder in (self.trials_folder, self.initial_masks_folder)]
         for left in chain(self.folder.glob("*.partial"), *deep):
-            with suppress(OSError):  # litter in the way of nothing; a launch does not fail over it
+            with suppress(OSError):  # such a file does no harm, so a launch does not fail over it
                 left.unlink()
 
     def study(self) -> Study:
-        """Read the resolved study that this launch was started with; raises ``ValueError`` if it is another one now."""
+        """Read the resolved study of this launch; raises ``ValueError`` if the file was changed since the start."""
         expected = self._record().get(_STUDY)
         if expected is not None and file_digest(self.study_file) != expected:
             raise DamagedFileError(
@@ -94,13 +94,13 @@ class Launch:
         return loader.load(self.study_file)
 
     def settings(self) -> Record:
-        """Read what the launch was started with beside the study; raises ``ValueError`` naming a damaged file."""
+        """Read the settings of the launch other than the study; raises ``ValueError`` that names a damaged file."""
         return {name: value for name, value in self._record().items() if name != _STUDY}
 
     def change_settings(self, **changed: Any) -> None:
-        """Write settings anew where they differ from what is stored; only the launch's owner may call this.
+        """Write the given settings if they differ from the stored ones; only the launch's owner may call this.
 
-        Raises ``ValueError`` naming a damaged file, ``OSError`` where it cannot be written.
+        Raises ``ValueError`` that names a damaged file, and ``OSError`` if the file cannot be written.
         """
         record = self._record()
         if {**record, **changed} != record:
@@ -115,7 +115,7 @@ class Launch:
 
 
 def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launch:
-    """Make the folder of a new launch; raises ``ValueError`` where it cannot be written."""
+    """Make the folder of a new launch; raises ``ValueError`` if it cannot be written."""
     check_is_local(results)
     name = f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     launch = Launch(_fresh(results.expanduser().resolve() / study.name / name))
@@ -131,7 +131,10 @@ def create(study: Study, *, results: Path, settings: Mapping[str, Any]) -> Launc
 
 
 def find(name: str | None, *, results: Path) -> Launch:
-    """Return a launch by its folder, its name, or its study's name (the newest one); the newest of all without."""
+    """Return a launch by its folder, its name, or its study's name (its newest); without ``name`` the newest of all.
+
+    Raises ``ValueError`` that lists the studies with launches if there is none of that name.
+    """
     check_is_local(results)
     if name is not None and (Path(name) / LAUNCH_FILE).is_file():
         return Launch(Path(name).resolve())
@@ -145,7 +148,7 @@ def find(name: str | None, *, results: Path) -> Launch:
 
 
 def check_is_local(path: Path | str, *, what: str = "results folder") -> None:
-    """Raise ``ValueError`` where a path is a URL, such as s3://bucket/x, which would become a folder ``s3:`` here."""
+    """Raise ``ValueError`` if a path is a URL, such as s3://bucket/x, which would become a folder ``s3:`` here."""
     found = _URL.match(str(path))
     if found is None:
         return
@@ -159,7 +162,7 @@ def check_is_local(path: Path | str, *, what: str = "results folder") -> None:
 
 
 def _as_given(path: str, found: re.Match[str]) -> str:
-    """Return a URL with both of its slashes, of which ``Path`` leaves one."""
+    """Return a URL with both slashes after its scheme; ``Path`` removes one of them."""
     return f"{found['scheme']}://{path[found.end() :].lstrip('/')}"
 
 
@@ -171,5 +174,5 @@ def _fresh(folder: Path) -> Path:
 
 
 def file_digest(path: Path) -> str:
-    """Return 32 hexadecimal digits over a file's bytes."""
+    """Return the digest of a file's bytes as 32 hexadecimal digits."""
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""Which nodes of a cluster are in the way, and whether the driver can read what a trial left on one."""
+"""Nodes of a cluster that cause trouble, and whether the driver can read the files of a finished trial."""
 
 import time
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from nmlab.trials.files.file_digest import why_not_readable
 
 Record = dict[str, Any]
 SLOW_FILES_S = 3.0
-"""How long the driver looks for files that a replica says it has written."""
+"""Seconds for which the driver looks for files that a replica reports as written."""
 
 
 class NodeTrouble:
-    """Keeps in view which nodes were refused or left what cannot be read: ``lines``, one for each node."""
+    """Collects the nodes that were refused or left unreadable files: ``lines`` holds one line for each."""
 
     def __init__(self) -> None:
         self.lines: dict[str, str] = {}
 
     def note(self, record: Record, *, replicas: Mapping[str, Record]) -> None:
-        """Take a record of the hub; one that tells of a refused result is given the address of its node."""
+        """Handle a record of the dispatcher; a ``result refused`` record also gets the address of its node."""
         if record["event"] == "replica refused":
             for node in record.get("nodes", ()):
                 self.lines[f"node {node}"] = f"refused: {record['reason']}"
@@ -31,12 +31,12 @@ class NodeTrouble:
 
 
 def why_unreadable(record: Record, *, launch: Launch) -> str:
-    """Return why the artifacts of a finished trial cannot be read here, after a moment for a slow file system."""
+    """Return why the artifacts of a finished trial cannot be read here, "" if they can; waits for slow file systems."""
     result, folder = record["result"], launch.trial_folder(record["key"])
     if result["status"] != TrialStatus.FINISHED:
         return ""
     if not result.get("files"):
-        return "it says of no file what is in it"
+        return "its result has no digests of its files"
     deadline = time.monotonic() + SLOW_FILES_S
     while (reason := why_not_readable(folder, result["files"])) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -1,8 +1,8 @@
-"""One process at a time owns a launch: an OS lock where the file system has locks, and a heartbeat where it has not.
+"""One process at a time owns a launch: by an OS lock if the file system has locks, and by a heartbeat if it has not.
 
-The lock is held on ``owner.lock`` and goes with the process, however that ends. ``owner.json`` says who has it, and a
-thread writes it again every few seconds: on a file system that machines share, whose locks may not reach across them,
-an owner that beats is alive, whatever the clocks of the machines say.
+The lock is held on ``owner.lock`` and is released when the process ends, however it ends. ``owner.json`` names the
+owner, and a thread writes it again every 3 seconds. On a file system that several machines share, locks may not hold
+across machines; there an owner whose heartbeat changes is alive, whatever the clocks of the machines say.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from nmlab.trials.files.checked_json import read_checked, write_checked
 
 BEAT_S = 3.0
 SILENT_S = 4 * BEAT_S
-"""How long an owner on another machine is watched before its silence counts."""
+"""Seconds without a heartbeat after which an owner on another machine counts as gone."""
 FORMAT = 1
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _HELD = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
@@ -36,18 +36,18 @@ class OwnedError(ValueError):
 
 
 class OwnershipLostError(RuntimeError):
-    """Another process took the launch over, since this one had been silent for too long."""
+    """Another process took the launch over, because this one wrote no heartbeat for too long."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Who owns a launch.
+    """The owner of a launch: a process on a machine.
 
     Attributes:
-        machine: the same for processes that see each other's numbers: the kernel's boot and the process namespace.
+        machine: boot id of the kernel and process namespace: the same for processes that see each other's process ids.
         began: when the process started, in seconds since 1970.
-        beat: counts up while the owner lives.
-        released: whether it let go by itself.
+        beat: the heartbeat, which counts up while the owner lives.
+        released: whether the owner gave the launch up by itself.
     """
 
     host: str
@@ -69,14 +69,14 @@ class Owner:
 
 @contextmanager
 def owned(folder: Path, *, take_over: bool = False) -> Iterator["Ownership"]:
-    """Own the launch in ``folder`` as long as the block lasts.
+    """Own the launch in ``folder`` while the ``with`` block runs.
 
     Args:
         folder: the launch's folder.
-        take_over: take it from an owner on another machine that does not beat any more. One that beats keeps it.
+        take_over: take it from an owner on another machine whose heartbeat has stopped. One with a heartbeat keeps it.
 
     Raises:
-        OwnedError: another process owns it, which the text names.
+        OwnedError: another process owns it; the text names the process.
     """
     lock = _locked(folder)
     try:
@@ -94,7 +94,7 @@ def owned(folder: Path, *, take_over: bool = False) -> Iterator["Ownership"]:
 
 
 def held_by(folder: Path) -> str:
-    """Return in a few words who owns a launch, "" where nobody does. Nothing is written; it may change at any time."""
+    """Return the owner of a launch in a few words, "" if it has none. Nothing is written; it may change at any time."""
     owner = read_owner(folder)
     who = "another process" if owner is None else owner.text
     try:
@@ -117,7 +117,7 @@ def held_by(folder: Path) -> str:
 
 
 class Ownership:
-    """The owner's side: beats until it is released."""
+    """The ownership of this process: writes the heartbeat until it is released."""
 
     def __init__(self, folder: Path) -> None:
         self._path = _owner_file(folder)
@@ -129,12 +129,12 @@ class Ownership:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise ``OwnershipLostError`` where somebody else has taken the launch over."""
+        """Raise ``OwnershipLostError`` if another process has taken the launch over."""
         if self._lost is not None:
             raise OwnershipLostError(f"this launch was taken over by {self._lost.text}; nothing more is written here")
 
     def release(self) -> None:
-        """Let go."""
+        """Stop the heartbeat and give the launch up."""
         self._ended.set()
         self._thread.join()
         if self._lost is None and self._is_mine():
@@ -154,30 +154,30 @@ class Ownership:
         return self._lost is None
 
     def _write(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk costs a beat, not the launch
+        with contextlib.suppress(OSError):  # a full disk skips one heartbeat and does not end the launch
             write_checked(self._path, asdict(self._me), format=FORMAT)
 
 
 def read_owner(folder: Path) -> Owner | None:
-    """Return who owns a launch or owned it last; None where nobody did, or the file cannot be read."""
+    """Return the present or the last owner of a launch; None if there was none, or the file cannot be read."""
     with contextlib.suppress(OSError, ValueError, TypeError):
         return Owner(**read_checked(_owner_file(folder), kind="owner", format=FORMAT, before=()))
     return None
 
 
 def _check_heartbeat(folder: Path, *, take_over: bool, has_locks: bool) -> None:
-    """Raise ``OwnedError`` where an owner whom the lock does not tell of lives, or may live on another machine."""
+    """Raise ``OwnedError`` if an owner that the lock does not show is alive, or may be alive on another machine."""
     owner = read_owner(folder)
     if owner is None or owner.released:
         return
     if owner.machine == _machine():
-        if not has_locks and _is_running(owner):  # a lock would have gone with its process
+        if not has_locks and _is_running(owner):  # with locks, the free lock shows that it has ended
             raise OwnedError(_refusal(folder, owner))
         return
     if not take_over:
         ago = max(0.0, time.time() - owner.beaten)
         raise OwnedError(
-            f"{_refusal(folder, owner)}, last heard {ago:.0f} s ago; if that machine is gone, go on with --take-over"
+            f"{_refusal(folder, owner)}, last heartbeat {ago:.0f} s ago; if that machine is gone, use --take-over"
         )
     deadline = time.monotonic() + SILENT_S
     while time.monotonic() < deadline:
@@ -188,7 +188,7 @@ def _check_heartbeat(folder: Path, *, take_over: bool, has_locks: bool) -> None:
 
 
 def _locked(folder: Path) -> int | None:
-    """Return the descriptor that holds the lock, -1 where the file system has no locks; None where another has it."""
+    """Return the descriptor that holds the lock, -1 if the file system has no locks, None if another process has it."""
     try:
         descriptor = os.open(folder / "owner.lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
@@ -234,7 +234,7 @@ def _this_process() -> Owner:
 
 
 def _machine() -> str:
-    """Return what processes that see each other's numbers share, else only the host's name."""
+    """Return what processes that see each other's process ids have in common; the host's name if it is not known."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -242,8 +242,8 @@ def _machine() -> str:
 
 
 def user_name() -> str:
-    """Return the name of the user of this process, or the number of one who has none."""
+    """Return the name of the user of this process, or the user id if it has no name."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a number that nobody has
+    except (KeyError, OSError):  # a user id without an account
         return str(os.getuid())

@@ -1,4 +1,4 @@
-"""One live view of a sweep for a person: replicas, running trials, best so far."""
+"""The live view of a sweep on a terminal: replicas, running trials, best so far."""
 
 import os
 import socket
@@ -23,7 +23,7 @@ _SHOWN = 6
 
 
 class StatusFile:
-    """The snapshot on disk, from which ``nmlab status`` reads; replaced whole at most once a second."""
+    """The snapshot on disk that ``nmlab status`` reads; replaced as a whole, at most once a second."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._written = path, 0.0
@@ -37,19 +37,19 @@ class StatusFile:
         try:
             write_checked(self._path, {**snapshot, **writer}, format=STATUS_FORMAT, is_for_people=False)
         except OSError as error:
-            if not is_disk_full(error):  # else the status grows old until there is room
+            if not is_disk_full(error):  # on a full disk the status stays old until there is room
                 raise
 
 
 class ProgressView:
-    """The live view on a terminal; elsewhere one line for each trial that ends; only troubles with ``quiet``."""
+    """A live view on a terminal; elsewhere one line for each trial that ends. With ``quiet`` only troubles."""
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._console, self._quiet = console, quiet
         self._live = (
             None if quiet or not console.is_terminal else Live(console=console, refresh_per_second=4, transient=True)
         )
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
         self._trouble: set[str] = set()
 
     def __enter__(self) -> "ProgressView":
@@ -62,7 +62,7 @@ class ProgressView:
             self._live.stop()
 
     def show(self, snapshot: Record) -> None:
-        """Draw ``snapshot``, or on a plain stream print one line for each trial that has ended since."""
+        """Draw ``snapshot``; on a plain stream print one line for each trial that has ended since the last call."""
         if self._live is not None:
             self._live.update(render(snapshot))
             return
@@ -71,16 +71,16 @@ class ProgressView:
             self._print_ended(snapshot)
 
     def _print_trouble(self, trouble: dict[str, str]) -> None:
-        """Tell of a trouble when it begins, and not again while it lasts."""
+        """Print a trouble when it begins, and not again while it lasts."""
         for source in trouble.keys() - self._trouble:
             self._console.print(trouble[source], markup=False, highlight=False, soft_wrap=True)
         self._trouble = set(trouble)
 
     def _print_ended(self, snapshot: Record) -> None:
         for key, trial in snapshot["trials"].items():
-            if key in self._told or trial["status"] in (TrialStatus.WAITING, TrialStatus.RUNNING):
+            if key in self._printed or trial["status"] in (TrialStatus.WAITING, TrialStatus.RUNNING):
                 continue
-            self._told.add(key)
+            self._printed.add(key)
             head = f"[{snapshot['ended']}/{snapshot['planned']}]"
             self._console.print(f"{head} {_outcome(trial)}", markup=False, highlight=False, soft_wrap=True)
 
@@ -110,10 +110,10 @@ def _replicas(snapshot: Record) -> Text:
 
 
 def _replica(name: str, facts: Record) -> str:
-    if "device" not in facts:  # refused before it had loaded anything
+    if "device" not in facts:  # refused before it loaded anything
         return f"{name} {facts['state']}: {facts['reason']}"
     return (
-        f"{name} {facts['state']} on {facts['device']}, {facts['slots']} slot(s), {len(facts['shards'])} shard(s), "
+        f"{name} {facts['state']} on {facts['device']}, {facts['slots']} slot(s), {len(facts['shards'])} stage(s), "
         f"{facts['model_bytes'] / 2**20:.1f} MiB loaded {facts['loads']}x"
     )
 
@@ -129,7 +129,7 @@ def _trials(running: list[Record], metric: str) -> Table:
 
 
 def _best(snapshot: Record) -> list[str]:
-    """Return a line a pattern on the best complete configuration and the best baseline."""
+    """Return for each pattern a line on the best complete configuration and the best baseline."""
     return [read_standing(record).text for record in snapshot.get("best", ())]
 
 

@@ -1,4 +1,4 @@
-"""What the driver adds to the records of trials that end, before they are kept."""
+"""Complete the records of trials that end, before they are written to the journal."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,12 +11,12 @@ Record = dict[str, Any]
 
 
 class RecordCompletion:
-    """Adds to ends of trials why they were stopped, what they cost where no replica could say, and notes on the text.
+    """Adds to ``ended`` records why a trial was stopped, its cost if no replica reported it, and notes on the texts.
 
     Args:
-        launch: the launch, in whose folder checkpoints tell what a trial had cost.
+        launch: the launch, whose folder holds the checkpoints with the cost of lost trials.
         stopped_early: why trials are stopped early, by key; it grows while the launch runs.
-        text_notes: what must be said of the texts beside every result; trials themselves do not compare them.
+        text_notes: notes on the study's texts that belong to every result; a trial does not compare its texts.
     """
 
     def __init__(self, launch: Launch, *, stopped_early: Mapping[str, str], text_notes: Iterable[str]) -> None:
@@ -24,7 +24,7 @@ class RecordCompletion:
         self._leased: set[str] = set()
 
     def recall(self, records: Iterable[Record]) -> None:
-        """Take the records of earlier processes of the launch, which are complete."""
+        """Read the records of earlier processes of the launch, which are complete already."""
         self._leased |= {record["key"] for record in records if record["event"] == "leased"}
 
     def complete(self, records: Iterable[Record]) -> None:
@@ -39,7 +39,7 @@ class RecordCompletion:
                 self._add_notes(record["result"])
 
     def _say_why(self, key: str, result: Record) -> None:
-        """A trial that was stopped, but not because its configuration fell behind, goes on when a launch is resumed."""
+        """Add the reason to a stopped trial. Unless its configuration fell behind, a resumed launch continues it."""
         if result["status"] == TrialStatus.STOPPED:
             why = self._stopped_early.get(key)
             result["resumable"] = why is None

@@ -1,4 +1,4 @@
-"""Which complete configuration is best so far, and which baseline it is to be measured against."""
+"""The best complete configuration so far, and the best complete baseline to compare it with."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -10,12 +10,12 @@ from nmlab.trials.contract.run_tags import Role
 
 @dataclass(frozen=True)
 class Entrant:
-    """One trial as far as the standings care.
+    """One trial, with the values that standings need.
 
     Attributes:
         configuration: the same for all seeds of one configuration.
-        role: ``search``, ``baseline``, or ``dense`` for the model without a mask, which competes with nobody.
-        replicates: how many seeds its configuration has.
+        role: ``search``, ``baseline``, or ``dense`` for the model without a mask, which is not ranked.
+        replicates: the number of seeds of its configuration.
         value: the objective of a trial that finished, else None.
     """
 
@@ -54,7 +54,7 @@ class Standing:
 
     @property
     def text(self) -> str:
-        """The standing in one line; "" where neither side has a complete configuration."""
+        """The standing in one line; "" if neither the search nor the baselines have a complete configuration."""
         over = f" (mean of {self.seeds} seeds)" if self.seeds > 1 else " (one seed)"
         best = "" if self.mean is None else f"best so far: {self.label} {self.mean:.4g}{over}"
         rule = "" if self.baseline_mean is None else f"best baseline: {self.baseline} {self.baseline_mean:.4g}"
@@ -62,9 +62,9 @@ class Standing:
 
 
 def standings(entrants: Iterable[Entrant], *, mode: str) -> list[Standing]:
-    """Return where the search stands, a pattern each: masks of different patterns are not compared.
+    """Return one standing for each pattern, because masks of different patterns are not compared.
 
-    A configuration counts once all of its seeds have finished, with the mean over them.
+    A configuration counts when all of its seeds have finished, with the mean over them.
     """
     found: dict[str, _Configuration] = {}
     for entrant in entrants:

@@ -1,4 +1,4 @@
-"""What a sweep looks like at this moment, put together from the hub's records without side effects."""
+"""The state of a launch at this moment, computed from the dispatcher's records without side effects."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 @dataclass
 class TrialLine:
-    """One trial as a watcher sees it."""
+    """One trial in the live view and in ``nmlab status``."""
 
     label: str
     seed: int
@@ -40,7 +40,7 @@ class TrialLine:
 
 @dataclass
 class LaunchState:
-    """Counts, trials and replicas of a launch."""
+    """The counts, trials and replicas of a launch."""
 
     study: str
     launch: str
@@ -51,7 +51,7 @@ class LaunchState:
     seeds: int = 1
     """Seeds of every configuration of the search."""
     baselines: Mapping[str, int] = field(default_factory=dict)
-    """Keys of the trials of baselines, with the number of seeds of each one's configuration."""
+    """Trial key of each baseline -> number of seeds of its configuration."""
     started: float = field(default_factory=time.time)
     resumed: int = 0
     loads: int = 0
@@ -60,12 +60,12 @@ class LaunchState:
     replicas: dict[str, Record] = field(default_factory=dict)
     phase: LaunchStatus = LaunchStatus.STARTING
     trouble: dict[str, str] = field(default_factory=dict)
-    """What keeps records from where they belong, a line for each place."""
+    """Why records do not reach a place (the store, the disk, a node): place -> one line."""
     unchanged: bool | None = None
-    """Whether every replica that looked found its frozen weights unchanged, in any process; None before one looked."""
+    """Whether every replica that checked its frozen weights found them unchanged; None before the first check."""
 
     def recall(self, records: Iterable[Record], *, over: Container[str]) -> None:
-        """Take the records of earlier processes of this launch; trials that are not ``over`` run again."""
+        """Handle the records of earlier processes of this launch; trials that are not in ``over`` run again."""
         self.update(records)
         self.replicas, self.phase = {}, LaunchStatus.STARTING
         for key, line in self.trials.items():
@@ -74,7 +74,7 @@ class LaunchState:
         self.resumed = sum(line.ended for line in self.trials.values())
 
     def update(self, records: Iterable[Record]) -> None:
-        """Take records of the hub in order; kinds that a watcher need not know are passed over."""
+        """Handle records of the dispatcher in order; events that do not change the view are ignored."""
         handlers = {
             "trial": self._trial,
             "leased": self._leased,
@@ -92,7 +92,7 @@ class LaunchState:
                 handlers[record["event"]](record)
 
     def _is_known(self, record: Record) -> bool:
-        """Say whether what a record speaks of was introduced; a damaged line may have been taken out of the journal."""
+        """Return whether the trial or replica of a record is known; a user may have removed a damaged journal line."""
         match record["event"]:
             case "leased" | "metrics" | "ended" | "result refused":
                 return record["key"] in self.trials
@@ -102,26 +102,26 @@ class LaunchState:
 
     @property
     def frozen_weights(self) -> FrozenWeights:
-        """What the replicas found; unverified where every one was killed before it could look."""
+        """What the replicas found: unverified if every one was killed before it could check."""
         found = {True: FrozenWeights.VERIFIED, False: FrozenWeights.MISMATCH, None: FrozenWeights.UNVERIFIED}
         return found[self.unchanged]
 
     @property
     def ended(self) -> int:
-        """Trials that need no more work, those of an earlier process of this launch included."""
+        """The number of trials that need no more work, those of earlier processes of this launch included."""
         return sum(line.ended for line in self.trials.values())
 
     def counts(self) -> Counter[str]:
-        """Number of trials by status."""
+        """Return the number of trials by status."""
         return Counter(line.status for line in self.trials.values())
 
     def eta_seconds(self) -> float | None:
-        """Seconds to go at the pace so far; None before the first trial of this process has ended."""
+        """Return the seconds to go at the pace so far; None before the first trial of this process has ended."""
         done = self.ended - self.resumed
         return (time.time() - self.started) / done * (self.planned - self.ended) if done else None
 
     def snapshot(self) -> Record:
-        """Return everything as plain JSON."""
+        """Return the whole state as plain JSON."""
         return {
             "study": self.study,
             "launch": self.launch,
@@ -179,7 +179,7 @@ class LaunchState:
         line.initial = values.get(initial_name(self.metric), line.initial)
         if self.metric in values:
             line.perplexity = values[self.metric]
-            # Journals of earlier versions name the evaluation of the start like the others.
+            # Journals of earlier versions record the evaluation of the start under the same name.
             line.initial = values[self.metric] if record["step"] == 0 and line.steps else line.initial
 
     def _ended(self, record: Record) -> None:
@@ -213,7 +213,7 @@ class LaunchState:
 
 
 def _configuration(spec: Record) -> str:
-    """Return what all seeds of one configuration share."""
+    """Return a digest of the specification without its seed, the same for all seeds of one configuration."""
     text = json.dumps({name: value for name, value in spec.items() if name != "seed"}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -1,4 +1,4 @@
-"""A launch seen from outside: the snapshot on disk, and whether its process still lives."""
+"""Read the state of a launch from another process: its snapshot on disk, and whether its process is alive."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ _AT_WORK = (LaunchStatus.STARTING, LaunchStatus.RUNNING, LaunchStatus.STOPPING)
 
 
 def read_status(launch: Launch) -> Record:
-    """Return the newest snapshot, with ``alive``; raises ``ValueError`` when the launch has not written one."""
+    """Return the newest snapshot, with ``alive`` added; raises ``ValueError`` if the launch has not written one."""
     try:
         snapshot = read_checked(launch.status_file, kind="status", format=STATUS_FORMAT, before=_FIRST_STATUS)
     except FileNotFoundError as error:
@@ -36,7 +36,7 @@ def read_status(launch: Launch) -> Record:
 
 
 def _writer_lives(snapshot: Record) -> bool:
-    """Ask the process table on the writer's machine; from another machine only its silence can tell."""
+    """Return whether the writer is alive: by its process id on this machine, and by the snapshot's age (30 s)."""
     if snapshot["machine"] == socket.gethostname() and not _is_running(snapshot["pid"]):
         return False
     return bool(time.time() - snapshot["written"] < _SILENT_S)
@@ -44,16 +44,16 @@ def _writer_lives(snapshot: Record) -> bool:
 
 def _is_running(pid: int) -> bool:
     try:
-        os.kill(pid, 0)  # sends nothing; asks only
+        os.kill(pid, 0)  # signal 0 sends nothing and only checks
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # somebody else's process has the number
+        return True  # a process of another user has the number
     return True
 
 
 def render_status(snapshot: Record) -> Group:
-    """Return the view of a launch: the progress view while it runs, and every trial with its outcome."""
+    """Return the view of a launch: the progress view, and every trial with its outcome."""
     counts = ", ".join(f"{count} {status}" for status, count in sorted(snapshot["counts"].items())) or "none yet"
     facts = Text(f"{snapshot['launch']}: {counts}; the model was loaded {snapshot['model_loads']} time(s)")
     goes_on = snapshot["phase"] in (LaunchStatus.KILLED, LaunchStatus.STOPPED)

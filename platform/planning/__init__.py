@@ -1,4 +1,4 @@
-"""What a study is going to take, before it is paid for: memory, time, disk; and refusing what cannot fit."""
+"""From a study to its trials; memory, time and disk of a launch before it is started; refusal of what cannot fit."""
 
 from nmlab.platform.planning.admission import admit, proposal
 from nmlab.platform.planning.forecast import Forecast, Forecaster

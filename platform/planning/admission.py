@@ -1,4 +1,4 @@
-"""Will it fit? What a worker needs against what its machine or GPU has, and the nearest that fits where it does not."""
+"""Check whether a study fits into memory: what a worker needs, what its machine or GPU has, what would fit instead."""
 
 import math
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ CUDA_BYTES = 500 * 2**20
 
 @dataclass(frozen=True)
 class Load:
-    """What one replica puts on its devices: the frozen weights, what its trials share, and what one slot needs.
+    """The memory of one replica in bytes: the frozen weights, what its trials share, and what one slot needs.
 
-    On a GPU ``host`` is what its trials share in the memory of the machine.
+    ``host`` is what its trials share in the memory of the machine if the replica runs on a GPU.
     """
 
     weights: int
@@ -27,39 +27,39 @@ class Load:
     slot: int
     host: int = 0
 
-    def worker(self, *, slots: int, shards: int = 1) -> int:
+    def worker(self, *, slots: int, stages: int = 1) -> int:
         """Return the bytes of a replica's largest worker.
 
-        A worker holds a run of decoder blocks, of which one may have one more than another, and may hold embeddings
-        and head; its part of a slot goes with its blocks.
+        A worker holds one pipeline stage: a run of decoder blocks (stages differ by one block at most), and perhaps
+        embeddings and head. Its part of a slot is proportional to its blocks.
         """
-        share = math.ceil(self.blocks / shards) / self.blocks
+        share = math.ceil(self.blocks / stages) / self.blocks
         held = self.weights - self.block_weights + math.ceil(self.block_weights * share)
         return held + self.shared + math.ceil(slots * self.slot * share)
 
     def most_slots(self, free: int) -> int:
-        """Return how many trials fit at once beside the weights of an unsharded replica; negative if they do not."""
+        """Return how many trials fit at once beside the weights of a one-stage replica; negative if none do."""
         return (free - self.weights - self.shared) // max(1, self.slot)
 
-    def fewest_shards(self, free: int, *, slots: int) -> int | None:
+    def fewest_stages(self, free: int, *, slots: int) -> int | None:
         """Return the smallest number of workers, each with ``free`` bytes, that hold the replica; None if none does."""
-        fitting = (n for n in range(1, self.blocks + 1) if self.worker(slots=slots, shards=n) <= free)
+        fitting = (n for n in range(1, self.blocks + 1) if self.worker(slots=slots, stages=n) <= free)
         return next(fitting, None)
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """The slots and shards that would suit one replica here; None where the model fits no way."""
+    """The slots and pipeline stages with which one replica would fit here; None if none would."""
 
     slots: int | None
-    shards: int | None
+    stages: int | None
     reason: str
 
 
 def admit(study: Study, load: Load, *, machine: Machine) -> None:
-    """Raise ``ValueError`` with the numbers where this machine's memory does not hold all replicas of a study.
+    """Raise ``ValueError`` with the numbers if this machine's memory does not hold all replicas of a study.
 
-    Raises it also as ``check_slots`` does.
+    Raises ``ValueError`` also as ``check_slots`` does.
     """
     replica = study.replica
     check_slots(study, has_gpus=machine.device == "cuda")
@@ -77,7 +77,7 @@ def admit(study: Study, load: Load, *, machine: Machine) -> None:
 
 
 def _check_host(study: Study, load: Load, *, machine: Machine) -> None:
-    """Raise ``ValueError`` where the machine's memory does not hold what the trials of replicas on GPUs share."""
+    """Raise ``ValueError`` if the machine's memory does not hold what the trials of replicas on GPUs share."""
     workers = study.replica.count * study.replica.shards
     need = workers * load.host
     if machine.host is not None and need > machine.host:
@@ -88,39 +88,39 @@ def _check_host(study: Study, load: Load, *, machine: Machine) -> None:
 
 
 def check_slots(study: Study, *, has_gpus: bool) -> None:
-    """Raise ``ValueError`` for several slots on a model in shards, where its workers will have GPUs.
+    """Raise ``ValueError`` for several slots on a model in pipeline stages whose workers will have GPUs.
 
-    ``has_gpus`` says whether they get one without asking.
+    ``has_gpus`` says whether workers get a GPU if the study does not say.
     """
     replica = study.replica
     on_gpus = has_gpus if replica.resources.gpus is None else replica.resources.gpus > 0
-    if why := _blocks(slots=replica.slots, shards=replica.shards, on_gpus=on_gpus):
+    if why := _why_deadlocked(slots=replica.slots, stages=replica.shards, on_gpus=on_gpus):
         raise ValueError(why)
 
 
-def _blocks(*, slots: int, shards: int, on_gpus: bool) -> str:
-    """Return why slots would block each other for ever; "" where they do not.
+def _why_deadlocked(*, slots: int, stages: int, on_gpus: bool) -> str:
+    """Return why slots would deadlock; "" if they would not.
 
-    Slots are threads. Their NCCL transfers between shards are queued on one stream of a GPU, in another order at each
-    worker, and the backwards of all slots run on one thread a GPU, which waits in the first receive.
+    Slots are threads. Their NCCL transfers between stages are queued on one stream of a GPU, in a different order at
+    each worker, and the backwards of all slots run on one thread a GPU, which waits in the first receive.
     """
-    if slots == 1 or shards == 1 or not on_gpus:
+    if slots == 1 or stages == 1 or not on_gpus:
         return ""
     return (
-        f"replica.slots = {slots} with replica.shards = {shards}: on GPUs, trials that run at once on one model in "
-        "shards block each other for ever; use slots: 1 (or shards: 1, and more replicas)"
+        f"replica.slots = {slots} with replica.shards = {stages}: on GPUs, trials that run at once on one model in "
+        "pipeline stages deadlock; use slots: 1 (or shards: 1, and more replicas)"
     )
 
 
-def refuses(load: Load, *, slots: int, shards: int, device: str, room: int | None = None) -> str:
-    """Return why a replica's worker that has not loaded its model yet does not fit, or cannot run; "" if it can.
+def refuses(load: Load, *, slots: int, stages: int, device: str, room: int | None = None) -> str:
+    """Return why a replica's worker does not fit or cannot run, before it loads its model; "" if it can.
 
-    ``room`` are the bytes that are free where it will run; without, those free here.
+    ``room`` is the number of bytes free where it will run; by default those free here.
     """
-    if why := _blocks(slots=slots, shards=shards, on_gpus=device == "cuda"):
+    if why := _why_deadlocked(slots=slots, stages=stages, on_gpus=device == "cuda"):
         return why
     free = (free_bytes(device) if room is None else room) - (CUDA_BYTES if device == "cuda" else 0)
-    need = load.worker(slots=slots, shards=shards)
+    need = load.worker(slots=slots, stages=stages)
     if need <= free:
         return ""
     fit = max(0, load.most_slots(free))
@@ -131,24 +131,24 @@ def refuses(load: Load, *, slots: int, shards: int, device: str, room: int | Non
 
 
 def needed(study: Study, load: Load, *, machine: Machine) -> int:
-    """Return what a study puts on one GPU, or on this machine, where all workers share one memory."""
-    one = load.worker(slots=study.replica.slots, shards=study.replica.shards)
+    """Return the bytes that a study puts on one GPU; on the CPU those of all workers, which share one memory."""
+    one = load.worker(slots=study.replica.slots, stages=study.replica.shards)
     if machine.device == "cuda":
         return one
-    # Weights are pages of one file, held once however many replicas and shards there are.
+    # Weights are pages of one file, held once however many replicas and stages there are.
     slots = study.replica.count * study.replica.slots * load.slot
     return load.weights + slots + study.replica.count * study.replica.shards * load.shared
 
 
 def usable(study: Study, *, machine: Machine) -> int:
-    """Return the free memory less that of the processes themselves."""
+    """Return the free bytes less those that the processes themselves take."""
     if machine.device == "cuda":
         return max(0, machine.free - CUDA_BYTES)
     return max(0, machine.free - study.replica.count * (study.replica.shards * WORKER_BYTES + BESIDE_BYTES))
 
 
 def proposal(study: Study, load: Load, *, machine: Machine) -> Proposal:
-    """Return the slots that fit a replica beside the others, or the shards that would make it fit."""
+    """Return the slots that fit a replica beside the others, or the pipeline stages with which it would fit."""
     free = usable(study, machine=machine)
     if machine.device == "cpu":
         count = study.replica.count
@@ -160,15 +160,15 @@ def proposal(study: Study, load: Load, *, machine: Machine) -> Proposal:
     slots = load.most_slots(free)
     if slots >= 1:
         return Proposal(slots, 1, f"slots: {slots} would fit")
-    shards = load.fewest_shards(free, slots=1)
-    if shards is None:
-        return Proposal(None, None, f"not even one block a GPU ({load.blocks} shards) would fit")
-    have = "" if shards <= machine.devices else f", of which this machine has {machine.devices}"
-    return Proposal(1, shards, f"slots: 1 with shards: {shards} would fit on {shards} GPUs{have}")
+    stages = load.fewest_stages(free, slots=1)
+    if stages is None:
+        return Proposal(None, None, f"not even one block a GPU (shards: {load.blocks}) would fit")
+    have = "" if stages <= machine.devices else f", of which this machine has {machine.devices}"
+    return Proposal(1, stages, f"slots: 1 with shards: {stages} would fit on {stages} GPUs{have}")
 
 
 def size(count: float) -> str:
-    """Return a number of bytes for people: 512 B, 3.2 MB, 1.5 GB (powers of 1000)."""
+    """Return a number of bytes as text with a unit: 512 B, 3.2 MB, 1.5 GB (powers of 1000)."""
     for unit in ("B", "kB", "MB", "GB"):
         if abs(count) < 1000:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""A study's plan put together: its trials, memory by what it is for, hours, disk, and whether it fits."""
+"""Estimate what a study takes: its trials, memory by purpose, time, disk, and whether it fits this machine."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ from nmlab.trials.sizing.preflight import Facts
 from nmlab.trials.sizing.probe import Probed
 
 _CHECKPOINTS = 2
-# Of a trial in the tracking store's database: rows of about 200 points of a dozen metrics, and parameters and tags.
+# Bytes of a trial in the tracking store's database: rows of about 200 points of a dozen metrics, parameters and tags.
 _ROWS_BYTES = 200 * 12 * 120 + 30_000
 _RECORDS_BYTES = 50_000
 
@@ -32,7 +32,7 @@ Probes = Mapping[tuple[str, str], Probed]
 
 @dataclass
 class Estimate:
-    """``probes`` are what probes measured, by method and pattern."""
+    """The estimate of a plan on a machine. ``probes``: what probes measured, by method and pattern."""
 
     plan: Plan
     machine: Machine
@@ -46,7 +46,7 @@ class Estimate:
         return cls(plan, machine, probes or {})
 
     def check(self) -> None:
-        """Raise ``ValueError`` where the study does not fit on this machine."""
+        """Raise ``ValueError`` if the study does not fit on this machine."""
         admit(self.plan.study, self.load, machine=self.machine)
 
     @cached_property
@@ -55,7 +55,7 @@ class Estimate:
 
     @cached_property
     def load(self) -> Load:
-        """What one replica puts on its device; a slot is as large as the largest trial."""
+        """The memory of one replica; a slot is as large as the largest trial."""
         facts = self.plan.facts
         element = facts.model_bytes // facts.parameters
         on_gpu = self.machine.device == "cuda"
@@ -71,7 +71,7 @@ class Estimate:
 
     @cached_property
     def shared(self) -> SharedResults:
-        """What a worker keeps for all of its trials, in host memory."""
+        """The results that a worker keeps for all of its trials, in host memory."""
         study = self.plan.study
         specs = [*self.plan.baselines, *example_specs(study)]
         return shared_results(
@@ -83,7 +83,7 @@ class Estimate:
 
     @cached_property
     def forecasts(self) -> list[tuple[TrialSpec, Forecast]]:
-        """One trial of every method, pattern and setting that tells in bytes, and its forecast."""
+        """One trial of every method, pattern and size in bytes, with its forecast."""
         found: dict[Any, tuple[TrialSpec, Forecast]] = {}
         for spec in [*self.plan.baselines, *example_specs(self.plan.study)]:
             forecast = self._forecast(spec)
@@ -92,7 +92,7 @@ class Estimate:
 
     @cached_property
     def seconds(self) -> float:
-        """Length of the whole launch: all trials, as many at once as there are slots."""
+        """Seconds of the whole launch: all trials, as many at once as there are slots."""
         listing = self.listing
         own = [self._seconds(spec) for spec in listing.specs]
         searched = own[listing.baselines :]
@@ -102,7 +102,7 @@ class Estimate:
 
     @cached_property
     def disk(self) -> dict[str, int]:
-        """Bytes on disk when all trials have ended, by what they are for; checkpoints are an upper bound."""
+        """Bytes on disk when all trials have ended, by purpose; those of checkpoints are an upper bound."""
         listing, facts = self.listing, self.plan.facts
         scale = self.plan.trials / max(1, len(listing.specs))
         total: Counter[str] = Counter()
@@ -130,7 +130,7 @@ class Estimate:
                 "slot": self.load.slot,
                 "shared": self.shared.most,
                 "shared budget": CACHE_BYTES,
-                "worker": self.load.worker(slots=study.replica.slots, shards=study.replica.shards),
+                "worker": self.load.worker(slots=study.replica.slots, stages=study.replica.shards),
                 "needed": needed(study, self.load, machine=self.machine),
                 "free": usable(study, machine=self.machine),
                 "device": self.machine.device,
@@ -141,7 +141,7 @@ class Estimate:
             "seconds are": "measured" if self._all_measured else "estimated",
             "disk": self.disk,
             "clean frees": self.disk.get("checkpoints", 0),
-            "proposal": {"slots": suggested.slots, "shards": suggested.shards, "reason": suggested.reason},
+            "proposal": {"slots": suggested.slots, "shards": suggested.stages, "reason": suggested.reason},
         }
 
     @cached_property
@@ -150,14 +150,14 @@ class Estimate:
 
     @property
     def could_not_tell(self) -> list[str]:
-        """A line for all that a dry run could not find out, by its reason."""
-        whats: dict[str, list[str]] = {}
+        """One line for each reason why a dry run failed, with what it could not count."""
+        by_reason: dict[str, list[str]] = {}
         for what, why in self._forecaster.unknown.items():
-            whats.setdefault(why, []).append(what)
+            by_reason.setdefault(why, []).append(what)
         return [
             f"the activations and the time of {' and '.join(named)}, counted as none: the dry run failed ({why}); "
             "--probe measures them"
-            for why, named in whats.items()
+            for why, named in by_reason.items()
         ]
 
     @property
@@ -179,7 +179,7 @@ class Estimate:
 
 
 def threads_a_slot(plan: Plan) -> int:
-    """Return the threads that one trial gets on this machine."""
+    """Return the number of threads that one trial gets on this machine."""
     import os
 
     replica = plan.study.replica
@@ -187,7 +187,7 @@ def threads_a_slot(plan: Plan) -> int:
 
 
 def probe_methods(plan: Plan) -> dict[tuple[str, str], Probed]:
-    """Load the model and take a few real steps of every method and pattern of a study, one after the other."""
+    """Load the model and measure a few real steps of every method and pattern of a study, one after the other."""
     import torch
 
     from nmlab.trials.context.replica_context import ReplicaContext
@@ -242,9 +242,9 @@ def _facts_record(plan: Plan, facts: Facts) -> dict[str, Any]:
 
 def _replicas(study: Study) -> str:
     replica = study.replica
-    shards = f", each over {replica.shards} workers" if replica.shards > 1 else ""
-    shared = f", {replica.participants} of them on the masks of one trial" if replica.participants > 1 else ""
-    return f"{replica.count} with {replica.slots} slot(s) each{shared}{shards}"
+    stages = f", each over {replica.shards} workers" if replica.shards > 1 else ""
+    peers = f", {replica.participants} of them on the masks of one trial" if replica.participants > 1 else ""
+    return f"{replica.count} with {replica.slots} slot(s) each{peers}{stages}"
 
 
 def _bytes_record(spec: TrialSpec, forecast: Forecast) -> dict[str, Any]:

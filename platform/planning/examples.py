@@ -1,4 +1,4 @@
-"""Configurations of a search that between them use everything in it, so that what is wrong is found beforehand."""
+"""Example configurations that together use every value of a search, so that wrong values are found before the start."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, islice
@@ -12,7 +12,7 @@ from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
 
 LIMIT = 10_000
-"""The most configurations of a finite space that are looked at one and all, and the most pairs of values."""
+"""The most configurations of a finite space that are all checked, and the most pairs of values."""
 _FEW = 500
 
 Configuration = dict[str, Any]
@@ -34,10 +34,10 @@ def to_plan(study: Study) -> list[Configuration]:
 
 
 def covering(study: Study) -> list[Configuration]:
-    """Return configurations that use every listed value, both ends of every range, and all pairs of them that can meet.
+    """Return configurations that use every listed value, both ends of every range, and all possible pairs of them.
 
-    Of a whole number the values that conditions name are used too. Where there are more than ``LIMIT`` pairs, only
-    those of a condition and what it activates are.
+    For a whole number the values that conditions name are used too. If there are more than ``LIMIT`` pairs, only the
+    pairs of a condition and what it activates are used.
     """
     options = {name: _options(name, study.entries) for name in study.entries}
     seen: set[Any] = set()
@@ -54,7 +54,7 @@ def covering(study: Study) -> list[Configuration]:
 
 
 class _Forced(RandomDraw):
-    """Draws some values as they are given, the others from the ends and lists at random."""
+    """Takes some values as given, and draws the others at random from the ends of ranges and from lists."""
 
     def __init__(self, forced: Mapping[str, Any], *, seed: int) -> None:
         super().__init__(seed, ends=True)
@@ -65,7 +65,7 @@ class _Forced(RandomDraw):
 
 
 def _all_points(study: Study, *, most: int) -> list[Configuration]:
-    """Return all configurations of a finite space; none where it has more than ``most`` or is not finite."""
+    """Return all configurations of a finite space; none if it has more than ``most`` or is not finite."""
     if any(isinstance(entry, Uniform | LogUniform) for entry in study.entries.values()):
         return []
     found = list(islice(points(study), most + 1))
@@ -82,7 +82,7 @@ def _options(name: str, entries: Mapping[str, Entry]) -> Sequence[Any]:
 
 
 def _wanted(entries: Mapping[str, Entry], options: _Options) -> Iterator[Configuration]:
-    """Yield what a configuration is asked to have: pairs of values where there are not too many, then single ones."""
+    """Yield the values that some configuration must have: pairs if there are not too many, then single values."""
     pairs = list(combinations(entries, 2))
     if sum(len(options[first]) * len(options[second]) for first, second in pairs) > LIMIT:
         pairs = [(parent, name) for name, entry in entries.items() for parent in entry.when if parent in entries]
@@ -93,7 +93,7 @@ def _wanted(entries: Mapping[str, Entry], options: _Options) -> Iterator[Configu
 
 
 def _settled(study: Study, options: _Options, forced: Configuration) -> Configuration | None:
-    """Return ``forced`` with the values under which its names are searched at all; None where they cannot be."""
+    """Return ``forced`` with the values that activate its names; None if no values do."""
     top = {name: getattr(study, name) for name in TOP_LEVEL if name not in study.entries}
     for name in forced:
         for parent, values in study.entries[name].when.items():

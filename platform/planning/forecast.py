@@ -1,7 +1,8 @@
-"""What one trial of a study is going to take: bytes by what they are for, and seconds.
+"""Forecast what one trial of a study takes: bytes by purpose, and seconds.
 
-Bytes of a method's state are exact (a test holds them against real runs); activations are rehearsed without contents;
-seconds are an estimate from the speed of a matrix product and of a copy, unless a probe has measured them.
+Bytes of a method's state are exact (a test compares them with real runs); activations are counted by a dry run on
+tensors without contents; seconds are an estimate from the speed of a matrix product and of a copy, unless measured by
+a probe.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ _TRAFFIC = 3.0
 
 @dataclass(frozen=True)
 class Forecast:
-    """What one trial needs of its slot, in bytes, and how long it takes; ``known`` says of what its method told."""
+    """The bytes that one trial needs of its slot, and its seconds. ``known``: whether its method declares its needs."""
 
     method: str
     state: Mapping[str, int]
@@ -42,7 +43,7 @@ class Forecast:
     known: bool = True
     peak: int | None = None
     shared: Mapping[str, int] = field(default_factory=dict)
-    """What the replica keeps for other trials as well; no part of the slot."""
+    """Bytes that the replica keeps for other trials too, by name; no part of the slot."""
 
     @property
     def state_bytes(self) -> int:
@@ -50,29 +51,29 @@ class Forecast:
 
     @property
     def slot_bytes(self) -> int:
-        """The most that is held at once for the trial: what a probe saw, or what is held and the largest phase."""
+        """The most bytes held at once for the trial: as a probe measured, or state and the largest phase."""
         if self.peak is not None:
             return self.peak
         return self.state_bytes + self.uncertain + max(self.start, self.step, self.evaluation)
 
     def seconds(self, *, steps: int, evaluations: int) -> float:
-        """Return the length of a trial."""
+        """Return the seconds of a trial."""
         learning = self.start_seconds + steps * self.step_seconds
         return learning + evaluations * self.evaluation_seconds + self.extra_seconds
 
 
 class Forecaster:
-    """Forecasts for the trials of one study; what they have in common is rehearsed once."""
+    """Makes the forecasts of the trials of one study; dry runs that they have in common are made once."""
 
     def __init__(self, study: Study, facts: Facts, *, machine: Machine, stage: Stage | None = None) -> None:
         self._study, self._facts, self._machine = study, facts, machine
         self._given = stage
         self._backwards: dict[tuple[str, str], Measured] = {}
         self.unknown: dict[str, str] = {}
-        """What could not be rehearsed, and so counts as nothing, each with the reason."""
+        """What a dry run failed on, and so counts as nothing -> the reason."""
 
     def of(self, spec: TrialSpec, *, probed: Probed | None = None) -> Forecast:
-        """Return the forecast of a trial, with what a probe measured in place of what was estimated."""
+        """Return the forecast of a trial; what a probe measured replaces what is estimated."""
         method = registry.get(spec.method)
         shape = self._shape(spec)
         needs = method.needs(shape, method.configure(spec.hyperparameters))
@@ -98,7 +99,7 @@ class Forecaster:
         forward_seconds = parts * self._seconds(self._forward)
         passes = needs.passes * 2 * FLOAT32 * shape.prunable / self._machine.copied
         learns = registry.get(spec.method).learned
-        # A forward wears masked weights; a backward has made them itself, and counts them.
+        # A forward holds masked weights; the dry run of a backward makes them itself and counts them.
         masked = 0 if needs.weights else needs.masked
         evaluated = -(-self._facts.evaluation_windows // spec.evaluation.batch_size)
         return Forecast(
@@ -138,7 +139,7 @@ class Forecaster:
             size = {"batch": calibration.at_once, "length": calibration.sequence_length}
             weights = needs.weights
             what = f"a backward of {spec.method} {spec.pattern}"
-            self._backwards[key] = self._rehearsed(what, lambda: self._stage.backward(weights, **size))
+            self._backwards[key] = self._dry_run(what, lambda: self._stage.backward(weights, **size))
         return self._backwards[key]
 
     @cached_property
@@ -150,24 +151,24 @@ class Forecaster:
         calibration = self._study.data.calibration
         at_once = calibration.micro_batch or calibration.batch_size
         length = calibration.sequence_length
-        return self._rehearsed("a forward", lambda: self._stage.forward(batch=at_once, length=length))
+        return self._dry_run("a forward", lambda: self._stage.forward(batch=at_once, length=length))
 
     @cached_property
     def _evaluation(self) -> Measured:
         evaluation = self._study.data.evaluation
         batch = min(evaluation.batch_size, self._facts.evaluation_windows)
         length = evaluation.sequence_length
-        return self._rehearsed("an evaluation", lambda: self._stage.evaluation(batch=batch, length=length))
+        return self._dry_run("an evaluation", lambda: self._stage.evaluation(batch=batch, length=length))
 
-    def _rehearsed(self, what: str, rehearse: Callable[[], Measured]) -> Measured:
-        """Return what a rehearsal tells; nothing, with a note, where an architecture cannot run without contents."""
+    def _dry_run(self, what: str, run: Callable[[], Measured]) -> Measured:
+        """Return what a dry run counts; zeros, with a note, if the architecture cannot run without contents."""
         try:
-            return rehearse()
-        except Exception as error:  # kernels without contents raise whatever they like
+            return run()
+        except Exception as error:  # kernels raise many types of errors on tensors without contents
             self.unknown[what] = first_line(error).rstrip(".")
             return Measured(0, 0, 0, 0)
 
-    def _seconds(self, rehearsed: Measured) -> float:
+    def _seconds(self, counted: Measured) -> float:
         machine = self._machine
-        moved = _TRAFFIC * rehearsed.written_bytes / machine.copied
-        return rehearsed.flops / machine.flops + moved + rehearsed.calls * machine.call
+        moved = _TRAFFIC * counted.written_bytes / machine.copied
+        return counted.flops / machine.flops + moved + counted.calls * machine.call

@@ -1,4 +1,4 @@
-"""Which trials a study will run, as far as that is settled before it starts."""
+"""List the trials that a study will run, as far as they are known before it starts."""
 
 import tempfile
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from nmlab.trials.contract.values import Scalar
 
 @dataclass(frozen=True)
 class Listing:
-    """The trials that are settled, baselines first; ``open`` configurations depend on how earlier ones end."""
+    """The trials that are known, baselines first; ``open`` configurations depend on the results of earlier ones."""
 
     specs: tuple[TrialSpec, ...]
     baselines: int
@@ -22,7 +22,7 @@ class Listing:
 def list_trials(plan: Plan) -> Listing:
     """Return the trials of a plan in the order in which a launch proposes them.
 
-    Of a search that learns, only the points that it draws before it has learnt anything are settled.
+    For a search that learns from results, only the points that it draws before the first result are known.
     """
     study, specs = plan.study, list(plan.baselines)
     wanted = plan.configurations
@@ -37,5 +37,5 @@ def list_trials(plan: Plan) -> Listing:
 
 
 def varied(plan: Plan, spec: TrialSpec) -> dict[str, Scalar]:
-    """Return the settings of a trial that the study searches, method and pattern apart."""
+    """Return the settings of a trial that the study searches, without method and pattern."""
     return {name: value for name, value in spec.flat().items() if name in plan.study.searched}

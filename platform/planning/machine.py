@@ -1,4 +1,4 @@
-"""What this machine has: memory that is free within its limits, and how fast it multiplies and copies."""
+"""The resources of this machine: free memory within its limits, and the speed of matrix products and copies."""
 
 import os
 import statistics
@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import torch
 
-# Where Linux keeps the memory limit of a container, and what is used of it (cgroup versions 2 and 1).
+# The files in which Linux has the memory limit of a container and the memory used (cgroup versions 2 and 1).
 _LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -19,7 +19,7 @@ _SIDE, _COPY_BYTES, _CALLS, _REPEATS = 512, 2**25, 100, 5
 
 
 def free_bytes(device: str) -> int:
-    """Return the bytes that new work may take: of the current GPU for ``cuda``, else of this machine or container."""
+    """Return the free bytes: of the current GPU for ``cuda``, else of this machine or container."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
     free = int(psutil.virtual_memory().available)
@@ -35,7 +35,7 @@ def free_bytes(device: str) -> int:
 
 @dataclass(frozen=True)
 class Machine:
-    """A kind of device, how many there are, the memory free on each, and for estimates its speed at one slot's share.
+    """The devices of a machine: their kind and number, the free bytes on each, and the speed at one slot's share.
 
     ``flops`` and ``copied`` are per second: operations of a matrix product, bytes read and written by a copy. ``call``
     is the seconds that calling the smallest kernel from Python takes.
@@ -49,11 +49,11 @@ class Machine:
     copied: float
     call: float = 0.0
     host: int | None = None
-    """Bytes free in the memory of the machine, where ``free`` is that of a GPU."""
+    """Free bytes in the memory of the machine if ``free`` is that of a GPU."""
 
     @classmethod
     def here(cls, *, dtype: str = "float32", threads: int = 1) -> "Machine":
-        """Look at this machine, which takes a tenth of a second, with as many threads as one trial will have."""
+        """Measure this machine with the number of threads that one trial will have; takes a tenth of a second."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         before = torch.get_num_threads()
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""What only a loaded method can say of a search's objective: whether it records it, and which way that gets better."""
+"""Check a search's objectives against methods that declare their metrics only in their class."""
 
 from nmlab.search_spaces.schema.modes import mode_problems
 from nmlab.search_spaces.schema.study import Study
@@ -8,9 +8,9 @@ from nmlab.trials.methods import registry
 
 
 def check_objectives(study: Study) -> None:
-    """Check the objectives of methods that declare their metrics in their class alone; the schema knows the others.
+    """Check that such methods record the objectives, and that the search goes in their better direction.
 
-    A method that declares nothing may record anything. Raises ``ValueError`` with one line.
+    The schema checks all other methods. A method that declares nothing may record anything. Raises ``ValueError``.
     """
     for method in study.methods:
         declared = {metric.name: metric for metric in registry.metrics_of(method)}

@@ -1,4 +1,4 @@
-"""Which early stopping a study asks for, and at which steps its configurations are compared."""
+"""The early stopping that a study asks for, and the steps at which its configurations are compared."""
 
 import math
 
@@ -16,7 +16,7 @@ from nmlab.trials.trial.history import CURVE_POINTS
 
 
 def early_stopping(plan: Plan) -> EarlyStopping:
-    """Return the early stopping that a study asks for; one without a scheduler stops nothing."""
+    """Return the early stopping that a study asks for; without a scheduler it stops nothing."""
     search = plan.study.search
     metric = search.metrics[0]
     return EarlyStopping(

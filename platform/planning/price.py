@@ -1,4 +1,4 @@
-"""What a study costs as far as its file tells: trials, steps and tokens, without a look at model or machine."""
+"""The trials, steps and tokens of a study, computed from its file alone, without model or machine."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ _DRAWS = 64
 
 @dataclass(frozen=True)
 class Price:
-    """Trials of a launch, steps that its learned methods take, and tokens that they read in them.
+    """The trials of a launch, the steps that its learned methods take, and the tokens that they read in them.
 
-    Every mask of a step reads the minibatch once; a backward is not counted beside its forward. Of a search that draws
-    its points, steps and tokens are what random points of its space take on average.
+    Every mask of a step reads the minibatch once; a backward is not counted in addition to its forward. For a search
+    that draws its points, steps and tokens are the average over random points of its space.
     """
 
     trials: int

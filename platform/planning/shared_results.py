@@ -1,4 +1,4 @@
-"""What a replica keeps for all of its trials in host memory: text in tokens, gradient norms, initial masks."""
+"""The host memory of the results that a replica keeps for all of its trials: tokens, gradient norms, initial masks."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _TOKEN_BYTES = 8
 
 @dataclass(frozen=True)
 class SharedResults:
-    """``most`` are the bytes that a worker's cache may take at once; ``all_kept`` those without its bound."""
+    """Bytes of a worker's cache: ``most`` it may take at once, ``all_kept`` it would take without a limit."""
 
     most: int
     all_kept: int
@@ -26,9 +26,9 @@ def shared_results(
     slots: int,
     budget: int = CACHE_BYTES,
 ) -> SharedResults:
-    """Return what trials leave in a worker's cache, given what each shares (``Needs.shared``).
+    """Return the bytes that trials leave in a worker's cache, given what each shares (``Needs.shared``).
 
-    Beyond its budget the cache holds what running trials use and no more: at worst that of the ``slots`` largest.
+    Beyond its budget the cache holds only what running trials use: at worst that of the ``slots`` largest trials.
     """
     kept: dict[Hashable, int] = {"evaluation": _TOKEN_BYTES * evaluation_tokens}
     largest = 0

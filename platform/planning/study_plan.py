@@ -1,4 +1,4 @@
-"""From a study to the trials it asks for, checked against the methods that exist and the model and text at hand."""
+"""From a study to its trials, checked against the registered methods, the model and the text."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Configuration = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a launch of a study will do: its baselines, the number of configurations it searches, and on what."""
+    """What a launch of a study will run: baselines, the number of searched configurations, facts on model and text."""
 
     study: Study
     baselines: tuple[TrialSpec, ...]
@@ -35,22 +35,22 @@ class Plan:
 
     @property
     def trials(self) -> int:
-        """The number of child runs when everything has ended."""
+        """The number of trials (child runs in MLflow) when everything has ended."""
         return len(self.baselines) + self.configurations * len(self.study.seeds)
 
 
 def check_settings(study: Study) -> None:
-    """Check what needs neither model nor text: the methods and their settings; raises ``ValueError`` with one line."""
+    """Check the methods and their settings, without model and text; raises ``ValueError`` with one line."""
     first = [DefineByRun(study)(Given(values)) for values in initial_points(study)]
     for configuration in [*to_check(study), *baseline_points(study), *first]:
         _check(configuration)
     check_objectives(study)
     _check_baselines(study)
-    check_slots(study, has_gpus=False)  # of those that ask for GPUs; where they are given unasked, `admit` looks
+    check_slots(study, has_gpus=False)  # studies that ask for GPUs; `admit` checks those that get GPUs without asking
 
 
 def plan_study(study: Study) -> Plan:
-    """Check everything that can be checked before a process is started; raises ``ValueError`` with one line."""
+    """Return the plan of a study, after all checks that need no process; raises ``ValueError`` with one line."""
     check_settings(study)
     examples = to_check(study)
     specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in examples]
@@ -63,13 +63,13 @@ def plan_study(study: Study) -> Plan:
     )
     check_text(specs)
     check_inputs([*specs, *baseline_specs(study)], facts)
-    check_shards(study, [*examples, *baseline_points(study)], blocks=facts.blocks)
-    check_participants(study, examples)
+    check_pipeline_stages(study, [*examples, *baseline_points(study)], blocks=facts.blocks)
+    check_mask_parallel(study, examples)
     return Plan(study, tuple(baseline_specs(study)), configurations_tried(study), facts)
 
 
 def trial_spec(study: Study, configuration: Configuration, *, seed: int) -> TrialSpec:
-    """Return the trial of one configuration with one seed, its method's defaults written out."""
+    """Return the specification of one configuration with one seed, with its method's defaults filled in."""
     given = {name: value for name, value in configuration.items() if name not in BESIDE_SPACE}
     calibration = study.data.calibration
     return TrialSpec(
@@ -108,13 +108,13 @@ def baseline_specs(study: Study) -> list[TrialSpec]:
 
 
 def example_specs(study: Study) -> list[TrialSpec]:
-    """Return trials that between them use every method, name, listed value and end of the search; see `to_plan`."""
+    """Return trials that together use every method, name, listed value and end of a range; see `to_plan`."""
     specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in to_plan(study)]
     return list({spec.key: spec for spec in specs}.values())
 
 
 def longest_trial(study: Study) -> int:
-    """Return the most steps that a trial of the search takes, its method's default where the study names none."""
+    """Return the most steps that a trial of the search takes; by default those of its method."""
     specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in to_plan(study)]
     return max(int(spec.hyperparameters.get("steps") or 0) for spec in specs)
 
@@ -128,7 +128,7 @@ def _check(configuration: Configuration) -> None:
 
 
 def check_text(specs: Iterable[TrialSpec]) -> None:
-    """Raise ``ValueError`` for a trial whose method wants more of its calibration text than there is."""
+    """Raise ``ValueError`` for a trial whose method needs more calibration text than it has."""
     for spec in specs:
         method = registry.get(spec.method)
         config = method.configure(spec.hyperparameters)
@@ -137,7 +137,7 @@ def check_text(specs: Iterable[TrialSpec]) -> None:
 
 
 def check_inputs(specs: Iterable[TrialSpec], facts: Facts) -> None:
-    """Raise ``ValueError`` for a trial whose method, or that of its initial mask, measures inputs that none can see."""
+    """Raise ``ValueError`` if a method, or that of an initial mask, measures layer inputs that cannot be measured."""
     for spec in specs:
         for name in (spec.method, spec.hyperparameters.get("initial_mask")):
             if name in registry.names() and registry.get(str(name)).measures_inputs:
@@ -147,24 +147,24 @@ def check_inputs(specs: Iterable[TrialSpec], facts: Facts) -> None:
                     raise ValueError(f"{name}: {error}") from error
 
 
-def check_shards(study: Study, configurations: Iterable[Configuration], *, blocks: int) -> None:
-    """Raise ``ValueError`` for what a model in shards cannot be, or cannot do yet."""
-    shards = study.replica.shards
-    if shards == 1:
+def check_pipeline_stages(study: Study, configurations: Iterable[Configuration], *, blocks: int) -> None:
+    """Raise ``ValueError`` for more pipeline stages than decoder blocks, and for what stages do not support."""
+    stages = study.replica.shards
+    if stages == 1:
         return
-    if shards > blocks:
+    if stages > blocks:
         raise ValueError(
-            f"replica.shards = {shards}: {study.model.source} has {blocks} decoder blocks, at least one to a shard"
+            f"replica.shards = {stages}: {study.model.source} has {blocks} decoder blocks; expected at most {blocks}"
         )
     if study.data.evaluation.tasks:
-        raise ValueError(f"replica.shards = {shards}: tasks are put to whole models only; use shards: 1 or tasks: []")
+        raise ValueError(f"replica.shards = {stages}: tasks need a whole model; use shards: 1 or tasks: []")
     methods = {str(configuration["method"]) for configuration in configurations}
     if whole := sorted(method for method in methods if not registry.get(method).shardable):
-        raise ValueError(f"replica.shards = {shards}: {', '.join(whole)} works on whole models only; use shards: 1")
+        raise ValueError(f"replica.shards = {stages}: {', '.join(whole)} works on whole models only; use shards: 1")
 
 
-def check_participants(study: Study, configurations: Iterable[Configuration]) -> None:
-    """Raise ``ValueError`` for trials with more participants than there are slots, or with nothing to share."""
+def check_mask_parallel(study: Study, configurations: Iterable[Configuration]) -> None:
+    """Raise ``ValueError`` for more mask-parallel peers than slots, and for trials with too few masks a step."""
     replica, slots = study.replica, study.replica.count * study.replica.slots
     asked = f"replica.participants = {replica.participants}"
     if replica.participants == 1:
@@ -178,7 +178,7 @@ def check_participants(study: Study, configurations: Iterable[Configuration]) ->
 
 
 def _check_baselines(study: Study) -> None:
-    """Refuse a baseline that the search would run as well: one trial cannot be both, and would be counted twice."""
+    """Raise ``ValueError`` for a baseline that the search runs too: it would be counted twice."""
     for baseline in baseline_points(study):
         own = trial_spec(study, baseline, seed=0)
         beside = {"method": own.method, "pattern": own.pattern, SAMPLES: own.calibration.samples}

@@ -1,1 +1,1 @@
-"""What this process is to its machine: its signals, its threads, and what its command line may show."""
+"""This process on its machine: signals, threads, and a command line and addresses without passwords."""

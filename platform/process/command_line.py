@@ -1,4 +1,4 @@
-"""A command line without passwords: the list of processes shows it to every user of the machine."""
+"""Remove passwords from the command line, which the list of processes shows to every user of the machine."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,9 +11,9 @@ OPTION = "--tracking-uri"
 def arguments_without_secrets(
     arguments: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[list[str], dict[str, str]] | None:
-    """Return a command line that anybody may see, and the environment that holds what it said; None if it may be now.
+    """Return a command line without passwords, and the environment that holds them; None if there is no password in it.
 
-    The option for the tracking store is taken out, because its variable says the same.
+    The option for the tracking store is taken out, because its environment variable means the same.
     """
     kept, moved, skip = [], dict(environment), False
     for place, argument in enumerate(arguments):

@@ -1,4 +1,4 @@
-"""The user and password of a tracking store: taken from its address, kept in the environment, written down nowhere.
+"""The user and password of a tracking store: taken from its address, kept in the environment, never written to disk.
 
 MLflow's client reads ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``, so that the address of a server is
 used without them. The address of a database has to hold its password; it is masked wherever it is kept or shown.
@@ -18,9 +18,9 @@ URI, USER, PASSWORD, TOKEN = (
 
 
 def take_credentials(uri: str) -> str:
-    """Return an address to work with; what an http address says of user and password goes to the environment.
+    """Return an address without user and password, which are put into the environment; only http addresses change.
 
-    Raises ``ValueError`` for one whose password is not percent-encoded.
+    Raises ``ValueError`` for an address whose password is not percent-encoded.
     """
     clean, found = split_credentials(uri)
     if found:
@@ -32,7 +32,10 @@ def take_credentials(uri: str) -> str:
 
 
 def split_credentials(uri: str) -> tuple[str, dict[str, str]]:
-    """Return an http address without user and password, and the variables that stand for them; others unchanged."""
+    """Return an http address without user and password, and environment variables that hold them; others unchanged.
+
+    Raises ``ValueError`` for an address whose password is not percent-encoded.
+    """
     if not uri.lower().startswith(("http://", "https://")):
         return uri, {}
     try:
@@ -52,7 +55,7 @@ def split_credentials(uri: str) -> tuple[str, dict[str, str]]:
 
 
 def kept_uri(uri: str) -> str:
-    """Return what a launch writes down of its store: no password, but that there was one."""
+    """Return the store's address as a launch records it: with a mask in place of the password."""
     parts = urlsplit(uri)
     user = os.environ.get(USER)
     if parts.scheme.lower() in ("http", "https") and user and os.environ.get(PASSWORD) and "@" not in parts.netloc:
@@ -61,13 +64,13 @@ def kept_uri(uri: str) -> str:
 
 
 def restored_uri(kept: str, *, given: str | None = None) -> str:
-    """Return the address that ``kept_uri`` was written for, with the password that this process was given.
+    """Return the address for which ``kept_uri`` returned ``kept``, with the password that this process was given.
 
-    ``given`` is an address that the user names now, which counts before ``MLFLOW_TRACKING_URI``. Raises ``ValueError``
-    with one line where the password is missing.
+    ``given`` is an address that the user names now; it is tried before ``MLFLOW_TRACKING_URI``. Raises ``ValueError``
+    if the password is missing.
     """
     if MASK not in kept:
-        return take_credentials(kept)  # an earlier version wrote the password down too
+        return take_credentials(kept)  # an earlier version recorded the password too
     clean, found = split_credentials(kept)
     for uri in (given, os.environ.get(URI)):
         if uri and MASK not in uri and masked(split_credentials(uri)[0]) == clean:
@@ -76,4 +79,4 @@ def restored_uri(kept: str, *, given: str | None = None) -> str:
         os.environ.setdefault(USER, found[USER])
         return clean
     where = f"{PASSWORD}, and its user in {USER}" if found else f"{URI}, as the whole address"
-    raise ValueError(f"tracking store {kept!r}: a launch does not keep the password; give it in {where}")
+    raise ValueError(f"tracking store {kept!r}: a launch does not record the password; give it in {where}")

@@ -1,7 +1,7 @@
-"""How a launch is left: on a signal, at once on the second, and in bounded time whatever hangs.
+"""Shut down a launch: in order on the first signal, at once on the second, and in bounded time if something hangs.
 
-The first Ctrl-C, SIGTERM or SIGHUP asks everything to end by itself. The second, or a limit of time, ends this process
-and those that it started. What is in the journal stays there, so a launch that is left so can be resumed.
+The first Ctrl-C, SIGTERM or SIGHUP asks everything to end by itself. The second, or a time limit, ends this process and
+those that it started. The journal stays, so the launch can be resumed.
 """
 
 import os
@@ -18,18 +18,18 @@ import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LEAVE_S = 8.5
-"""How long after a signal whatever hangs is left behind."""
+"""Seconds after a signal after which processes that have not ended are killed."""
 _LONGEST_S = 45.0
-"""How long trials that are still heard of may take to save themselves, and all that comes after them."""
+"""Seconds that trials from which messages still arrive may take to write checkpoints, with all that follows them."""
 
 
 class Leaving:
-    """Takes signals while the block lasts; in another thread than the main one, which no signal reaches, it takes none.
+    """Handles signals while its ``with`` block runs in the main thread; other threads receive no signals.
 
     Args:
         asked: called at the first signal, in the main thread.
-        is_saving: whether trials are heard of that save themselves, for which more time is given.
-        resume: the command that goes on with what is left.
+        is_saving: whether messages still arrive from trials that write checkpoints, for which more time is given.
+        resume: the command that resumes the launch.
         exits: whether this process is nmlab's own and may be ended. If not, a second signal raises
             ``KeyboardInterrupt``, and nothing is ended when time is up.
     """
@@ -41,7 +41,7 @@ class Leaving:
         self._is_watched = False
         self._raises = True
         self.began: float | None = None
-        """When the leaving began, by the monotonic clock."""
+        """When the shutdown began, by the monotonic clock; None before."""
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -55,18 +55,18 @@ class Leaving:
             signal.signal(number, before)  # type: ignore[arg-type]
 
     def listen(self) -> None:
-        """Take the signals again: Ray puts a handler of its own when it starts."""
+        """Install the signal handlers again: Ray installs its own when it starts."""
         for number in self._before:
             signal.signal(number, self._on_signal)
 
     def wind_down(self) -> None:
-        """From now on a first signal raises nothing: everything is being ended."""
+        """From now on a first signal raises nothing, because everything is ending already."""
         self._raises = False
 
     def begin(self, why: str = "", *, within: float | None = None) -> None:
-        """Begin to leave, without a signal too: what hangs is left behind ``within`` seconds, ``LEAVE_S`` if not given.
+        """Begin the shutdown, also without a signal. What has not ended after ``within`` seconds is killed.
 
-        ``why`` is what is told then.
+        ``within`` is ``LEAVE_S`` if not given; ``why`` is the text that is printed then.
         """
         if self.began is None:
             self.began = time.monotonic()
@@ -78,14 +78,14 @@ class Leaving:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.began is None:
-            self.began = time.monotonic()  # first: a second signal may come while the first is told of
+            self.began = time.monotonic()  # first, because a second signal may arrive during the call
             self._asked()
             self.begin()
             if self._raises:
                 self._raises = False
                 raise KeyboardInterrupt
         elif self._exits:
-            leave_at_once(f"left at once; go on with: {self._resume}")
+            leave_at_once(f"ended at once; go on with: {self._resume}")
         else:
             raise KeyboardInterrupt
 
@@ -94,12 +94,14 @@ class Leaving:
         while not self._over.wait(0.1):
             took = time.monotonic() - self.began
             if took > _LONGEST_S or (took > within and not self._is_saving()):
-                leave_at_once(why or f"what did not end in {took:.0f} s was ended; go on with: {self._resume}")
+                leave_at_once(
+                    why or f"processes that did not end in {took:.0f} s were killed; go on with: {self._resume}"
+                )
 
 
 def leave_at_once(text: str) -> NoReturn:
-    """Say why, end all processes that this one has started, and this one, with exit code 1."""
-    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # which a live view hides
+    """Print why, kill all processes that this one has started, and end this one with exit code 1."""
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a live view hides the cursor
     with suppress(OSError):
         os.write(2, f"{cursor}nmlab: {text}\n".encode())
     end_processes(started_processes())
@@ -107,14 +109,14 @@ def leave_at_once(text: str) -> NoReturn:
 
 
 def started_processes() -> list[psutil.Process]:
-    """Return the living processes that this one has started, and those that they have."""
+    """Return the living descendants of this process."""
     with suppress(psutil.Error):
         return psutil.Process().children(recursive=True)
     return []
 
 
 def end_processes(processes: Iterable[psutil.Process], *, within: float = 0.0) -> None:
-    """Kill what of some processes has not ended ``within`` so many seconds; a number used anew is left alone."""
+    """Kill the processes that have not ended ``within`` so many seconds; a reused process number is left alone."""
     _, alive = psutil.wait_procs(list(processes), timeout=within)
     for process in alive:
         with suppress(psutil.Error):
@@ -122,7 +124,7 @@ def end_processes(processes: Iterable[psutil.Process], *, within: float = 0.0) -
 
 
 def bounded(work: Callable[[], object], *, within: float, name: str) -> bool:
-    """Do something in a thread; say whether it was done within so many seconds. If not, the thread is left behind."""
+    """Run ``work`` in a thread; return whether it ended within so many seconds. If not, the thread goes on."""
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     thread.join(within)

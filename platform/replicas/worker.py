@@ -89,7 +89,7 @@ def _is_refused(config: dict[str, Any], proofs: list[dict[str, Any]], *, pipelin
 
 def _refusals(config: dict[str, Any], *, device: torch.device, pipeline: PipelineGroup) -> list[str]:
     """Return one line, device and reason, for every worker on which the model and its slots do not fit."""
-    why = refuses(Load(**config["load"]), slots=config["slots"], shards=pipeline.size, device=device.type)
+    why = refuses(Load(**config["load"]), slots=config["slots"], stages=pipeline.size, device=device.type)
     return [each for each in pipeline.all_gather(f"{_where(device)}: {why}" if why else "") if each]
 
 

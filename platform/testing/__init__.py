@@ -1,4 +1,4 @@
-"""Tests that whoever adds a way of choosing configurations can run on it."""
+"""The conformance tests of search strategies, for those who add one."""
 
 from nmlab.platform.testing.searcher_conformance import SearcherConformance, study_of
 

@@ -1,12 +1,12 @@
-"""What every source of configurations (`Proposals`) must keep to; run on a new one by subclassing this.
+"""The conformance tests of a `SearchStrategy`. A new strategy runs them in a subclass of `SearcherConformance`.
 
     class TestMySearch(SearcherConformance):
-        algorithm = "tpe"                       # the studies that it is given say so
+        algorithm = "tpe"                       # of the studies that the strategy is given
 
-        def make(self, study, journal):         # twice with one journal is a process that died and its successor
-            return MyProposals(study, journal=journal)
+        def make(self, study, journal):         # called again with the same journal, it continues that search
+            return MyStrategy(study, journal=journal)
 
-Outcomes are made up from the configurations, so that no trial is run. Needs pytest and Optuna.
+Outcomes are computed from the configurations, so that no trial is run. Needs pytest and Optuna.
 """
 
 import json
@@ -52,13 +52,13 @@ def study_of(algorithm: str, *, space: str, points: str = "[]", samples: int = S
 
 
 class SearcherConformance:
-    """``algorithm`` names what the studies ask for; ``learns`` says whether outcomes are kept in an Optuna journal."""
+    """Tests of a strategy. ``algorithm`` is that of the studies; ``learns``: it keeps outcomes in an Optuna journal."""
 
     algorithm: ClassVar[str]
     learns: ClassVar[bool] = True
 
     def make(self, study: Study, journal: Path) -> SearchStrategy:
-        """Return the source of configurations; the same journal means the same search."""
+        """Return the strategy; with the journal of an earlier one it continues that search."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -89,16 +89,16 @@ class SearcherConformance:
         assert len({proposal.number for proposal in made}) == wanted
 
     def test_it_has_no_more_after_the_last(self, study: Study, journal: Path) -> None:
-        proposals = self.make(study, journal)
-        list(self._run(proposals, study))
-        assert proposals.next() is None
-        assert proposals.next() is None
+        strategy = self.make(study, journal)
+        list(self._run(strategy, study))
+        assert strategy.next() is None
+        assert strategy.next() is None
 
-    def test_the_same_study_is_searched_alike(self, study: Study, journal: Path) -> None:
+    def test_the_same_study_is_searched_the_same_way(self, study: Study, journal: Path) -> None:
         one, other = (list(self._run(self.make(study, journal.with_name(name)), study)) for name in ("one", "other"))
         assert one == other
 
-    def test_a_space_travels_between_processes(self, study: Study, journal: Path) -> None:
+    def test_a_space_can_be_sent_to_another_process(self, study: Study, journal: Path) -> None:
         again = pickle.loads(pickle.dumps(DefineByRun(study)))
         for proposal in self._run(self.make(study, journal), study):
             restored = json.loads(json.dumps(proposal.configuration))
@@ -107,8 +107,8 @@ class SearcherConformance:
             assert list(map(type, restored.values())) == list(map(type, proposal.configuration.values()))
 
     @pytest.mark.parametrize("cut", [0, 1, 4])
-    def test_a_later_process_goes_on_where_the_first_one_died(self, study: Study, journal: Path, cut: int) -> None:
-        """What it then proposes is what an undisturbed search would, but for what a grid does not remember."""
+    def test_a_later_process_continues_where_the_first_one_died(self, study: Study, journal: Path, cut: int) -> None:
+        """It then proposes what an undisturbed search would; a grid, which keeps no outcomes, starts again."""
         undisturbed = list(self._run(self.make(study, journal.with_name("undisturbed")), study))
         first = self.make(study, journal)
         made = [proposal for _, proposal in zip(range(cut), self._run(first, study), strict=False)]
@@ -135,11 +135,11 @@ class SearcherConformance:
 
     def test_a_finished_one_is_complete_with_its_values(self, learned: Study, journal: Path) -> None:
         values = [3.5, 8.0][: len(learned.search.metrics)]
-        trial = self._told(learned, journal, Outcome(values, intermediate={2: 5.0}))
+        trial = self._recorded(learned, journal, Outcome(values, intermediate={2: 5.0}))
         assert (trial.state, trial.values) == (TrialState.COMPLETE, values)
 
     def test_a_stopped_one_is_pruned_with_what_it_had(self, learned: Study, journal: Path) -> None:
-        trial = self._told(learned, journal, Outcome(None, pruned=True, intermediate={2: 5.0, 4: 4.0}))
+        trial = self._recorded(learned, journal, Outcome(None, pruned=True, intermediate={2: 5.0, 4: 4.0}))
         if len(learned.search.metrics) > 1:  # Optuna prunes by one objective only
             assert trial.state == TrialState.FAIL
             return
@@ -149,7 +149,7 @@ class SearcherConformance:
     @pytest.mark.parametrize("value", [None, math.nan, math.inf])
     def test_one_without_a_finite_value_failed(self, learned: Study, journal: Path, value: float | None) -> None:
         values = None if value is None else [value, 8.0][: len(learned.search.metrics)]
-        trial = self._told(learned, journal, Outcome(values, intermediate={2: math.nan}))
+        trial = self._recorded(learned, journal, Outcome(values, intermediate={2: math.nan}))
         assert trial.state == TrialState.FAIL
 
     def test_points_that_a_study_names_come_first(self, learned: Study, journal: Path) -> None:
@@ -164,7 +164,7 @@ class SearcherConformance:
         assert len(made) == SAMPLES
         assert all(one not in made[:number] for number, one in enumerate(made))
 
-    def test_points_come_once_whoever_goes_on(self, learned: Study, journal: Path) -> None:
+    def test_points_come_once_also_in_a_later_process(self, learned: Study, journal: Path) -> None:
         points = "[{learning_rate: 0.5, masks_per_step: 2, estimator: vanilla}]"
         study = study_of(self.algorithm, space=RANGES, points=points)
         made = [proposal for _, proposal in zip(range(2), self._run(self.make(study, journal), study), strict=False)]
@@ -172,24 +172,24 @@ class SearcherConformance:
         rates = [proposal.configuration["learning_rate"] for proposal in made + rest]
         assert (rates[0], rates.count(0.5), len(rates)) == (0.5, 1, SAMPLES)
 
-    def _run(self, proposals: SearchStrategy, study: Study) -> Iterator[Proposal]:
-        """Walk through a search, telling of each proposal before the next is asked for."""
-        while (proposal := proposals.next()) is not None:
-            proposals.tell(proposal.number, self._outcome(proposal, study))
+    def _run(self, strategy: SearchStrategy, study: Study) -> Iterator[Proposal]:
+        """Run a search to its end; the outcome of each proposal is passed on before the next one is requested."""
+        while (proposal := strategy.next()) is not None:
+            strategy.tell(proposal.number, self._outcome(proposal, study))
             yield proposal
 
     def _outcome(self, proposal: Proposal, study: Study) -> Outcome:
-        """A made-up outcome that depends on the configuration alone."""
+        """Return an invented outcome that depends on the configuration alone."""
         rate = float(proposal.configuration.get("learning_rate", 1.0))
         both: Sequence[float] = [abs(math.log(rate)) + proposal.number % 3, rate]
         return Outcome(both[: len(study.search.metrics)], intermediate={1: 9.0})
 
-    def _told(self, study: Study, journal: Path, outcome: Outcome) -> Any:
-        """Tell one outcome, and return what another process reads of it."""
-        proposals = self.make(study, journal)
-        proposal = proposals.next()
+    def _recorded(self, study: Study, journal: Path, outcome: Outcome) -> Any:
+        """Pass on one outcome, and return the Optuna trial that another process reads of it."""
+        strategy = self.make(study, journal)
+        proposal = strategy.next()
         assert proposal is not None
-        proposals.tell(proposal.number, outcome)
+        strategy.tell(proposal.number, outcome)
         return _trials(study, journal)[proposal.number]
 
 

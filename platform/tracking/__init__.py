@@ -1,4 +1,4 @@
-"""MLflow: a parent run for a launch, a child run for every configuration and seed, written by one writer."""
+"""MLflow: a parent run for a launch, a child run for every configuration and seed; one thread writes them."""
 
 from nmlab.platform.tracking.recorder import GRACE_S, Recorder, UndeliveredError
 from nmlab.platform.tracking.store import MlflowStore

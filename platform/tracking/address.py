@@ -1,4 +1,4 @@
-"""Where a tracking store is, and whether it can be used, asked before anything depends on it."""
+"""The address of a tracking store, and whether the store can be used, checked before anything is started."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ _FILE = "sqlite:///"
 
 
 def absolute_uri(uri: str) -> str:
-    """Return an address in its usual form, that of a file with an absolute path, so that it means the same anywhere."""
+    """Return an address in its canonical form; a file has an absolute path, so that it means the same in any folder."""
     uri = canonical(uri)
     return f"{_FILE}{Path(uri.removeprefix(_FILE)).expanduser().resolve()}" if uri.startswith(_FILE) else uri
 
 
 def check_store(uri: str, *, study: str | None = None) -> None:
-    """Raise ``ValueError`` when a tracking store cannot be used, before anything depends on it.
+    """Raise ``ValueError`` if a tracking store cannot be used.
 
-    The store is asked by MLflow's own client, and where ``study`` is given, its experiment is written as a launch
-    writes it. A database file that does not exist yet is not made.
+    MLflow's own client sends requests to the store. If ``study`` is given, its experiment is created or tagged as a
+    launch does it. A database file that does not exist yet is not created.
     """
     uri = absolute_uri(uri)
     check_address(uri)
@@ -37,11 +37,11 @@ def check_store(uri: str, *, study: str | None = None) -> None:
 
 
 def experiment_id(study: str, *, uri: str) -> str:
-    """Return the MLflow experiment of a study; raises ``ValueError`` when it has none."""
+    """Return the MLflow experiment id of a study; raises ``ValueError`` if it has none."""
     from nmlab.reports.read.mlflow_access.connection import connect
 
     if uri.startswith(_FILE) and not Path(uri.removeprefix(_FILE)).is_file():
-        raise ValueError(f"there is no tracking store at {uri!r} yet; a run or a sweep makes it")
+        raise ValueError(f"there is no tracking store at {uri!r} yet; a run or a sweep creates it")
     client = connect(uri)
     experiment = client.get_experiment_by_name(study)
     if experiment is None:

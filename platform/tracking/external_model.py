@@ -1,4 +1,4 @@
-"""A model that was judged here, wherever it was made: how it enters the tracking store, and so the same tables."""
+"""Record the evaluation of an external model in the tracking store, so that the tables of trials show it too."""
 
 import hashlib
 import json
@@ -32,8 +32,8 @@ from nmlab.trials.trial.artifacts import save_questions, save_windows
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What identifies such a model: the name it bears in tables, its weights and mask, and what it was judged on."""
+class ExternalModel:
+    """The identity of an evaluated external model: its name in tables, weights and mask, and the evaluation."""
 
     label: str
     pattern: str
@@ -57,7 +57,7 @@ class Judged:
         return self._digest(size=4)
 
     def flat(self) -> dict[str, Any]:
-        """Return every setting under a dotted name, as trials have them."""
+        """Return every setting under a dotted name, as for trials."""
         own = {
             run_params.METHOD: self.label,
             run_params.PATTERN: self.pattern,
@@ -73,7 +73,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Table:
-    """Where a judged model is recorded: the experiment, and the launch whose table it joins, if any."""
+    """The table that shows an external model: the experiment, and the launch whose table it joins, if any."""
 
     experiment: str = SINGLE_RUNS
     launch: str | None = None
@@ -81,7 +81,7 @@ class Table:
 
 
 def table_of(study: str, *, tracking_uri: str) -> Table:
-    """Return the table of a study's newest launch, or of STUDY/LAUNCH; raises ``ValueError`` where there is none."""
+    """Return the table of a study's newest launch, or of STUDY/LAUNCH; raises ``ValueError`` if there is none."""
     name, _, launch = study.partition("/")
     store = open_store(tracking_uri)
     parent = newest_or_named(store.launches(store.experiment_id(name)), name=launch or None, study=name)
@@ -93,9 +93,9 @@ def table_of(study: str, *, tracking_uri: str) -> Table:
 
 
 def check_same_windows(table: Table, evaluated: Evaluated, *, tracking_uri: str) -> None:
-    """Raise ``ValueError`` unless the table's runs were judged on the same windows, as far as tokens and words tell.
+    """Raise ``ValueError`` unless the table's runs were evaluated on windows with the same tokens and words.
 
-    A model with another tokenizer reads the same text as other tokens; its perplexity would not compare.
+    A model with another tokenizer splits the same text into other tokens; its perplexity would not compare.
     """
     if table.launch is None:
         return
@@ -110,21 +110,21 @@ def check_same_windows(table: Table, evaluated: Evaluated, *, tracking_uri: str)
         return
     if not np.array_equal(kept.window_tokens_W, ours.tokens) or not np.array_equal(kept.window_words_W, ours.words):
         raise ValueError(
-            f"the runs of {table.launch} were judged on {kept.window_tokens_W.sum()} tokens and "
+            f"the runs of {table.launch} were evaluated on {kept.window_tokens_W.sum()} tokens and "
             f"{kept.window_words_W.sum()} words, this model on {ours.tokens.sum()} and {ours.words.sum()}; "
             "it is another model or reads the text differently"
         )
 
 
-def judge_as(subject: Subject, *, label: str | None, evaluation: EvaluationSpec, study: Study | None) -> Judged:
-    """Return the identity of a judged model; its label is that of its method, or else `external`.
+def identify(subject: Subject, *, label: str | None, evaluation: EvaluationSpec, study: Study | None) -> ExternalModel:
+    """Return the identity of an external model; without ``label`` it is named by its method, or else `external`.
 
-    In a study's table it stands for that study's model, pruned some other way; where its weights lie is kept beside.
+    In a study's table it stands for that study's model, pruned some other way; the place of its weights is recorded.
     """
     finished, found = subject.finished, subject.sparsity().pattern
     frozen = subject.model.frozen
     method = finished.info.method if finished else subject.spec.method if subject.spec else "external"
-    return Judged(
+    return ExternalModel(
         label=label or method,
         pattern=finished.info.pattern if finished else str(found or "dense"),
         model=settings_of(frozen.source if study is None else study.model),
@@ -135,30 +135,35 @@ def judge_as(subject: Subject, *, label: str | None, evaluation: EvaluationSpec,
     )
 
 
-def record_judged(judged: Judged, *, subject: Subject, evaluated: Evaluated, table: Table, tracking_uri: str) -> str:
-    """Write a finished child run with a trial's metrics and artifacts, once; return its run id."""
+def record_external(
+    identity: ExternalModel, *, subject: Subject, evaluated: Evaluated, table: Table, tracking_uri: str
+) -> str:
+    """Write a finished child run with the metrics and artifacts of a trial, once; return its run id.
+
+    Raises ``ValueError`` as ``check_same_windows`` does.
+    """
     check_same_windows(table, evaluated, tracking_uri=tracking_uri)
-    store = MlflowStore(table.experiment, launch=table.launch or judged.key, uri=tracking_uri)
+    store = MlflowStore(table.experiment, launch=table.launch or identity.key, uri=tracking_uri)
     coverage = subject.model.frozen.coverage.sentence()
     tags = {**provenance(), run_tags.JUDGED: run_tags.TRUE, run_tags.COVERAGE: coverage}
-    store.begin_trial(judged, role=Role.BASELINE, tags=tags)
-    store.log_points(judged.key, [{"step": 0, "time": int(time.time() * 1000), "values": dict(evaluated.metrics)}])
+    store.begin_trial(identity, role=Role.BASELINE, tags=tags)
+    store.log_points(identity.key, [{"step": 0, "time": int(time.time() * 1000), "values": dict(evaluated.metrics)}])
     with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
         result = {
-            "key": judged.key,
+            "key": identity.key,
             "status": TrialStatus.FINISHED,
             "reason": "",
             "artifacts": _write(Path(folder), subject, evaluated),
-            "model_digest": judged.model_digest,
+            "model_digest": identity.model_digest,
             "facts": {Fact.TASKS: evaluated.tasks.facts_line()} if evaluated.tasks else {},
-            "notes": (f"judged here, made elsewhere: {judged.place}",),
+            "notes": (f"evaluated here, made elsewhere: {identity.place}",),
         }
         store.end_trial(result, folder=Path(folder))
-    return store.run_of(judged.key)
+    return store.run_of(identity.key)
 
 
 def record_tasks(run_id: str, *, evaluated: Evaluated, tracking_uri: str) -> None:
-    """Add the tasks to the run that the mask came from; raises ``ValueError`` where it has other answers already."""
+    """Add the tasks to the run that the mask came from; raises ``ValueError`` if it has others already."""
     store: RunStore = open_store(tracking_uri)
     assert evaluated.tasks is not None
     tasks = evaluated.tasks
@@ -183,7 +188,9 @@ def _write(folder: Path, subject: Subject, evaluated: Evaluated) -> tuple[str, .
     if evaluated.tasks is not None:
         save_questions(folder / TASKS_FILE, evaluated.tasks)
         written.append(TASKS_FILE)
-    if subject.finished is not None and subject.finished.weights is None:  # a mask alone would be another model
+    if (
+        subject.finished is not None and subject.finished.weights is None
+    ):  # with new weights, the mask alone would be another model
         save_bundle(folder / MASK_FILE, subject.finished.masks, info=subject.finished.info)
         written.append(MASK_FILE)
     return tuple(written)

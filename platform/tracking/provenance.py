@@ -1,4 +1,4 @@
-"""Where a result comes from: code, versions, hardware."""
+"""The origin of a result: code, versions, hardware."""
 
 import json
 import os
@@ -17,7 +17,7 @@ _PACKAGES = ("nmlab", "torch", "ray", "transformers", "datasets", "optuna", "mlf
 
 @cache
 def provenance() -> dict[str, str]:
-    """Return the tags that say from which code, with which packages, and on what machine a run was made."""
+    """Return the tags with the code, the packages and the machine of a run."""
     commit, dirty = _git_state()
     return {
         run_tags.GIT_COMMIT: commit,
@@ -28,7 +28,7 @@ def provenance() -> dict[str, str]:
 
 
 def facts_tags(facts: Facts) -> dict[str, str]:
-    """Return the tags that say what was known of model and text before anything started."""
+    """Return the tags with the facts on model and text that were known before the start."""
     stored = {run_tags.STORED: facts.stored} if facts.stored else {}
     return {run_tags.DATA_DIGEST: facts.data_digest, run_tags.COVERAGE: facts.coverage.sentence(), **stored}
 
@@ -71,7 +71,7 @@ def _git_state() -> tuple[str, str]:
     here = Path(__file__).resolve().parent
     tracked = _git("ls-files", "--error-unmatch", Path(__file__).name, folder=here)
     commit = _git("rev-parse", "HEAD", folder=here)
-    if tracked is None or commit is None:  # not a checkout, or an environment inside somebody else's
+    if tracked is None or commit is None:  # not a checkout, or installed inside the checkout of another project
         return run_tags.UNKNOWN, run_tags.UNKNOWN
     changes = _git("status", "--porcelain", folder=here)
     return commit, run_tags.UNKNOWN if changes is None else run_tags.flag(bool(changes))

@@ -1,4 +1,4 @@
-"""The one writer: what the hub says goes into the journal; MLflow follows the journal on a thread of its own."""
+"""The only writer: the dispatcher's records go into the journal, and a thread copies the journal into MLflow."""
 
 import threading
 import time
@@ -17,25 +17,25 @@ _BATCH_BYTES = 2**18
 _LOOK_S = 0.5
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 _TRIES = 3
-"""Failures in a row after which a store that works is taken to refuse a record."""
+"""Failures in a row after which a store that works counts as refusing a record."""
 GRACE_S = 30.0
-"""How long the end of a launch waits for an MLflow store that takes nothing; sqlite itself waits 20 s for a lock."""
+"""Seconds that the end of a launch waits for a store that takes nothing; sqlite itself waits 20 s for a lock."""
 
 
 class UndeliveredError(RuntimeError):
-    """MLflow has not taken all that the journal holds; a later process of the launch delivers the rest."""
+    """MLflow lacks a part of the journal; a later process of the launch delivers it."""
 
 
 class Recorder:
-    """No trial waits for MLflow, and nothing is lost while it cannot be reached.
+    """Writes records into the journal, and a thread copies them into MLflow, so that no trial waits for MLflow.
 
-    The thread reads the journal from its beginning, which tells MLflow again what an earlier process of the launch may
-    not have delivered; the store leaves alone what it has. Where the store fails (it is locked, read-only, full or out
-    of reach), the same records are tried again, ever more slowly, and ``trouble`` says why.
+    The thread reads the journal from its beginning, because an earlier process of the launch may not have delivered
+    everything; the store skips what it has. If the store fails (it is locked, read-only, full or out of reach), the
+    same records are tried again after 0.5 to 15 s, and ``trouble`` holds the reason.
 
-    A store that works and refuses a record anyway does not hold up the others: after a few tries the record is set
-    aside, ``refused`` says why, and a later process of the launch tries it again. Where somebody deleted runs that this
-    launch still writes to, or all of it, the journal is told again from its beginning, which makes them anew.
+    If a store works but refuses a record, the record is set aside after 3 tries, so that the others are delivered;
+    ``refused`` holds the reason, and a later process of the launch tries it again. If runs of this launch were deleted
+    from the store, the journal is delivered again from its beginning, which creates them again.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Recorder:
         self._begun: set[str] = set()
         self._position = self._failures = 0
         self.refused: dict[str, str] = {}
-        """What MLflow does not take, by what it is about (``trial 1f2e...``), and why."""
-        self._news, self._closing, self._given_up = threading.Event(), threading.Event(), threading.Event()
+        """The records that MLflow refuses: what each is about (``trial 1f2e...``) -> why."""
+        self._written, self._closing, self._given_up = threading.Event(), threading.Event(), threading.Event()
         self.trouble = ""
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
         self._thread.start()
@@ -64,20 +64,20 @@ class Recorder:
         return self._journal.size - self._position
 
     def record(self, records: list[Record]) -> None:
-        """Take records; they are in the journal when this returns, and in MLflow some time later.
+        """Write records; they are in the journal when this returns, and in MLflow some time later.
 
-        Raises ``OSError`` when the journal cannot take them; none of them is recorded then.
+        Raises ``OSError`` if the journal cannot be written; then none of them is recorded.
         """
         self._journal.write(records)
-        self._news.set()
+        self._written.set()
 
     def close(self, *, grace: float = GRACE_S) -> None:
         """Wait until MLflow has everything.
 
-        Raises ``UndeliveredError`` when it has taken nothing for ``grace`` seconds.
+        Raises ``UndeliveredError`` if the store has taken nothing for ``grace`` seconds.
         """
         self._closing.set()
-        self._news.set()
+        self._written.set()
         position, since = self._position, time.monotonic()
         while self._thread.is_alive():
             self._thread.join(0.1)
@@ -92,16 +92,16 @@ class Recorder:
     def _work(self) -> None:
         wait = _FIRST_WAIT_S
         while not self._given_up.is_set():
-            self._news.clear()
-            last = self._closing.is_set()  # asked first: what is recorded before the closing is read after it
+            self._written.clear()
+            last = self._closing.is_set()  # read first, so that records written before the closing are still read
             records, position = self._journal.read_from(self._position, limit=_BATCH_BYTES)
             if not records and last:
                 return
             if not records:
-                self._news.wait(_LOOK_S)
+                self._written.wait(_LOOK_S)
                 continue
             try:
-                if self.trouble and self._must_tell_again():
+                if self.trouble and self._must_start_over():
                     self._position, self._failures, self.trouble = 0, 0, ""
                     continue
                 self._deliver_some(records)
@@ -112,8 +112,8 @@ class Recorder:
             else:
                 self._position, self.trouble, self._failures, wait = position, "", 0, _FIRST_WAIT_S
 
-    def _must_tell_again(self) -> bool:
-        """Look at what the store has; say whether a run is gone that was begun here."""
+    def _must_start_over(self) -> bool:
+        """Read which runs the store has; return whether a run that was begun here is gone."""
         had_parent = bool(self._store.parent)
         self._store.recall()
         if self._begun <= self._store.keys and (self._store.parent or not had_parent):
@@ -122,7 +122,7 @@ class Recorder:
         return True
 
     def _deliver_some(self, records: list[Record]) -> None:
-        """Deliver records; after a few failures one by one, so that those which the store refuses can be set aside."""
+        """Deliver records; after 3 failures one by one, so that those that the store refuses can be set aside."""
         if self._failures < _TRIES or not self._store.works():
             self._deliver(records)
             return
@@ -135,7 +135,7 @@ class Recorder:
                 self.refused.setdefault(_about(record), _in_a_line(error))
 
     def _deliver(self, records: list[Record]) -> None:
-        """Tell the store; told again after a failure halfway, it leaves alone what it has taken."""
+        """Write records to the store, which skips what it has taken before a failure."""
         points: dict[str, list[Record]] = defaultdict(list)
         for record in records:
             if record["event"] == "launch began":
@@ -165,7 +165,7 @@ class Recorder:
             self._store.log_points(key, waiting)
 
     def _end(self, result: Mapping[str, Any]) -> None:
-        self._begun.discard(result["key"])  # a trial that was stopped begins again when it goes on
+        self._begun.discard(result["key"])  # a stopped trial begins again when it is resumed
         for digest, record in result.get("initial_masks", {}).items():
             self._store.keep_initial_mask(
                 digest, record=record, folder=self._launch.initial_masks_folder, tags=self._tags
@@ -180,12 +180,12 @@ class Recorder:
 
 
 def _about(record: Record) -> str:
-    """Return what a record is about, in two words."""
+    """Return what a record is about: a trial or an event."""
     return f"trial {record['key']}" if "key" in record else str(record["event"])
 
 
 def _in_a_line(error: BaseException) -> str:
-    """Name what is at the bottom of an error; MLflow and its database library wrap it in words of their own."""
+    """Return the innermost cause of an error in one line; MLflow and its database library wrap it in other errors."""
     while error.__cause__ is not None:
         error = error.__cause__
     return masked(f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}")[:300]

@@ -1,7 +1,7 @@
-"""From an id that nmlab prints to one trial: a run, a trial key, a configuration, a launch, or the beginning of one.
+"""Find one trial by an id that nmlab prints: a run, a trial key, a configuration, a launch, or the start of one.
 
-Looked for in MLflow and among the folders of results. Several runs of one trial are one meaning; the newest finished
-one is taken. A configuration means its first finished seed, a launch its best finished configuration.
+MLflow and the results folders are searched. Several runs of one trial count as one result; the newest finished one is
+taken. A configuration means its first finished seed, a launch its best finished configuration.
 """
 
 import json
@@ -21,7 +21,7 @@ from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import RunKind, condition
 from nmlab.trials.contract.trial_spec import TrialSpec
 
-LEAST = 6  # characters by which something may be named
+LEAST = 6  # characters that an abbreviated id needs
 _HEXADECIMAL = re.compile(rf"[0-9a-f]{{{LEAST},32}}")
 _NAME = re.compile(rf"[\w.+-]{{{LEAST},}}")
 _LENGTHS = {"run": 32, "trial": 16, "configuration": 8, "initial mask": 16}
@@ -30,7 +30,7 @@ _SHOWN = 4
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trial or initial mask that a name may mean: as what, its id as that, and where its files are."""
+    """A trial or initial mask that a name may mean: the kind of its id, the id, and where its files are."""
 
     kind: str
     id: str
@@ -43,7 +43,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Found:
-    """What a name means: the run in MLflow or the folder that holds its files, and how it was chosen."""
+    """The trial that a name means: its run in MLflow or its folder, and in words how it was chosen."""
 
     run: Any
     folder: Path | None
@@ -52,10 +52,10 @@ class Found:
 
 
 def find_result(name: str, *, tracking_uri: str, results: Path) -> Found | None:
-    """Return the trial that a name means, None for one that is no id here and may be a model.
+    """Return the trial that a name means; None for a name that is no id and may be a model.
 
-    Raises ``ValueError`` for a name that may mean several things, with their kinds, for hexadecimal digits that are no
-    id here, and for a configuration or launch of which nothing finished.
+    Raises ``ValueError`` for an ambiguous name, with what it may mean, for hexadecimal digits that are no id, and for a
+    configuration or launch of which nothing finished.
     """
     wanted = name.rpartition("@")[2]
     if not _NAME.fullmatch(wanted):
@@ -67,9 +67,9 @@ def find_result(name: str, *, tracking_uri: str, results: Path) -> Found | None:
     exact = [meaning for meaning in meanings if meaning[1] == wanted]
     meanings = exact or meanings
     if len(meanings) > 1:
-        told = ", ".join(f"{kind} {id_}" for kind, id_ in meanings[:_SHOWN])
+        named = ", ".join(f"{kind} {id_}" for kind, id_ in meanings[:_SHOWN])
         more = f" and {len(meanings) - _SHOWN} more" if len(meanings) > _SHOWN else ""
-        raise ValueError(f"{name!r} may mean several: {told}{more}; give more of it")
+        raise ValueError(f"{name!r} may mean several: {named}{more}; give more characters")
     if not meanings:
         if _HEXADECIMAL.fullmatch(wanted):
             raise ValueError(_unknown(name, tracking_uri, results, trouble))
@@ -102,7 +102,7 @@ def _candidates(name: str, *, store: RunStore | None, results: Path) -> Iterator
 
 
 def _in_store(name: str, store: RunStore) -> Iterator[Candidate]:
-    """Yield the runs whose id, trial key, configuration or mask digest begins so, the newest first."""
+    """Yield the runs whose id, trial key, configuration or mask digest starts with ``name``, the newest first."""
     ids: dict[str, tuple[str, Callable[[Any], str]]] = {
         "trial": (_begins(run_tags.TRIAL_KEY, name), lambda run: str(run.data.tags.get(run_tags.TRIAL_KEY, ""))),
         "configuration": (
@@ -121,7 +121,7 @@ def _in_store(name: str, store: RunStore) -> Iterator[Candidate]:
 
 
 def _own_digest(run: Any) -> str:
-    """Return the digest of a run that is an initial mask; trials bear the digests of those they began with."""
+    """Return the digest of a run that is an initial mask; a trial's tag of this name means its initial masks."""
     tags = run.data.tags
     return str(tags.get(run_tags.INITIAL_MASK_DIGEST, "")) if tags.get(run_tags.KIND) == RunKind.INITIAL_MASK else ""
 
@@ -140,7 +140,7 @@ def _candidate(kind: str, id_: str, run: Any) -> Candidate:
 
 
 def search(store: RunStore, where: str) -> list[Any]:
-    """Return the runs of all experiments for which something holds, the newest first."""
+    """Return the runs of all experiments that match an MLflow filter, the newest first."""
     found: list[Any] = []
     with reading(store.uri):
         experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
@@ -157,7 +157,7 @@ def search(store: RunStore, where: str) -> list[Any]:
 
 
 def _in_folders(name: str, results: Path) -> Iterator[Candidate]:
-    """Yield the finished trials below the folder of results whose key or configuration begins so."""
+    """Yield the finished trials in the results folder whose key or configuration starts with ``name``."""
     for record in sorted([*results.glob(f"*/*/trials/*/{RECORD_FILE}"), *results.glob(f"*/*/{RECORD_FILE}")]):
         folder, key = record.parent, record.parent.name
         if key.startswith(name):
@@ -169,7 +169,7 @@ def _in_folders(name: str, results: Path) -> Iterator[Candidate]:
 
 
 def spec_of(folder: Path) -> TrialSpec | None:
-    """Return what a finished trial's folder says was run; None where it cannot be read."""
+    """Return the specification in a finished trial's folder; None if it cannot be read."""
     try:
         return TrialSpec.from_record(json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))["spec"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -177,7 +177,7 @@ def spec_of(folder: Path) -> TrialSpec | None:
 
 
 def _launches(name: str, *, store: RunStore | None, results: Path) -> dict[tuple[str, str], Any]:
-    """Return the launches whose name, or whose run's id, begins so: (kind, id) -> parent run, or folder."""
+    """Return the launches whose name or run id starts with ``name``: (kind, id) -> parent run, or folder."""
     found: dict[tuple[str, str], Any] = {}
     for marker in sorted(results.glob(f"*/*/{LAUNCH_FILE}")):
         launch = marker.parent.name
@@ -230,7 +230,7 @@ def _chosen(candidates: Sequence[Candidate], *, before: str = "") -> Found:
 
 
 def _one_a_key(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return one candidate for each trial; runs stand before folders, and newer runs before older ones."""
+    """Return one candidate for each trial: a run before a folder, and newer runs before older ones."""
     kept: dict[str, Candidate] = {}
     for candidate in candidates:
         kept.setdefault(candidate.key, candidate)

@@ -1,4 +1,4 @@
-"""The runs of one launch in an MLflow store; calls are idempotent, so that a resumed launch continues its runs."""
+"""The runs of one launch in an MLflow store. Calls are idempotent, so that a resumed launch continues its runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +21,11 @@ _BATCH = 1000  # MLflow's limit on metrics a call
 _PARAMS = 100  # and on parameters
 _TEXT = 5000  # characters of a tag, below every store's limit
 _OF_ONE_END = {run_tags.COST}
-"""Tags of facts that hold for one end of a trial and not for a later one."""
+"""Tags that hold for one end of a trial only; a later end removes them."""
 
 
 def _shown_as(name: str) -> dict[str, str]:
-    """Return the tags from which MLflow's pages take a run's name, source and owner."""
+    """Return the tags that MLflow's pages show as a run's name, source and owner."""
     return {run_tags.RUN_NAME: name, run_tags.SOURCE_NAME: "nmlab", run_tags.USER: user_name()}
 
 
@@ -34,7 +34,7 @@ def _notes_tag(notes: Sequence[str]) -> dict[str, str]:
 
 
 def _initial_mask_params(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an initial mask was made from under the names that trials have for the same."""
+    """Return the parameters of an initial mask, under the names that trials use for the same settings."""
     calibration = flat_settings({"data": {"calibration": record["calibration"]}})
     own = {name: record[name] for name in run_params.IDENTITY}
     others = {
@@ -45,13 +45,13 @@ def _initial_mask_params(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_missing(names: Sequence[str], *, folder: Path) -> None:
-    """Raise ``FileNotFoundError`` for the first of the files that a run was closed without."""
+    """Raise ``FileNotFoundError`` for the first file that is missing in a closed run, if any."""
     if names:
         raise FileNotFoundError(f"{folder / names[0]} is gone; the run was closed without it")
 
 
 class Recorded(Protocol):
-    """What a child run stands for: a trial, or a model that was only judged here."""
+    """What a child run records: a trial, or an external model."""
 
     @property
     def key(self) -> str: ...
@@ -70,7 +70,7 @@ class Recorded(Protocol):
 
 
 class MlflowStore:
-    """Parent and child runs of one launch of a study."""
+    """The parent run and the child runs of one launch of a study."""
 
     def __init__(self, study: str, *, launch: str, uri: str) -> None:
         from mlflow.tracking import MlflowClient
@@ -80,7 +80,7 @@ class MlflowStore:
         self.recall()
 
     def recall(self) -> None:
-        """Read which runs the store has; after a call that failed, it may have taken more than it said."""
+        """Read which runs the store has; a call that failed may have written some of them."""
         self._experiment = self._open_experiment()
         self.parent = self._find_parent() or ""
         self._children = self._find_children()
@@ -89,31 +89,31 @@ class MlflowStore:
 
     @property
     def keys(self) -> set[str]:
-        """The keys of the trials that have a run."""
+        """The keys of all trials that have a run."""
         return set(self._children)
 
     def works(self) -> bool:
-        """Say whether the store can be read and written, whatever it refuses."""
+        """Return whether the store can be read and written, even if it refuses some records."""
         try:
             self._client.get_experiment(self._experiment)
             self._client.set_experiment_tag(self._experiment, run_tags.STUDY, self._study)
-        except Exception:  # it is locked, full or out of reach, which stores say in many ways
+        except Exception:  # locked, full or out of reach: stores raise many types of errors
             return False
         return True
 
     def begin(self, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
-        """Create the parent run, or open the one that this launch had before it was interrupted."""
+        """Create the parent run, or open the one that an earlier process of this launch made."""
         if not self.parent:
             own = {run_tags.KIND: RunKind.LAUNCH, run_tags.LAUNCH: self._launch, **_shown_as(self._launch)}
             self.parent = self._client.create_run(self._experiment, tags={**own, **tags}).info.run_id
-            for child in self._runs_of_launch():  # of a parent that somebody deleted
+            for child in self._runs_of_launch():  # their parent was deleted
                 self._client.set_tag(child, run_tags.PARENT_RUN, self.parent)
         self._log_params(self.parent, params)
         self._client.update_run(self.parent, status=MLFLOW_RUNNING)
         self._client.set_tag(self.parent, run_tags.STATUS, LaunchStatus.RUNNING)
 
     def begin_trial(self, spec: "Recorded", *, role: Role, tags: Mapping[str, str]) -> None:
-        """Create a trial's child run, or open the one it had unless that has ended for good."""
+        """Create a trial's child run, or open its existing one unless that has ended for good."""
         run = self._children.get(spec.key)
         if run is None:
             own = self._child_tags(spec, role=role)
@@ -145,7 +145,7 @@ class MlflowStore:
         }
 
     def log_points(self, key: str, points: Sequence[Mapping[str, Any]]) -> None:
-        """Log metric points; a metric that has a value at a step already is left as it is."""
+        """Log metric points; a metric that already has a value at a step keeps it."""
         from mlflow.entities import Metric
 
         run = self._children[key]
@@ -161,11 +161,11 @@ class MlflowStore:
         seen.update(fresh)
 
     def end_trial(self, result: Mapping[str, Any], *, folder: Path) -> None:
-        """Close a child run with its artifacts; one that is closed already with this status is left alone.
+        """Close a child run with its artifacts; a run that is already closed with this status is left alone.
 
-        ``result`` holds the fields of a ``TrialResult``; ``folder`` is where its artifacts lie. What belongs to the end
-        of a trial, such as its cost, is logged from the result unless its last point had it: not every end has a point.
-        Raises ``FileNotFoundError`` for an artifact that is gone, once the run is closed with all the rest.
+        ``result`` holds the fields of a ``TrialResult``; ``folder`` holds its artifacts. Metrics of the end of a trial,
+        such as its cost, are logged from the result unless the last point had them. Raises ``FileNotFoundError`` for a
+        missing artifact, after the run is closed with all others.
         """
         run, status = self._children[result["key"]], result["status"]
         before = self._client.get_run(run).data.tags
@@ -178,14 +178,14 @@ class MlflowStore:
         missing = self._attach_files(run, result.get("artifacts", ()), before=before, folder=folder)
         if result["reason"]:
             self._client.set_tag(run, run_tags.STATUS_REASON, result["reason"][:_TEXT])
-        elif run_tags.STATUS_REASON in before:  # it was stopped or failed, and went on
+        elif run_tags.STATUS_REASON in before:  # it was stopped or failed, and was resumed
             self._client.delete_tag(run, run_tags.STATUS_REASON)
         started_from = ",".join(result.get("initial_masks", {}))
         for tag, text in {**_notes_tag(result.get("notes", ())), run_tags.INITIAL_MASK_DIGEST: started_from}.items():
             if text:
                 self._client.set_tag(run, tag, text)
         for tag in _OF_ONE_END - {run_tags.fact_tag(name) for name in result.get("facts", {})}:
-            if tag in before:  # it was lost, and went on
+            if tag in before:  # it was lost, and was resumed
                 self._client.delete_tag(run, tag)
         for name, text in result.get("facts", {}).items():
             self._client.set_tag(run, run_tags.fact_tag(name), text[:_TEXT])
@@ -197,7 +197,7 @@ class MlflowStore:
         _refuse_missing(missing, folder=folder)
 
     def _attach_files(self, run: str, names: Sequence[str], *, before: Mapping[str, str], folder: Path) -> list[str]:
-        """Attach the files that are there; return the names of the others, which are noted on the run.
+        """Attach the files that exist; return the names of the others, which are recorded in a tag of the run.
 
         ``before`` are the run's tags.
         """
@@ -220,10 +220,10 @@ class MlflowStore:
     def keep_initial_mask(
         self, digest: str, *, record: Mapping[str, Any], folder: Path, tags: Mapping[str, str]
     ) -> None:
-        """Keep a mask that trials start from as a run of its own beneath the launch, once.
+        """Record a mask that trials start from, once, as a child run of the launch.
 
-        It is none of the planned trials: its kind is ``initial_mask``. ``record`` is what ``InitialMask`` has of it;
-        its file lies in ``folder``. Trials that started from it have its digest as a tag.
+        It is not one of the planned trials: its kind is ``initial_mask``. ``record`` holds the fields of
+        ``InitialMask``; its file is in ``folder``. Trials that started from it have its digest as a tag.
         """
         if digest not in self._initial_masks:
             self._keep_initial_mask(digest, record=record, folder=folder, tags=tags)
@@ -248,13 +248,13 @@ class MlflowStore:
         run = found.info.run_id
         self._log_params(run, _initial_mask_params(record))
         for name, value in record["cost"].items():
-            if f"cost/{name}" not in found.data.metrics:  # there already, if the process died halfway through this
+            if f"cost/{name}" not in found.data.metrics:  # it is there already if an earlier process died in between
                 self._client.log_metric(run, f"cost/{name}", value, step=0)
         self._client.log_artifact(run, str(initial_mask_file(folder, key=record["key"])))
         self._close(run, TrialStatus.FINISHED)
 
     def run_of(self, key: str) -> str:
-        """Return the run id of a child that was begun."""
+        """Return the run id of a trial that was begun."""
         return self._children[key]
 
     def tag_parent(self, tags: Mapping[str, str]) -> None:
@@ -270,18 +270,18 @@ class MlflowStore:
             self._client.log_artifact(self.parent, str(path), folder)
 
     def end(self, status: str, *, time: int) -> None:
-        """Close the parent run as of ``time``, in milliseconds since 1970."""
+        """Close the parent run with the end time ``time``, in milliseconds since 1970."""
         self._close(self.parent, status, time=time)
 
     def _close(self, run: str, status: str, *, time: int | None = None) -> None:
-        """Write the tag last: a process that dies before it leaves a run that the next one completes."""
+        """Close a run. The tag is written last, so that a later process completes a run whose writer died before it."""
         self._client.set_terminated(run, status=MLFLOW_STATUS[status], end_time=time)
         self._client.set_tag(run, run_tags.STATUS, status)
 
     def _open_experiment(self) -> str:
         experiment = self._client.get_experiment_by_name(self._study)
         if experiment is None:
-            # The kind makes MLflow's pages open on training runs and not on traces of a language application.
+            # With this kind MLflow's pages show training runs first, and not traces of a language application.
             tags = {run_tags.STUDY: self._study, run_tags.EXPERIMENT_KIND: "custom_model_development"}
             return str(self._client.create_experiment(self._study, tags=tags))
         if experiment.lifecycle_stage == "deleted":
@@ -307,7 +307,7 @@ class MlflowStore:
         return [run.info.run_id for run in self._search(wanted)]
 
     def _search(self, wanted: str) -> Iterator[Any]:
-        """Yield every run of the experiment for which a condition holds."""
+        """Yield every run of the experiment that matches an MLflow filter."""
         token: str | None = None
         while True:
             page = self._client.search_runs([self._experiment], wanted, max_results=1000, page_token=token)
@@ -317,14 +317,14 @@ class MlflowStore:
                 return
 
     def _find_initial_mask(self, digest: str) -> Any:
-        """Return the run of an initial mask of this launch, or of any single run where there is no launch."""
+        """Return the run of an initial mask of this launch; without a parent run, of any single run; else None."""
         wanted = [condition(run_tags.KIND, RunKind.INITIAL_MASK), condition(run_tags.INITIAL_MASK_DIGEST, digest)]
         wanted += [self._of_launch] if self.parent else []
         runs = self._client.search_runs([self._experiment], " and ".join(wanted), max_results=1)
         return runs[0] if runs else None
 
     def _seen_in(self, key: str, run: str) -> set[tuple[str, int]]:
-        """Return the (metric, step) pairs that a run holds; read once, for a run that an earlier process wrote."""
+        """Return the (metric, step) pairs that a run holds; read once: an earlier process may have written some."""
         if key not in self._seen:
             names = self._client.get_run(run).data.metrics
             self._seen[key] = {(m.key, m.step) for name in names for m in self._client.get_metric_history(run, name)}

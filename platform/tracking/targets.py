@@ -1,4 +1,4 @@
-"""What a user calls a result: an id that nmlab prints, a folder or a file; all become something on disk."""
+"""Locate the files of a result that a user names by an id, a folder or a file."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from nmlab.trials.contract.run_tags import RunKind
 
 @dataclass(frozen=True)
 class Target:
-    """Where the files of a result lie, the MLflow run that they came from, and which trial it is, if any.
+    """The place of a result's files, the MLflow run that they came from, and the trial key, if any.
 
-    ``said`` tells which trial stands for a configuration or a launch; empty where the target was one itself.
+    ``said`` is a sentence on which trial was taken for a configuration or a launch; empty if a trial was named.
     """
 
     place: str
@@ -28,10 +28,10 @@ class Target:
 
 @contextmanager
 def located(target: str, *, tracking_uri: str, results: Path = Path("results")) -> Iterator[Target]:
-    """Give a target's files: those of a run are fetched from MLflow into a folder that goes when the block ends.
+    """Yield a target's files. Those of a run are fetched from MLflow into a folder that exists until the context ends.
 
-    A file, a folder or a built-in model is taken as it is, but for the folder of a launch, which means its best trial.
-    Raises ``ValueError`` for what may mean several things, and for hexadecimal digits that are no id.
+    A file, a folder or a built-in model is taken as it is, except the folder of a launch, which means its best trial.
+    Raises ``ValueError`` for an ambiguous name, for hexadecimal digits that are no id, and for a run without a result.
     """
     from nmlab.platform.tracking.result_lookup import find_result
 

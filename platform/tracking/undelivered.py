@@ -1,4 +1,4 @@
-"""What MLflow does not have yet of a launch's results, asked of the store itself."""
+"""Find the results of a launch that MLflow lacks, by reading the store."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,16 +16,16 @@ _SQLITE = "sqlite:///"
 
 
 def undelivered(launch: Launch, results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return in one line what MLflow lacks of ``results``, the newest of every trial by key; "" where it has them all.
+    """Return in one line what MLflow lacks of ``results``, the newest of every trial by key; "" if it has all of them.
 
-    It has a trial when its run is closed with the same status and all of its files, and when the masks that it started
-    from have theirs. A store that cannot be asked has nothing.
+    It has a trial if the run is closed with the same status and all of its files, and the initial masks have theirs. A
+    store that cannot be read counts as empty.
     """
     uri = str(launch.settings()["tracking_uri"])
     try:
         runs = _runs(launch, uri)
-    except Exception as error:  # stores fail in many ways; whichever it is, nothing is known to be there
-        return f"MLflow cannot be asked what it has of it ({reason_line(error)})"
+    except Exception as error:  # stores fail in many ways; after any of them nothing is known to be there
+        return f"MLflow cannot be read ({reason_line(error)})"
     trials = {tags[run_tags.TRIAL_KEY]: tags for tags in runs if tags.get(run_tags.KIND) == RunKind.TRIAL}
     masks = {tags.get(run_tags.INITIAL_MASK_DIGEST) for tags in runs if _is_finished_mask(tags)}
     lacking = [key for key, result in results.items() if not _has(trials.get(key, {}), result, masks)]
@@ -50,9 +50,9 @@ def _is_closed_launch(tags: Mapping[str, str]) -> bool:
 
 
 def _runs(launch: Launch, uri: str) -> list[Mapping[str, str]]:
-    """Return the tags of all runs of a launch; a database that is not there is not made."""
+    """Return the tags of all runs of a launch; raises ``FileNotFoundError`` for a database that does not exist."""
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
-        raise FileNotFoundError(f"{uri} is not there")
+        raise FileNotFoundError(f"{uri} does not exist")
     client = connect(restored_uri(uri))
     experiment = client.get_experiment_by_name(launch.study().name)
     if experiment is None:

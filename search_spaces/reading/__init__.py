@@ -1,1 +1,1 @@
-"""From YAML, presets and overrides to a study."""
+"""Read a study: YAML, presets and overrides, and messages about what is wrong."""

@@ -1,9 +1,9 @@
-"""The YAML of studies: version 1.2's plain scalars, every key once, and errors with line and column.
+"""Read and write the YAML of studies: plain scalars of version 1.2, every key once, errors with line and column.
 
-PyYAML reads the older version 1.1, in which `2:4` is the number 124 (base 60), `1e-3` is text and `no` is
-false. Each of these is a study silently read wrong, so the reader here resolves plain scalars as version 1.2
-and JSON do. The writer quotes whatever either version would misread. Tags and aliases are refused: a study
-holds plain values only, and an alias would let one override change two places.
+PyYAML reads the older version 1.1, in which `2:4` is the number 124 (base 60), `1e-3` is text and `no` is false. Each
+of these would silently change a study, so this reader resolves plain scalars as version 1.2 and JSON do. The writer
+quotes text that either version would misread. Tags and aliases are refused: a study holds plain values only, and with
+an alias one override would change two places.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _SCALARS = (
 
 
 DEEPEST = 50
-"""Levels of lists and mappings in each other; a study has six."""
+"""The most levels of nested lists and mappings; a study has six."""
 MOST_DIGITS = 1000
-"""Of a whole number; Python itself reads no more than 4300."""
+"""The most digits of a whole number; Python itself reads at most 4300."""
 
 
 class _Reader(yaml.SafeLoader):
-    """A safe loader of plain values in version 1.2's sense; each key of a mapping is text and comes once."""
+    """A safe loader of plain values of YAML 1.2; each key of a mapping is text and occurs once."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own registry, filled below
     _depth = 0
@@ -74,13 +74,13 @@ class _Reader(yaml.SafeLoader):
 
 
 class _Writer(yaml.SafeDumper):
-    """A safe dumper that quotes text which version 1.1 or 1.2 would take for something else."""
+    """A safe dumper that quotes text which YAML 1.1 or 1.2 would read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        # PyYAML writes U+0085 and its like unescaped in single quotes, where a reader takes them for spaces.
+        # PyYAML writes U+0085 and its like unescaped in single quotes, where a reader replaces them by spaces.
         style = None if data.replace("\n", "").isprintable() else '"'
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
@@ -93,9 +93,9 @@ for _tag, _regexp, _first in _SCALARS:
 
 
 def parse(text: str, *, source: str) -> Any:
-    """Return what the YAML `text` holds.
+    """Return the value of the YAML `text`.
 
-    Raises StudyError with line and column where `text` is not YAML, or gives a key twice.
+    Raises StudyError with line and column if `text` is not YAML, or gives a key twice.
     """
     try:
         return yaml.load(text, Loader=_Reader)

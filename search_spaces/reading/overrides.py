@@ -1,4 +1,4 @@
-"""Overrides from the command line: `search.samples=4`, `space.alpha={grid: [0.9, 0.99]}`."""
+"""Apply overrides from the command line: `search.samples=4`, `space.alpha={grid: [0.9, 0.99]}`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nmlab.trials.contract.wording import shown
 
 _OPTION = "--set"
 TWINS = {"fixed": "space", "space": "fixed"}
-"""The two places of a hyperparameter, which has one of them only."""
+"""The two sections for hyperparameters; each hyperparameter is in one of them only."""
 
 
 def split(override: str) -> tuple[list[str], Any]:
     """Return the key path and the value of one override; the value is YAML, scalar or flow style.
 
-    Raises StudyError when `override` is not of the form a.b=c, or the value is not YAML.
+    Raises StudyError if `override` does not have the form a.b=c, or the value is not YAML.
     """
     path, separator, text = override.partition("=")
     keys = [key.strip() for key in path.split(".")]
@@ -34,9 +34,9 @@ def split(override: str) -> tuple[list[str], Any]:
 def apply(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return a copy of the raw study `data` with each override set, in order; the last one wins.
 
-    Setting a name under `fixed` takes it out of `space`, and the other way round, because a name has one
-    place. Unknown keys are set like any other: the schema refuses them, with the nearest valid key.
-    Raises StudyError when an override is malformed or its path leads through a value.
+    Setting a name under `fixed` removes it from `space`, and the other way round, because a name is in one section
+    only. Unknown keys are set too: the schema refuses them, with the nearest valid key.
+    Raises StudyError if an override is malformed or its path leads through a value.
     """
     changed = copy.deepcopy(dict(data))
     for override in overrides:

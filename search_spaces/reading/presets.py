@@ -1,8 +1,8 @@
-"""Presets: one study at several sizes, as overrides of what all sizes share.
+"""Presets: one study at several sizes, each a set of overrides of the common part.
 
-A study file may hold `presets:`, a mapping from name to overrides; the first one is the default. A preset may name
-a packaged `scale`, a file with what many studies of one size share: where they run and on what, never what they
-ask. What is more particular wins: scale, then the study, then its preset, then `--set`.
+A study file may have `presets:`, a mapping from name to overrides; the first one is the default. A preset may name a
+packaged `scale`, a file with the settings that many studies of one size share: model, data, replicas and limits, never
+the question. Later ones override earlier ones: scale, study, preset, `--set`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.wording import shown
 
 SCALE_KEYS = ("model", "data", "replica", "budget", "cadence")
-"""What a scale may set."""
+"""The sections that a scale may set."""
 
 SCALES = Path(__file__).parents[1] / "scales"
 _SECTIONS = {path for path, _ in sections(Study) if path} | {"fixed", "space", "replica.resources.custom"}
 
 
 def names(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the presets of the raw study `data`, the default first; none where it has no `presets`."""
+    """Return the names of the presets of the raw study `data`, the default first; none if it has no `presets`."""
     return tuple(data.get("presets") or ())
 
 
@@ -36,7 +36,7 @@ def scales() -> tuple[str, ...]:
 
 
 def scale(name: str) -> dict[str, Any]:
-    """Return what the packaged scale of this name sets, on top of the scale that it builds on, if any."""
+    """Return the settings of the packaged scale of this name, merged with those of the scale below it, if any."""
     path = SCALES / f"{name}.yaml"
     data = dialect.parse(path.read_text(encoding="utf-8"), source=path.name)
     assert set(data) <= {*SCALE_KEYS, "scale"}, f"{path.name} sets {sorted({*data} - {*SCALE_KEYS})}"
@@ -47,8 +47,8 @@ def scale(name: str) -> dict[str, Any]:
 def settled(data: Mapping[str, Any], *, preset: str | None, source: str) -> dict[str, Any]:
     """Return the raw study `data` at one of its presets, the first one by default, without `presets`.
 
-    Any preset but the first adds its name to that of the study, unless it sets one. Raises StudyError for a preset
-    or scale that does not exist, and for `presets` of another form.
+    The name of any preset but the first is appended to the study's name, unless the preset sets one. Raises StudyError
+    for an unknown preset or scale, and for `presets` of the wrong form.
     """
     if "presets" not in data:
         if preset is not None:
@@ -71,8 +71,8 @@ def settled(data: Mapping[str, Any], *, preset: str | None, source: str) -> dict
 def merged(general: Mapping[str, Any], particular: Mapping[str, Any]) -> dict[str, Any]:
     """Return `general` with everything that `particular` sets, section by section.
 
-    Only sections are merged. A list, a space entry and a searched method or pattern is one value and replaced whole.
-    A name that `particular` sets under `fixed` leaves `space`, and the other way round.
+    Only sections are merged. A list, a space entry, and a searched method or pattern is one value and is replaced as a
+    whole. A name that `particular` sets under `fixed` is removed from `space`, and the other way round.
     """
     kept = dict(general)
     for key, twin in TWINS.items():
@@ -94,7 +94,7 @@ def _merged(general: Mapping[str, Any], particular: Mapping[str, Any], *, path: 
 
 
 def _problems(data: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the form of `presets`; what a preset sets is checked once it is merged."""
+    """Yield what is wrong with the form of `presets`; the values that a preset sets are checked after merging."""
     given = data["presets"]
     if not isinstance(given, Mapping) or not given:
         yield f"presets {shown(given)}: expected a mapping from name to overrides, as in {{small: {{scale: tiny}}}}"

@@ -1,4 +1,4 @@
-"""From pydantic's errors to one readable line for each problem, and the error that carries the lines."""
+"""Turn pydantic's errors into one readable line for each problem, and the error that holds the lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARK = re.compile(r"<[a-z]+>|\[key\]")
 
 
 class StudyError(ValueError):
-    """A study that cannot be used. `problems` holds one line for each thing to mend; the text joins them."""
+    """A study that cannot be used. `problems` holds one line for each problem; the error's text joins them."""
 
     def __init__(self, problems: Sequence[str], *, source: str = "") -> None:
         self.problems = tuple(f"{source}: {problem}" if source else problem for problem in problems)
@@ -42,7 +42,7 @@ def _line(detail: ErrorDetails, *, data: Mapping[str, Any]) -> str:
 
 
 def _path(location: Sequence[int | str]) -> str:
-    """Return a location as in `space.alpha.grid[0]`, without pydantic's marks of union branches and keys."""
+    """Return a location such as `space.alpha.grid[0]`, without pydantic's marks of union branches and keys."""
     path = ""
     for part in location:
         if isinstance(part, int):
@@ -53,7 +53,7 @@ def _path(location: Sequence[int | str]) -> str:
 
 
 def sections(model: type[BaseModel], *, prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield every section of a study by its path, "" for the study itself."""
+    """Yield every section of a study as (path, model); the path of the study itself is ""."""
     yield prefix, model
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -61,7 +61,7 @@ def sections(model: type[BaseModel], *, prefix: str = "") -> Iterator[tuple[str,
 
 
 def _wanted(path: str) -> str:
-    """Return what belongs at `path`: the keys of a section, or the description of a value."""
+    """Return what is expected at `path`: the keys of a section, or the description of a value."""
     known = dict(sections(Study))
     if path in known:
         return f"a mapping with {', '.join(known[path].model_fields)}"
@@ -71,7 +71,7 @@ def _wanted(path: str) -> str:
 
 
 def _key_hint(path: str, *, data: Mapping[str, Any]) -> str:
-    """Return the tail of a message about an unknown key: the nearest valid key, here or elsewhere, or all."""
+    """Return the end of a message about an unknown key: the nearest valid key, here or in another section, or all."""
     section, _, name = path.rpartition(".")
     known = {part: list(model.model_fields) for part, model in sections(Study)}
     hyperparameters = [part for part in ("fixed", "space") if name in (data.get(part) or ())]

@@ -1,1 +1,1 @@
-"""The form of a study."""
+"""The schema of a study: its sections, types and rules."""

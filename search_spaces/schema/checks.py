@@ -1,4 +1,4 @@
-"""Rules that join several sections of a study; each yields one line for each problem it finds."""
+"""Rules on several sections of a study together; each yields one line for each problem."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.wording import shown
 
 RESERVED = ("method", "pattern", "seed", "seeds")
-"""Names with a place of their own in a study and a trial, so no hyperparameter can have them."""
+"""Names of top-level keys of a study, which no hyperparameter can have."""
 
 
 def pattern_problem(text: object) -> str:
@@ -37,7 +37,7 @@ def patterns(pattern: str | Listed) -> Iterator[str]:
 
 
 def methods(method: str | Listed) -> Iterator[str]:
-    """Check that every method is a text; which texts name a method, the platform knows."""
+    """Check that every method is a text; the platform checks that such a method exists."""
     for path, value in _listed("method", method):
         if not isinstance(value, str) or not value:
             yield f"{path} {shown(value)}: expected the name of a method, for example maskpro"
@@ -50,7 +50,7 @@ def _listed(name: str, value: str | Listed) -> Iterable[tuple[str, object]]:
 
 
 def names(fixed: Mapping[str, Any], *, space: Mapping[str, Any]) -> Iterator[str]:
-    """Check that no hyperparameter is set twice, or bears a name that means something else."""
+    """Check that no hyperparameter is set twice, or has a reserved name."""
     for section, given in (("fixed", fixed), ("space", space)):
         for name in given:
             if name in RESERVED:
@@ -62,7 +62,7 @@ def names(fixed: Mapping[str, Any], *, space: Mapping[str, Any]) -> Iterator[str
 
 
 def algorithm(search: Search, *, entries: Mapping[str, Entry]) -> Iterator[str]:
-    """Check that the entries, the number of samples and the algorithm fit each other."""
+    """Check that the entries, the number of samples and the algorithm fit together."""
     if search.algorithm != "grid":
         if search.samples is None:
             yield f"search.samples null: {search.algorithm} needs a number of samples, for example 20"
@@ -81,7 +81,7 @@ def algorithm(search: Search, *, entries: Mapping[str, Entry]) -> Iterator[str]:
 
 
 def calibration(data: Data) -> Iterator[str]:
-    """Check that numbers of samples are numbers, and a batch not larger than the largest of them."""
+    """Check that numbers of samples are whole numbers, and that a batch is not larger than the largest of them."""
     samples = data.calibration.samples
     if isinstance(samples, Listed):
         wrong = [

@@ -1,4 +1,4 @@
-"""Conditional entries: when one is active, in which order names must be settled, and what can be wrong."""
+"""Conditional entries: when one is active, the order in which names get values, and wrong conditions."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.wording import either, shown
 
 TOP_LEVEL = ("method", "pattern")
-"""Names that stand beside `space` and are part of every configuration, searched or not."""
+"""Names outside `space` that are part of every configuration, searched or not."""
 BESIDE_SPACE = (*TOP_LEVEL, SAMPLES)
-"""Names that stand beside `space` where they are searched."""
+"""Names outside `space` that can be searched."""
 
 
 def is_active(entry: Entry, *, settled: Mapping[str, object]) -> bool:
-    """Return whether the condition of `entry` holds for the values settled so far.
+    """Return whether the condition of `entry` holds for the values chosen so far, `settled`.
 
-    A name that is not settled, because its own condition does not hold, fulfils no condition.
+    A name without a value, because its own condition does not hold, fulfils no condition.
     """
     return all(name in settled and has(values, settled[name]) for name, values in entry.when.items())
 
 
 def settling_order(entries: Mapping[str, Entry]) -> list[str]:
-    """Return the names of `entries` in their own order, each pulled behind the names its condition asks for.
+    """Return the names of `entries` in their own order, but each after the names in its condition.
 
-    The conditions must not form a circle (`problems` reports one).
+    The conditions must not form a cycle (`problems` reports one).
     """
     ordered: dict[str, None] = {}
 

@@ -1,6 +1,6 @@
-"""Space entries: what one searched name may be, written `{grid: [..]}`, `{uniform: [a, b]}` and so on.
+"""Space entries: the values of one searched name, written `{grid: [..]}`, `{uniform: [a, b]}` and so on.
 
-An entry knows how to ask an Optuna trial for a value, and under which condition it is searched at all.
+An entry can request a value from an Optuna trial, and has the condition under which its name is searched.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.wording import either, refuse
 
 KINDS = ("grid", "choice", "uniform", "loguniform", "int")
-"""The keys that say what an entry is; an entry has exactly one of them."""
+"""The kinds of entries; an entry has exactly one of these keys."""
 
 
 class TrialLike(Protocol):
-    """The part of `optuna.trial.Trial` that a space needs; Ray's wrapper around it fits as well."""
+    """The part of `optuna.trial.Trial` that a space needs; Ray's wrapper around it has it too."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Return one of `choices`."""
@@ -43,13 +43,13 @@ class TrialLike(Protocol):
 
 
 class Entry(BaseModel, ABC):
-    """What every entry has: the condition under which its name is part of a configuration."""
+    """The base of all entries, with the condition under which the name is part of a configuration."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     kind: ClassVar[str]
 
     when: Mapping[str, OneOrMore] = Field(default_factory=dict)
-    """Searched only while every name here has the value, or one of the values, given beside it."""
+    """Searched only if every name here has the given value, or one of the given values."""
 
     @abstractmethod
     def suggest(self, trial: TrialLike, *, name: str) -> Any:
@@ -71,14 +71,14 @@ class Listed(Entry, ABC):
 
 
 class Grid(Listed):
-    """Values to be visited one and all; a sampling search takes them as categories."""
+    """Values that a grid search visits all; a sampling search treats them as categories."""
 
     kind: ClassVar[str] = "grid"
     values: Values = Field(alias="grid")
 
 
 class Choice(Listed):
-    """Categories without an order; a grid search visits them one and all."""
+    """Categories without an order; a grid search visits all of them."""
 
     kind: ClassVar[str] = "choice"
     values: Values = Field(alias="choice")
@@ -127,7 +127,7 @@ def _check_keys(value: Mapping[Any, object], *, kinds: Sequence[str]) -> None:
 
 
 def _one_entry(value: object) -> object:
-    """Refuse in one sentence what is no entry, before every branch of the union complains on its own."""
+    """Refuse a value that is no entry with one message, before every branch of the union raises its own."""
     if isinstance(value, Mapping):
         _check_keys(value, kinds=KINDS)
     elif not isinstance(value, Entry):
@@ -152,7 +152,7 @@ def _count_or_listed(value: object) -> object:
 
 
 def _branch(value: Any) -> str | None:
-    """Return the mark of a union's branch; the brackets tell it from a key of the file (see `problems`)."""
+    """Return the mark of a union's branch; its brackets distinguish it from a key of the file (see `problems`)."""
     if isinstance(value, str):
         return "<text>"
     if isinstance(value, int):

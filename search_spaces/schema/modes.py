@@ -1,4 +1,4 @@
-"""Which way a search goes for a metric: `min` or `max`, as the metric's declaration has it."""
+"""The direction of a search for a metric: `min` or `max`, as the metric is declared."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from nmlab.trials.contract.metrics import Metric
 
 MODES = {Direction.LOWER: "min", Direction.HIGHER: "max"}
 OTHERWISE = "min"
-"""The mode of a metric without a direction, where a study gives none."""
+"""The mode of a metric without a direction if a study gives none."""
 
 
 def mode_problems(metric: Metric, *, mode: str) -> Iterator[str]:
-    """Check that a search goes where the metric gets better; one without a direction may be searched either way."""
+    """Check that a search goes in the metric's better direction; a metric without a direction allows both."""
     right = MODES.get(metric.direction, mode)
     if mode != right:
         yield f"search.mode {mode!r}: {metric.name} is better when it is {metric.direction}; expected {right}"
 
 
 def with_modes(search: object) -> object:
-    """Return the section `search` with the mode of each of its metrics where it gives none."""
+    """Return the section `search`, with the mode of each metric filled in if it gives none."""
     if not isinstance(search, Mapping) or "mode" in search or "metric" not in search:
         return search
     metrics = search["metric"]
     names = metrics if isinstance(metrics, list | tuple) else [metrics]
     if not names or not all(isinstance(name, str) for name in names):
-        return search  # which the types refuse
+        return search  # the types refuse it later
     modes = [_mode_of(name.strip()) for name in names]
     return {**search, "mode": modes if isinstance(metrics, list | tuple) else modes[0]}
 

@@ -1,4 +1,4 @@
-"""What a search aims at: metrics that a trial records, each towards where it gets better."""
+"""The objectives of a search: metrics that a trial records, each in its better direction."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _EXAMPLES = "eval/perplexity, train/loss or cost/seconds"
 
 
 def objectives(search: Search, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> Iterator[str]:
-    """Check the number of objectives and modes, that each objective is recorded, and that it gets better that way.
+    """Check the number of objectives and modes, that each objective is recorded, and that its mode is the better one.
 
     Args:
         search: the section.
-        methods: those of the search. What a method of another package records that only the method itself can say
-            is passed over here.
+        methods: those of the search. Metrics that only the class of a method of another package declares are not
+            checked here.
         tasks: names or files of the tasks of the study.
     """
     count = len(search.metrics)
@@ -62,7 +62,7 @@ def scheduler(search: Search, *, cadence: Cadence) -> Iterator[str]:
 
 
 def _unknown(name: str, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> str:
-    """Return why a search cannot aim at this metric; "" where it can, or where only a method itself can say."""
+    """Return why this metric cannot be an objective; "" if it can, or if only a method's class can tell."""
     if name in _common_names():
         return ""
     task = task_metric(name)
@@ -82,12 +82,12 @@ def _unknown(name: str, *, methods: tuple[str, ...], tasks: tuple[str, ...]) -> 
 
 
 def _common_names() -> list[str]:
-    """Return what a search can aim at in every study: all that is recorded, but the evaluation of a trial's start."""
+    """Return the metrics that can be objectives in every study: all common ones except those of a trial's start."""
     return [metric.name for metric in COMMON if metric.phase is not Phase.START]
 
 
 def _task_names(tasks: tuple[str, ...]) -> set[str]:
-    """Return how results name the tasks: as they are given, a file by its stem."""
+    """Return the names of the tasks in results: as they are given, a file by its stem."""
     return {*tasks, *(Path(name).stem.removeprefix("builtin:") for name in tasks)}
 
 

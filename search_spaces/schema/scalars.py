@@ -1,7 +1,7 @@
-"""Values of hyperparameters in a study: lists of distinct JSON scalars, and intervals.
+"""Types of hyperparameter values: JSON scalars, lists of distinct scalars, and intervals.
 
-A list or a mapping is no value, because it cannot be a category in Optuna's storages nor a parameter in
-MLflow: a compound value is written as text, such as "2:4".
+A list or a mapping is not a value, because it cannot be a category in Optuna's storages or a parameter in MLflow; a
+compound value is written as text, such as "2:4".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The sections of a study: data, search, replica and budget; what trials have as well is in `nmlab.trials.contract`.
 
-Each is a frozen model that knows its own types and ranges; rules that join several sections are in `checks`.
+Each is a frozen pydantic model with its types and ranges; rules on several sections together are in `checks`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Calibration(CalibrationText[CountOrListed]):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The numbers of sequences of the search, in file order."""
+        """The numbers of sequences that are searched, in file order."""
         return cast("tuple[int, ...]", self.samples.values) if isinstance(self.samples, Listed) else (self.samples,)
 
     def with_samples(self, samples: int) -> CalibrationSpec:
@@ -75,14 +75,14 @@ class Calibration(CalibrationText[CountOrListed]):
 
 
 class Data(Section):
-    """Both data sources of a study."""
+    """The calibration text and the evaluation text of a study."""
 
     calibration: Calibration
     evaluation: EvaluationSpec
 
 
 class Search(Section):
-    """How configurations are chosen and by what they are judged."""
+    """How configurations are chosen, and the metrics by which they are compared."""
 
     algorithm: Literal["grid", "random", "tpe", "nsga2"] = "grid"
     """`grid` visits every point; the others draw `samples` of them."""
@@ -91,9 +91,9 @@ class Search(Section):
     metric: Metrics = "eval/perplexity"
     """The objective; a list of several for `nsga2`."""
     mode: Modes = "min"
-    """`min` or `max`; a list for `nsga2`. Where none is given, whichever way the metric gets better."""
+    """`min` or `max`; a list for `nsga2`. By default the direction in which the metric gets better."""
     points: Annotated[tuple[Point, ...], AfterValidator(distinct)] = ()
-    """Points that are tried first: `defaults` (each method's own values), or mappings of the searched names."""
+    """Initial points, tried first: `defaults` (each method's own values), or mappings of the searched names."""
     scheduler: Literal["asha", "median"] | None = None
     """Early stopping of configurations that fall behind, by the mean over their seeds."""
     grace_period: Count | None = None
@@ -118,25 +118,25 @@ class Search(Section):
 
 
 class Resources(Section):
-    """What one worker of a replica reserves in the cluster; null leaves it to the platform."""
+    """The resources that one worker of a replica reserves in the cluster; null leaves them to the platform."""
 
     cpus: Amount | None = None
     gpus: Amount | None = None
     custom: Mapping[Text, Positive] = Field(default_factory=dict)
-    """Resources that only some nodes of a cluster have, under the names they were started with, such as {a100: 1}."""
+    """Resources that only some nodes of a cluster have, by the names given to `ray start`, such as {a100: 1}."""
 
 
 class Replica(Section):
-    """Copies of the frozen model, and how many trials share one."""
+    """The copies of the frozen model, and how many trials share each."""
 
     count: Count = 1
     """Replicas of the model."""
     slots: Count = 1
     """Trials that run at once on one replica."""
     shards: Count = 1
-    """Workers over which the layers of one replica are spread."""
+    """Pipeline stages: workers over which the decoder blocks of one replica are spread."""
     participants: Count = 1
-    """Slots, of any replicas, that share the masks of one step of a trial; for methods that draw several a step."""
+    """Mask-parallel peers: slots, of any replicas, that share the masks of a step; for several masks a step."""
     resources: Resources = Resources()
 
 
@@ -144,7 +144,7 @@ class Budget(TrialBudget):
     """Limits. Those of a trial end it as finished, whichever is reached first; null is no limit."""
 
     max_concurrent: Count | None = None
-    """Trials at once; null fills every slot of every replica."""
+    """Trials that run at once; null fills every slot of every replica."""
     time_limit: Duration | None = None
     """Wall-clock limit of a launch of the study, such as 45s, 30m or 1h30m."""
 

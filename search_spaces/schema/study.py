@@ -1,9 +1,8 @@
 """The study: one question, as one YAML file.
 
-A study says which model, data, pattern and method, which hyperparameters are fixed, which are searched
-and how, over which seeds, and within which limits. This module knows the form only. It does not know the
-methods, nor which hyperparameters each of them takes: the platform checks those names against the registry
-of methods, which this package must not import.
+A study holds model, data, pattern and method, the fixed and the searched hyperparameters, the search, the seeds, and
+the limits. This module checks the form only. The platform checks the names of methods and of their hyperparameters
+against the registry of methods, which this package must not import.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from nmlab.trials.contract.values import Scalar, Seed, Text, distinct, not_empty
 from nmlab.trials.contract.wording import refuse
 
 INCONSISTENT = "inconsistent"
-"""Pydantic error type of a study whose sections do not fit each other; its text holds one problem a line."""
+"""Pydantic error type of a study whose sections do not fit together; its text holds one problem a line."""
 
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _ITEM = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
@@ -68,7 +67,7 @@ def _one_line(value: str) -> str:
 
 
 def _baseline(value: object) -> object:
-    """Refuse a baseline that is neither a method nor a mapping with one, or sets wrongly what is no hyperparameter."""
+    """Refuse a baseline that is neither a method nor a mapping with one, or has a wrong pattern, seed or samples."""
     if isinstance(value, str) and value:
         return value
     if isinstance(value, Mapping) and isinstance(value.get("method"), str):
@@ -111,16 +110,16 @@ Baseline = Annotated[
 
 
 class Study(Section):
-    """One question put to the laboratory, fully resolved.
+    """A study: one question with all settings, after presets and overrides.
 
-    Raises `pydantic.ValidationError` when built from values that do not fit; `loader.load` turns that into
+    Raises `pydantic.ValidationError` for invalid values; `loader.load` turns that into
     one readable line for each problem.
     """
 
     name: Annotated[Text, AfterValidator(_slug)]
-    """Slug of the study, also the name of its MLflow experiment."""
+    """Name of the study and of its MLflow experiment: lower-case letters, digits and hyphens."""
     preset: Annotated[Text, AfterValidator(_slug)] | None = None
-    """Which of the file's presets this is; null where the file has none."""
+    """The preset of the file that this is; null if the file has none."""
     title: Line | None = None
     """Heading of the report; null takes the name."""
     answers: Line | None = None
@@ -151,7 +150,7 @@ class Study(Section):
     seeds: Annotated[tuple[Seed, ...], AfterValidator(not_empty), AfterValidator(distinct)] = (0, 1, 2)
     """Seeds of the replicates of every configuration."""
     replica: Replica = Replica()
-    """Copies of the model that serve the trials."""
+    """Copies of the model, and the slots on which trials run."""
     budget: Budget = Budget()
     """Limits of the launch and of a trial."""
     cadence: Cadence = Cadence()
@@ -175,13 +174,13 @@ class Study(Section):
 
     @property
     def entries(self) -> dict[str, Entry]:
-        """Everything that is searched: method, pattern and number of samples where they are, then the space."""
+        """All searched entries: method, pattern and number of samples if they are searched, then the space."""
         top = {"method": self.method, "pattern": self.pattern, SAMPLES: self.data.calibration.samples}
         return {**{name: value for name, value in top.items() if isinstance(value, Entry)}, **self.space}
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """The names of everything that is searched but method and pattern, which every trial states."""
+        """The names of all searched entries except method and pattern, which every trial has."""
         return tuple(name for name in self.entries if name not in conditions.TOP_LEVEL)
 
     @property
@@ -196,7 +195,7 @@ class Study(Section):
 
     @property
     def concurrency(self) -> int:
-        """Trials that run at once: the budget's limit, or else one for each slot of each replica."""
+        """The trials that run at once: the budget's limit, else one for each slot, or for each group of peers."""
         slots = self.replica.count * self.replica.slots
         return self.budget.max_concurrent or max(1, slots // self.replica.participants)
 

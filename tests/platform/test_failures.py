@@ -1,4 +1,4 @@
-"""The line that says why something failed; the texts are those of Ray 2.60, pydantic 2.14 and Python 3.11."""
+"""The line that gives the reason of a failure; the texts are those of Ray 2.60, pydantic 2.14 and Python 3.11."""
 
 import json
 
@@ -129,7 +129,7 @@ def _raised(act) -> BaseException:
     return raised.value
 
 
-def test_an_error_of_nmlab_speaks_for_itself():
+def test_an_error_of_nmlab_is_shown_as_it_is():
     def parse():
         try:
             json.loads("{")
@@ -139,14 +139,14 @@ def test_an_error_of_nmlab_speaks_for_itself():
     assert reason_line(_raised(parse)) == "data 'a.jsonl' line 3 is not JSON"
 
 
-def test_a_cause_is_told_behind_what_it_caused():
+def test_a_cause_follows_the_error_that_it_caused():
     def start(error, cause):
         raise error from cause
 
     disk, failed = OSError(28, "No space left on device"), RuntimeError("could not start.\nSee the log.")
     assert reason_line(_raised(lambda: start(failed, disk))) == "could not start: [Errno 28] No space left on device"
-    said = RuntimeError("could not start: [Errno 28] No space left on device")
-    assert reason_line(_raised(lambda: start(said, disk))) == str(said)
+    complete = RuntimeError("could not start: [Errno 28] No space left on device")
+    assert reason_line(_raised(lambda: start(complete, disk))) == str(complete)
     assert reason_line(_raised(lambda: start(failed, SourceError("no model")))) == "could not start: no model"
     assert reason_line(_raised(lambda: start(KeyError("name"), None))) == "KeyError: 'name'"
     assert reason_line(_raised(lambda: start(MemoryError(), None))) == "MemoryError"
@@ -158,10 +158,10 @@ def test_pydantics_own_error():
         seeds: list[int]
         n: int
 
-    told = reason_line(_raised(lambda: Model(seeds=["a"], n="b")))
-    assert told.startswith("2 validation errors for Model: seeds.0: Input should be a valid integer")
-    assert "http" not in told
-    assert "[type" not in told
+    line = reason_line(_raised(lambda: Model(seeds=["a"], n="b")))
+    assert line.startswith("2 validation errors for Model: seeds.0: Input should be a valid integer")
+    assert "http" not in line
+    assert "[type" not in line
 
 
 def test_what_a_ray_task_raised():

@@ -1,4 +1,4 @@
-"""Real kills in the middle of a sweep: hub, trial actor, Train controller, Train worker; what comes out is the same.
+"""Real kills in the middle of a sweep: dispatcher, trial actor, Train controller, Train worker; results stay the same.
 
 The driver's death is in ``test_sweep``, a node's in ``test_nodes``.
 """
@@ -30,8 +30,8 @@ from launched import (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # minutes only where others use the machine
 
 CHECKPOINT_EVERY = 20
-TOLD_AT_ONCE_MS = 100
-"""In which a trial tells all that its checkpoint holds, on a busy machine too; ten steps take longer."""
+REPEATED_WITHIN_MS = 100
+"""In which a trial repeats all points of its checkpoint, on a busy machine too; ten steps take longer."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Kill:
 
 
 class Sweep:
-    """A running sweep of which processes are killed one after the other."""
+    """A running sweep whose processes are killed one after the other."""
 
     def __init__(self, nmlab, **changed):
         self.nmlab = nmlab
@@ -56,7 +56,7 @@ class Sweep:
         return self.nmlab.wait_until(lambda: condition(self.nmlab.journal()), process=self.process, what=what)
 
     def kill(self, title):
-        """Kill a process of this sweep by what Ray calls it."""
+        """Kill a process of this sweep by the title that Ray gives it."""
         found = sorted(pid for pid, command in session(self.process.pid).items() if command.startswith(title))
         assert found, f"no {title}"
         return self.kill_pid(found[0], title)
@@ -68,12 +68,12 @@ class Sweep:
 
 
 def in_the_middle(journal, *, trials=1):
-    """Say whether so many learned trials are between a checkpoint and their end."""
+    """Return whether so many learned trials are between a checkpoint and their end."""
     return sum(25 <= step < STEPS - 60 for step in steps_so_far(journal).values()) >= trials
 
 
 def near_the_end(journal):
-    """Say whether every trial that has not ended is in its last third."""
+    """Return whether every trial that has not ended is in its last third."""
     steps = steps_so_far(journal)
     return len(keys(journal, "ended")) + len(steps) == PLANNED and all(step > 2 * STEPS // 3 for step in steps.values())
 
@@ -83,7 +83,7 @@ def since(kill, journal):
 
 
 def goes_on_after(kill):
-    """Return a condition: a point was computed, and journaled, that is younger than the kill."""
+    """Return a condition: a point that was computed after the kill is in the journal."""
 
     def condition(journal):
         return any(r["event"] == "metrics" and r["time"] / 1000 > kill.time + 0.5 for r in since(kill, journal))
@@ -109,12 +109,12 @@ class Battered:
 
 @pytest.fixture(scope="module")
 def battered(new_nmlab):
-    """One sweep, of which hub, trial actor, Train controller and worker were killed in mid-trial, some twice."""
+    """One sweep whose dispatcher, trial actor, Train controller and worker were killed in mid-trial, some twice."""
     sweep, kills = Sweep(new_nmlab()), {}
     try:
         sweep.wait_until(lambda journal: in_the_middle(journal, trials=2), "two trials were in their middle")
         kills["dispatcher"] = sweep.kill("ray::Dispatcher")
-        sweep.wait_until(goes_on_after(kills["dispatcher"]), "points arrived by way of another hub")
+        sweep.wait_until(goes_on_after(kills["dispatcher"]), "points arrived through another dispatcher")
         kills["actor"] = sweep.kill("ray::TrialActor")
         sweep.wait_until(lambda j: keys(since(kills["actor"], j), "trial actor lost"), "the trial actor was missed")
         sweep.wait_until(in_the_middle, "a trial was in its middle")
@@ -125,8 +125,8 @@ def battered(new_nmlab):
         environment = Path(f"/proc/{victim['pid']}/environ").read_text().split("\0")
         kills["worker"] = sweep.kill_pid(victim["pid"], victim["host"])
         sweep.wait_until(lambda j: "replica lost" in events(since(kills["worker"], j)), "the worker was missed")
-        kills["hub again"] = sweep.kill("ray::Dispatcher")
-        # The run of a replica is started again while the last trials end: the sweep must get out of there.
+        kills["dispatcher again"] = sweep.kill("ray::Dispatcher")
+        # The run of a replica is started again while the last trials end: the sweep must still end.
         sweep.wait_until(near_the_end, "the last trial was near its end")
         kills["controller again"] = sweep.kill("ray::TrainController")
     except BaseException:
@@ -136,7 +136,7 @@ def battered(new_nmlab):
 
 
 def others_on_a_core():
-    """Return how many processes share a core of this machine; times are those of a machine of one's own."""
+    """Return how many processes share a core of this machine; the limits are for a machine without other work."""
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
@@ -165,14 +165,14 @@ def test_every_trial_finishes_once_and_no_point_is_there_twice(battered):
 
 
 def test_every_result_is_that_of_the_undisturbed_sweep(battered, undisturbed):
-    ours, theirs = results(battered.nmlab), results(undisturbed[0])
-    assert ours.keys() == theirs.keys()
-    for key in theirs:
-        assert ours[key] == theirs[key], f"trial {key} differs from the undisturbed one"
+    found, expected = results(battered.nmlab), results(undisturbed[0])
+    assert found.keys() == expected.keys()
+    for key in expected:
+        assert found[key] == expected[key], f"trial {key} differs from the undisturbed one"
 
 
 def test_the_models_are_loaded_again_only_where_they_were_lost(battered):
-    """The death of hub or trial actor costs no load; those of controller and worker one each, if there is time."""
+    """The death of dispatcher or trial actor costs no load, that of controller or worker one, if there is time."""
     assert battered.printed["model_loads"] in (3, 4, 5)
     loads = [r for r in battered.nmlab.journal() if r["event"] == "replica"]
     assert len({(r["host"], r["incarnation"]) for r in loads}) == len(loads) == battered.printed["model_loads"]
@@ -182,7 +182,7 @@ def test_threads_of_a_replica_sleep_while_they_wait(battered):
     assert "OMP_WAIT_POLICY=PASSIVE" in battered.environment
 
 
-def test_a_hub_that_dies_delays_no_trial_and_moves_none(battered):
+def test_a_dispatcher_that_dies_delays_no_trial_and_moves_none(battered):
     journal, kill = battered.nmlab.journal(), battered.kills["dispatcher"]
     running = steps_so_far(kill.before)
     until = battered.kills["actor"].time
@@ -194,20 +194,22 @@ def test_a_hub_that_dies_delays_no_trial_and_moves_none(battered):
 
 
 def test_a_trial_that_was_moved_repeats_at_most_one_checkpoint_interval(battered):
-    """It begins with all that its checkpoint holds, told within a moment; the last of that is where it goes on."""
+    """It first repeats the points of its checkpoint, within a moment; the last of them is where it goes on."""
     journal = battered.nmlab.journal()
     for kill in (battered.kills["controller"], battered.kills["worker"]):
         reached = steps_so_far(kill.before)
         moved = [r for r in since(kill, journal) if r["event"] == "leased" and r["key"] in reached]
         assert moved, f"killing {kill.what} moved no trial"
         for lease in moved:
-            told = [r for r in journal[journal.index(lease) :] if r["event"] == "metrics" and r["key"] == lease["key"]]
-            resumed = max(r["step"] for r in told if r["time"] - told[0]["time"] < TOLD_AT_ONCE_MS)
+            points = [
+                r for r in journal[journal.index(lease) :] if r["event"] == "metrics" and r["key"] == lease["key"]
+            ]
+            resumed = max(r["step"] for r in points if r["time"] - points[0]["time"] < REPEATED_WITHIN_MS)
             assert resumed >= (reached[lease["key"]] - 1) // CHECKPOINT_EVERY * CHECKPOINT_EVERY
 
 
 def test_a_trial_that_is_taken_over_goes_on_within_ten_seconds(battered):
-    """By a replica that is up, or, where both were killed, by one of which the model is loaded anew."""
+    """On a replica that is up or, if both were killed, on one that loads the model again."""
     at_hand, restarted = standstills(battered.nmlab.journal())
     assert [*at_hand, *restarted], "nothing was moved"
     assert all(seconds <= 10.0 * others_on_a_core() for seconds in at_hand), at_hand

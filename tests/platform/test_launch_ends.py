@@ -1,4 +1,4 @@
-"""What `nmlab resume` says and returns of launches of which every trial has ended already; no Ray is started."""
+"""What `nmlab resume` prints and returns for launches whose trials have all ended; no Ray is started."""
 
 import json
 import shlex
@@ -59,8 +59,8 @@ def test_a_launch_that_is_over_says_that_nothing_was_left(ended_launch, nmlab):
     launch = ended_launch("finished", "diverged")
     code, printed = nmlab("resume", launch.folder, "--no-report")
     assert code == 0
-    told = "finished already: 1 diverged, 1 finished; nothing was left to run, so no model was loaded"
-    assert told in printed.out
+    line = "finished already: 1 diverged, 1 finished; nothing was left to run, so no model was loaded"
+    assert line in printed.out
     assert " 0 times" not in printed.out
     commands = [line.removeprefix("go on with:").strip() for line in printed.out.splitlines()[-2:]]
     assert [shlex.split(command)[1] for command in commands] == ["evaluate", "export"]
@@ -70,7 +70,7 @@ def test_a_launch_that_is_over_says_that_nothing_was_left(ended_launch, nmlab):
 
 
 @pytest.mark.parametrize("options", [(), ("--no-report",), ("--json",), ("--quiet",)])
-def test_a_launch_of_which_nothing_finished_fails_and_says_that_there_is_no_report(ended_launch, nmlab, options):
+def test_a_launch_without_a_finished_trial_fails_and_says_that_there_is_no_report(ended_launch, nmlab, options):
     launch = ended_launch("diverged", "diverged")
     code, printed = nmlab("resume", launch.folder, *options)
     assert code == 1
@@ -96,7 +96,7 @@ def test_a_launch_of_which_nothing_finished_fails_and_says_that_there_is_no_repo
 )
 def test_exit_codes_of_a_sweep(plan_of, tracking_uri, tmp_path, nmlab, monkeypatch, counts, status, code):
     monkeypatch.setattr(Sweep, "run", lambda self: SweepResult(status, counts, 1, "verified", 2.0))
-    monkeypatch.setattr("nmlab.platform.planning.study_plan.resolve", lambda study: plan_of(*GRID))
+    monkeypatch.setattr("nmlab.platform.planning.study_plan.plan_study", lambda study: plan_of(*GRID))
     given, printed = nmlab("sweep", "quickstart", "--no-report", "--tracking-uri", tracking_uri)
     assert given == code
     assert ("no report was written" in printed.err) == (not counts.get("finished"))

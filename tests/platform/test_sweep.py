@@ -1,6 +1,6 @@
 """Whole sweeps, from the command line to the report, undisturbed, killed and damaged.
 
-Each starts a Ray cluster of its own in a process session of its own, by which its processes are known.
+Each starts its own Ray cluster in its own process session, which tells its processes from others.
 """
 
 import json
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 
 def halfway(journal):
-    """Say whether a learned trial has ended and another is between a checkpoint and its end."""
+    """Return whether a learned trial has ended and another is between a checkpoint and its end."""
     learned = {r["key"]: r["spec"]["hyperparameters"].get("steps") for r in journal if r["event"] == "trial"}
     ended = set(keys(journal, "ended"))
     steps = {record["key"]: record["step"] for record in journal if record["event"] == "metrics"}
@@ -83,8 +83,8 @@ def test_trials_are_shared_out_among_the_replicas(undisturbed):
 
 def test_the_status_says_finished(undisturbed):
     nmlab, _ = undisturbed
-    told = subprocess.run([NMLAB, "status", "--json"], cwd=nmlab.folder, capture_output=True, check=True).stdout
-    for status in (nmlab.status(), json.loads(told)):
+    shown = subprocess.run([NMLAB, "status", "--json"], cwd=nmlab.folder, capture_output=True, check=True).stdout
+    for status in (nmlab.status(), json.loads(shown)):
         assert (status["phase"], status["ended"], status["planned"]) == ("finished", PLANNED, PLANNED)
         assert {line["status"] for line in status["trials"].values()} == {"finished"}
 
@@ -119,14 +119,14 @@ def test_a_result_holds_the_last_values_of_learning_too(undisturbed):
 
 
 def test_a_killed_sweep_resumes_to_the_very_same_results(undisturbed, new_nmlab):
-    """Everything of the first process is killed at once, as by a lost machine; the second goes on from checkpoints."""
+    """All processes of the first driver are killed, as by a lost machine; the second goes on from checkpoints."""
     nmlab = new_nmlab()
     process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report")
     try:
         nmlab.wait_until(lambda: halfway(nmlab.journal()), process=process, what="the sweep was halfway")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        wait_until(lambda: not workers(process.pid), seconds=30, what="the replicas to follow their driver")
+        wait_until(lambda: not workers(process.pid), seconds=30, what="the replicas to end after their driver")
     finally:
         kill_session(process.pid)
         process.wait()
@@ -139,15 +139,15 @@ def test_a_killed_sweep_resumes_to_the_very_same_results(undisturbed, new_nmlab)
     check_complete(nmlab, planned=PLANNED)
     after = nmlab.journal()[len(before) :]
     assert not ended & set(keys(after, "leased")), "a trial that had ended was run again"
-    ours, theirs = results(nmlab), results(undisturbed[0])
-    assert ours.keys() == theirs.keys()
-    for key in theirs:
-        assert ours[key] == theirs[key], f"trial {key} differs from the undisturbed one"
+    found, expected = results(nmlab), results(undisturbed[0])
+    assert found.keys() == expected.keys()
+    for key in expected:
+        assert found[key] == expected[key], f"trial {key} differs from the undisturbed one"
 
 
 @dataclass
 class Damaged:
-    """A sweep with Optuna and a scheduler, of which one replica was killed in the middle of a learned trial."""
+    """A sweep with Optuna and early stopping, one of whose replicas was killed in the middle of a learned trial."""
 
     nmlab: Nmlab
     printed: dict
@@ -189,10 +189,10 @@ def test_no_trial_is_lost_with_a_killed_replica(damaged):
     assert 2 in [record["attempt"] for record in journal if record["event"] == "leased"]
 
 
-def test_optuna_was_told_what_became_of_every_configuration(damaged):
-    """Finished ones are complete with the mean over their seeds, those that were stopped early are pruned."""
+def test_optuna_has_the_outcome_of_every_configuration(damaged):
+    """Finished ones are complete with the mean over their seeds; those that were stopped early are pruned."""
     storage = JournalStorage(JournalFileBackend(str(damaged.nmlab.launch / "optuna.journal")))
-    told = optuna.load_study(study_name="quickstart", storage=storage).trials
+    trials = optuna.load_study(study_name="quickstart", storage=storage).trials
     by_configuration = {}
     for run in damaged.nmlab.runs()[1]:
         if run.data.tags["nmlab.role"] == "search":
@@ -202,12 +202,12 @@ def test_optuna_was_told_what_became_of_every_configuration(damaged):
         for runs in by_configuration.values()
         if all(run.data.tags["nmlab.status"] == "finished" for run in runs)
     ]
-    states = sorted(trial.state.name for trial in told if trial.user_attrs)
+    states = sorted(trial.state.name for trial in trials if trial.user_attrs)
     assert states == ["COMPLETE"] * len(complete) + ["PRUNED"] * (len(by_configuration) - len(complete))
-    assert sorted(trial.value for trial in told if trial.state.name == "COMPLETE") == pytest.approx(sorted(complete))
-    assert all(100 in trial.intermediate_values for trial in told if trial.state.name == "PRUNED")
+    assert sorted(trial.value for trial in trials if trial.state.name == "COMPLETE") == pytest.approx(sorted(complete))
+    assert all(100 in trial.intermediate_values for trial in trials if trial.state.name == "PRUNED")
 
 
-def test_a_program_reads_nothing_but_json_whatever_ray_has_to_say(damaged, undisturbed):
+def test_with_json_nothing_else_is_printed_whatever_ray_prints(damaged, undisturbed):
     for nmlab in (undisturbed[0], damaged.nmlab):
         assert json.loads((nmlab.folder / "out.txt").read_text())["status"] == "finished"

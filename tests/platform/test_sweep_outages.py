@@ -1,4 +1,4 @@
-"""Whole sweeps during which MLflow's store or the disk of the results takes nothing for a while."""
+"""Whole sweeps during which MLflow's store or the disk of the results cannot be written for a while."""
 
 import pytest
 from launched import PLANNED, check_complete, keys, kill_session, results, steps_so_far
@@ -19,7 +19,7 @@ def check_as_undisturbed(nmlab, printed, undisturbed):
     assert results(nmlab) == results(undisturbed[0])
 
 
-def test_a_store_that_is_read_only_for_a_while_holds_up_no_trial_and_misses_nothing(new_nmlab, undisturbed):
+def test_a_store_that_is_read_only_for_a_while_delays_no_trial_and_misses_nothing(new_nmlab, undisturbed):
     nmlab = new_nmlab()
     process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report")
     try:
@@ -29,7 +29,7 @@ def test_a_store_that_is_read_only_for_a_while_holds_up_no_trial_and_misses_noth
             nmlab.wait_until(
                 lambda: len(keys(nmlab.journal(), "ended")) > ended, process=process, what="a trial ended in the outage"
             )
-            trouble = nmlab.wait_until(lambda: nmlab.status()["trouble"], process=process, what="the trouble was told")
+            trouble = nmlab.wait_until(lambda: nmlab.status()["trouble"], process=process, what="the trouble shown")
             assert trouble.keys() == {"mlflow"}
     except BaseException:
         kill_session(process.pid)
@@ -38,7 +38,7 @@ def test_a_store_that_is_read_only_for_a_while_holds_up_no_trial_and_misses_noth
 
 
 def test_a_full_disk_is_waited_out(new_nmlab, undisturbed):
-    """Trials go on learning without checkpoints, and wait with their artifacts; the journal takes nothing meanwhile."""
+    """Trials go on learning without checkpoints, and wait with their artifacts, until the journal can be written."""
     nmlab = new_nmlab()
     with disk(nmlab.folder / "results", size="8m") as folder:
         process = nmlab.start("sweep", "grid.yaml", "--json", "--no-report")
@@ -48,7 +48,7 @@ def test_a_full_disk_is_waited_out(new_nmlab, undisturbed):
             nmlab.wait_until(
                 lambda: "waiting for room" in (nmlab.folder / "err.txt").read_text(),
                 process=process,
-                what="the trouble was told",
+                what="the trouble shown",
             )
             ballast.unlink()
         except BaseException:

@@ -43,6 +43,8 @@ class SharedCoordinator:
 
 
 class Listener:
+    """The events of a trial, which keeps their metrics by step."""
+
     def __init__(self):
         self.points = {}
 
@@ -54,6 +56,8 @@ class Listener:
 
 
 class Counting:
+    """Mask evaluators that count the masks evaluated here, by step."""
+
     def __init__(self, evaluators):
         self._evaluators, self.evaluated = evaluators, Counter()
 

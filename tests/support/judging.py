@@ -1,4 +1,4 @@
-"""Claims judged on configurations that need no store."""
+"""Verdicts on claims, from configurations that need no store."""
 
 from nmlab.reports.analysis.claims import Evidence, Judgement, checks_of
 from nmlab.reports.analysis.claims.claim import Claim
@@ -9,7 +9,7 @@ METRIC = "eval/perplexity"
 
 
 def judge(test, configurations, *, overlaps=None):
-    """The verdict on one test, corrected for its own comparisons."""
+    """Return the verdict on one test, corrected for its own comparisons."""
     evidence = Evidence(configurations, METRIC, {}, overlaps or {})
     claim = Claim(id="x", paper="susi", items=("susi/table-1",), says="x", scale="weak", test=test)
     return corrected([Judgement(claim, checks_of(test, evidence=evidence))])[0]

@@ -1,6 +1,6 @@
-"""Whole launches for tests and benchmarks: started from the command line, watched, killed, and held against others.
+"""Whole launches for tests and benchmarks: started from the command line, watched, killed, and compared.
 
-Each runs in a process session of its own, by which its processes are known and ended.
+Each runs in its own process session, by which its processes are found and ended.
 """
 
 import json
@@ -40,13 +40,13 @@ PLANNED = 2 + 2 * 2
 
 @dataclass
 class Nmlab:
-    """A folder in which the command line runs, with a store of its own."""
+    """A folder in which the command line runs, with its own MLflow store."""
 
     folder: Path
     study: str
 
     def start(self, *arguments, **variables):
-        """Start ``nmlab`` in a session of its own, its output in files, with further environment variables."""
+        """Start ``nmlab`` in its own session, its output in files, with further environment variables."""
         environment = variables | {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
         with (self.folder / "out.txt").open("w") as out, (self.folder / "err.txt").open("w") as err:
             return subprocess.Popen(
@@ -65,7 +65,7 @@ class Nmlab:
         return json.loads(printed[printed.index("{\n") :])
 
     def wait_until(self, condition, *, process, what, seconds=240):
-        """Wait for something to happen while a process runs, and no longer than it runs; return the answer."""
+        """Wait until ``condition()`` is true, at most while ``process`` runs; return its value."""
 
         def answer():
             assert process.poll() is None, f"ended before {what}: {(self.folder / 'err.txt').read_text()}"
@@ -75,7 +75,7 @@ class Nmlab:
 
     @property
     def launch(self):
-        """The folder of the only launch."""
+        """Return the folder of the only launch."""
         (folder,) = (self.folder / "results" / self.study).iterdir()
         return folder
 
@@ -83,7 +83,7 @@ class Nmlab:
         return json.loads((self.launch / "status.json").read_text())
 
     def journal(self):
-        """The whole lines of the journal so far."""
+        """Return the records of the journal's whole lines so far."""
         found = list((self.folder / "results" / self.study).glob("*/journal.jsonl"))
         lines = found[0].read_text().splitlines(keepends=True) if found else []
         return [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
@@ -97,17 +97,17 @@ class Nmlab:
         assert len(found) == 1 + len(below)
         children = [run for run in below if run.data.tags["nmlab.kind"] == "trial"]
         starts = [run.data.tags["nmlab.initial_mask_digest"] for run in below if run not in children]
-        assert len(starts) == len(set(starts)), "a mask that trials start from is there twice"
+        assert len(starts) == len(set(starts)), "an initial mask is recorded twice"
         return parent, children
 
     def points(self):
-        """Every metric row of the store: (run, metric, step, value), as often as it is there."""
+        """Return every metric row of the store: (run, metric, step, value), as often as it is there."""
         with sqlite3.connect(self.folder / "nmlab.db") as database:
             return list(database.execute("select run_uuid, key, step, value from metrics"))
 
 
 def session(leader):
-    """The living processes of the session that a process leads, by number, with their command lines."""
+    """Return the living processes of the session that a process leads: command lines by process id."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -121,13 +121,13 @@ def session(leader):
 
 
 def workers(leader):
-    """The processes of a session that can do work; Ray's two agents linger half a minute after a crash, idle."""
+    """Return the processes of a session except Ray's two agents, which stay half a minute after a crash, idle."""
     agents = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
     return [pid for pid, command in session(leader).items() if not command.startswith(agents)]
 
 
 def kill_session(leader):
-    """End what is left of a session that this test started."""
+    """Kill what is left of a session that this test started."""
     for pid in session(leader):
         try:
             os.kill(pid, signal.SIGKILL)
@@ -154,10 +154,10 @@ def steps_so_far(journal):
 
 
 def standstills(journal):
-    """Return how long each trial that changed hands stood still, in seconds: from its last step to the next new one.
+    """Return how long each trial that was moved made no progress, in seconds: from its last step to the next new one.
 
-    First those that went on with a replica that was there, then those that waited until one was started again. The time
-    without a driver is not among them.
+    First the trials that went on with a replica that was up, then those that waited until one was started again. The
+    time without a driver is left out.
     """
     reached, moved, came_up, at_hand, restarted = {}, {}, {}, [], []
     for position, record in enumerate(journal):
@@ -178,9 +178,9 @@ def standstills(journal):
 
 
 def check_complete(nmlab, *, planned, frozen=("verified",)):
-    """Every planned trial is there, once, has ended as finished, and no point of it is there twice.
+    """Check that every planned trial is there once and finished, and that no point is there twice.
 
-    ``frozen`` are the states that the frozen weights may be found in at the end.
+    ``frozen`` are the allowed states of the frozen weights at the end.
     """
     parent, children = nmlab.runs()
     assert parent.data.tags["nmlab.planned"] == str(planned)
@@ -194,7 +194,7 @@ def check_complete(nmlab, *, planned, frozen=("verified",)):
 
 
 def results(nmlab):
-    """Everything that a trial's result is, by trial key: losses and perplexities at every step, and the mask."""
+    """Return the whole result of each trial, by key: losses and perplexities at every step, and the mask."""
     _, children = nmlab.runs()
     by_run = {run.info.run_id: run.data.tags["nmlab.trial_key"] for run in children}
     found = {key: {} for key in by_run.values()}

@@ -1,4 +1,4 @@
-"""Servers for tests that answer as an MLflow server does, or as something else on its port does."""
+"""Servers for tests that answer like an MLflow server, or like something else on its port."""
 
 import json
 import ssl
@@ -15,7 +15,7 @@ _API = "/api/2.0/mlflow/experiments/"
 
 
 class FakeMlflow:
-    """Experiments as MLflow's API serves them, below a path, to whoever sends the right header."""
+    """Experiments served like MLflow's API, below a path, to requests with the right header."""
 
     def __init__(self, *, prefix: str = "", authorization: str | None = None, writable: bool = True) -> None:
         self.prefix, self.authorization, self.writable = prefix, authorization, writable
@@ -24,7 +24,7 @@ class FakeMlflow:
         self.requests: list[str] = []
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: str) -> Answer:
-        """Return what the server answers; everything but the API is not there, its health neither."""
+        """Return the answer; every path but the API is not found, its health path included."""
         self.requests.append(f"{method} {path}")
         if self.authorization is not None and headers.get("Authorization") != self.authorization:
             return 401, "You are not authenticated. Please see the documentation\nfor how to authenticate."
@@ -78,7 +78,7 @@ def serving(
         do_GET = do_POST = do_PATCH = _serve
 
         def log_message(self, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     if certificate is not None:
@@ -96,5 +96,5 @@ def serving(
 
 
 def always(status: int, text: str) -> Callable[..., Answer]:
-    """Return a server that answers everything alike."""
+    """Return a server with the same answer to every request."""
     return lambda *_: (status, text)

@@ -1,4 +1,4 @@
-"""Outages made for real: an MLflow store that cannot be written, a disk that is full."""
+"""Real outages: an MLflow store that cannot be written, a disk that is full."""
 
 import os
 import sqlite3
@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def locked(uri):
-    """Hold the database as a writer that does not end."""
+    """Lock the database, as a writer that does not end would."""
     database = sqlite3.connect(uri.removeprefix("sqlite:///"), isolation_level=None)
     database.execute("begin exclusive")
     try:
@@ -23,7 +23,7 @@ def locked(uri):
 
 @contextmanager
 def read_only(uri):
-    """Forbid new files beside the database, without which sqlite writes nothing; root obeys this attribute too."""
+    """Forbid new files beside the database, which sqlite needs to write; the attribute holds for root too."""
     folder = Path(uri.removeprefix("sqlite:///")).parent
     done = subprocess.run(["chattr", "+i", folder], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -36,7 +36,7 @@ def read_only(uri):
 
 @contextmanager
 def moved_away(uri):
-    """Put the database elsewhere for a while, as a share that is not mounted."""
+    """Move the database away for a while, as if a share were not mounted."""
     path = Path(uri.removeprefix("sqlite:///"))
     path.rename(path.with_suffix(".away"))
     path.mkdir()
@@ -62,7 +62,7 @@ def disk(folder, *, size):
 
 
 def fill(folder):
-    """Leave no byte free; return the file that takes the room."""
+    """Fill a disk to the last byte; return the file that fills it."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for size in (65536, 4096, 1):

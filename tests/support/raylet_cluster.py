@@ -1,4 +1,4 @@
-"""A Ray cluster of several raylets on this machine, in a process of its own."""
+"""A Ray cluster of several raylets on this machine, in its own process."""
 
 import json
 import os
@@ -13,7 +13,7 @@ LOCAL = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 class Raylets:
-    """A head without CPUs, and nodes of one CPU that come and go."""
+    """A head without CPUs, and nodes of one CPU that can be added."""
 
     def __init__(self, folder):
         with (folder / "raylets.txt").open("w") as err:
@@ -37,7 +37,7 @@ class Raylets:
         self.raylets[node["node_id"]] = node["raylet"]
 
     def add_blind(self, folder, out):
-        """Add a node of one CPU that does not see what is in a folder."""
+        """Add a node of one CPU that does not see the contents of a folder."""
         self.blind = start_blind_node(self.address, folder, out=out, **LOCAL)
 
     def close(self):
@@ -55,13 +55,13 @@ class Raylets:
 
 
 def can_hide_folders():
-    """Say whether a process of this machine may mount something over a folder, for itself alone."""
+    """Return whether a process of this machine may mount something over a folder, for itself alone."""
     tried = ["unshare", "-Urm", "mount", "-t", "tmpfs", "none", "/mnt"]
     return subprocess.run(tried, capture_output=True, check=False).returncode == 0
 
 
 def start_blind_node(address, folder, *, out, **variables):
-    """Start a node of one CPU that does not see what is in a folder: its raylet lives in a mount namespace."""
+    """Start a node of one CPU that does not see the contents of a folder: its raylet has its own mount namespace."""
     ray = Path(sys.executable).with_name("ray")
     start = f"{ray} start --address={address} --block --num-cpus 1 --object-store-memory 100000000"
     hide = f"mount -t tmpfs none '{folder}' && exec {start} --resources '{{\"blind\": 1}}' --disable-usage-stats"

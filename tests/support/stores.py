@@ -1,4 +1,4 @@
-"""What a launch's MLflow store holds, for the tests of what is written there."""
+"""Contents of a launch's MLflow store, for tests of what is written there."""
 
 import sqlite3
 
@@ -22,7 +22,7 @@ DIGEST = "529bc297d235868d"
 
 
 def result_of(spec, status="finished", *, reason="", **others):
-    """What a trial says at its end, as it comes from the hub."""
+    """Return the result of a trial, as it comes from the dispatcher."""
     return {"key": spec.key, "status": status, "step": 4, "metrics": {}, "reason": reason, **others}
 
 
@@ -32,6 +32,6 @@ def children(client, store):
 
 
 def history(tracking_uri):
-    """Every metric row of the store, straight from the database."""
+    """Return every metric row of the store, read from the database."""
     with sqlite3.connect(tracking_uri.removeprefix("sqlite:///")) as database:
         return sorted(database.execute("select key, step, value, timestamp from metrics"))

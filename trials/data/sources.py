@@ -47,7 +47,7 @@ def read_documents(text: TextSource) -> list[str]:
     name, start, stop = _cut(text.source)
     path = Path(name).expanduser()
     here = path.exists() or is_pattern(name)
-    documents = _between(_local(path, name, text), start, stop) if here else _dispatcher(text)
+    documents = _between(_local(path, name, text), start, stop) if here else _hub(text)
     if not any(document.strip() for document in documents):
         raise SourceError(f"data {text.source!r} holds no text")
     return documents
@@ -155,7 +155,7 @@ def _saved(path: Path, text: TextSource) -> list[str]:
     return _column(table, text)
 
 
-def _dispatcher(text: TextSource) -> list[str]:
+def _hub(text: TextSource) -> list[str]:
     name = _cut(text.source)[0]
     file = Path(name.partition(":")[0])
     if text.source.startswith((".", "/", "~")) or kind_of(file) is not None or file.suffix.lower() in _PACKED:

@@ -66,7 +66,7 @@ def refused(folder, monkeypatch, capsys, arguments):
 
 @pytest.mark.parametrize("verb", ["sweep", "plan"])
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"budget": {"max_concurent": 1}}, "budget.max_concurent: unknown key; did you mean 'budget.max_concurrent'?"),
         ({"methode": "maskpro"}, "methode: unknown key; did you mean 'method'?"),
@@ -79,13 +79,13 @@ def refused(folder, monkeypatch, capsys, arguments):
         ({"seeds": [1, 1]}, "1 is given twice"),
     ],
 )
-def test_a_wrong_study_file(folder, monkeypatch, capsys, verb, changes, told):
+def test_a_wrong_study_file(folder, monkeypatch, capsys, verb, changes, message):
     write_study(**changes)
-    assert told in refused(folder, monkeypatch, capsys, (verb, "study.yaml"))
+    assert message in refused(folder, monkeypatch, capsys, (verb, "study.yaml"))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("sweep", "quickstrat"), "unknown study 'quickstrat'; did you mean 'quickstart'?"),
         (("sweep", "no-such.yaml"), "study file 'no-such.yaml': not found"),
@@ -117,12 +117,12 @@ def test_a_wrong_study_file(folder, monkeypatch, capsys, verb, changes, told):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_wrong_command(folder, monkeypatch, capsys, arguments, told):
-    assert told in refused(folder, monkeypatch, capsys, arguments)
+def test_a_wrong_command(folder, monkeypatch, capsys, arguments, message):
+    assert message in refused(folder, monkeypatch, capsys, arguments)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("run", "maskpr"), "unknown method 'maskpr'; did you mean 'maskpro'?"),
         (("run", "magnitude", "--set", "steps=4"), "magnitude takes no 'steps'"),
@@ -154,8 +154,8 @@ def test_a_wrong_command(folder, monkeypatch, capsys, arguments, told):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_wrong_run(folder, monkeypatch, capsys, arguments, told):
-    assert told in refused(folder, monkeypatch, capsys, arguments)
+def test_a_wrong_run(folder, monkeypatch, capsys, arguments, message):
+    assert message in refused(folder, monkeypatch, capsys, arguments)
 
 
 def test_a_study_with_several_mistakes_names_each_on_a_line(folder, monkeypatch, capsys):

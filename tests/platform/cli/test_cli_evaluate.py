@@ -1,4 +1,4 @@
-"""`nmlab evaluate`, `diff` and `export` on real runs: what is told, what is recorded, what is refused."""
+"""`nmlab evaluate`, `diff` and `export` on real runs: what is printed, what is recorded, what is refused."""
 
 import io
 import json
@@ -75,7 +75,7 @@ def _runs(uri, experiment="runs"):
     return client.search_runs([found.experiment_id], "tags.`nmlab.kind` = 'trial'")
 
 
-def test_a_run_is_judged_again_to_the_same_numbers(asked, tracking_uri, tmp_path):
+def test_evaluating_a_run_again_gives_the_same_numbers(asked, tracking_uri, tmp_path):
     ran = asked("run", "magnitude", *SHORT)
     (run,) = _runs(tracking_uri)
     folder = tmp_path / "results" / "runs" / ran["key"]
@@ -103,10 +103,10 @@ def test_tasks_are_added_to_the_run_that_the_mask_came_from(asked, refused, trac
         assert kept["quiz/acc"].mean() == point.value
     assert json.loads(run.data.tags["nmlab.tasks"]) == first["tasks"]
     assert "holds other tasks already" in refused("evaluate", key, "--tasks", f"{quiz}:blank", "--record")
-    assert "has its perplexity already" in refused("evaluate", key, "--record")
+    assert "already has its perplexity" in refused("evaluate", key, "--record")
 
 
-def test_a_run_is_judged_at_once_as_evaluate_would_judge_it(asked, nmlab, tracking_uri, quiz):
+def test_a_run_is_evaluated_at_once_as_by_evaluate(asked, nmlab, tracking_uri, quiz):
     options = ("--tasks", f"{quiz}:blank", "--questions", "2", "--few-shot", "1", "--windowing", "rolling")
     ran = asked("run", "magnitude", *SHORT, *options)
     evaluation = ran["spec"]["evaluation"]
@@ -179,7 +179,7 @@ def launch(tracking_uri, tmp_path, quiz):
     return store.parent
 
 
-def test_a_model_joins_the_table_of_a_study_judged_as_the_study_judges(asked, refused, launch, tracking_uri, quiz):
+def test_a_model_joins_the_table_of_a_study_evaluated_as_the_study_does(asked, refused, launch, tracking_uri, quiz):
     found = asked("evaluate", "builtin:tiny", "--study", "quickstart", "--record", "--label", "untouched")
     (run,) = _runs(tracking_uri, "quickstart")
     assert run.info.run_id == found["recorded"]
@@ -189,8 +189,8 @@ def test_a_model_joins_the_table_of_a_study_judged_as_the_study_judges(asked, re
     assert run.data.params["data.evaluation.windowing"] == "rolling"
     assert run.data.params["data.evaluation.tasks"] == str(quiz)
     assert run.data.metrics["eval/quiz/acc"] == found["metrics"]["eval/quiz/acc"]
-    told = refused("evaluate", "builtin:tiny", "--study", "quickstart", "--windows", "3")
-    assert "drop --windows" in told
+    message = refused("evaluate", "builtin:tiny", "--study", "quickstart", "--windows", "3")
+    assert "drop --windows" in message
     assert "did you mean 'quickstart'" in refused("evaluate", "builtin:tiny", "--study", "quickstar")
     assert "unknown launch 'x'" in refused("evaluate", "builtin:tiny", "--study", "quickstart/x")
 
@@ -204,8 +204,8 @@ def test_a_model_that_reads_the_text_differently_joins_no_table(refused, asked, 
     ).backend_tokenizer
     backend.normalizer = Replace("e", "xyz")
     PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>").save_pretrained(tmp_path / "other")
-    told = refused("evaluate", tmp_path / "other", "--study", "quickstart", "--record", "--label", "other")
-    assert "reads the text differently" in told
+    message = refused("evaluate", tmp_path / "other", "--study", "quickstart", "--record", "--label", "other")
+    assert "reads the text differently" in message
 
 
 def test_two_masks_are_compared_layer_by_layer(asked, nmlab, refused):
@@ -223,7 +223,7 @@ def test_two_masks_are_compared_layer_by_layer(asked, nmlab, refused):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has kernels to measure")
-def test_speed_is_told_dense_and_masked_and_why_not_sparse(asked):
+def test_speed_is_printed_dense_and_masked_and_why_not_sparse(asked):
     key = asked("run", "magnitude", *SHORT)["key"]
     use = asked("evaluate", key, "--speed")["use"]
     dense, masked, sparse = use["tokens_per_second"]
@@ -235,7 +235,7 @@ def test_speed_is_told_dense_and_masked_and_why_not_sparse(asked):
     assert use["flops"]["dense"] - use["flops"]["with_pattern"] == use["flops"]["prunable"] / 2
 
 
-def test_words_for_people(nmlab):
+def test_text_output(nmlab):
     code, out, _ = nmlab("evaluate", "builtin:tiny", "--windows", "2", "--speed")
     assert code == 0
     assert "none in any of 14 layers" in out
@@ -244,7 +244,7 @@ def test_words_for_people(nmlab):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("evaluate", "./none"), "model folder './none' does not exist"),
         (("evaluate", "abcdef0123"), "no run 'abcdef0123' in"),
@@ -265,6 +265,6 @@ def test_words_for_people(nmlab):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_bad_input_is_told_in_one_line(refused, quiz, tmp_path, arguments, told):
-    assert told in refused(*arguments)
+def test_bad_input_is_refused_in_one_line(refused, quiz, tmp_path, arguments, message):
+    assert message in refused(*arguments)
     assert not (tmp_path / "out").exists()

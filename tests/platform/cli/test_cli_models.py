@@ -92,14 +92,16 @@ def _study(folder, model, more=""):
 
 
 def test_experts_are_refused_by_every_verb_in_one_line(refused, mixture, tmp_path):
-    told = "MixtralForCausalLM: 85.8% of the decoder blocks' matrix weights would stay dense: mlp.experts.gate_up_proj"
+    message = (
+        "MixtralForCausalLM: 85.8% of the decoder blocks' matrix weights would stay dense: mlp.experts.gate_up_proj"
+    )
     for arguments in (
         ("run", "magnitude", "--model", mixture, *SHORT),
         ("evaluate", mixture),
         ("plan", _study(tmp_path, mixture)),
         ("sweep", _study(tmp_path, mixture)),
     ):
-        assert told in refused(*arguments)
+        assert message in refused(*arguments)
     near = refused("plan", _study(tmp_path, mixture, ", leave_dense: [expert]"))
     assert "model.leave_dense: unknown weight 'expert'; did you mean 'experts'?" in near
 
@@ -123,10 +125,10 @@ def test_runs_evaluations_and_exports_say_it_too(nmlab, mixture, tmp_path):
     for target in (result["folder"], f"{result['folder']}/mask.safetensors"):
         code, out, err = nmlab("evaluate", target, "--windows", 2, "--json")
         assert code == 0, err
-        judged = json.loads(out)
-        assert judged["coverage"] == result["coverage"]
-        assert judged["covered"] == pytest.approx(0.142, abs=1e-3)
-        assert judged["model"]["leave_dense"] == ["experts"]
+        evaluated = json.loads(out)
+        assert evaluated["coverage"] == result["coverage"]
+        assert evaluated["covered"] == pytest.approx(0.142, abs=1e-3)
+        assert evaluated["model"]["leave_dense"] == ["experts"]
     code, out, err = nmlab("evaluate", result["folder"], "--windows", 2)
     assert "2:4 in all 8 prunable layers" in out
     assert "coverage               prunes 14.2%" in out
@@ -140,11 +142,11 @@ def test_runs_evaluations_and_exports_say_it_too(nmlab, mixture, tmp_path):
 
 def test_a_method_that_measures_inputs_is_refused_where_there_are_none_to_see(refused, nmlab, saved, tmp_path):
     mamba = saved("mamba", state_size=8, time_step_rank=4)
-    told = "the model takes its weight without calling the layer, so its inputs cannot be measured"
-    assert told in refused("run", "wanda", "--model", mamba, *SHORT)
-    assert told in refused("run", "maskpro", "--set", "initial_mask=wanda", "--model", mamba, *SHORT)
+    message = "the model takes its weight without calling the layer, so its inputs cannot be measured"
+    assert message in refused("run", "wanda", "--model", mamba, *SHORT)
+    assert message in refused("run", "maskpro", "--set", "initial_mask=wanda", "--model", mamba, *SHORT)
     baselines = _study(tmp_path, mamba)
-    assert told in refused("plan", baselines, "--set", "baselines=[wanda]")
+    assert message in refused("plan", baselines, "--set", "baselines=[wanda]")
     assert nmlab("plan", baselines)[0] == 0
     left = ("--leave-dense", "dt_proj")
     assert nmlab("run", "wanda", "--model", mamba, *left, *SHORT)[0] == 0
@@ -158,10 +160,10 @@ def test_weights_that_are_no_numbers_stop_every_method_with_their_name(refused, 
     weights = load_file(folder / "model.safetensors")
     weights["model.layers.1.mlp.down_proj.weight"][0, 0] = float("nan")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    told = "1 of the 3072 values of model.layers.1.mlp.down_proj.weight are NaN or infinite in float32"
+    message = "1 of the 3072 values of model.layers.1.mlp.down_proj.weight are NaN or infinite in float32"
     for method in ("dense", "random", "magnitude", "wanda", "maskpro"):
-        assert told in refused("run", method, "--model", folder, *SHORT)
-    assert told in refused("evaluate", folder)
+        assert message in refused("run", method, "--model", folder, *SHORT)
+    assert message in refused("evaluate", folder)
 
 
 def test_quantised_weights_and_adapters_are_refused_by_every_verb(refused, tmp_path):

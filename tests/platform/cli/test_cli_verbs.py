@@ -121,7 +121,7 @@ def test_single_runs_share_the_masks_they_start_from(asked, tracking_uri):
     assert [record["metrics"]["cost/spent_forwards"] for record in (first, second)] == [start + 2, 2]
 
 
-def test_a_run_tells_people_the_same_in_words(nmlab, tracking_uri):
+def test_a_run_prints_the_same_as_text(nmlab, tracking_uri):
     code, printed = nmlab("run", "dense", *SHORT, "--tracking-uri", tracking_uri)
     assert code == 0
     assert printed.out.startswith("dense 2:4 seed 0: finished\n")
@@ -129,7 +129,7 @@ def test_a_run_tells_people_the_same_in_words(nmlab, tracking_uri):
     assert printed.err.strip() == ""
 
 
-def test_a_text_given_alone_is_cut_into_learning_and_judging(asked, tracking_uri, tmp_path):
+def test_a_text_given_alone_is_cut_into_learning_and_evaluation(asked, tracking_uri, tmp_path):
     (tmp_path / "text.txt").write_text("".join(f"Sentence {number} is like no other. " for number in range(800)))
     record = asked("run", "magnitude", *SHORT, "--data", "text.txt", "--tracking-uri", tracking_uri)
     sources = [record["spec"][part]["source"] for part in ("calibration", "evaluation")]
@@ -150,7 +150,7 @@ def test_plan(asked):
     assert set(record["disk"]) == {"artifacts", "tracking store", "checkpoints"}
 
 
-def test_plan_in_words(nmlab):
+def test_plan_as_text(nmlab):
     code, printed = nmlab("plan", "quickstart", "--set", "baselines=[dense]")
     assert code == 0
     lines = printed.out.splitlines()
@@ -239,7 +239,7 @@ def test_doctor(asked, nmlab, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctor_reports_an_ailment_and_goes_on(nmlab, tmp_path):
+def test_doctor_reports_a_problem_and_continues(nmlab, tmp_path):
     (tmp_path / "file").write_text("in the way")
     code, printed = nmlab("doctor", "--json", "--tracking-uri", "sqlite:///file/nmlab.db")
     assert code == 1

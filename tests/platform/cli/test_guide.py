@@ -11,6 +11,6 @@ _VERB = re.compile(r"^\| `nmlab (?P<verb>[\w-]+)", re.MULTILINE)
 
 def test_the_table_of_verbs_is_complete():
     verbs = [command.name for command in app.registered_commands]
-    told = _VERB.findall(GUIDE.read_text(encoding="utf-8"))
-    assert sorted(told) == sorted(verbs)
-    assert len(set(told)) == len(told)
+    listed = _VERB.findall(GUIDE.read_text(encoding="utf-8"))
+    assert sorted(listed) == sorted(verbs)
+    assert len(set(listed)) == len(listed)

@@ -1,4 +1,4 @@
-"""`nmlab run` on a signal: a checkpoint at the next step, from which the same command goes on."""
+"""`nmlab run` on a signal: a checkpoint at the next step, from which the same command continues."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ NMLAB = Path(sys.executable).with_name("nmlab")
 RUN = ("run", "maskpro", "--samples", "4", "--sequence-length", "32", "--batch-size", "2", "--windows", "4")
 
 
-def test_ctrl_c_saves_a_checkpoint_from_which_the_same_command_goes_on(tmp_path):
+def test_ctrl_c_saves_a_checkpoint_from_which_the_same_command_continues(tmp_path):
     steps = ("--set", "steps=1000000")
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     process = subprocess.Popen(
@@ -37,10 +37,10 @@ def test_ctrl_c_saves_a_checkpoint_from_which_the_same_command_goes_on(tmp_path)
         time.sleep(0.1)
     process.send_signal(signal.SIGHUP)
     assert process.wait(60) == 1
-    told = process.stderr.read()
+    message = process.stderr.read()
     steps_done = max(int(path.stem.partition("-")[2]) for path in saved[0].parent.glob("checkpoint-*.safetensors"))
-    assert f"nmlab: stopped after step {steps_done}, with a checkpoint; the same command goes on from there" in told
-    assert "Traceback" not in told
+    assert f"nmlab: stopped after step {steps_done} with a checkpoint; the same command continues from there" in message
+    assert "Traceback" not in message
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -49,11 +49,11 @@ def test_a_trial_that_comes_to_its_next_step_is_only_asked(tmp_path, number):
         assert not taken.is_asked()
         signal.raise_signal(number)
         assert taken.is_asked()
-    assert "after step 40, with a checkpoint" in taken.saved(40)
+    assert "after step 40 with a checkpoint" in taken.saved(40)
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "message"),
     [
         ((), "nothing of it is kept"),
         (
@@ -63,7 +63,7 @@ def test_a_trial_that_comes_to_its_next_step_is_only_asked(tmp_path, number):
     ],
 )
 @pytest.mark.parametrize("waits", [False, True])
-def test_one_that_does_not_is_left_with_a_word_on_what_is_lost(tmp_path, monkeypatch, capsys, files, told, waits):
+def test_one_that_does_not_ends_with_a_line_on_what_is_lost(tmp_path, monkeypatch, capsys, files, message, waits):
     monkeypatch.setattr(interruption, "WAIT_S", 0.2)
     for name in files:
         (tmp_path / name).touch()
@@ -79,6 +79,6 @@ def test_one_that_does_not_is_left_with_a_word_on_what_is_lost(tmp_path, monkeyp
         trial()
     assert exit_.value.exit_code == 1
     assert capsys.readouterr().err == (
-        f"nmlab: interrupted while trial k1 was between two steps; {told}, what came after is lost; "
-        "the same command goes on from there\n"
+        f"nmlab: interrupted while trial k1 was between two steps; {message}, later work is lost; "
+        "the same command continues from there\n"
     )

@@ -50,10 +50,10 @@ def test_an_address_of_another_form(address):
         check_reachable(address)
 
 
-def test_an_address_nobody_answers():
-    with socket.socket() as unheard:
-        unheard.bind(("127.0.0.1", 0))
-        port = unheard.getsockname()[1]
+def test_an_address_without_an_answer():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
         begun = time.monotonic()
         with pytest.raises(ValueError, match=rf"no Ray cluster answers at '127.0.0.1:{port}': Connection refused"):
             check_reachable(f"127.0.0.1:{port}")
@@ -69,7 +69,7 @@ def test_a_listener_that_is_no_ray(monkeypatch):
     monkeypatch.setattr(connection_check, "ANSWER_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
-        with pytest.raises(ValueError, match="is no Ray cluster"):
+        with pytest.raises(ValueError, match="is not a Ray cluster"):
             check_reachable(f"127.0.0.1:{silent.getsockname()[1]}")
     assert time.monotonic() - begun < 4
 
@@ -91,23 +91,23 @@ FOUND = {"nmlab": "0.1.0", "code": "0a0b0c0d", "torch": "2.13.0", "transformers"
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         ({}, ""),
-        ({"code": ""}, "nmlab is not there; expected nmlab 0.1.0 (code 0a0b0c0d)"),
-        ({"code": "ffffffff"}, "nmlab's code ffffffff, expected 0a0b0c0d; install there what runs here"),
+        ({"code": ""}, "nmlab is not installed; expected nmlab 0.1.0 (code 0a0b0c0d)"),
+        ({"code": "ffffffff"}, "nmlab's code ffffffff, expected 0a0b0c0d; install the same version there"),
         ({"nmlab": "0.0.9"}, "nmlab 0.0.9, expected 0.1.0"),
         ({"torch": "2.9.1"}, "torch 2.9.1, expected 2.13.0"),
-        ({"transformers": ""}, "transformers is not there, expected 5.23.0"),
+        ({"transformers": ""}, "transformers is not installed, expected 5.23.0"),
         ({"missing": ["/models/a/config.json"]}, "cannot read '/models/a/config.json'; put it where all nodes"),
         ({"missing": ["/results/.mark"]}, "cannot read the results folder '/results'"),
     ],
 )
-def test_what_is_amiss_on_a_node(answer, told):
+def test_problems_of_a_node(answer, message):
     assert set(FOUND) == set(COMPARED)
     problem = _problem({"missing": [], **FOUND, **answer}, FOUND, Path("/results/.mark"))
-    assert problem.startswith(told)
-    assert bool(problem) is bool(told)
+    assert problem.startswith(message)
+    assert bool(problem) is bool(message)
 
 
 def test_a_node_that_does_not_answer():
@@ -213,12 +213,12 @@ def refused(folder, address, *arguments, token=TOKEN, mode="token"):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("mode", "token", "told"),
-    [("token", "6" * 64, "the token we gave is another one"), ("disabled", TOKEN, "we gave no token")],
+    ("mode", "token", "message"),
+    [("token", "6" * 64, "this process has another token"), ("disabled", TOKEN, "this process has no token")],
 )
-def test_a_wrong_token(head, folder, mode, token, told):
+def test_a_wrong_token(head, folder, mode, token, message):
     line = refused(folder, head, mode=mode, token=token)
-    assert f"the Ray cluster at '{head}' does not let us in: {told}; set RAY_AUTH_MODE=token" in line
+    assert f"the Ray cluster at '{head}' refuses the connection: {message}; set RAY_AUTH_MODE=token" in line
 
 
 @pytest.mark.slow
@@ -238,11 +238,11 @@ def test_a_node_with_another_nmlab_and_one_without(head, folder, tmp_path_factor
         file.write("\n# changed on this node\n")
     (none / "nmlab").mkdir(parents=True)
     (none / "nmlab" / "__init__.py").touch()
-    for path, told in ((changed, "nmlab's code"), (none, "nmlab is not there; expected nmlab")):
+    for path, message in ((changed, "nmlab's code"), (none, "nmlab is not installed; expected nmlab")):
         with another_node(head, folder=place, PYTHONPATH=str(path)):
             line = refused(folder, head)
         assert line.startswith("nmlab: node ")
-        assert told in line
+        assert message in line
 
 
 @pytest.mark.slow

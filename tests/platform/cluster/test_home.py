@@ -59,7 +59,7 @@ def test_a_folder_that_another_could_write_is_refused(unknown):
         prepare_home(os.environ)
 
 
-def test_a_folder_that_cannot_be_made_is_told(unknown):
+def test_a_folder_that_cannot_be_made_is_an_error(unknown):
     (unknown / f"nmlab-home-{os.getuid()}").write_text("")
     with pytest.raises(ValueError, match="cannot be made; set HOME"):
         prepare_home(os.environ)

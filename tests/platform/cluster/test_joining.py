@@ -1,11 +1,11 @@
-"""Why a cluster was not joined is told apart by the texts of Ray 2.60, and never called another thing."""
+"""The reason why a cluster was not joined is recognised by the texts of Ray 2.60, and never a wrong one."""
 
 import pytest
 import ray
 from ray.exceptions import AuthenticationError
 
 from nmlab.platform.cluster import session as clusters
-from nmlab.platform.cluster.connection_check import not_let_in
+from nmlab.platform.cluster.connection_check import token_refused
 from nmlab.platform.cluster.joining import why_not_joined
 
 VERSIONS = """Version mismatch: The cluster was started with:
@@ -43,22 +43,22 @@ def _failed_to_connect(text) -> ConnectionError:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (
             RuntimeError(VERSIONS),
             "the Ray cluster at 'auto' runs Ray 2.59.0 on Python 3.11.4, this process Ray 2.60.0 on Python 3.11.7; "
-            "install here what runs there",
+            "install the same versions here",
         ),
         (_failed_to_connect(VERSIONS), "runs Ray 2.59.0 on Python 3.11.4, this process Ray 2.60.0"),
         (
             AuthenticationError("Token authentication is enabled but no authentication token was found"),
-            "does not let us in",
+            "refuses the connection",
         ),
         (ConnectionError(NONE), "none runs on this machine; start one with `ray start --head`, or give HOST:PORT"),
         (ConnectionError(SEVERAL), "several Ray clusters run on this machine (10.0.0.1:6379, 10.0.0.1:6380); give one"),
-        (_failed_to_connect(NODE), "the Ray cluster at 'auto' answers, but this machine is no node of it"),
-        (RuntimeError(TWICE), "this process is connected to Ray already; call ray.shutdown() first"),
+        (_failed_to_connect(NODE), "the Ray cluster at 'auto' answers, but this machine is not one of its nodes"),
+        (RuntimeError(TWICE), "this process is already connected to Ray; call ray.shutdown() first"),
         (
             _failed_to_connect(GCS),
             "no Ray cluster answers at 'auto': RpcError: Timed out while waiting for GCS to become available.",
@@ -72,7 +72,7 @@ def _failed_to_connect(text) -> ConnectionError:
         (RuntimeError("Unknown keyword argument(s): x"), "could not be joined: Unknown keyword argument(s): x"),
     ],
 )
-def test_each_reason_has_its_own_line(monkeypatch, error, told):
+def test_each_reason_has_its_own_line(monkeypatch, error, message):
     """Through ``cluster`` itself, which leaves nothing half-connected."""
 
     def fail(**options):
@@ -83,9 +83,9 @@ def test_each_reason_has_its_own_line(monkeypatch, error, told):
     monkeypatch.setattr(ray, "shutdown", lambda: shut.append(True))
     with pytest.raises(ValueError) as refused, clusters.cluster("auto"):
         pass
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert ("no Ray cluster" in str(refused.value)) == ("no Ray cluster" in told or "none runs" in told)
+    assert ("no Ray cluster" in str(refused.value)) == ("no Ray cluster" in message or "none runs" in message)
     assert shut == [True]
 
 
@@ -96,10 +96,10 @@ def test_a_connection_of_the_users_own_is_not_cut(monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "init", fail)
     monkeypatch.setattr(ray, "shutdown", lambda: pytest.fail("shut down what it did not start"))
-    with pytest.raises(ValueError, match="connected to Ray already"), clusters.cluster("auto"):
+    with pytest.raises(ValueError, match="already connected to Ray"), clusters.cluster("auto"):
         pass
 
 
 def test_the_line_about_tokens_is_one_for_both_ways_to_find_out(monkeypatch):
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    assert why_not_joined(AuthenticationError("Invalid authentication token"), address="a:1") == not_let_in("a:1")
+    assert why_not_joined(AuthenticationError("Invalid authentication token"), address="a:1") == token_refused("a:1")

@@ -17,20 +17,20 @@ def test_no_port_no_socket_and_no_file_lets_another_user_in(tmp_path):
     command = [sys.executable, SCRIPT, "--seconds", "20", "--json", record]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert record.is_file(), done.stderr
-    told = json.loads(record.read_text())
-    assert not told["let_in"]
-    assert not told["exposed"], "what listens beyond this machine"
-    assert not told["executed"], "a pickle was read"
-    assert not told["token_seen"], "in a command line or a file of the launch"
-    assert told["lived"], told["sweep"]
-    processes = {entry["process"] for entry in told["ports"]}
+    found = json.loads(record.read_text())
+    assert not found["let_in"]
+    assert not found["exposed"], "what listens beyond this machine"
+    assert not found["executed"], "a pickle was read"
+    assert not found["token_seen"], "in a command line or a file of the launch"
+    assert found["lived"], found["sweep"]
+    processes = {entry["process"] for entry in found["ports"]}
     assert {"gcs_server", "raylet", "ray::RayTrainWorker"} <= processes
-    opened = {call for calls in told["with_token"].values() for call in calls}
+    opened = {call for calls in found["with_token"].values() for call in calls}
     assert len(opened) == 4, "with the token each of the calls works, so that a refusal means something"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="this process is root")
-def test_who_is_not_root_is_told_so():
+def test_without_root_it_says_so():
     done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "run it as root" in done.stderr

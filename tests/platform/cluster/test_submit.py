@@ -1,4 +1,4 @@
-"""Sending a study to a cluster: what is sent, what is said when nobody takes it, and a real job where one can run."""
+"""Sending a study to a cluster: what is sent, the message when it is not accepted, and a real job where one can run."""
 
 import http.server
 import json
@@ -59,10 +59,10 @@ def test_an_address_of_another_form(address):
         submit(address)
 
 
-def test_an_address_nobody_answers():
-    with socket.socket() as unheard:
-        unheard.bind(("127.0.0.1", 0))
-        port = unheard.getsockname()[1]
+def test_an_address_without_an_answer():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
         begun = time.monotonic()
         with pytest.raises(
             ValueError, match=rf"no Ray cluster answers at 'http://127.0.0.1:{port}': Connection refused"
@@ -79,7 +79,7 @@ def test_a_web_server_that_is_no_ray(tmp_path):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        with pytest.raises(ValueError, match=f"what answers at {address} takes no Ray jobs") as error:
+        with pytest.raises(ValueError, match=f"the server at {address} accepts no Ray jobs") as error:
             submit(address)
         server.shutdown()
     assert "\n" not in str(error.value)
@@ -102,7 +102,7 @@ def test_the_command_survives_the_shell():
     ]
 
 
-def test_a_python_without_the_dependencies_is_told_of():
+def test_a_python_without_the_dependencies_is_reported():
     with package() as folder:
         done = subprocess.run(
             [sys.executable, "-S", "-m", "nmlab", "sweep", "study.yaml"],  # without installed packages
@@ -197,7 +197,7 @@ def test_a_study_sent_to_a_real_cluster(dashboard, tmp_path):
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    assert "look at it with: ray job logs raysubmit_" in done.stdout
+    assert "follow it with: ray job logs raysubmit_" in done.stdout
     (launch,) = (results / "sent").iterdir()
     status = json.loads((launch / "status.json").read_text())
     assert (status["phase"], status["counts"]) == ("finished", {"finished": 1})

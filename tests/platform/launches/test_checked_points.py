@@ -30,7 +30,7 @@ NESTED = (
 )
 
 
-def test_a_finite_space_is_checked_one_and_all():
+def test_every_point_of_a_finite_space_is_checked():
     study = _study(NESTED)
     every = list(points(study))
     assert len(every) == 2 * (1 + 5 + 3)
@@ -119,7 +119,7 @@ def test_points_that_are_tried_first_are_checked_as_well():
     check_settings(_study(space, point))
 
 
-def test_where_the_dry_run_fails_the_plan_stands_and_says_what_it_could_not_tell(plan_of, monkeypatch):
+def test_where_the_dry_run_fails_the_plan_stands_and_says_what_is_unknown(plan_of, monkeypatch):
     def fail(self, **_):
         raise RuntimeError("Expected inputs of BF16 type.\nmore")
 
@@ -129,9 +129,9 @@ def test_where_the_dry_run_fails_the_plan_stands_and_says_what_it_could_not_tell
     estimate = Estimate(plan_of(), machine)
     estimate.check()
     record = estimate.record(trials=None)
-    (told,) = record["could not tell"]
-    assert told.startswith("the activations and the time of a forward and an evaluation, counted as none: ")
-    assert "the dry run failed (Expected inputs of BF16 type); --probe measures them" in told
+    (message,) = record["could not tell"]
+    assert message.startswith("the activations and the time of a forward and an evaluation, counted as none: ")
+    assert "the dry run failed (Expected inputs of BF16 type); --probe measures them" in message
     assert record["memory"]["weights"] > 0
     assert record["trials"] == plan_of().trials
 

@@ -18,13 +18,13 @@ from nmlab.trials.files.checked_json import write_checked
 from nmlab.trials.trial.artifacts import RECORD_FORMAT
 
 LEFT = {"checkpoint-000000500.safetensors": 4000, "checkpoint-000000001.damaged": 30, "mask.1a2b.partial": 7}
-SHARD = "shard-1-of-2/checkpoint-000000500.safetensors"
+STAGE = "shard-1-of-2/checkpoint-000000500.safetensors"
 RESULTS = {"mask.safetensors": 100, "weights.safetensors": 900, "evaluation.npz": 50, "steps.npz": 60}
 CHECKPOINTS, LEFTOVERS, RAY = 2 * 5000, 2 * 37 + 11, 2000
 
 
 class Made:
-    """A launch of two configurations (losses 20 and 10) with the folders of their trials, told to a store."""
+    """A launch of two configurations (losses 20 and 10) with the folders of their trials, recorded in a store."""
 
     def __init__(self, folder, plan, *, uri, last="finished", is_over=True):
         study = plan.study
@@ -47,8 +47,8 @@ class Made:
 
     def _write_trial(self, spec, loss, *, is_finished):
         folder = self.launch.trial_folder(spec.key)
-        (folder / SHARD).parent.mkdir(parents=True)
-        (folder / SHARD).write_bytes(bytes(1000))
+        (folder / STAGE).parent.mkdir(parents=True)
+        (folder / STAGE).write_bytes(bytes(1000))
         for name, size in {**LEFT, **(RESULTS if is_finished else {})}.items():
             (folder / name).write_bytes(bytes(size))
         if is_finished:
@@ -129,7 +129,7 @@ def test_the_best_keeps_masks_and_weights_and_all_other_results_go(made):
 def test_checkpoints_of_the_best_can_stay(made):
     made = made().deliver()
     assert cleaned(made, checkpoints=True, keep_best=True).bytes_by_kind == {"checkpoints": CHECKPOINTS // 2}
-    assert f"trials/{made.specs[1].key}/{SHARD}" in made.files()
+    assert f"trials/{made.specs[1].key}/{STAGE}" in made.files()
 
 
 def test_a_whole_launch_goes_once_mlflow_has_it(made):
@@ -142,20 +142,20 @@ def test_a_whole_launch_goes_once_mlflow_has_it(made):
 
 @pytest.mark.parametrize("choice", [{"whole": True}, {"keep_best": True}])
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda made: made.deliver(but=2), "MLflow does not have 1 of its 2 results yet; `nmlab resume"),
         (lambda made: made.deliver(but=1), "MLflow does not have its end yet; `nmlab resume"),
         (lambda made: _lose_an_artifact(made.deliver()), "MLflow does not have 1 of its 2 results yet"),
-        (lambda made: _lose_the_store(made.deliver()), "MLflow cannot be asked what it has of it"),
+        (lambda made: _lose_the_store(made.deliver()), "MLflow cannot be read"),
     ],
 )
-def test_nothing_that_mlflow_lacks_is_deleted(made, choice, spoil, told):
+def test_nothing_that_mlflow_lacks_is_deleted(made, choice, spoil, message):
     made = made()
     spoil(made)
     before = made.files()
     found = cleaned(made, **choice)
-    assert found.kept_because.startswith(told)
+    assert found.kept_because.startswith(message)
     assert found.paths == {}
     assert made.files() - {"owner.json", "owner.lock"} == before
     assert cleaned(made).bytes_by_kind["checkpoints"] == CHECKPOINTS, "which hold no result"
@@ -178,10 +178,10 @@ def test_what_can_go_on_keeps_its_checkpoints_and_its_launch(made, last, is_over
     found = cleaned(made, whole=True)
     assert found.kept_because.startswith("1 of its trials have not ended; `nmlab resume")
     assert cleaned(made).bytes_by_kind["checkpoints"] == CHECKPOINTS // 2
-    assert f"trials/{made.specs[1].key}/{SHARD}" in made.files()
+    assert f"trials/{made.specs[1].key}/{STAGE}" in made.files()
 
 
-def test_a_launch_that_somebody_owns_is_left_alone(made):
+def test_a_launch_that_a_process_owns_is_left_alone(made):
     made = made().deliver()
     before = made.files()
     with owned(made.launch.folder):
@@ -217,7 +217,7 @@ def nmlab(monkeypatch, capsys, tmp_path):
     return call
 
 
-def test_the_verb_shows_and_only_deletes_when_told(nmlab, made):
+def test_the_verb_lists_and_only_deletes_with_yes(nmlab, made):
     made = made().deliver()
     before = made.files()
     code, printed = nmlab("quickstart")

@@ -28,7 +28,7 @@ def test_evaluations_are_by_trial_and_step_and_the_last_one_comes_with_the_resul
         metrics("b", 5, eval__perplexity=30.0),
         metrics("a", 3, train__loss=4.0),
         metrics("a", 5, train__loss=3.5, eval__perplexity=15.0),
-        metrics("a", 5, train__loss=3.5, eval__perplexity=15.0),  # told again after a move
+        metrics("a", 5, train__loss=3.5, eval__perplexity=15.0),  # repeated after a move
         metrics("a", 9, eval__perplexity=12.0, cost__tokens=100.0),
     ]
     assert evaluations(iter(records), metric=PERPLEXITY) == {"a": {5: 15.0}, "b": {5: 30.0}}, "a start is none"
@@ -45,11 +45,11 @@ def test_evaluations_are_by_trial_and_step_and_the_last_one_comes_with_the_resul
         ("failed", {}, False),
     ],
 )
-def test_a_trial_that_may_go_on_has_not_ended(status, others, is_over):
+def test_a_resumable_trial_has_not_ended(status, others, is_over):
     found = ended_trials(iter([ended("a", status, **others)]))
     assert list(found) == ["a"] * is_over
     assert not found or found["a"][PERPLEXITY] == 9.0
 
 
-def test_the_last_word_of_a_trial_counts():
+def test_the_last_result_of_a_trial_counts():
     assert ended_trials(iter([ended("a", "failed"), ended("a", "finished")]))["a"]["status"] == "finished"

@@ -1,4 +1,4 @@
-"""What is recorded of the cost of trials that had nobody left to account for them."""
+"""The recorded cost of trials that ended without a report of their cost."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_a_trial_that_was_lost_before_it_saved_anything_has_a_cost_that_is_marke
     assert result["notes"] == ["what it cost is not known: it was lost before its first checkpoint"]
 
 
-def test_an_account_that_is_there_is_left_alone(tmp_path):
+def test_a_reported_cost_is_left_alone(tmp_path):
     checkpoint(tmp_path, step=5, forwards=5)
     result = lost(metrics={"cost/forwards": 7.0})
     add_known_cost(result, folder=tmp_path, was_leased=True)

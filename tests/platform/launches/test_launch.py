@@ -54,7 +54,7 @@ def test_launches_within_one_second_have_folders_of_their_own(study, tmp_path):
 
 
 @pytest.mark.parametrize("blocked", ["results", "quickstart"])
-def test_an_unwritable_results_folder_is_told_in_one_line(study, tmp_path, blocked):
+def test_an_unwritable_results_folder_is_refused_in_one_line(study, tmp_path, blocked):
     """A file stands where a folder is needed; permissions would not stop a test that runs as root."""
     results = tmp_path / "results"
     if blocked == "quickstart":
@@ -75,7 +75,7 @@ def test_launches_are_found_by_folder_name_and_study(study, tmp_path):
     assert launches.find(None, results=tmp_path) == second
 
 
-def test_an_unknown_launch_is_told_with_the_studies_there_are(launch):
+def test_an_unknown_launch_is_refused_with_the_known_studies(launch):
     with pytest.raises(ValueError, match="no launch 'quickstop'") as raised:
         launches.find("quickstop", results=launch.folder.parents[1])
     assert str(raised.value).endswith("studies launched there: quickstart")

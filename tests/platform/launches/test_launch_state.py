@@ -1,4 +1,4 @@
-"""What watchers see of a launch, while it runs and after it was killed."""
+"""The state of a launch as users see it, while it runs and after it was killed."""
 
 import io
 import json
@@ -40,95 +40,95 @@ def ended(key, status="finished", step=9, reason=""):
 
 
 @pytest.fixture
-def board():
+def state():
     return LaunchState("study", "study-1", 3, METRIC, searched=("steps", "learning_rate"))
 
 
-def test_a_trial_is_followed_from_the_queue_to_its_end(board):
-    board.update([REPLICA, trial("x", seed=2, steps=9, learning_rate=0.123456)])
-    line = board.trials["x"]
+def test_a_trial_is_followed_from_the_queue_to_its_end(state):
+    state.update([REPLICA, trial("x", seed=2, steps=9, learning_rate=0.123456)])
+    line = state.trials["x"]
     assert (line.label, line.seed, line.steps) == ("maskpro 2:4 steps=9 learning_rate=0.123", 2, 9)
-    assert (line.status, board.phase) == ("waiting", "starting")
-    board.update([leased("x"), metrics("x", 0, **{METRIC: 90.0})])
-    assert (line.status, line.host, board.phase) == ("running", "replica-0", "running")
+    assert (line.status, state.phase) == ("waiting", "starting")
+    state.update([leased("x"), metrics("x", 0, **{METRIC: 90.0})])
+    assert (line.status, line.host, state.phase) == ("running", "replica-0", "running")
     assert (line.initial, line.perplexity, line.loss) == (90.0, 90.0, None)
-    board.update([metrics("x", 5, **{"train/loss": 4.0}), metrics("x", 9, **{METRIC: 80.0})])
+    state.update([metrics("x", 5, **{"train/loss": 4.0}), metrics("x", 9, **{METRIC: 80.0})])
     assert (line.step, line.loss, line.initial, line.perplexity) == (9, 4.0, 90.0, 80.0)
-    board.update([ended("x")])
+    state.update([ended("x")])
     assert line.status == "finished"
-    assert board.ended == 1
+    assert state.ended == 1
 
 
-def test_the_start_of_a_trial_is_no_value_of_what_it_learned(board):
-    board.update([trial("x", steps=9), leased("x"), metrics("x", 0, **{"initial/perplexity": 90.0})])
-    line = board.trials["x"]
+def test_the_start_of_a_trial_is_no_value_of_what_it_learned(state):
+    state.update([trial("x", steps=9), leased("x"), metrics("x", 0, **{"initial/perplexity": 90.0})])
+    line = state.trials["x"]
     assert (line.initial, line.perplexity) == (90.0, None)
-    board.update([metrics("x", 5, **{METRIC: 80.0})])
+    state.update([metrics("x", 5, **{METRIC: 80.0})])
     assert (line.initial, line.perplexity) == (90.0, 80.0)
 
 
-def test_a_moved_trial_repeats_steps_without_going_back(board):
-    board.update([REPLICA, trial("x", steps=9), leased("x"), metrics("x", 6, **{"train/loss": 4.0})])
-    board.update([metrics("x", 5, **{"train/loss": 4.1})])
-    assert board.trials["x"].step == 6
+def test_a_moved_trial_repeats_steps_without_going_back(state):
+    state.update([REPLICA, trial("x", steps=9), leased("x"), metrics("x", 6, **{"train/loss": 4.0})])
+    state.update([metrics("x", 5, **{"train/loss": 4.1})])
+    assert state.trials["x"].step == 6
 
 
-def test_an_interrupted_trial_has_stopped_but_still_needs_work(board):
-    board.update([REPLICA, trial("x", steps=9), leased("x")])
+def test_an_interrupted_trial_has_stopped_but_still_needs_work(state):
+    state.update([REPLICA, trial("x", steps=9), leased("x")])
     interrupted = ended("x", status="stopped", step=4)
     interrupted["result"]["resumable"] = True
-    board.update([interrupted])
-    assert (board.ended, board.counts()) == (0, {"stopped": 1})
-    board.update([leased("x"), ended("x")])
-    assert (board.ended, board.counts()) == (1, {"finished": 1})
+    state.update([interrupted])
+    assert (state.ended, state.counts()) == (0, {"stopped": 1})
+    state.update([leased("x"), ended("x")])
+    assert (state.ended, state.counts()) == (1, {"finished": 1})
 
 
-def test_trials_of_a_lost_replica_wait_and_those_of_others_go_on(board):
-    board.update([REPLICA, {**REPLICA, "host": "replica-1"}, trial("x"), trial("y")])
-    board.update([leased("x"), leased("y", "replica-1"), {"event": "replica lost", "host": "replica-0"}])
-    assert (board.trials["x"].status, board.trials["y"].status) == ("waiting", "running")
-    assert [board.replicas[name]["state"] for name in ("replica-0", "replica-1")] == ["lost", "ready"]
-    board.update([{**REPLICA, "loads": 2}])
-    assert board.replicas["replica-0"]["state"] == "ready"
-    board.update([{"event": "replica left", "host": "replica-0"}])
-    assert board.replicas["replica-0"]["state"] == "done"
-    assert board.snapshot()["model_loads"] == 3
+def test_trials_of_a_lost_replica_wait_and_those_of_others_go_on(state):
+    state.update([REPLICA, {**REPLICA, "host": "replica-1"}, trial("x"), trial("y")])
+    state.update([leased("x"), leased("y", "replica-1"), {"event": "replica lost", "host": "replica-0"}])
+    assert (state.trials["x"].status, state.trials["y"].status) == ("waiting", "running")
+    assert [state.replicas[name]["state"] for name in ("replica-0", "replica-1")] == ["lost", "ready"]
+    state.update([{**REPLICA, "loads": 2}])
+    assert state.replicas["replica-0"]["state"] == "ready"
+    state.update([{"event": "replica left", "host": "replica-0"}])
+    assert state.replicas["replica-0"]["state"] == "done"
+    assert state.snapshot()["model_loads"] == 3
 
 
-def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_is_never_forgotten(board):
-    assert board.frozen_weights == "unverified"
-    board.recall([REPLICA, {"event": "verified", "host": "replica-0", "unchanged": True}], over=())
-    assert board.frozen_weights == "verified"
-    board.update([{"event": "verified", "host": "replica-0", "unchanged": False}])
-    board.update([{"event": "verified", "host": "replica-1", "unchanged": True}])
-    assert board.frozen_weights == "mismatch"
+def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_is_never_forgotten(state):
+    assert state.frozen_weights == "unverified"
+    state.recall([REPLICA, {"event": "verified", "host": "replica-0", "unchanged": True}], over=())
+    assert state.frozen_weights == "verified"
+    state.update([{"event": "verified", "host": "replica-0", "unchanged": False}])
+    state.update([{"event": "verified", "host": "replica-1", "unchanged": True}])
+    assert state.frozen_weights == "mismatch"
 
 
-def test_what_an_earlier_process_ended_counts_but_not_towards_the_pace(board):
+def test_what_an_earlier_process_ended_counts_but_not_towards_the_pace(state):
     earlier = [trial("u"), leased("u"), ended("u"), trial("v"), leased("v"), ended("v"), trial("x"), leased("x")]
-    board.recall([REPLICA, *earlier], over={"u", "v"})
-    assert (board.ended, board.eta_seconds(), board.replicas) == (2, None, {})
-    assert {key: line.status for key, line in board.trials.items()} == {
+    state.recall([REPLICA, *earlier], over={"u", "v"})
+    assert (state.ended, state.eta_seconds(), state.replicas) == (2, None, {})
+    assert {key: line.status for key, line in state.trials.items()} == {
         "u": "finished",
         "v": "finished",
         "x": "waiting",
     }
-    board.started = time.time() - 60
-    board.update([REPLICA, trial("x"), leased("x"), ended("x", status="diverged", reason="nan")])
-    assert board.ended == 3
-    assert board.eta_seconds() == 0.0
-    assert board.counts() == {"finished": 2, "diverged": 1}
+    state.started = time.time() - 60
+    state.update([REPLICA, trial("x"), leased("x"), ended("x", status="diverged", reason="nan")])
+    assert state.ended == 3
+    assert state.eta_seconds() == 0.0
+    assert state.counts() == {"finished": 2, "diverged": 1}
 
 
-def test_the_time_to_go_is_the_pace_so_far(board):
-    board.started = time.time() - 60
-    board.update([REPLICA, trial("x"), leased("x"), ended("x")])
-    assert board.eta_seconds() == pytest.approx(120, rel=0.05)
+def test_the_time_to_go_is_the_pace_so_far(state):
+    state.started = time.time() - 60
+    state.update([REPLICA, trial("x"), leased("x"), ended("x")])
+    assert state.eta_seconds() == pytest.approx(120, rel=0.05)
 
 
-def test_a_snapshot_is_plain_json(board):
-    board.update([REPLICA, trial("x", steps=9), leased("x"), ended("x", status="failed", reason="because")])
-    snapshot = json.loads(json.dumps(board.snapshot()))
+def test_a_snapshot_is_plain_json(state):
+    state.update([REPLICA, trial("x", steps=9), leased("x"), ended("x", status="failed", reason="because")])
+    snapshot = json.loads(json.dumps(state.snapshot()))
     assert snapshot["counts"] == {"failed": 1}
     assert snapshot["trials"]["x"]["reason"] == "because"
     assert snapshot["replicas"]["replica-0"]["pid"] == 7
@@ -142,10 +142,10 @@ def launch(plan_of, tmp_path):
 HERE, ELSEWHERE = socket.gethostname(), "another-machine"
 
 
-def write_status(launch, board, *, phase, seconds_ago=0.0, pid=None, machine=HERE):
+def write_status(launch, state, *, phase, seconds_ago=0.0, pid=None, machine=HERE):
     """Leave the file that a launch in this phase wrote so long ago, as this process or another."""
-    board.phase = phase
-    StatusFile(launch.status_file).write(board.snapshot(), force=True)
+    state.phase = phase
+    StatusFile(launch.status_file).write(state.snapshot(), force=True)
     written = read_checked(launch.status_file, kind="status", format=1, before=())
     written |= {"written": time.time() - seconds_ago, "pid": pid or os.getpid(), "machine": machine}
     write_checked(launch.status_file, written, format=1)
@@ -160,47 +160,47 @@ def dead_pid():
 
 
 @pytest.mark.parametrize("phase", ["starting", "running", "stopping"])
-def test_a_launch_at_work_is_alive_while_it_writes_and_killed_when_it_is_silent(launch, board, phase):
-    write_status(launch, board, phase=phase, seconds_ago=1)
+def test_a_launch_at_work_is_alive_while_it_writes_and_killed_when_it_is_silent(launch, state, phase):
+    write_status(launch, state, phase=phase, seconds_ago=1)
     assert (read_status(launch)["phase"], read_status(launch)["alive"]) == (phase, True)
-    write_status(launch, board, phase=phase, seconds_ago=3600)
+    write_status(launch, state, phase=phase, seconds_ago=3600)
     assert (read_status(launch)["phase"], read_status(launch)["alive"]) == ("killed", False)
 
 
-def test_a_killed_process_of_this_machine_is_noticed_at_once(launch, board, dead_pid):
-    write_status(launch, board, phase="running", pid=dead_pid)
+def test_a_killed_process_of_this_machine_is_noticed_at_once(launch, state, dead_pid):
+    write_status(launch, state, phase="running", pid=dead_pid)
     assert (read_status(launch)["phase"], read_status(launch)["alive"]) == ("killed", False)
 
 
-def test_the_process_table_says_nothing_of_another_machine(launch, board, dead_pid):
-    write_status(launch, board, phase="running", pid=dead_pid, machine=ELSEWHERE)
+def test_the_process_table_says_nothing_of_another_machine(launch, state, dead_pid):
+    write_status(launch, state, phase="running", pid=dead_pid, machine=ELSEWHERE)
     assert read_status(launch)["alive"] is True
 
 
 @pytest.mark.parametrize("phase", ["finished", "failed", "stopped"])
 @pytest.mark.parametrize("seconds_ago", [1, 3600])
-def test_a_launch_that_has_ended_keeps_saying_how(launch, board, phase, seconds_ago):
-    write_status(launch, board, phase=phase, seconds_ago=seconds_ago)
+def test_a_launch_that_has_ended_keeps_saying_how(launch, state, phase, seconds_ago):
+    write_status(launch, state, phase=phase, seconds_ago=seconds_ago)
     assert (read_status(launch)["phase"], read_status(launch)["alive"]) == (phase, False)
 
 
-def test_the_status_is_written_once_a_second_and_always_when_it_matters(launch, board):
+def test_the_status_is_written_once_a_second_and_always_when_it_matters(launch, state):
     file = StatusFile(launch.status_file)
-    file.write(board.snapshot())
-    board.phase = "running"
-    file.write(board.snapshot())
+    file.write(state.snapshot())
+    state.phase = "running"
+    file.write(state.snapshot())
     assert read_status(launch)["phase"] == "starting"
-    file.write(board.snapshot(), force=True)
+    file.write(state.snapshot(), force=True)
     assert read_status(launch)["phase"] == "running"
     assert [path.name for path in launch.folder.glob("status*")] == ["status.json"]
 
 
 @pytest.mark.parametrize(("phase", "hint"), [("running", True), ("finished", False)])
-def test_a_killed_launch_is_shown_with_how_to_go_on(launch, board, dead_pid, phase, hint):
-    board.update(
+def test_a_killed_launch_is_shown_with_how_to_go_on(launch, state, dead_pid, phase, hint):
+    state.update(
         [{**REPLICA, "model_bytes": 1}, trial("x", steps=9), leased("x"), ended("x", status="oom", reason="full")]
     )
-    write_status(launch, board, phase=phase, pid=dead_pid)
+    write_status(launch, state, phase=phase, pid=dead_pid)
     console = Console(width=200, file=io.StringIO())
     console.print(render_status(read_status(launch)))
     text = console.file.getvalue()
@@ -215,21 +215,21 @@ def test_a_launch_without_a_status_has_not_started(launch):
 
 
 def test_the_best_so_far_is_a_mean_of_a_complete_configuration_beside_the_best_baseline():
-    board = LaunchState("study", "study-1", 9, METRIC, searched=("steps",), seeds=2, baselines={"w": 1, "d": 1})
+    state = LaunchState("study", "study-1", 9, METRIC, searched=("steps",), seeds=2, baselines={"w": 1, "d": 1})
     for key, method in (("w", "wanda"), ("d", "dense")):
-        board.update([{**trial(key), "spec": {**trial(key)["spec"], "method": method}}])
+        state.update([{**trial(key), "spec": {**trial(key)["spec"], "method": method}}])
     for key, seed, steps in (("a0", 0, 9), ("a1", 1, 9), ("b0", 0, 8)):
-        board.update([trial(key, seed, steps=steps)])
+        state.update([trial(key, seed, steps=steps)])
     values = {"w": 40.0, "d": 5.0, "a0": 31.0, "b0": 1.0}
     for key, value in values.items():
-        board.update([metrics(key, 9, **{METRIC: value}), ended(key)])
-    assert shown(board) == ["best baseline: wanda 2:4 40"]
-    board.update([metrics("a1", 9, **{METRIC: 33.0}), ended("a1")])
-    assert shown(board) == ["best so far: maskpro 2:4 steps=9 32 (mean of 2 seeds); best baseline: wanda 2:4 40"]
+        state.update([metrics(key, 9, **{METRIC: value}), ended(key)])
+    assert shown(state) == ["best baseline: wanda 2:4 40"]
+    state.update([metrics("a1", 9, **{METRIC: 33.0}), ended("a1")])
+    assert shown(state) == ["best so far: maskpro 2:4 steps=9 32 (mean of 2 seeds); best baseline: wanda 2:4 40"]
 
 
-def shown(board):
+def shown(state):
     """Return what the live view says of the best."""
     console = Console(width=200, file=io.StringIO())
-    console.print(render(board.snapshot()))
+    console.print(render(state.snapshot()))
     return [line.strip() for line in console.file.getvalue().splitlines() if "best" in line]

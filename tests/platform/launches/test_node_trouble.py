@@ -23,7 +23,7 @@ def test_an_end_is_accepted_with_files_that_can_be_read(ended, tmp_path):
     (Launch(tmp_path).trial_folder("k") / "trial.json").unlink()
     assert why_unreadable(ended, launch=Launch(tmp_path)) == "trial.json cannot be read: No such file or directory"
     del ended["result"]["files"]
-    assert why_unreadable(ended, launch=Launch(tmp_path)) == "it says of no file what is in it"
+    assert why_unreadable(ended, launch=Launch(tmp_path)) == "its result has no digests of its files"
     ended["result"]["status"] = "diverged"
     assert why_unreadable(ended, launch=Launch(tmp_path)) == ""
 

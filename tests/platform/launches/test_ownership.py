@@ -1,4 +1,4 @@
-"""Whoever comes second is told who owns the launch; only an owner that is gone can be replaced."""
+"""A second process is refused with the name of the owner; only an owner that is gone can be replaced."""
 
 import multiprocessing
 import os
@@ -77,7 +77,7 @@ def elsewhere(folder, *, beat=0, released=False):
 
 def test_an_owner_elsewhere_is_taken_over_only_when_asked_and_silent(folder):
     elsewhere(folder)
-    with pytest.raises(OwnedError, match=r"on node7.*last heard 9\d s ago.*--take-over"), owned(folder):
+    with pytest.raises(OwnedError, match=r"on node7.*last heartbeat 9\d s ago.*--take-over"), owned(folder):
         pass
     with owned(folder, take_over=True):
         assert read_owner(folder).pid == os.getpid()

@@ -36,19 +36,19 @@ def test_the_nonce_is_another_one_each_time_and_goes_with_the_driver(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "reason"),
+    ("changed", "message"),
     [
         ({"nonce": ""}, "cannot read the launch's folder '{folder}'; expected a folder that all nodes share"),
         ({"nonce": "f" * 32}, "cannot read the launch's folder '{folder}'; expected a folder that all nodes share"),
-        ({"code": "ffffffff"}, "nmlab's code ffffffff, expected {code}; install there what runs here"),
-        ({"code": ""}, "nmlab is not there; expected nmlab {nmlab} (code {code})"),
-        ({"torch": "1.0"}, "torch 1.0, expected {torch}; install there what runs here"),
+        ({"code": "ffffffff"}, "nmlab's code ffffffff, expected {code}; install the same version there"),
+        ({"code": ""}, "nmlab is not installed; expected nmlab {nmlab} (code {code})"),
+        ({"torch": "1.0"}, "torch 1.0, expected {torch}; install the same version there"),
     ],
 )
-def test_what_is_refused_and_why(shown, changed, reason):
+def test_what_is_refused_and_why(shown, changed, message):
     proof, expected = shown
     other = {**proof, **changed, "node": "10.0.0.2", "node_id": "n2"}
-    assert why_refused([proof, other], expected) == {"n2": f"node 10.0.0.2: {reason.format(**expected)}"}
+    assert why_refused([proof, other], expected) == {"n2": f"node 10.0.0.2: {message.format(**expected)}"}
 
 
 def test_a_folder_that_is_not_there(tmp_path):
@@ -96,7 +96,7 @@ def rejected(dispatcher, job, *, upto, now=0.0):
     dispatcher.drain(upto)
 
 
-def test_an_end_that_is_not_accepted_is_told_to_nobody_and_the_trial_goes_elsewhere(finished):
+def test_an_end_that_is_not_accepted_is_not_reported_and_the_trial_runs_elsewhere(finished):
     dispatcher, replica, job = finished
     rejected(dispatcher, job, upto=dispatcher.drain(0)["upto"])
     assert dispatcher.pull("x", -1)["ended"] is None
@@ -153,8 +153,8 @@ def replicas(*, stays, can_be_placed):
         made.append(Run(avoided, stays=stays))
         return made[-1]
 
-    settings = {"max_failures": 3, "lost": lambda *each: lost.append(each), "can_be_placed": can_be_placed}
-    kept = Replicas({"a": run}, **settings)
+    limits = {"max_failures": 3, "lost": lambda *each: lost.append(each), "can_be_placed": can_be_placed}
+    kept = Replicas({"a": run}, **limits)
     while not made:
         kept.join(["a"], timeout=0.01)
     return kept, made

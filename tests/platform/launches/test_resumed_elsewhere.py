@@ -80,10 +80,10 @@ def test_a_launch_that_is_not_over_joins_the_cluster_that_is_given(launch_at, nm
     code, printed = nmlab("resume", launch.folder, "--address", "127.0.0.1:2")
     assert code == 2
     assert printed.err.startswith("nmlab: no Ray cluster answers at '127.0.0.1:2'")
-    assert launch.settings()["address"] == "127.0.0.1:1", "an address nobody answers at is not kept"
+    assert launch.settings()["address"] == "127.0.0.1:1", "an address without an answer is not kept"
 
 
-def test_auto_joins_no_cluster_that_nobody_named(launch_at, nmlab, monkeypatch):
+def test_auto_joins_no_cluster_that_was_not_named(launch_at, nmlab, monkeypatch):
     monkeypatch.delenv(JOB, raising=False)
     launch = launch_at("auto", status="")
     code, printed = nmlab("resume", launch.folder)
@@ -126,7 +126,7 @@ SUBMIT = ("submit", "--address", "http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--results", "/shared"), "expected STUDY or --resume LAUNCH, neither given"),
         (("quickstart", "--resume", "x", "--results", "/shared"), "expected STUDY or --resume LAUNCH, both given"),
@@ -136,10 +136,10 @@ SUBMIT = ("submit", "--address", "http://127.0.0.1:1")
         (("--resume", "x", "--results", "/no-such-folder"), "no Ray cluster answers at 'http://127.0.0.1:1'"),
     ],
 )
-def test_what_submit_refuses(nmlab, arguments, told):
+def test_what_submit_refuses(nmlab, arguments, message):
     code, printed = nmlab(*SUBMIT, *arguments)
     assert (code, printed.err.count("\n")) == (2, 1)
-    assert told in printed.err
+    assert message in printed.err
 
 
 def test_submit_looks_for_the_launch_where_it_sees_the_results(launch_at, nmlab):
@@ -173,12 +173,12 @@ def test_a_url_is_no_folder(nmlab, tmp_path, monkeypatch, verb, url):
     assert set(tmp_path.iterdir()) == before
 
 
-def test_a_file_url_is_told_its_path(nmlab, monkeypatch):
+def test_a_file_url_is_refused_with_its_path(nmlab, monkeypatch):
     monkeypatch.setenv("NMLAB_RESULTS", "file:///data/results")
     code, printed = nmlab("status")
     assert code == 2
-    told = "nmlab: results folder 'file:/data/results': expected a path, not a URL; give '/data/results'\n"
-    assert printed.err == told
+    message = "nmlab: results folder 'file:/data/results': expected a path, not a URL; give '/data/results'\n"
+    assert printed.err == message
 
 
 def test_resume_and_submit_tell_of_their_options():

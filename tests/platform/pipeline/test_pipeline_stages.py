@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from nmlab.platform.planning.study_plan import check_shards, plan_study
+from nmlab.platform.planning.study_plan import check_pipeline_stages, plan_study
 from nmlab.search_spaces import loader
 
 NMLAB = Path(sys.executable).with_name("nmlab")
@@ -41,7 +41,7 @@ def study(**replica):
 
 
 def test_more_stages_than_blocks_are_refused_before_anything_starts():
-    with pytest.raises(ValueError, match=r"replica\.shards = 3: builtin:tiny has 2 decoder blocks, at least one to a"):
+    with pytest.raises(ValueError, match=r"replica\.shards = 3: builtin:tiny has 2 decoder blocks; expected at most 2"):
         plan_study(study(shards=3))
     assert plan_study(study(shards=TINY_BLOCKS)).study.replica.shards == TINY_BLOCKS
 
@@ -49,14 +49,14 @@ def test_more_stages_than_blocks_are_refused_before_anything_starts():
 def test_methods_that_need_the_whole_model_are_refused_by_name():
     points = [{"method": name, "pattern": "2:4"} for name in ("maskpro", "proxsparse", "wanda", "susi")]
     with pytest.raises(ValueError, match=r"shards = 2: proxsparse works on whole models only; use shards: 1"):
-        check_shards(study(shards=2), points, blocks=8)
-    check_shards(study(shards=1), points, blocks=8)
+        check_pipeline_stages(study(shards=2), points, blocks=8)
+    check_pipeline_stages(study(shards=1), points, blocks=8)
 
 
 def test_tasks_are_refused_with_pipeline_stages():
     asked = loader.load("quickstart", overrides=["replica.shards=2", "data.evaluation.tasks=[piqa]"])
-    with pytest.raises(ValueError, match=r"shards = 2: tasks are put to whole models only; .* or tasks: \[\]"):
-        check_shards(asked, [], blocks=8)
+    with pytest.raises(ValueError, match=r"shards = 2: tasks need a whole model; .* or tasks: \[\]"):
+        check_pipeline_stages(asked, [], blocks=8)
 
 
 class Sweep:

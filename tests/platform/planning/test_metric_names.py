@@ -12,8 +12,8 @@ ALL_OF_IT = {"maskpro": {"loss_masks": 1}, "proxsparse": {"anchor_lambda": 0.1}}
 """Hyperparameters without which a method leaves out something that it can record."""
 
 
-class _Told:
-    """Remembers every metric, with the steps at which it was told."""
+class _Recorder:
+    """Collects the steps at which every metric is recorded."""
 
     def __init__(self):
         self.steps = {}
@@ -27,12 +27,12 @@ class _Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def recorded(tmp_path_factory):
     """The metrics that each method records in a run of four steps, by name, with the steps."""
     replica, text, found = small_replica(), small_text(tmp_path_factory.mktemp("text")), {}
     replica.frozen.load_peak_bytes = 2**20  # it was made here; a model that is loaded knows this
     for name in registry.names():
-        method, events = registry.get(name), _Told()
+        method, events = registry.get(name), _Recorder()
         settings = {"steps": 4, **ALL_OF_IT.get(name, {})} if method.learned else {}
         cadence = {"log_every": 1, "evaluate_every": 2}
         spec = small_spec(name, text=text, hyperparameters=settings, cadence=cadence)
@@ -43,30 +43,30 @@ def told(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_everything_that_a_method_records_is_declared(told, name):
+def test_everything_that_a_method_records_is_declared(recorded, name):
     declared = {metric.name for metric in (*COMMON, *registry.metrics_of(name))}
-    assert {"eval/perplexity", "cost/forwards"} <= told[name].keys() <= declared
+    assert {"eval/perplexity", "cost/forwards"} <= recorded[name].keys() <= declared
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_everything_that_a_method_declares_is_recorded(told, name):
-    assert {metric.name for metric in registry.metrics_of(name)} <= told[name].keys()
+def test_everything_that_a_method_declares_is_recorded(recorded, name):
+    assert {metric.name for metric in registry.metrics_of(name)} <= recorded[name].keys()
     assert registry.get(name).metrics == registry.metrics_of(name) == own_metrics()[name]
 
 
-def test_every_common_metric_is_recorded_by_some_method(told):
-    assert {metric.name for metric in COMMON} <= set().union(*told.values())
+def test_every_common_metric_is_recorded_by_some_method(recorded):
+    assert {metric.name for metric in COMMON} <= set().union(*recorded.values())
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_metrics_are_recorded_when_their_declaration_says(told, name):
+def test_metrics_are_recorded_when_their_declaration_says(recorded, name):
     learned = registry.get(name).learned
-    last = max(told[name]["cost/forwards"])
+    last = max(recorded[name]["cost/forwards"])
     expected = {
         Phase.START: {0},
         Phase.CURVE: {1, 2, 3, 4},
         Phase.EVALUATION: {2, 4} if learned else {0},
         Phase.END: {last},
     }
-    for metric, steps in told[name].items():
+    for metric, steps in recorded[name].items():
         assert steps == expected[metric_of(metric).phase], metric

@@ -68,7 +68,7 @@ def test_a_method_may_be_searched_on_what_it_records(study_with, metrics, metric
 
 
 @pytest.mark.parametrize(
-    ("metric", "mode", "told"),
+    ("metric", "mode", "message"),
     [
         (
             "train/acepted",
@@ -78,25 +78,25 @@ def test_a_method_may_be_searched_on_what_it_records(study_with, metrics, metric
         ("train/accepted", "min", "search.mode 'min': train/accepted is better when it is higher; expected max"),
     ],
 )
-def test_what_a_method_declares_in_its_class_is_checked_once_it_is_loaded(study_with, metric, mode, told):
+def test_what_a_method_declares_in_its_class_is_checked_once_it_is_loaded(study_with, metric, mode, message):
     study = study_with(DECLARED, metric, mode=mode)
     with pytest.raises(ValueError) as refused:
         check_objectives(study)
-    assert str(refused.value) == told
+    assert str(refused.value) == message
 
 
 @pytest.mark.parametrize(
-    ("metric", "mode", "told"),
+    ("metric", "mode", "message"),
     [
         ("train/acepted", "max", "search.metric 'train/acepted': unknown metric; did you mean 'train/accepted'?"),
         ("train/accepted", "min", "search.mode 'min': train/accepted is better when it is higher; expected max"),
     ],
 )
-def test_what_is_declared_for_a_method_is_checked_before_anything_is_loaded(study_with, metric, mode, told):
+def test_what_is_declared_for_a_method_is_checked_before_anything_is_loaded(study_with, metric, mode, message):
     entries = f"{ENTRIES}[nmlab.metrics]\nforeign = foreign_metrics:METRICS\n"
     with pytest.raises(ValueError) as refused:
         study_with(DECLARED, metric, mode=mode, entries=entries)
-    assert str(refused.value) == f"quickstart.yaml: {told}"
+    assert str(refused.value) == f"quickstart.yaml: {message}"
     assert "foreign_method" not in sys.modules
 
 

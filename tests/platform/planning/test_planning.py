@@ -31,9 +31,9 @@ def gpu(free, *, devices=1):
     return Machine("cuda", devices, 4, free + CUDA_BYTES, flops=1e12, copied=1e12)
 
 
-def processes(replicas, shards=1):
+def processes(replicas, stages=1):
     """What the processes of so many replicas take on this machine, beside models and trials."""
-    return replicas * (shards * WORKER_BYTES + BESIDE_BYTES)
+    return replicas * (stages * WORKER_BYTES + BESIDE_BYTES)
 
 
 @pytest.fixture
@@ -48,21 +48,21 @@ def test_what_fits_to_the_byte_is_admitted_and_a_byte_less_is_not(study_of):
     study = study_of(count=2, slots=3)
     free = processes(2) + 1000 * MB + 2 * 3 * 100 * MB + 2 * MB
     admit(study, LOAD, machine=cpu(free))
-    told = r"slots = 3: 2 replicas of weights 1.0 GB and 3 slot\(s\) of 100 MB need 1.6 GB"
-    with pytest.raises(ValueError, match=told):
+    message = r"slots = 3: 2 replicas of weights 1.0 GB and 3 slot\(s\) of 100 MB need 1.6 GB"
+    with pytest.raises(ValueError, match=message):
         admit(study, LOAD, machine=cpu(free - 1))
 
 
 def test_a_refusal_names_the_slots_that_fit(study_of):
     free = processes(1) + 1000 * MB + 5 * 100 * MB + MB
-    told = r"this machine has 1\.5 GB free; slots: 5 would fit, 4 would have a core each"
-    with pytest.raises(ValueError, match=told):
+    message = r"this machine has 1\.5 GB free; slots: 5 would fit, 4 would have a core each"
+    with pytest.raises(ValueError, match=message):
         admit(study_of(slots=6), LOAD, machine=cpu(free))
     with pytest.raises(ValueError, match="not one slot fits; use a smaller model, dtype"):
         admit(study_of(), LOAD, machine=cpu(processes(1) + 1050 * MB))
 
 
-def test_a_model_larger_than_a_gpu_is_offered_shards(study_of):
+def test_a_model_larger_than_a_gpu_is_offered_pipeline_stages(study_of):
     with pytest.raises(ValueError, match=r"each GPU has 600 MB free; slots: 1 with shards: 3 would fit on 3 GPUs$"):
         admit(study_of(), LOAD, machine=gpu(600 * MB, devices=4))
     with pytest.raises(ValueError, match="shards: 3 would fit on 3 GPUs, of which this machine has 2"):
@@ -73,15 +73,15 @@ def test_a_model_larger_than_a_gpu_is_offered_shards(study_of):
 
 
 @pytest.mark.parametrize("slots", [1, 4])
-def test_the_shards_that_are_offered_are_the_fewest_that_fit(slots):
+def test_the_stages_that_are_offered_are_the_fewest_that_fit(slots):
     free = 600 * MB
-    shards = LOAD.fewest_shards(free, slots=slots)
-    assert LOAD.worker(slots=slots, shards=shards) <= free < LOAD.worker(slots=slots, shards=shards - 1)
+    stages = LOAD.fewest_stages(free, slots=slots)
+    assert LOAD.worker(slots=slots, stages=stages) <= free < LOAD.worker(slots=slots, stages=stages - 1)
 
 
 def test_a_worker_holds_whole_blocks():
     """Eight blocks on three workers are three, three and two: the largest holds three eighths, and what is no block."""
-    assert LOAD.worker(slots=1, shards=3) == 200 * MB + 300 * MB + MB + 100 * MB * 3 / 8
+    assert LOAD.worker(slots=1, stages=3) == 200 * MB + 300 * MB + MB + 100 * MB * 3 / 8
 
 
 def test_slots_are_proposed_by_memory_and_by_cores(study_of):
@@ -92,11 +92,11 @@ def test_slots_are_proposed_by_memory_and_by_cores(study_of):
 
 
 def test_a_replica_looks_at_its_own_memory():
-    assert refuses(LOAD, slots=1, shards=1, device="cpu") == ""
+    assert refuses(LOAD, slots=1, stages=1, device="cpu") == ""
     huge = dataclasses.replace(LOAD, slot=free_bytes("cpu"))
-    told = refuses(huge, slots=2, shards=1, device="cpu")
-    assert "replica.slots = 2: weights 1.0 GB and 2 slot(s)" in told
-    assert "not one slot fits" in told
+    message = refuses(huge, slots=2, stages=1, device="cpu")
+    assert "replica.slots = 2: weights 1.0 GB and 2 slot(s)" in message
+    assert "not one slot fits" in message
 
 
 def test_memory_that_a_container_may_not_use_is_not_free(tmp_path, monkeypatch):

@@ -66,7 +66,7 @@ def test_on_a_gpu_it_is_memory_of_the_machine(plan_of):
     [("gblm", {}), ("pruner_zero", {}), ("maskpro", {"initial_mask": "wanda"}), ("maskpro", {"initial_mask": "gblm"})],
     ids=str,
 )
-def test_a_replica_keeps_what_was_foretold(tmp_path, name, hyperparameters):
+def test_a_replica_keeps_what_was_predicted(tmp_path, name, hyperparameters):
     replica = ReplicaContext(small_replica().frozen)
     layers = replica.frozen.layers
     shape = Shape(layers, {}, 4, 16, Pattern(2, 4), SAMPLES, LENGTH)
@@ -74,5 +74,5 @@ def test_a_replica_keeps_what_was_foretold(tmp_path, name, hyperparameters):
     config = method.configure(hyperparameters)
     spec = small_spec(name, text=small_text(tmp_path))
     method.start(TrialContext(replica, MaskedModel(replica.frozen), Pattern(2, 4), spec.calibration, seed=0), config)
-    foretold = sum(method.needs(shape, config).shared.values()) + 8 * SAMPLES * LENGTH
-    assert foretold <= replica.results.nbytes <= foretold + 20_000  # names, records, losses of minibatches
+    predicted = sum(method.needs(shape, config).shared.values()) + 8 * SAMPLES * LENGTH
+    assert predicted <= replica.results.nbytes <= predicted + 20_000  # names, records, losses of minibatches

@@ -1,4 +1,4 @@
-"""Several slots on a model in shards: refused where its workers have GPUs, before anything starts and in a worker."""
+"""Several slots on a model in pipeline stages are refused where workers have GPUs: before the start and in a worker."""
 
 import dataclasses
 
@@ -10,9 +10,9 @@ from nmlab.platform.planning.admission import Load, refuses
 from nmlab.platform.planning.study_plan import check_settings
 from nmlab.search_spaces import loader
 
-TOLD = (
-    "replica.slots = 2 with replica.shards = 4: on GPUs, trials that run at once on one model in shards block each "
-    "other for ever; use slots: 1 (or shards: 1, and more replicas)"
+MESSAGE = (
+    "replica.slots = 2 with replica.shards = 4: on GPUs, trials that run at once on one model in pipeline stages "
+    "deadlock; use slots: 1 (or shards: 1, and more replicas)"
 )
 SMALL = Load(weights=8, block_weights=8, blocks=8, shared=1, slot=1)
 STUDIES = [(name, preset) for name in loader._names() for preset in loader.presets(name) or (None,)]
@@ -38,7 +38,7 @@ def study(plan_of, replica):
 def test_a_plan_refuses_it_where_workers_have_gpus(plan_of, device, replica):
     with pytest.raises(ValueError) as refused:
         admit(study(plan_of, replica), SMALL, machine=machine(device))
-    assert str(refused.value) == TOLD
+    assert str(refused.value) == MESSAGE
 
 
 @pytest.mark.parametrize(
@@ -65,17 +65,17 @@ def test_a_cluster_with_gpus_refuses_it_when_it_is_joined(plan_of, monkeypatch, 
     monkeypatch.setattr("nmlab.platform.cluster.nodes._ask_all", lambda *_: {"10.0.0.1": 10**12})
     given = study(plan_of, "{slots: 2, shards: 4}")
     if is_refused:
-        with pytest.raises(ValueError, match="block each other for ever"):
+        with pytest.raises(ValueError, match="pipeline stages deadlock"):
             check_room(given, SMALL)
     else:
         check_room(given, SMALL)
 
 
 def test_a_worker_refuses_it_itself_whatever_the_driver_knew():
-    assert refuses(SMALL, slots=2, shards=4, device="cuda", room=10**12) == TOLD
-    assert refuses(SMALL, slots=1, shards=4, device="cuda", room=10**12) == ""
-    assert refuses(SMALL, slots=2, shards=1, device="cuda", room=10**12) == ""
-    assert refuses(dataclasses.replace(SMALL), slots=2, shards=4, device="cpu", room=10**12) == ""
+    assert refuses(SMALL, slots=2, stages=4, device="cuda", room=10**12) == MESSAGE
+    assert refuses(SMALL, slots=1, stages=4, device="cuda", room=10**12) == ""
+    assert refuses(SMALL, slots=2, stages=1, device="cuda", room=10**12) == ""
+    assert refuses(dataclasses.replace(SMALL), slots=2, stages=4, device="cpu", room=10**12) == ""
 
 
 @pytest.mark.parametrize(("name", "preset"), STUDIES)

@@ -18,7 +18,7 @@ GRID = "search={algorithm: grid}"
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["method=maskpr"], "unknown method 'maskpr'; did you mean 'maskpro'?"),
         (["baselines=[dense, wandaa]"], "unknown method 'wandaa'; did you mean 'wanda'?"),
@@ -40,14 +40,14 @@ GRID = "search={algorithm: grid}"
         (["data.calibration.source=no-such.txt"], "data file 'no-such.txt' does not exist"),
     ],
 )
-def test_a_wrong_study_is_told_in_one_line(overrides, told):
+def test_a_wrong_study_is_refused_in_one_line(overrides, message):
     with pytest.raises(ValueError) as raised:
         plan_study(loader.load("quickstart", overrides=overrides))
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_learning_and_judging_on_the_same_text_is_refused(tmp_path):
+def test_learning_and_evaluation_on_the_same_text_are_refused(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("".join(f"Sentence {number} is like no other. " for number in range(2000)))
     both = [f"data.{part}.source={text}" for part in ("calibration", "evaluation")]

@@ -54,11 +54,11 @@ def test_user_and_password_go_where_mlflow_looks(uri, clean, found):
 
 @pytest.mark.parametrize("uri", ["http://user:p/w@host", "http://user:p#w@host", "http://user:p?w@host"])
 def test_a_password_that_breaks_the_address_is_refused_without_being_shown(uri):
-    with pytest.raises(ValueError, match="percent-encoded") as told:
+    with pytest.raises(ValueError, match="percent-encoded") as refused:
         split_credentials(uri)
-    assert "p/w" not in str(told.value)
-    assert "#w" not in str(told.value)
-    assert "\n" not in str(told.value)
+    assert "p/w" not in str(refused.value)
+    assert "#w" not in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_launch_keeps_no_password_and_goes_on_with_one_from_the_environment(tmp_path, monkeypatch):
@@ -72,7 +72,7 @@ def test_a_launch_keeps_no_password_and_goes_on_with_one_from_the_environment(tm
     assert restored_uri(kept) == "http://host:5000"
     monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
     with pytest.raises(
-        ValueError, match=r"'http://user:\*\*\*@host:5000': a launch does not keep .* in MLFLOW_TRACKING_P"
+        ValueError, match=r"'http://user:\*\*\*@host:5000': a launch does not record .* in MLFLOW_TRACKING_P"
     ):
         restored_uri(kept)
     assert restored_uri(kept, given="http://other:new@host:5000") == "http://host:5000"
@@ -114,7 +114,7 @@ def test_a_command_line_without_a_password_stays():
 
 
 def test_a_job_takes_no_password_along():
-    with pytest.raises(ValueError, match=r"'postgresql://u:\*\*\*@db/x': a job's command is shown"):
+    with pytest.raises(ValueError, match=r"'postgresql://u:\*\*\*@db/x': everybody who sees the cluster's jobs"):
         sweep_command(results="/shared", tracking_uri="postgresql://u:geheim@db/x")
 
 
@@ -155,11 +155,11 @@ def server():
 
 def test_the_whole_command_uses_the_password_and_shows_it_nowhere(server, tmp_path):
     uri = f"http://nobody:geheim@127.0.0.1:{server}"
-    told = CliRunner().invoke(app, ["report", "quickstart", "--tracking-uri", uri, "--output", str(tmp_path / "r")])
-    assert told.exit_code
-    assert "geheim" not in told.output
-    assert "geheim" not in str(told.exception)
-    assert f"127.0.0.1:{server}" in str(told.exception)
+    result = CliRunner().invoke(app, ["report", "quickstart", "--tracking-uri", uri, "--output", str(tmp_path / "r")])
+    assert result.exit_code
+    assert "geheim" not in result.output
+    assert "geheim" not in str(result.exception)
+    assert f"127.0.0.1:{server}" in str(result.exception)
     assert "Basic bm9ib2R5OmdlaGVpbQ==" in Pages.asked
 
 

@@ -1,4 +1,4 @@
-"""Leaving on a signal: asked once, at once the second time, in bounded time, with all that was started."""
+"""Shutdown on a signal: in order first, at once on the second, in bounded time, with all started processes."""
 
 import signal
 import socket
@@ -45,7 +45,7 @@ def test_the_second_signal_ends_this_process_and_what_it_has_started(number):
     assert process.stdout.readline() == "asked\n"
     process.send_signal(number)
     assert process.wait(30) == 1
-    assert process.stderr.read() == "nmlab: left at once; go on with: nmlab resume x\n"
+    assert process.stderr.read() == "nmlab: ended at once; go on with: nmlab resume x\n"
     _, alive = psutil.wait_procs([started], timeout=10)
     assert not alive
 
@@ -55,7 +55,7 @@ def test_what_hangs_is_left_behind_when_time_is_up():
     started = psutil.Process(int(process.stdout.readline()))
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 1
-    assert "was ended; go on with: nmlab resume x" in process.stderr.read()
+    assert "were killed; go on with: nmlab resume x" in process.stderr.read()
     _, alive = psutil.wait_procs([started], timeout=10)
     assert not alive
 
@@ -72,7 +72,7 @@ def test_trials_that_save_themselves_are_given_more_time():
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_process_of_somebody_else_is_not_ended(number):
+def test_a_process_that_is_not_our_own_is_not_ended(number):
     asked, before = [], signal.getsignal(number)
     with Leaving(lambda: asked.append(1), is_saving=lambda: False, resume="", exits=False) as leaving:
         for _ in range(2):
@@ -103,17 +103,17 @@ def test_processes_that_do_not_end_are_killed():
 
 
 def watched(address, ask, monkeypatch):
-    lost, heard = [], threading.Event()
+    lost, was_called = [], threading.Event()
     monkeypatch.setattr("nmlab.platform.cluster.head_watch.LOST_S", 0.6)
     monkeypatch.setattr("nmlab.platform.cluster.head_watch._PAUSE_S", 0.1)
-    watch = HeadWatch(address, lost=lambda reason: (lost.append(reason), heard.set()), ask=ask)
-    return watch, lost, heard
+    watch = HeadWatch(address, lost=lambda reason: (lost.append(reason), was_called.set()), ask=ask)
+    return watch, lost, was_called
 
 
 def test_a_head_that_answers_is_there(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        watch, lost, heard = watched(f"127.0.0.1:{server.getsockname()[1]}", lambda: None, monkeypatch)
-        assert not heard.wait(1.5)
+        watch, lost, was_called = watched(f"127.0.0.1:{server.getsockname()[1]}", lambda: None, monkeypatch)
+        assert not was_called.wait(1.5)
         watch.stop()
     assert not lost
 
@@ -122,15 +122,15 @@ def refused():
     raise OSError("no")
 
 
-@pytest.mark.parametrize("how", ["nobody listens", "it does not answer", "it hangs"])
+@pytest.mark.parametrize("how", ["no server", "it does not answer", "it hangs"])
 def test_a_head_that_does_not_answer_is_lost(monkeypatch, how):
-    asks = {"nobody listens": lambda: None, "it does not answer": refused, "it hangs": lambda: time.sleep(5)}
+    asks = {"no server": lambda: None, "it does not answer": refused, "it hangs": lambda: time.sleep(5)}
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        if how == "nobody listens":
+        if how == "no server":
             server.close()
-        _, lost, heard = watched(address, asks[how], monkeypatch)
-        assert heard.wait(30)
+        _, lost, was_called = watched(address, asks[how], monkeypatch)
+        assert was_called.wait(30)
     assert lost[0].startswith(f"the head of the Ray cluster, {address}, has not answered for")
     time.sleep(0.5)
     assert len(lost) == 1

@@ -1,4 +1,4 @@
-"""Threads that wait asleep: what every process of nmlab that computes is told."""
+"""Threads sleep while they wait, in every process of nmlab that computes."""
 
 import subprocess
 import sys

@@ -79,21 +79,21 @@ def wait_until(condition, *, seconds=30):
 
 
 @pytest.mark.parametrize(
-    ("outage", "told_before"),
+    ("outage", "recorded_before"),
     [
-        *[(outage, told_before) for outage in (read_only, moved_away) for told_before in (0, 1, 6)],
+        *[(outage, recorded_before) for outage in (read_only, moved_away) for recorded_before in (0, 1, 6)],
         pytest.param(locked, 6, marks=pytest.mark.slow),  # sqlite waits 20 s before it says that it is locked
     ],
 )
-def test_records_wait_in_the_journal_until_mlflow_takes_them(launch, plan, spec, tracking_uri, outage, told_before):
-    told = [BEGAN, *story(spec)]
+def test_records_wait_in_the_journal_until_mlflow_takes_them(launch, plan, spec, tracking_uri, outage, recorded_before):
+    records = [BEGAN, *story(spec)]
     recorder = open_recorder(launch, plan, tracking_uri)
-    if told_before:
-        recorder.record(told[:told_before])
+    if recorded_before:
+        recorder.record(records[:recorded_before])
         wait_until(lambda: recorder.waiting_bytes == 0)
     with outage(tracking_uri):
         start = time.monotonic()
-        recorder.record(told[told_before:])
+        recorder.record(records[recorded_before:])
         assert time.monotonic() - start < 1, "a trial waited for MLflow"
         wait_until(lambda: recorder.trouble)
         assert recorder.waiting_bytes > 0
@@ -127,17 +127,17 @@ def small_disk(tmp_path):
 def test_a_journal_on_a_full_disk_is_as_it_was_and_takes_the_same_records_later(plan, spec, small_disk):
     launch = launches.create(plan.study, results=small_disk, settings={})
     journal = Journal(launch)
-    told = story(spec, steps=400)
-    journal.write(told[:5])
+    records = story(spec, steps=400)
+    journal.write(records[:5])
     ballast = fill(small_disk)
     before = launch.journal_file.read_bytes()
     with pytest.raises(OSError, match="No space left") as raised:
-        journal.write(told[5:])
+        journal.write(records[5:])
     assert is_disk_full(raised.value)
     assert launch.journal_file.read_bytes() == before
     ballast.unlink()
-    journal.write(told[5:])
-    assert len(list(journal.read())) == len(told)
+    journal.write(records[5:])
+    assert len(list(journal.read())) == len(records)
 
 
 def test_writing_goes_on_once_there_is_room(small_disk):
@@ -155,7 +155,7 @@ def test_writing_goes_on_once_there_is_room(small_disk):
     assert len(attempts) == 2
 
 
-def test_nobody_waits_for_room_that_nobody_wants(small_disk):
+def test_nothing_waits_for_room_that_is_not_needed(small_disk):
     fill(small_disk)
     with pytest.raises(DiskFullError, match="stayed full"):
         once_there_is_room(lambda: (small_disk / "result").write_bytes(bytes(100_000)), given_up=lambda: True)

@@ -56,7 +56,7 @@ def test_a_checkout_with_changes_is_dirty(checkout, change):
     assert tags["nmlab.git_dirty"] == "true"
 
 
-def test_an_environment_inside_somebody_elses_checkout_is_not_that_checkout(checkout):
+def test_an_environment_inside_another_checkout_is_not_that_checkout(checkout):
     """An installed package often lies in a folder of the user's own repository, which says nothing of nmlab."""
     inside = checkout / ".venv" / "platform"
     inside.mkdir(parents=True)

@@ -56,7 +56,7 @@ def ended(spec, status="finished", artifacts=(), **others):
 
 
 def story(spec, *, steps=10):
-    """Everything the hub says of one undisturbed trial."""
+    """All records of the dispatcher on one undisturbed trial."""
     leased = {"event": "leased", "key": spec.key, "host": "replica-0", "attempt": 1}
     return [begun(spec), leased, *(point(spec, step) for step in range(steps)), ended(spec)]
 
@@ -76,7 +76,7 @@ def repeated(uri):
     return [row for row in counts if row[3] > 1], len(counts)
 
 
-def test_trials_told_in_turns_are_each_recorded_whole(launch, plan, specs, tracking_uri):
+def test_interleaved_trials_are_each_recorded_whole(launch, plan, specs, tracking_uri):
     recorder, store = open_recorder(launch, plan, tracking_uri)
     for pair in zip(*(story(spec) for spec in specs), strict=True):
         recorder.record(list(pair))
@@ -117,9 +117,9 @@ class NotingStore(MlflowStore):
 def test_mlflow_hears_of_each_trial_in_the_order_of_the_hub(launch, plan, specs, tracking_uri, batch):
     """However the records are batched: nothing of a trial before its beginning, nothing after its end."""
     recorder, store = open_recorder(launch, plan, tracking_uri, kind=NotingStore)
-    told = [record for pair in zip(*(story(spec) for spec in specs), strict=True) for record in pair]
-    for start in range(0, len(told), batch):
-        recorder.record(told[start : start + batch])
+    records = [record for pair in zip(*(story(spec) for spec in specs), strict=True) for record in pair]
+    for start in range(0, len(records), batch):
+        recorder.record(records[start : start + batch])
     recorder.close()
     for spec in specs:
         calls = [call for call, key in store.calls if key == spec.key]
@@ -136,21 +136,21 @@ def test_baselines_are_known_by_their_keys(launch, plan, specs, tracking_uri):
 
 def test_what_is_recorded_is_in_the_journal_at_once_and_in_order(launch, plan, specs, tracking_uri):
     recorder, _ = open_recorder(launch, plan, tracking_uri)
-    told = story(specs[0])
-    recorder.record(told[:3])
-    recorder.record(told[3:])
-    assert list(Journal(launch).read()) == [{**record} for record in _as_json(told)]
+    records = story(specs[0])
+    recorder.record(records[:3])
+    recorder.record(records[3:])
+    assert list(Journal(launch).read()) == [{**record} for record in _as_json(records)]
     recorder.close()
 
 
 @pytest.mark.parametrize("cut", [1, 4, 8, 13])
-def test_a_journal_told_again_by_a_second_process_gives_nothing_twice(launch, plan, specs, tracking_uri, cut):
+def test_a_journal_delivered_again_by_a_second_process_gives_nothing_twice(launch, plan, specs, tracking_uri, cut):
     """The first process was killed when MLflow had the beginning and the journal had everything."""
-    told = story(specs[0])
+    records = story(specs[0])
     first, _ = open_recorder(launch, plan, tracking_uri)
-    first.record(told[:cut])
+    first.record(records[:cut])
     first.close()
-    Journal(launch).write(told[cut:])
+    Journal(launch).write(records[cut:])
     second, store = open_recorder(launch, plan, tracking_uri)
     second.close()
     (run,) = runs(store).values()
@@ -169,7 +169,7 @@ def test_a_trial_that_moved_repeats_steps_which_are_recorded_once(launch, plan, 
 
 
 def test_an_interrupted_trial_that_goes_on_is_shown_as_running(launch, plan, specs, tracking_uri):
-    """In the process that resumes the launch: first the old journal, then news from the hub."""
+    """In the process that resumes the launch: first the old journal, then new records of the dispatcher."""
     first, _ = open_recorder(launch, plan, tracking_uri)
     first.record([begun(specs[0]), ended(specs[0], "stopped", resumable=True)])
     first.close()
@@ -187,10 +187,13 @@ def test_an_interrupted_trial_that_goes_on_is_shown_as_running(launch, plan, spe
 
 def test_events_that_are_not_mlflows_business_pass_through_to_the_journal(launch, plan, tracking_uri):
     recorder, store = open_recorder(launch, plan, tracking_uri)
-    news = [{"event": "replica", "host": "a", "loads": 1}, {"event": "trial actor lost", "key": "x", "error": "e"}]
-    recorder.record(news)
+    new_records = [
+        {"event": "replica", "host": "a", "loads": 1},
+        {"event": "trial actor lost", "key": "x", "error": "e"},
+    ]
+    recorder.record(new_records)
     recorder.close()
-    assert list(Journal(launch).read()) == news
+    assert list(Journal(launch).read()) == new_records
     assert recorder.waiting_bytes == 0
     assert runs(store) == {}
 

@@ -1,4 +1,4 @@
-"""What MLflow refuses holds up nothing else, and runs that somebody deleted are made anew."""
+"""What MLflow refuses holds up nothing else, and deleted runs are created again."""
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -93,7 +93,7 @@ def wait_for(recorder):
 
 
 @pytest.mark.parametrize("victim", ["running trial", "parent", "experiment"])
-def test_what_somebody_deletes_while_it_is_written_is_made_anew_and_whole(begin, specs, tracking_uri, victim):
+def test_what_is_deleted_while_it_is_written_is_created_again_and_whole(begin, specs, tracking_uri, victim):
     recorder, store = begin()
     recorder.record([BEGAN, *whole(specs[0]), begun(specs[1]), point(specs[1], 0)])
     wait_for(recorder)

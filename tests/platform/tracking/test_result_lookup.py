@@ -81,8 +81,8 @@ def test_ids_of_every_kind_and_their_beginnings(launched, tracking_uri, tmp_path
         found = _taken(name, uri=uri, results=results)
         first = specs["magnitude", 0].key
         assert found.key == first
-        told = f"configuration {spec.configuration}: seed 0 of the finished seeds 0, 1, trial {first}"
-        assert found.said == told
+        message = f"configuration {spec.configuration}: seed 0 of the finished seeds 0, 1, trial {first}"
+        assert found.said == message
     for name in (launch.name, launch.name[:-2], f"quickstart@{launch.name}", launch.folder):
         if source == "MLflow" and name == launch.folder:
             continue

@@ -157,7 +157,7 @@ def test_how_a_trial_ended_is_a_tag_and_a_status(store, client, spec, status, ml
 
 
 @pytest.mark.parametrize("status", ["finished", "diverged", "oom", "stopped"])
-def test_a_run_that_has_ended_for_good_is_left_alone_when_it_is_told_again(store, reopen, client, spec, status):
+def test_a_run_that_has_ended_for_good_is_left_alone_when_it_is_recorded_again(store, reopen, client, spec, status):
     """Its end time says when it ended, not when the launch was resumed."""
     store.begin_trial(spec, role="search", tags={})
     store.end_trial(result_of(spec, status), folder=NOWHERE)
@@ -226,7 +226,7 @@ def test_a_deleted_experiment_is_restored_rather_than_refused(store, reopen, cli
     assert reopen().parent == store.parent
 
 
-def test_an_unknown_study_is_told_with_the_nearest(store, tracking_uri):
+def test_an_unknown_study_is_refused_with_the_nearest(store, tracking_uri):
     with pytest.raises(ValueError, match="unknown study 'quickstar'; did you mean 'quickstart'"):
         experiment_id("quickstar", uri=tracking_uri)
 
@@ -250,7 +250,7 @@ def test_a_usable_database_is_accepted_and_none_is_made(tmp_path, tracking_uri):
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "message"),
     [
         ("sqlite:///{tmp}/file/nmlab.db", "cannot be written: Not a directory"),
         ("sqlite:///{tmp}/no/such/folder/nmlab.db", "cannot be written: No such file or directory"),
@@ -263,11 +263,11 @@ def test_a_usable_database_is_accepted_and_none_is_made(tmp_path, tracking_uri):
         ("http://", "names no server; expected http://HOST:PORT"),
     ],
 )
-def test_an_unusable_store_is_told_in_one_line(uri, told, tmp_path):
+def test_an_unusable_store_is_refused_in_one_line(uri, message, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ValueError) as raised:
         check_store(uri.format(tmp=tmp_path, closed=closed_port()))
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
     assert (tmp_path / "file").read_text() == "in the way"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -290,7 +290,7 @@ def _say_something_else(listener):
 
 
 def closed_port():
-    """A port on which nobody listens, because it was just given back."""
+    """A port on which nothing listens, because it was just closed."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 

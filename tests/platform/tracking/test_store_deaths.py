@@ -1,4 +1,4 @@
-"""A writer that dies between any two of its calls to MLflow: the next one tells it all again, and all is there."""
+"""A writer that dies between any two of its calls to MLflow: the next one delivers everything again."""
 
 import itertools
 from pathlib import Path
@@ -44,7 +44,7 @@ def spec(plan_of):
 
 @pytest.fixture
 def story(spec, tmp_path, masks_folder):
-    """A launch that is interrupted once, as its journal tells it."""
+    """A launch that is interrupted once, as in its journal."""
     (tmp_path / "mask.safetensors").write_bytes(b"bits")
 
     def points(*steps):

@@ -22,14 +22,14 @@ BASIC = "Basic " + base64.b64encode(b"ada:s3cret").decode()
 
 
 @pytest.fixture(autouse=True)
-def _nobody(monkeypatch, tmp_path_factory):
+def _no_credentials(monkeypatch, tmp_path_factory):
     """No credentials, and none in the home folder either."""
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     for name in (*CREDENTIALS, "DATABRICKS_HOST", "DATABRICKS_TOKEN", "DATABRICKS_CONFIG_PROFILE", "NETRC"):
         monkeypatch.delenv(name, raising=False)
 
 
-def told(uri, *, study=None):
+def refusal(uri, *, study=None):
     """Return the one line in which a store is refused."""
     with pytest.raises(ValueError) as raised:
         check_store(uri, study=study)
@@ -53,8 +53,8 @@ def test_a_server_without_a_health_page_is_taken_however_its_address_is_written(
 def test_a_server_below_a_path_is_taken(address):
     with serving(FakeMlflow(prefix="/teams/mlflow").answer) as host:
         check_store(address.format(host), study="quickstart")
-        assert "no MLflow at this address (404)" in told(f"http://{host}")
-        assert "no MLflow at this address (404)" in told(f"http://{host}/teams")
+        assert "no MLflow at this address (404)" in refusal(f"http://{host}")
+        assert "no MLflow at this address (404)" in refusal(f"http://{host}/teams")
 
 
 def test_nothing_is_written_where_no_study_is_named():
@@ -68,10 +68,10 @@ def test_nothing_is_written_where_no_study_is_named():
 
 def test_a_name_and_password_of_the_environment_are_used(monkeypatch):
     with serving(FakeMlflow(authorization=BASIC).answer) as host:
-        assert "asks for a password (401); set MLFLOW_TRACKING_USERNAME" in told(f"http://{host}")
+        assert "asks for a password (401); set MLFLOW_TRACKING_USERNAME" in refusal(f"http://{host}")
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
-        assert "user name, password or token is refused (401)" in told(f"http://{host}")
+        assert "user name, password or token is refused (401)" in refusal(f"http://{host}")
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cret")
         check_store(f"http://{host}", study="quickstart")
         open_store(f"http://{host}")
@@ -80,7 +80,7 @@ def test_a_name_and_password_of_the_environment_are_used(monkeypatch):
 def test_a_name_and_password_of_the_address_are_used_and_never_shown():
     with serving(FakeMlflow(authorization=BASIC).answer) as host:
         check_store(f"http://ada:s3cret@{host}", study="quickstart")
-        refused = told(f"http://ada:wr0ng@{host}/")
+        refused = refusal(f"http://ada:wr0ng@{host}/")
     assert "user name, password or token is refused (401)" in refused
     assert "wr0ng" not in refused
     assert "ada:***@" in refused
@@ -89,15 +89,15 @@ def test_a_name_and_password_of_the_address_are_used_and_never_shown():
 def test_a_token_is_used(monkeypatch):
     with serving(FakeMlflow(authorization="Bearer abc").answer) as host:
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "wrong")
-        assert "token is refused (401)" in told(f"http://{host}")
+        assert "token is refused (401)" in refusal(f"http://{host}")
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "abc")
         check_store(f"http://{host}", study="quickstart")
 
 
-def test_who_may_only_read_can_read_and_is_told_so_before_a_launch():
+def test_a_reader_can_read_and_is_refused_before_a_launch():
     with serving(FakeMlflow(writable=False).answer) as host:
         open_store(f"http://{host}")
-        assert "cannot be written: this account may not do that (403)" in told(f"http://{host}", study="quickstart")
+        assert "cannot be written: this account may not do that (403)" in refusal(f"http://{host}", study="quickstart")
 
 
 @pytest.mark.parametrize(
@@ -122,24 +122,24 @@ def test_who_may_only_read_can_read_and_is_told_so_before_a_launch():
         (502, HTML, "502"),
     ],
 )
-def test_whatever_else_answers_is_told_in_one_line(status, body, expected):
+def test_any_other_answer_is_refused_in_one_line(status, body, expected):
     with serving(always(status, body)) as host:
-        assert expected in told(f"http://{host}", study="quickstart")
+        assert expected in refusal(f"http://{host}", study="quickstart")
 
 
-def test_a_certificate_that_nobody_knows_is_told_and_can_be_named(tmp_path, monkeypatch):
+def test_an_unknown_certificate_is_refused_and_can_be_named(tmp_path, monkeypatch):
     certificate = self_signed(tmp_path / "server.pem")
     with serving(FakeMlflow().answer, certificate=certificate) as host:
-        refused = told(f"https://{host}")
+        refused = refusal(f"https://{host}")
         assert "its TLS certificate is refused (self-signed certificate)" in refused
         assert "MLFLOW_TRACKING_SERVER_CERT_PATH" in refused
         monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
         check_store(f"https://{host}", study="quickstart")
 
 
-def test_tls_where_there_is_none_is_told():
+def test_tls_where_there_is_none_is_refused():
     with serving(FakeMlflow().answer) as host:
-        assert "does not speak TLS there; expected http:// instead of https://" in told(f"https://{host}")
+        assert "does not speak TLS there; expected http:// instead of https://" in refusal(f"https://{host}")
 
 
 def self_signed(path: Path) -> Path:
@@ -200,7 +200,7 @@ def self_signed(path: Path) -> Path:
 )
 def test_every_other_address_is_refused_in_one_line_and_alike_for_reports(uri, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = told(uri)
+    text = refusal(uri)
     assert expected in text
     assert "s3cret" not in text
     assert list(tmp_path.iterdir()) == []
@@ -230,16 +230,16 @@ def driver(monkeypatch):
     return module
 
 
-def test_a_wrong_password_of_a_database_is_told_at_once(driver):
+def test_a_wrong_password_of_a_database_is_refused_at_once(driver):
     driver.says = "Access denied for user 'me'@'localhost' (using password: YES)\nsecond line s3cret"
     with serving(always(200, "")) as host:
-        text = told(f"mysql+pymysql://me:s3cret@{host}/db")
+        text = refusal(f"mysql+pymysql://me:s3cret@{host}/db")
     assert "does not answer: Access denied for user 'me'@'localhost' (using password: YES)" in text
     assert "s3cret" not in text
 
 
-def test_a_database_server_that_is_away_is_told_at_once(driver, closed):
-    assert "does not answer: Connection refused" in told(f"mysql+pymysql://me:s3cret@127.0.0.1:{closed}/db")
+def test_a_database_server_that_is_away_is_refused_at_once(driver, closed):
+    assert "does not answer: Connection refused" in refusal(f"mysql+pymysql://me:s3cret@127.0.0.1:{closed}/db")
 
 
 @pytest.fixture
@@ -252,11 +252,11 @@ def closed():
         return free.getsockname()[1]
 
 
-def test_a_database_file_of_a_newer_mlflow_is_told_before_anything_starts(tracking_uri):
+def test_a_database_file_of_a_newer_mlflow_is_recorded_before_anything_starts(tracking_uri):
     with sqlite3.connect(tracking_uri.removeprefix("sqlite:///")) as connection:
         connection.execute("update alembic_version set version_num = 'ffffffffffff'")
     connection.close()
-    assert "tracking store 'sqlite:///" in told(tracking_uri)
+    assert "tracking store 'sqlite:///" in refusal(tracking_uri)
 
 
 @pytest.mark.parametrize(

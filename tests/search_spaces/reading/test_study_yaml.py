@@ -158,7 +158,7 @@ def test_control_characters_are_refused_in_one_line():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a: " + "[" * 5000 + "]" * 5000, "more than 50 deep"),
         ("\n".join(f"{' ' * depth}a:" for depth in range(5000)), "more than 50 deep"),
@@ -169,10 +169,10 @@ def test_control_characters_are_refused_in_one_line():
         ("a: [-" + "1" * 1001 + "]", "a whole number of 1001 digits; expected at most 1000"),
     ],
 )
-def test_what_would_exhaust_a_reader_is_told_in_one_line(text, told):
+def test_what_would_exhaust_a_reader_is_refused_in_one_line(text, message):
     with pytest.raises(StudyError) as raised:
         loader.loads(text)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
@@ -185,7 +185,7 @@ def test_large_whole_numbers_are_read_exactly():
 @pytest.mark.parametrize(
     "override", ["fixed.alpha=" + "[" * 5000, "fixed." + "a." * 5000 + "b=1", "seeds=[" + "1" * 5000]
 )
-def test_overrides_that_would_exhaust_a_reader_are_told_in_one_line(override):
+def test_overrides_that_would_exhaust_a_reader_are_refused_in_one_line(override):
     with pytest.raises(StudyError) as raised:
         loader.load("quickstart", overrides=[override])
     assert "\n" not in str(raised.value)

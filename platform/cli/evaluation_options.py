@@ -1,4 +1,4 @@
-"""The options that say on what a model is judged, the same for `nmlab run` and `nmlab evaluate`."""
+"""The options of `nmlab run` and `nmlab evaluate` that say on what a model is evaluated."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     S = TypeVar("S", bound=Section)
 
 _OPTIONS = {"source": "--data"}
-Windowing = Annotated[str | None, typer.Option(help="joined, or rolling as lm-eval does it.")]
-Windows = Annotated[int | None, typer.Option(min=1, help="At most so many windows of held-out text.")]
-Tasks = Annotated[str | None, typer.Option(help="lm-eval names or JSONL files, joined by commas.")]
+Windowing = Annotated[str | None, typer.Option(help="joined, or rolling as in lm-eval.")]
+Windows = Annotated[int | None, typer.Option(min=1, help="Windows of held-out text, at most.")]
+Tasks = Annotated[str | None, typer.Option(help="Names of lm-eval tasks, or JSONL files, joined by commas.")]
 FewShot = Annotated[int | None, typer.Option(min=0, help="Worked examples before a question.")]
-Questions = Annotated[int | None, typer.Option(min=1, help="At most so many questions a task.")]
+Questions = Annotated[int | None, typer.Option(min=1, help="Questions of each task, at most.")]
 
 
 def given_evaluation(*, tasks: str | None, **settings: Any) -> dict[str, Any]:
-    """Return the settings that were given, under the names of an ``EvaluationSpec``."""
+    """Return the settings that were given, without those that are None, under the names of an ``EvaluationSpec``."""
     names = tuple(name.strip() for name in tasks.split(",")) if tasks else None
     return {name: value for name, value in {**settings, "tasks": names}.items() if value is not None}
 
