@@ -80,7 +80,7 @@ def write_index(
 
 def index_document(entries: list[Entry], *, uri: str, ui_base: str = UI_BASE) -> Document:
     """Return the page as a value: one table, one row a study."""
-    told = sum(entry.document is not None for entry in entries)
+    reports = sum(entry.document is not None for entry in entries)
     table = Table(
         key="studies",
         title="Studies",
@@ -88,7 +88,7 @@ def index_document(entries: list[Entry], *, uri: str, ui_base: str = UI_BASE) ->
         "which tells how sure it is.",
         columns=COLUMNS,
         rows=tuple(_row(entry) for entry in entries),
-        notes=(f"{counted(told, noun='report')} of {len(entries)}.",),
+        notes=(f"{counted(reports, noun='report')} of {len(entries)}.",),
     )
     return Document(
         study="all studies",

@@ -115,7 +115,7 @@ def document_of(
 
 def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, uri: str) -> Document:
     found = analyse(store, runs=runs)
-    unlike = refuse_mixed(differences_within(found.configurations), mixed=mixed)
+    differences = refuse_mixed(differences_within(found.configurations), mixed=mixed)
     return Document(
         study=runs.study,
         facts=_facts(found.runs),
@@ -126,8 +126,8 @@ def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, ur
             winners=found.winners,
             evaluations=found.evaluations,
         ),
-        warnings=(*unlike, *caveats_of(found)),
-        tables=tuple(with_notes(table, notes=unlike) for table in comparison_tables(found)),
+        warnings=(*differences, *caveats_of(found)),
+        tables=tuple(with_notes(table, notes=differences) for table in comparison_tables(found)),
         figures=study_figures(found),
         provenance=provenance_of(found.runs, check=found.check),
         links=RunLinks(ui_base=ui_base, experiment_id=found.runs.experiment_id),

@@ -4,14 +4,21 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, equal_budgets, front_points
-from nmlab.reports.analysis.claims import Judgement, judged
+from nmlab.reports.analysis.claims import Judgement, judgements_of
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
 from nmlab.reports.analysis.metrics import evaluation_metrics
-from nmlab.reports.analysis.pairwise import Contrast, Side, Winner, rivals_of, settled_tasks, winners_of
+from nmlab.reports.analysis.pairwise import (
+    PairwiseComparison,
+    Side,
+    Winner,
+    best_versus_rest,
+    settled_tasks,
+    winners_of,
+)
 from nmlab.reports.analysis.planned import planned_values
 from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
-from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows
+from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows_of
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import Evaluation, EvaluationCheck, check_evaluations, read_evaluations
 from nmlab.reports.read.masks import PackedMask, SampledLosses, overlap, read_masks, read_sampled_losses
@@ -25,10 +32,10 @@ class Analysis:
     """One launch, looked at.
 
     Attributes:
-        lines: what the summary is about.
+        summary_rows: what the summary is about.
         evaluations: losses by window and answers by question of the runs of these lines, by run id, as far as kept.
         check: whether the recorded perplexities follow from them; None where no run kept any.
-        contrasts: for each metric of the summary, the lines of each group against its best.
+        comparisons: for each metric of the summary, the lines of each group against its best.
         winners: for each group of comparable masks, the best searched configuration against all others of the search.
         budgets: what each method reached at the same budget.
         front: every complete configuration with the fronts of quality against cost that it stands on.
@@ -40,10 +47,10 @@ class Analysis:
 
     runs: StudyRuns
     configurations: tuple[Configuration, ...]
-    lines: tuple[SummaryRow, ...]
+    summary_rows: tuple[SummaryRow, ...]
     evaluations: Mapping[str, Evaluation]
     check: EvaluationCheck | None
-    contrasts: Mapping[str, Mapping[Hashable, tuple[Contrast, ...]]]
+    comparisons: Mapping[str, Mapping[Hashable, tuple[PairwiseComparison, ...]]]
     winners: Mapping[Hashable, Winner]
     budgets: tuple[EqualBudget, ...]
     front: tuple[FrontPoint, ...]
@@ -53,9 +60,9 @@ class Analysis:
     pairs: Mapping[str, tuple[Pair, ...]]
 
     @property
-    def decisive_contrasts(self) -> Mapping[Hashable, tuple[Contrast, ...]]:
+    def decisive_comparisons(self) -> Mapping[Hashable, tuple[PairwiseComparison, ...]]:
         """The contrasts in the searched metric."""
-        return self.contrasts[self.runs.objective.metric]
+        return self.comparisons[self.runs.objective.metric]
 
 
 def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
@@ -65,33 +72,36 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         ReportError: a corrupted artifact.
     """
     configurations = configurations_of(runs)
-    lines = tuple(summary_rows(configurations))
-    rows = [item.finished for item in {line.item.key: line.item for line in lines}.values()]
+    summary_rows = tuple(summary_rows_of(configurations))
+    rows = [item.finished for item in {row.item.key: row.item for row in summary_rows}.values()]
     found = read_evaluations(store, run_ids=[str(run_id) for part in rows for run_id in part["run_id"]])
     evaluations = {run_id: item for run_id, item in found.items() if item is not None}
     evaluations |= _evaluations_of_the_fixed(store, configurations, known=found)
     metrics = {runs.objective.metric, *evaluation_metrics(configurations, objective=runs.objective)}
-    masks = read_masks(store, run_ids=_masks_wanted(lines, runs))
+    masks = read_masks(store, run_ids=_masks_wanted(summary_rows, runs))
     reproduces = runs.launch.reproduces
     return Analysis(
         runs=runs,
         configurations=configurations,
-        lines=lines,
+        summary_rows=summary_rows,
         evaluations=evaluations,
         check=check_evaluations(found, rows=rows),
-        contrasts=settled_tasks(
-            {metric: rivals_of(lines, metric=metric, evaluations=evaluations) for metric in sorted(metrics)}
+        comparisons=settled_tasks(
+            {
+                metric: best_versus_rest(summary_rows, metric=metric, evaluations=evaluations)
+                for metric in sorted(metrics)
+            }
         ),
         winners=winners_of(configurations, evaluations=evaluations, progress=runs.progress),
         budgets=equal_budgets(configurations, progress=runs.progress),
         front=front_points(configurations),
         masks=masks,
         sampled=_sampled(store, configurations),
-        judgements=judged(
+        judgements=judgements_of(
             configurations,
             reproduces=reproduces,
             evaluations=evaluations,
-            overlaps=_overlaps(lines, masks),
+            overlaps=_overlaps(summary_rows, masks),
             planned=planned_values(runs.launch.params),
         ),
         pairs=_pairs(reproduces, configurations),
@@ -121,19 +131,19 @@ def _sampled(store: RunStore, configurations: Sequence[Configuration]) -> Sample
     return read_sampled_losses(store, run_id=run_ids[0]) if run_ids else None
 
 
-def _masks_wanted(lines: Sequence[SummaryRow], runs: StudyRuns) -> list[str]:
+def _masks_wanted(summary_rows: Sequence[SummaryRow], runs: StudyRuns) -> list[str]:
     """Return the runs whose masks are looked at: the first seed of every line, initial masks, then other seeds."""
-    items = list({line.item.key: line.item for line in lines if not line.item.is_dense}.values())
+    items = list({row.item.key: row.item for row in summary_rows if not row.item.is_dense}.values())
     seeds = [[str(run_id) for run_id in item.finished["run_id"]] for item in items]
     starts = [start.run_id for start in runs.initial_masks]
     return [*(own[0] for own in seeds if own), *starts, *(run_id for own in seeds for run_id in own[1:])]
 
 
 def _overlaps(
-    lines: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
+    summary_rows: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
 ) -> dict[tuple[str, str], float]:
     """Return the overlap of every two runs of different lines."""
-    keys = {str(run_id): line.item.key for line in lines for run_id in line.item.finished["run_id"]}
+    keys = {str(run_id): row.item.key for row in summary_rows for run_id in row.item.finished["run_id"]}
     own = [run_id for run_id in masks if run_id in keys]
     pairs = [(first, second) for first in own for second in own if keys[first] != keys[second]]
     shares = {pair: overlap(masks[pair[0]], second=masks[pair[1]]) for pair in pairs}

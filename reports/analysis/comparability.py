@@ -15,7 +15,7 @@ from nmlab.reports.values.wording import counted
 
 DECISIVE_VERSIONS = ("nmlab", "torch", "transformers")
 DIGESTS = {"model": "model_digest", "data": "data_digest"}
-RECORDED = ("run_id", "judged", "versions", "tasks", *DIGESTS.values())
+RECORDED = ("run_id", "is_external_model", "versions", "tasks", *DIGESTS.values())
 TASKS = " of the tasks"
 VALUES_IN_WORDS = 4
 
@@ -56,16 +56,16 @@ def evaluated_runs(item: Configuration, *, study: str = "") -> Iterator[Evaluate
 
 
 def differences(
-    runs: Sequence[EvaluatedRun], *, told_apart: Collection[str] = (), has_tasks: bool = True
+    runs: Sequence[EvaluatedRun], *, distinguished_by: Collection[str] = (), has_tasks: bool = True
 ) -> tuple[Difference, ...]:
     """Return in what some runs differ; a digest, version or task that one of them did not record is no difference.
 
     Args:
         runs: what is to stand in one table.
-        told_apart: settings that rows or columns tell apart, such as ``data.evaluation.source``.
+        distinguished_by: settings that rows or columns tell apart, such as ``data.evaluation.source``.
         has_tasks: whether the table shows measures of tasks.
     """
-    names = {name for run in runs for name in run.facts} - _silent(told_apart)
+    names = {name for run in runs for name in run.facts} - _not_compared(distinguished_by)
     shown = [name for name in sorted(names, key=_order) if has_tasks or not _is_of_tasks(name)]
     found = (Difference(name, _by_value(runs, name)) for name in shown)
     return tuple(item for item in found if len(item.runs) > 1)
@@ -100,7 +100,7 @@ def differences_within(configurations: Iterable[Configuration]) -> tuple[Differe
 def _recorded(record: Mapping[Any, Any]) -> dict[str, str]:
     """Return digests, versions and facts of tasks; a model made elsewhere has weights of its own."""
     digests = {f"the digest of the {noun}": str(record[column]) for noun, column in DIGESTS.items() if record[column]}
-    if record["judged"]:
+    if record["is_external_model"]:
         digests.pop("the digest of the model", None)
     run_id = str(record["run_id"])
     versions = tag_json(str(record["versions"]), tag="nmlab.versions", run_id=run_id)
@@ -120,12 +120,12 @@ def _is_of_tasks(name: str) -> bool:
     return name.endswith(TASKS) or " of task " in name
 
 
-def _silent(told_apart: Collection[str]) -> set[str]:
+def _not_compared(distinguished_by: Collection[str]) -> set[str]:
     """Return what needs no word: told settings, and the digest of what they name."""
     digests = {
-        f"the digest of the {noun}" for noun in DIGESTS if any(name.startswith(noun + ".") for name in told_apart)
+        f"the digest of the {noun}" for noun in DIGESTS if any(name.startswith(noun + ".") for name in distinguished_by)
     }
-    return {*told_apart, *digests}
+    return {*distinguished_by, *digests}
 
 
 def _by_value(runs: Sequence[EvaluatedRun], name: str) -> dict[str, list[EvaluatedRun]]:

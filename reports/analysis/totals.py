@@ -39,7 +39,11 @@ def total_of(configurations: Iterable[Configuration], *, metric: str = SECONDS) 
     """Return the sum of a cost over all runs of some configurations."""
     value, runs, unknown, in_part = 0.0, 0, 0, 0
     for item in configurations:
-        rows = item.trials[~item.trials["judged"].astype(bool)] if "judged" in item.trials else item.trials
+        rows = (
+            item.trials[~item.trials["is_external_model"].astype(bool)]
+            if "is_external_model" in item.trials
+            else item.trials
+        )
         costs = [float(cost) for cost in rows[metric]] if metric in rows else [math.nan] * len(rows)
         value += math.fsum(cost for cost in costs if not math.isnan(cost))
         runs += len(costs)

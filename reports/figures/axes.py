@@ -39,7 +39,7 @@ def axis_of(values: Sequence[Value]) -> SettingAxis:
     return SettingAxis(numbers, ticks, LOG if is_log else "")
 
 
-def dress_axis(axes: "matplotlib.axes.Axes", *, name: str, ticks: Sequence[tuple[float, str]], scale: str) -> None:
+def format_axis(axes: "matplotlib.axes.Axes", *, name: str, ticks: Sequence[tuple[float, str]], scale: str) -> None:
     """Put scale, ticks, label and grid of a setting's axis on a panel."""
     if scale == LOG:
         numbers_on_log_axis(axes, axis="x")

@@ -8,7 +8,7 @@ import matplotlib
 
 from nmlab.reports.analysis.configurations import ATTRIBUTES, Configuration, best_of, groups_of, setting_of
 from nmlab.reports.analysis.metrics import plain_name
-from nmlab.reports.figures.axes import axis_of, dress_axis
+from nmlab.reports.figures.axes import axis_of, format_axis
 from nmlab.reports.figures.style import (
     INK,
     SETTINGS,
@@ -136,7 +136,7 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SettingPanel, info: BySetti
                 axes.plot([place, place], [value.low, value.high], color=colour, linewidth=0.8)
     if info.is_log:
         numbers_on_log_axis(axes, axis="y")
-    dress_axis(axes, name=panel.name, ticks=panel.ticks, scale=panel.scale)
+    format_axis(axes, name=panel.name, ticks=panel.ticks, scale=panel.scale)
 
 
 def _caption(info: BySettingInfo) -> str:

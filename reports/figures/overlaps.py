@@ -58,15 +58,15 @@ class PicturesInfo:
     skipped: str = ""
 
 
-def overlap_info(lines: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> OverlapInfo:
+def overlap_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> OverlapInfo:
     """Return the overlaps between the masks of the summary, by the first seed of each.
 
     Args:
-        lines: what the summary is about; initial masks and the dense model have no artifact of their own.
+        summary_rows: what the summary is about; initial masks and the dense model have no artifact of their own.
         masks: masks by run id and layer.
     """
     patterns: dict[str, list[tuple[str, Mapping[str, PackedMask]]]] = {}
-    for label, pattern, found in _kept(lines, masks):
+    for label, pattern, found in _kept(summary_rows, masks):
         patterns.setdefault(pattern, []).append((label, found))
     matrices = []
     for pattern, members in patterns.items():
@@ -80,9 +80,9 @@ def overlap_info(lines: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str
     return OverlapInfo(tuple(matrices), skipped="" if matrices else "no two comparable masks were kept")
 
 
-def pictures_info(lines: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> PicturesInfo:
+def pictures_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> PicturesInfo:
     """Return the first 8 rows and columns of up to six masks of one pattern in three layers."""
-    kept = _kept(lines, masks)
+    kept = _kept(summary_rows, masks)
     first = next((pattern for _, pattern, _ in kept), "")
     shown = [(label, found) for label, pattern, found in kept if pattern == first]
     shown = [*shown[: PICTURES // 2], *shown[PICTURES // 2 :][-(PICTURES - PICTURES // 2) :]]
@@ -130,13 +130,13 @@ def draw_pictures(info: PicturesInfo) -> FigureFile:
 
 
 def _kept(
-    lines: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
+    summary_rows: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
 ) -> list[tuple[str, str, Mapping[str, PackedMask]]]:
     found = []
-    for line in lines:
-        own = [masks[run_id] for run_id in line.item.finished["run_id"] if run_id in masks]
-        if own and line.kind not in ("initial", "dense"):
-            found.append((line.item.method, line.item.pattern, own[0]))
+    for row in summary_rows:
+        own = [masks[run_id] for run_id in row.item.finished["run_id"] if run_id in masks]
+        if own and row.kind not in ("initial", "dense"):
+            found.append((row.item.method, row.item.pattern, own[0]))
     return found
 
 

@@ -41,7 +41,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class SummaryRow:
+class ConfigurationLine:
     """One configuration: its place on each axis (None: it has no result) and its quality, 0 best to 1."""
 
     key: str
@@ -54,7 +54,7 @@ class ParallelInfo:
     """Axes from left to right, the metric last with its best value at the top, or why there are none."""
 
     axes: tuple[Axis, ...]
-    lines: tuple[SummaryRow, ...]
+    lines: tuple[ConfigurationLine, ...]
     metric: str
     without_value: int
     skipped: str = ""
@@ -76,7 +76,9 @@ def parallel_info(configurations: Sequence[Configuration]) -> ParallelInfo:
         columns.append(places)
     axis, metric_places = _metric_axis(tried)
     lines = tuple(
-        SummaryRow(item.key, (*(column[index] for column in columns), place), None if place is None else 1 - place)
+        ConfigurationLine(
+            item.key, (*(column[index] for column in columns), place), None if place is None else 1 - place
+        )
         for index, (item, place) in enumerate(zip(tried, metric_places, strict=True))
     )
     return ParallelInfo((*axes, axis), lines, metric, len(tried) - len(valued))
@@ -121,7 +123,7 @@ def draw_parallel(info: ParallelInfo) -> FigureFile:
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
-def shown_lines(lines: Sequence[SummaryRow], *, most: int = MOST_LINES) -> list[SummaryRow]:
+def shown_lines(lines: Sequence[ConfigurationLine], *, most: int = MOST_LINES) -> list[ConfigurationLine]:
     """Return the lines to draw, best first: all, or of very many the best and others at even distances."""
     ordered = sorted(lines, key=lambda line: 2.0 if line.quality is None else line.quality)
     if len(ordered) <= most:
@@ -131,7 +133,7 @@ def shown_lines(lines: Sequence[SummaryRow], *, most: int = MOST_LINES) -> list[
     return [*ordered[:best], *ordered[best::step]]
 
 
-def _draw_line(axes: "matplotlib.axes.Axes", line: SummaryRow) -> None:
+def _draw_line(axes: "matplotlib.axes.Axes", line: ConfigurationLine) -> None:
     points = [(index, place) for index, place in enumerate(line.places) if place is not None]
     across, up = [index for index, _ in points], [place for _, place in points]
     if line.quality is None:

@@ -59,17 +59,17 @@ class ProgressInfo:
 
 
 def progress_info(
-    configurations: Sequence[Configuration], *, lines: Sequence[SummaryRow], progress: pd.DataFrame
+    configurations: Sequence[Configuration], *, summary_rows: Sequence[SummaryRow], progress: pd.DataFrame
 ) -> ProgressInfo:
     """Return the curves of the best configuration of each learned method that was evaluated on the way.
 
     Args:
         configurations: all of a launch.
-        lines: what the summary is about; the learned ones are drawn.
+        summary_rows: the rows of the summary; the learned ones are drawn.
         progress: ``run_id, step, value`` of the searched metric.
     """
     points = {str(run_id): part for run_id, part in progress.groupby("run_id")}
-    learned = list({line.item.key: line.item for line in lines if line.item.is_learned}.values())
+    learned = list({row.item.key: row.item for row in summary_rows if row.item.is_learned}.values())
     several = len({item.pattern for item in learned}) > 1
     found = [_curve(item, points, several=several) for item in learned]
     curves = tuple(curve for curve in found if curve is not None and len(curve.tokens) > 2)

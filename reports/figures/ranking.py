@@ -109,7 +109,7 @@ def draw_ranking(info: RankingInfo) -> FigureFile:
         _draw_lines(axes, info.lines)
         for place, point in enumerate(info.points):
             _draw_point(axes, point, place)
-        _masked_weight(axes, info)
+        _format_axes(axes, info)
         figure.legend(loc="outside upper left", ncols=6, fontsize=8.5)
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
@@ -133,13 +133,13 @@ def _draw_lines(axes: "matplotlib.axes.Axes", lines: Sequence[ReferenceLine]) ->
 def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) -> None:
     first = place == 0
     if point.initial is not None:
-        placeholder: dict[str, Any] = {
+        open_circle: dict[str, Any] = {
             "markerfacecolor": PAPER,
             "markeredgecolor": MUTED,
             "markersize": 5.5,
             "linestyle": "none",
         }
-        axes.plot(point.initial, place, marker="o", label="its own initial mask" if first else None, **placeholder)
+        axes.plot(point.initial, place, marker="o", label="its own initial mask" if first else None, **open_circle)
         axes.plot([point.initial, point.mean], [place, place], color=MUTED, linewidth=0.6, zorder=0.5)
     if point.low is not None and point.high is not None:
         axes.plot([point.low, point.high], [place, place], color=SERIES[0], linewidth=2.2, solid_capstyle="butt")
@@ -154,7 +154,7 @@ def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) ->
     )
 
 
-def _masked_weight(axes: "matplotlib.axes.Axes", info: RankingInfo) -> None:
+def _format_axes(axes: "matplotlib.axes.Axes", info: RankingInfo) -> None:
     """Put scales, labels and grid around the points."""
     if info.is_log:
         axes.set_xscale("log")

@@ -10,7 +10,7 @@ import matplotlib
 
 from nmlab.reports.analysis.configurations import Configuration, distinguishing, groups_of, searched, setting_of
 from nmlab.reports.analysis.metrics import plain_name
-from nmlab.reports.figures.axes import FEW_VALUES, axis_of, dress_axis
+from nmlab.reports.figures.axes import FEW_VALUES, axis_of, format_axis
 from nmlab.reports.figures.style import (
     MUTED,
     SETTINGS,
@@ -149,7 +149,7 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: Sen
         numbers_on_log_axis(axes, axis="y")
     if len(panel.points) <= MOST_BARS:
         _draw_intervals(axes, panel, info)
-    dress_axis(axes, name=panel.name, ticks=panel.ticks, scale=panel.scale)
+    format_axis(axes, name=panel.name, ticks=panel.ticks, scale=panel.scale)
 
 
 def _draw_intervals(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: SensitivityInfo) -> None:

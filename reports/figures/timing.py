@@ -33,9 +33,9 @@ class TimingInfo:
     skipped: str = ""
 
 
-def timing_info(lines: Sequence[SummaryRow]) -> TimingInfo:
+def timing_info(summary_rows: Sequence[SummaryRow]) -> TimingInfo:
     """Return the parts of a step of every learned mask of the summary that was timed."""
-    items = {line.item.key: line.item for line in lines if line.item.is_learned}
+    items = {row.item.key: row.item for row in summary_rows if row.item.is_learned}
     several = len({item.pattern for item in items.values()}) > 1
     found = [_row(item, several=several) for item in items.values()]
     rows = tuple(row for row in found if row is not None)

@@ -17,7 +17,7 @@ from nmlab.reports.analysis.configurations import (
 )
 from nmlab.reports.analysis.metrics import chosen_on, is_counted, plain_name
 from nmlab.reports.analysis.outcomes import pruned_runs
-from nmlab.reports.analysis.pairwise import Side, Winner, contrasts_with, untested_reason, winners_of
+from nmlab.reports.analysis.pairwise import Side, Winner, pairwise_comparisons, untested_reason, winners_of
 from nmlab.reports.analysis.starts import has_telling_start
 from nmlab.reports.analysis.statements import change_text, is_nothing, mean_text, metric_text, named, quality
 from nmlab.reports.narrative.winner_words import winner_sentence
@@ -57,10 +57,10 @@ def headline_of(
         sentences = _findings(next(iter(groups.values())), configurations, found, known)
     else:
         names = {group: group_name(group, groups=groups) for group in groups}
-        told = list(groups)[:GROUPS_IN_WORDS]
-        sentences = [_short_finding(names[group], groups[group], configurations, found, known) for group in told]
-        if untold := list(names.values())[GROUPS_IN_WORDS:]:
-            sentences.append(f"The tables have {counted(len(untold), noun='group')} more: {'; '.join(untold)}.")
+        described = list(groups)[:GROUPS_IN_WORDS]
+        sentences = [_short_finding(names[group], groups[group], configurations, found, known) for group in described]
+        if left := list(names.values())[GROUPS_IN_WORDS:]:
+            sentences.append(f"The tables have {counted(len(left), noun='group')} more: {'; '.join(left)}.")
     sentences = sentences or [_only_dense(configurations)]
     rest = [_outcomes(runs), *_caution(list(groups.values()))]
     return (*sentences, *verdicts, *rest[: max(1, 5 - len(sentences))])
@@ -162,17 +162,17 @@ def _against(best: Configuration, other: Configuration, *, of: str, note: str = 
 def _rule_note(best: Configuration, rule: Configuration, evaluations: Evaluations) -> str:
     """Return what a test says of the best configuration and a rule, in brackets: better, worse, or not told apart."""
     metric = best.objective.metric
-    (contrast,) = contrasts_with(Side(rule), others=[Side(best)], metric=metric, evaluations=evaluations)
+    (comparison,) = pairwise_comparisons(Side(rule), others=[Side(best)], metric=metric, evaluations=evaluations)
     if is_counted(metric):
-        return quality(contrast.difference, objective=best.objective)
-    if contrast.decisive is None or contrast.p_adjusted is None:
-        return f"untested: {untested_reason(contrast, evaluations=evaluations)}"
-    shown = number_text(contrast.p_adjusted, style=Style.P_VALUE)
+        return quality(comparison.difference, objective=best.objective)
+    if comparison.decisive is None or comparison.p_adjusted is None:
+        return f"untested: {untested_reason(comparison, evaluations=evaluations)}"
+    shown = number_text(comparison.p_adjusted, style=Style.P_VALUE)
     p_value = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
-    over = f"{contrast.decisive.n} {contrast.decisive.noise}"
-    if not contrast.is_separated:
+    over = f"{comparison.decisive.n} {comparison.decisive.noise}"
+    if not comparison.is_separated:
         return f"not told apart: {p_value}, {over}"
-    return f"{quality(contrast.decisive.difference, objective=best.objective)}: {p_value}, {over}"
+    return f"{quality(comparison.decisive.difference, objective=best.objective)}: {p_value}, {over}"
 
 
 def _outcomes(runs: StudyRuns) -> str:
@@ -188,7 +188,11 @@ def _outcomes(runs: StudyRuns) -> str:
         if planned is not None
         else counted(recorded, noun="run")
     )
-    joined = f" {counted(runs.judged, noun='model')} from elsewhere joined the table." if runs.judged else ""
+    joined = (
+        f" {counted(runs.external_models, noun='model')} from elsewhere joined the table."
+        if runs.external_models
+        else ""
+    )
     return f"{of}: {shown}.{joined}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.configurations import GROUPS_IN_WORDS
 from nmlab.reports.analysis.metrics import is_counted, style_of
-from nmlab.reports.analysis.pairwise import Contrast, Side, reasons_text, untested_reason
+from nmlab.reports.analysis.pairwise import PairwiseComparison, Side, reasons_text, untested_reason
 from nmlab.reports.analysis.summary_rows import names_of
 from nmlab.reports.analysis.totals import total_of, total_text
 from nmlab.reports.read.evaluations import Evaluation
@@ -19,32 +19,32 @@ NAMES_IN_WORDS = 3
 
 def verdict_sentences(analysis: Analysis) -> tuple[str, ...]:
     """Return what the tests say of the best mask of each group, what it cost, and what became of the claims."""
-    groups = [contrasts for contrasts in analysis.decisive_contrasts.values() if contrasts][:GROUPS_IN_WORDS]
-    names = names_of(analysis.lines)
+    groups = [comparisons for comparisons in analysis.decisive_comparisons.values() if comparisons][:GROUPS_IN_WORDS]
+    names = names_of(analysis.summary_rows)
     several = len(groups) > 1
-    found = [_sure_sentence(contrasts, names, analysis.evaluations, has_pattern=several) for contrasts in groups]
-    found += [sentence for contrasts in groups[:1] if (sentence := _cost_sentence(contrasts[0], analysis))]
+    found = [_sure_sentence(comparisons, names, analysis.evaluations, has_pattern=several) for comparisons in groups]
+    found += [sentence for comparisons in groups[:1] if (sentence := _cost_sentence(comparisons[0], analysis))]
     return (*found, *([summary_of(analysis.judgements)] if analysis.judgements else []))
 
 
 def _sure_sentence(
-    contrasts: Sequence[Contrast],
+    comparisons: Sequence[PairwiseComparison],
     names: Mapping[tuple[str, bool], str],
     evaluations: Mapping[str, Evaluation],
     *,
     has_pattern: bool,
 ) -> str:
-    best = contrasts[0].reference
+    best = comparisons[0].reference
     where = f"{best.item.pattern}: of" if has_pattern else "Of"
-    tested = [item for item in contrasts if item.is_separated is not None]
-    start = f"{where} the {counted(len(contrasts) + 1, noun='mask')} of the summary, {_called(best, names)}"
-    if not tested and is_counted(contrasts[0].metric):
+    tested = [item for item in comparisons if item.is_separated is not None]
+    start = f"{where} the {counted(len(comparisons) + 1, noun='mask')} of the summary, {_called(best, names)}"
+    if not tested and is_counted(comparisons[0].metric):
         return f"{start} is best: counted, and the same in every run."
-    reasons = reasons_text(untested_reason(item, evaluations=evaluations) for item in contrasts)
+    reasons = reasons_text(untested_reason(item, evaluations=evaluations) for item in comparisons)
     if not tested:
         return f"{start} has the best mean, but no test was possible: {reasons}."
     close = [item for item in tested if not item.is_separated]
-    untested = len(contrasts) - len(tested)
+    untested = len(comparisons) - len(tested)
     rest = f" {counted(untested, noun='mask')} could not be tested: {reasons}." if untested else ""
     apart, is_best = len(tested) - len(close), "has the best mean" if close or untested else "is best"
     text = f"{start} {is_best}; tests at 5%, corrected for their number, tell it from {apart} of {len(tested)} others"
@@ -55,7 +55,7 @@ def _sure_sentence(
     return f"{text}, not from {shown}{more}.{rest}"
 
 
-def _close_text(item: Contrast, names: Mapping[tuple[str, bool], str]) -> str:
+def _close_text(item: PairwiseComparison, names: Mapping[tuple[str, bool], str]) -> str:
     """Return a mask that no test tells from the best, by how much it differs, and what could have been seen."""
     name = _called(item.side, names)
     decisive = item.decisive
@@ -78,9 +78,9 @@ def _called(side: Side, names: Mapping[tuple[str, bool], str]) -> str:
     return f"{method} ({rest})" if comma else method
 
 
-def _cost_sentence(contrast: Contrast, analysis: Analysis) -> str:
+def _cost_sentence(comparison: PairwiseComparison, analysis: Analysis) -> str:
     """Say what one run of the best configuration cost, and what all runs of its method did."""
-    item = contrast.reference.item
+    item = comparison.reference.item
     seconds = item.estimate("cost/seconds")
     if seconds is None:
         return ""

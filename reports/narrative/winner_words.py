@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched, setting_text, varying
 from nmlab.reports.analysis.metrics import is_counted, plain_name
-from nmlab.reports.analysis.pairwise import Rival, Standing, Winner, reasons_text, untested_reason
+from nmlab.reports.analysis.pairwise import OtherConfiguration, Standing, Winner, reasons_text, untested_reason
 from nmlab.reports.analysis.statements import mean_text, named
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.values.wording import counted
@@ -39,8 +39,8 @@ def _missing(best: Configuration) -> str:
 
 
 def _sureness(winner: Winner) -> str:
-    rivals = winner.complete or winner.against_all
-    others = f"all {len(rivals)} others" if len(rivals) > 1 else "the other one"
+    rest = winner.complete or winner.against_all
+    others = f"all {len(rest)} others" if len(rest) > 1 else "the other one"
     if is_counted(winner.best.objective.metric):
         return f"counted, and better than {others}"
     if not winner.complete:
@@ -59,40 +59,40 @@ def _doubt(winner: Winner, tried: Sequence[Configuration], evaluations: Mapping[
         return (
             f"and tests tell it from all {len(others)} others that ran to the end, but one that lacks runs looks better"
         )
-    untested = [rival for rival in winner.undecided if not rival.is_tested]
+    untested = [other for other in winner.undecided if not other.is_tested]
     if len(untested) == len(others):
         return f"but no test tells it from the {_reasons(untested, evaluations, len(others))}"
-    shown = _list([_short(rival.item, tried) for rival in winner.undecided])
+    shown = _list([_short(other.item, tried) for other in winner.undecided])
     why = f" ({len(untested)} untested: {_reasons_alone(untested, evaluations)})" if untested else ""
     return (
         f"but can't be told from {len(winner.undecided)} of the {len(others)} others that ran to the end: {shown}{why}"
     )
 
 
-def _reasons(untested: Sequence[Rival], evaluations: Mapping[str, Evaluation], others: int) -> str:
+def _reasons(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, Evaluation], others: int) -> str:
     count = f"{others} others" if others > 1 else "other one"
     return f"{count}: {_reasons_alone(untested, evaluations)}"
 
 
-def _reasons_alone(untested: Sequence[Rival], evaluations: Mapping[str, Evaluation]) -> str:
-    contrasts = [rival.contrast for rival in untested if rival.contrast is not None]
-    return reasons_text(untested_reason(item, evaluations=evaluations) for item in contrasts)
+def _reasons_alone(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, Evaluation]) -> str:
+    comparisons = [other.comparison for other in untested if other.comparison is not None]
+    return reasons_text(untested_reason(item, evaluations=evaluations) for item in comparisons)
 
 
 def _about_incomplete(winner: Winner, tried: Sequence[Configuration]) -> list[str]:
     """Name what looks better and is not complete, and count what was stopped early."""
     found = []
-    lacking = [rival for rival in winner.better_but_incomplete if rival.standing is Standing.LACKS_RUNS]
-    ahead = [rival for rival in winner.better_but_incomplete if rival.standing is Standing.STOPPED_EARLY]
+    lacking = [other for other in winner.better_but_incomplete if other.standing is Standing.LACKS_RUNS]
+    ahead = [other for other in winner.better_but_incomplete if other.standing is Standing.STOPPED_EARLY]
     if lacking:
-        shown = _list([f"{_short(rival.item, tried)}, {_runs(rival.item)}" for rival in lacking], separator="; ")
+        shown = _list([f"{_short(other.item, tried)}, {_runs(other.item)}" for other in lacking], separator="; ")
         found.append(f"Looks better on the runs it has: {shown}.")
     if ahead:
-        shown = _list([f"{_short(rival.item, tried)}{_at(rival)}" for rival in ahead], separator="; ")
+        shown = _list([f"{_short(other.item, tried)}{_at(other)}" for other in ahead], separator="; ")
         found.append(f"Was ahead of it when it was stopped early: {shown}.")
-    early = [rival for rival in winner.against_all if rival.standing is Standing.STOPPED_EARLY]
+    early = [other for other in winner.against_all if other.standing is Standing.STOPPED_EARLY]
     if early and (winner.complete or not winner.is_claimed):
-        open_ones = sum(not rival.is_told_apart for rival in early)
+        open_ones = sum(not other.is_worse for other in early)
         found.append(
             f"{counted(len(early), noun='configuration')} stopped early, not judged on all steps; at the step where "
             f"each was stopped, {open_ones} could not be told from it."
@@ -104,8 +104,8 @@ def _runs(item: Configuration) -> str:
     return f"{len(item.finished)} of {counted(item.planned, noun='run')} finished"
 
 
-def _at(rival: Rival) -> str:
-    step = rival.partial.step if rival.partial is not None else None
+def _at(other: OtherConfiguration) -> str:
+    step = other.partial.step if other.partial is not None else None
     return "" if step is None else f" at step {step:,}"
 
 

@@ -96,17 +96,17 @@ class StudyRuns:
 
     def count(self, status: str) -> int:
         """Return how many of the launch's own runs ended with this status."""
-        return int(((self.trials["status"] == status) & ~self.trials["judged"].astype(bool)).sum())
+        return int(((self.trials["status"] == status) & ~self.trials["is_external_model"].astype(bool)).sum())
 
     @property
     def recorded(self) -> int:
         """The launch's own runs, each trial counted once."""
-        return len(self.trials) - self.judged - self.count("duplicate")
+        return len(self.trials) - self.external_models - self.count("duplicate")
 
     @property
-    def judged(self) -> int:
-        """Models made elsewhere that were judged as this study judges, and joined its table."""
-        return int(self.trials["judged"].sum())
+    def external_models(self) -> int:
+        """How many external models (made elsewhere, evaluated like this study) joined the table."""
+        return int(self.trials["is_external_model"].sum())
 
 
 def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyRuns:

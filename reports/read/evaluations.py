@@ -12,7 +12,7 @@ import pandas as pd
 from nmlab.reports.read.archives import read_archive
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import records_of
-from nmlab.reports.read.question_outcomes import QuestionOutcomes, is_mean, read_answers
+from nmlab.reports.read.question_outcomes import QuestionOutcomes, is_mean, read_question_outcomes
 from nmlab.reports.read.store import RunStore
 
 ARTIFACT = "evaluation.npz"
@@ -27,15 +27,15 @@ Counts_W: TypeAlias = npt.NDArray[np.int64]
 class Evaluation:
     """One run's evaluation.
 
-    One entry a window (W windows) are the loss sums in nats, tokens and words predicted. ``answers`` holds the
-    outcomes of questions by metric (``eval/quiz/acc``), where tasks were run.
+    The arrays have one entry for each of W windows: the loss sum in nats, and the tokens and words predicted.
+    ``question_outcomes`` holds the outcomes of questions by metric (``eval/quiz/acc``), where tasks were run.
     """
 
     window_loss_sum_W: Floats_W
     window_tokens_W: Counts_W
     window_words_W: Counts_W
     initial_window_loss_sum_W: Floats_W | None
-    answers: Mapping[str, QuestionOutcomes] = field(default_factory=dict)
+    question_outcomes: Mapping[str, QuestionOutcomes] = field(default_factory=dict)
 
     @property
     def token_perplexity(self) -> float:
@@ -90,7 +90,7 @@ def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
         window_tokens_W=arrays["window_tokens"],
         window_words_W=arrays["window_words"],
         initial_window_loss_sum_W=arrays.get("initial_window_loss_sum"),
-        answers=read_answers(store, run_id=run_id),
+        question_outcomes=read_question_outcomes(store, run_id=run_id),
     )
 
 
@@ -123,9 +123,9 @@ def check_evaluations(
     values = list(kept.values())
     first = values[0]
     return EvaluationCheck(
-        agreeing=tuple(run_id for run_id, answer in agrees.items() if answer is True),
-        disagreeing=tuple(run_id for run_id, answer in agrees.items() if answer is False),
-        uncheckable=tuple(run_id for run_id, answer in agrees.items() if answer is None),
+        agreeing=tuple(run_id for run_id, follows in agrees.items() if follows is True),
+        disagreeing=tuple(run_id for run_id, follows in agrees.items() if follows is False),
+        uncheckable=tuple(run_id for run_id, follows in agrees.items() if follows is None),
         missing=tuple(run_id for run_id in records if run_id not in kept),
         windows=len(first.window_tokens_W),
         tokens=int(first.window_tokens_W.sum()),
@@ -145,8 +145,8 @@ def _agrees(evaluation: Evaluation, row: dict[Any, Any]) -> bool | None:
         ((evaluation.word_perplexity,), row.get("eval/word_perplexity")),
         (both, row.get("eval/perplexity")),
         *(
-            ((float(answers.outcome_Q.mean()),), row.get(name))
-            for name, answers in evaluation.answers.items()
+            ((float(question_outcomes.outcome_Q.mean()),), row.get(name))
+            for name, question_outcomes in evaluation.question_outcomes.items()
             if is_mean(name)
         ),
     ]

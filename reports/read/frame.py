@@ -29,7 +29,7 @@ OUTCOME = (
     "data_digest",
     "versions",
     "tasks",
-    "judged",
+    "is_external_model",
     "cost_known",
     "depends_on_seed",
 )
@@ -151,7 +151,7 @@ def _identity(run: Any) -> dict[str, Any]:
         "data_digest": tags.get("nmlab.data_digest", ""),
         "versions": tags.get("nmlab.versions", "{}"),
         "tasks": tags.get("nmlab.tasks", "{}"),
-        "judged": tags.get("nmlab.judged") == "true",
+        "is_external_model": tags.get("nmlab.judged") == "true",
         "cost_known": tags.get("nmlab.cost", ""),
         "depends_on_seed": tags.get("nmlab.depends_on_seed", "unknown"),
     }

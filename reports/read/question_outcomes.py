@@ -32,7 +32,7 @@ class QuestionOutcomes:
     outcome_Q: Floats_Q
 
 
-def read_answers(store: RunStore, *, run_id: str) -> dict[str, QuestionOutcomes]:
+def read_question_outcomes(store: RunStore, *, run_id: str) -> dict[str, QuestionOutcomes]:
     """Read the outcomes of a run's questions by metric, such as ``eval/quiz/acc``; none where it kept none.
 
     Raises:
@@ -45,7 +45,7 @@ def read_answers(store: RunStore, *, run_id: str) -> dict[str, QuestionOutcomes]
     for name, outcome_Q in arrays.items():
         task, _, measure = name.rpartition("/")
         if measure not in NOT_MEASURES:
-            found[f"eval/{name}"] = _answers(arrays, task, outcome_Q, where=f"{ARTIFACT} of run {run_id}")
+            found[f"eval/{name}"] = _outcomes_of_task(arrays, task, outcome_Q, where=f"{ARTIFACT} of run {run_id}")
     return found
 
 
@@ -54,7 +54,7 @@ def is_mean(metric: str) -> bool:
     return metric.rpartition("/")[2].startswith(MEANS)
 
 
-def _answers(
+def _outcomes_of_task(
     arrays: Mapping[str, npt.NDArray[np.generic]], task: str, outcome_Q: npt.NDArray[np.generic], *, where: str
 ) -> QuestionOutcomes:
     question_Q = arrays.get(f"{task}/{QUESTION}")

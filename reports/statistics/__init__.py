@@ -11,7 +11,7 @@ from nmlab.reports.statistics.equivalence import beyond, equivalent
 from nmlab.reports.statistics.intervals import CONFIDENCE, Estimate, mean_interval, paired_difference
 from nmlab.reports.statistics.multiplicity import adjusted, holm
 from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
-from nmlab.reports.statistics.questions import compare_answers, detectable_by_questions, divided, mcnemar
+from nmlab.reports.statistics.questions import compare_questions, detectable_by_questions, divided, mcnemar
 from nmlab.reports.statistics.winning import winner_margin, winner_power
 
 __all__ = [
@@ -22,9 +22,9 @@ __all__ = [
     "Noise",
     "adjusted",
     "beyond",
-    "compare_answers",
     "compare_constant",
     "compare_paired",
+    "compare_questions",
     "compare_windows",
     "detectable_by_normal",
     "detectable_by_questions",

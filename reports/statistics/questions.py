@@ -38,7 +38,7 @@ def divided(first_Q: npt.NDArray[np.float64], *, second_Q: npt.NDArray[np.float6
     return int((first_Q > second_Q).sum()), int((first_Q < second_Q).sum())
 
 
-def compare_answers(
+def compare_questions(
     first_Q: npt.NDArray[np.float64], *, second_Q: npt.NDArray[np.float64], found: Bootstrapped
 ) -> Comparison:
     """Compare two masks question by question.

@@ -12,7 +12,7 @@ from nmlab.reports.analysis.metrics import (
     plain_name,
     style_of,
 )
-from nmlab.reports.analysis.pairwise import Contrast, reasons_text, untested_reason
+from nmlab.reports.analysis.pairwise import PairwiseComparison, reasons_text, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Comparison, Noise
 from nmlab.reports.tables.cells import PATTERN, has_several
@@ -35,11 +35,11 @@ KINDS = {
 WORDS = {True: "worse", False: "not separable", None: "not tested"}
 
 
-def rivals_table(
+def best_versus_rest_table(
     configurations: Sequence[Configuration],
     *,
     names: Mapping[tuple[str, bool], str],
-    contrasts: Mapping[Hashable, Sequence[Contrast]],
+    comparisons: Mapping[Hashable, Sequence[PairwiseComparison]],
     evaluations: Mapping[str, Evaluation] | None = None,
 ) -> Table:
     """Return one row for each mask that is set against the best of its group.
@@ -47,13 +47,13 @@ def rivals_table(
     Args:
         configurations: all configurations, best first.
         names: what the summary calls each side.
-        contrasts: from :func:`rivals_of`, for the searched metric.
+        comparisons: from :func:`best_versus_rest`, for the searched metric.
         evaluations: losses by window by run id, which tell why something could not be tested.
     """
     objective = configurations[0].objective
     columns = (OTHER, PATTERN, BEST, *_columns(objective.metric), NOISE, P_VALUE, VERDICT)
     several = has_several(configurations, attribute="pattern")
-    ordered = [item for group in contrasts.values() for item in group]
+    ordered = [item for group in comparisons.values() for item in group]
     known = evaluations or {}
     rows = tuple(_row(item, names, known, has_pattern=several) for item in ordered)
     caption = (
@@ -90,14 +90,14 @@ def _columns(metric: str) -> tuple[Column, ...]:
     return found if is_ratio else found[1:]
 
 
-def verdict_text(item: Contrast, *, evaluations: Mapping[str, Evaluation]) -> str:
+def verdict_text(item: PairwiseComparison, *, evaluations: Mapping[str, Evaluation]) -> str:
     """Return what a test says of a mask: ``worse``, ``not separable``, or ``not tested`` with the reason."""
     reason = untested_reason(item, evaluations=evaluations)
     return f"{WORDS[None]}: {reason}" if item.is_separated is None and reason else WORDS[item.is_separated]
 
 
 def _row(
-    item: Contrast,
+    item: PairwiseComparison,
     names: Mapping[tuple[str, bool], str],
     evaluations: Mapping[str, Evaluation],
     *,
@@ -139,13 +139,13 @@ def noise_text(decisive: Comparison | None) -> str | None:
     return None if decisive is None else f"{decisive.n} {decisive.noise}"
 
 
-def _notes(contrasts: Sequence[Contrast], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
-    tested = [item for item in contrasts if item.decisive is not None]
-    if not tested and all(is_counted(item.metric) for item in contrasts):
+def _notes(comparisons: Sequence[PairwiseComparison], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
+    tested = [item for item in comparisons if item.decisive is not None]
+    if not tested and all(is_counted(item.metric) for item in comparisons):
         return ("Counted, and the same in every run: there is nothing to test.",)
     if not tested:
-        reasons = reasons_text(untested_reason(item, evaluations=evaluations) for item in contrasts)
-        return (f"No test was possible: {reasons}.",) if contrasts else ()
+        reasons = reasons_text(untested_reason(item, evaluations=evaluations) for item in comparisons)
+        return (f"No test was possible: {reasons}.",) if comparisons else ()
     ratios = any(item.is_ratio for item in tested)
     notes = ["Perplexities are tested on the log scale, on which their noise adds up."] if ratios else []
     for noise in Noise:

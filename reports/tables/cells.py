@@ -13,7 +13,7 @@ from nmlab.reports.analysis.configurations import (
     varying_by_method,
 )
 from nmlab.reports.analysis.metrics import metric_column
-from nmlab.reports.analysis.pairwise import Winner, rivals_of, tied_with_best, untested_groups
+from nmlab.reports.analysis.pairwise import Winner, best_versus_rest, tied_with_best, untested_groups
 from nmlab.reports.analysis.summary_rows import SummaryRow, competes
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.values import Cell, Column, Style, estimate_cell, marked
@@ -94,7 +94,7 @@ class Tests:
     def open_keys(self, metric: str) -> set[str]:
         """Return the configurations that can't be told from the best of the search, in the searched metric."""
         found = [winner for winner in self.winners.values() if winner.best.objective.metric == metric]
-        return {rival.item.key for winner in found for rival in winner.undecided}
+        return {other.item.key for winner in found for other in winner.undecided}
 
 
 UNTESTED = Tests()
@@ -106,14 +106,14 @@ def marked_by_tests(items: Sequence[Configuration], *, column: Column, tests: Te
     Where nothing of a group could be tested, nothing of it is marked.
     """
     cells = [metric_cell(item, metric=column.key) for item in items]
-    lines = [SummaryRow(item, "searched", item.key, group=competes(item)) for item in items]
-    contrasts = rivals_of(lines, metric=column.key, evaluations=tests.evaluations)
-    unmarked, tied = untested_groups(contrasts), {key for key, _ in tied_with_best(contrasts)}
+    summary_rows = [SummaryRow(item, "searched", item.key, group=competes(item)) for item in items]
+    comparisons = best_versus_rest(summary_rows, metric=column.key, evaluations=tests.evaluations)
+    unmarked, tied = untested_groups(comparisons), {key for key, _ in tied_with_best(comparisons)}
     tied |= tests.open_keys(column.key)
     return marked(
         cells,
         direction=column.direction,
-        groups=[None if line.group in unmarked else line.group for line in lines],
+        groups=[None if row.group in unmarked else row.group for row in summary_rows],
         tied=[item.key in tied for item in items],
     )
 

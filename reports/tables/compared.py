@@ -70,4 +70,4 @@ def differences_between(
     """
     runs = [run for member in members for run in evaluated_runs(member.item, study=member.study)]
     has_tasks = any(map(is_of_task, metrics))
-    return differences(runs, told_apart=set(dimensions), has_tasks=has_tasks)
+    return differences(runs, distinguished_by=set(dimensions), has_tasks=has_tasks)

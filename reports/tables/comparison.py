@@ -2,7 +2,7 @@
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.summary_rows import names_of
-from nmlab.reports.tables.best_versus_rest import rivals_table
+from nmlab.reports.tables.best_versus_rest import best_versus_rest_table
 from nmlab.reports.tables.budget import equal_budget_table, pareto_table
 from nmlab.reports.tables.cells import Tests
 from nmlab.reports.tables.claims import claims_table
@@ -19,13 +19,13 @@ from nmlab.reports.tables.winner import winner_table
 from nmlab.reports.values import Table
 
 __all__ = [
+    "best_versus_rest_table",
     "comparison_tables",
     "configurations_table",
     "cost_table",
     "initial_masks_table",
     "learned_table",
     "memory_table",
-    "rivals_table",
     "runs_table",
     "summary_table",
     "tasks_table",
@@ -35,16 +35,16 @@ __all__ = [
 
 def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
     """Return every table of the report that has a row, in the order of reading."""
-    configurations, names = analysis.configurations, names_of(analysis.lines)
+    configurations, names = analysis.configurations, names_of(analysis.summary_rows)
     tests = Tests(analysis.evaluations, analysis.winners)
     built = (
-        summary_table(configurations, contrasts=analysis.contrasts),
+        summary_table(configurations, comparisons=analysis.comparisons),
         winner_table(configurations, winners=analysis.winners, evaluations=analysis.evaluations),
         claims_table(analysis.judgements, notes=_not_run(analysis)),
-        rivals_table(
-            configurations, names=names, contrasts=analysis.decisive_contrasts, evaluations=analysis.evaluations
+        best_versus_rest_table(
+            configurations, names=names, comparisons=analysis.decisive_comparisons, evaluations=analysis.evaluations
         ),
-        tasks_table(configurations, names=names, contrasts=analysis.contrasts, evaluations=analysis.evaluations),
+        tasks_table(configurations, names=names, comparisons=analysis.comparisons, evaluations=analysis.evaluations),
         *_published_tables(analysis),
         learned_table(configurations, tests=tests),
         configurations_table(configurations, tests=tests),

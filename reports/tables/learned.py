@@ -37,7 +37,7 @@ CAPTION = (
     "bold as well."
 )
 
-ANSWERS = {None: "one seed", True: "yes", False: "no"}
+EXCLUDES_ZERO = {None: "one seed", True: "yes", False: "no"}
 
 
 def learned_table(configurations: Sequence[Configuration], *, tests: Tests = UNTESTED) -> Table:
@@ -95,7 +95,7 @@ def _row(item: Configuration, *, lead: tuple[Cell, ...], value: Cell, is_telling
         estimate_cell(item.initial, run_ids=paired),
         value,
         estimate_cell(gain, run_ids=paired),
-        Cell(ANSWERS[gain.excludes_zero] if gain else None, run_ids=paired),
+        Cell(EXCLUDES_ZERO[gain.excludes_zero] if gain else None, run_ids=paired),
         seeds_cell(item),
         Cell(item.key, run_ids=item.run_ids),
     )
@@ -105,9 +105,9 @@ def _row(item: Configuration, *, lead: tuple[Cell, ...], value: Cell, is_telling
 def _notes(learned: Sequence[Configuration], telling: Collection[str]) -> tuple[str, ...]:
     """Say what to know of the intervals; ``telling`` are the configurations whose start says anything."""
     notes = []
-    if silent := len(learned) - len(telling):
+    if omitted := len(learned) - len(telling):
         notes.append(
-            f"{counted(silent, noun='configuration')} without a difference: the start was drawn at random or lies far "
+            f"{counted(omitted, noun='configuration')} without a difference: the start was drawn at random or lies far "
             "behind every rule, so what was gained over it is no finding. The comparison with the best rule counts."
         )
     if any(len(item.finished) == 1 for item in learned):

@@ -7,8 +7,8 @@ from nmlab.reports.tables.cells import CONFIGURATION, METHOD, pattern_cells, pat
 from nmlab.reports.values import Cell, Column, Row, Style, Table, without_empty_columns
 
 
-def _column(metric: str, title: str, told: str) -> Column:
-    return Column(metric, title, Style.MEBIBYTES, help=f"{metric}: {told}")
+def _column(metric: str, title: str, meaning: str) -> Column:
+    return Column(metric, title, Style.MEBIBYTES, help=f"{metric}: {meaning}")
 
 
 KINDS = (
@@ -32,9 +32,9 @@ CAPTION = (
 def memory_table(configurations: Sequence[Configuration]) -> Table:
     """Return a row for the first complete configuration of each method and pattern that recorded its kinds."""
     ordered = (*searched(configurations), *baselines(configurations))
-    told = [item for item in ordered if item.is_complete and item.estimate(KINDS[0].key) is not None]
-    first = {(item.method, item.pattern): item for item in reversed(told)}
-    items = [item for item in told if first[item.method, item.pattern] is item]
+    recorded = [item for item in ordered if item.is_complete and item.estimate(KINDS[0].key) is not None]
+    first = {(item.method, item.pattern): item for item in reversed(recorded)}
+    items = [item for item in recorded if first[item.method, item.pattern] is item]
     patterns = pattern_columns(configurations)
     table = Table(
         key="memory",

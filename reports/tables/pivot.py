@@ -6,7 +6,14 @@ from itertools import product
 
 from nmlab.reports.analysis.configurations import Configuration, value_text
 from nmlab.reports.analysis.metrics import direction_of, metric_column, plain_name
-from nmlab.reports.analysis.pairwise import Contrast, Side, best_side, contrasts_with, tied_with_best, untested_groups
+from nmlab.reports.analysis.pairwise import (
+    PairwiseComparison,
+    Side,
+    best_side,
+    pairwise_comparisons,
+    tied_with_best,
+    untested_groups,
+)
 from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.errors import ReportError, nearest
 from nmlab.reports.read.frame import Value
@@ -104,12 +111,12 @@ def _marked(items: Sequence[Configuration | None], metric: str, layout: Layout) 
     direction = direction_of(metric, objective=layout.objective)
     competing = [Side(item) for item in items if item is not None and not item.is_dense and Side(item).values(metric)]
     best = best_side(competing, metric=metric)
-    contrasts: tuple[Contrast, ...] = ()
+    comparisons: tuple[PairwiseComparison, ...] = ()
     if best is not None:
         others = [side for side in competing if side is not best]
-        contrasts = contrasts_with(best, others=others, metric=metric, evaluations={})
-    tied = {key for key, _ in tied_with_best({0: contrasts})}
-    is_marked = not untested_groups({0: contrasts})
+        comparisons = pairwise_comparisons(best, others=others, metric=metric, evaluations={})
+    tied = {key for key, _ in tied_with_best({0: comparisons})}
+    is_marked = not untested_groups({0: comparisons})
     return marked(
         cells,
         direction=direction,

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task, plain_name
-from nmlab.reports.analysis.pairwise import Contrast, divided_questions, reasons_text, untested_reason
+from nmlab.reports.analysis.pairwise import PairwiseComparison, divided_questions, reasons_text, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Noise, adjusted
 from nmlab.reports.tables.best_versus_rest import BEST, NOISE, OTHER, VERDICT, interval_cell, noise_text, verdict_text
@@ -12,7 +12,7 @@ from nmlab.reports.tables.cells import PATTERN, has_several
 from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, without_empty_columns
 from nmlab.reports.values.wording import counted
 
-Contrasts = Mapping[str, Mapping[Hashable, Sequence[Contrast]]]
+PairwiseComparisons = Mapping[str, Mapping[Hashable, Sequence[PairwiseComparison]]]
 
 KEY, TITLE = "tasks", "Accuracy, question by question"
 TASK = Column("task", "task")
@@ -50,7 +50,7 @@ def tasks_table(
     configurations: Sequence[Configuration],
     *,
     names: Mapping[tuple[str, bool], str],
-    contrasts: Contrasts,
+    comparisons: PairwiseComparisons,
     evaluations: Mapping[str, Evaluation],
 ) -> Table:
     """Return one row for each measure of a task and each mask that is set against the best of its group.
@@ -58,12 +58,12 @@ def tasks_table(
     Args:
         configurations: all configurations, best first.
         names: what the summary calls each side.
-        contrasts: of every metric; p-values adjusted over all measures of tasks.
+        comparisons: of every metric; p-values adjusted over all measures of tasks.
         evaluations: outcomes of questions by run id.
     """
     found = [
         item
-        for metric, groups in contrasts.items()
+        for metric, groups in comparisons.items()
         if is_of_task(metric) and not is_compared_by_ratio(metric)
         for group in groups.values()
         for item in group
@@ -89,7 +89,7 @@ def tasks_table(
 
 
 def _row(
-    item: Contrast,
+    item: PairwiseComparison,
     names: Mapping[tuple[str, bool], str],
     evaluations: Mapping[str, Evaluation],
     *,
@@ -117,7 +117,7 @@ def _row(
     return Row(cells, run_ids=run_ids, kind="searched")
 
 
-def _notes(found: Sequence[Contrast], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
+def _notes(found: Sequence[PairwiseComparison], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
     by_questions = [item for item in found if item.evaluation is not None]
     notes = []
     if by_questions:

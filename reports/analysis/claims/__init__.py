@@ -11,10 +11,10 @@ from nmlab.reports.analysis.claims.select import NotTestableError, Planned
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.read.evaluations import Evaluation
 
-__all__ = ["Check", "Claim", "Evidence", "Judgement", "Verdict", "checks_of", "claims", "judged"]
+__all__ = ["Check", "Claim", "Evidence", "Judgement", "Verdict", "checks_of", "claims", "judgements_of"]
 
 
-def judged(
+def judgements_of(
     configurations: Sequence[Configuration],
     *,
     reproduces: Sequence[str],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from nmlab.reports.analysis.claims.counted import too_few
 from nmlab.reports.analysis.claims.evidence import Part
 from nmlab.reports.analysis.claims.judge import FEWEST_TIMINGS, Check, Verdict
-from nmlab.reports.analysis.pairwise import Side, contrasts_with, untested_reason
+from nmlab.reports.analysis.pairwise import Side, pairwise_comparisons, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.values.wording import counted
 
@@ -24,12 +24,12 @@ def better_than(first: Part, second: Part, *, metric: str, evaluations: Mapping[
     text = f"{first.name} against {second.name}"
     if not all(part.side.values(metric) for part in (first, second)):
         return _diverged(first, second, metric, text)
-    (contrast,) = contrasts_with(second.side, others=[first.side], metric=metric, evaluations=evaluations)
+    (comparison,) = pairwise_comparisons(second.side, others=[first.side], metric=metric, evaluations=evaluations)
     selected = tuple(part.name for part in (first, second) if part.is_selected)
     if gap := _unpaired(first.side, second.side, metric) or _too_few_timings(first.side, second.side, metric):
-        return Check(text, contrast=contrast, decided=Verdict.NOT_TESTED, untested=gap, selected=selected)
+        return Check(text, comparison=comparison, decided=Verdict.NOT_TESTED, untested=gap, selected=selected)
     return Check(
-        text, contrast=contrast, untested=untested_reason(contrast, evaluations=evaluations), selected=selected
+        text, comparison=comparison, untested=untested_reason(comparison, evaluations=evaluations), selected=selected
     )
 
 

@@ -21,7 +21,7 @@ from nmlab.reports.analysis.claims.evidence import Absent, Evidence, Part, Parts
 from nmlab.reports.analysis.claims.flat import flat
 from nmlab.reports.analysis.claims.judge import Check
 from nmlab.reports.analysis.claims.nearest import overlap
-from nmlab.reports.analysis.claims.select import NotTestableError, refuse_unlike, values_of
+from nmlab.reports.analysis.claims.select import NotTestableError, require_same_evaluation, values_of
 from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.analysis.pairwise import Side
 
@@ -41,7 +41,7 @@ def _order(test: OrderTest, evidence: Evidence) -> Iterable[Check]:
     metric = test.metric or evidence.objective
     parts = parts_of(_by_text(test.sides), evidence=evidence, metric=metric, noun="sides")
     parts.require(2)
-    refuse_unlike(part.side for part in parts.ran)
+    require_same_evaluation(part.side for part in parts.ran)
     yield from parts.missing()
     for first, second in pairwise(parts.ran):
         yield better_than(first, second, metric=metric, evaluations=evidence.evaluations)
@@ -53,7 +53,7 @@ def _beats(test: BeatsTest, evidence: Evidence) -> Iterable[Check]:
     shorts = _without_pattern(test.others, test.side.pattern)
     parts = parts_of(_by_text(test.others), evidence=evidence, metric=metric, noun="rules", shorts=shorts)
     parts.require(1)
-    refuse_unlike([side.side, *(part.side for part in parts.ran)])
+    require_same_evaluation([side.side, *(part.side for part in parts.ran)])
     yield from parts.missing()
     for other in parts.ran:
         yield better_than(side, other, metric=metric, evaluations=evidence.evaluations)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from nmlab.reports.analysis.claims.claim import Claim
 from nmlab.reports.analysis.claims.words import difference_text, p_value_text
 from nmlab.reports.analysis.metrics import direction_of
-from nmlab.reports.analysis.pairwise import Contrast
+from nmlab.reports.analysis.pairwise import PairwiseComparison
 from nmlab.reports.statistics import Comparison, Noise, adjusted
 from nmlab.reports.values import Direction
 
@@ -47,7 +47,7 @@ class Shortfall:
 
 @dataclass(frozen=True)
 class Check:
-    """One statement that a claim rests on: that ``contrast.side`` is better than ``contrast.reference``.
+    """One statement that a claim rests on: that ``comparison.side`` is better than ``comparison.reference``.
 
     A check without a contrast is decided by another test, by what is the same in every run (a count, runs that all
     diverged), or is a part of the evidence that is missing.
@@ -59,7 +59,7 @@ class Check:
     """
 
     text: str
-    contrast: Contrast | None = None
+    comparison: PairwiseComparison | None = None
     decided: Verdict | None = None
     run_ids: tuple[str, ...] = ()
     tested: Tested | None = None
@@ -83,22 +83,22 @@ class Check:
     @property
     def evidence(self) -> str:
         """The check in one clause, with the difference and the adjusted p-value, or why there is none."""
-        text = self.text if self.contrast is None else f"{self.text}: {difference_text(self.contrast)}"
+        text = self.text if self.comparison is None else f"{self.text}: {difference_text(self.comparison)}"
         if self.untested:
             return f"{text}, untested ({self.untested})"
         if self.tested is not None and self.tested.p_adjusted is not None:
             return f"{text} ({p_value_text(self.tested.p_adjusted)}, {self.tested.n} {self.tested.noise})"
-        decisive = self.contrast.decisive if self.contrast is not None else None
-        if self.contrast is None or decisive is None or self.contrast.p_adjusted is None:
+        decisive = self.comparison.decisive if self.comparison is not None else None
+        if self.comparison is None or decisive is None or self.comparison.p_adjusted is None:
             return text
-        return f"{text} ({p_value_text(self.contrast.p_adjusted)}, {decisive.n} {decisive.noise})"
+        return f"{text} ({p_value_text(self.comparison.p_adjusted)}, {decisive.n} {decisive.noise})"
 
     def _result(self) -> tuple[float | None, bool]:
         if self.tested is not None:
             return self.tested.p_adjusted, self.tested.supports
-        assert self.contrast is not None
-        p_value = self.contrast.p_adjusted
-        return p_value, p_value is not None and _is_better(self.contrast)
+        assert self.comparison is not None
+        p_value = self.comparison.p_adjusted
+        return p_value, p_value is not None and _is_better(self.comparison)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Judgement:
     @property
     def metric(self) -> str:
         """What its comparisons compare; empty where it has none."""
-        return next((check.contrast.metric for check in self.checks if check.contrast is not None), "")
+        return next((check.comparison.metric for check in self.checks if check.comparison is not None), "")
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -176,25 +176,25 @@ def _p_value(check: Check, noise: Noise) -> float | None:
     """Return the p-value of a check that rests on this noise; None of others."""
     if check.tested is not None:
         return check.tested.p_value if check.tested.noise is noise else None
-    decisive = check.contrast.decisive if check.contrast is not None else None
+    decisive = check.comparison.decisive if check.comparison is not None else None
     return decisive.p_value if decisive is not None and decisive.noise is noise else None
 
 
 def _with_p_value(check: Check, p_value: float | None) -> Check:
     if check.tested is not None:
         return replace(check, tested=replace(check.tested, p_adjusted=p_value))
-    assert check.contrast is not None
-    return replace(check, contrast=replace(check.contrast, p_adjusted=p_value))
+    assert check.comparison is not None
+    return replace(check, comparison=replace(check.comparison, p_adjusted=p_value))
 
 
-def _is_better(contrast: Contrast) -> bool:
-    decisive: Comparison | None = contrast.decisive
+def _is_better(comparison: PairwiseComparison) -> bool:
+    decisive: Comparison | None = comparison.decisive
     assert decisive is not None
-    direction = direction_of(contrast.metric, objective=contrast.side.item.objective)
+    direction = direction_of(comparison.metric, objective=comparison.side.item.objective)
     return decisive.difference > 0 if direction is Direction.HIGHER else decisive.difference < 0
 
 
 def _runs(check: Check) -> tuple[str, ...]:
-    if check.contrast is None:
+    if check.comparison is None:
         return check.run_ids
-    return (*check.contrast.side.run_ids, *check.contrast.reference.run_ids)
+    return (*check.comparison.side.run_ids, *check.comparison.reference.run_ids)

@@ -113,7 +113,7 @@ def has_diverged(item: Configuration) -> bool:
     return item.count("diverged") == item.planned > 0
 
 
-def refuse_unlike(sides: Iterable[Side]) -> None:
+def require_same_evaluation(sides: Iterable[Side]) -> None:
     """Refuse to compare what was not evaluated alike.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.analysis.pairwise.contrast import Contrast
+from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.frame import records_of
 from nmlab.reports.statistics import Comparison, compare_paired
@@ -70,7 +70,7 @@ def points_by_run(progress: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
 
 def is_on_log_scale(item: Configuration, *, metric: str) -> bool:
     """Return whether a metric of a configuration is compared by ratio, on the log scale."""
-    return Contrast(Side(item), Side(item), metric, None, None).is_ratio
+    return PairwiseComparison(Side(item), Side(item), metric, None, None).is_ratio
 
 
 def _curves(item: Configuration, points: Mapping[str, "pd.Series[float]"]) -> dict[int, "pd.Series[float]"]:

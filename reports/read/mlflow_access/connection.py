@@ -85,7 +85,7 @@ def _check_database(uri: str) -> None:
         engine.connect().close()
     except Exception as error:  # drivers have errors of their own
         why = getattr(error, "orig", None) or error
-        told = (getattr(why, "strerror", None) or reason(why, uri=uri)) if isinstance(why, Exception) else str(why)
-        raise unusable(uri, f"does not answer: {told}".replace(url.password or "\0", "***")) from error
+        detail = (getattr(why, "strerror", None) or reason(why, uri=uri)) if isinstance(why, Exception) else str(why)
+        raise unusable(uri, f"does not answer: {detail}".replace(url.password or "\0", "***")) from error
     finally:
         engine.dispose()

@@ -78,8 +78,8 @@ def test_what_a_run_did_not_record_is_no_difference(writer, trial, tmp_path):
 
 def test_a_model_made_elsewhere_has_weights_of_its_own(writer, trial, tmp_path):
     """It is judged beside the study's model, whose weights it pruned some other way."""
-    judged = {"nmlab.model_digest": "sha256:zz", "nmlab.judged": "true"}
-    launched(writer, trial, "alike-judged", {}, judged)
+    external = {"nmlab.model_digest": "sha256:zz", "nmlab.judged": "true"}
+    launched(writer, trial, "alike-judged", {}, external)
     write_report("alike-judged", tracking_uri=writer.uri, output=tmp_path / "report")
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from judging import METRIC, judge, trained, with_metric
 
-from nmlab.reports.analysis.claims import Verdict, claims, judged
+from nmlab.reports.analysis.claims import Verdict, claims, judgements_of
 from nmlab.reports.analysis.claims.claim import (
     ChoiceTest,
     DominatesTest,
@@ -253,23 +253,23 @@ def test_overlaps_of_masks_that_no_seed_moves_are_counts(configuration):
 def test_all_comparisons_of_a_report_are_corrected_together(configuration):
     items = [trained(configuration, [10.0 + k, 11.0 + k, 12.4 + k], alpha=k) for k in range(4)]
     found = judge(ChoiceTest(kind="choice", method="maskpro", setting="alpha", value=0), items)
-    raw = sorted(check.contrast.training.p_value for check in found.checks)
-    adjusted = sorted(check.contrast.p_adjusted for check in found.checks)
+    raw = sorted(check.comparison.training.p_value for check in found.checks)
+    adjusted = sorted(check.comparison.p_adjusted for check in found.checks)
     assert adjusted[-1] == pytest.approx(raw[-1])
     assert adjusted[0] == pytest.approx(min(3 * raw[0], 1.5 * raw[1], raw[2]))
 
 
 def test_a_study_that_reproduces_an_item_lists_its_claims_tested_or_not(configuration):
     items = [trained(configuration, [10.0, 11.0], alpha=0.99), trained(configuration, [40.0, 41.0], alpha=0.7)]
-    found = judged(items, reproduces=("maskpro/table-10",), evaluations={})
+    found = judgements_of(items, reproduces=("maskpro/table-10",), evaluations={})
     assert [item.claim.id for item in found] == ["maskpro-alpha-099", "maskpro-alpha-collapse"]
-    both = judged(items, reproduces=("susi/table-7", "maskpro/table-10"), evaluations={})
+    both = judgements_of(items, reproduces=("susi/table-7", "maskpro/table-10"), evaluations={})
     assert [item.claim.id for item in both] == [
         "maskpro-alpha-099",
         "maskpro-alpha-collapse",
         "susi-soft-beats-straight-through",
     ]
-    missing = judged(items, reproduces=("susi/table-7",), evaluations={})
+    missing = judgements_of(items, reproduces=("susi/table-7",), evaluations={})
     assert [item.verdict for item in missing] == [Verdict.NOT_TESTED]
     assert missing[0].evidence == (
         "not tested (0 of 2 sides ran; missing: susi, straight_through=False, susi, straight_through=True)"
@@ -282,7 +282,7 @@ def test_a_search_decides_claims_about_methods_but_none_about_settings(configura
         trained(configuration, [40.0, 41.0], alpha=0.7, initial_mask="wanda", logit_magnitude=6.0),
         configuration([60.0], method="wanda", role="baseline"),
     ]
-    free = judged(items, reproduces=(), evaluations={})
+    free = judgements_of(items, reproduces=(), evaluations={})
     assert [item.claim.id for item in free] == ["maskpro-beats-rules", "maskpro-improves-every-start"]
     assert all(item.checks for item in free)
 
@@ -292,12 +292,12 @@ def test_of_several_patterns_the_evidence_says_which(configuration):
     object.__setattr__(items[1], "pattern", "4:8")
     for name, value in (("time/sample_s", 3.0), ("time/forward_s", 1.0), ("time/update_s", 1.0)):
         items = [with_metric(item, name, [value]) for item in items]
-    (both,) = judged(items, reproduces=("maskpro/table-15",), evaluations={})
+    (both,) = judgements_of(items, reproduces=("maskpro/table-15",), evaluations={})
     share = (
         "sample: 60% of a step's time on this machine, untested (1 seed, what is measured in a run needs at least 3)"
     )
     assert both.evidence == f"2:4, {share}; 4:8, {share}"
-    (one,) = judged(items[:1], reproduces=("maskpro/table-15",), evaluations={})
+    (one,) = judgements_of(items[:1], reproduces=("maskpro/table-15",), evaluations={})
     assert one.evidence == share
 
 

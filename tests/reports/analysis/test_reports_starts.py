@@ -55,7 +55,7 @@ def test_both_layouts_are_one_curve(launches):
     old, new = (runs.progress.sort_values(order)[order].reset_index(drop=True) for runs in launches)
     pd.testing.assert_frame_equal(old, new)
     assert list(new[new["step"] == 0]["value"]) == [99.0, 100.0, 100.0, 101.0, 101.0, 102.0, 102.0]
-    found = [progress_info(configurations_of(runs), lines=(), progress=runs.progress) for runs in launches]
+    found = [progress_info(configurations_of(runs), summary_rows=(), progress=runs.progress) for runs in launches]
     assert found[0] == found[1]
 
 

@@ -75,8 +75,8 @@ def test_a_cost_that_is_known_up_to_a_checkpoint_is_said_to_be(told, trial):
 
 
 def test_models_made_elsewhere_are_none_of_the_runs(told, trial):
-    judged = trial("external", 0, 120.0, role="baseline", tags={"nmlab.judged": "true"}, has_cost=False)
-    _, table, _ = told("totals-judged", [*trials_of(trial), judged])
+    external = trial("external", 0, 120.0, role="baseline", tags={"nmlab.judged": "true"}, has_cost=False)
+    _, table, _ = told("totals-judged", [*trials_of(trial), external])
     assert table.notes == ("Together, finished or not: 36.5 s in 13 runs.",)
     assert "external" not in table.caption
 

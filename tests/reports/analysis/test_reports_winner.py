@@ -68,7 +68,7 @@ def test_those_that_cannot_be_told_from_the_best_are_named():
     items = [searched_item("a", [10, 11, 12]), searched_item("b", [10.5, 12.5, 11.2]), searched_item("c", [90, 91, 92])]
     found = winner(items)
     assert not found.is_claimed
-    assert [rival.item.key for rival in found.undecided] == ["b"]
+    assert [other.item.key for other in found.undecided] == ["b"]
     text = winner_sentence(found, members=items)
     assert text.startswith(
         "No winner among 3 configurations: maskpro with alpha=a (a) has the best mean, perplexity 11.00"
@@ -95,7 +95,7 @@ def test_a_configuration_that_lacks_a_run_and_looks_better_is_named_and_forbids_
     ]
     found = winner(items)
     assert found.best.key == "a"
-    assert [rival.item.key for rival in found.better_but_incomplete] == ["c"]
+    assert [other.item.key for other in found.better_but_incomplete] == ["c"]
     assert not found.is_claimed
     assert "Looks better on the runs it has: alpha=c (c), 2 of 3 runs finished." in winner_sentence(
         found, members=items
@@ -120,7 +120,7 @@ def test_one_that_was_stopped_early_is_compared_at_the_last_common_step():
     ]
     progress = pd.concat([curve("a", [(0, 50), (20, 40), (40, 10)]), curve("c", [(0, 50), (10, 41), (20, 35)])])
     found = winner(items, progress=progress)
-    (early,) = [rival for rival in found.against_all if rival.standing is Standing.STOPPED_EARLY]
+    (early,) = [other for other in found.against_all if other.standing is Standing.STOPPED_EARLY]
     assert early.partial.step == 20
     assert early.partial.difference == pytest.approx(-5)
     assert found.is_claimed  # of those that ran to the end

@@ -23,7 +23,7 @@ from nmlab.reports.figures import (
     study_figures,
 )
 from nmlab.reports.figures.importance import distribution
-from nmlab.reports.figures.parallel import SummaryRow, setting_axis, shown_lines
+from nmlab.reports.figures.parallel import ConfigurationLine, setting_axis, shown_lines
 from nmlab.reports.read.collect import collect
 
 
@@ -278,7 +278,7 @@ def test_drawing_leaves_the_readers_matplotlib_alone(configurations):
 
 
 def test_of_very_many_lines_the_best_and_some_of_the_others_are_drawn():
-    lines = [SummaryRow(str(place), (0.5,), place / 1000) for place in range(1000)]
+    lines = [ConfigurationLine(str(place), (0.5,), place / 1000) for place in range(1000)]
     shown = shown_lines(lines, most=90)
     assert shown[:30] == lines[:30]
     assert 60 <= len(shown) <= 90

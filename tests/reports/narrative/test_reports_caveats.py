@@ -125,9 +125,9 @@ def test_too_few_windows_are_told_in_every_place(writer, store, trial, monkeypat
     trials = [trial(method, 0, value, role="baseline") for method, value in (("wanda", 60.0), ("magnitude", 70.0))]
     writer.launch("few-windows", trials, name="few-windows-1")
     document = document_of(store, study="few-windows")
-    rivals = next(table for table in document.tables if table.key == "rivals")
-    assert rivals.notes == ("No test was possible: 12 windows, a test needs at least 13.",)
-    assert [cell.value for cell in rivals.column("verdict")] == ["not tested: 12 windows, a test needs at least 13"]
+    rest = next(table for table in document.tables if table.key == "rivals")
+    assert rest.notes == ("No test was possible: 12 windows, a test needs at least 13.",)
+    assert [cell.value for cell in rest.column("verdict")] == ["not tested: 12 windows, a test needs at least 13"]
     assert any("has 12 windows; a test over windows needs at least 13" in text for text in document.warnings)
     assert document.headline[1] == (
         "Of the 2 masks of the summary, wanda has the best mean, but no test was possible: "
@@ -217,8 +217,8 @@ def test_the_winner_is_in_json(writer, store, trial):
     writer.launch("winner-json", trials, name="winner-json-1")
     (winner,) = json.loads(json_text(document_of(store, study="winner-json")))["winners"]
     assert (winner["best"], winner["is_claimed"]) == (trials[0].configuration, True)
-    assert {rival["configuration"] for rival in winner["against_all"]} == {
+    assert {other["configuration"] for other in winner["against_all"]} == {
         trials[3].configuration,
         trials[6].configuration,
     }
-    assert [rival["verdict"] for rival in winner["against_all"]] == ["worse", "worse"]
+    assert [other["verdict"] for other in winner["against_all"]] == ["worse", "worse"]

@@ -13,7 +13,7 @@ ASK = "from mlflow.telemetry import get_telemetry_client as ask; print(ask() is 
 _TESTING = ("PYTEST", "CI", "GITHUB", "MLFLOW", "DO_NOT_TRACK", "TRAVIS", "JENKINS", "GITLAB")
 
 
-def told_by(*lines):
+def printed_by(*lines):
     """Return what a new process prints that no test runner has marked as one of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_TESTING)}
     done = subprocess.run(
@@ -24,7 +24,7 @@ def told_by(*lines):
 
 def test_mlflow_alone_starts_its_telemetry():
     """Else the next tests would show nothing."""
-    assert told_by("import mlflow", ASK) == ["False"]
+    assert printed_by("import mlflow", ASK) == ["False"]
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,12 @@ def test_mlflow_alone_starts_its_telemetry():
     ],
 )
 def test_telemetry_is_off_whatever_is_imported_first(first):
-    assert told_by(first, ASK) == ["True"]
+    assert printed_by(first, ASK) == ["True"]
 
 
 def test_whoever_wants_telemetry_keeps_it():
     own = "import os; os.environ['MLFLOW_DISABLE_TELEMETRY'] = 'false'"
-    assert told_by(own, "import nmlab.reports.read.store, mlflow", ASK) == ["False"]
+    assert printed_by(own, "import nmlab.reports.read.store, mlflow", ASK) == ["False"]
 
 
 def test_every_file_that_imports_mlflow_imports_the_settings_first():

@@ -18,7 +18,7 @@ from nmlab.reports.statistics import (
 
 
 @dataclass(frozen=True)
-class Contrast:
+class PairwiseComparison:
     """One side minus the reference.
 
     Perplexities are compared on the log scale, on which their noise adds up: the exponential of a comparison is
@@ -67,9 +67,9 @@ class Contrast:
         return _mean(own.values()) - _mean(other.values())
 
 
-def contrasts_with(
+def pairwise_comparisons(
     reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
-) -> tuple[Contrast, ...]:
+) -> tuple[PairwiseComparison, ...]:
     """Contrast every side with the reference, p-values adjusted among themselves.
 
     Args:
@@ -80,21 +80,21 @@ def contrasts_with(
     """
     repeated = evaluation_comparisons(reference, others=others, metric=metric, evaluations=evaluations)
     found = [
-        Contrast(side, reference, metric, _training(side, reference, metric), repeated.get(place))
+        PairwiseComparison(side, reference, metric, _training(side, reference, metric), repeated.get(place))
         for place, side in enumerate(others)
     ]
     return settled(found)
 
 
-def settled(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
+def settled(comparisons: Sequence[PairwiseComparison]) -> tuple[PairwiseComparison, ...]:
     """Return the contrasts with p-values adjusted over all of them, each kind of noise for itself."""
-    result = list(contrasts)
+    result = list(comparisons)
     for noise in Noise:
-        places = [place for place, item in enumerate(contrasts) if item.decisive and item.decisive.noise is noise]
-        decisive = [contrasts[place].decisive for place in places]
+        places = [place for place, item in enumerate(comparisons) if item.decisive and item.decisive.noise is noise]
+        decisive = [comparisons[place].decisive for place in places]
         values = adjusted([item.p_value if item is not None else None for item in decisive])
         for place, value in zip(places, values, strict=True):
-            result[place] = replace(contrasts[place], p_adjusted=value)
+            result[place] = replace(comparisons[place], p_adjusted=value)
     return tuple(result)
 
 
