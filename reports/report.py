@@ -1,7 +1,7 @@
 """Write the comparison report of one launch of a study, from MLflow alone.
 
-The report is built in a folder beside its place and moved there when it is whole, so that no half-written
-report is ever seen.
+The report is built in a temporary folder next to its destination and moved there when it is complete, so that no
+half-written report is ever visible.
 """
 
 import tempfile
@@ -34,7 +34,7 @@ PAGES = ("report.html", "report.md", "report.json")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Where a written report is, and what it found in two to five sentences."""
+    """The files of a written report, and its headline of two to five sentences."""
 
     html: Path
     markdown: Path
@@ -61,7 +61,7 @@ def write_report(
     Args:
         study: the study's name.
         tracking_uri: the MLflow store to read.
-        output: the folder to write; a report that is there is replaced, anything else is refused.
+        output: the folder to write; an existing report is replaced, other contents are refused.
         launch: name or parent run id of the launch; the newest by default.
         mixed: allow runs that were not evaluated alike in one table, each marked with what differs.
         ui_base: address of the MLflow user interface that the links lead to.
@@ -78,7 +78,7 @@ def write_report(
 
 
 def write_document(document: Document, *, output: Path) -> Report:
-    """Write a report that is built already; see :func:`write_report`."""
+    """Write a report from its document; see :func:`write_report`."""
     try:
         _refuse_foreign_folder(output)
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def document_of(
     ui_base: str = UI_BASE,
     public: bool = False,
 ) -> Document:
-    """Build the whole report as a value.
+    """Build the whole report as a document.
 
     Raises:
         ReportError: see :func:`write_report`.
@@ -182,7 +182,7 @@ def _refuse_foreign_folder(output: Path) -> None:
     for entry in sorted(output.rglob("*")):
         place = entry.relative_to(output)
         if not _is_of_report(place, is_folder=entry.is_dir()):
-            raise ReportError(f"{output} holds {place}, which is no part of a report; give a new or empty folder")
+            raise ReportError(f"{output} holds {place}, which is not part of a report; give a new or empty folder")
 
 
 def _is_of_report(place: Path, *, is_folder: bool) -> bool:

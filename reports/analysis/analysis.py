@@ -1,4 +1,4 @@
-"""Everything that tables, figures and sentences of one report rest on, computed once from the runs."""
+"""The analysis of one launch, computed once; tables, figures and sentences of its report use it."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from nmlab.reports.analysis.pairwise import (
     PairwiseComparison,
     Side,
     Winner,
+    adjusted_tasks,
     best_versus_rest,
-    settled_tasks,
     winners_of,
 )
 from nmlab.reports.analysis.planned import planned_values
@@ -29,20 +29,20 @@ LOSS_MASKS = "loss_masks"
 
 @dataclass(frozen=True)
 class Analysis:
-    """One launch, looked at.
+    """The analysis of one launch.
 
     Attributes:
-        summary_rows: what the summary is about.
-        evaluations: losses by window and answers by question of the runs of these lines, by run id, as far as kept.
-        check: whether the recorded perplexities follow from them; None where no run kept any.
-        comparisons: for each metric of the summary, the lines of each group against its best.
+        summary_rows: the rows of the summary.
+        evaluations: losses by window and outcomes by question of the runs of these rows, by run id, as far as kept.
+        check: whether the recorded perplexities agree with them; None where no run kept any.
+        comparisons: for each metric of the summary, the rows of each group against its best.
         winners: for each group of comparable masks, the best searched configuration against all others of the search.
-        budgets: what each method reached at the same budget.
-        front: every complete configuration with the fronts of quality against cost that it stands on.
-        masks: the masks of the lines and the masks that trials started from, by run id and layer, as far as kept.
+        budgets: the result of each method at the same budget.
+        front: every complete configuration with the fronts of quality against cost that it is on.
+        masks: the masks of the rows and the initial masks of trials, by run id and layer, as far as kept.
         sampled: losses of masks drawn from the final logits of one run of the best configuration that drew some.
-        judgements: what the study says about the papers' claims.
-        pairs: printed numbers beside ours, for each published table that the study reproduces.
+        judgements: the verdicts of the study on the papers' claims.
+        pairs: printed numbers with ours, for each published table that the study reproduces.
     """
 
     runs: StudyRuns
@@ -61,12 +61,12 @@ class Analysis:
 
     @property
     def decisive_comparisons(self) -> Mapping[Hashable, tuple[PairwiseComparison, ...]]:
-        """The contrasts in the searched metric."""
+        """The comparisons in the searched metric."""
         return self.comparisons[self.runs.objective.metric]
 
 
 def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
-    """Read what the comparison needs beyond the table of runs, and compare.
+    """Read evaluations and masks of a launch and analyse it.
 
     Raises:
         ReportError: a corrupted artifact.
@@ -86,7 +86,7 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         summary_rows=summary_rows,
         evaluations=evaluations,
         check=check_evaluations(found, rows=rows),
-        comparisons=settled_tasks(
+        comparisons=adjusted_tasks(
             {
                 metric: best_versus_rest(summary_rows, metric=metric, evaluations=evaluations)
                 for metric in sorted(metrics)
@@ -111,7 +111,7 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
 def _evaluations_of_the_fixed(
     store: RunStore, configurations: Sequence[Configuration], *, known: Mapping[str, Evaluation | None]
 ) -> dict[str, Evaluation]:
-    """Read what searched configurations kept that no seed moves: windows are all that they can be told apart by."""
+    """Read the evaluations of searched configurations without training noise, which are tested over windows."""
     fixed = [item for item in searched(configurations) if not Side(item).has_training_noise]
     run_ids = [str(run_id) for item in fixed for run_id in item.finished["run_id"] if run_id not in known]
     read = read_evaluations(store, run_ids=run_ids)
@@ -119,20 +119,20 @@ def _evaluations_of_the_fixed(
 
 
 def _pairs(reproduces: Sequence[str], configurations: Sequence[Configuration]) -> dict[str, tuple[Pair, ...]]:
-    """Return printed numbers beside ours, table by table; a figure has no numbers in print."""
+    """Return printed numbers with ours, table by table; a published figure has no printed numbers."""
     tables = [item for item in reproduces if item in published_tables()]
     return {table: pairs_of(table, configurations=configurations) for table in tables}
 
 
 def _sampled(store: RunStore, configurations: Sequence[Configuration]) -> SampledLosses | None:
-    """Read the losses of sampled masks of the first finished run, of the best configuration, that was to draw some."""
+    """Read the losses of sampled masks of one run: the first of the best configuration with ``loss_masks``."""
     asked = [item for item in searched(configurations) if float(str(item.settings.get(LOSS_MASKS, 0))) > 0]
     run_ids = [str(run_id) for item in asked for run_id in item.finished["run_id"]]
     return read_sampled_losses(store, run_id=run_ids[0]) if run_ids else None
 
 
 def _masks_wanted(summary_rows: Sequence[SummaryRow], runs: StudyRuns) -> list[str]:
-    """Return the runs whose masks are looked at: the first seed of every line, initial masks, then other seeds."""
+    """Return the runs whose masks are read: the first seed of every row, initial masks, then other seeds."""
     items = list({row.item.key: row.item for row in summary_rows if not row.item.is_dense}.values())
     seeds = [[str(run_id) for run_id in item.finished["run_id"]] for item in items]
     starts = [start.run_id for start in runs.initial_masks]
@@ -142,7 +142,7 @@ def _masks_wanted(summary_rows: Sequence[SummaryRow], runs: StudyRuns) -> list[s
 def _overlaps(
     summary_rows: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
 ) -> dict[tuple[str, str], float]:
-    """Return the overlap of every two runs of different lines."""
+    """Return the overlap of every two runs of different rows."""
     keys = {str(run_id): row.item.key for row in summary_rows for run_id in row.item.finished["run_id"]}
     own = [run_id for run_id in masks if run_id in keys]
     pairs = [(first, second) for first in own for second in own if keys[first] != keys[second]]

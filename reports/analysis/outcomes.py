@@ -1,4 +1,4 @@
-"""How the runs of a configuration ended: what was stopped early, what lacks a run, what left the finite numbers."""
+"""How the runs of a configuration ended: whether the search stopped any of them early."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from nmlab.reports.read.frame import records_of
 
 STOPPED = "stopped"
 PRUNED = "pruned"
-STOPPED_EARLY = "stopped early"  # how the reason begins where the search, and not a person, stopped a run
+STOPPED_EARLY = "stopped early"  # the prefix of the reason where the search stopped a run, not a person
 
 
 def is_pruned(status: str, *, reason: str) -> bool:
@@ -16,7 +16,7 @@ def is_pruned(status: str, *, reason: str) -> bool:
 
 
 def pruned_runs(rows: pd.DataFrame) -> int:
-    """Return how many of some rows of the trial table are of runs that the search stopped early."""
+    """Return how many rows of a trial table are runs that the search stopped early."""
     columns = [name for name in ("status", "reason") if name in rows]
     return sum(
         is_pruned(str(row["status"]), reason=str(row.get("reason", ""))) for row in records_of(rows, columns=columns)
@@ -24,5 +24,5 @@ def pruned_runs(rows: pd.DataFrame) -> int:
 
 
 def is_stopped_early(item: Configuration) -> bool:
-    """Return whether the search stopped any run of a configuration, which was then not judged on all its steps."""
+    """Return whether the search stopped any run of a configuration before all its steps."""
     return pruned_runs(item.trials) > 0

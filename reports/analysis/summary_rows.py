@@ -1,4 +1,4 @@
-"""What the summary's rows are about: the dense model, the baselines, and the best of each searched method."""
+"""The rows of the summary: the dense model, the baselines, and the best of each searched method."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from nmlab.reports.analysis.configurations import (
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One row in the making: which configuration, seen as what, competing where, the best of how many tried."""
+    """One row: its configuration, kind, name and setting, the group it competes in, and of how many it is the best."""
 
     item: Configuration
     kind: str
@@ -28,7 +28,7 @@ class SummaryRow:
 
 
 def summary_rows_of(configurations: Sequence[Configuration]) -> list[SummaryRow]:
-    """Return what the summary's rows are about, in order."""
+    """Return the rows of the summary, in order."""
     dense = [item for item in baselines(configurations) if item.is_dense]
     summary_rows = [SummaryRow(item, "dense", "dense (no mask)") for item in dense]
     for members in groups_of(configurations).values():
@@ -38,12 +38,12 @@ def summary_rows_of(configurations: Sequence[Configuration]) -> list[SummaryRow]
             setting = setting_text(item, names=varying(same))
             summary_rows.append(SummaryRow(item, "baseline", item.method, setting, competes(item)))
         for method in dict.fromkeys(item.method for item in searched(members)):
-            summary_rows += _method_lines([item for item in searched(members) if item.method == method])
+            summary_rows += _method_rows([item for item in searched(members) if item.method == method])
     return summary_rows
 
 
 def names_of(summary_rows: Sequence[SummaryRow]) -> dict[tuple[str, bool], str]:
-    """Return what the summary calls each configuration and each initial mask."""
+    """Return the name of each configuration and each initial mask in the summary."""
     return {(row.item.key, row.kind == "initial"): _name(row) for row in summary_rows}
 
 
@@ -56,7 +56,7 @@ def _name(row: SummaryRow) -> str:
     return f"{row.name}: {row.setting}" if row.setting and row.kind == "baseline" else row.name
 
 
-def _method_lines(tried: list[Configuration]) -> list[SummaryRow]:
+def _method_rows(tried: list[Configuration]) -> list[SummaryRow]:
     best = best_of(tried)
     if best is None:
         return []

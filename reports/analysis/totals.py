@@ -1,4 +1,4 @@
-"""What runs cost together, whatever became of them: one sum for sentences, tables and figures."""
+"""The total cost of runs, finished or not: one sum for sentences, tables and figures."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from nmlab.reports.values.wording import counted
 
 SECONDS, SPENT = "cost/seconds", "cost/spent_seconds"
 IN_PART = "in part"
-"""What a run is tagged with whose cost is known up to its last checkpoint only."""
+"""The tag of a run whose cost is known up to its last checkpoint only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Total:
 
     Attributes:
         value: over the runs whose cost is known, in part or whole.
-        runs: all runs, whatever their status; models made elsewhere are none.
+        runs: all runs of any status, without external models.
         unknown: the runs of which no cost is known.
         in_part: the runs whose cost is known up to their last checkpoint.
     """
@@ -61,13 +61,13 @@ def total_text(total: Total) -> str:
 
 
 def totals_line(configurations: Sequence[Configuration]) -> str:
-    """Return what all runs cost together; "" where that is known of none."""
+    """Return the total cost of all runs; empty where no cost is known."""
     whole = total_of(configurations)
     return f"Together, finished or not: {_over_runs(whole)}." if whole.known else ""
 
 
 def totals_by_method(configurations: Sequence[Configuration]) -> str:
-    """Return what all runs of each method cost together; "" where that is known of none."""
+    """Return the total cost of each method's runs; empty where no cost is known."""
     methods = dict.fromkeys(item.method for item in configurations)
     totals = {method: total_of(item for item in configurations if item.method == method) for method in methods}
     shown = [f"{method} {_over_runs(total)}" for method, total in totals.items() if total.runs]

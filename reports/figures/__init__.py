@@ -1,4 +1,4 @@
-"""Figures: each a pure ``*_info`` value first, then a drawing of it as SVG and PNG."""
+"""Figures: ``*_info`` computes the data of each as a pure value, ``draw_*`` draws it as SVG and PNG."""
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.figures.by_setting import by_setting_info, draw_by_setting
@@ -62,7 +62,7 @@ __all__ = [
 
 
 def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
-    """Return every figure of the report, drawn or with the reason why it is not, in the order of reading."""
+    """Return every figure of the report, drawn or with the reason why not, in the order of the page."""
     runs, configurations, summary_rows = analysis.runs, analysis.configurations, analysis.summary_rows
     return (
         draw_ranking(ranking_info(configurations)),

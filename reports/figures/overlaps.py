@@ -1,4 +1,4 @@
-"""How alike the masks are: a matrix of overlaps with the chance level, and corners of the masks as pictures."""
+"""Overlaps of the masks as a matrix with the chance level, and corners of the masks as pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from nmlab.reports.read.masks import PackedMask, chance_overlap, overlap
 from nmlab.reports.read.masks.packed import Bools
 
 KEY, TITLE = "mask_overlap", "Overlap of the masks"
-PICTURES_KEY, PICTURES_TITLE = "mask_pictures", "The masks, up close"
+PICTURES_KEY, PICTURES_TITLE = "mask_pictures", "Corners of the masks"
 MOST_MASKS = 12
 PICTURES = 6
 CORNER = 8
@@ -62,7 +62,7 @@ def overlap_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapp
     """Return the overlaps between the masks of the summary, by the first seed of each.
 
     Args:
-        summary_rows: what the summary is about; initial masks and the dense model have no artifact of their own.
+        summary_rows: the rows of the summary; initial masks and the dense model have no artifact of their own.
         masks: masks by run id and layer.
     """
     patterns: dict[str, list[tuple[str, Mapping[str, PackedMask]]]] = {}
@@ -96,7 +96,7 @@ def pictures_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Map
 
 
 def draw_overlap(info: OverlapInfo) -> FigureFile:
-    """Draw one matrix a pattern, values written in; the colour counts from chance to equality."""
+    """Draw one matrix for each pattern with its values; colours run from chance to equality."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
     largest = max(len(matrix.labels) for matrix in info.matrices)
@@ -109,7 +109,7 @@ def draw_overlap(info: OverlapInfo) -> FigureFile:
 
 
 def draw_pictures(info: PicturesInfo) -> FigureFile:
-    """Draw a row of pictures a layer, dark where a weight is kept."""
+    """Draw a row of pictures for each layer, dark where a weight is kept."""
     if info.skipped:
         return FigureFile(PICTURES_KEY, PICTURES_TITLE, "", skipped=info.skipped)
     with matplotlib.rc_context(SETTINGS):
@@ -124,7 +124,7 @@ def draw_pictures(info: PicturesInfo) -> FigureFile:
                     axes.set_ylabel(layer.rpartition(".")[2], fontsize=8.5)
         caption = (
             f"The first {CORNER} rows and {CORNER} input columns of the {info.pattern} masks in "
-            f"{', '.join(info.layers)}: dark on paper is kept. How alike whole masks are is in the overlaps."
+            f"{', '.join(info.layers)}: dark (on paper) is kept. The overlaps compare whole masks."
         )
         return saved(figure, key=PICTURES_KEY, title=PICTURES_TITLE, caption=caption)
 
@@ -176,7 +176,7 @@ def _draw_share(axes: "matplotlib.axes.Axes", row: int, column: int, matrix: Ove
 
 
 def percent(share: float) -> str:
-    """Return a share in whole percent, but 100 for equal masks only."""
+    """Return a share in whole percent, with more digits from 99% on; only equal masks have 100."""
     return f"{100 * share:.0f}" if share < 0.99 or share == 1.0 else f"{min(99.99, 100 * share):.4g}"
 
 
@@ -195,5 +195,5 @@ def _caption(info: OverlapInfo) -> str:
     chances = ", ".join(f"{100 * matrix.chance:g}% at {matrix.pattern}" for matrix in info.matrices)
     return (
         "Share of weights that two masks both keep or both drop, over all layers, by the first seed of each. Two "
-        f"independent random masks agree on {chances}; darker on paper is more alike, counted from there."
+        f"independent random masks agree on {chances}. Darker (on paper) means more overlap above chance."
     )

@@ -1,4 +1,4 @@
-"""Parallel coordinates: every configuration as a line through its hyperparameters to what it reached."""
+"""Parallel coordinates: every configuration as a line through its hyperparameters to its result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "parallel_coordinates", "Parallel coordinates"
 MOST_LINES = 300
-MOST_OWN_TICKS = 6  # up to so many different numbers, each has its own tick
+MOST_OWN_TICKS = 6  # the most different numbers with a tick each
 TICK_ROOM = 0.06  # the height of a tick's text, as a share of the axis
 UNUSED = (-0.1, "not used")  # place and tick of a configuration that lacks the setting
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One vertical axis: where its ticks stand, from 0 (bottom) to 1 (top), what they say, and a scale to name."""
+    """One vertical axis: places of its ticks from 0 (bottom) to 1 (top), their texts, and the name of its scale."""
 
     name: str
     ticks: tuple[tuple[float, str], ...]
@@ -89,7 +89,7 @@ def setting_axis(name: str, *, values: Sequence[Value | None]) -> tuple[Axis, li
 
     Text is spread evenly in sorted order. Numbers are placed by value, on a log scale where they spread over a
     factor of 20. Up to six different numbers have a tick each, and are placed in even steps where these ticks
-    would lie on each other; more have round ticks.
+    would overlap; more numbers have round ticks.
     """
     present = [value for value in values if value is not None]
     if any(isinstance(value, str) for value in present):
@@ -165,7 +165,7 @@ def _draw_axis(axes: "matplotlib.axes.Axes", axis: Axis, index: int, *, is_last:
 
 
 def _number_axis(name: str, values: Sequence[float | None], *, has_own_ticks: bool) -> tuple[Axis, list[float | None]]:
-    """Place numbers on an axis; with own ticks, few different numbers are ticked and kept apart."""
+    """Place numbers on an axis; with own ticks, a few different numbers have a tick each and do not overlap."""
     present = sorted({value for value in values if value is not None})
     is_log = wants_log(present, ratio=LOG_RATIO)
 
@@ -211,7 +211,7 @@ def _caption(info: ParallelInfo) -> str:
     )
     drawn = len(shown_lines(info.lines))
     if drawn < len(info.lines):
-        text += f" Of {len(info.lines):,} lines {drawn} are drawn: the best, and the others at even distances."
+        text += f" Of {len(info.lines):,} lines {drawn} are drawn: the best, and others at even distances."
     if info.without_value:
         text += f" Dashed: {counted(info.without_value, noun='configuration')} without a finished run."
     return text

@@ -1,4 +1,4 @@
-"""Quality against tokens spent: the searched metric wherever a run evaluated it."""
+"""Quality against tokens spent: the searched metric at every evaluation of a run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -45,9 +45,9 @@ class ProgressCurve:
 
 @dataclass(frozen=True, slots=True)
 class ProgressInfo:
-    """Curves of learned masks, and the values of masks that nobody trained as lines; or why there are none.
+    """Curves of learned masks, and the values of untrained masks as lines; or why there are none.
 
-    ``outside`` are values so far off that a line at them would press the curves flat.
+    ``outside`` are values so far off that drawing them would flatten the curves.
     """
 
     metric: str
@@ -61,7 +61,7 @@ class ProgressInfo:
 def progress_info(
     configurations: Sequence[Configuration], *, summary_rows: Sequence[SummaryRow], progress: pd.DataFrame
 ) -> ProgressInfo:
-    """Return the curves of the best configuration of each learned method that was evaluated on the way.
+    """Return the curves of the best configuration of each learned method that was evaluated during training.
 
     Args:
         configurations: all of a launch.
@@ -88,7 +88,7 @@ def progress_info(
 
 
 def draw_progress(info: ProgressInfo) -> FigureFile:
-    """Draw the curves with the range of their seeds, and what needed no training as horizontal lines."""
+    """Draw the curves with the range of their seeds, and untrained masks as horizontal lines."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
     with matplotlib.rc_context(SETTINGS):
@@ -154,7 +154,7 @@ def _is_near(value: float, low: float, high: float) -> bool:
 
 def _caption(info: ProgressInfo) -> str:
     text = (
-        "The best configuration of each learned method, mean over its seeds wherever all of them were evaluated; the "
+        "The best configuration of each learned method: mean over its seeds at steps where all were evaluated; the "
         "band spans the seeds."
     )
     if info.references:

@@ -1,6 +1,6 @@
-"""One launch of one study, read from MLflow into a typed value: the only input of tables and figures.
+"""Reads one launch of one study from MLflow into a typed value, the input of tables and figures.
 
-Nothing but MLflow is read, so a report can be built on a machine that has neither torch nor Ray.
+Only MLflow is read, so a report can be built on a machine that has neither torch nor Ray.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ MOST_CURVES = 300
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What the search optimised: a metric name and ``min`` or ``max``."""
+    """The objective of the search: a metric name and ``min`` or ``max``."""
 
     metric: str
     mode: str
@@ -60,7 +60,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class InitialMask:
-    """A mask that trials of a launch started from: what made it, from what, and what that cost (``cost/*``)."""
+    """A mask that trials of a launch started from: its method, pattern, seed and metrics such as ``cost/*``."""
 
     run_id: str
     digest: str
@@ -72,15 +72,15 @@ class InitialMask:
 
 @dataclass(frozen=True, slots=True)
 class StudyRuns:
-    """Everything that a report says about one launch of one study.
+    """The data of one launch of one study, from which its report is made.
 
     Attributes:
         trials: one row per child run; see :func:`nmlab.reports.read.frame.trial_frame` for the columns.
         settings: the columns of ``trials`` that are parameters of the runs, hyperparameters first.
         metrics: the columns of ``trials`` that are final metrics, sorted.
         curves: ``run_id, metric, step, value`` of the loss residual, of up to 300 runs; see :func:`curve_runs`.
-        progress: the same of the searched metric, wherever a run evaluated it, its start included.
-        initial_masks: the masks that trials started from, each computed once; they are none of the trials.
+        progress: the same of the searched metric at every evaluation of a run, its start included.
+        initial_masks: the masks that trials started from, each computed once; they are not trials.
     """
 
     study: str
@@ -148,8 +148,8 @@ def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyR
 def curve_runs(rows: pd.DataFrame, *, objective: Objective, most: int = MOST_CURVES) -> list[str]:
     """Return the runs whose residuals are read: all of a small study, else some configurations with all their seeds.
 
-    These are the best of each method, pattern and estimator, and then configurations at even distances in the order
-    of the searched metric, so that the figures show good and bad ones alike.
+    These are the best of each method, pattern and estimator, and configurations at even distances in the order of the
+    searched metric, so that the figures show good and bad ones.
     """
     kept = rows[(rows["status"] != "duplicate") & (rows["role"] == "search")]
     if len(kept) <= most or objective.metric not in kept:
@@ -167,7 +167,7 @@ def curve_runs(rows: pd.DataFrame, *, objective: Objective, most: int = MOST_CUR
 
 
 def objective_of(params: Mapping[str, str]) -> Objective:
-    """Return the searched metric of a launch; of several, the first.
+    """Return the searched metric of a launch, the first if there are several.
 
     Raises:
         ReportError: a mode other than ``min`` and ``max``.
@@ -180,7 +180,7 @@ def objective_of(params: Mapping[str, str]) -> Objective:
 
 
 def launch_of(parent: Any, *, position: tuple[int, int]) -> Launch:
-    """Return what the parent run says; ``position`` is the launch's number and the number of launches."""
+    """Return the launch of a parent run; ``position`` is its number and the number of launches of the study."""
     tags, info = parent.data.tags, parent.info
     planned = tags.get("nmlab.planned")
     return Launch(

@@ -1,4 +1,4 @@
-"""What a run kept of its evaluation, window by window and question by question, and whether its metrics follow."""
+"""Evaluations of runs by window and by question, and the check that recorded metrics agree with them."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,9 +50,9 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationCheck:
-    """What recomputing perplexities from windows and accuracies from questions found, over some finished runs.
+    """The result of recomputing perplexities from windows and accuracies from questions, over some finished runs.
 
-    ``missing`` kept nothing to recompute from; ``uncheckable`` recorded nothing that follows from what they kept.
+    ``missing`` runs kept nothing to recompute from; ``uncheckable`` runs recorded no metric that can be recomputed.
     """
 
     agreeing: tuple[str, ...]
@@ -66,12 +66,12 @@ class EvaluationCheck:
 
     @property
     def runs(self) -> int:
-        """How many runs were looked at."""
+        """The number of runs considered."""
         return len(self.agreeing) + len(self.disagreeing) + len(self.missing) + len(self.uncheckable)
 
 
 def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
-    """Read the losses of one run by window and its answers by question; None where it kept no losses.
+    """Read the losses of one run by window and its outcomes by question; None where it kept no losses.
 
     Raises:
         ReportError: the artifact is corrupted or lacks an array, naming the run and the array.
@@ -113,7 +113,7 @@ def check_evaluations(
         rows: parts of the trial table.
 
     Returns:
-        What was found, or None where no run kept its per-window losses.
+        The check, or None where no run kept its per-window losses.
     """
     records = {str(record["run_id"]): record for part in rows for record in records_of(part)}
     kept = {run_id: value for run_id in records if (value := found[run_id]) is not None}
@@ -135,7 +135,7 @@ def check_evaluations(
 
 
 def _agrees(evaluation: Evaluation, row: dict[Any, Any]) -> bool | None:
-    """Return whether what was recorded follows from what was kept; None where nothing was recorded that could.
+    """Return whether the recorded metrics agree with the recomputed ones; None where none can be recomputed.
 
     ``eval/perplexity`` is the token or the word perplexity.
     """

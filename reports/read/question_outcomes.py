@@ -1,4 +1,4 @@
-"""Outcomes of single questions, as a run kept them in ``tasks.npz``: what accuracies are compared on.
+"""Reads the outcomes of single questions from ``tasks.npz`` of a run; accuracies are compared on them.
 
 The file holds, for each task, ``<task>/question`` (a hash of every question) and ``<task>/<measure>`` (its outcome on
 each), in one order. Axis: Q questions.
@@ -18,7 +18,7 @@ from nmlab.reports.read.store import RunStore
 ARTIFACT = "tasks.npz"
 QUESTION = "question"
 NOT_MEASURES = (QUESTION, "log_likelihoods")
-MEANS = ("acc", "exact_match")  # over questions; other measures of the harness may be summed up otherwise
+MEANS = ("acc", "exact_match")  # over questions; other measures of the harness may be aggregated differently
 
 Floats_Q: TypeAlias = npt.NDArray[np.float64]
 Names_Q: TypeAlias = npt.NDArray[np.str_]
@@ -26,7 +26,7 @@ Names_Q: TypeAlias = npt.NDArray[np.str_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuestionOutcomes:
-    """One measure of one task: which questions were put, and the outcome of each."""
+    """One measure of one task: the questions, and the outcome of each."""
 
     question_Q: Names_Q
     outcome_Q: Floats_Q

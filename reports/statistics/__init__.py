@@ -1,6 +1,6 @@
-"""Statistics of a comparison: how sure is a difference, of which kind is the noise, what could have been seen.
+"""Statistics of a comparison: the difference, its interval and test, the kind of noise, the detectable difference.
 
-Two kinds of noise are told apart and never added. *Training noise* is how much a result moves from seed to seed:
+Two kinds of noise are kept apart and never added. *Training noise* is how much a result moves from seed to seed:
 intervals and tests over seeds. *Evaluation noise* is how much it would move on another text of the same kind:
 bootstrap and permutation over the windows or questions of one text.
 """

@@ -34,7 +34,7 @@ __all__ = [
 
 
 def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
-    """Return every table of the report that has a row, in the order of reading."""
+    """Return every table of the report that has a row, in the order of the page."""
     configurations, names = analysis.configurations, names_of(analysis.summary_rows)
     tests = Tests(analysis.evaluations, analysis.winners)
     built = (
@@ -59,12 +59,16 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
 
 
 def _published_tables(analysis: Analysis) -> tuple[Table, ...]:
-    """Return the published tables with ours beside, of those that the study reproduces and ran a row of."""
+    """Return the published tables that the study reproduces and of which it ran at least one row, with our numbers."""
     run = {name: pairs for name, pairs in analysis.pairs.items() if any(pair.has_ours for pair in pairs)}
     return tuple(published_table(pairs, reproduces=name) for name, pairs in run.items())
 
 
 def _not_run(analysis: Analysis) -> tuple[str, ...]:
-    """Say of which published tables no row has ours beside it, and why."""
+    """Return the published tables of which no row has a number of ours, and why."""
     names = [name for name, pairs in analysis.pairs.items() if not any(pair.has_ours for pair in pairs)]
-    return (f"No printed row of {', '.join(names)} is beside ours: settings or measures are others.",) if names else ()
+    return (
+        (f"No printed row of {', '.join(names)} has a counterpart here: the settings or measures differ.",)
+        if names
+        else ()
+    )

@@ -1,4 +1,4 @@
-"""Where memory went: by kind as counted, by phase as measured, a row for each method and pattern."""
+"""Memory by kind (counted) and by phase (measured), one row for each method and pattern."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ def _column(metric: str, title: str, meaning: str) -> Column:
 
 KINDS = (
     _column("memory/weight_bytes", "weights", "the frozen model, once for all trials of a replica"),
-    _column("memory/masked_weight_bytes", "masked weights", "weights or masks that the trial wears"),
+    _column("memory/masked_weight_bytes", "masked weights", "weights or masks that the trial applies"),
     _column("memory/state_bytes", "state", "what the method keeps between steps"),
-    _column("memory/learning_activation_bytes", "a step", "tensors that one step makes and lets go, at their peak"),
+    _column("memory/learning_activation_bytes", "a step", "temporary tensors of one step, at their peak"),
     _column("memory/evaluation_activation_bytes", "a batch", "the same of one batch of evaluation"),
 )
 PHASES = tuple(
-    _column(f"memory/{phase}_peak_bytes", f"peak {phase}", "most that the process held in this phase")
+    _column(f"memory/{phase}_peak_bytes", f"peak {phase}", "the most that the process held in this phase")
     for phase in ("load", "start", "learning", "evaluation")
 )
 CAPTION = (

@@ -1,4 +1,4 @@
-"""The summary: the dense model, the masks nobody had to learn, and the best configuration of each method."""
+"""The summary: the dense model, the baselines, and the best configuration of each searched method."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -20,15 +20,15 @@ SETTING = Column("setting", "setting", help="the settings that the search varied
 
 
 def summary_table(configurations: Sequence[Configuration], *, comparisons: PairwiseComparisons | None = None) -> Table:
-    """Return the table that answers the study in one look.
+    """Return the summary table of a study.
 
     Rows: dense, the baselines, and for each searched method the initial mask of its best configuration and
-    that configuration, within each group of comparable configurations. The dense row never competes, nor does
-    a mean that leaves out a seed.
+    that configuration, within each group of comparable configurations. The dense row never competes for a mark, nor
+    does a mean that lacks a seed.
 
     Args:
         configurations: all of a launch, best first.
-        comparisons: for each metric, the lines of each group against its best, which decides who shares its mark.
+        comparisons: for each metric, the rows of each group against its best; they decide which rows share its mark.
     """
     summary_rows = summary_rows_of(configurations)
     objective = configurations[0].objective
@@ -58,9 +58,9 @@ def summary_table(configurations: Sequence[Configuration], *, comparisons: Pairw
     table = Table(
         key="summary",
         title="Summary",
-        caption="Mean and 95% t-interval over seeds. Best in bold, the next best mean underlined, among masks of the "
-        "same pattern, model and evaluation text; what no test tells from the best is bold as well, and where nothing "
-        "could be tested nothing is marked. The dense model is shown for scale and does not compete.",
+        caption="Mean and 95% t-interval over seeds. Among masks of the same pattern, model and evaluation text, bold "
+        "marks the best and all that no test separates from it; underlined is the next best mean. Where nothing could "
+        "be tested, nothing is marked. The dense model is shown for scale and does not compete.",
         columns=columns,
         rows=tuple(rows),
         notes=_notes(configurations, summary_rows),

@@ -1,4 +1,4 @@
-"""Is there a winner? The best searched configuration of each group against every other one of the search."""
+"""The table "Is there a winner?": the best searched configuration of each group against every other one."""
 
 from collections.abc import Hashable, Mapping, Sequence
 
@@ -12,15 +12,15 @@ from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, with
 
 KEY, TITLE = "winner", "Is there a winner?"
 BEST = Column("best", "against", Style.CODE, help="the best configuration of the group, by its mean")
-STANDING = Column("standing", "how far it got", help="whether it ran to the end with all its seeds")
+STANDING = Column("standing", "how far it got", help="whether all its seeds ran to the end")
 P_VALUE = Column(
     "p_adjusted", "p (Holm)", Style.P_VALUE, help="two-sided p-value, adjusted after Holm over the whole search"
 )
 VERDICT = Column("verdict", "verdict", help="whether a test finds it worse than the best, at 5%")
 CAPTION = (
-    "The best searched configuration against every other one of the search, corrected after Holm for all of them, "
-    "since it was picked from all of them. A winner is named where each one that ran to the end is found worse. What "
-    "was stopped early is compared at the last step that both were evaluated at."
+    "The best searched configuration against every other one of the search. P-values are corrected after Holm over the "
+    "whole search, because the best was chosen from it. A winner is named if every other configuration that ran to the "
+    "end is found worse. Configurations stopped early are compared at the last step at which both were evaluated."
 )
 
 
@@ -30,12 +30,12 @@ def winner_table(
     winners: Mapping[Hashable, Winner],
     evaluations: Mapping[str, Evaluation],
 ) -> Table:
-    """Return one row for each searched configuration that is set against the best of its group.
+    """Return one row for each searched configuration that is compared with the best of its group.
 
     Args:
         configurations: all configurations, best first.
         winners: the best of each group against all others of the search.
-        evaluations: losses by window by run id, which tell why something could not be tested.
+        evaluations: losses by window by run id, which say why something could not be tested.
     """
     objective, tried = configurations[0].objective, searched(configurations)
     settings, several = Settings.of(tried), has_several(tried, attribute="pattern")
@@ -79,7 +79,7 @@ def verdict_text(other: OtherConfiguration, *, evaluations: Mapping[str, Evaluat
     if other.is_tested or is_counted(other.item.objective.metric):
         return "not separable"
     reason = untested_reason(other.comparison, evaluations=evaluations) if other.comparison is not None else ""
-    return f"not tested: {reason or 'nothing that both were measured on twice'}"
+    return f"not tested: {reason or 'fewer than two values in common'}"
 
 
 def _difference_column(metric: str, is_ratio: bool) -> Column:
@@ -118,7 +118,9 @@ def _row(
 def _note(winner: Winner, *, has_pattern: bool) -> str:
     where = f"{winner.best.pattern}: " if has_pattern else ""
     if winner.is_claimed:
-        return f"{where}{winner.best.key} is the winner: told from all {len(winner.complete or winner.against_all)}."
+        count = len(winner.complete or winner.against_all)
+        return f"{where}{winner.best.key} is the winner: better than all {count} others."
     return (
-        f"{where}no winner: {len(winner.undecided)} of {len(winner.complete)} that ran to the end can't be told apart."
+        f"{where}no winner: {len(winner.undecided)} of {len(winner.complete)} others that ran to the end are not "
+        "found worse than the best."
     )

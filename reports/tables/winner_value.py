@@ -1,4 +1,4 @@
-"""The winners of a report as plain values, for programs."""
+"""The winners of a report as plain values for programs."""
 
 from collections.abc import Hashable, Mapping
 
@@ -15,7 +15,7 @@ def winner_values(
 
     Args:
         winners: the best of each group against all others of the search.
-        evaluations: losses by window by run id, which tell why something could not be tested.
+        evaluations: losses by window by run id, which say why something could not be tested.
     """
     return tuple(_value(winner, evaluations) for winner in winners.values())
 

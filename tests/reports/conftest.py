@@ -62,7 +62,7 @@ class Trial:
     metrics: dict[str, float] = field(default_factory=dict)
     question_outcomes: dict[str, Sequence[int]] = field(default_factory=dict)
     start: str = "eval"
-    """Where its start is recorded: ``initial``, as earlier versions did ``eval``, or ``both`` where it went on."""
+    """Where its start is recorded: ``initial``, ``eval`` (earlier versions), or ``both`` (resumed later)."""
     has_cost: bool = True
 
     @property
@@ -72,7 +72,7 @@ class Trial:
 
 
 class StudyWriter:
-    """Writes studies into one store by the layout that platform and reports share."""
+    """Writes studies into one store in the layout that platform and reports share."""
 
     def __init__(self, uri: str, artifacts: Path) -> None:
         self.uri = uri
@@ -236,7 +236,7 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> StudyWriter:
 
 @pytest.fixture(scope="session")
 def store_writer() -> type[StudyWriter]:
-    """What writes a store of its own."""
+    """The writer class, for tests that need a separate store."""
     return StudyWriter
 
 

@@ -1,4 +1,4 @@
-"""Is one side better than another? The check that most claims are made of."""
+"""The check that one side is better than another; most claims consist of such checks."""
 
 from collections.abc import Mapping
 
@@ -9,11 +9,11 @@ from nmlab.reports.analysis.pairwise import Side, pairwise_comparisons, untested
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.values.wording import counted
 
-MEASURED_ONCE = "time/"  # what a run measures of the machine it is on
+MEASURED_ONCE = "time/"  # metrics that each run measures on its machine
 
 
 def better_than(first: Part, second: Part, *, metric: str, evaluations: Mapping[str, Evaluation]) -> Check:
-    """Return the check that one side is better than another; a side that only diverged is worse than any that did not.
+    """Return the check that one side is better than another; a side of which all runs diverged counts as worse.
 
     Args:
         first: the side that should be better.
@@ -34,7 +34,7 @@ def better_than(first: Part, second: Part, *, metric: str, evaluations: Mapping[
 
 
 def _unpaired(first: Side, second: Side, metric: str) -> str:
-    """Return which seeds only one of two trained sides has; a test over the others would leave them out in silence."""
+    """Return a reason if two trained sides have different seeds; a paired test would silently drop some."""
     if not (first.has_training_noise and second.has_training_noise):
         return ""
     own, other = set(first.values(metric)), set(second.values(metric))
@@ -49,7 +49,7 @@ def _too_few_timings(first: Side, second: Side, metric: str) -> str:
 
 
 def _diverged(first: Part, second: Part, metric: str, text: str) -> Check:
-    """Decide by divergence, which was the same in every run; one run of a side shows nothing of the others."""
+    """Return the check of sides that diverged in every run; needs two runs of each that depends on seeds."""
     finished = [bool(part.side.values(metric)) for part in (first, second)]
     both = (*first.side.item.run_ids, *second.side.item.run_ids)
     gone = " and ".join(part.name for part, ended in zip((first, second), finished, strict=True) if not ended)

@@ -1,4 +1,4 @@
-"""The kinds of test that decide a claim, each from a study's configurations to checks."""
+"""The kinds of test that decide a claim, each a function from a study's configurations to checks."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
@@ -29,7 +29,7 @@ UNEVALUATED = "its initial mask was not evaluated"
 
 
 def checks_of(test: Any, *, evidence: Evidence) -> tuple[Check, ...]:
-    """Return the checks of any test; what of its evidence did not run is among them, as missing.
+    """Return the checks of any test; evidence that did not run is included as missing checks.
 
     Raises:
         NotTestableError: the study did not run what every part of the test needs.
@@ -108,7 +108,7 @@ def _improves(test: ImprovesTest, evidence: Evidence) -> Iterable[Check]:
 
 
 def _with_starts(parts: Parts, metric: str) -> Parts:
-    """Return the parts of which the initial mask of every seed was evaluated; the others are missing."""
+    """Return the parts with an evaluated initial mask for every seed; the others count as missing."""
     whole = [part for part in parts.ran if set(_initial(part).values(metric)) == set(part.side.values(metric))]
     lost = [
         Absent(f"{part.side.item.settings['initial_mask']} ({UNEVALUATED})", f"{part.name}: {UNEVALUATED}", True)
@@ -127,7 +127,7 @@ def _by_text(selectors: Iterable[Selector]) -> dict[str, Selector]:
 
 
 def _without_pattern(selectors: Iterable[Selector], pattern: str | None) -> dict[str, str]:
-    """Return what a selector is called where the pattern goes without saying."""
+    """Return the names of selectors, without the pattern where it is the given one."""
     return {
         item.text: item.model_copy(update={"pattern": None}).text if item.pattern == pattern else item.text
         for item in selectors

@@ -1,4 +1,4 @@
-"""The evidence of a claim in words: differences, p-values, and sides that were picked as the best of several."""
+"""Differences and p-values in the evidence of a claim, as text."""
 
 import math
 
@@ -9,7 +9,7 @@ from nmlab.reports.values import Style, number_text
 
 
 def difference_text(comparison: PairwiseComparison) -> str:
-    """Return a ratio of perplexities, or a difference of anything else, with what it is a difference of."""
+    """Return a ratio for perplexities, else a difference with the name of its metric."""
     decisive = comparison.decisive or comparison.training
     if comparison.is_ratio and decisive is not None:
         return f"× {number_text(math.exp(decisive.difference), style=Style.RATIO)}"

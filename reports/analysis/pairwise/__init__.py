@@ -1,13 +1,13 @@
-"""Contrasts: two masks set against each other, with the noise of training and of evaluation kept apart."""
+"""Pairwise comparisons of masks, with training noise and evaluation noise kept apart."""
 
 from nmlab.reports.analysis.pairwise.best_versus_rest import (
+    adjusted_tasks,
     best_side,
     best_versus_rest,
-    settled_tasks,
     tied_with_best,
     untested_groups,
 )
-from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, pairwise_comparisons, settled
+from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, adjusted_together, pairwise_comparisons
 from nmlab.reports.analysis.pairwise.losses import WindowLosses, losses_of
 from nmlab.reports.analysis.pairwise.partial import is_on_log_scale
 from nmlab.reports.analysis.pairwise.question_outcomes import divided_questions
@@ -22,6 +22,8 @@ __all__ = [
     "Standing",
     "WindowLosses",
     "Winner",
+    "adjusted_tasks",
+    "adjusted_together",
     "best_side",
     "best_versus_rest",
     "divided_questions",
@@ -29,8 +31,6 @@ __all__ = [
     "losses_of",
     "pairwise_comparisons",
     "reasons_text",
-    "settled",
-    "settled_tasks",
     "tied_with_best",
     "untested_groups",
     "untested_reason",

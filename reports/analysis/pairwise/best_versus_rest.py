@@ -1,11 +1,11 @@
-"""The best of each group of comparable masks, and everything else in the group against it."""
+"""Best versus rest: the best of each group of comparable masks against all others of the group."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import islice
 
 from nmlab.reports.analysis.metrics import direction_of, is_counted, is_of_task
-from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, pairwise_comparisons, settled
+from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, adjusted_together, pairwise_comparisons
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.read.evaluations import Evaluation
@@ -15,10 +15,10 @@ from nmlab.reports.values import Direction
 def best_versus_rest(
     summary_rows: Sequence[SummaryRow], *, metric: str, evaluations: Mapping[str, Evaluation]
 ) -> dict[Hashable, tuple[PairwiseComparison, ...]]:
-    """Contrast the masks of each group of lines with the best of the group.
+    """Compare the masks of each group of summary rows with the best of the group.
 
     Args:
-        summary_rows: the summary's rows; the dense model and incomplete configurations compete nowhere.
+        summary_rows: the rows of the summary; the dense model and incomplete configurations are in no group.
         metric: the metric to compare.
         evaluations: per-window losses by run id.
     """
@@ -33,12 +33,12 @@ def best_versus_rest(
     return found
 
 
-def settled_tasks(
+def adjusted_tasks(
     comparisons: Mapping[str, Mapping[Hashable, tuple[PairwiseComparison, ...]]],
 ) -> dict[str, Mapping[Hashable, tuple[PairwiseComparison, ...]]]:
-    """Return contrasts by metric and group, p-values of all measures of tasks adjusted together: one table of tests."""
+    """Return comparisons by metric and group, with the p-values of all measures of tasks adjusted together."""
     places = [(metric, group) for metric, groups in comparisons.items() if is_of_task(metric) for group in groups]
-    found = iter(settled([item for metric, group in places for item in comparisons[metric][group]]))
+    found = iter(adjusted_together([item for metric, group in places for item in comparisons[metric][group]]))
     result: dict[str, dict[Hashable, tuple[PairwiseComparison, ...]]] = {
         key: dict(own) for key, own in comparisons.items()
     }
@@ -48,7 +48,7 @@ def settled_tasks(
 
 
 def best_side(sides: Sequence[Side], *, metric: str) -> Side | None:
-    """Return the side with the best mean of a metric; None where there is none or no direction is better."""
+    """Return the side with the best mean of a metric; None without sides, or if the metric has no direction."""
     direction = direction_of(metric, objective=sides[0].item.objective) if sides else Direction.NONE
     if direction is Direction.NONE:
         return None
@@ -57,16 +57,16 @@ def best_side(sides: Sequence[Side], *, metric: str) -> Side | None:
 
 
 def tied_with_best(comparisons: Mapping[Hashable, Sequence[PairwiseComparison]]) -> set[tuple[str, bool]]:
-    """Return configuration and whether its initial mask is meant, of all that no test tells from the best.
+    """Return configuration key and ``is_initial`` of every side that no test separates from the best.
 
-    What could not be tested is among them; what is counted needs no test.
+    Sides that could not be tested are included; counted metrics need no test.
     """
     items = [item for group in comparisons.values() for item in group if _is_open(item)]
     return {(item.side.item.key, item.side.is_initial) for item in items}
 
 
 def untested_groups(comparisons: Mapping[Hashable, Sequence[PairwiseComparison]]) -> set[Hashable]:
-    """Return the groups in which nothing could be tested, so that none of their masks is marked as the best."""
+    """Return the groups in which nothing could be tested; none of their masks is marked as the best."""
     return {group for group, items in comparisons.items() if all(_is_untested(item) for item in items)}
 
 

@@ -1,4 +1,4 @@
-"""Each of several sides against one reference, tested, and corrected for the number of tests."""
+"""Pairwise comparisons: each of several sides against one reference, tested and corrected."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -21,8 +21,8 @@ from nmlab.reports.statistics import (
 class PairwiseComparison:
     """One side minus the reference.
 
-    Perplexities are compared on the log scale, on which their noise adds up: the exponential of a comparison is
-    the ratio of geometric means. Everything else is compared as it is.
+    Perplexities are compared on the log scale, where their noise is additive: the exponential of a comparison is the
+    ratio of geometric means. Other metrics are compared on their own scale.
 
     Attributes:
         training: over seeds; None where neither side was trained over several seeds.
@@ -49,7 +49,7 @@ class PairwiseComparison:
 
     @property
     def is_separated(self) -> bool | None:
-        """Whether the decisive test tells the sides apart after correction; None where there is no test."""
+        """Whether the decisive test separates the sides after correction; None where there is no test."""
         return None if self.p_adjusted is None else self.p_adjusted < 0.05
 
     @property
@@ -70,11 +70,11 @@ class PairwiseComparison:
 def pairwise_comparisons(
     reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
 ) -> tuple[PairwiseComparison, ...]:
-    """Contrast every side with the reference, p-values adjusted among themselves.
+    """Compare every side with the reference; the p-values are adjusted over these comparisons.
 
     Args:
-        reference: what the others are measured against.
-        others: comparable sides (same pattern, model and evaluation text; the caller sees to it).
+        reference: the side that the others are compared with.
+        others: comparable sides (same pattern, model and evaluation text), as the caller ensures.
         metric: the metric to compare.
         evaluations: by run id; runs that are missing here have no evaluation noise.
     """
@@ -83,11 +83,11 @@ def pairwise_comparisons(
         PairwiseComparison(side, reference, metric, _training(side, reference, metric), repeated.get(place))
         for place, side in enumerate(others)
     ]
-    return settled(found)
+    return adjusted_together(found)
 
 
-def settled(comparisons: Sequence[PairwiseComparison]) -> tuple[PairwiseComparison, ...]:
-    """Return the contrasts with p-values adjusted over all of them, each kind of noise for itself."""
+def adjusted_together(comparisons: Sequence[PairwiseComparison]) -> tuple[PairwiseComparison, ...]:
+    """Return the comparisons with p-values adjusted over all of them, separately for each kind of noise."""
     result = list(comparisons)
     for noise in Noise:
         places = [place for place, item in enumerate(comparisons) if item.decisive and item.decisive.noise is noise]

@@ -16,13 +16,13 @@ from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 def evaluation_comparisons(
     reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
 ) -> dict[int, Comparison]:
-    """Return the comparisons with the reference by place, of those sides that were measured on the same things.
+    """Return the comparisons with the reference by place, for sides with the same windows or questions.
 
     Args:
-        reference: what the others are measured against.
+        reference: the side that the others are compared with.
         others: comparable sides.
         metric: a perplexity of the evaluation text is compared over its windows, a measure of a task over its
-            questions; nothing else has evaluation noise that was kept.
+            questions; other metrics have no recorded evaluation noise.
         evaluations: losses of windows and outcomes of questions by run id.
     """
     if is_of_task(metric):

@@ -1,4 +1,4 @@
-"""Outcomes by question, averaged over the seeds of one side: what evaluation noise of accuracies is measured on."""
+"""Outcomes by question, averaged over the seeds of one side: the basis of evaluation noise of accuracies."""
 
 from collections.abc import Mapping
 
@@ -11,9 +11,9 @@ from nmlab.reports.statistics import divided
 
 
 def outcomes_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]) -> QuestionOutcomes | None:
-    """Return the outcomes of a side; None where any of its finished runs kept none, or not of the same questions.
+    """Return the outcomes of a side; None where a finished run kept none, or of other questions.
 
-    An initial mask is not put any questions.
+    Initial masks are not evaluated on questions.
     """
     found = [evaluations.get(run_id) for run_id in side.run_ids]
     kept = [item.question_outcomes[metric] for item in found if item is not None and metric in item.question_outcomes]

@@ -1,4 +1,4 @@
-"""Why two sides could not be tested: one seed, too few windows, other windows, or nothing that was kept."""
+"""Why two sides could not be tested: one seed, too few windows, different windows, or no losses kept."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,10 +15,10 @@ from nmlab.reports.values.wording import counted
 
 
 def untested_reason(comparison: PairwiseComparison, *, evaluations: Mapping[str, Evaluation]) -> str:
-    """Return in a few words why a contrast has no test; empty where it has one, or needs none.
+    """Return in a few words why a comparison has no test; empty where it has one or needs none.
 
     Args:
-        comparison: two sides that were set against each other.
+        comparison: the comparison of two sides.
         evaluations: losses by window and outcomes by question of their runs, as far as kept.
     """
     decisive = comparison.decisive
@@ -33,12 +33,12 @@ def untested_reason(comparison: PairwiseComparison, *, evaluations: Mapping[str,
     if comparison.is_ratio:
         return _windows_reason(sides, evaluations)
     if any(len(side.values(comparison.metric)) > 1 for side in sides):
-        return f"the seeds ended alike, and {plain_name(comparison.metric)} is not kept in parts"
-    return f"one value each: {plain_name(comparison.metric)} is not kept in parts that a test could repeat"
+        return f"all seeds gave the same value, and {plain_name(comparison.metric)} has no replicates to test over"
+    return f"one value each: {plain_name(comparison.metric)} has no replicates to test over"
 
 
 def reasons_text(reasons: Iterable[str]) -> str:
-    """Return several reasons as one clause, the most frequent first; each with its number where they differ."""
+    """Return several reasons as one clause, the most frequent first, with counts where there are several."""
     found = Counter(reason for reason in reasons if reason).most_common()
     if len(found) < 2:
         return found[0][0] if found else ""
@@ -65,14 +65,14 @@ def _windows_reason(sides: Iterable[Side], evaluations: Mapping[str, Evaluation]
     if len(present) < len(runs):
         return f"{counted(len(runs) - len(present), noun='run')} of {len(runs)} stored no losses by window"
     if not all(np.isfinite(loss).all() for loss in present):
-        return "losses by window that are not finite"
+        return "losses by window are not finite"
     first = kept[0][0]
     if not all(_has_same_windows(first, item) for item, _ in kept):
         return "not evaluated on the same windows"
     windows = len(first.window_tokens_W)
     if windows < FEWEST_WINDOWS:
         return f"{counted(windows, noun='window')}, a test needs at least {FEWEST_WINDOWS}"
-    return "windows without a token"
+    return "some windows have no token"
 
 
 def _questions_reason(sides: Iterable[Side], metric: str, evaluations: Mapping[str, Evaluation]) -> str:
@@ -83,7 +83,7 @@ def _questions_reason(sides: Iterable[Side], metric: str, evaluations: Mapping[s
     if len(kept) < len(found):
         return "one of the two stored no outcomes by question"
     if not np.array_equal(kept[0].question_Q, kept[1].question_Q):
-        return "not the same questions"
+        return "not evaluated on the same questions"
     return f"{counted(len(kept[0].outcome_Q), noun='question')}, a test needs at least {FEWEST_WINDOWS}"
 
 

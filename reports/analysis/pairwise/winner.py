@@ -1,10 +1,10 @@
-"""Is there a winner among the searched configurations of a group? The best against every other one, corrected.
+"""Whether a group of searched configurations has a winner: the best against every other one, corrected.
 
-The best is picked by the numbers that it is tested on, so the statement is made only where the tests against **all**
-others that ran to the end find it better at once, with Holm's correction over every configuration of the search. Under
-equal configurations that is wrong in at most 5% of searches; the worst case is two equal ones far ahead of the rest
-(Gutmann and Maymin, "Is the selected population the best?", Annals of Statistics 1987). Those that were stopped early
-count in the correction, since the search chose among them too.
+The best is chosen by the numbers that it is tested on. A winner is therefore named only where the tests against **all**
+others that ran to the end find it better, with Holm's correction over every configuration of the search. With equal
+configurations that is wrong in at most 5% of searches; the worst case is two equal ones far ahead of the rest (Gutmann
+and Maymin, "Is the selected population the best?", Annals of Statistics 1987). Configurations stopped early count in
+the correction, since the search chose among them too.
 """
 
 import math
@@ -41,8 +41,8 @@ class OtherConfiguration:
 
     Attributes:
         comparison: of complete ones, as in other tables; ``p_adjusted`` there is Holm's.
-        partial: of others, what both have in common.
-        p_adjusted: Holm's over all rivals; 1 where there is no test.
+        partial: of incomplete ones, the comparison on what both have in common.
+        p_adjusted: Holm's over all other configurations; 1 where there is no test.
         is_better: whether it looks better than the best on what both have.
     """
 
@@ -55,25 +55,25 @@ class OtherConfiguration:
 
     @property
     def decisive(self) -> Comparison | None:
-        """The test it was decided by; None where there was none."""
+        """The deciding test; None where there is none."""
         if self.partial is not None:
             return self.partial.comparison
         return self.comparison.decisive if self.comparison is not None else None
 
     @property
     def is_tested(self) -> bool:
-        """Whether anything was repeated that a test could rest on."""
+        """Whether there is a test with a p-value."""
         return self.decisive is not None and self.decisive.p_value is not None
 
     @property
     def is_worse(self) -> bool:
-        """Whether it is found worse than the best, corrected for all rivals."""
+        """Whether the test finds it worse than the best, after correction."""
         return self.p_adjusted < LEVEL and not self.is_better
 
 
 @dataclass(frozen=True)
 class Winner:
-    """What can be said of the best searched configuration of a group.
+    """The best searched configuration of a group, and all others compared with it.
 
     Attributes:
         best: the complete configuration with the best mean; an incomplete one where none is complete.
@@ -96,19 +96,19 @@ class Winner:
 
     @property
     def undecided(self) -> tuple[OtherConfiguration, ...]:
-        """Those that ran to the end and can't be told from the best."""
+        """The others that ran to the end and are not separable from the best."""
         return tuple(item for item in self.complete if not item.is_worse)
 
     @property
     def better_but_incomplete(self) -> tuple[OtherConfiguration, ...]:
-        """Those that look better on what both have, but did not run to the end."""
+        """The others that look better on what both have, but did not run to the end."""
         return tuple(item for item in self.against_all if item.standing is not Standing.COMPLETE and item.is_better)
 
     @property
     def is_claimed(self) -> bool:
-        """Whether the best is told from all others: from all that ran to the end, or else at the steps they reached.
+        """Whether the best is a winner: all others that ran to the end are worse, or else all at their last steps.
 
-        A configuration that lacks runs and looks better forbids it; one that the search stopped early does not.
+        There is none if a configuration that lacks runs looks better; one that was stopped early does not count here.
         """
         if not self.best.is_complete or not self.against_all:
             return False
@@ -120,7 +120,7 @@ class Winner:
 def winners_of(
     configurations: Sequence[Configuration], *, evaluations: Mapping[str, Evaluation], progress: pd.DataFrame
 ) -> dict[Hashable, Winner]:
-    """Return what can be said of the best searched configuration of each group of comparable ones.
+    """Return the best searched configuration of each group of comparable ones, compared with all others.
 
     Args:
         configurations: of one launch, best first.
@@ -161,7 +161,7 @@ def _rest(
 def _incomplete(
     item: Configuration, best: Configuration, metric: str, points: Mapping[str, "pd.Series[float]"]
 ) -> OtherConfiguration | None:
-    """Return an incomplete configuration as a rival; None where no value of it is known."""
+    """Return an incomplete configuration compared with the best; None where it has no known value."""
     partial = at_the_end(item, best=best, metric=metric)
     standing = Standing.STOPPED_EARLY if is_stopped_early(item) else Standing.LACKS_RUNS
     if standing is Standing.STOPPED_EARLY and item.value is None:
@@ -178,13 +178,13 @@ def _difference(item: Configuration, best: Configuration) -> float:
 
 
 def _gain(item: Configuration, metric: str, difference: float) -> float:
-    """Return by how much a difference is for the better; NaN stays."""
+    """Return a difference with the sign that is positive for better; NaN stays NaN."""
     higher = direction_of(metric, objective=item.objective) is Direction.HIGHER
     return difference if higher else -difference
 
 
 def _p_value(other: OtherConfiguration, best: Configuration) -> float | None:
-    """Return the p-value that the rival is as good as the best; what is counted is the same in every run."""
+    """Return the p-value of the other being as good as the best; counts differ or not, so theirs is 0 or 1."""
     metric = best.objective.metric
     if is_counted(metric) and other.comparison is not None:
         return 0.0 if other.comparison.difference else 1.0

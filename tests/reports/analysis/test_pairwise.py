@@ -1,4 +1,4 @@
-"""Contrasts of masks: which noise decides, what is paired, and what shares the mark of the best."""
+"""Pairwise comparisons of masks: the deciding noise, the pairing, and ties with the best."""
 
 import math
 
@@ -36,7 +36,7 @@ def test_two_trained_sides_are_paired_by_seed(configuration):
     assert found.evaluation is None
 
 
-def test_what_is_no_perplexity_is_compared_as_it_is(configuration):
+def test_metrics_other_than_perplexity_are_compared_on_their_own_scale(configuration):
     items = [configuration(values, alpha=values[0]) for values in ([0.5, 0.6, 0.8], [0.3, 0.5, 0.5])]
     for item in items:
         object.__setattr__(item, "trials", item.trials.assign(**{"eval/quiz/acc": item.trials["eval/perplexity"]}))
@@ -73,8 +73,8 @@ def test_two_rules_differ_by_the_windows_alone(configuration):
     assert found.is_separated is True
 
 
-def test_what_no_seed_moves_is_a_constant_although_it_was_learned(configuration):
-    """ProxSparse learns from the dense weights and draws nothing: one run is all there is to know of its training."""
+def test_a_learned_mask_without_training_noise_is_a_constant(configuration):
+    """ProxSparse learns from the dense weights without random draws, so one run shows all of its training."""
     trained = configuration([10.0, 12.0, 15.0], depends_on_seed="true")
     fixed, rule = (configuration([20.0], method=method, depends_on_seed="false") for method in ("proxsparse", "wanda"))
     object.__setattr__(fixed, "trials", fixed.trials.assign(**{"initial/perplexity": [40.0]}))
@@ -85,12 +85,12 @@ def test_what_no_seed_moves_is_a_constant_although_it_was_learned(configuration)
     assert found.decisive.noise is Noise.EVALUATION
 
 
-def test_seeds_that_all_ended_alike_are_decided_by_the_windows(configuration):
-    """As when no step moved a mask: their spread of zero would make a t-test sure of any difference."""
-    alike = configuration([20.0, 20.0, 20.0], depends_on_seed="true")
+def test_equal_seeds_are_decided_by_the_windows(configuration):
+    """Without spread over seeds a t-test would find any difference significant."""
+    equal = configuration([20.0, 20.0, 20.0], depends_on_seed="true")
     rule = configuration([20.1], method="wanda", role="baseline", depends_on_seed="false")
-    windows = {**kept(alike, 20.0, wobble=0.3, seed=1), **kept(rule, 20.1, wobble=0.3, seed=2)}
-    (found,) = pairwise_comparisons(Side(rule), others=[Side(alike)], metric=METRIC, evaluations=windows)
+    windows = {**kept(equal, 20.0, wobble=0.3, seed=1), **kept(rule, 20.1, wobble=0.3, seed=2)}
+    (found,) = pairwise_comparisons(Side(rule), others=[Side(equal)], metric=METRIC, evaluations=windows)
     assert found.training is None
     assert found.decisive.noise is Noise.EVALUATION
     assert found.is_separated is False
@@ -104,8 +104,8 @@ def test_one_draw_of_a_random_mask_is_not_tested_by_windows(configuration):
     assert found.decisive is None
 
 
-def test_windows_never_stand_in_for_the_seeds_of_a_trained_side(configuration):
-    """One seed of a trained mask says nothing about training noise, however many windows there are."""
+def test_windows_never_replace_the_seeds_of_a_trained_side(configuration):
+    """One seed of a trained mask shows no training noise, for any number of windows."""
     rows = configuration([20.0]).trials.assign(**{"initial/perplexity": [40.0]})
     trained = configuration([20.0])
     object.__setattr__(trained, "trials", rows)
@@ -127,7 +127,7 @@ def test_losses_of_several_seeds_are_averaged_and_other_text_is_refused(configur
     assert losses_of(Side(item), evaluations={ids[0]: evaluation(10.0), ids[1]: other}) is None
 
 
-def test_each_kind_of_noise_is_corrected_for_itself(configuration):
+def test_each_kind_of_noise_is_corrected_separately(configuration):
     best = configuration([10.0, 11.0, 12.0], alpha=0)
     others = [configuration([10.5 + k, 11.9 + k, 12.2 + k], alpha=1 + k) for k in range(4)]
     found = pairwise_comparisons(Side(best), others=[Side(item) for item in others], metric=METRIC, evaluations={})

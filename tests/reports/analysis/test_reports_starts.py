@@ -39,7 +39,7 @@ def launches(request, writer, store, trial):
 
 
 def plain(frame):
-    """A table without what tells two stores apart."""
+    """A table without the columns that differ between two stores."""
     return frame.drop(columns="run_id").reset_index(drop=True)
 
 
@@ -89,7 +89,7 @@ def test_a_rule_has_an_evaluation_at_step_0_and_no_start(launches):
 
 
 def test_a_rule_whose_mask_has_no_finite_perplexity_keeps_it(writer, store, trial):
-    """It diverged at its only evaluation, which has its cost beside it and is no start."""
+    """It diverged at its only evaluation, which has a recorded cost and so is not a start."""
     trials = [
         trial("wanda", 0, 50.0, role="baseline"),
         trial("random", 0, float("inf"), role="baseline", status="diverged"),

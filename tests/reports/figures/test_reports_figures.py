@@ -112,7 +112,7 @@ def test_ranking_shows_the_best_and_counts_the_rest(swept):
     assert "In the tables only: 11 further configurations." in draw_ranking(info).caption
 
 
-def test_reference_lines_stand_beside_their_own_pattern(writer, store, trial):
+def test_reference_lines_are_next_to_their_own_pattern(writer, store, trial):
     trials = [trial("dense", 0, 40.0, role="baseline")]
     for pattern, value in (("2:4", 90.0), ("4:8", 70.0)):
         trials.append(trial("wanda", 0, value, role="baseline", pattern=pattern))
@@ -136,7 +136,7 @@ def test_importance_finds_what_decides(swept):
     assert info.quantile == pytest.approx(5 / 16)
 
 
-def test_importance_says_how_unsure_it_is(configuration):
+def test_importance_has_a_range(configuration):
     random = np.random.default_rng(3)
     items = [
         configuration([float(random.normal())], left=float(random.uniform()), right=float(random.uniform()))

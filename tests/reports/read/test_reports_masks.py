@@ -1,4 +1,4 @@
-"""Masks read without torch, how alike they are, and the figures that show it."""
+"""Masks read without torch, their overlap, and the figures of it."""
 
 import json
 
@@ -57,7 +57,7 @@ def test_what_was_packed_is_read():
     [
         (b"not a bundle", "is corrupted"),
         (bundle(masks_of())[:-5], "is corrupted"),
-        (bundle(masks_of(), format="other"), "is no mask bundle"),
+        (bundle(masks_of(), format="other"), "is not a mask bundle"),
         (bundle(masks_of(), pattern="1:4"), r"keeps 2 of group 0, expected 1 of 4"),
         (bundle(masks_of(), shapes=json.dumps({name: [4, 4] for name in SHAPES})), "does not fit its shape"),
         (bundle(masks_of(), info="{}"), "is corrupted"),

@@ -32,7 +32,7 @@ WINDOWS = (np.zeros(12), np.ones(12, dtype=int), np.ones(12, dtype=int), None)
 
 
 def drawn(rng, *, questions, accuracy, change, gain=0.0):
-    """Answers of two masks of which a share ``change`` of the questions is answered otherwise by the second."""
+    """Outcomes of two masks; on a share ``change`` of the questions the second has the other outcome."""
     first = rng.random(questions) < accuracy
     fate = rng.random(questions)
     better, worse = (change + gain) / 2, (change - gain) / 2
@@ -44,7 +44,7 @@ def drawn(rng, *, questions, accuracy, change, gain=0.0):
 # --- the test -------------------------------------------------------------------------------------------------
 
 
-def test_equal_masks_are_told_apart_no_more_often_than_stated():
+def test_equal_masks_are_separated_no_more_often_than_stated():
     rng = np.random.default_rng(1)
     p_values = np.array(
         [
@@ -92,7 +92,7 @@ def test_detectable_differences_shrink_with_questions_and_grow_with_what_divides
         detectable_by_questions(6, questions=5)
 
 
-def test_answers_of_single_runs_are_mcnemars_and_means_over_seeds_are_permuted():
+def test_single_runs_are_tested_by_mcnemar_and_means_over_seeds_by_permutation():
     rng = np.random.default_rng(3)
     first, second = drawn(rng, questions=200, accuracy=0.5, change=0.2, gain=0.1)
     (found,) = paired_bootstrap((first - second)[:, None], weights_W=np.ones(200))
@@ -100,7 +100,7 @@ def test_answers_of_single_runs_are_mcnemars_and_means_over_seeds_are_permuted()
     assert single.p_value == mcnemar([*(first > 0)], second=[*(second > 0)])
     assert (single.noise, single.n, single.difference) == (Noise.QUESTIONS, 200, pytest.approx((first - second).mean()))
     assert single.low < single.difference < single.high
-    # Three seeds that answer alike are as good as one: the permutation agrees with the exact test.
+    # Three seeds with equal outcomes are like one: the permutation agrees with the exact test.
     blurred = compare_questions(first, second_Q=second * 0.999, found=found)
     assert blurred.p_value == pytest.approx(single.p_value, abs=0.02)
 
@@ -123,7 +123,7 @@ def kept(item, *outcomes, questions=QUESTIONS):
 
 @pytest.fixture
 def question_outcomes():
-    """Two sets of answers to 200 questions: the first wins 30 of the 40 that divide them."""
+    """Two sets of outcomes of 200 questions; they differ on 40, of which the first is right on 30."""
     rng = np.random.default_rng(4)
     first = (rng.random(200) < 0.6).astype(float)
     first[:30], first[30:40] = 1.0, 0.0
@@ -209,7 +209,7 @@ def test_measures_of_tasks_are_known_by_their_names(metric, style, direction):
 
 @pytest.fixture(scope="module")
 def quizzed(writer, store, trial):
-    """Wanda wins a quiz clearly, magnitude and random are a hair behind each other in another; MaskPro has seeds."""
+    """Wanda is clearly best in one quiz; in another magnitude and random are nearly equal. MaskPro has seeds."""
     rng = np.random.default_rng(5)
     base = (rng.random(300) < 0.5).astype(int)
 
@@ -283,7 +283,7 @@ def test_p_values_of_all_tasks_are_adjusted_together(quizzed):
         assert [item.p_adjusted for item in own] == list(adjusted([item.decisive.p_value for item in own]))
 
 
-def test_the_answers_give_the_recorded_accuracy(quizzed, store, checked):
+def test_the_question_outcomes_give_the_recorded_accuracy(quizzed, store, checked):
     assert quizzed.check.disagreeing == ()
     rows = quizzed.runs.trials.assign(**{METRIC: 0.25})
     assert len(checked(rows).disagreeing) == len(rows)
