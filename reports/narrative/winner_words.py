@@ -98,9 +98,10 @@ def _about_incomplete(winner: Winner, tried: Sequence[Configuration]) -> list[st
     early = [other for other in winner.against_all if other.standing is Standing.STOPPED_EARLY]
     if early and (winner.complete or not winner.is_claimed):
         open_ones = sum(not other.is_worse for other in early)
+        verb = "was" if open_ones == 1 else "were"
         found.append(
             f"{counted(len(early), noun='configuration')} stopped early, not evaluated on all steps; at the step "
-            f"where each was stopped, {open_ones} of them not separable from the best."
+            f"where each was stopped, {open_ones} of them {verb} not found worse than the best."
         )
     return found
 
