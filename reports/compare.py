@@ -1,4 +1,4 @@
-"""Several studies in one table, with the reader's choice of rows, columns and metrics."""
+"""Compare several studies in one table with chosen rows, columns and metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ UI_BASE = "http://127.0.0.1:5000"
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a comparison of studies gives: a document with one table."""
+    """The result of a comparison of studies: a document with one table."""
 
     document: Document
 
@@ -51,10 +51,10 @@ def compare(
     Args:
         studies: names of studies, each with ``@launch`` where not the newest launch is meant.
         tracking_uri: the MLflow store to read.
-        rows: what tells rows apart: ``study``, ``method``, ``pattern``, ``role`` or a setting.
-        columns: what tells columns apart, of the same.
+        rows: dimensions of the rows: ``study``, ``method``, ``pattern``, ``role`` or a setting.
+        columns: dimensions of the columns, from the same names.
         metrics: the metrics to show; the searched one of the first study by default.
-        mixed: allow what was not evaluated alike, or with other versions, in one table.
+        mixed: allow runs that were not evaluated alike, or with other versions, in one table.
         ui_base: address of the MLflow user interface that links lead to.
 
     Raises:

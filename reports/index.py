@@ -1,4 +1,4 @@
-"""The page over many studies: what each asked, how far it got, what it found, and where its report is."""
+"""The index page of a store: the question, state, findings and report of every study."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One study on the page; without a report it says why there is none."""
+    """One study on the page; ``problem`` is the reason where it has no report."""
 
     study: str
     runs: StudyRuns | None
@@ -43,16 +43,17 @@ class Entry:
 def write_index(
     *, tracking_uri: str, output: Path, mixed: bool = False, ui_base: str = UI_BASE, public: bool = False
 ) -> tuple[Path, tuple[Entry, ...]]:
-    """Write the report of the newest launch of every study, and a page that leads to them.
+    """Write the report of the newest launch of every study, and a page that links to them.
 
-    Reports go to ``output/STUDY``, the page to ``output/index.html`` and ``output/index.md``. A study that can have
-    no report, because nothing has finished, say, is on the page with the reason.
+    Reports go to ``output/STUDY``, the page to ``output/index.html`` and ``output/index.md``. A study without a report,
+    for example because nothing has finished, is on the page with the reason.
 
     Args:
         tracking_uri: the MLflow store to read.
         output: the folder to write to.
         mixed: allow runs that were not evaluated alike in one table, each marked with what differs.
-        ui_base: address of the MLflow user interface that links lead to.
+        ui_base: address of the MLflow user interface for links.
+        public: leave out the user, hosts and folders (see :mod:`nmlab.reports.render.public`).
 
     Raises:
         ReportError: a store that can't be read or holds no study, or a folder that can't be written.
@@ -81,16 +82,16 @@ def write_index(
 
 
 def index_document(entries: list[Entry], *, uri: str, ui_base: str = UI_BASE) -> Document:
-    """Return the page as a value: one table, one row a study."""
-    told = sum(entry.document is not None for entry in entries)
+    """Return the page as a document: one table with one row for each study."""
+    reports = sum(entry.document is not None for entry in entries)
     table = Table(
         key="studies",
         title="Studies",
-        caption="The newest launch of every study in the store. What was found is the first finding of its report, "
-        "which tells how sure it is.",
+        caption="The newest launch of every study in the store, with the first finding of its report. The report has "
+        "the tests.",
         columns=COLUMNS,
         rows=tuple(_row(entry) for entry in entries),
-        notes=(f"{counted(told, noun='report')} of {len(entries)}.",),
+        notes=(f"{counted(reports, noun='report')} of {len(entries)}.",),
     )
     return Document(
         study="all studies",
@@ -114,7 +115,7 @@ def _entry(store: RunStore, study: str, *, mixed: bool, ui_base: str, public: bo
 
 
 def _without_drawings(document: Document | None) -> Document | None:
-    """Return a document without its figures, which are on disk by now and would be held for every study."""
+    """Return a document without its figures, which are already on disk, to save memory."""
     if document is None:
         return None
     return replace(document, figures=())

@@ -1,7 +1,7 @@
 """Write the comparison report of one launch of a study, from MLflow alone.
 
-The report is built in a folder beside its place and moved there when it is whole, so that no half-written
-report is ever seen.
+The report is built in a temporary folder next to its destination and moved there when it is complete, so that no
+half-written report is ever visible.
 """
 
 import tempfile
@@ -36,7 +36,7 @@ PAGES = ("report.html", "report.md", "report.json")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Where a written report is, and what it found in two to five sentences."""
+    """The files of a written report, and its headline of two to five sentences."""
 
     html: Path
     markdown: Path
@@ -63,7 +63,7 @@ def write_report(
     Args:
         study: the study's name.
         tracking_uri: the MLflow store to read.
-        output: the folder to write; a report that is there is replaced, anything else is refused.
+        output: the folder to write; an existing report is replaced, other contents are refused.
         launch: name or parent run id of the launch; the newest by default.
         mixed: allow runs that were not evaluated alike in one table, each marked with what differs.
         ui_base: address of the MLflow user interface that the links lead to.
@@ -80,7 +80,7 @@ def write_report(
 
 
 def write_document(document: Document, *, output: Path) -> Report:
-    """Write a report that is built already; see :func:`write_report`."""
+    """Write a report from its document; see :func:`write_report`."""
     try:
         _refuse_foreign_folder(output)
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def document_of(
     ui_base: str = UI_BASE,
     public: bool = False,
 ) -> Document:
-    """Build the whole report as a value.
+    """Build the whole report as a document.
 
     Raises:
         ReportError: see :func:`write_report`.
@@ -117,7 +117,7 @@ def document_of(
 
 def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, uri: str) -> Document:
     found = analyse(store, runs=runs)
-    unlike = refuse_mixed(differences_within(found.configurations), mixed=mixed)
+    differences = refuse_mixed(differences_within(found.configurations), mixed=mixed)
     return Document(
         study=runs.study,
         facts=_facts(found.runs),
@@ -128,8 +128,8 @@ def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, ur
             winners=found.winners,
             evaluations=found.evaluations,
         ),
-        warnings=(*unlike, *caveats_of(found)),
-        tables=tuple(with_notes(table, notes=unlike) for table in comparison_tables(found)),
+        warnings=(*differences, *caveats_of(found)),
+        tables=tuple(with_notes(table, notes=differences) for table in comparison_tables(found)),
         figures=study_figures(found),
         provenance=provenance_of(found.runs, check=found.check),
         links=RunLinks(ui_base=ui_base, experiment_id=found.runs.experiment_id),
@@ -184,7 +184,7 @@ def _refuse_foreign_folder(output: Path) -> None:
     for entry in sorted(output.rglob("*")):
         place = entry.relative_to(output)
         if not _is_of_report(place, is_folder=entry.is_dir()):
-            raise ReportError(f"{output} holds {place}, which is no part of a report; give a new or empty folder")
+            raise ReportError(f"{output} holds {place}, which is not part of a report; give a new or empty folder")
 
 
 def _is_of_report(place: Path, *, is_folder: bool) -> bool:

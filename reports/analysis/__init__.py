@@ -1,1 +1,1 @@
-"""What the runs of a study show: configurations, comparisons, budgets, claims and published numbers."""
+"""Analysis of the runs of a study: configurations, comparisons, budgets, claims and published numbers."""

@@ -1,17 +1,24 @@
-"""Everything that tables, figures and sentences of one report rest on, computed once from the runs."""
+"""The analysis of one launch, computed once; tables, figures and sentences of its report use it."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, equal_budgets, front_points
-from nmlab.reports.analysis.claims import Judgement, judged
+from nmlab.reports.analysis.claims import Judgement, judgements_of
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
 from nmlab.reports.analysis.metrics import evaluation_metrics
-from nmlab.reports.analysis.pairwise import Contrast, Side, Winner, rivals_of, settled_tasks, winners_of
+from nmlab.reports.analysis.pairwise import (
+    PairwiseComparison,
+    Side,
+    Winner,
+    adjusted_tasks,
+    best_versus_rest,
+    winners_of,
+)
 from nmlab.reports.analysis.planned import planned_values
 from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
-from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows
+from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows_of
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import Evaluation, EvaluationCheck, check_evaluations, read_evaluations
 from nmlab.reports.read.masks import PackedMask, SampledLosses, overlap, read_masks, read_sampled_losses
@@ -22,28 +29,28 @@ LOSS_MASKS = "loss_masks"
 
 @dataclass(frozen=True)
 class Analysis:
-    """One launch, looked at.
+    """The analysis of one launch.
 
     Attributes:
-        lines: what the summary is about.
-        evaluations: losses by window and answers by question of the runs of these lines, by run id, as far as kept.
-        check: whether the recorded perplexities follow from them; None where no run kept any.
-        contrasts: for each metric of the summary, the lines of each group against its best.
+        summary_rows: the rows of the summary.
+        evaluations: losses by window and outcomes by question of the runs of these rows, by run id, as far as kept.
+        check: whether the recorded perplexities agree with them; None where no run kept any.
+        comparisons: for each metric of the summary, the rows of each group against its best.
         winners: for each group of comparable masks, the best searched configuration against all others of the search.
-        budgets: what each method reached at the same budget.
-        front: every complete configuration with the fronts of quality against cost that it stands on.
-        masks: the masks of the lines and the masks that trials started from, by run id and layer, as far as kept.
+        budgets: the result of each method at the same budget.
+        front: every complete configuration with the fronts of quality against cost that it is on.
+        masks: the masks of the rows and the initial masks of trials, by run id and layer, as far as kept.
         sampled: losses of masks drawn from the final logits of one run of the best configuration that drew some.
-        judgements: what the study says about the papers' claims.
-        pairs: printed numbers beside ours, for each published table that the study reproduces.
+        judgements: the verdicts of the study on the papers' claims.
+        pairs: printed numbers with ours, for each published table that the study reproduces.
     """
 
     runs: StudyRuns
     configurations: tuple[Configuration, ...]
-    lines: tuple[SummaryRow, ...]
+    summary_rows: tuple[SummaryRow, ...]
     evaluations: Mapping[str, Evaluation]
     check: EvaluationCheck | None
-    contrasts: Mapping[str, Mapping[Hashable, tuple[Contrast, ...]]]
+    comparisons: Mapping[str, Mapping[Hashable, tuple[PairwiseComparison, ...]]]
     winners: Mapping[Hashable, Winner]
     budgets: tuple[EqualBudget, ...]
     front: tuple[FrontPoint, ...]
@@ -53,45 +60,48 @@ class Analysis:
     pairs: Mapping[str, tuple[Pair, ...]]
 
     @property
-    def decisive_contrasts(self) -> Mapping[Hashable, tuple[Contrast, ...]]:
-        """The contrasts in the searched metric."""
-        return self.contrasts[self.runs.objective.metric]
+    def decisive_comparisons(self) -> Mapping[Hashable, tuple[PairwiseComparison, ...]]:
+        """The comparisons in the searched metric."""
+        return self.comparisons[self.runs.objective.metric]
 
 
 def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
-    """Read what the comparison needs beyond the table of runs, and compare.
+    """Read evaluations and masks of a launch and analyse it.
 
     Raises:
         ReportError: a corrupted artifact.
     """
     configurations = configurations_of(runs)
-    lines = tuple(summary_rows(configurations))
-    rows = [item.finished for item in {line.item.key: line.item for line in lines}.values()]
+    summary_rows = tuple(summary_rows_of(configurations))
+    rows = [item.finished for item in {row.item.key: row.item for row in summary_rows}.values()]
     found = read_evaluations(store, run_ids=[str(run_id) for part in rows for run_id in part["run_id"]])
     evaluations = {run_id: item for run_id, item in found.items() if item is not None}
     evaluations |= _evaluations_of_the_fixed(store, configurations, known=found)
     metrics = {runs.objective.metric, *evaluation_metrics(configurations, objective=runs.objective)}
-    masks = read_masks(store, run_ids=_masks_wanted(lines, runs))
+    masks = read_masks(store, run_ids=_masks_wanted(summary_rows, runs))
     reproduces = runs.launch.reproduces
     return Analysis(
         runs=runs,
         configurations=configurations,
-        lines=lines,
+        summary_rows=summary_rows,
         evaluations=evaluations,
         check=check_evaluations(found, rows=rows),
-        contrasts=settled_tasks(
-            {metric: rivals_of(lines, metric=metric, evaluations=evaluations) for metric in sorted(metrics)}
+        comparisons=adjusted_tasks(
+            {
+                metric: best_versus_rest(summary_rows, metric=metric, evaluations=evaluations)
+                for metric in sorted(metrics)
+            }
         ),
         winners=winners_of(configurations, evaluations=evaluations, progress=runs.progress),
         budgets=equal_budgets(configurations, progress=runs.progress),
         front=front_points(configurations),
         masks=masks,
         sampled=_sampled(store, configurations),
-        judgements=judged(
+        judgements=judgements_of(
             configurations,
             reproduces=reproduces,
             evaluations=evaluations,
-            overlaps=_overlaps(lines, masks),
+            overlaps=_overlaps(summary_rows, masks),
             planned=planned_values(runs.launch.params),
         ),
         pairs=_pairs(reproduces, configurations),
@@ -101,7 +111,7 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
 def _evaluations_of_the_fixed(
     store: RunStore, configurations: Sequence[Configuration], *, known: Mapping[str, Evaluation | None]
 ) -> dict[str, Evaluation]:
-    """Read what searched configurations kept that no seed moves: windows are all that they can be told apart by."""
+    """Read the evaluations of searched configurations without training noise, which are tested over windows."""
     fixed = [item for item in searched(configurations) if not Side(item).has_training_noise]
     run_ids = [str(run_id) for item in fixed for run_id in item.finished["run_id"] if run_id not in known]
     read = read_evaluations(store, run_ids=run_ids)
@@ -109,31 +119,31 @@ def _evaluations_of_the_fixed(
 
 
 def _pairs(reproduces: Sequence[str], configurations: Sequence[Configuration]) -> dict[str, tuple[Pair, ...]]:
-    """Return printed numbers beside ours, table by table; a figure has no numbers in print."""
+    """Return printed numbers with ours, table by table; a published figure has no printed numbers."""
     tables = [item for item in reproduces if item in published_tables()]
     return {table: pairs_of(table, configurations=configurations) for table in tables}
 
 
 def _sampled(store: RunStore, configurations: Sequence[Configuration]) -> SampledLosses | None:
-    """Read the losses of sampled masks of the first finished run, of the best configuration, that was to draw some."""
+    """Read the losses of sampled masks of one run: the first of the best configuration with ``loss_masks``."""
     asked = [item for item in searched(configurations) if float(str(item.settings.get(LOSS_MASKS, 0))) > 0]
     run_ids = [str(run_id) for item in asked for run_id in item.finished["run_id"]]
     return read_sampled_losses(store, run_id=run_ids[0]) if run_ids else None
 
 
-def _masks_wanted(lines: Sequence[SummaryRow], runs: StudyRuns) -> list[str]:
-    """Return the runs whose masks are looked at: the first seed of every line, initial masks, then other seeds."""
-    items = list({line.item.key: line.item for line in lines if not line.item.is_dense}.values())
+def _masks_wanted(summary_rows: Sequence[SummaryRow], runs: StudyRuns) -> list[str]:
+    """Return the runs whose masks are read: the first seed of every row, initial masks, then other seeds."""
+    items = list({row.item.key: row.item for row in summary_rows if not row.item.is_dense}.values())
     seeds = [[str(run_id) for run_id in item.finished["run_id"]] for item in items]
     starts = [start.run_id for start in runs.initial_masks]
     return [*(own[0] for own in seeds if own), *starts, *(run_id for own in seeds for run_id in own[1:])]
 
 
 def _overlaps(
-    lines: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
+    summary_rows: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
 ) -> dict[tuple[str, str], float]:
-    """Return the overlap of every two runs of different lines."""
-    keys = {str(run_id): line.item.key for line in lines for run_id in line.item.finished["run_id"]}
+    """Return the overlap of every two runs of different rows."""
+    keys = {str(run_id): row.item.key for row in summary_rows for run_id in row.item.finished["run_id"]}
     own = [run_id for run_id in masks if run_id in keys]
     pairs = [(first, second) for first in own for second in own if keys[first] != keys[second]]
     shares = {pair: overlap(masks[pair[0]], second=masks[pair[1]]) for pair in pairs}

@@ -1,7 +1,7 @@
-"""Were runs evaluated alike? What differs between those that stand in one table, and the refusal to mix them.
+"""Comparability: whether runs were evaluated alike, what differs, and the refusal to mix them in one table.
 
-A number moves with the text, the windows and the model it was measured on, with the versions of the packages that
-computed it, and an accuracy with the version of its task, its worked examples, number type and batch size.
+A number depends on the text, the windows and the model it was measured on, and on the versions of the packages that
+computed it; an accuracy also on the version of its task, its worked examples, number type and batch size.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,14 +16,14 @@ from nmlab.trials.contract import run_tags
 
 DECISIVE_VERSIONS = ("nmlab", "torch", "transformers")
 DIGESTS = {"model": "model_digest", "data": "data_digest"}
-RECORDED = ("run_id", "judged", "versions", "tasks", *DIGESTS.values())
+RECORDED = ("run_id", "is_external_model", "versions", "tasks", *DIGESTS.values())
 TASKS = " of the tasks"
 VALUES_IN_WORDS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedRun:
-    """One finished run and everything that moves its numbers, by the name a reader knows it by."""
+    """One finished run and the facts of its evaluation that its numbers depend on, by readable name."""
 
     run_id: str
     study: str
@@ -32,13 +32,13 @@ class EvaluatedRun:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A fact in which runs differ, and the runs that have each of its values."""
+    """A fact in which runs differ, with the runs of each value."""
 
     name: str
     runs: Mapping[str, Sequence[EvaluatedRun]]
 
     def __str__(self) -> str:
-        """Name the fact, its values, and which runs have them."""
+        """Return the fact, its values, and the runs that have each value."""
         parts = [f"{value} ({_where(own)})" for value, own in sorted(self.runs.items())]
         left = len(parts) - VALUES_IN_WORDS
         more = f" and {counted(left, noun='further value')}" if left > 0 else ""
@@ -46,7 +46,7 @@ class Difference:
 
 
 def evaluated_runs(item: Configuration, *, study: str = "") -> Iterator[EvaluatedRun]:
-    """Give every finished run of a configuration with what moves its numbers.
+    """Yield every finished run of a configuration with the facts of its evaluation.
 
     Raises:
         ReportError: a tag that should hold JSON does not.
@@ -57,37 +57,35 @@ def evaluated_runs(item: Configuration, *, study: str = "") -> Iterator[Evaluate
 
 
 def differences(
-    runs: Sequence[EvaluatedRun], *, told_apart: Collection[str] = (), has_tasks: bool = True
+    runs: Sequence[EvaluatedRun], *, distinguished_by: Collection[str] = (), has_tasks: bool = True
 ) -> tuple[Difference, ...]:
-    """Return in what some runs differ; a digest, version or task that one of them did not record is no difference.
+    """Return the facts in which runs differ; a digest, version or task that a run did not record is no difference.
 
     Args:
-        runs: what is to stand in one table.
-        told_apart: settings that rows or columns tell apart, such as ``data.evaluation.source``.
+        runs: the runs of one table.
+        distinguished_by: settings shown by rows or columns, such as ``data.evaluation.source``.
         has_tasks: whether the table shows measures of tasks.
     """
-    names = {name for run in runs for name in run.facts} - _silent(told_apart)
+    names = {name for run in runs for name in run.facts} - _not_compared(distinguished_by)
     shown = [name for name in sorted(names, key=_order) if has_tasks or not _is_of_tasks(name)]
     found = (Difference(name, _by_value(runs, name)) for name in shown)
     return tuple(item for item in found if len(item.runs) > 1)
 
 
 def refuse_mixed(found: Sequence[Difference], *, mixed: bool) -> tuple[str, ...]:
-    """Refuse runs that were not evaluated alike, unless asked; then return what differs, as warnings.
+    """Refuse runs that were not evaluated alike; with ``mixed``, return the differences as warnings instead.
 
     Raises:
         ReportError: naming the first difference, its values and runs.
     """
     if found and not mixed:
         rest = f" (and {counted(len(found) - 1, noun='further difference')})" if len(found) > 1 else ""
-        raise ReportError(
-            f"these runs do not belong in one table: {found[0]}{rest}; --mixed shows them all the same, marked"
-        )
+        raise ReportError(f"these runs do not belong in one table: {found[0]}{rest}; --mixed shows them anyway, marked")
     return tuple(f"Not evaluated alike: {item}." for item in found)
 
 
 def differences_within(configurations: Iterable[Configuration]) -> tuple[Difference, ...]:
-    """Return in what runs of one launch differ that its tables compare, each group of one setting for itself.
+    """Return the differences between runs of one launch that its tables compare, group by group.
 
     Raises:
         ReportError: a tag that should hold JSON does not.
@@ -99,9 +97,9 @@ def differences_within(configurations: Iterable[Configuration]) -> tuple[Differe
 
 
 def _recorded(record: Mapping[Any, Any]) -> dict[str, str]:
-    """Return digests, versions and facts of tasks; a model made elsewhere has weights of its own."""
+    """Return digests, versions and facts of tasks; an external model has other weights, so its digest is left out."""
     digests = {f"the digest of the {noun}": str(record[column]) for noun, column in DIGESTS.items() if record[column]}
-    if record["judged"]:
+    if record["is_external_model"]:
         digests.pop("the digest of the model", None)
     run_id = str(record["run_id"])
     versions = tag_json(str(record["versions"]), tag=run_tags.VERSIONS, run_id=run_id)
@@ -121,16 +119,16 @@ def _is_of_tasks(name: str) -> bool:
     return name.endswith(TASKS) or " of task " in name
 
 
-def _silent(told_apart: Collection[str]) -> set[str]:
-    """Return what needs no word: told settings, and the digest of what they name."""
+def _not_compared(distinguished_by: Collection[str]) -> set[str]:
+    """Return the facts that are not compared: the given settings and the digests of what they name."""
     digests = {
-        f"the digest of the {noun}" for noun in DIGESTS if any(name.startswith(noun + ".") for name in told_apart)
+        f"the digest of the {noun}" for noun in DIGESTS if any(name.startswith(noun + ".") for name in distinguished_by)
     }
-    return {*told_apart, *digests}
+    return {*distinguished_by, *digests}
 
 
 def _by_value(runs: Sequence[EvaluatedRun], name: str) -> dict[str, list[EvaluatedRun]]:
-    """Return the runs of each value; a setting that a run lacks is a value of it."""
+    """Return the runs of each value; a missing setting counts as the value ``none``."""
     found: dict[str, list[EvaluatedRun]] = {}
     for run in runs:
         value = run.facts.get(name, "none" if name.startswith(GROUPED_BY) else None)

@@ -1,6 +1,6 @@
-"""Configurations: the replicates (seeds) of one setting, what varies between settings, and which may be compared.
+"""Configurations: the replicates (seeds) of one setting, what varies between settings, and which are comparable.
 
-Every table, figure and sentence of a report speaks about these values, so that they can't disagree.
+All tables, figures and sentences of a report use these values, so that they agree.
 """
 
 import math
@@ -20,13 +20,13 @@ from nmlab.trials.contract.run_tags import Role
 
 EXACT_BELOW = 1e6
 ATTRIBUTES = (run_params.METHOD, run_params.PATTERN)
-GROUPS_IN_WORDS = 4  # that are told of one by one
+GROUPS_IN_WORDS = 4  # that have a sentence each
 GROUPED_BY = (run_params.MODEL, run_params.EVALUATION)
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One configuration and all its runs; what is asked of it again and again is computed once.
+    """One configuration and all its runs; derived values are computed once.
 
     Attributes:
         key: the configuration's hash, the same for all its seeds.
@@ -67,7 +67,7 @@ class Configuration:
 
     @cached_property
     def depends_on_seed(self) -> bool:
-        """Whether another seed could have ended elsewhere: as recorded, else what was learned or ran several times."""
+        """Whether the result depends on the seed: as recorded, else true if it was learned or ran several times."""
         recorded = set(self.trials["depends_on_seed"]) - {run_tags.UNKNOWN}
         if recorded:
             return run_tags.TRUE in recorded
@@ -75,17 +75,17 @@ class Configuration:
 
     @cached_property
     def is_complete(self) -> bool:
-        """Whether every run that it should have finished, so that its mean leaves nobody out."""
+        """Whether every expected run finished, so that its mean includes all seeds."""
         return len(self.finished) == self.planned > 0
 
     @property
     def planned(self) -> int:
-        """How many runs it has or should have: one that no process has begun is missing too."""
+        """How many runs it has or should have, those that never began included."""
         return max(self.expected, len(self.trials))
 
     @property
     def run_ids(self) -> tuple[str, ...]:
-        """Every run of it, by seed."""
+        """All its runs, by seed."""
         return tuple(self.trials["run_id"])
 
     @cached_property
@@ -114,7 +114,7 @@ class Configuration:
         return int(self.trials["status"].isin(statuses).sum())
 
     def by_run(self, metric: str) -> dict[str, float]:
-        """Return a metric of its finished runs by run id, without those that lack it."""
+        """Return a metric of its finished runs by run id; runs without a value are left out."""
         if metric not in self._read:
             rows = self.finished
             pairs = zip(rows["run_id"], rows[metric], strict=True) if metric in rows else ()
@@ -122,7 +122,7 @@ class Configuration:
         return self._read[metric]
 
     def runs_with(self, metric: str) -> tuple[str, ...]:
-        """Return the finished runs that a number about this metric comes from."""
+        """Return the finished runs that have a value of this metric."""
         return tuple(self.by_run(metric))
 
     def estimate(self, metric: str) -> Estimate | None:
@@ -138,7 +138,7 @@ class Configuration:
 def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
     """Return every configuration of a launch, group by group of comparable ones.
 
-    Within a group the best comes first; those with unfinished runs stand after the complete ones.
+    Within a group the best comes first; configurations with unfinished runs follow the complete ones.
     """
     kept = runs.trials[runs.trials["status"] != TrialStatus.DUPLICATE]
     found = _with_expected([_configuration(rows, runs) for _, rows in kept.groupby("configuration", sort=True)])
@@ -153,7 +153,7 @@ def configurations_of(runs: StudyRuns) -> tuple[Configuration, ...]:
 
 
 def _with_expected(found: Sequence[Configuration]) -> list[Configuration]:
-    """Tell each configuration how many runs others of its method, pattern and role have, of which it may lack some."""
+    """Set the expected runs of each configuration: the most of any with its method, pattern and role."""
     most: dict[tuple[str, str, str], int] = {}
     for item in found:
         kind = (item.method, item.pattern, item.role)
@@ -174,8 +174,8 @@ def baselines(configurations: Iterable[Configuration]) -> tuple[Configuration, .
 def varying(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     """Return the settings in which configurations of one and the same method differ.
 
-    One that only some configurations of a method have counts as differing. What only tells one method from another
-    is not listed, since the method's name says it; see :func:`constant`.
+    A setting that only some configurations of a method have counts as differing. A setting that differs only between
+    methods is not listed, since the method's name implies it; see :func:`constant`.
     """
     methods: dict[str, list[Configuration]] = {}
     for item in configurations:
@@ -185,7 +185,7 @@ def varying(configurations: Sequence[Configuration]) -> tuple[str, ...]:
 
 
 def distinguishing(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Return all that tells these configurations apart: method and pattern where they vary, then settings."""
+    """Return everything in which these configurations differ: method and pattern where they vary, then settings."""
     attributes = [name for name in ATTRIBUTES if len({getattr(item, name) for item in configurations}) > 1]
     return (*attributes, *varying(configurations))
 
@@ -221,7 +221,7 @@ def comparable_group(item: Configuration) -> tuple[str, ...]:
 
 
 def evaluation_setting(item: Configuration) -> tuple[str, ...]:
-    """Return model and evaluation data, which the dense model shares with the masks it is set beside."""
+    """Return model and evaluation data, which the dense model shares with the masks it is compared with."""
     return tuple(f"{name}={value}" for name, value in sorted(item.settings.items()) if name.startswith(GROUPED_BY))
 
 
@@ -235,13 +235,13 @@ def groups_of(configurations: Iterable[Configuration]) -> dict[tuple[str, ...], 
 
 
 def group_name(group: tuple[str, ...], *, groups: Iterable[tuple[str, ...]]) -> str:
-    """Return what sets a group apart from the others: its pattern, or the model or text it was evaluated on."""
+    """Return what distinguishes a group from the others: its pattern, or the model or text it was evaluated on."""
     others = list(groups)
     return ", ".join(part for part in group if not all(part in other for other in others))
 
 
 def best_of(configurations: Sequence[Configuration]) -> Configuration | None:
-    """Return the first configuration with a mean; complete ones stand before the others (see the order above)."""
+    """Return the first configuration with a mean; the input is ordered as by :func:`configurations_of`."""
     return next((item for item in configurations if item.value is not None), None)
 
 
@@ -251,7 +251,7 @@ def setting_text(item: Configuration, *, names: Iterable[str]) -> str:
 
 
 def value_text(value: Value) -> str:
-    """Return a setting as text: four significant digits for a fraction, everything of the rest."""
+    """Return a setting as text: a fraction with four significant digits, other values in full."""
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < EXACT_BELOW else f"{value:.4g}"
     return str(value)

@@ -1,4 +1,4 @@
-"""What is known about metric names: how a column of them is titled, written and compared."""
+"""Properties of metrics by name: title, number style, direction, and how values are compared."""
 
 from collections.abc import Sequence
 
@@ -33,12 +33,12 @@ def metric_column(metric: str, *, objective: Objective | None = None, title: str
 
 
 def plain_name(metric: str) -> str:
-    """Return a metric's name as people say it: ``token perplexity``, ``sample seconds``, ``state bytes``."""
+    """Return the readable name of a metric: ``token perplexity``, ``sample seconds``, ``state bytes``."""
     return metric_of(metric).label
 
 
 def chosen_on(metric: str) -> str:
-    """Return on what a search by this metric chooses, in words: an evaluation text, or the very numbers."""
+    """Return in words what a search by this metric selects on: the evaluation text, or the metric itself."""
     return "on the same evaluation text" if is_evaluated(metric) else f"by the same {plain_name(metric)}"
 
 
@@ -63,7 +63,7 @@ def is_compared_by_ratio(metric: str) -> bool:
 
 
 def style_of(metric: str) -> Style:
-    """Return how values of a metric are written; one that nobody declared is written as a general number."""
+    """Return how values of a metric are written; an undeclared metric is written as a general number."""
     known = metric_of(metric)
     otherwise = Style.FIXED4 if known.task else Style.INTEGER if known.is_counted else Style.GENERAL
     return STYLES.get(known.unit, otherwise)
@@ -82,7 +82,7 @@ def direction_of(metric: str, *, objective: Objective | None = None) -> Directio
 
 
 def evaluation_metrics(configurations: Sequence[Configuration], *, objective: Objective) -> tuple[str, ...]:
-    """Return the searched metric and then every other ``eval/*`` metric that says something else.
+    """Return the searched metric and then every other ``eval/*`` metric with other values.
 
     ``eval/perplexity`` is an alias of the token or the word perplexity; a metric whose values equal those of
     one already listed, run by run, is left out.
@@ -104,7 +104,7 @@ def alias_of(configurations: Sequence[Configuration], *, objective: Objective) -
 
 
 def _evaluated(configurations: Sequence[Configuration]) -> set[str]:
-    """Return the evaluation metrics; every configuration's rows have the columns of one and the same table."""
+    """Return the evaluation metrics; all configurations share the columns of one table."""
     return {name for item in configurations[:1] for name in item.trials.columns if name.startswith(EVAL)}
 
 

@@ -1,4 +1,4 @@
-"""How the runs of a configuration ended: what was stopped early, what lacks a run, what left the finite numbers."""
+"""How the runs of a configuration ended: whether the search stopped any of them early."""
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ def is_pruned(status: str, *, reason: str) -> bool:
 
 
 def pruned_runs(rows: pd.DataFrame) -> int:
-    """Return how many of some rows of the trial table are of runs that the search stopped early."""
+    """Return how many rows of a trial table are runs that the search stopped early."""
     columns = [name for name in ("status", "reason") if name in rows]
     return sum(
         is_pruned(str(row["status"]), reason=str(row.get("reason", ""))) for row in records_of(rows, columns=columns)
@@ -21,5 +21,5 @@ def pruned_runs(rows: pd.DataFrame) -> int:
 
 
 def is_stopped_early(item: Configuration) -> bool:
-    """Return whether the search stopped any run of a configuration, which was then not judged on all its steps."""
+    """Return whether the search stopped any run of a configuration before all its steps."""
     return pruned_runs(item.trials) > 0

@@ -1,4 +1,4 @@
-"""What a study planned to run, as its parameters say: the values of every setting on a grid or in a choice."""
+"""The values that a study planned to run of every setting on a grid or in a choice, from its parameters."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +25,7 @@ def planned_values(params: Mapping[str, str]) -> dict[str, Sequence[Value]]:
 
 
 def _values(text: str) -> tuple[Value, ...]:
-    """Return the values of a list that was written as text; of text that is cut off, none."""
+    """Return the values of a list that was written as text; empty for text that is cut off."""
     try:
         listed = dialect.parse(text, source="parameter")
     except StudyError:

@@ -1,4 +1,4 @@
-"""Is what a trained mask gained over its start a finding? Not over random logits, from which anything is far."""
+"""Whether the gain of a trained mask over its initial mask is a finding; over random logits it is not."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ FAR_BEHIND_LEARNED = 10.0  # times that of the learned mask, where no rule was r
 
 
 def has_telling_start(item: Configuration, *, members: Sequence[Configuration]) -> bool:
-    """Return whether a gain over a configuration's own initial mask says anything.
+    """Return whether a gain over a configuration's own initial mask is a finding.
 
-    It does not where the start was drawn at random, nor where its perplexity lies far behind that of every rule.
+    It is not where the start was drawn at random, or where its perplexity is far worse than that of every rule.
 
     Args:
         item: a configuration that learned.

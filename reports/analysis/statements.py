@@ -9,7 +9,7 @@ from nmlab.reports.values import half_width_text, number_text
 
 
 def metric_text(value: float, *, metric: str) -> str:
-    """Return a value of a metric as tables write it."""
+    """Return a value of a metric in the number style of the tables."""
     return number_text(value, style=style_of(metric))
 
 
@@ -19,13 +19,13 @@ def is_nothing(difference: float, *, metric: str) -> bool:
 
 
 def change_text(difference: float, *, objective: Objective, of: str, note: str = "") -> str:
-    """Return ``40.00 lower than OF``; ``no different (0.00) from OF`` where nothing is left at the shown decimals.
+    """Return ``40.00 lower than OF``; ``no different (0.00) from OF`` where it is zero at the shown decimals.
 
     Args:
         difference: own value minus the other's.
         objective: the metric that both are of.
-        of: what was compared with.
-        note: what stands in brackets behind the direction, such as :func:`quality` where a test supports it.
+        of: the other side, in words.
+        note: a remark in brackets after the direction, such as :func:`quality` where a test supports it.
     """
     amount = metric_text(abs(difference), metric=objective.metric)
     if is_nothing(difference, metric=objective.metric):
@@ -45,11 +45,11 @@ def mean_text(item: Configuration) -> str:
     text = metric_text(value.mean, metric=item.objective.metric)
     if value.half_width is None:
         return f"{text} (one seed)"
-    half = half_width_text(value.half_width, beside=value.mean, style=style_of(item.objective.metric))
+    half = half_width_text(value.half_width, mean=value.mean, style=style_of(item.objective.metric))
     return f"{text} ± {half} ({value.n} seeds)"
 
 
 def named(item: Configuration, *, among: Sequence[Configuration]) -> str:
-    """Return ``maskpro with alpha=0.99 (1a2b3c4d)``: method, what sets it apart from others of its method, and key."""
+    """Return ``maskpro with alpha=0.99 (1a2b3c4d)``: method, its own settings, and key."""
     setting = setting_text(item, names=varying([other for other in among if other.method == item.method]))
     return f"{item.method} with {setting} ({item.key})" if setting else f"{item.method} ({item.key})"

@@ -1,4 +1,4 @@
-"""What the summary's rows are about: the dense model, the baselines, and the best of each searched method."""
+"""The rows of the summary: the dense model, the baselines, and the best of each searched method."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from nmlab.trials.contract import run_params
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One row in the making: which configuration, seen as what, competing where, the best of how many tried."""
+    """One row: its configuration, kind, name and setting, the group it competes in, and of how many it is the best."""
 
     item: Configuration
     kind: str
@@ -28,24 +28,24 @@ class SummaryRow:
     tried: int = 1
 
 
-def summary_rows(configurations: Sequence[Configuration]) -> list[SummaryRow]:
-    """Return what the summary's rows are about, in order."""
+def summary_rows_of(configurations: Sequence[Configuration]) -> list[SummaryRow]:
+    """Return the rows of the summary, in order."""
     dense = [item for item in baselines(configurations) if item.is_dense]
-    lines = [SummaryRow(item, "dense", "dense (no mask)") for item in dense]
+    summary_rows = [SummaryRow(item, "dense", "dense (no mask)") for item in dense]
     for members in groups_of(configurations).values():
         others = baselines(members)
         for item in others:
             same = [other for other in others if other.method == item.method]
             setting = setting_text(item, names=varying(same))
-            lines.append(SummaryRow(item, "baseline", item.method, setting, competes(item)))
+            summary_rows.append(SummaryRow(item, "baseline", item.method, setting, competes(item)))
         for method in dict.fromkeys(item.method for item in searched(members)):
-            lines += _method_lines([item for item in searched(members) if item.method == method])
-    return lines
+            summary_rows += _method_rows([item for item in searched(members) if item.method == method])
+    return summary_rows
 
 
-def names_of(lines: Sequence[SummaryRow]) -> dict[tuple[str, bool], str]:
-    """Return what the summary calls each configuration and each initial mask."""
-    return {(line.item.key, line.kind == "initial"): _name(line) for line in lines}
+def names_of(summary_rows: Sequence[SummaryRow]) -> dict[tuple[str, bool], str]:
+    """Return the name of each configuration and each initial mask in the summary."""
+    return {(row.item.key, row.kind == "initial"): _name(row) for row in summary_rows}
 
 
 def competes(item: Configuration) -> tuple[str, ...] | None:
@@ -53,19 +53,19 @@ def competes(item: Configuration) -> tuple[str, ...] | None:
     return None if item.is_dense or not item.is_complete else comparable_group(item)
 
 
-def _name(line: SummaryRow) -> str:
-    return f"{line.name}: {line.setting}" if line.setting and line.kind == "baseline" else line.name
+def _name(row: SummaryRow) -> str:
+    return f"{row.name}: {row.setting}" if row.setting and row.kind == "baseline" else row.name
 
 
-def _method_lines(tried: list[Configuration]) -> list[SummaryRow]:
+def _method_rows(tried: list[Configuration]) -> list[SummaryRow]:
     best = best_of(tried)
     if best is None:
         return []
     setting = setting_text(best, names=varying(tried))
     name = f"{best.method}, best of {len(tried)}" if len(tried) > 1 else best.method
-    lines = [SummaryRow(best, "best", name, setting, competes(best), tried=len(tried))]
+    summary_rows = [SummaryRow(best, "best", name, setting, competes(best), tried=len(tried))]
     if best.is_learned:
         start = best.settings.get(run_params.INITIAL_MASK)
         title = f"{best.method}, its initial mask" + (f" ({start})" if start else "")
-        lines.insert(0, SummaryRow(best, "initial", title, "", competes(best)))
-    return lines
+        summary_rows.insert(0, SummaryRow(best, "initial", title, "", competes(best)))
+    return summary_rows

@@ -1,4 +1,4 @@
-"""What runs cost together, whatever became of them: one sum for sentences, tables and figures."""
+"""The total cost of runs, finished or not: one sum for sentences, tables and figures."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ class Total:
 
     Attributes:
         value: over the runs whose cost is known, in part or whole.
-        runs: all runs, whatever their status; models made elsewhere are none.
+        runs: all runs of any status, without external models.
         unknown: the runs of which no cost is known.
         in_part: the runs whose cost is known up to their last checkpoint.
     """
@@ -38,7 +38,11 @@ def total_of(configurations: Iterable[Configuration], *, metric: str = SECONDS) 
     """Return the sum of a cost over all runs of some configurations."""
     value, runs, unknown, in_part = 0.0, 0, 0, 0
     for item in configurations:
-        rows = item.trials[~item.trials["judged"].astype(bool)] if "judged" in item.trials else item.trials
+        rows = (
+            item.trials[~item.trials["is_external_model"].astype(bool)]
+            if "is_external_model" in item.trials
+            else item.trials
+        )
         costs = [float(cost) for cost in rows[metric]] if metric in rows else [math.nan] * len(rows)
         value += math.fsum(cost for cost in costs if not math.isnan(cost))
         runs += len(costs)
@@ -56,13 +60,13 @@ def total_text(total: Total) -> str:
 
 
 def totals_line(configurations: Sequence[Configuration]) -> str:
-    """Return what all runs cost together; "" where that is known of none."""
+    """Return the total cost of all runs; empty where no cost is known."""
     whole = total_of(configurations)
     return f"Together, finished or not: {_over_runs(whole)}." if whole.known else ""
 
 
 def totals_by_method(configurations: Sequence[Configuration]) -> str:
-    """Return what all runs of each method cost together; "" where that is known of none."""
+    """Return the total cost of each method's runs; empty where no cost is known."""
     methods = dict.fromkeys(item.method for item in configurations)
     totals = {method: total_of(item for item in configurations if item.method == method) for method in methods}
     shown = [f"{method} {_over_runs(total)}" for method, total in totals.items() if total.runs]

@@ -1,4 +1,4 @@
-"""Figures: each a pure ``*_info`` value first, then a drawing of it as SVG and PNG."""
+"""Figures: ``*_info`` computes the data of each as a pure value, ``draw_*`` draws it as SVG and PNG."""
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.figures.by_setting import by_setting_info, draw_by_setting
@@ -62,12 +62,12 @@ __all__ = [
 
 
 def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
-    """Return every figure of the report, drawn or with the reason why it is not, in the order of reading."""
-    runs, configurations, lines = analysis.runs, analysis.configurations, analysis.lines
+    """Return every figure of the report, drawn or with the reason why not, in the order of the page."""
+    runs, configurations, summary_rows = analysis.runs, analysis.configurations, analysis.summary_rows
     return (
         draw_ranking(ranking_info(configurations)),
         draw_pareto(pareto_info(analysis.front, objective=runs.objective, configurations=configurations)),
-        draw_progress(progress_info(configurations, lines=lines, progress=runs.progress)),
+        draw_progress(progress_info(configurations, summary_rows=summary_rows, progress=runs.progress)),
         draw_by_setting(by_setting_info(configurations)),
         draw_sensitivity(sensitivity_info(configurations)),
         draw_importance(importance_info(configurations)),
@@ -77,9 +77,9 @@ def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
         draw_losses(losses_info(configurations, curves=runs.curves)),
         draw_sampled(sampled_info(analysis.sampled, configurations=configurations)),
         draw_ranks(rank_info(configurations, progress=runs.progress)),
-        draw_overlap(overlap_info(lines, masks=analysis.masks)),
-        draw_pictures(pictures_info(lines, masks=analysis.masks)),
-        draw_layers(layer_info(lines, runs=runs, masks=analysis.masks)),
-        draw_timing(timing_info(lines)),
+        draw_overlap(overlap_info(summary_rows, masks=analysis.masks)),
+        draw_pictures(pictures_info(summary_rows, masks=analysis.masks)),
+        draw_layers(layer_info(summary_rows, runs=runs, masks=analysis.masks)),
+        draw_timing(timing_info(summary_rows)),
         draw_memory(memory_info(configurations)),
     )

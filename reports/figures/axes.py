@@ -1,4 +1,4 @@
-"""Where the values of a setting stand on an axis: by value, or in even steps where that reads better."""
+"""Places of a setting's values on an axis: by value, or in even steps where ticks would overlap."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ TICK_ROOM = 0.1  # of a panel's width, what the text of a tick takes
 
 
 class SettingAxis(NamedTuple):
-    """Where values stand on an axis, its ticks, and of numbers how they are spread."""
+    """The places of values on an axis, its ticks, and the name of its scale."""
 
     places: list[float]
     ticks: tuple[tuple[float, str], ...]
@@ -26,7 +26,7 @@ class SettingAxis(NamedTuple):
 
 
 def axis_of(values: Sequence[Value]) -> SettingAxis:
-    """Return where values stand: by value, but text, and numbers whose ticks would lie on each other, in even steps."""
+    """Return the places of values: by value, or in even steps for text and for numbers whose ticks would overlap."""
     if any(isinstance(value, str) for value in values):
         kinds = sorted({str(value) for value in values})
         return SettingAxis([float(kinds.index(str(value))) for value in values], tuple(enumerate(kinds)))
@@ -39,8 +39,8 @@ def axis_of(values: Sequence[Value]) -> SettingAxis:
     return SettingAxis(numbers, ticks, LOG if is_log else "")
 
 
-def dress_axis(axes: "matplotlib.axes.Axes", *, name: str, ticks: Sequence[tuple[float, str]], scale: str) -> None:
-    """Put scale, ticks, label and grid of a setting's axis on a panel."""
+def format_axis(axes: "matplotlib.axes.Axes", *, name: str, ticks: Sequence[tuple[float, str]], scale: str) -> None:
+    """Set scale, ticks, label and grid of the x axis of a panel."""
     if scale == LOG:
         numbers_on_log_axis(axes, axis="x")
     if ticks:
@@ -55,6 +55,6 @@ def dress_axis(axes: "matplotlib.axes.Axes", *, name: str, ticks: Sequence[tuple
 
 
 def _are_crowded(values: Sequence[float], *, is_log: bool) -> bool:
-    """Return whether the ticks of two neighbours among sorted values would lie on each other."""
+    """Return whether the ticks of two neighbours among sorted values would overlap."""
     scaled = [math.log(value) for value in values] if is_log else list(values)
     return any(above - below < TICK_ROOM * (scaled[-1] - scaled[0]) for below, above in pairwise(scaled))

@@ -1,4 +1,4 @@
-"""Quality by a setting that several methods were run with, such as the number of samples: a line a method."""
+"""Quality by a setting that several methods share, such as the number of samples: one line for each method."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import matplotlib
 
 from nmlab.reports.analysis.configurations import ATTRIBUTES, Configuration, best_of, groups_of, setting_of
 from nmlab.reports.analysis.metrics import plain_name
-from nmlab.reports.figures.axes import axis_of, dress_axis
+from nmlab.reports.figures.axes import axis_of, format_axis
 from nmlab.reports.figures.style import (
     INK,
     SETTINGS,
@@ -28,7 +28,7 @@ FEWEST = 2  # methods of a panel, and values of a method
 
 @dataclass(frozen=True, slots=True)
 class MethodLine:
-    """One method: its best configuration at each value, as places on the axis and their means, left to right."""
+    """One method: the means of its best configuration at each value, with their places on the axis, left to right."""
 
     method: str
     places: tuple[float, ...]
@@ -93,9 +93,9 @@ def draw_by_setting(info: BySettingInfo) -> FigureFile:
 
 
 def _best(members: Sequence[Configuration], name: str) -> dict[str, dict[Value, Configuration]]:
-    """Return the best configuration of each value, of the methods that share several values of a setting with others.
+    """Return the best configuration at each value, by method, for methods that share several values with others.
 
-    Numbers that a search draws for each method anew are shared by none.
+    Random numbers that a search draws separately for each method are not shared.
     """
     found: dict[str, dict[Value, list[Configuration]]] = {}
     for item in members:
@@ -136,10 +136,10 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SettingPanel, info: BySetti
                 axes.plot([place, place], [value.low, value.high], color=colour, linewidth=0.8)
     if info.is_log:
         numbers_on_log_axis(axes, axis="y")
-    dress_axis(axes, name=panel.name, ticks=panel.ticks, scale=panel.scale)
+    format_axis(axes, name=panel.name, ticks=panel.ticks, scale=panel.scale)
 
 
 def _caption(info: BySettingInfo) -> str:
-    text = f"Of each method the complete configuration with the best mean at each value, at {info.pattern}: over seeds"
+    text = f"The best complete configuration of each method at each value, at {info.pattern}: means over seeds"
     values = [value for panel in info.panels for line in panel.lines for value in line.values]
     return text + (" with their 95% t-interval." if any(value.low is not None for value in values) else ".")

@@ -1,4 +1,4 @@
-"""The policy-gradient estimators side by side: the loss residual of the best configuration of each."""
+"""Comparison of the policy-gradient estimators: the loss residual of the best configuration of each."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from nmlab.reports.figures.style import FigureFile
 KEY, TITLE = "estimators", "Loss residual by estimator"
 SETTING = "estimator"
 REMARK = (
-    " Each estimator at its own best configuration; one of which no run finished at the configuration with "
-    "the least residual, up to the step at which its first seed diverged."
+    " Each estimator at its own best configuration. An estimator without a finished run is shown at the configuration "
+    "with the least residual, up to the step at which its first seed diverged."
 )
 
 
@@ -21,7 +21,7 @@ def estimators_info(configurations: Sequence[Configuration], *, curves: pd.DataF
     """Return the curve of each estimator at its own best configuration, within the largest group; None for fewer
     than two estimators.
 
-    An estimator that diverged everywhere is no less a finding: its configuration with the least residual stands for it.
+    An estimator that diverged everywhere is shown too, at its configuration with the least residual.
 
     Args:
         configurations: all of a launch, best first.

@@ -1,4 +1,4 @@
-"""Which hyperparameters decided whether a configuration was good, by PED-ANOVA.
+"""Hyperparameter importance by PED-ANOVA: which hyperparameters decided whether a configuration was good.
 
 Source: Watanabe, Bansal, Hutter, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary
 Subspaces", IJCAI 2023, as implemented in Optuna, on an in-memory study rebuilt from the recorded rows. Seeds are
@@ -29,7 +29,7 @@ LOG_RATIO = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The importance of one setting, and the range of it when a few configurations are left out."""
+    """The importance of one setting, and its range over refits without some of the configurations."""
 
     name: str
     value: float
@@ -57,8 +57,8 @@ class ImportanceInfo:
 def importance_info(configurations: Sequence[Configuration]) -> ImportanceInfo:
     """Compute the importance of every setting that varies between the searched configurations with a mean.
 
-    Few configurations make the estimate jump, so it is fitted again without each of up to twenty parts of them,
-    and the range of these fits is given with every share.
+    The estimate is unstable with few configurations. It is therefore refitted without each of up to twenty parts of
+    them, and the range of these fits is given with every share.
     """
     tried = [item for item in searched(configurations) if item.value is not None]
     metric = configurations[0].objective.metric
@@ -104,9 +104,9 @@ def draw_importance(info: ImportanceInfo) -> FigureFile:
 
 
 def distribution(values: Sequence[Value | None]) -> BaseDistribution:
-    """Return the Optuna distribution that the observed values of one setting span.
+    """Return the Optuna distribution spanned by the observed values of one setting.
 
-    Text is categorical, and so are numbers of which a few were chosen again and again (a grid). Other numbers that
+    Text is categorical, and so are a few numbers that repeat (a grid). Other numbers that
     spread over a factor of 20 or more count on a log scale.
     """
     present = [value for value in values if value is not None]
@@ -126,10 +126,7 @@ def _reason_to_skip(configurations: int, names: Sequence[str]) -> str:
         varied = f"only {names[0]} varied" if names else "nothing varied"
         return f"{varied} between the configurations; importance compares at least two hyperparameters"
     if configurations < FEWEST_CONFIGURATIONS:
-        return (
-            f"{configurations} configurations have a finished run; "
-            f"importance needs at least {FEWEST_CONFIGURATIONS} to mean anything"
-        )
+        return f"{configurations} configurations have a finished run; importance needs at least {FEWEST_CONFIGURATIONS}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Where in the network learning changed the mask: the share of kept weights exchanged, layer by layer."""
+"""Mask change by layer: the share of kept weights that learning exchanged."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -38,29 +38,29 @@ class LayerInfo:
 
 
 def layer_info(
-    lines: Sequence[SummaryRow], *, runs: StudyRuns, masks: Mapping[str, Mapping[str, PackedMask]]
+    summary_rows: Sequence[SummaryRow], *, runs: StudyRuns, masks: Mapping[str, Mapping[str, PackedMask]]
 ) -> LayerInfo:
     """Return the change of every learned mask of the summary whose initial mask was kept.
 
     Args:
-        lines: what the summary is about.
-        runs: for the initial masks, which are runs of their own that trials refer to by digest.
+        summary_rows: the rows of the summary.
+        runs: the launch, for its initial masks, which are separate runs that trials refer to by digest.
         masks: masks by run id and layer, those of the initial masks among them.
     """
     starts = {start.digest: start.run_id for start in runs.initial_masks}
-    several = len({line.item.pattern for line in lines if line.kind == "best"}) > 1
+    several = len({row.item.pattern for row in summary_rows if row.kind == "best"}) > 1
     layers: tuple[str, ...] = ()
     curves = []
-    for line in lines:
-        if line.kind not in ("best", "baseline") or not line.item.is_learned:
+    for row in summary_rows:
+        if row.kind not in ("best", "baseline") or not row.item.is_learned:
             continue
-        changes = [_change(record, starts, masks) for record in records_of(line.item.finished)]
+        changes = [_change(record, starts, masks) for record in records_of(row.item.finished)]
         known = [change for change in changes if change is not None]
         if not known or (layers and tuple(known[0]) != layers):
             continue
         layers = tuple(known[0])
         values_SL = 100 * np.array([list(change.values()) for change in known])
-        label = f"{line.item.method} {line.item.pattern}" if several else line.item.method
+        label = f"{row.item.method} {row.item.pattern}" if several else row.item.method
         ends = (values_SL.min(axis=0), values_SL.max(axis=0))
         mean, low, high = (tuple(own.tolist()) for own in (values_SL.mean(axis=0), *ends))
         curves.append(LayerCurve(label, mean, low, high))
@@ -91,8 +91,8 @@ def draw_layers(info: LayerInfo) -> FigureFile:
         axes.yaxis.grid(True)
         figure.legend(loc="outside upper left", ncols=5, fontsize=8.5)
         caption = (
-            "Share of the weights a mask keeps that its initial mask did not keep, in the order of the network; mean "
-            "over seeds, the band spans them."
+            "Share of the kept weights that the initial mask did not keep, in the order of the network: mean over "
+            "seeds; the band spans the seeds."
         )
         return saved(figure, key=KEY, title=TITLE, caption=caption)
 
@@ -111,7 +111,7 @@ def _change(
 
 
 def _place(name: str) -> tuple[int, int, str]:
-    """Return what sorts layers as the network runs through them; unknown ones go to the end of their block."""
+    """Return the sort key of a layer in the order of the network; unknown names come last in their block."""
     block, last = BLOCK.search(name), name.rpartition(".")[2]
     return (int(block[1]) if block else -1, ORDER.index(last) if last in ORDER else len(ORDER), name)
 

@@ -1,7 +1,7 @@
 """Losses of the masks sampled at the start of training, by the magnitude C of the initial logits.
 
 The loss residual is the loss of a sampled mask minus that of the initial mask on the same minibatch. Small C makes
-nearly every sample worse; where half of the samples are better, learning has something to tell apart.
+nearly every sample worse; where about half of the samples are better, learning has a usable signal.
 """
 
 import math
@@ -28,7 +28,7 @@ MOST_BOXES, BINS = 10, 6
 class LossBox:
     """The residuals at one magnitude, or between two: quantiles at 5, 25, 50, 75 and 95%, and the share below zero.
 
-    ``dots`` are the residuals themselves where they are few enough to be seen one by one.
+    ``dots`` are the residuals themselves where they are few enough to be drawn one by one.
     """
 
     magnitude: float
@@ -60,11 +60,11 @@ class LossInfo:
 def losses_info(configurations: Sequence[Configuration], *, curves: pd.DataFrame) -> LossInfo:
     """Return the distribution of early residuals at each magnitude.
 
-    At each magnitude only the runs with its smallest learning rate count, whose logits have moved least from where they
-    started; all other settings are pooled. More than ten magnitudes, as a search tries them, are put into six groups.
+    At each magnitude only the runs with the smallest learning rate count, since their logits moved least;
+    all other settings are pooled. More than ten magnitudes (from a random search) are put into six groups.
 
     Args:
-        configurations: all of a launch; runs count whatever became of them.
+        configurations: all of a launch; runs of every status count.
         curves: ``run_id, metric, step, value`` of the residual.
     """
     early = curves[curves["step"] <= FIRST_STEPS]
@@ -88,7 +88,7 @@ def losses_info(configurations: Sequence[Configuration], *, curves: pd.DataFrame
 
 
 def draw_losses(info: LossInfo) -> FigureFile:
-    """Draw one box a magnitude, with the share of better masks above it; few residuals are drawn themselves."""
+    """Draw one box for each magnitude with the share of better masks above it; a few residuals are drawn as dots."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
     with matplotlib.rc_context(SETTINGS):
@@ -141,14 +141,14 @@ def _box(group: Sequence[float], values: "np.ndarray[tuple[int], np.dtype[np.flo
 
 
 def _grouped(magnitudes: Sequence[float]) -> list[list[float]]:
-    """Return each magnitude for itself, or of many six groups of neighbours."""
+    """Return one group for each magnitude, or six groups of neighbours where there are many."""
     if len(magnitudes) <= MOST_BOXES:
         return [[magnitude] for magnitude in magnitudes]
     return [list(part) for part in np.array_split(np.array(magnitudes), BINS)]
 
 
 def _slowest(items: Sequence[Configuration]) -> list[Configuration]:
-    """Return of the configurations of one magnitude those with the smallest learning rate."""
+    """Return the configurations with the smallest learning rate."""
     least = min(_rate(item) for item in items)
     return [item for item in items if _rate(item) == least]
 

@@ -1,4 +1,4 @@
-"""What a trial has to hold, by method and pattern: trained numbers and the bytes of its state."""
+"""Memory of a trial by method and pattern: trained numbers and the bytes of its state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class MemoryInfo:
 def memory_info(configurations: Sequence[Configuration]) -> MemoryInfo:
     """Return trained numbers and state bytes per masked weight of each learned method and pattern.
 
-    Exact counts, the same for every seed; the first complete configuration stands for its method and pattern.
+    These are exact counts, the same for every seed; the first complete configuration represents its method and pattern.
     """
     learned = [item for item in configurations if item.is_learned and item.is_complete]
     methods = tuple(dict.fromkeys(item.method for item in learned))
@@ -74,8 +74,8 @@ def draw_memory(info: MemoryInfo) -> FigureFile:
 
 
 CAPTION = (
-    "Counted, not sampled: what a trial trains and what it keeps between steps (trained numbers, their optimiser and "
-    "tracker), per masked weight. The frozen weights themselves, shared by all trials, come on top."
+    "Exact counts per masked weight: what a trial trains, and what it keeps between steps (trained numbers, their "
+    "optimiser and tracker). The frozen weights, which all trials share, are not included."
 )
 
 

@@ -1,4 +1,4 @@
-"""How alike the masks are: a matrix of overlaps with the chance level, and corners of the masks as pictures."""
+"""Overlaps of the masks as a matrix with the chance level, and corners of the masks as pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from nmlab.reports.read.masks.packed import Bools
 from nmlab.trials.contract.pattern import Pattern
 
 KEY, TITLE = "mask_overlap", "Overlap of the masks"
-PICTURES_KEY, PICTURES_TITLE = "mask_pictures", "The masks, up close"
+PICTURES_KEY, PICTURES_TITLE = "mask_pictures", "Corners of the masks"
 MOST_MASKS = 12
 PICTURES = 6
 CORNER = 8
@@ -59,15 +59,15 @@ class PicturesInfo:
     skipped: str = ""
 
 
-def overlap_info(lines: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> OverlapInfo:
+def overlap_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> OverlapInfo:
     """Return the overlaps between the masks of the summary, by the first seed of each.
 
     Args:
-        lines: what the summary is about; initial masks and the dense model have no artifact of their own.
+        summary_rows: the rows of the summary; initial masks and the dense model have no artifact of their own.
         masks: masks by run id and layer.
     """
     patterns: dict[str, list[tuple[str, Mapping[str, PackedMask]]]] = {}
-    for label, pattern, found in _kept(lines, masks):
+    for label, pattern, found in _kept(summary_rows, masks):
         patterns.setdefault(pattern, []).append((label, found))
     matrices = []
     for pattern, members in patterns.items():
@@ -81,9 +81,9 @@ def overlap_info(lines: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str
     return OverlapInfo(tuple(matrices), skipped="" if matrices else "no two comparable masks were kept")
 
 
-def pictures_info(lines: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> PicturesInfo:
+def pictures_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> PicturesInfo:
     """Return the first 8 rows and columns of up to six masks of one pattern in three layers."""
-    kept = _kept(lines, masks)
+    kept = _kept(summary_rows, masks)
     first = next((pattern for _, pattern, _ in kept), "")
     shown = [(label, found) for label, pattern, found in kept if pattern == first]
     shown = [*shown[: PICTURES // 2], *shown[PICTURES // 2 :][-(PICTURES - PICTURES // 2) :]]
@@ -97,7 +97,7 @@ def pictures_info(lines: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[st
 
 
 def draw_overlap(info: OverlapInfo) -> FigureFile:
-    """Draw one matrix a pattern, values written in; the colour counts from chance to equality."""
+    """Draw one matrix for each pattern with its values; colours run from chance to equality."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
     largest = max(len(matrix.labels) for matrix in info.matrices)
@@ -110,7 +110,7 @@ def draw_overlap(info: OverlapInfo) -> FigureFile:
 
 
 def draw_pictures(info: PicturesInfo) -> FigureFile:
-    """Draw a row of pictures a layer, dark where a weight is kept."""
+    """Draw a row of pictures for each layer, dark where a weight is kept."""
     if info.skipped:
         return FigureFile(PICTURES_KEY, PICTURES_TITLE, "", skipped=info.skipped)
     with matplotlib.rc_context(SETTINGS):
@@ -125,19 +125,19 @@ def draw_pictures(info: PicturesInfo) -> FigureFile:
                     axes.set_ylabel(layer.rpartition(".")[2], fontsize=8.5)
         caption = (
             f"The first {CORNER} rows and {CORNER} input columns of the {info.pattern} masks in "
-            f"{', '.join(info.layers)}: dark on paper is kept. How alike whole masks are is in the overlaps."
+            f"{', '.join(info.layers)}: dark (on paper) is kept. The overlaps compare whole masks."
         )
         return saved(figure, key=PICTURES_KEY, title=PICTURES_TITLE, caption=caption)
 
 
 def _kept(
-    lines: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
+    summary_rows: Sequence[SummaryRow], masks: Mapping[str, Mapping[str, PackedMask]]
 ) -> list[tuple[str, str, Mapping[str, PackedMask]]]:
     found = []
-    for line in lines:
-        own = [masks[run_id] for run_id in line.item.finished["run_id"] if run_id in masks]
-        if own and line.kind not in ("initial", "dense"):
-            found.append((line.item.method, line.item.pattern, own[0]))
+    for row in summary_rows:
+        own = [masks[run_id] for run_id in row.item.finished["run_id"] if run_id in masks]
+        if own and row.kind not in ("initial", "dense"):
+            found.append((row.item.method, row.item.pattern, own[0]))
     return found
 
 
@@ -177,7 +177,7 @@ def _draw_share(axes: "matplotlib.axes.Axes", row: int, column: int, matrix: Ove
 
 
 def percent(share: float) -> str:
-    """Return a share in whole percent, but 100 for equal masks only."""
+    """Return a share in whole percent, with more digits from 99% on; only equal masks have 100."""
     return f"{100 * share:.0f}" if share < 0.99 or share == 1.0 else f"{min(99.99, 100 * share):.4g}"
 
 
@@ -196,5 +196,5 @@ def _caption(info: OverlapInfo) -> str:
     chances = ", ".join(f"{100 * matrix.chance:g}% at {matrix.pattern}" for matrix in info.matrices)
     return (
         "Share of weights that two masks both keep or both drop, over all layers, by the first seed of each. Two "
-        f"independent random masks agree on {chances}; darker on paper is more alike, counted from there."
+        f"independent random masks agree on {chances}. Darker (on paper) means more overlap above chance."
     )

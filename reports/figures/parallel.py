@@ -1,4 +1,4 @@
-"""Parallel coordinates: every configuration as a line through its hyperparameters to what it reached."""
+"""Parallel coordinates: every configuration as a line through its hyperparameters to its result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "parallel_coordinates", "Parallel coordinates"
 MOST_LINES = 300
-MOST_OWN_TICKS = 6  # up to so many different numbers, each has its own tick
+MOST_OWN_TICKS = 6  # the most different numbers with a tick each
 TICK_ROOM = 0.06  # the height of a tick's text, as a share of the axis
 UNUSED = (-0.1, "not used")  # place and tick of a configuration that lacks the setting
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One vertical axis: where its ticks stand, from 0 (bottom) to 1 (top), what they say, and a scale to name."""
+    """One vertical axis: places of its ticks from 0 (bottom) to 1 (top), their texts, and the name of its scale."""
 
     name: str
     ticks: tuple[tuple[float, str], ...]
@@ -41,7 +41,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class SummaryRow:
+class ConfigurationLine:
     """One configuration: its place on each axis (None: it has no result) and its quality, 0 best to 1."""
 
     key: str
@@ -54,7 +54,7 @@ class ParallelInfo:
     """Axes from left to right, the metric last with its best value at the top, or why there are none."""
 
     axes: tuple[Axis, ...]
-    lines: tuple[SummaryRow, ...]
+    lines: tuple[ConfigurationLine, ...]
     metric: str
     without_value: int
     skipped: str = ""
@@ -76,7 +76,9 @@ def parallel_info(configurations: Sequence[Configuration]) -> ParallelInfo:
         columns.append(places)
     axis, metric_places = _metric_axis(tried)
     lines = tuple(
-        SummaryRow(item.key, (*(column[index] for column in columns), place), None if place is None else 1 - place)
+        ConfigurationLine(
+            item.key, (*(column[index] for column in columns), place), None if place is None else 1 - place
+        )
         for index, (item, place) in enumerate(zip(tried, metric_places, strict=True))
     )
     return ParallelInfo((*axes, axis), lines, metric, len(tried) - len(valued))
@@ -87,7 +89,7 @@ def setting_axis(name: str, *, values: Sequence[Value | None]) -> tuple[Axis, li
 
     Text is spread evenly in sorted order. Numbers are placed by value, on a log scale where they spread over a
     factor of 20. Up to six different numbers have a tick each, and are placed in even steps where these ticks
-    would lie on each other; more have round ticks.
+    would overlap; more numbers have round ticks.
     """
     present = [value for value in values if value is not None]
     if any(isinstance(value, str) for value in present):
@@ -121,7 +123,7 @@ def draw_parallel(info: ParallelInfo) -> FigureFile:
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
-def shown_lines(lines: Sequence[SummaryRow], *, most: int = MOST_LINES) -> list[SummaryRow]:
+def shown_lines(lines: Sequence[ConfigurationLine], *, most: int = MOST_LINES) -> list[ConfigurationLine]:
     """Return the lines to draw, best first: all, or of very many the best and others at even distances."""
     ordered = sorted(lines, key=lambda line: 2.0 if line.quality is None else line.quality)
     if len(ordered) <= most:
@@ -131,7 +133,7 @@ def shown_lines(lines: Sequence[SummaryRow], *, most: int = MOST_LINES) -> list[
     return [*ordered[:best], *ordered[best::step]]
 
 
-def _draw_line(axes: "matplotlib.axes.Axes", line: SummaryRow) -> None:
+def _draw_line(axes: "matplotlib.axes.Axes", line: ConfigurationLine) -> None:
     points = [(index, place) for index, place in enumerate(line.places) if place is not None]
     across, up = [index for index, _ in points], [place for _, place in points]
     if line.quality is None:
@@ -163,7 +165,7 @@ def _draw_axis(axes: "matplotlib.axes.Axes", axis: Axis, index: int, *, is_last:
 
 
 def _number_axis(name: str, values: Sequence[float | None], *, has_own_ticks: bool) -> tuple[Axis, list[float | None]]:
-    """Place numbers on an axis; with own ticks, few different numbers are ticked and kept apart."""
+    """Place numbers on an axis; with own ticks, a few different numbers have a tick each and do not overlap."""
     present = sorted({value for value in values if value is not None})
     is_log = wants_log(present, ratio=LOG_RATIO)
 
@@ -209,7 +211,7 @@ def _caption(info: ParallelInfo) -> str:
     )
     drawn = len(shown_lines(info.lines))
     if drawn < len(info.lines):
-        text += f" Of {len(info.lines):,} lines {drawn} are drawn: the best, and the others at even distances."
+        text += f" Of {len(info.lines):,} lines {drawn} are drawn: the best, and others at even distances."
     if info.without_value:
         text += f" Dashed: {counted(info.without_value, noun='configuration')} without a finished run."
     return text

@@ -1,4 +1,4 @@
-"""Quality against cost, one panel a cost, with the front drawn as a staircase."""
+"""Quality against cost, one panel for each cost, with the front drawn as a staircase."""
 
 import math
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ TITLES = {
 SCALES = {"memory/peak_bytes": 2.0**-20, "memory/state_bytes": 2.0**-20}
 WITH_ZERO = "symlog"
 PER_ROW = 2
-TELLING = ("cost/seconds", "memory/state_bytes", "cost/tokens", "memory/peak_bytes")  # where two must do, the first
+TELLING = ("cost/seconds", "memory/state_bytes", "cost/tokens", "memory/peak_bytes")  # the first ones if few fit
 MOST_ROWS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The configurations of one method in one panel: cost and quality, and which stand on the front."""
+    """The configurations of one method in one panel: cost and quality, and which are on the front."""
 
     label: str
     costs: tuple[float, ...]
@@ -51,7 +51,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One cost of one group of comparable masks: the series, and the stairs of the front from cheap to dear.
+    """One cost of one group of comparable masks: the series, and the stairs of the front from cheap to expensive.
 
     ``place`` counts from the upper left; ``group`` is empty where there is only one.
     """
@@ -68,7 +68,7 @@ class Panel:
 class ParetoInfo:
     """The panels, or the reason why there are none; labels are the same in each.
 
-    ``undrawn`` groups had no room; ``totals`` says what all runs cost, the panels being of complete configurations.
+    ``undrawn`` groups had no room. ``totals`` is the cost of all runs; the panels show complete configurations only.
     """
 
     metric: str
@@ -83,12 +83,12 @@ class ParetoInfo:
 def pareto_info(
     points: Sequence[FrontPoint], *, objective: Objective, configurations: Sequence[Configuration] = ()
 ) -> ParetoInfo:
-    """Return a panel for each cost of which there is a front; where there are several groups, a row of two for each.
+    """Return a panel for each cost of which there is a front; with several groups, a row of two for each.
 
     Args:
         points: complete configurations with their costs.
         objective: the searched metric.
-        configurations: all of the launch, whose runs together cost what the caption says.
+        configurations: all of the launch, for the total cost in the caption.
     """
     groups: dict[tuple[str, ...], list[FrontPoint]] = {}
     for point in points:
@@ -116,7 +116,7 @@ def pareto_info(
 
 
 def draw_pareto(info: ParetoInfo) -> FigureFile:
-    """Draw the panels two by two; filled markers stand on the front."""
+    """Draw the panels two by two; filled markers are on the front."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
     last = max(panel.place for panel in info.panels)
@@ -207,8 +207,8 @@ def _ticks_with_zero(positive: Sequence[float]) -> list[float]:
 
 def _caption(info: ParetoInfo) -> str:
     text = (
-        "Every complete configuration, means over seeds. Filled: nothing that may be compared with it is both cheaper "
-        "and better, by these means and without a test; dashed: the best mean that can be had for at most that cost."
+        "Every complete configuration, means over seeds. Filled: no comparable configuration is both cheaper and "
+        "better, by these means and without a test. Dashed: the best mean for at most that cost."
     )
     undrawn = f"Not drawn: {'; '.join(info.undrawn)}." if info.undrawn else ""
     return " ".join(part for part in (text, info.totals, undrawn) if part)

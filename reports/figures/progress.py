@@ -1,4 +1,4 @@
-"""Quality against tokens spent: the searched metric wherever a run evaluated it."""
+"""Quality against tokens spent: the searched metric at every evaluation of a run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -45,9 +45,9 @@ class ProgressCurve:
 
 @dataclass(frozen=True, slots=True)
 class ProgressInfo:
-    """Curves of learned masks, and the values of masks that nobody trained as lines; or why there are none.
+    """Curves of learned masks, and the values of untrained masks as lines; or why there are none.
 
-    ``outside`` are values so far off that a line at them would press the curves flat.
+    ``outside`` are values so far off that drawing them would flatten the curves.
     """
 
     metric: str
@@ -59,17 +59,17 @@ class ProgressInfo:
 
 
 def progress_info(
-    configurations: Sequence[Configuration], *, lines: Sequence[SummaryRow], progress: pd.DataFrame
+    configurations: Sequence[Configuration], *, summary_rows: Sequence[SummaryRow], progress: pd.DataFrame
 ) -> ProgressInfo:
-    """Return the curves of the best configuration of each learned method that was evaluated on the way.
+    """Return the curves of the best configuration of each learned method that was evaluated during training.
 
     Args:
         configurations: all of a launch.
-        lines: what the summary is about; the learned ones are drawn.
+        summary_rows: the rows of the summary; the learned ones are drawn.
         progress: ``run_id, step, value`` of the searched metric.
     """
     points = {str(run_id): part for run_id, part in progress.groupby("run_id")}
-    learned = list({line.item.key: line.item for line in lines if line.item.is_learned}.values())
+    learned = list({row.item.key: row.item for row in summary_rows if row.item.is_learned}.values())
     several = len({item.pattern for item in learned}) > 1
     found = [_curve(item, points, several=several) for item in learned]
     curves = tuple(curve for curve in found if curve is not None and len(curve.tokens) > 2)
@@ -88,7 +88,7 @@ def progress_info(
 
 
 def draw_progress(info: ProgressInfo) -> FigureFile:
-    """Draw the curves with the range of their seeds, and what needed no training as horizontal lines."""
+    """Draw the curves with the range of their seeds, and untrained masks as horizontal lines."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
     with matplotlib.rc_context(SETTINGS):
@@ -154,7 +154,7 @@ def _is_near(value: float, low: float, high: float) -> bool:
 
 def _caption(info: ProgressInfo) -> str:
     text = (
-        "The best configuration of each learned method, mean over its seeds wherever all of them were evaluated; the "
+        "The best configuration of each learned method: mean over its seeds at steps where all were evaluated; the "
         "band spans the seeds."
     )
     if info.references:

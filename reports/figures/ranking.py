@@ -1,4 +1,4 @@
-"""The searched metric of every configuration with its interval, beside dense and the masks nobody learned."""
+"""The searched metric of every configuration with its interval, with the dense model and the baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class RankedPoint:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceLine:
-    """The mean of one baseline method at its best setting, beside the points it may be compared with."""
+    """The mean of one baseline method at its best setting, next to the points it may be compared with."""
 
     name: str
     value: float
@@ -60,7 +60,7 @@ class ReferenceLine:
 
 @dataclass(frozen=True, slots=True)
 class RankingInfo:
-    """Points from top to bottom, group by group and best first; baselines as lines beside their group."""
+    """Points from top to bottom, group by group and best first; baselines as lines next to their group."""
 
     metric: str
     label_names: tuple[str, ...]
@@ -100,7 +100,7 @@ def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN)
 
 
 def draw_ranking(info: RankingInfo) -> FigureFile:
-    """Draw the points with their intervals, hollow circles for initial masks, and lines for the baselines."""
+    """Draw the points with their intervals, open circles for initial masks, and lines for the baselines."""
     if not info.points:
         return FigureFile(KEY, TITLE, "", skipped="no searched configuration has a finished run")
     with matplotlib.rc_context(SETTINGS):
@@ -109,7 +109,7 @@ def draw_ranking(info: RankingInfo) -> FigureFile:
         _draw_lines(axes, info.lines)
         for place, point in enumerate(info.points):
             _draw_point(axes, point, place)
-        _masked_weight(axes, info)
+        _format_axes(axes, info)
         figure.legend(loc="outside upper left", ncols=6, fontsize=8.5)
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
@@ -133,13 +133,13 @@ def _draw_lines(axes: "matplotlib.axes.Axes", lines: Sequence[ReferenceLine]) ->
 def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) -> None:
     first = place == 0
     if point.initial is not None:
-        placeholder: dict[str, Any] = {
+        open_circle: dict[str, Any] = {
             "markerfacecolor": PAPER,
             "markeredgecolor": MUTED,
             "markersize": 5.5,
             "linestyle": "none",
         }
-        axes.plot(point.initial, place, marker="o", label="its own initial mask" if first else None, **placeholder)
+        axes.plot(point.initial, place, marker="o", label="its own initial mask" if first else None, **open_circle)
         axes.plot([point.initial, point.mean], [place, place], color=MUTED, linewidth=0.6, zorder=0.5)
     if point.low is not None and point.high is not None:
         axes.plot([point.low, point.high], [place, place], color=SERIES[0], linewidth=2.2, solid_capstyle="butt")
@@ -154,8 +154,8 @@ def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) ->
     )
 
 
-def _masked_weight(axes: "matplotlib.axes.Axes", info: RankingInfo) -> None:
-    """Put scales, labels and grid around the points."""
+def _format_axes(axes: "matplotlib.axes.Axes", info: RankingInfo) -> None:
+    """Set scales, labels and grid of the axes."""
     if info.is_log:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 3, 5, 7)))
@@ -195,14 +195,14 @@ def _has_several_settings(items: Sequence[Configuration]) -> bool:
 
 
 def _label_head(names: Sequence[str]) -> str:
-    """Return the names that head the labels, two a line so that they stay as narrow as the labels."""
+    """Return the names that head the labels, two on each line so that they stay as narrow as the labels."""
     pairs = [" · ".join(names[start : start + 2]) for start in range(0, len(names), 2)]
     return " ·\n".join(pairs)
 
 
 def _caption(info: RankingInfo) -> str:
-    text = "Means over finished seeds with their 95% t-interval, best at the top. Which of them tests tell apart is in "
-    text += "the tables, and so are the numbers."
+    text = "Means over finished seeds with their 95% t-interval, best at the top. The tables have the numbers and the "
+    text += "tests."
     if any(not point.is_complete for point in info.points):
         text += " A cross instead of a dot: not every seed finished."
     if any(point.low is None for point in info.points):

@@ -1,4 +1,4 @@
-"""Rank over time: how early the best configurations stood apart."""
+"""Rank over time: how early the best configurations were ahead."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class RankLine:
 
 @dataclass(frozen=True, slots=True)
 class RankInfo:
-    """Lines, finally best first, over the steps at which all were evaluated.
+    """Lines, the final best first, over the steps at which all were evaluated.
 
     ``agreement`` is Spearman's correlation of the ranks at each step with the last ones; or why there is none.
     """
@@ -73,7 +73,7 @@ def rank_info(configurations: Sequence[Configuration], *, progress: pd.DataFrame
 
 
 def draw_ranks(info: RankInfo) -> FigureFile:
-    """Draw the finally best lines in colour and the others in grey, rank 1 on top."""
+    """Draw the final best lines in colour and the others in grey, rank 1 on top."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
     with matplotlib.rc_context(SETTINGS):
@@ -95,7 +95,7 @@ def draw_ranks(info: RankInfo) -> FigureFile:
 
 
 def beside_ties(lines: Sequence[RankLine], index: int) -> tuple[float, ...]:
-    """Return where a line is drawn: at its ranks, but beside the other lines where they tie, so that none is hidden."""
+    """Return the places of a line: its ranks, shifted slightly where lines tie so that none is hidden."""
     places = []
     for step, rank in enumerate(lines[index].ranks):
         tied = [other for other, line in enumerate(lines) if line.ranks[step] == rank]
@@ -113,16 +113,14 @@ def _means(item: Configuration, points: Mapping[str, "pd.Series[float]"]) -> "pd
 
 
 def _agreement(ranks_C: npt.NDArray[np.float64], last_C: npt.NDArray[np.float64]) -> float:
-    """Return Spearman's correlation of two rankings, NaN where one of them ties everything."""
+    """Return Spearman's correlation of two rankings, NaN where all ranks of one are tied."""
     if np.ptp(ranks_C) == 0 or np.ptp(last_C) == 0:
         return math.nan
     return float(stats.pearsonr(ranks_C, last_C).statistic)
 
 
 def _caption(info: RankInfo) -> str:
-    text = (
-        f"Rank at {info.pattern} by the mean over seeds, at steps where all were evaluated; the finally best in colour"
-    )
+    text = f"Rank at {info.pattern} by the mean over seeds, at steps where all were evaluated; the final best in colour"
     best = info.lines[:HIGHLIGHTED]
     if any(beside_ties(best, index) != line.ranks for index, line in enumerate(best)):
         text += " (ties drawn side by side)"
@@ -132,5 +130,5 @@ def _caption(info: RankInfo) -> str:
     if math.isnan(info.agreement[middle]):
         return text
     found = f"Spearman's {info.agreement[middle]:.2f}"
-    text += f" At step {info.steps[middle]:,} the order agreed with the last one at {found}:"
-    return f"{text} what stopping early by rank would have gone by."
+    text += f" The order at step {info.steps[middle]:,} correlates with the last one ({found}):"
+    return f"{text} early stopping by rank would have used it."

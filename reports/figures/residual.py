@@ -1,4 +1,4 @@
-"""Loss residual by training step: how far the sampled masks are below the initial mask's loss."""
+"""Loss residual by training step: the loss of sampled masks minus that of the initial mask."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,13 +60,13 @@ def residual_info(
     """Average the recorded residuals into bins of steps, then over seeds.
 
     Every curve uses the same bins: as many as leave a typical run about five recorded points to a bin, at most
-    60, and one bin a point where few points were recorded.
+    60, and one bin for each point where few points were recorded.
 
     Args:
         configurations: best first; only finished runs are drawn.
         curves: ``run_id, metric, step, value`` of the residual.
         highlighted: how many curves to name.
-        diverged: configurations of which none finished, drawn last and as far as every seed came.
+        diverged: configurations of which none finished, drawn last, up to the step that every seed reached.
     """
     learned = _leaders_first([item for item in configurations if item.value is not None])
     points = dict(list(curves.groupby("run_id")))
@@ -113,7 +113,7 @@ def _caption(info: ResidualInfo) -> str:
     binned = f", averaged over {info.steps_per_bin:.0f} steps" if info.steps_per_bin > 1 else ""
     text = (
         f"Mean over finished seeds{binned}; the band spans the seeds. "
-        "Below zero, the sampled masks lose less than the initial mask on the same minibatches."
+        "Below zero, the sampled masks have a lower loss than the initial mask on the same minibatches."
     )
     rest = len(info.curves) - info.highlighted
     return text + (f" In grey: {counted(rest, noun='further configuration')}." if rest else "")
@@ -129,7 +129,7 @@ def _leaders_first(items: Sequence[Configuration]) -> list[Configuration]:
 
 
 def labels_of(items: Sequence[Configuration]) -> dict[str, str]:
-    """Return what figures call configurations: method, pattern where there are several, and what varies."""
+    """Return labels of configurations by key: method, pattern where there are several, and varying settings."""
     names = varying(items)
     several = len({item.pattern for item in items}) > 1
     labels = {}

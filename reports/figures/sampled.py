@@ -1,7 +1,7 @@
-"""Losses of masks drawn from the final logits, on several minibatches: what the loss residual is there for.
+"""Losses of masks drawn from the final logits, on several minibatches: they show why the loss residual is used.
 
-Where minibatches differ more than masks do, a good mask on a hard minibatch loses more than a bad one on an easy one,
-and the plain loss says little about the mask. Legend: K masks, B minibatches.
+Where minibatches differ more than masks, a good mask on a hard minibatch has a higher loss than a bad one on an easy
+one, and the plain loss says little about the mask. Axes: K masks, B minibatches.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from nmlab.reports.read.masks import SampledLosses
 
 KEY, TITLE = "sampled_losses", "Losses of masks drawn from the final logits"
 MOST_BATCHES, FEWEST_MASKS = 4, 10
-ROOM = 0.06  # of the span, beside the outermost loss
+ROOM = 0.06  # of the span, outside the outermost loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class BatchLosses:
 
 @dataclass(frozen=True, slots=True)
 class SampledInfo:
-    """The minibatches in order, and how far masks and minibatches spread; or why there is nothing to show.
+    """The minibatches in order, with the spread of masks and of minibatches; or why there is nothing to show.
 
     Attributes:
         batch_deviation: standard deviation of the minibatches' mean losses.
@@ -53,7 +53,7 @@ class SampledInfo:
 
     @property
     def ratio(self) -> float:
-        """Spread between minibatches over spread between masks; infinite where all masks lose the same."""
+        """Spread between minibatches over spread between masks; infinite where all masks have the same loss."""
         return self.batch_deviation / self.mask_deviation if self.mask_deviation else float("inf")
 
 
@@ -62,7 +62,7 @@ def sampled_info(found: SampledLosses | None, *, configurations: Sequence[Config
 
     Args:
         found: what one run kept, None where none kept any.
-        configurations: all of a launch, to name the run's.
+        configurations: all of a launch, for the name of the run's configuration.
     """
     if found is None:
         return SampledInfo("", (), skipped="no run drew masks from its final logits (loss_masks)")
@@ -105,7 +105,7 @@ def draw_sampled(info: SampledInfo) -> FigureFile:
 
 
 def _draw_ranges(axes: "matplotlib.axes.Axes", batches: Sequence[BatchLosses]) -> None:
-    """Draw the range of each minibatch on a common axis, where their distance shows."""
+    """Draw the range of each minibatch on a common axis, which shows their distance."""
     for place, batch in enumerate(batches):
         colour = look_of(place)[0]
         axes.plot([batch.losses[0], batch.losses[-1]], [place, place], color=colour, linewidth=5, solid_capstyle="butt")
@@ -151,8 +151,8 @@ def _caption(info: SampledInfo) -> str:
     )
     means = sorted(info.batches, key=lambda batch: batch.mean)
     if means[0].losses[-1] < means[-1].losses[0]:
-        first += "The worst mask on the easiest one loses less than the best on the hardest. "
+        first += "The worst mask on the easiest minibatch has a lower loss than the best on the hardest. "
     return (
-        f"{first}Between two minibatches the losses of the masks correlate at {info.agreement:.2f}. The histograms are "
-        "equally wide, so their spreads compare."
+        f"{first}Between two minibatches the losses of the masks correlate at {info.agreement:.2f}. The histograms "
+        "have equal widths, so their spreads can be compared."
     )

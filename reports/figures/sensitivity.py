@@ -1,4 +1,4 @@
-"""How the result moves with each setting that was searched: one panel a setting."""
+"""Sensitivity of the result to each searched setting: one panel for each setting."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import matplotlib
 
 from nmlab.reports.analysis.configurations import Configuration, distinguishing, groups_of, searched, setting_of
 from nmlab.reports.analysis.metrics import plain_name
-from nmlab.reports.figures.axes import FEW_VALUES, axis_of, dress_axis
+from nmlab.reports.figures.axes import FEW_VALUES, axis_of, format_axis
 from nmlab.reports.figures.style import (
     MUTED,
     SETTINGS,
@@ -31,7 +31,7 @@ ROOM = 0.4  # how far intervals may widen a panel at least, each way, as a share
 
 @dataclass(frozen=True, slots=True)
 class SensitivityPoint:
-    """One configuration: where it stands on the panel's axis, its mean over seeds and its interval, if it has one."""
+    """One configuration: its place on the panel's axis, its mean over seeds and its interval, if it has one."""
 
     place: float
     value: float
@@ -44,7 +44,7 @@ class SensitivityPoint:
 class SensitivityPanel:
     """One setting: points, the ticks of a text setting, and the best point of each value from left to right.
 
-    There is no best of what may not be compared, such as masks of several patterns.
+    ``best`` is empty where configurations are not comparable, such as masks of several patterns.
     """
 
     name: str
@@ -149,7 +149,7 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: Sen
         numbers_on_log_axis(axes, axis="y")
     if len(panel.points) <= MOST_BARS:
         _draw_intervals(axes, panel, info)
-    dress_axis(axes, name=panel.name, ticks=panel.ticks, scale=panel.scale)
+    format_axis(axes, name=panel.name, ticks=panel.ticks, scale=panel.scale)
 
 
 def _draw_intervals(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info: SensitivityInfo) -> None:
@@ -166,9 +166,9 @@ def _draw_intervals(axes: "matplotlib.axes.Axes", panel: SensitivityPanel, info:
 def widened(
     limits: tuple[float, float], bars: Sequence[tuple[float, float, float]], *, is_log: bool
 ) -> tuple[float, float]:
-    """Return the limits of an axis, each moved until all bars (low, middle, high) are inside, as far as there is room.
+    """Return the limits of an axis, widened until all bars (low, middle, high) are inside or the room is used up.
 
-    Where most bars are longer than the points are apart, that shows; one of two seeds that disagree has no say.
+    The room grows with the median bar, so a single very long bar is cut off.
     """
     if not bars:
         return limits
@@ -189,7 +189,7 @@ def _caption(info: SensitivityInfo) -> str:
         text += "; the line joins the best configuration at each value"
     text += "."
     if len(info.panels) > 1:
-        text += " Other settings vary along, so a panel shows no effect of one setting alone."
+        text += " Other settings vary at the same time, so no panel shows the effect of one setting alone."
     if info.without_value:
         text += f" Not drawn, without a finished run: {counted(info.without_value, noun='configuration')}."
     return text

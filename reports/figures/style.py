@@ -1,4 +1,4 @@
-"""Colours, type and saving: what all figures share.
+"""Style of all figures: colours, fonts and saving.
 
 Series use the Okabe-Ito palette (Okabe & Ito, "Color Universal Design", 2008) with a marker and a dash pattern
 each, so that they differ in grey print too; ordered values use viridis, whose lightness is monotone. In the HTML
@@ -23,7 +23,7 @@ DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.5)),
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LEVEL_COUNT = 9
 WIDTH_INCHES = 9.6
-WIDE = 300.0  # ratio of the ends of a log axis from which on decades are ticks enough
+WIDE = 300.0  # ratio of the ends of a log axis above which only decades have ticks
 DOTS_PER_INCH = 160
 
 
@@ -107,7 +107,7 @@ def new_figure(height_inches: float) -> Figure:
 
 
 def saved(figure: Figure, *, key: str, title: str, caption: str) -> FigureFile:
-    """Return a figure as SVG and PNG whose bytes depend on nothing but what is drawn."""
+    """Return a figure as SVG and PNG whose bytes depend only on the drawing."""
     svg, png = io.BytesIO(), io.BytesIO()
     for text in figure.findobj(Text):
         text.set_text(printable(text.get_text()))
@@ -119,7 +119,7 @@ def saved(figure: Figure, *, key: str, title: str, caption: str) -> FigureFile:
 
 
 def wants_log(values: Sequence[float], *, ratio: float) -> bool:
-    """Return whether positive values spread over at least this ratio, so that a log scale reads better."""
+    """Return whether positive values spread over at least this ratio, so that a log scale is clearer."""
     return bool(values) and min(values) > 0 and max(values) / min(values) >= ratio
 
 

@@ -1,4 +1,4 @@
-"""Where a training step's time goes, method by method."""
+"""The parts of a training step's time, for each method."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ROOM_FOR_TEXT = 0.07  # of the longest bar
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """One learned mask: seconds of each part of a step (a mean over seeds), and what of the step is none of them."""
+    """One learned mask: seconds of each part of a step (mean over seeds), and the rest of the step."""
 
     label: str
     parts: tuple[float, ...]
@@ -33,9 +33,9 @@ class TimingInfo:
     skipped: str = ""
 
 
-def timing_info(lines: Sequence[SummaryRow]) -> TimingInfo:
+def timing_info(summary_rows: Sequence[SummaryRow]) -> TimingInfo:
     """Return the parts of a step of every learned mask of the summary that was timed."""
-    items = {line.item.key: line.item for line in lines if line.item.is_learned}
+    items = {row.item.key: row.item for row in summary_rows if row.item.is_learned}
     several = len({item.pattern for item in items.values()}) > 1
     found = [_row(item, several=several) for item in items.values()]
     rows = tuple(row for row in found if row is not None)
@@ -43,7 +43,7 @@ def timing_info(lines: Sequence[SummaryRow]) -> TimingInfo:
 
 
 def draw_timing(info: TimingInfo) -> FigureFile:
-    """Draw one stacked bar a method, in milliseconds, parts told apart by hatching too."""
+    """Draw one stacked bar for each method, in milliseconds; parts differ in colour and hatching."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
     names = [*PARTS.values(), "other"]
@@ -71,8 +71,8 @@ def draw_timing(info: TimingInfo) -> FigureFile:
 
 
 CAPTION = (
-    "Mean over the seeds of the best configuration of each method, on the machine of the provenance. Other: what of a "
-    "step was none of the three, such as reading text and logging."
+    "Mean over the seeds of the best configuration of each method, on the machine given in the provenance. Other: the "
+    "rest of a step, such as reading text and logging."
 )
 
 

@@ -15,7 +15,7 @@ from nmlab.reports.analysis.configurations import (
 )
 from nmlab.reports.analysis.metrics import chosen_on, is_counted, plain_name
 from nmlab.reports.analysis.outcomes import pruned_runs
-from nmlab.reports.analysis.pairwise import Side, Winner, contrasts_with, untested_reason, winners_of
+from nmlab.reports.analysis.pairwise import Side, Winner, pairwise_comparisons, untested_reason, winners_of
 from nmlab.reports.analysis.starts import has_telling_start
 from nmlab.reports.analysis.statements import change_text, is_nothing, mean_text, metric_text, named, quality
 from nmlab.reports.narrative.winner_words import winner_sentence
@@ -38,16 +38,16 @@ def headline_of(
     winners: Mapping[Hashable, Winner] | None = None,
     evaluations: Evaluations | None = None,
 ) -> tuple[str, ...]:
-    """Return the findings: is there a winner, its gain, its place, what became of the runs, and a caution.
+    """Return the findings: whether there is a winner, its gain, its rank, the outcomes of the runs, and a caution.
 
-    A study of one pattern gets a sentence each; one of several patterns a sentence for each, since masks of
-    different patterns are not compared.
+    A study of one pattern gets one sentence for each finding. A study of several patterns gets one sentence for each
+    pattern, since masks of different patterns are not compared.
 
     Args:
         runs: one launch.
         configurations: its configurations, best first.
-        verdicts: what tests say about it, told after what was found.
-        winners: the best of each group against all others of the search; worked out where it is not given.
+        verdicts: the sentences that rest on tests; they follow the findings.
+        winners: the best of each group against all others of the search; computed by default.
         evaluations: losses by window by run id, as far as read.
     """
     known = evaluations or {}
@@ -57,10 +57,10 @@ def headline_of(
         sentences = _findings(next(iter(groups.values())), configurations, found, known)
     else:
         names = {group: group_name(group, groups=groups) for group in groups}
-        told = list(groups)[:GROUPS_IN_WORDS]
-        sentences = [_short_finding(names[group], groups[group], configurations, found, known) for group in told]
-        if untold := list(names.values())[GROUPS_IN_WORDS:]:
-            sentences.append(f"The tables have {counted(len(untold), noun='group')} more: {'; '.join(untold)}.")
+        described = list(groups)[:GROUPS_IN_WORDS]
+        sentences = [_short_finding(names[group], groups[group], configurations, found, known) for group in described]
+        if left := list(names.values())[GROUPS_IN_WORDS:]:
+            sentences.append(f"The tables also have {counted(len(left), noun='other group')}: {'; '.join(left)}.")
     sentences = sentences or [_only_dense(configurations)]
     rest = [_outcomes(runs), *_caution(list(groups.values()))]
     return (*sentences, *verdicts, *rest[: max(1, 5 - len(sentences))])
@@ -103,14 +103,14 @@ def _best_sentence(
 
 
 def _gain_sentence(best: Configuration, configurations: Sequence[Configuration]) -> str:
-    """Return what was gained over the own initial mask; nothing where the start was as good as random."""
+    """Return the gain over the configuration's own initial mask; empty where the start was as good as random."""
     gain, initial = best.gain, best.initial
     if gain is None or initial is None or not has_telling_start(best, members=configurations):
         return ""
     start, own = best.settings.get(run_params.INITIAL_MASK), metric_text(initial.mean, metric=best.objective.metric)
     mask = f"its own initial mask ({start}, {own})" if start else f"its own initial mask ({own})"
     if _is_unchanged(gain):
-        return f"That is exactly what {mask} has: nothing was learned."
+        return f"Training gained nothing: {mask} has the same {plain_name(best.objective.metric)}."
     return f"That is {_gain_text(best, gain, of=mask)}{_interval_words(best, gain)}."
 
 
@@ -125,12 +125,12 @@ def _is_unchanged(gain: Estimate) -> bool:
 
 def _interval_words(best: Configuration, gain: Estimate) -> str:
     if gain.low is None or gain.high is None:
-        return ", on one seed, which gives no interval"
+        return " (one seed, so no interval)"
     if is_nothing(gain.mean, metric=best.objective.metric):
         return f", paired over {gain.n} seeds"
     mean, low, high = (metric_text(value, metric=best.objective.metric) for value in (gain.mean, gain.low, gain.high))
     verdict = "excludes" if gain.excludes_zero else "does not exclude"
-    return f", paired over {gain.n} seeds: difference {mean} [{low}, {high}], and the 95% interval {verdict} zero"
+    return f". Paired over {gain.n} seeds, the difference is {mean} [{low}, {high}]; the 95% interval {verdict} zero"
 
 
 def _place_sentence(
@@ -139,7 +139,7 @@ def _place_sentence(
     configurations: Sequence[Configuration],
     evaluations: Evaluations,
 ) -> str:
-    """Say where the best configuration stands between the dense model and the best baseline mask."""
+    """Return how the best configuration compares with the dense model and the best baseline mask."""
     setting = evaluation_setting(best)
     dense = best_of([item for item in configurations if item.is_dense and evaluation_setting(item) == setting])
     rule = None if best.is_baseline else best_of(baselines(members))
@@ -160,19 +160,19 @@ def _against(best: Configuration, other: Configuration, *, of: str, note: str = 
 
 
 def _rule_note(best: Configuration, rule: Configuration, evaluations: Evaluations) -> str:
-    """Return what a test says of the best configuration and a rule, in brackets: better, worse, or not told apart."""
+    """Return the verdict of a test of the best configuration against a rule: better, worse or not separable."""
     metric = best.objective.metric
-    (contrast,) = contrasts_with(Side(rule), others=[Side(best)], metric=metric, evaluations=evaluations)
+    (comparison,) = pairwise_comparisons(Side(rule), others=[Side(best)], metric=metric, evaluations=evaluations)
     if is_counted(metric):
-        return quality(contrast.difference, objective=best.objective)
-    if contrast.decisive is None or contrast.p_adjusted is None:
-        return f"untested: {untested_reason(contrast, evaluations=evaluations)}"
-    shown = number_text(contrast.p_adjusted, style=Style.P_VALUE)
+        return quality(comparison.difference, objective=best.objective)
+    if comparison.decisive is None or comparison.p_adjusted is None:
+        return f"untested: {untested_reason(comparison, evaluations=evaluations)}"
+    shown = number_text(comparison.p_adjusted, style=Style.P_VALUE)
     p_value = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
-    over = f"{contrast.decisive.n} {contrast.decisive.noise}"
-    if not contrast.is_separated:
-        return f"not told apart: {p_value}, {over}"
-    return f"{quality(contrast.decisive.difference, objective=best.objective)}: {p_value}, {over}"
+    over = f"{comparison.decisive.n} {comparison.decisive.noise}"
+    if not comparison.is_separated:
+        return f"not separable: {p_value}, {over}"
+    return f"{quality(comparison.decisive.difference, objective=best.objective)}: {p_value}, {over}"
 
 
 def _outcomes(runs: StudyRuns) -> str:
@@ -188,7 +188,9 @@ def _outcomes(runs: StudyRuns) -> str:
         if planned is not None
         else counted(recorded, noun="run")
     )
-    joined = f" {counted(runs.judged, noun='model')} from elsewhere joined the table." if runs.judged else ""
+    joined = (
+        f" The table includes {counted(runs.external_models, noun='external model')}." if runs.external_models else ""
+    )
     return f"{of}: {shown}.{joined}"
 
 
@@ -198,7 +200,7 @@ def _caution(groups: Sequence[Sequence[Configuration]]) -> list[str]:
         return []
     return [
         f"The best of {most} configurations was chosen {chosen_on(groups[0][0].objective.metric)} that is "
-        "reported here, so its mean is optimistic; a fresh text or fresh seeds would say by how much."
+        "reported here, so its mean is optimistic. A new text or new seeds would show by how much."
     ]
 
 
@@ -215,7 +217,7 @@ def _short_finding(
     if gain is None or not has_telling_start(best, members=configurations):
         return text
     if _is_unchanged(gain):
-        return f"{text} That is exactly what its own initial mask has."
+        return f"{text} Training gained nothing over its own initial mask."
     verdict = {True: "excludes zero", False: "does not exclude zero", None: "is not known from one seed"}
     change = _gain_text(best, gain, of="its own initial mask")
     return f"{text} That is {change}; the 95% interval {verdict[gain.excludes_zero]}."

@@ -1,4 +1,4 @@
-"""Where the numbers come from, and what a reader must know before trusting them."""
+"""Where the numbers come from, and warnings about the code, the weights and the runs."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ FROZEN: Mapping[str, str] = {
     FrozenWeights.MISMATCH: "CHANGED during the study",
     FrozenWeights.UNVERIFIED: "not verified",
 }
-NOTES = 12  # at most so many notes of runs among the warnings
+NOTES = 12  # the most notes of runs among the warnings
 DIRTY = {run_tags.TRUE: "yes: uncommitted changes", run_tags.FALSE: "no"}
 
 
@@ -53,12 +53,12 @@ def provenance_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[Se
 
 
 def warnings_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[str, ...]:
-    """Return what stands out: uncommitted code, changed weights, an unfinished launch, runs that don't match."""
+    """Return the warnings: uncommitted code, changed weights, an unfinished launch, runs that don't match."""
     found = [*_code_warnings(runs), *_weights_warnings(runs.launch), *_launch_warnings(runs)]
     found += _notes(runs)
     if check is not None and check.disagreeing:
         found.append(
-            "Losses by window or answers by question do not give the recorded perplexity or accuracy in "
+            "Losses by window or outcomes by question do not give the recorded perplexity or accuracy in "
             f"{counted(len(check.disagreeing), noun='run')} (first: {check.disagreeing[0]})."
         )
     if check is not None and not check.is_same_text:
@@ -141,7 +141,7 @@ def _code_warnings(runs: StudyRuns) -> list[str]:
     flags = {runs.launch.tags.get(run_tags.GIT_DIRTY, run_tags.UNKNOWN), *runs.trials["git_dirty"]}
     if run_tags.TRUE in flags:
         found.append(
-            "Run from a dirty tree: uncommitted changes were in the code, so the commit alone does not give it back."
+            "Run from a dirty tree: the code had uncommitted changes, so the commit alone does not reproduce it."
         )
     elif flags != {run_tags.FALSE}:
         found.append("It is not known whether the code had uncommitted changes.")
@@ -174,22 +174,24 @@ def _launch_warnings(runs: StudyRuns) -> list[str]:
         found.append(f"Planned: {counted(launch.planned, noun='run')}; recorded: {recorded}.")
     unfinished = sum(runs.count(status) for status in UNFINISHED) - pruned_runs(runs.trials)
     if unfinished:
-        found.append(f"In no mean, because stopped or not ended: {counted(unfinished, noun='run')}.")
+        found.append(f"Left out of all means, because stopped or not ended: {counted(unfinished, noun='run')}.")
     duplicates = runs.count(TrialStatus.DUPLICATE)
     if duplicates:
-        found.append(f"In no mean, because another run holds the same trial: {counted(duplicates, noun='run')}.")
+        found.append(
+            f"Left out of all means, because another run holds the same trial: {counted(duplicates, noun='run')}."
+        )
     return found
 
 
 def _notes(runs: StudyRuns) -> list[str]:
-    """Return what runs noted of themselves, each note once with the number of runs that made it."""
+    """Return the notes that runs recorded, each once with the number of runs that recorded it."""
     noted: dict[str, list[str]] = {}
     for run_id, text in zip(runs.trials["run_id"], runs.trials["notes"], strict=True):
         for note in text.splitlines():
             noted.setdefault(note, []).append(run_id)
     shown = [f"{note} ({_runs_text(run_ids)})." for note, run_ids in noted.items()]
     left = len(shown) - NOTES
-    more = f"Runs made {counted(left, noun='further note')}; see {run_tags.NOTES}."
+    more = f"Runs recorded {counted(left, noun='further note')}; see {run_tags.NOTES}."
     return shown if left <= 0 else [*shown[:NOTES], more]
 
 

@@ -1,4 +1,4 @@
-"""How sure, at what cost, and does it agree with the papers: the findings that rest on tests, in sentences."""
+"""Sentences on the tests of the best mask, its cost, and the papers' claims."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.configurations import GROUPS_IN_WORDS
 from nmlab.reports.analysis.metrics import is_counted, style_of
-from nmlab.reports.analysis.pairwise import Contrast, Side, reasons_text, untested_reason
+from nmlab.reports.analysis.pairwise import PairwiseComparison, Side, reasons_text, untested_reason
 from nmlab.reports.analysis.summary_rows import names_of
 from nmlab.reports.analysis.totals import total_of, total_text
 from nmlab.reports.read.evaluations import Evaluation
@@ -18,45 +18,46 @@ NAMES_IN_WORDS = 3
 
 
 def verdict_sentences(analysis: Analysis) -> tuple[str, ...]:
-    """Return what the tests say of the best mask of each group, what it cost, and what became of the claims."""
-    groups = [contrasts for contrasts in analysis.decisive_contrasts.values() if contrasts][:GROUPS_IN_WORDS]
-    names = names_of(analysis.lines)
+    """Return the sentences on the tests of the best mask of each group, its cost, and the verdicts on the claims."""
+    groups = [comparisons for comparisons in analysis.decisive_comparisons.values() if comparisons][:GROUPS_IN_WORDS]
+    names = names_of(analysis.summary_rows)
     several = len(groups) > 1
-    found = [_sure_sentence(contrasts, names, analysis.evaluations, has_pattern=several) for contrasts in groups]
-    found += [sentence for contrasts in groups[:1] if (sentence := _cost_sentence(contrasts[0], analysis))]
+    found = [_sure_sentence(comparisons, names, analysis.evaluations, has_pattern=several) for comparisons in groups]
+    found += [sentence for comparisons in groups[:1] if (sentence := _cost_sentence(comparisons[0], analysis))]
     return (*found, *([summary_of(analysis.judgements)] if analysis.judgements else []))
 
 
 def _sure_sentence(
-    contrasts: Sequence[Contrast],
+    comparisons: Sequence[PairwiseComparison],
     names: Mapping[tuple[str, bool], str],
     evaluations: Mapping[str, Evaluation],
     *,
     has_pattern: bool,
 ) -> str:
-    best = contrasts[0].reference
+    best = comparisons[0].reference
     where = f"{best.item.pattern}: of" if has_pattern else "Of"
-    tested = [item for item in contrasts if item.is_separated is not None]
-    start = f"{where} the {counted(len(contrasts) + 1, noun='mask')} of the summary, {_called(best, names)}"
-    if not tested and is_counted(contrasts[0].metric):
-        return f"{start} is best: counted, and the same in every run."
-    reasons = reasons_text(untested_reason(item, evaluations=evaluations) for item in contrasts)
+    tested = [item for item in comparisons if item.is_separated is not None]
+    start = f"{where} the {counted(len(comparisons) + 1, noun='mask')} in the summary, {_called(best, names)}"
+    if not tested and is_counted(comparisons[0].metric):
+        return f"{start} is best; the metric is counted and the same in every run."
+    reasons = reasons_text(untested_reason(item, evaluations=evaluations) for item in comparisons)
     if not tested:
         return f"{start} has the best mean, but no test was possible: {reasons}."
     close = [item for item in tested if not item.is_separated]
-    untested = len(contrasts) - len(tested)
+    untested = len(comparisons) - len(tested)
     rest = f" {counted(untested, noun='mask')} could not be tested: {reasons}." if untested else ""
     apart, is_best = len(tested) - len(close), "has the best mean" if close or untested else "is best"
-    text = f"{start} {is_best}; tests at 5%, corrected for their number, tell it from {apart} of {len(tested)} others"
+    text = f"{start} {is_best}. Tests at 5%, corrected for their number,"
     if not close:
-        return f"{text}.{rest}"
+        return f"{text} separate it from {apart} of {len(tested)} others.{rest}"
     shown = "; ".join(_close_text(item, names) for item in close[:NAMES_IN_WORDS])
     more = f" and {len(close) - NAMES_IN_WORDS} more" if len(close) > NAMES_IN_WORDS else ""
-    return f"{text}, not from {shown}{more}.{rest}"
+    found = f"separate it from {apart} of {len(tested)} others, but not from" if apart else "do not separate it from"
+    return f"{text} {found} {shown}{more}.{rest}"
 
 
-def _close_text(item: Contrast, names: Mapping[tuple[str, bool], str]) -> str:
-    """Return a mask that no test tells from the best, by how much it differs, and what could have been seen."""
+def _close_text(item: PairwiseComparison, names: Mapping[tuple[str, bool], str]) -> str:
+    """Return a mask that is not separable from the best, with its difference and the smallest detectable one."""
     name = _called(item.side, names)
     decisive = item.decisive
     if decisive is None or decisive.detectable is None:
@@ -66,21 +67,23 @@ def _close_text(item: Contrast, names: Mapping[tuple[str, bool], str]) -> str:
     if item.is_ratio:
         ends = (decisive.difference, decisive.detectable)
         ratio, limit = (number_text(math.exp(value), style=Style.RATIO) for value in ends)
-        return f"{name} (× {ratio}; × {limit} could have been told apart)"
+        return f"{name} (× {ratio}; smallest detectable × {limit})"
     style = style_of(item.metric)
     apart, limit = (number_text(value, style=style) for value in (decisive.difference, decisive.detectable))
-    return f"{name} ({apart} apart; {limit} could have been told)"
+    return f"{name} ({apart} apart; smallest detectable {limit})"
 
 
 def _called(side: Side, names: Mapping[tuple[str, bool], str]) -> str:
-    """Return the name of a side for the middle of a sentence: ``susi (best of 8)``."""
+    """Return the name of a side within a sentence: ``susi (best of 8)``, ``susi's initial mask (wanda)``."""
     method, comma, rest = names[side.item.key, side.is_initial].partition(", ")
+    if side.is_initial:
+        return f"{method}'s {rest.removeprefix('its ')}"
     return f"{method} ({rest})" if comma else method
 
 
-def _cost_sentence(contrast: Contrast, analysis: Analysis) -> str:
-    """Say what one run of the best configuration cost, and what all runs of its method did."""
-    item = contrast.reference.item
+def _cost_sentence(comparison: PairwiseComparison, analysis: Analysis) -> str:
+    """Return what one run of the best configuration cost, and what all runs of its method cost."""
+    item = comparison.reference.item
     seconds = item.estimate("cost/seconds")
     if seconds is None:
         return ""
@@ -90,4 +93,4 @@ def _cost_sentence(contrast: Contrast, analysis: Analysis) -> str:
         text += f" and {number_text(tokens.mean, style=Style.INTEGER)} tokens"
     own = [other for other in analysis.configurations if other.method == item.method]
     total = total_of(own)
-    return f"{text}; all {counted(total.runs, noun='run')} of {item.method} together {total_text(total)}."
+    return f"{text}; in total, {counted(total.runs, noun='run')} of {item.method} cost {total_text(total)}."

@@ -1,10 +1,10 @@
-"""What is said of the best searched configuration: a winner where all tests agree, else who can't be told from it."""
+"""The sentence on the best searched configuration: a winner where all tests agree, else what is not separable."""
 
 from collections.abc import Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched, setting_text, varying
 from nmlab.reports.analysis.metrics import is_counted, plain_name
-from nmlab.reports.analysis.pairwise import Rival, Standing, Winner, reasons_text, untested_reason
+from nmlab.reports.analysis.pairwise import OtherConfiguration, Standing, Winner, reasons_text, untested_reason
 from nmlab.reports.analysis.statements import mean_text, named
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.values.wording import counted
@@ -20,12 +20,12 @@ def winner_sentence(
     Args:
         winner: the best against all others of the search.
         members: the configurations of the group.
-        evaluations: losses by window by run id, which tell why something could not be tested.
+        evaluations: losses by window by run id, which say why something could not be tested.
     """
     best, tried = winner.best, searched(members)
     name, reached = named(best, among=tried), f"{plain_name(best.objective.metric)} {mean_text(best)}"
     if len(tried) == 1:
-        return f"The configuration: {name} reaches {reached}{_missing(best)}."
+        return f"The only configuration, {name}, reaches {reached}{_missing(best)}."
     if winner.is_claimed:
         text = f"Best configuration: {name} reaches {reached}; {_sureness(winner)}"
     else:
@@ -39,63 +39,69 @@ def _missing(best: Configuration) -> str:
 
 
 def _sureness(winner: Winner) -> str:
-    rivals = winner.complete or winner.against_all
-    others = f"all {len(rivals)} others" if len(rivals) > 1 else "the other one"
+    rest = winner.complete or winner.against_all
+    others = _all_others(len(rest))
     if is_counted(winner.best.objective.metric):
         return f"counted, and better than {others}"
-    if not winner.complete:
-        return f"it was ahead of {others} where each was stopped early (tests at 5%, corrected after Holm)"
-    return f"tests at 5%, corrected after Holm, tell it from {others} that ran to the end"
+    found = f"tests at 5%, corrected after Holm, find it better than {others}"
+    return f"{found} that ran to the end" if winner.complete else f"{found} at the step where each was stopped early"
+
+
+def _all_others(count: int) -> str:
+    return {1: "the other one", 2: "both others"}.get(count, f"all {count} others")
 
 
 def _doubt(winner: Winner, tried: Sequence[Configuration], evaluations: Mapping[str, Evaluation]) -> str:
-    """Say what stands against naming a winner."""
+    """Return why no winner is named."""
     others = winner.complete
     if not winner.best.is_complete:
-        return "and none has all its runs"
+        return "and no configuration has all its runs"
     if not others:
-        return "and no other ran to the end"
+        return "and no other configuration ran to the end"
     if not winner.undecided:
         return (
-            f"and tests tell it from all {len(others)} others that ran to the end, but one that lacks runs looks better"
+            f"and tests find it better than {_all_others(len(others))} that ran to the end, "
+            "but one that lacks runs looks better"
         )
-    untested = [rival for rival in winner.undecided if not rival.is_tested]
+    untested = [other for other in winner.undecided if not other.is_tested]
     if len(untested) == len(others):
-        return f"but no test tells it from the {_reasons(untested, evaluations, len(others))}"
-    shown = _list([_short(rival.item, tried) for rival in winner.undecided])
+        return f"but no test was possible against the {_reasons(untested, evaluations, len(others))}"
+    shown = _list([_short(other.item, tried) for other in winner.undecided])
     why = f" ({len(untested)} untested: {_reasons_alone(untested, evaluations)})" if untested else ""
     return (
-        f"but can't be told from {len(winner.undecided)} of the {len(others)} others that ran to the end: {shown}{why}"
+        f"but is not separable from {len(winner.undecided)} of the {len(others)} others that ran to the end: "
+        f"{shown}{why}"
     )
 
 
-def _reasons(untested: Sequence[Rival], evaluations: Mapping[str, Evaluation], others: int) -> str:
+def _reasons(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, Evaluation], others: int) -> str:
     count = f"{others} others" if others > 1 else "other one"
     return f"{count}: {_reasons_alone(untested, evaluations)}"
 
 
-def _reasons_alone(untested: Sequence[Rival], evaluations: Mapping[str, Evaluation]) -> str:
-    contrasts = [rival.contrast for rival in untested if rival.contrast is not None]
-    return reasons_text(untested_reason(item, evaluations=evaluations) for item in contrasts)
+def _reasons_alone(untested: Sequence[OtherConfiguration], evaluations: Mapping[str, Evaluation]) -> str:
+    comparisons = [other.comparison for other in untested if other.comparison is not None]
+    return reasons_text(untested_reason(item, evaluations=evaluations) for item in comparisons)
 
 
 def _about_incomplete(winner: Winner, tried: Sequence[Configuration]) -> list[str]:
-    """Name what looks better and is not complete, and count what was stopped early."""
+    """Name incomplete configurations that look better, and count those that were stopped early."""
     found = []
-    lacking = [rival for rival in winner.better_but_incomplete if rival.standing is Standing.LACKS_RUNS]
-    ahead = [rival for rival in winner.better_but_incomplete if rival.standing is Standing.STOPPED_EARLY]
+    lacking = [other for other in winner.better_but_incomplete if other.standing is Standing.LACKS_RUNS]
+    ahead = [other for other in winner.better_but_incomplete if other.standing is Standing.STOPPED_EARLY]
     if lacking:
-        shown = _list([f"{_short(rival.item, tried)}, {_runs(rival.item)}" for rival in lacking], separator="; ")
-        found.append(f"Looks better on the runs it has: {shown}.")
+        shown = _list([f"{_short(other.item, tried)}, {_runs(other.item)}" for other in lacking], separator="; ")
+        found.append(f"Better on the runs that finished, but incomplete: {shown}.")
     if ahead:
-        shown = _list([f"{_short(rival.item, tried)}{_at(rival)}" for rival in ahead], separator="; ")
-        found.append(f"Was ahead of it when it was stopped early: {shown}.")
-    early = [rival for rival in winner.against_all if rival.standing is Standing.STOPPED_EARLY]
+        shown = _list([f"{_short(other.item, tried)}{_at(other)}" for other in ahead], separator="; ")
+        found.append(f"Stopped early while ahead of the best: {shown}.")
+    early = [other for other in winner.against_all if other.standing is Standing.STOPPED_EARLY]
     if early and (winner.complete or not winner.is_claimed):
-        open_ones = sum(not rival.is_told_apart for rival in early)
+        open_ones = sum(not other.is_worse for other in early)
+        verb = "was" if open_ones == 1 else "were"
         found.append(
-            f"{counted(len(early), noun='configuration')} stopped early, not judged on all steps; at the step where "
-            f"each was stopped, {open_ones} could not be told from it."
+            f"{counted(len(early), noun='configuration')} stopped early, not evaluated on all steps; at the step "
+            f"where each was stopped, {open_ones} of them {verb} not found worse than the best."
         )
     return found
 
@@ -104,13 +110,13 @@ def _runs(item: Configuration) -> str:
     return f"{len(item.finished)} of {counted(item.planned, noun='run')} finished"
 
 
-def _at(rival: Rival) -> str:
-    step = rival.partial.step if rival.partial is not None else None
+def _at(other: OtherConfiguration) -> str:
+    step = other.partial.step if other.partial is not None else None
     return "" if step is None else f" at step {step:,}"
 
 
 def _short(item: Configuration, tried: Sequence[Configuration]) -> str:
-    """Return a configuration by what sets it apart, without the method where all share it."""
+    """Return the name of a configuration by its own settings, without the method where all share it."""
     if len({other.method for other in tried}) > 1:
         return named(item, among=tried)
     setting = setting_text(item, names=varying(tried))

@@ -1,1 +1,1 @@
-"""From MLflow to typed values."""
+"""Reads MLflow stores into typed values."""

@@ -1,4 +1,4 @@
-"""Arrays that a run kept as an artifact."""
+"""Reads arrays that a run kept as an npz artifact."""
 
 import io
 

@@ -1,6 +1,6 @@
-"""One launch of one study, read from MLflow into a typed value: the only input of tables and figures.
+"""Reads one launch of one study from MLflow into a typed value, the input of tables and figures.
 
-Nothing but MLflow is read, so a report can be built on a machine that has neither torch nor Ray.
+Only MLflow is read, so a report can be built on a machine that has neither torch nor Ray.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ MOST_CURVES = 300
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What the search optimised: a metric name and ``min`` or ``max``."""
+    """The objective of the search: a metric name and ``min`` or ``max``."""
 
     metric: str
     mode: str
@@ -64,7 +64,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class InitialMask:
-    """A mask that trials of a launch started from: what made it, from what, and what that cost (``cost/*``)."""
+    """A mask that trials of a launch started from: its method, pattern, seed and metrics such as ``cost/*``."""
 
     run_id: str
     digest: str
@@ -76,15 +76,15 @@ class InitialMask:
 
 @dataclass(frozen=True, slots=True)
 class StudyRuns:
-    """Everything that a report says about one launch of one study.
+    """The data of one launch of one study, from which its report is made.
 
     Attributes:
         trials: one row per child run; see :func:`nmlab.reports.read.frame.trial_frame` for the columns.
         settings: the columns of ``trials`` that are parameters of the runs, hyperparameters first.
         metrics: the columns of ``trials`` that are final metrics, sorted.
         curves: ``run_id, metric, step, value`` of the loss residual, of up to 300 runs; see :func:`curve_runs`.
-        progress: the same of the searched metric, wherever a run evaluated it, its start included.
-        initial_masks: the masks that trials started from, each computed once; they are none of the trials.
+        progress: the same of the searched metric at every evaluation of a run, its start included.
+        initial_masks: the masks that trials started from, each computed once; they are not trials.
     """
 
     study: str
@@ -100,17 +100,17 @@ class StudyRuns:
 
     def count(self, status: str) -> int:
         """Return how many of the launch's own runs ended with this status."""
-        return int(((self.trials["status"] == status) & ~self.trials["judged"].astype(bool)).sum())
+        return int(((self.trials["status"] == status) & ~self.trials["is_external_model"].astype(bool)).sum())
 
     @property
     def recorded(self) -> int:
         """The launch's own runs, each trial counted once."""
-        return len(self.trials) - self.judged - self.count(TrialStatus.DUPLICATE)
+        return len(self.trials) - self.external_models - self.count(TrialStatus.DUPLICATE)
 
     @property
-    def judged(self) -> int:
-        """Models made elsewhere that were judged as this study judges, and joined its table."""
-        return int(self.trials["judged"].sum())
+    def external_models(self) -> int:
+        """How many external models (made elsewhere, evaluated like this study) joined the table."""
+        return int(self.trials["is_external_model"].sum())
 
 
 def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyRuns:
@@ -152,8 +152,8 @@ def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyR
 def curve_runs(rows: pd.DataFrame, *, objective: Objective, most: int = MOST_CURVES) -> list[str]:
     """Return the runs whose residuals are read: all of a small study, else some configurations with all their seeds.
 
-    These are the best of each method, pattern and estimator, and then configurations at even distances in the order
-    of the searched metric, so that the figures show good and bad ones alike.
+    These are the best of each method, pattern and estimator, and configurations at even distances in the order of the
+    searched metric, so that the figures show good and bad ones.
     """
     kept = rows[(rows["status"] != TrialStatus.DUPLICATE) & (rows["role"] == Role.SEARCH)]
     if len(kept) <= most or objective.metric not in kept:
@@ -171,7 +171,7 @@ def curve_runs(rows: pd.DataFrame, *, objective: Objective, most: int = MOST_CUR
 
 
 def objective_of(params: Mapping[str, str]) -> Objective:
-    """Return the searched metric of a launch; of several, the first.
+    """Return the searched metric of a launch, the first if there are several.
 
     Raises:
         ReportError: a mode other than ``min`` and ``max``.
@@ -184,7 +184,7 @@ def objective_of(params: Mapping[str, str]) -> Objective:
 
 
 def launch_of(parent: Any, *, position: tuple[int, int]) -> Launch:
-    """Return what the parent run says; ``position`` is the launch's number and the number of launches."""
+    """Return the launch of a parent run; ``position`` is its number and the number of launches of the study."""
     tags, info = parent.data.tags, parent.info
     planned = tags.get(run_tags.PLANNED)
     return Launch(

@@ -1,4 +1,4 @@
-"""The error that a reader of reports sees: always one line that says what was given and what would do."""
+"""The error for users of reports: one line that says what was given and what was expected."""
 
 
 class ReportError(ValueError):

@@ -1,4 +1,4 @@
-"""What a run kept of its evaluation, window by window and question by question, and whether its metrics follow."""
+"""Evaluations of runs by window and by question, and the check that recorded metrics agree with them."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ import pandas as pd
 from nmlab.reports.read.archives import read_archive
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import records_of
-from nmlab.reports.read.question_outcomes import QuestionOutcomes, is_mean, read_answers
+from nmlab.reports.read.question_outcomes import QuestionOutcomes, is_mean, read_question_outcomes
 from nmlab.reports.read.store import RunStore
 from nmlab.trials.contract.run_artifacts import (
     EVALUATION_FILE,
@@ -33,15 +33,15 @@ Counts_W: TypeAlias = npt.NDArray[np.int64]
 class Evaluation:
     """One run's evaluation.
 
-    One entry a window (W windows) are the loss sums in nats, tokens and words predicted. ``answers`` holds the
-    outcomes of questions by metric (``eval/quiz/acc``), where tasks were run.
+    The arrays have one entry for each of W windows: the loss sum in nats, and the tokens and words predicted.
+    ``question_outcomes`` holds the outcomes of questions by metric (``eval/quiz/acc``), where tasks were run.
     """
 
     window_loss_sum_W: Floats_W
     window_tokens_W: Counts_W
     window_words_W: Counts_W
     initial_window_loss_sum_W: Floats_W | None
-    answers: Mapping[str, QuestionOutcomes] = field(default_factory=dict)
+    question_outcomes: Mapping[str, QuestionOutcomes] = field(default_factory=dict)
 
     @property
     def token_perplexity(self) -> float:
@@ -56,9 +56,9 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationCheck:
-    """What recomputing perplexities from windows and accuracies from questions found, over some finished runs.
+    """The result of recomputing perplexities from windows and accuracies from questions, over some finished runs.
 
-    ``missing`` kept nothing to recompute from; ``uncheckable`` recorded nothing that follows from what they kept.
+    ``missing`` runs kept nothing to recompute from; ``uncheckable`` runs recorded no metric that can be recomputed.
     """
 
     agreeing: tuple[str, ...]
@@ -72,12 +72,12 @@ class EvaluationCheck:
 
     @property
     def runs(self) -> int:
-        """How many runs were looked at."""
+        """The number of runs considered."""
         return len(self.agreeing) + len(self.disagreeing) + len(self.missing) + len(self.uncheckable)
 
 
 def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
-    """Read the losses of one run by window and its answers by question; None where it kept no losses.
+    """Read the losses of one run by window and its outcomes by question; None where it kept no losses.
 
     Raises:
         ReportError: the artifact is corrupted or lacks an array, naming the run and the array.
@@ -96,7 +96,7 @@ def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
         window_tokens_W=arrays[WINDOW_TOKENS],
         window_words_W=arrays[WINDOW_WORDS],
         initial_window_loss_sum_W=arrays.get(INITIAL_WINDOW_LOSS_SUM),
-        answers=read_answers(store, run_id=run_id),
+        question_outcomes=read_question_outcomes(store, run_id=run_id),
     )
 
 
@@ -119,7 +119,7 @@ def check_evaluations(
         rows: parts of the trial table.
 
     Returns:
-        What was found, or None where no run kept its per-window losses.
+        The check, or None where no run kept its per-window losses.
     """
     records = {str(record["run_id"]): record for part in rows for record in records_of(part)}
     kept = {run_id: value for run_id in records if (value := found[run_id]) is not None}
@@ -129,9 +129,9 @@ def check_evaluations(
     values = list(kept.values())
     first = values[0]
     return EvaluationCheck(
-        agreeing=tuple(run_id for run_id, answer in agrees.items() if answer is True),
-        disagreeing=tuple(run_id for run_id, answer in agrees.items() if answer is False),
-        uncheckable=tuple(run_id for run_id, answer in agrees.items() if answer is None),
+        agreeing=tuple(run_id for run_id, follows in agrees.items() if follows is True),
+        disagreeing=tuple(run_id for run_id, follows in agrees.items() if follows is False),
+        uncheckable=tuple(run_id for run_id, follows in agrees.items() if follows is None),
         missing=tuple(run_id for run_id in records if run_id not in kept),
         windows=len(first.window_tokens_W),
         tokens=int(first.window_tokens_W.sum()),
@@ -141,7 +141,7 @@ def check_evaluations(
 
 
 def _agrees(evaluation: Evaluation, row: dict[Any, Any]) -> bool | None:
-    """Return whether what was recorded follows from what was kept; None where nothing was recorded that could.
+    """Return whether the recorded metrics agree with the recomputed ones; None where none can be recomputed.
 
     ``eval/perplexity`` is the token or the word perplexity.
     """
@@ -151,8 +151,8 @@ def _agrees(evaluation: Evaluation, row: dict[Any, Any]) -> bool | None:
         ((evaluation.word_perplexity,), row.get("eval/word_perplexity")),
         (both, row.get("eval/perplexity")),
         *(
-            ((float(answers.outcome_Q.mean()),), row.get(name))
-            for name, answers in evaluation.answers.items()
+            ((float(question_outcomes.outcome_Q.mean()),), row.get(name))
+            for name, question_outcomes in evaluation.question_outcomes.items()
             if is_mean(name)
         ),
     ]

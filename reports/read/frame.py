@@ -1,4 +1,4 @@
-"""The child runs of a launch as one table: strings back to numbers, statuses made honest."""
+"""The child runs of a launch as one table: text converted to numbers, statuses corrected."""
 
 import json
 import math
@@ -31,7 +31,7 @@ OUTCOME = (
     "data_digest",
     "versions",
     "tasks",
-    "judged",
+    "is_external_model",
     "cost_known",
     "depends_on_seed",
 )
@@ -41,7 +41,7 @@ MISSING = ("", "None", "null")
 
 @dataclass(frozen=True, slots=True)
 class TrialTable:
-    """The rows of a launch and which of their columns are settings and which are metrics."""
+    """The rows of a launch, and the names of their columns that are settings or metrics."""
 
     rows: pd.DataFrame
     settings: tuple[str, ...]
@@ -77,7 +77,7 @@ def trial_frame(runs: Sequence[Any], *, histories: pd.DataFrame, objective: str)
     wide = pd.concat([rows, pd.DataFrame(columns, index=rows.index, dtype=object)], axis="columns")
     for name in [*metrics, *(name for name in wide.columns if name.startswith(INITIAL))]:
         wide[name] = wide[name].astype(float)
-    wide = _with_honest_status(wide, objective, {run.info.run_id: run.data.metrics for run in runs})
+    wide = _with_checked_status(wide, objective, {run.info.run_id: run.data.metrics for run in runs})
     wide = _with_one_run_per_trial(wide)
     wide = wide.sort_values(["configuration", "seed", "run_id"], ignore_index=True)
     return TrialTable(rows=wide, settings=tuple(settings), metrics=tuple(metrics))
@@ -103,7 +103,7 @@ def typed(values: Iterable[str | None]) -> list[Value | None]:
 
 
 def records_of(rows: pd.DataFrame, *, columns: Sequence[str] | None = None) -> list[dict[Any, Any]]:
-    """Return rows as mappings, all or some columns; read column by column, which is faster where kinds are mixed."""
+    """Return rows as mappings, of all or some columns; it reads by column, which is faster for mixed types."""
     names = rows.columns if columns is None else columns
     values = [rows[name].tolist() for name in names]
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
@@ -126,7 +126,7 @@ def tag_json(text: str, *, tag: str, run_id: str) -> dict[str, Any]:
 
 @cache
 def _loaded(text: str) -> Any:
-    """Read JSON that thousands of runs share once."""
+    """Parse JSON once where many runs share the same text."""
     return json.loads(text)
 
 
@@ -152,7 +152,7 @@ def _identity(run: Any) -> dict[str, Any]:
         "data_digest": tags.get(run_tags.DATA_DIGEST, ""),
         "versions": tags.get(run_tags.VERSIONS, "{}"),
         "tasks": tags.get(run_tags.TASKS, "{}"),
-        "judged": tags.get(run_tags.JUDGED) == run_tags.TRUE,
+        "is_external_model": tags.get(run_tags.JUDGED) == run_tags.TRUE,
         "cost_known": tags.get(run_tags.COST, ""),
         "depends_on_seed": tags.get(run_tags.DEPENDS_ON_SEED, run_tags.UNKNOWN),
     }
@@ -180,10 +180,10 @@ def _param(run: Any, name: str) -> str | None:
 
 
 def _only_starts(runs: Sequence[Any], histories: pd.DataFrame) -> set[tuple[str, str]]:
-    """Return run and metric where an evaluation that is recorded under ``eval/*`` is that of a start and of no end.
+    """Return run and metric where the only evaluation recorded under ``eval/*`` is that of the start.
 
-    Runs of earlier versions recorded their start so. What such a run was evaluated at later has another step, or, of a
-    method without steps, its cost beside it.
+    Runs of earlier versions recorded their start this way. A later evaluation has another step, or, for a method
+    without steps, comes with a recorded cost.
     """
     if histories.empty:
         return set()
@@ -199,7 +199,7 @@ def _has_start(run: Any, metric: str) -> bool:
 
 
 def _last_value(run: Any, name: str, starts: set[tuple[str, str]]) -> float:
-    """Return the last value of a metric, NaN where there is none but that of the run's start."""
+    """Return the last value of a metric, NaN where only the run's start has one."""
     if name.startswith(EVAL) and (run.info.run_id, name) in starts:
         return math.nan
     return restored(run.data.metrics.get(name, math.nan))
@@ -208,7 +208,7 @@ def _last_value(run: Any, name: str, starts: set[tuple[str, str]]) -> float:
 def _initial_values(
     run_ids: "pd.Series[str]", histories: pd.DataFrame, starts: set[tuple[str, str]]
 ) -> dict[str, list[Any]]:
-    """Return the step-0 value of each metric, for the runs that also have a later one or nothing but a start."""
+    """Return the step-0 value of each metric, for runs that also have a later value or only a start."""
     if histories.empty:
         return {}
     last = histories.groupby(["run_id", "metric"])["step"].transform("max")
@@ -221,8 +221,8 @@ def _initial_values(
     return columns
 
 
-def _with_honest_status(wide: pd.DataFrame, objective: str, recorded: dict[str, dict[str, float]]) -> pd.DataFrame:
-    """Take back 'finished' from runs that have no finite value of the searched metric."""
+def _with_checked_status(wide: pd.DataFrame, objective: str, recorded: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """Replace the status 'finished' of runs that have no finite value of the searched metric."""
     for index, row in wide[wide["status"] == TrialStatus.FINISHED].iterrows():
         if objective not in recorded[row["run_id"]]:
             wide.loc[index, ["status", "reason"]] = [TrialStatus.FAILED, f"finished without a value of {objective}"]
@@ -232,7 +232,7 @@ def _with_honest_status(wide: pd.DataFrame, objective: str, recorded: dict[str, 
 
 
 def _with_one_run_per_trial(wide: pd.DataFrame) -> pd.DataFrame:
-    """Keep one run of each trial key in play; ``wide`` is in order of start."""
+    """Keep one run of each trial key and mark the others as duplicates; ``wide`` is in order of start."""
     for _, rows in wide[wide.duplicated("trial_key", keep=False)].groupby("trial_key"):
         finished = rows[rows["status"] == TrialStatus.FINISHED]
         kept = (finished if len(finished) else rows).index[-1]

@@ -1,7 +1,7 @@
-"""Metric histories of many runs at once, cleaned of what the store does to them.
+"""Reads metric histories of many runs at once, with the values as they were logged.
 
 A sqlite store is read with one query per few hundred runs (measured about 50 times faster than asking MLflow
-run by run); any other store is asked through MLflow's own client.
+run by run); any other store is read through MLflow's client.
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,9 +53,9 @@ def read_histories(store: RunStore, *, run_ids: Sequence[str], metrics: Sequence
 
 
 def with_starts(histories: pd.DataFrame) -> pd.DataFrame:
-    """Return curves that begin with the start of each run: ``initial/x`` is the first point of ``eval/x``.
+    """Return curves that include the start of each run: ``initial/x`` becomes the first point of ``eval/x``.
 
-    Earlier versions recorded the start as the first point of ``eval/x`` itself; of a run that has both, one is kept.
+    Earlier versions recorded the start as the first point of ``eval/x`` itself; where a run has both, one is kept.
 
     Args:
         histories: ``run_id, metric, step, value``.

@@ -1,4 +1,4 @@
-"""Outcomes of single questions, as a run kept them in ``tasks.npz``: what accuracies are compared on.
+"""Reads the outcomes of single questions from ``tasks.npz`` of a run; accuracies are compared on them.
 
 The file holds, for each task, ``<task>/question`` (a hash of every question) and ``<task>/<measure>`` (its outcome on
 each), in one order. Axis: Q questions.
@@ -16,7 +16,7 @@ from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore
 from nmlab.trials.contract.run_artifacts import NOT_MEASURES, QUESTION, TASKS_FILE, task_array
 
-MEANS = ("acc", "exact_match")  # over questions; other measures of the harness may be summed up otherwise
+MEANS = ("acc", "exact_match")  # over questions; other measures of the harness may be aggregated differently
 
 Floats_Q: TypeAlias = npt.NDArray[np.float64]
 Names_Q: TypeAlias = npt.NDArray[np.str_]
@@ -24,13 +24,13 @@ Names_Q: TypeAlias = npt.NDArray[np.str_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuestionOutcomes:
-    """One measure of one task: which questions were put, and the outcome of each."""
+    """One measure of one task: the questions, and the outcome of each."""
 
     question_Q: Names_Q
     outcome_Q: Floats_Q
 
 
-def read_answers(store: RunStore, *, run_id: str) -> dict[str, QuestionOutcomes]:
+def read_question_outcomes(store: RunStore, *, run_id: str) -> dict[str, QuestionOutcomes]:
     """Read the outcomes of a run's questions by metric, such as ``eval/quiz/acc``; none where it kept none.
 
     Raises:
@@ -43,7 +43,7 @@ def read_answers(store: RunStore, *, run_id: str) -> dict[str, QuestionOutcomes]
     for name, outcome_Q in arrays.items():
         task, _, measure = name.rpartition("/")
         if measure not in NOT_MEASURES:
-            found[f"eval/{name}"] = _answers(arrays, task, outcome_Q, where=f"{TASKS_FILE} of run {run_id}")
+            found[f"eval/{name}"] = _outcomes_of_task(arrays, task, outcome_Q, where=f"{TASKS_FILE} of run {run_id}")
     return found
 
 
@@ -52,7 +52,7 @@ def is_mean(metric: str) -> bool:
     return metric.rpartition("/")[2].startswith(MEANS)
 
 
-def _answers(
+def _outcomes_of_task(
     arrays: Mapping[str, npt.NDArray[np.generic]], task: str, outcome_Q: npt.NDArray[np.generic], *, where: str
 ) -> QuestionOutcomes:
     name = task_array(task, QUESTION)

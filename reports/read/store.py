@@ -1,6 +1,6 @@
 """Read-only access to one MLflow tracking store: studies, launches, child runs and artifacts.
 
-MLflow creates a database that is missing. That is wrong for a report, so its file is looked at first.
+MLflow creates a missing database, which is wrong for a report, so the file is checked first.
 """
 
 import sqlite3
@@ -30,7 +30,7 @@ _NO_PROGRESS_BAR = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 @dataclass(frozen=True, slots=True)
 class RunStore:
-    """One opened tracking store. Build it with :func:`open_store`."""
+    """One open tracking store; :func:`open_store` opens it."""
 
     uri: str
     client: Any
@@ -75,12 +75,12 @@ class RunStore:
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def initial_masks(self, experiment_id: str, *, parent: str) -> list[Any]:
-        """Return the runs that hold the masks which trials of one launch started from, in order of start."""
+        """Return the runs of the initial masks of one launch, in order of start."""
         runs = self._search(experiment_id, _below(parent, RunKind.INITIAL_MASK))
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def artifact(self, run_id: str, *, name: str) -> bytes | None:
-        """Return the bytes of one artifact at the top of a run, or None where the run has none of that name."""
+        """Return the bytes of one artifact at the top of a run, or None where there is none of that name."""
         with reading(self.uri):
             if name not in {entry.path for entry in self.client.list_artifacts(run_id)}:
                 return None
@@ -88,7 +88,7 @@ class RunStore:
                 return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
 
     def artifact_size(self, run_id: str, *, name: str) -> int | None:
-        """Return the bytes that one artifact at the top of a run takes, or None where the run has none of that name."""
+        """Return the bytes that one artifact at the top of a run takes, or None where there is none of that name."""
         with reading(self.uri):
             sizes = {entry.path: int(entry.file_size or 0) for entry in self.client.list_artifacts(run_id)}
         return sizes.get(name)
@@ -112,7 +112,7 @@ def open_store(tracking_uri: str) -> RunStore:
         tracking_uri: an MLflow tracking URI, such as ``sqlite:///nmlab.db`` or ``http://127.0.0.1:5000``.
 
     Raises:
-        ReportError: the database file is missing or no MLflow store, or the store cannot be used, and why.
+        ReportError: the database file is missing or not an MLflow store, or the store cannot be used, with the reason.
     """
     uri = canonical(tracking_uri)
     if uri.startswith("sqlite:"):
@@ -139,7 +139,7 @@ def newest_or_named(launches: Sequence[Any], *, name: str | None, study: str) ->
 
 @contextmanager
 def reading(uri: str) -> Iterator[None]:
-    """Turn what MLflow, SQLAlchemy and the network raise while reading into one line.
+    """Convert errors of MLflow, SQLAlchemy and the network while reading into one line.
 
     Raises:
         ReportError: naming the store and the first line of the cause.
@@ -183,6 +183,6 @@ def _check_database(tracking_uri: str) -> None:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise ReportError(f"{path} is no MLflow store: {error}") from error
+        raise ReportError(f"{path} is not an MLflow store: {error}") from error
     if not found[0]:
-        raise ReportError(f"{path} is no MLflow store: it has no table of experiments")
+        raise ReportError(f"{path} is not an MLflow store: it has no table of experiments")

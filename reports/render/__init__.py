@@ -1,4 +1,4 @@
-"""Renderers: HTML, Markdown, LaTeX, CSV and JSON of the same values; none computes anything."""
+"""Renderers of the same values as HTML, Markdown, LaTeX, CSV and JSON; they compute nothing."""
 
 from nmlab.reports.render.csv import csv_text
 from nmlab.reports.render.html import html_text

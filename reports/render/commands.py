@@ -1,4 +1,4 @@
-"""The commands to go on with after a report: export, evaluate and compare what it found."""
+"""The next commands after a report: export, evaluate and compare the best masks, and resume a launch."""
 
 import shlex
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ from nmlab.trials.contract.run_status import LaunchStatus
 
 DEFAULT_STORE = "sqlite:///nmlab.db"
 FOLDER = "exported-model"
-GROUPS = 2  # that have commands of their own
+GROUPS = 2  # the most groups with commands
 
 
 def commands_of(analysis: Analysis, *, tracking_uri: str) -> tuple[Command, ...]:
-    """Return what to type next: for the best mask of each of the first groups, and for a launch that is not over.
+    """Return the next commands: for the best mask of each of the first groups, and for an unfinished launch.
 
     Args:
         analysis: one launch, compared.
-        tracking_uri: the store that it was read from, which commands name where it is not the default.
+        tracking_uri: the store that it was read from; commands name it where it is not the default.
     """
     store = _store_option(tracking_uri)
     groups = groups_of(analysis.configurations)
     found = [command for members in list(groups.values())[:GROUPS] for command in _of_group(members, store)]
     launch = analysis.runs.launch
     if launch.status not in (LaunchStatus.FINISHED, LaunchStatus.RUNNING):
-        found.append(Command(f"nmlab resume {shlex.quote(launch.name)}", "Go on with this launch"))
+        found.append(Command(f"nmlab resume {shlex.quote(launch.name)}", "Continue this launch"))
     return tuple(found)
 
 
@@ -61,7 +61,7 @@ def _has_key(item: Configuration) -> bool:
 
 
 def _store_option(uri: str) -> str:
-    """Return the option that names the store; a password is left to the environment."""
+    """Return the option that names the store; a store with a password is named by its environment variable."""
     if uri == DEFAULT_STORE:
         return ""
     if urlsplit(uri).password is not None:

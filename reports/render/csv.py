@@ -1,4 +1,4 @@
-"""Tables as CSV at full precision: one column a value, its interval and count beside it, and the run ids."""
+"""Tables as CSV at full precision: columns for each value, its interval and count, and the run ids."""
 
 import csv
 import io
@@ -11,8 +11,8 @@ def csv_text(table: Table) -> str:
     """Return a table as CSV.
 
     A column of means gives ``key, key_low, key_high, key_n`` and, where it was marked, ``key_mark``; the last
-    column holds the row's run ids, separated by spaces. Text that a spreadsheet would take for a formula gets a ``'``
-    before it.
+    column holds the row's run ids, separated by spaces. Text that a spreadsheet would read as a formula gets a
+    leading ``'``.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

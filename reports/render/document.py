@@ -1,4 +1,4 @@
-"""The whole report as one value, before any format: renderers only write it down."""
+"""The whole report as one value, independent of its format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from nmlab.reports.narrative.provenance import Section
 from nmlab.reports.values import Table, for_pages
 
 LEADING = ("summary", "winner", "rivals", "tasks", "claims", "published")
-"""The tables that give the answers; of published ones there may be several, named published-PAPER-ITEM."""
+"""The leading tables; there may be several published ones, named published-PAPER-ITEM."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunLinks:
-    """How to reach a run: the address of an MLflow user interface and the experiment of the study.
+    """Links to runs: the address of an MLflow user interface and the experiment of the study.
 
-    ``experiments`` names the experiments of runs that belong to other studies.
+    ``experiments`` maps runs of other studies to their experiments.
     """
 
     ui_base: str
@@ -36,7 +36,7 @@ class RunLinks:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command to go on with, ready to be copied, and what it does."""
+    """A next command, ready to copy, and what it does."""
 
     line: str
     does: str
@@ -44,10 +44,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Everything a reader sees; ``facts`` are the few words under the title, ``written`` the time of writing.
+    """The whole report; ``facts`` are the short list under the title, ``written`` is the time of writing.
 
-    ``title`` and ``question`` are the study's own, where it has them; ``winners`` is what can be said of the best
-    searched configuration of each group, as plain values.
+    ``title`` and ``question`` are those of the study, where it has them. ``winners`` has the best searched
+    configuration of each group and its comparisons as plain values.
     """
 
     study: str
@@ -71,17 +71,17 @@ class Document:
 
     @property
     def lead(self) -> tuple[Table, ...]:
-        """The tables that give the answers; they stand before the figures."""
+        """The leading tables, which come before the figures."""
         return tuple(for_pages(table) for table in self.tables if _leads(table))
 
     @property
     def details(self) -> tuple[Table, ...]:
-        """All other tables, which stand after the figures."""
+        """All other tables, which come after the figures."""
         return tuple(for_pages(table) for table in self.tables if not _leads(table))
 
     @property
     def drawn(self) -> tuple[FigureFile, ...]:
-        """The figures that there are data for."""
+        """The figures that have data."""
         return tuple(figure for figure in self.figures if not figure.skipped)
 
     @property

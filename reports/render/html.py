@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: styles, script and drawings are inside it."""
+"""The report as one self-contained HTML file with its styles, script and drawings."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ MARKS = {Mark.NONE: "{}", Mark.BEST: "<strong>{}</strong>", Mark.TIED: "<strong>
 
 
 def html_text(document: Document) -> str:
-    """Return the whole report. Besides links to MLflow it holds no address, and it loads nothing."""
+    """Return the whole report; its only addresses are links to MLflow, and it loads nothing."""
     anchors = {row.anchor for table in document.details for row in table.rows if row.anchor}
     return (
         environment(autoescape=True)
@@ -40,7 +40,7 @@ def html_text(document: Document) -> str:
 
 
 def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str]) -> Markup:
-    """Return what stands inside one table cell: the marked value, linked to the runs it comes from."""
+    """Return the content of one table cell: the marked value, linked to its runs."""
     text = printable(cell_text(cell, column=column))
     if column.style is Style.CODE:
         return _with_anchors(text, anchors) if text in anchors else Markup("<code>{}</code>").format(text)
@@ -59,7 +59,7 @@ def cell_html(cell: Cell, *, column: Column, links: RunLinks, anchors: set[str])
 
 
 def inline_svg(figure: FigureFile) -> Markup:
-    """Return a drawing as an SVG element: colours become the page's variables, ids are the figure's own."""
+    """Return a drawing as an SVG element with the page's colour variables and ids prefixed by the figure's key."""
     text = figure.svg.decode("utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -74,7 +74,7 @@ def inline_svg(figure: FigureFile) -> Markup:
 
 
 def _title(column: Column) -> Markup:
-    """Return a column's title: names may break after an underscore, the arrow stays with the last word."""
+    """Return a column's title: names may break after an underscore, and the arrow stays with the last word."""
     text = printable(title_text(column))
     for arrow in ("↓", "↑"):
         text = text.replace(f" {arrow}", f"{NO_BREAK}{arrow}")
@@ -82,7 +82,7 @@ def _title(column: Column) -> Markup:
 
 
 def _with_break(text: str) -> Markup:
-    """Return a number's text that a narrow column may break before its interval in brackets, and nowhere else."""
+    """Return a number's text that may break only before its interval in brackets."""
     mean, bracket, interval = text.partition(" [")
     return Markup('{} <span class="interval">[{}</span>').format(mean, interval) if bracket else escape(text)
 
@@ -106,7 +106,7 @@ def _sort_value(cell: Cell) -> str:
 
 
 def _with_anchors(text: str, anchors: set[str]) -> Markup:
-    """Return text in which every configuration's hash leads to its row in the table of configurations."""
+    """Return text in which the hash of each configuration links to its row in the table of configurations."""
     parts = re.split(r"\b([0-9a-f]{6,64})\b", printable(text))
     link = Markup('<a class="key" href="#configuration-{0}"><code>{0}</code></a>')
     return Markup("").join(link.format(part) if part in anchors else escape(part) for part in parts)

@@ -1,4 +1,4 @@
-"""The report as JSON for programs: every value at full precision, with what pages print beside it."""
+"""The report as JSON for programs: every value at full precision and as printed on pages."""
 
 import json
 import math

@@ -38,7 +38,7 @@ LONG_TEXT, LONG_TEXT_ON_PAGES = 30, 22  # characters; longer text breaks into li
 LONG_TITLE = 13
 CHARACTERS_THAT_FIT = 88
 CHARACTERS_OF_A_NOTE = 110
-LINES_ON_A_PAGE = 40  # of A4 on its side, which is the lower
+LINES_ON_A_PAGE = 40  # of A4 in landscape, the lower orientation
 
 
 def latex_text(table: Table) -> str:
@@ -50,14 +50,14 @@ def latex_text(table: Table) -> str:
         return _long(table)
     body = "\n".join([_begin("tabular", table), *_lines(table), "\\end{tabular}"])
     if _is_wide(table):
-        shrunk = "\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi"  # never made larger
+        shrunk = "\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi"  # never enlarged
         body = f"\\resizebox{{{shrunk}}}{{!}}{{%\n{body}}}"
     opening = ["\\begin{table}", "\\centering", "\\small", _caption(table), "\\medskip"]
     return "\n".join([*opening, body, *_notes(table), "\\end{table}", ""])
 
 
 def escaped(text: str) -> str:
-    """Return text with every character that LaTeX would read as a command made harmless."""
+    """Return text with the special characters of LaTeX escaped."""
     return PATTERN.sub(lambda match: SPECIAL[match.group()], one_line(text))
 
 
@@ -98,7 +98,7 @@ def _place(column: Column, width: int, limit: int) -> str:
 
 
 def _is_long(table: Table) -> bool:
-    """Say whether a table is higher than a page, for then no float holds it: rows in several lines and notes count."""
+    """Return whether a table is higher than a page and so does not fit a float; notes and multi-line rows count."""
     notes = sum(_height(len(note), CHARACTERS_OF_A_NOTE) for note in table.notes)
     return notes + sum(_height(_longest(row, table.columns), LONG_TEXT) for row in table.rows) > LINES_ON_A_PAGE
 
@@ -148,7 +148,7 @@ def _lines(table: Table) -> list[str]:
 
 
 def _after_break(text: str) -> str:
-    """Return what stands behind the end of a row, which would read a bracket or a star as its argument."""
+    """Return the text after the end of a row, protected from being read as its argument (a bracket or a star)."""
     return f"{{}}{text}" if text.startswith(("[", "*")) else text
 
 
@@ -180,7 +180,7 @@ def _caption(table: Table) -> str:
 
 
 def _label(key: str) -> str:
-    """Return a key without what has a meaning inside a label."""
+    """Return a key without characters that are special inside a label."""
     return re.sub(r"[^\w.:-]", "-", key)
 
 

@@ -1,8 +1,8 @@
-"""A report for others: without the user, the names and addresses of machines, and the folders that things lie in.
+"""Anonymises a report: removes the user, names and addresses of machines, and the paths of folders.
 
-Files and folders keep their last name, two of the same name with a number, so that what differs still looks different.
-The runs are changed before anything is computed from them, because figures are drawn from their settings; what else of
-the document is text, after.
+Files and folders keep their last name; a number is added where two have the same, so that different paths stay
+different. Runs are anonymised before anything is computed from them, because figures are drawn from their settings; all
+other text of the document is anonymised afterwards.
 """
 
 import re
@@ -24,23 +24,23 @@ _WINDOWS = re.compile(r"(?<![\w])(?:[A-Za-z]:\\|\\\\)(?P<path>[^\s'\",;]+)")
 _ADDRESS = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)")
 _LOGIN = re.compile(r"\b[\w.-]+@(?:\(host\)|[\w-]+(?:\.[\w-]+)+)")
 _URL = re.compile(r"\b(?P<scheme>https?)://(?P<place>[^\s/'\"<>]+)")
-_EVERYBODYS = ("root", "ray", "user", "ubuntu", "admin", "nobody", "jovyan")
-"""Users who are called so everywhere, and whose names are words."""
+_COMMON_USERS = ("root", "ray", "user", "ubuntu", "admin", "nobody", "jovyan")
+"""Common user names that do not identify anyone and are ordinary words."""
 
 
 class Anonymiser:
-    """Replaces in texts what tells who ran something and where; the same text always in the same way."""
+    """Replaces users, hosts and paths in texts; the same text is always replaced in the same way."""
 
     def __init__(self, *, users: tuple[str, ...] = (), hosts: tuple[str, ...] = ()) -> None:
         own = {*hosts, socket.gethostname()}
         known = [(name, "(host)") for name in sorted(own) if len(name) > 2 and name not in LOCAL]
-        known += [(name, "(user)") for name in sorted(set(users)) if len(name) > 2 and name not in _EVERYBODYS]
+        known += [(name, "(user)") for name in sorted(set(users)) if len(name) > 2 and name not in _COMMON_USERS]
         self._known = [(re.compile(rf"(?<!\w){re.escape(name)}(?!\w)"), shown) for name, shown in known]
         self._names: dict[str, str] = {}
 
     def text(self, text: str) -> str:
         """Return ``text`` without users, hosts and folders."""
-        if text.startswith(("/", "~/")) and "\n" not in text:  # a setting: all of it is a path, blanks too
+        if text.startswith(("/", "~/")) and "\n" not in text:  # a setting: all of it is a path, spaces included
             path, bracket, rest = text.partition("[")
             text = f"{self._name(path)}{bracket}{rest}" if path.strip("/~ ") else text
         for pattern in (_SCHEME, _PATH, _WINDOWS):
@@ -50,7 +50,7 @@ class Anonymiser:
         text = _ADDRESS.sub(lambda found: found[0] if found[0] in LOCAL else "(host)", text)
         for pattern, shown in self._known:
             text = pattern.sub(shown, text)
-        return _LOGIN.sub("(user)@(host)", text)  # of one whose host has only now been found
+        return _LOGIN.sub("(user)@(host)", text)  # logins whose host was replaced just now
 
     def everywhere(self, value: Any) -> Any:
         """Return a value with every text in it changed: of dataclasses, tuples, lists and mappings."""
@@ -73,7 +73,7 @@ class Anonymiser:
 
 
 def public_runs(runs: StudyRuns, hide: Anonymiser) -> StudyRuns:
-    """Return the runs with their settings, notes and reasons as others may read them; numbers are the same."""
+    """Return the runs with anonymised settings, notes and reasons; numbers are unchanged."""
     trials = runs.trials.copy()
     for column in trials.columns:
         trials[column] = [hide.text(value) if isinstance(value, str) else value for value in trials[column]]
@@ -82,7 +82,7 @@ def public_runs(runs: StudyRuns, hide: Anonymiser) -> StudyRuns:
 
 
 def anonymiser_of(runs: StudyRuns) -> Anonymiser:
-    """Return what hides the user that a launch was recorded for."""
+    """Return the anonymiser for a launch, with the user recorded for it."""
     return Anonymiser(users=tuple(filter(None, [runs.launch.tags.get(run_tags.USER, "")])))
 
 

@@ -28,7 +28,7 @@ document.getElementById("search").addEventListener("input", (event) => {
     row.hidden = !words.every((word) => text.includes(word));
     count += row.hidden ? 0 : 1;
   }
-  document.getElementById("found").textContent = words.length ? `${count} of ${rows.length} rows` : "Every number leads to its runs.";
+  document.getElementById("found").textContent = words.length ? `${count} of ${rows.length} rows` : "Every number links to its runs.";
 });
 // A number that is a mean over several runs opens the list of them; without this script it leads to the first.
 const panel = document.getElementById("runs");

@@ -1,4 +1,4 @@
-"""The templates that lie beside this file."""
+"""Access to the Jinja templates in this folder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""From small models to a large one: how the best logit magnitude, learning rate and steps move with the groups."""
+"""Scaling from small models to a large one: the best logit magnitude, learning rate and steps by number of groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ __all__ = ["Scaled", "scale"]
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """The evidence by model size, the proposal, the part of a study that it is, and what to know of both."""
+    """The evidence by model size, the proposal, the proposal as part of a study in YAML, and sentences on both."""
 
     places: tuple[BestPlace, ...]
     proposal: Proposal
@@ -40,8 +40,8 @@ def scale(
         studies: names of studies, each with ``@launch`` where not the newest launch is meant.
         tracking_uri: the MLflow store to read.
         groups: groups of the larger model.
-        model: instead, its Hugging Face folder.
-        pattern: of the larger model; that of the studies where they have one.
+        model: the Hugging Face folder of the larger model, instead of ``groups``.
+        pattern: of the larger model; by default the pattern of the studies, if they have only one.
 
     Raises:
         ReportError: neither or both of groups and model, an unknown study, too few settings tried, or a model whose
@@ -63,7 +63,7 @@ def _pattern(text: str | None, tried: Sequence[tuple[int, int]]) -> tuple[int, i
     shown = ", ".join(f"{n}:{m}" for n, m in tried)
     if text is None:
         if len(tried) > 1:
-            raise ReportError(f"the studies ran several patterns ({shown}); say which is meant with --pattern")
+            raise ReportError(f"the studies ran several patterns ({shown}); choose one with --pattern")
         return tried[0]
     try:
         pattern = Pattern.parse(text)

@@ -1,16 +1,16 @@
-"""What one model size says: at which flips, movement and steps MaskPro did best there, and how sure that is.
+"""Evidence from one model size: the flips, movement and steps at which MaskPro did best, with uncertainty.
 
 Three coordinates, chosen so that theory expects little change with the number of groups G:
 
-* ``flips``: log of G p(C), the groups that a step is expected to change;
-* ``movement``: log of learning rate x p(C) x steps, how far the logits of one group are carried in a run, up to the
-  spread of the rewards (the policy gradient moves a group only in steps in which it deviates);
+* ``flips``: log of G p(C), the expected number of groups that a step changes;
+* ``movement``: log of learning rate x p(C) x steps, how far the logits of one group move in a run, up to the spread
+  of the rewards (the policy gradient moves a group only in steps in which it deviates);
 * ``steps``: log of the number of steps.
 
 The best place is the mean of all configurations weighted by e^(-(loss - least loss) / scale), where the loss is the
 change of the metric from the run's own initial mask, on the log scale for perplexities. It works for grids and for
-random search, and stays inside what was tried. Its spread comes from a bootstrap over configurations and, within each,
-over seeds, plus the distance between the values tried. Axes: K configurations, B draws, C coordinates.
+random search, and lies inside the range tried. Its variance is that of a bootstrap over configurations and, within
+each, over seeds, plus a term for the distance between the values tried. Axes: K configurations, B draws, C coordinates.
 """
 
 import math
@@ -57,7 +57,7 @@ class ModelSize:
 
 @dataclass(frozen=True, slots=True)
 class BestPlace:
-    """Where a size did best: mean and variance of each coordinate, and which settings ended at an edge."""
+    """Where one size did best: mean and variance of each coordinate, and the settings whose best is at an edge."""
 
     size: ModelSize
     best: Tried
@@ -107,7 +107,7 @@ def _seed_means(item: Tried, rng: np.random.Generator, draws: int) -> npt.NDArra
 
 
 def _weighted(loss_K: npt.NDArray[np.float64], place_KC: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the mean place, weighted by how near the loss comes to the least; a quarter of them weigh the most."""
+    """Return the mean place, weighted by how near each loss is to the least; the best quarter weighs most."""
     above_K = loss_K - loss_K.min()
     scale = max(0.5 * float(np.quantile(above_K, 0.25)), 1e-9)
     weight_K = np.exp(-above_K / scale)
@@ -115,7 +115,7 @@ def _weighted(loss_K: npt.NDArray[np.float64], place_KC: npt.NDArray[np.float64]
 
 
 def _resolution(size: ModelSize) -> npt.NDArray[np.float64]:
-    """Return how far the truth may lie between the values tried, as a standard deviation of each coordinate."""
+    """Return the uncertainty from the gaps between the values tried, as a standard deviation of each coordinate."""
     flips = [math.log(deviation_probability(value, n=size.n, m=size.m)) for value in size.values("magnitude")]
     rates, steps = ([math.log(value) for value in size.values(name)] for name in ("learning_rate", "steps"))
     gaps = [_gap(values) for values in (flips, rates, steps)]

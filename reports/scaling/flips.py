@@ -1,4 +1,4 @@
-"""How many groups a sampled mask changes: the quantity through which logit magnitude and model size act together.
+"""How many groups a sampled mask changes: this number combines logit magnitude and model size.
 
 MaskPro starts from logits C on the kept and 0 on the dropped weights of every group (paper, section 4). Drawing N of M
 without replacement in proportion to e^logit keeps the initial mask with probability
@@ -16,7 +16,7 @@ LARGEST_MAGNITUDE = 60.0
 
 
 def deviation_probability(magnitude: float, *, n: int, m: int) -> float:
-    """Return p(C), the probability that a group's sampled mask is not its initial mask; exact however small it is.
+    """Return p(C), the probability that a group's sampled mask is not its initial mask; accurate at any size.
 
     Args:
         magnitude: C, the logit of kept weights above that of dropped ones.
@@ -38,7 +38,7 @@ def expected_flips(magnitude: float, *, groups: float, n: int, m: int) -> float:
 
 
 def magnitude_of(flips: float, *, groups: float, n: int, m: int) -> float:
-    """Return the magnitude C at which so many groups are expected to change; 0 where even that gives fewer.
+    """Return the magnitude C at which ``flips`` groups are expected to change; 0 where even C = 0 gives fewer.
 
     Raises:
         ValueError: a number of flips that is not positive.

@@ -1,10 +1,10 @@
-"""How a coordinate of the best place moves with the number of groups: a power law between theory and fit.
+"""A power law for how a coordinate of the best place changes with the number of groups, with a prior from theory.
 
     coordinate = a + b log G + scatter between models
 
-The exponent b has a prior from theory, so that one model size gives a proposal with the uncertainty of not knowing b,
-and several sizes take over as they spread. Conjugate normal regression: Bishop, "Pattern Recognition and Machine
-Learning", section 3.3, with a flat prior for a.
+The exponent b has a prior from theory. With one model size the proposal has the uncertainty of the prior; with several
+sizes the data outweigh the prior as their spread grows. Conjugate normal regression: Bishop, "Pattern Recognition and
+Machine Learning", section 3.3, with a flat prior for a.
 """
 
 import math
@@ -21,7 +21,7 @@ SCATTER = 0.3  # least standard deviation between models of one size, in nats
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What theory says of an exponent: mean, standard deviation, and why."""
+    """The prior of an exponent from theory: mean, standard deviation, and the reason."""
 
     mean: float
     deviation: float
@@ -40,7 +40,7 @@ class Law:
     sizes: int
 
     def predicted(self, groups: float) -> tuple[float, float]:
-        """Return mean and standard deviation of the coordinate of another model with so many groups."""
+        """Return mean and standard deviation of the coordinate of another model with this number of groups."""
         away = math.log(groups) - self.centre
         direction = np.array([1.0, away])
         variance = float(direction @ np.array(self.covariance) @ direction) + self.scatter**2
@@ -62,7 +62,7 @@ def fit_law(
         means: the coordinate at each size's best place.
         variances: of these.
         prior: of the exponent.
-        scatter: least standard deviation between models; three sizes and more may show a larger one.
+        scatter: least standard deviation between models; a larger one is estimated from three sizes or more.
 
     Raises:
         ValueError: no size, or lengths that differ.

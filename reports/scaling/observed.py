@@ -1,4 +1,4 @@
-"""Model sizes out of studies: which MaskPro configurations say how logit magnitude, learning rate and steps did."""
+"""Reads model sizes from studies: the MaskPro configurations with logit magnitude, learning rate and steps."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def sizes_of(store: RunStore, *, studies: Sequence[str]) -> tuple[ModelSize, ...
         studies: names of studies, each with ``@launch`` where not the newest launch is meant.
 
     Raises:
-        ReportError: an unknown study, or a size that was not tried with enough settings to know its best.
+        ReportError: an unknown study, or a size with too few settings tried.
     """
     found: dict[Key, list[Tried]] = {}
     named: dict[Key, dict[str, None]] = {}
@@ -80,7 +80,7 @@ def _key(item: Configuration) -> Key:
 
 
 def _refuse_few(size: ModelSize) -> None:
-    """Refuse a size whose best can't be known, and say what to run."""
+    """Refuse a size with too few values tried; the message has the command to run."""
     wanted = {"magnitude": (FEWEST_MAGNITUDES, "[3.0, 4.0, 5.0]"), "learning_rate": (FEWEST_RATES, "[0.3, 1.0, 3.0]")}
     for name, (fewest, example) in wanted.items():
         values = size.values(name)
@@ -88,6 +88,6 @@ def _refuse_few(size: ModelSize) -> None:
             shown = ", ".join(f"{value:g}" for value in values)
             raise ReportError(
                 f"{size.model} with {size.groups:,} groups was run with {len(values)} value(s) of {SETTINGS[name]} "
-                f"({shown}) but at least {fewest} show where the best lies; run: nmlab sweep {size.studies[0]} "
+                f"({shown}) but needs at least {fewest}; run: nmlab sweep {size.studies[0]} "
                 f"--set space.{SETTINGS[name]}.grid='{example}'"
             )

@@ -1,4 +1,4 @@
-"""A search space for a larger model: what the laws give there, how sure that is, and how it was arrived at."""
+"""A search space for a larger model: the predictions of the laws with their uncertainty."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ from nmlab.reports.scaling.evidence import COORDINATES, BestPlace
 from nmlab.reports.scaling.flips import deviation_probability, magnitude_of
 from nmlab.reports.scaling.law import Law, Prior, fit_law
 
-INTERVAL, SEARCHED = (0.025, 0.5, 0.975), (0.1, 0.5, 0.9)  # quantiles: what is told, and what is searched
+INTERVAL, SEARCHED = (0.025, 0.5, 0.975), (0.1, 0.5, 0.9)  # quantiles: of intervals, of the space
 SAMPLES = 24
 POINTS = (0.5, 0.2, 0.8)  # quantiles of the flips at which a search starts
 PUBLISHED_GROUPS = 1_619_001_344  # LLaMA-2-7B: 32 blocks of width 4096 and 11008, groups of four
 Shares = tuple[float, float, float]
 PRIORS: Mapping[str, Prior] = {
-    "flips": Prior(0.5, 0.3, "between as many flips a step at any size (0) and the same share of all groups (1)"),
-    "movement": Prior(0.0, 0.1, "logits must be carried equally far whatever the size (0)"),
-    "steps": Prior(0.15, 0.1, "between the same steps at any size (0) and many more: a group is told apart slowly"),
+    "flips": Prior(0.5, 0.3, "between the same flips per step at any size (0) and the same share of all groups (1)"),
+    "movement": Prior(0.0, 0.1, "logits must move equally far at any size (0)"),
+    "steps": Prior(0.15, 0.1, "between the same steps at any size (0) and many more: a group's sign emerges slowly"),
 }
 
 
@@ -35,14 +35,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What to search on a model of so many groups, and what that rests on.
+    """The proposed search on a model with a given number of groups, and its basis.
 
     Attributes:
-        extrapolation: target groups over those of the largest model tried; below 1 inside the smallest.
+        extrapolation: target groups divided by those of the largest model tried.
         flips: expected flips per step at the proposal.
         limits: logit magnitudes under the two theories of the flips, constant number and constant share.
-        published: what the laws give for the papers' 7B models, where the pattern is theirs.
-        searched: logit magnitude and learning rate of the space, their central 80%.
+        published: the predictions for the papers' 7B models, where the pattern is theirs.
+        searched: the central 80% of logit magnitude and learning rate, which is the space.
         points: settings to try first.
     """
 
@@ -63,7 +63,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The published settings of 7B models beside what the laws give for them."""
+    """The published settings of 7B models, and the predictions of the laws for them."""
 
     logit_magnitude: Range
     learning_rate: Range
@@ -77,7 +77,7 @@ class Published:
 
 
 def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Proposal:
-    """Return what to search on a model with so many groups of N:M.
+    """Return the proposed search on a model with ``groups`` groups of N:M.
 
     Raises:
         ValueError: no evidence.
@@ -117,7 +117,7 @@ def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Prop
 
 
 def space_yaml(proposal: Proposal) -> str:
-    """Return the part of a study that the proposal is, ready to paste."""
+    """Return the proposal as part of a study in YAML, ready to paste."""
     magnitude, rate = proposal.searched
     body = {
         "fixed": {"steps": _rounded_steps(proposal.steps.middle)},
@@ -150,7 +150,7 @@ def _ranges(
 
 
 def _points(laws: Mapping[str, Law], groups: int, n: int, m: int) -> tuple[Mapping[str, float], ...]:
-    """Return settings along the ridge: each logit magnitude with the learning rate that goes with it."""
+    """Return settings along the ridge: each logit magnitude with its matching learning rate."""
     mean, error = laws["flips"].predicted(groups)
     steps = math.log(_rounded_steps(math.exp(laws["steps"].predicted(groups)[0])))
     movement = laws["movement"].predicted(groups)[0]

@@ -1,4 +1,4 @@
-"""How many groups a model has, from its configuration file alone."""
+"""The number of groups of a model, from its configuration file alone."""
 
 import json
 from collections.abc import Mapping
@@ -33,13 +33,13 @@ def groups_of_model(folder: Path, *, m: int) -> int:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ReportError(f"the configuration {path} can't be read: {reason}; --groups gives the number") from error
+        raise ReportError(f"the configuration {path} can't be read: {reason}; give the number with --groups") from error
     if not isinstance(config, dict):
-        raise ReportError(f"the configuration {path} is no object of JSON; --groups gives the number")
+        raise ReportError(f"the configuration {path} is not a JSON object; give the number with --groups")
     config = config.get("text_config", config)
     kind = config.get("model_type", "unknown")
     if kind not in (*GATED, *PLAIN):
-        raise ReportError(f"{path}: the layers of {kind!r} are not known here; --groups gives the number of groups")
+        raise ReportError(f"{path}: the layers of {kind!r} are not known here; give the number with --groups")
     sizes = {name: _size(config, name, path) for name in NAMES}
     return _groups(config, sizes, m=m, is_gated=kind in GATED and kind != "starcoder2", path=path)
 
@@ -62,4 +62,4 @@ def _size(config: Mapping[str, Any], name: str, path: Path) -> int:
             return int(config[key])
     if name == "inner":
         return 4 * _size(config, "hidden", path)
-    raise ReportError(f"{path} has no {NAMES[name][0]!r}; --groups gives the number of groups")
+    raise ReportError(f"{path} has no {NAMES[name][0]!r}; give the number with --groups")

@@ -1,4 +1,4 @@
-"""What a reader must know of a proposal: what was read, what was fitted, what was assumed, and how far it reaches."""
+"""Sentences on a proposal: what was read, fitted and assumed, and how far it extrapolates."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ WHAT = {
 
 
 def sentences(places: Sequence[BestPlace], proposal: Proposal) -> tuple[str, ...]:
-    """Return what was read, how it was extended, what is proposed, and what to be careful about."""
+    """Return the sentences on the evidence, the laws, the proposal and its cautions."""
     return (
         *(_place_sentence(place) for place in places),
         *(_law_sentence(name, law) for name, law in proposal.laws.items()),
@@ -28,7 +28,7 @@ def sentences(places: Sequence[BestPlace], proposal: Proposal) -> tuple[str, ...
         *_published_sentence(proposal),
         *(_edge_sentence(place) for place in places if place.at_edge),
         *_steps_sentence(places),
-        "The space holds the central 80% of logit magnitude and learning rate; the points follow the ridge of both.",
+        "The space holds the central 80% of logit magnitude and learning rate; the points are matched pairs of both.",
     )
 
 
@@ -48,7 +48,7 @@ def _law_sentence(name: str, law: Law) -> str:
     interval = f"{law.exponent:.2f} [{low:.2f}, {high:.2f}]"
     if law.sizes == 1:
         because = PRIORS[name].because
-        return f"{WHAT[name]} ~ groups^{interval}: ASSUMED, since one model size does not say: {because}."
+        return f"{WHAT[name]} ~ groups^{interval}: ASSUMED, since one model size does not determine it: {because}."
     return (
         f"{WHAT[name]} ~ groups^{interval}: fitted to {law.sizes} sizes, with a prior of {PRIORS[name].mean:g} ± "
         f"{2 * PRIORS[name].deviation:g} from theory ({PRIORS[name].because})."
@@ -67,7 +67,7 @@ def _reach_sentence(proposal: Proposal) -> str:
     times = proposal.extrapolation
     if times <= 1:
         return "The model is no larger than the largest one tried."
-    far = " That is far: run a model in between before trusting it." if times > FAR else ""
+    far = " That is far: test a model of intermediate size before trusting it." if times > FAR else ""
     return f"The model has {times:,.3g} times the groups of the largest one tried.{far}"
 
 
@@ -76,8 +76,8 @@ def _limits_sentence(places: Sequence[BestPlace], proposal: Proposal) -> tuple[s
         return ()
     number, share = proposal.limits
     return (
-        f"As many flips a step as on the model tried would mean logit_magnitude {number:.2f}, the same share of the "
-        f"groups {share:.2f}; the proposal lies between, and a second model size would decide.",
+        f"The same number of flips per step as on the model tried gives logit_magnitude {number:.2f}, the same share "
+        f"of the groups {share:.2f}. The proposal lies between; a second model size would decide.",
     )
 
 
@@ -88,7 +88,7 @@ def _published_sentence(proposal: Proposal) -> tuple[str, ...]:
     printed = [", ".join(f"{value:g}" for value in own) for own in (found.printed_magnitudes, found.printed_rates)]
     where = "inside the intervals" if found.is_inside else "NOT inside the intervals"
     return (
-        f"Check: for the papers' 7B models the same laws give logit_magnitude {_shown(found.logit_magnitude)} and "
+        f"Check: for the papers' 7B models the same laws predict logit_magnitude {_shown(found.logit_magnitude)} and "
         f"learning_rate {_shown(found.learning_rate)}; published are {printed[0]} and {printed[1]}, {where}.",
     )
 
@@ -96,14 +96,14 @@ def _published_sentence(proposal: Proposal) -> tuple[str, ...]:
 def _edge_sentence(place: BestPlace) -> str:
     names = " and ".join(NAMES[name] for name in place.at_edge)
     return (
-        f"Careful: at {place.size.groups:,} groups the best {names} is the smallest or largest that was tried; the "
-        "true best may lie beyond, which no interval here covers."
+        f"Careful: at {place.size.groups:,} groups the best {names} is the smallest or largest value tried; the "
+        "true best may lie beyond, and no interval here covers that."
     )
 
 
 def _steps_sentence(places: Sequence[BestPlace]) -> tuple[str, ...]:
     if all(len(place.size.values("steps")) == 1 for place in places):
-        return ("Careful: steps were not varied at any size, so the steps proposed continue a choice, not a finding.",)
+        return ("Careful: steps were not varied at any size, so the proposed steps rest on a choice, not a finding.",)
     return ()
 
 

@@ -1,6 +1,6 @@
-"""Statistics of a comparison: how sure is a difference, of which kind is the noise, what could have been seen.
+"""Statistics of a comparison: the difference, its interval and test, the kind of noise, the detectable difference.
 
-Two kinds of noise are told apart and never added. *Training noise* is how much a result moves from seed to seed:
+Two kinds of noise are kept apart and never added. *Training noise* is how much a result moves from seed to seed:
 intervals and tests over seeds. *Evaluation noise* is how much it would move on another text of the same kind:
 bootstrap and permutation over the windows or questions of one text.
 """
@@ -11,7 +11,7 @@ from nmlab.reports.statistics.equivalence import beyond, equivalent
 from nmlab.reports.statistics.intervals import CONFIDENCE, Estimate, mean_interval, paired_difference
 from nmlab.reports.statistics.multiplicity import adjusted, holm
 from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
-from nmlab.reports.statistics.questions import compare_answers, detectable_by_questions, divided, mcnemar
+from nmlab.reports.statistics.questions import compare_questions, detectable_by_questions, divided, mcnemar
 from nmlab.reports.statistics.winning import winner_margin, winner_power
 
 __all__ = [
@@ -22,9 +22,9 @@ __all__ = [
     "Noise",
     "adjusted",
     "beyond",
-    "compare_answers",
     "compare_constant",
     "compare_paired",
+    "compare_questions",
     "compare_windows",
     "detectable_by_normal",
     "detectable_by_questions",

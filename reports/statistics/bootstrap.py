@@ -28,8 +28,8 @@ FEWEST_WINDOWS = 10
 class Bootstrapped:
     """A ratio of sums, its BCa interval, the standard error over draws, and a two-sided permutation p-value.
 
-    ``p_value`` answers whether the values might as well have had the opposite sign, window by window (exact
-    for a symmetric null distribution; Fisher, "The design of experiments", 1935).
+    ``p_value`` is that of a sign-flip permutation test over windows (exact for a symmetric null distribution; Fisher,
+    "The design of experiments", 1935).
     """
 
     value: float
@@ -43,14 +43,14 @@ class Bootstrapped:
 def paired_bootstrap(
     values_WC: Floats, *, weights_W: Floats, confidence: float = CONFIDENCE, draws: int = DRAWS, seed: int = SEED
 ) -> tuple[Bootstrapped, ...]:
-    """Return value, interval and p-value of each column; all columns see the same draws of windows.
+    """Return value, interval and p-value of each column; all columns use the same draws of windows.
 
     Args:
         values_WC: differences of sums, one row a window and one column a comparison.
         weights_W: what the sums are divided by, such as the tokens of each window; positive.
         confidence: coverage of the intervals.
         draws: bootstrap draws, and as many permutations.
-        seed: makes the draws the same every time.
+        seed: of the random numbers, so that results are reproducible.
 
     Raises:
         ValueError: fewer than ten windows, lengths that differ, a value that is not finite, or a weight that is
@@ -92,7 +92,7 @@ def _permuted_extremes(values_WC: Floats, draws: int, rng: np.random.Generator) 
 
 
 def _bca(draws_B: Floats, observed: float, knife_W: Floats, confidence: float) -> tuple[float, float]:
-    """Return the BCa interval; where every draw is the same there is nothing to correct."""
+    """Return the BCa interval; where every draw is the same, the interval is that value."""
     if np.ptp(draws_B) <= 1e-12 * max(1.0, abs(observed)):
         return observed, observed
     below = (np.sum(draws_B < observed) + np.sum(draws_B <= observed)) / (2 * len(draws_B))

@@ -13,7 +13,7 @@ from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
 
 
 class Noise(StrEnum):
-    """What a test repeats: trainings (seeds) or the evaluation (windows, questions)."""
+    """The replicates of a test: trainings (seeds) or parts of the evaluation (windows, questions)."""
 
     TRAINING = "seeds"
     EVALUATION = "windows"
@@ -37,7 +37,7 @@ class Comparison:
     noise: Noise
 
     def separated(self, *, level: float = 0.05, p_value: float | None = None) -> bool | None:
-        """Return whether the sides differ, by this p-value (adjusted, say) or the own one; None where untested."""
+        """Return whether the sides differ, by ``p_value`` (an adjusted one) or else its own; None where untested."""
         decisive = self.p_value if p_value is None else p_value
         return None if decisive is None else decisive < level
 
@@ -59,7 +59,7 @@ def compare_constant(first: Sequence[float], *, constant: float) -> Comparison:
 
 
 def compare_windows(found: Bootstrapped) -> Comparison:
-    """Return what the bootstrap over windows says as a comparison."""
+    """Return the result of the bootstrap over windows as a comparison."""
     return Comparison(
         found.value,
         found.low,

@@ -1,4 +1,4 @@
-"""Is a difference small enough to count as none? Two one-sided t-tests.
+"""Equivalence tests: whether a difference is small enough to count as none, by two one-sided t-tests.
 
 Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach", Journal of
 Pharmacokinetics and Biopharmaceutics 1987.
@@ -33,8 +33,8 @@ def equivalent(first: Sequence[float], *, second: Sequence[float], margin: float
 def beyond(first: Sequence[float], *, second: Sequence[float], margin: float) -> float:
     """Return the two-sided p-value that the mean difference of pairs lies inside ``[-margin, margin]``.
 
-    It is below the level just where the interval of the mean difference lies wholly outside of the margin. Arguments
-    and errors as of :func:`equivalent`.
+    It is below the level if and only if the interval of the mean difference lies wholly outside the margin. Arguments
+    and errors as in :func:`equivalent`.
     """
     differences = _differences(first, second, margin)
     if np.ptp(differences) == 0:

@@ -1,7 +1,7 @@
 """Means and intervals over seeds: the training noise of a configuration.
 
 Seeds are independent replicates, so the interval of a mean is Student's t with n - 1 degrees of freedom
-(Student, "The probable error of a mean", Biometrika 1908). One seed has no interval, and none is invented.
+(Student, "The probable error of a mean", Biometrika 1908). One seed has no interval.
 """
 
 import math

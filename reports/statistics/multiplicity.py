@@ -1,8 +1,8 @@
-"""Many tests at once: p-values adjusted so that chance findings stay rare.
+"""Corrections of p-values for several tests.
 
 Sources: Benjamini and Hochberg, "Controlling the false discovery rate", JRSS B 1995, for tables of tests; Holm, "A
-simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979, where one false
-statement among all of them is one too many.
+simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979, where the chance of
+even one false statement is limited.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from scipy import stats
 
 
 def adjusted(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
-    """Return Benjamini-Hochberg adjusted p-values in the order given; a missing test stays missing and counts not.
+    """Return Benjamini-Hochberg adjusted p-values in the order given; a missing test stays missing and is not counted.
 
     Raises:
         ValueError: a p-value outside [0, 1].

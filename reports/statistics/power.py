@@ -1,7 +1,7 @@
-"""The smallest difference that a comparison could have detected: what "not separable" means in numbers.
+"""The smallest difference that a comparison could have detected.
 
-The difference at which a two-sided test at 5% would have said yes in 80% of repetitions, given the spread that
-was seen (Bloom, "Minimum detectable effects", Evaluation Review 1995).
+It is the difference at which a two-sided test at 5% is significant in 80% of repetitions, given the observed spread
+(Bloom, "Minimum detectable effects", Evaluation Review 1995).
 """
 
 import math

@@ -1,7 +1,7 @@
 """Accuracy on the same questions: McNemar's exact test, and what it could have detected.
 
 Source: McNemar, "Note on the sampling error of the difference between correlated proportions", Psychometrika 1947;
-exact form: of the questions that exactly one of the two answers right, each is equally likely to have either.
+exact form: a question that exactly one of the two masks answers right is equally likely to be answered by either.
 Axes: Q questions, K numbers of dividing questions.
 """
 
@@ -23,10 +23,10 @@ def mcnemar(first: Sequence[bool], *, second: Sequence[bool]) -> float:
     """Return the two-sided exact p-value that two masks answer these questions equally well.
 
     Raises:
-        ValueError: different numbers of answers, or none.
+        ValueError: different numbers of outcomes, or none.
     """
     if len(first) != len(second) or not first:
-        raise ValueError(f"answers to the same questions expected but got {len(first)} and {len(second)}")
+        raise ValueError(f"outcomes of the same questions expected but got {len(first)} and {len(second)}")
     only_first, only_second = divided(np.asarray(first, dtype=float), second_Q=np.asarray(second, dtype=float))
     if only_first + only_second == 0:
         return 1.0
@@ -38,13 +38,13 @@ def divided(first_Q: npt.NDArray[np.float64], *, second_Q: npt.NDArray[np.float6
     return int((first_Q > second_Q).sum()), int((first_Q < second_Q).sum())
 
 
-def compare_answers(
+def compare_questions(
     first_Q: npt.NDArray[np.float64], *, second_Q: npt.NDArray[np.float64], found: Bootstrapped
 ) -> Comparison:
     """Compare two masks question by question.
 
-    Two masks whose answers are right or wrong are tested after McNemar. Means over seeds are neither; they are tested
-    by flipping the signs of the questions' differences, of which McNemar's test is the exact form.
+    Outcomes that are all right or wrong are compared by McNemar's test. Means over seeds are compared by flipping the
+    signs of the questions' differences, of which McNemar's test is the exact form.
 
     Args:
         first_Q: outcomes of the first side.
@@ -65,14 +65,14 @@ def detectable_by_questions(dividing: int, *, questions: int, level: float = LEV
     """Return the smallest true difference of accuracies that McNemar's exact test detects with this power.
 
     Args:
-        dividing: questions that exactly one of the two masks answered right; so many are taken to divide them again,
-            or as many as the difference needs.
+        dividing: questions that exactly one of the two masks answered right; the same number is assumed for a
+            repetition, or more where the difference needs more.
         questions: all questions.
         level: of the test.
         power: probability of detecting it.
 
     Returns:
-        A difference of accuracies; 1.0 where even the largest would be missed.
+        A difference of accuracies; 1.0 where even the largest is not detected.
 
     Raises:
         ValueError: no question, or more dividing ones than there are.
@@ -90,13 +90,13 @@ def detectable_by_questions(dividing: int, *, questions: int, level: float = LEV
 
 
 def _power(difference: float, share: float, questions: int, level: float) -> float:
-    """Return how often the test says yes: over the number of dividing questions, which side has how many of them."""
+    """Return the power of the test, summed over the number of dividing questions and the split between the sides."""
     if share == 0:
         return 0.0
     count_K = np.arange(questions + 1)
     weight_K = stats.binom.pmf(count_K, questions, share)
     count_K, weight_K = count_K[weight_K > NEGLIGIBLE], weight_K[weight_K > NEGLIGIBLE]
-    most_K = stats.binom.ppf(level / 2, count_K, 0.5) - 1  # the most of the losing side at which the test says yes
+    most_K = stats.binom.ppf(level / 2, count_K, 0.5) - 1  # the most of the losing side with a significant test
     most_K += 2 * stats.binom.cdf(most_K + 1, count_K, 0.5) < level
     wins = (1 + difference / share) / 2
     found_K = stats.binom.cdf(most_K, count_K, 1 - wins) + stats.binom.cdf(most_K, count_K, wins)

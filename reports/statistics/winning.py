@@ -1,8 +1,8 @@
-"""How often a search of several configurations names the one that is better: the power of the test of a winner.
+"""The power of the test of a winner: how often a search names the configuration that is better than all others.
 
-The test: the configuration with the best mean is set against every other one by paired t-tests over seeds, corrected
-after Holm, and is named when all of them find it better. The power is a simulation with fixed draws, so that the same
-question has the same answer. Axes: D draws, C configurations (the better one first), R replicates.
+The test: the configuration with the best mean is compared with every other one by paired t-tests over seeds, corrected
+after Holm, and is named when all of them find it better. The power is simulated with fixed draws, so that the same
+arguments give the same result. Axes: D draws, C configurations (the better one first), R replicates.
 """
 
 from functools import cache
@@ -28,12 +28,12 @@ def winner_power(
         deviation: standard deviation of a configuration's values over seeds, beyond what a seed does to all of them.
         seeds: replicates of each configuration, at least two; or windows, where nothing is trained.
         configurations: of the search, at least two.
-        stopped: how many of them were stopped early and could not be told from the best by then. They count in the
-            correction, and the others are what the best has to beat.
+        stopped: how many of them were stopped early and were not separable from the best by then. They count in the
+            correction; the best is compared with the others.
         level: of the family of tests.
 
     Raises:
-        ValueError: too few seeds or configurations, as many stopped as leave nobody to beat, or a negative number.
+        ValueError: too few seeds or configurations, too many stopped ones to leave a comparison, or a negative number.
     """
     _check(margin, deviation, seeds, configurations, stopped)
     if deviation == 0:

@@ -1,4 +1,4 @@
-"""Is the best really better? Every mask of the summary against the best of its group, tested and corrected."""
+"""The table "Is the best really better?": each mask of the summary tested against the best of its group, corrected."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -12,7 +12,7 @@ from nmlab.reports.analysis.metrics import (
     plain_name,
     style_of,
 )
-from nmlab.reports.analysis.pairwise import Contrast, reasons_text, untested_reason
+from nmlab.reports.analysis.pairwise import PairwiseComparison, reasons_text, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Comparison, Noise
 from nmlab.reports.tables.cells import PATTERN, has_several
@@ -25,8 +25,8 @@ BEST = Column("best", "against the best", is_prose=True)
 P_VALUE = Column(
     "p_adjusted", "adjusted p", Style.P_VALUE, help="two-sided p-value, adjusted for the tests of the table"
 )
-NOISE = Column("noise", "decided over", help="what the deciding test repeats: seeds, windows or questions")
-VERDICT = Column("verdict", "verdict", help="whether the test tells the mask from the best, at 5%")
+NOISE = Column("noise", "decided over", help="the replicates of the deciding test: seeds, windows or questions")
+VERDICT = Column("verdict", "verdict", help="whether the test separates the mask from the best, at 5%")
 KINDS = {
     Noise.TRAINING: "t-tests over seeds",
     Noise.EVALUATION: "permutation tests over windows",
@@ -35,30 +35,30 @@ KINDS = {
 WORDS = {True: "worse", False: "not separable", None: "not tested"}
 
 
-def rivals_table(
+def best_versus_rest_table(
     configurations: Sequence[Configuration],
     *,
     names: Mapping[tuple[str, bool], str],
-    contrasts: Mapping[Hashable, Sequence[Contrast]],
+    comparisons: Mapping[Hashable, Sequence[PairwiseComparison]],
     evaluations: Mapping[str, Evaluation] | None = None,
 ) -> Table:
-    """Return one row for each mask that is set against the best of its group.
+    """Return one row for each mask that is compared with the best of its group.
 
     Args:
         configurations: all configurations, best first.
         names: what the summary calls each side.
-        contrasts: from :func:`rivals_of`, for the searched metric.
-        evaluations: losses by window by run id, which tell why something could not be tested.
+        comparisons: from :func:`best_versus_rest`, for the searched metric.
+        evaluations: losses by window by run id, which say why something could not be tested.
     """
     objective = configurations[0].objective
     columns = (OTHER, PATTERN, BEST, *_columns(objective.metric), NOISE, P_VALUE, VERDICT)
     several = has_several(configurations, attribute="pattern")
-    ordered = [item for group in contrasts.values() for item in group]
+    ordered = [item for group in comparisons.values() for item in group]
     known = evaluations or {}
     rows = tuple(_row(item, names, known, has_pattern=several) for item in ordered)
     caption = (
-        "Each mask of the summary against the best one that it may be compared with. Seeds show training noise, "
-        "windows of text and questions evaluation noise; the two are never mixed."
+        "Each mask of the summary against the best mask that it may be compared with. Differences over seeds show "
+        "training noise; differences over windows or questions show evaluation noise. The two are never mixed."
     )
     return without_empty_columns(Table(KEY, TITLE, caption, columns, rows, notes=_notes(ordered, known)))
 
@@ -77,7 +77,7 @@ def _columns(metric: str) -> tuple[Column, ...]:
             "detectable",
             "detectable",
             Style.RATIO if is_ratio else style_of(metric),
-            help="the smallest true difference or ratio that such a study finds in 80% of cases",
+            help="the smallest true difference or ratio that such a study detects in 80% of cases",
         ),
         Column(
             str(noise),
@@ -90,14 +90,14 @@ def _columns(metric: str) -> tuple[Column, ...]:
     return found if is_ratio else found[1:]
 
 
-def verdict_text(item: Contrast, *, evaluations: Mapping[str, Evaluation]) -> str:
-    """Return what a test says of a mask: ``worse``, ``not separable``, or ``not tested`` with the reason."""
+def verdict_text(item: PairwiseComparison, *, evaluations: Mapping[str, Evaluation]) -> str:
+    """Return the verdict on a mask: ``worse``, ``not separable``, or ``not tested`` with the reason."""
     reason = untested_reason(item, evaluations=evaluations)
     return f"{WORDS[None]}: {reason}" if item.is_separated is None and reason else WORDS[item.is_separated]
 
 
 def _row(
-    item: Contrast,
+    item: PairwiseComparison,
     names: Mapping[tuple[str, bool], str],
     evaluations: Mapping[str, Evaluation],
     *,
@@ -135,19 +135,19 @@ def interval_cell(found: Comparison | None, run_ids: tuple[str, ...], *, is_rati
 
 
 def noise_text(decisive: Comparison | None) -> str | None:
-    """Return ``3 seeds``; None where nothing decides."""
+    """Return the replicates of the deciding test, such as ``3 seeds``; None where there is none."""
     return None if decisive is None else f"{decisive.n} {decisive.noise}"
 
 
-def _notes(contrasts: Sequence[Contrast], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
-    tested = [item for item in contrasts if item.decisive is not None]
-    if not tested and all(is_counted(item.metric) for item in contrasts):
+def _notes(comparisons: Sequence[PairwiseComparison], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
+    tested = [item for item in comparisons if item.decisive is not None]
+    if not tested and all(is_counted(item.metric) for item in comparisons):
         return ("Counted, and the same in every run: there is nothing to test.",)
     if not tested:
-        reasons = reasons_text(untested_reason(item, evaluations=evaluations) for item in contrasts)
-        return (f"No test was possible: {reasons}.",) if contrasts else ()
+        reasons = reasons_text(untested_reason(item, evaluations=evaluations) for item in comparisons)
+        return (f"No test was possible: {reasons}.",) if comparisons else ()
     ratios = any(item.is_ratio for item in tested)
-    notes = ["Perplexities are tested on the log scale, on which their noise adds up."] if ratios else []
+    notes = ["Perplexities are tested on the log scale, where their noise is additive."] if ratios else []
     for noise in Noise:
         count = sum(item.decisive is not None and item.decisive.noise is noise for item in tested)
         if count:
@@ -156,7 +156,7 @@ def _notes(contrasts: Sequence[Contrast], evaluations: Mapping[str, Evaluation])
             )
     if any(item.is_separated is False for item in tested):
         notes.append(
-            "Not separable is no proof of equality: a true difference below the detectable one would often be missed."
+            "Not separable does not prove equality: a true difference below the detectable one is often missed."
         )
-    notes.append("The best was picked by the same numbers that are tested here, which favours it.")
+    notes.append("The best was chosen by the same numbers that are tested here, which favours it.")
     return tuple(notes)

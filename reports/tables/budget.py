@@ -25,10 +25,10 @@ COST_COLUMNS = {
 
 
 def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequence[EqualBudget]) -> Table:
-    """Return what each method reached within the same budget, budget by budget, best first and marked."""
+    """Return what each method reached within the same budget: one block of rows for each budget, best first, marked."""
     objective = configurations[0].objective
     column = metric_column(objective.metric, objective=objective)
-    settings = Settings.of(searched(configurations), beside=baselines(configurations))
+    settings = Settings.of(searched(configurations), baselines=baselines(configurations))
     several = has_several(configurations, attribute="pattern")
     rows: list[Row] = []
     for budget in budgets:
@@ -46,9 +46,9 @@ def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequ
     table = Table(
         key="equal_budget",
         title="At equal budget",
-        caption="What each method had reached when it had spent as much on one run as the cheapest trained method: "
-        "its best configuration at that point, by the last evaluation within the budget. The search itself, many "
-        "runs, is not in the budget.",
+        caption="What each method reached with the cost of one run of the cheapest trained method: its best "
+        "configuration at that point, by the last evaluation within the budget. The cost of the search itself (many "
+        "runs) is not in the budget.",
         columns=(BUDGET, PATTERN, METHOD, settings.column, column, WITHIN, CONFIGURATION),
         rows=tuple(rows),
         notes=_notes(budgets),
@@ -57,9 +57,9 @@ def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequ
 
 
 def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[FrontPoint]) -> Table:
-    """Return the configurations that stand on the front of quality against some cost."""
+    """Return the configurations on the front of quality against at least one cost."""
     objective = configurations[0].objective
-    settings = Settings.of(searched(configurations), beside=baselines(configurations))
+    settings = Settings.of(searched(configurations), baselines=baselines(configurations))
     several = has_several(configurations, attribute="pattern")
     columns = tuple(COST_COLUMNS[cost] for cost in COST_COLUMNS if any(cost in point.costs for point in points))
     rows = []
@@ -74,8 +74,8 @@ def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[Fr
     table = Table(
         key="pareto",
         title="The front of quality against cost",
-        caption="Configurations that nothing else beats in quality and in one of the costs at once, by their means; "
-        "all others are dominated. No test says how sure that is. Peak memory of the CPU is that of the whole process.",
+        caption="Configurations for which no other is both better and cheaper in one of the costs; all others are "
+        "dominated. The fronts compare means, without a test. Peak memory of the CPU is that of the whole process.",
         columns=(
             PATTERN,
             METHOD,
@@ -109,7 +109,7 @@ def _competing(reached: Sequence[Reached]) -> list[int | None]:
 
 
 def _tied(reached: Sequence[Reached]) -> list[bool]:
-    """Return which entries no t-test over seeds tells from the first; what has no seeds is a constant."""
+    """Return which entries no t-test over seeds separates from the first; a value without seeds is a constant."""
     first = reached[0]
     p_values = [_p_value(entry, first) if entry is not first else None for entry in reached]
     found = adjusted(p_values)
@@ -136,7 +136,9 @@ def _notes(budgets: Sequence[EqualBudget]) -> tuple[str, ...]:
     unknown = [entry for budget in budgets for entry in budget.reached if entry.value is None]
     notes = []
     if late:
-        notes.append("A run that had more steps to go was held to its last evaluation; its schedule aimed further.")
+        notes.append(
+            "A run with more steps counts with its last evaluation within the budget; its schedule was for all steps."
+        )
     if unknown:
-        notes.append("Set cadence.evaluate_every to know what a run had reached along the way.")
+        notes.append("Set cadence.evaluate_every to evaluate runs during training.")
     return tuple(notes)

@@ -13,12 +13,12 @@ from nmlab.reports.analysis.configurations import (
     varying_by_method,
 )
 from nmlab.reports.analysis.metrics import metric_column
-from nmlab.reports.analysis.pairwise import Winner, rivals_of, tied_with_best, untested_groups
+from nmlab.reports.analysis.pairwise import Winner, best_versus_rest, tied_with_best, untested_groups
 from nmlab.reports.analysis.summary_rows import SummaryRow, competes
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.values import Cell, Column, Style, estimate_cell, marked
 
-RANK = Column("rank", "#", Style.GENERAL, help="place among the searched configurations of the same pattern")
+RANK = Column("rank", "#", Style.GENERAL, help="rank among the searched configurations of the same pattern")
 CONFIGURATION = Column("configuration", "configuration", Style.CODE, help="hash of the setting without its seed")
 METHOD = Column("method", "method")
 PATTERN = Column("pattern", "pattern", help="N of every M weights are kept")
@@ -27,7 +27,7 @@ SEEDS = Column("seeds", "seeds", help="finished runs that the mean is taken over
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How one column tells configurations apart by the settings in which they differ.
+    """The column that shows the settings in which configurations differ.
 
     Where every configuration has all of these settings, pages print the bare values under a title that names
     them; otherwise, and in data files, each value carries its name.
@@ -38,11 +38,11 @@ class Settings:
     of_baselines: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, items: Sequence[Configuration], *, beside: Sequence[Configuration] = ()) -> "Settings":
-        """Return the settings in which some configurations differ, and those in which the baselines beside them do."""
+    def of(cls, items: Sequence[Configuration], *, baselines: Sequence[Configuration] = ()) -> "Settings":
+        """Return the settings in which some configurations differ, and those in which the baselines differ."""
         names = varying(items)
         is_bare = all(name in item.settings for name in names for item in items)
-        return cls(names, is_bare, varying_by_method(beside))
+        return cls(names, is_bare, varying_by_method(baselines))
 
     @property
     def column(self) -> Column:
@@ -51,7 +51,7 @@ class Settings:
         return Column("setting", title, help="the settings that differ between configurations")
 
     def cell(self, item: Configuration) -> Cell:
-        """Return what the column says of one configuration; of a baseline, what tells it from others of its method."""
+        """Return the cell of one configuration; for a baseline, the settings in which others of its method differ."""
         if item.is_baseline:
             return Cell(setting_text(item, names=self.of_baselines.get(item.method, ())))
         bare = " · ".join(value_text(item.settings[name]) for name in self.names) if self.is_bare else ""
@@ -59,13 +59,13 @@ class Settings:
 
 
 def ranks(configurations: Sequence[Configuration]) -> dict[str, int]:
-    """Return the place, from 1, of each searched configuration of which every run finished, within its group."""
+    """Return the rank, from 1, within its group of each searched configuration with all its runs finished."""
     groups = groups_of(item for item in searched(configurations) if item.is_complete)
     return {item.key: place for members in groups.values() for place, item in enumerate(members, start=1)}
 
 
 def rank_cell(item: Configuration, *, places: dict[str, int]) -> Cell:
-    """Return a configuration's place; empty where it has none."""
+    """Return a configuration's rank; empty where it has none."""
     return Cell(places.get(item.key, ""))
 
 
@@ -86,34 +86,34 @@ def metric_cell(item: Configuration, *, metric: str) -> Cell:
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """What marks rest on: losses by window and outcomes by question, by run id, and what is known of the winners."""
+    """The basis of marks: losses by window and outcomes by question, by run id, and the winners."""
 
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     winners: Mapping[Hashable, Winner] = field(default_factory=dict)
 
     def open_keys(self, metric: str) -> set[str]:
-        """Return the configurations that can't be told from the best of the search, in the searched metric."""
+        """Return the configurations that are not separable from the best of the search, in the searched metric."""
         found = [winner for winner in self.winners.values() if winner.best.objective.metric == metric]
-        return {rival.item.key for winner in found for rival in winner.undecided}
+        return {other.item.key for winner in found for other in winner.undecided}
 
 
 UNTESTED = Tests()
 
 
 def marked_by_tests(items: Sequence[Configuration], *, column: Column, tests: Tests) -> tuple[Cell, ...]:
-    """Return the means of a metric, marked; what no test tells from the best of its group shares its mark.
+    """Return the means of a metric, marked; values that no test separates from the best of a group share its mark.
 
-    Where nothing of a group could be tested, nothing of it is marked.
+    A group in which nothing could be tested has no marks.
     """
     cells = [metric_cell(item, metric=column.key) for item in items]
-    lines = [SummaryRow(item, "searched", item.key, group=competes(item)) for item in items]
-    contrasts = rivals_of(lines, metric=column.key, evaluations=tests.evaluations)
-    unmarked, tied = untested_groups(contrasts), {key for key, _ in tied_with_best(contrasts)}
+    summary_rows = [SummaryRow(item, "searched", item.key, group=competes(item)) for item in items]
+    comparisons = best_versus_rest(summary_rows, metric=column.key, evaluations=tests.evaluations)
+    unmarked, tied = untested_groups(comparisons), {key for key, _ in tied_with_best(comparisons)}
     tied |= tests.open_keys(column.key)
     return marked(
         cells,
         direction=column.direction,
-        groups=[None if line.group in unmarked else line.group for line in lines],
+        groups=[None if row.group in unmarked else row.group for row in summary_rows],
         tied=[item.key in tied for item in items],
     )
 

@@ -1,4 +1,4 @@
-"""What the study says about the papers' claims."""
+"""The table of the papers' claims with the verdicts of a study."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,22 +8,22 @@ from nmlab.reports.analysis.metrics import chosen_on
 from nmlab.reports.values import Cell, Column, Row, Table, without_empty_columns
 
 CLAIM = Column("claim", "claim", is_prose=True)
-SOURCE = Column("source", "published in", help="tables and figures of the paper that the claim sums up")
+SOURCE = Column("source", "published in", help="tables and figures of the paper that the claim summarises")
 VERDICT = Column("verdict", "verdict")
 EVIDENCE = Column("evidence", "evidence", is_prose=True)
 SELECTED = Column(
-    "selected", "selected", help="sides picked as the best of several, by the numbers that decide", is_prose=True
+    "selected", "selected", help="sides chosen as the best of several by the same numbers that decide", is_prose=True
 )
 SCALE = Column("scale", "at small scale", help="how likely the effect shows in a small model: strong, medium, weak")
 ORDER = {verdict: place for place, verdict in enumerate(Verdict)}
 
 
 def claims_table(judgements: Sequence[Judgement], *, notes: Sequence[str] = ()) -> Table:
-    """Return one row for each claim that the study decides, reproduced ones first and untested ones last.
+    """Return one row for each claim of the study, reproduced ones first and untested ones last.
 
     Args:
         judgements: the claims with their checks.
-        notes: what to say below the verdicts in one sentence.
+        notes: sentences below the summary of the verdicts.
     """
     ordered = sorted(judgements, key=lambda item: ORDER[item.verdict])
     rows = tuple(_row(item) for item in ordered)
@@ -31,10 +31,10 @@ def claims_table(judgements: Sequence[Judgement], *, notes: Sequence[str] = ()) 
         Table(
             key="claims",
             title="The papers' claims",
-            caption="Each claim with the test that decides it. Reproduced: every comparison it rests on is told apart "
-            "at 5% in the claimed direction; contradicted: at least one is told apart in the other; not tested: a part "
-            "of the evidence is missing. P-values are adjusted over all comparisons of this table; what is counted is "
-            "the same in every run. A verdict holds for this model, text and budget.",
+            caption="Each claim with the test that decides it. Reproduced: every comparison it rests on is significant "
+            "at 5% in the claimed direction. Contradicted: at least one is significant in the opposite direction. Not "
+            "tested: a part of the evidence is missing. P-values are adjusted over all comparisons of this table; "
+            "counts are the same in every run and need none. A verdict holds for this model, text and budget.",
             columns=(CLAIM, SOURCE, VERDICT, EVIDENCE, SELECTED, SCALE, Column("claim_id", "id")),
             rows=rows,
             notes=(summary_of(judgements), *notes) if judgements else (),
@@ -51,7 +51,7 @@ def summary_of(judgements: Sequence[Judgement]) -> str:
 
 
 def selected_text(item: Judgement) -> str:
-    """Return which sides of a claim were picked, and on what: ``maskpro (best of 5), on the same evaluation text``."""
+    """Return which sides of a claim were selected, and on what: ``maskpro (best of 5): chosen on ...``."""
     if not item.selected:
         return ""
     metric = getattr(item.claim.test, "metric", None) or item.metric
@@ -59,7 +59,7 @@ def selected_text(item: Judgement) -> str:
 
 
 def _about_selected(judgements: Sequence[Judgement]) -> str:
-    """Say how many decided claims are about a configuration that was picked by the numbers that decide."""
+    """Return how many decided claims compare a configuration that was selected by the numbers that decide."""
     decided = [item for item in judgements if item.selected and item.verdict is not Verdict.NOT_TESTED]
     if not decided:
         return ""

@@ -1,4 +1,4 @@
-"""The configurations that go into one table, with their studies, and whether they may stand beside each other."""
+"""The configurations of several studies for one table, and how their evaluations differ."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Member:
     item: Configuration
 
     def get(self, dimension: str) -> Value | None:
-        """Return what a row or column is told by: study, method, pattern, role or a setting."""
+        """Return the value of a row or column dimension: study, method, pattern, role or a setting."""
         if dimension == "study":
             return self.study
         if dimension in ATTRIBUTES:
@@ -58,16 +58,16 @@ def members_of(store: RunStore, *, studies: Sequence[str]) -> tuple[Member, ...]
 def differences_between(
     members: Sequence[Member], *, dimensions: Iterable[str], metrics: Iterable[str]
 ) -> tuple[Difference, ...]:
-    """Return in what the runs of these configurations differ that no row or column tells apart.
+    """Return the differences between the evaluations of these configurations that no row or column shows.
 
     Args:
         members: what goes into one table.
-        dimensions: what its rows and columns tell apart.
-        metrics: what it shows; tasks matter only where it shows a measure of one.
+        dimensions: the dimensions of its rows and columns.
+        metrics: the metrics shown; facts of tasks matter only where a measure of a task is shown.
 
     Raises:
         ReportError: a tag that should hold JSON does not.
     """
     runs = [run for member in members for run in evaluated_runs(member.item, study=member.study)]
     has_tasks = any(map(is_of_task, metrics))
-    return differences(runs, told_apart=set(dimensions), has_tasks=has_tasks)
+    return differences(runs, distinguished_by=set(dimensions), has_tasks=has_tasks)

@@ -2,7 +2,7 @@
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.summary_rows import names_of
-from nmlab.reports.tables.best_versus_rest import rivals_table
+from nmlab.reports.tables.best_versus_rest import best_versus_rest_table
 from nmlab.reports.tables.budget import equal_budget_table, pareto_table
 from nmlab.reports.tables.cells import Tests
 from nmlab.reports.tables.claims import claims_table
@@ -19,13 +19,13 @@ from nmlab.reports.tables.winner import winner_table
 from nmlab.reports.values import Table
 
 __all__ = [
+    "best_versus_rest_table",
     "comparison_tables",
     "configurations_table",
     "cost_table",
     "initial_masks_table",
     "learned_table",
     "memory_table",
-    "rivals_table",
     "runs_table",
     "summary_table",
     "tasks_table",
@@ -34,17 +34,17 @@ __all__ = [
 
 
 def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
-    """Return every table of the report that has a row, in the order of reading."""
-    configurations, names = analysis.configurations, names_of(analysis.lines)
+    """Return every table of the report that has a row, in the order of the page."""
+    configurations, names = analysis.configurations, names_of(analysis.summary_rows)
     tests = Tests(analysis.evaluations, analysis.winners)
     built = (
-        summary_table(configurations, contrasts=analysis.contrasts),
+        summary_table(configurations, comparisons=analysis.comparisons),
         winner_table(configurations, winners=analysis.winners, evaluations=analysis.evaluations),
         claims_table(analysis.judgements, notes=_not_run(analysis)),
-        rivals_table(
-            configurations, names=names, contrasts=analysis.decisive_contrasts, evaluations=analysis.evaluations
+        best_versus_rest_table(
+            configurations, names=names, comparisons=analysis.decisive_comparisons, evaluations=analysis.evaluations
         ),
-        tasks_table(configurations, names=names, contrasts=analysis.contrasts, evaluations=analysis.evaluations),
+        tasks_table(configurations, names=names, comparisons=analysis.comparisons, evaluations=analysis.evaluations),
         *_published_tables(analysis),
         learned_table(configurations, tests=tests),
         configurations_table(configurations, tests=tests),
@@ -59,12 +59,16 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
 
 
 def _published_tables(analysis: Analysis) -> tuple[Table, ...]:
-    """Return the published tables with ours beside, of those that the study reproduces and ran a row of."""
+    """Return the published tables that the study reproduces and of which it ran at least one row, with our numbers."""
     run = {name: pairs for name, pairs in analysis.pairs.items() if any(pair.has_ours for pair in pairs)}
     return tuple(published_table(pairs, reproduces=name) for name, pairs in run.items())
 
 
 def _not_run(analysis: Analysis) -> tuple[str, ...]:
-    """Say of which published tables no row has ours beside it, and why."""
+    """Return the published tables of which no row has a number of ours, and why."""
     names = [name for name, pairs in analysis.pairs.items() if not any(pair.has_ours for pair in pairs)]
-    return (f"No printed row of {', '.join(names)} is beside ours: settings or measures are others.",) if names else ()
+    return (
+        (f"No printed row of {', '.join(names)} has a counterpart here: the settings or measures differ.",)
+        if names
+        else ()
+    )

@@ -1,4 +1,4 @@
-"""What every configuration cost: seconds, forwards, memory, and where a step's time went."""
+"""The cost of every configuration: seconds, forwards, memory, and the parts of a step's time."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ def cost_table(configurations: Sequence[Configuration]) -> Table:
     tried = searched(configurations)
     ordered = [item for item in (*tried, *baselines(configurations)) if item.count(TrialStatus.FINISHED)]
     settings, costs, patterns = (
-        Settings.of(tried, beside=baselines(configurations)),
+        Settings.of(tried, baselines=baselines(configurations)),
         _costs_spent(ordered),
         pattern_columns(configurations),
     )
@@ -64,7 +64,7 @@ def cost_table(configurations: Sequence[Configuration]) -> Table:
 
 
 def _costs_spent(items: Sequence[Configuration]) -> tuple[Column, ...]:
-    """Return the kinds of cost of which any configuration has some."""
+    """Return the kinds of cost that are not zero for every configuration."""
     spent = {column.key: [item.estimate(column.key) for item in items] for column in COSTS}
     return tuple(column for column in COSTS if any(found and found.mean for found in spent[column.key]))
 
@@ -112,7 +112,7 @@ def _notes(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     if spent.known < alone.known or round(spent.value, 2) >= round(alone.value, 2):
         return (line,)
     shared = (
-        "Every run is charged what its method costs alone, initial masks and gradients included. Runs shared some "
-        f"of that: {number_text(spent.value, style=Style.SECONDS)} s were spent."
+        "Every run is charged the full cost of its method, initial masks and gradients included. Runs shared some of "
+        f"that work: only {number_text(spent.value, style=Style.SECONDS)} s were spent."
     )
     return (line, shared)

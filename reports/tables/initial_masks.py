@@ -1,4 +1,4 @@
-"""The masks that learning started from: each computed once, whoever starts there."""
+"""The initial masks of a launch: each is computed once and shared by all runs that start from it."""
 
 from nmlab.reports.read.collect import InitialMask, StudyRuns
 from nmlab.reports.tables.cells import METHOD, PATTERN
@@ -17,13 +17,13 @@ DIGEST = Column("digest", "digest", help=f"{run_tags.INITIAL_MASK_DIGEST} of the
 
 
 def initial_masks_table(runs: StudyRuns) -> Table:
-    """Return one row for each mask that runs started from; it has none where no run started from a mask."""
+    """Return one row for each mask that runs started from; the table is empty where no run started from a mask."""
     rows = tuple(_row(mask, runs) for mask in runs.initial_masks)
     table = Table(
         key="initial_masks",
         title="Initial masks",
-        caption="Masks that learning started from. Each was computed once and shared; every run that started from one "
-        "is charged its cost as if it had computed it.",
+        caption="Masks that training started from. Each was computed once and shared; every run that started from one "
+        "is charged its full cost.",
         columns=(RUN, METHOD, PATTERN, SEED, STARTED, *COSTS, DIGEST),
         rows=rows,
     )

@@ -33,22 +33,22 @@ from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "learned_vs_initial", "Learned mask against its own initial mask"
 CAPTION = (
-    "Difference = learned minus initial, paired by seed, with its 95% t-interval. What no test tells from the best is "
-    "bold as well."
+    "Difference = learned minus initial, paired by seed, with its 95% t-interval. Bold: the best, and all that no test "
+    "separates from it."
 )
 
-ANSWERS = {None: "one seed", True: "yes", False: "no"}
+EXCLUDES_ZERO = {None: "one seed", True: "yes", False: "no"}
 
 
 def learned_table(configurations: Sequence[Configuration], *, tests: Tests = UNTESTED) -> Table:
-    """Return mean before, mean after and the paired difference of every configuration that learned a mask."""
+    """Return initial mean, learned mean and paired difference of every configuration that learned a mask."""
     learned = [item for item in configurations if item.is_learned]
     if not learned:
         return Table(KEY, TITLE, CAPTION, (), ())
     objective = learned[0].objective
     final = metric_column(objective.metric, objective=objective, title="learned mask")
     values = marked_by_tests(learned, column=final, tests=tests)
-    settings, places = Settings.of(learned, beside=baselines(learned)), ranks(configurations)
+    settings, places = Settings.of(learned, baselines=baselines(learned)), ranks(configurations)
     several = {name: has_several(learned, attribute=name) for name in ("method", "pattern")}
     telling = {item.key for item in learned if has_telling_start(item, members=configurations)}
     rows = [
@@ -95,7 +95,7 @@ def _row(item: Configuration, *, lead: tuple[Cell, ...], value: Cell, is_telling
         estimate_cell(item.initial, run_ids=paired),
         value,
         estimate_cell(gain, run_ids=paired),
-        Cell(ANSWERS[gain.excludes_zero] if gain else None, run_ids=paired),
+        Cell(EXCLUDES_ZERO[gain.excludes_zero] if gain else None, run_ids=paired),
         seeds_cell(item),
         Cell(item.key, run_ids=item.run_ids),
     )
@@ -103,12 +103,12 @@ def _row(item: Configuration, *, lead: tuple[Cell, ...], value: Cell, is_telling
 
 
 def _notes(learned: Sequence[Configuration], telling: Collection[str]) -> tuple[str, ...]:
-    """Say what to know of the intervals; ``telling`` are the configurations whose start says anything."""
+    """Return the notes on the intervals; ``telling`` are the configurations whose initial mask is a fair start."""
     notes = []
-    if silent := len(learned) - len(telling):
+    if omitted := len(learned) - len(telling):
         notes.append(
-            f"{counted(silent, noun='configuration')} without a difference: the start was drawn at random or lies far "
-            "behind every rule, so what was gained over it is no finding. The comparison with the best rule counts."
+            f"{counted(omitted, noun='configuration')} without a difference: the start was drawn at random or is far "
+            "worse than every rule, so a gain over it says nothing. See the comparison with the best rule instead."
         )
     if any(len(item.finished) == 1 for item in learned):
         notes.append("One seed gives a difference but no interval.")

@@ -1,4 +1,4 @@
-"""Where memory went: by kind as counted, by phase as measured, a row for each method and pattern."""
+"""Memory by kind (counted) and by phase (measured), one row for each method and pattern."""
 
 from collections.abc import Sequence
 
@@ -7,19 +7,19 @@ from nmlab.reports.tables.cells import CONFIGURATION, METHOD, pattern_cells, pat
 from nmlab.reports.values import Cell, Column, Row, Style, Table, without_empty_columns
 
 
-def _column(metric: str, title: str, told: str) -> Column:
-    return Column(metric, title, Style.MEBIBYTES, help=f"{metric}: {told}")
+def _column(metric: str, title: str, meaning: str) -> Column:
+    return Column(metric, title, Style.MEBIBYTES, help=f"{metric}: {meaning}")
 
 
 KINDS = (
     _column("memory/weight_bytes", "weights", "the frozen model, once for all trials of a replica"),
-    _column("memory/masked_weight_bytes", "masked weights", "weights or masks that the trial wears"),
+    _column("memory/masked_weight_bytes", "masked weights", "weights or masks that the trial applies"),
     _column("memory/state_bytes", "state", "what the method keeps between steps"),
-    _column("memory/learning_activation_bytes", "a step", "tensors that one step makes and lets go, at their peak"),
+    _column("memory/learning_activation_bytes", "a step", "temporary tensors of one step, at their peak"),
     _column("memory/evaluation_activation_bytes", "a batch", "the same of one batch of evaluation"),
 )
 PHASES = tuple(
-    _column(f"memory/{phase}_peak_bytes", f"peak {phase}", "most that the process held in this phase")
+    _column(f"memory/{phase}_peak_bytes", f"peak {phase}", "the most that the process held in this phase")
     for phase in ("load", "start", "learning", "evaluation")
 )
 CAPTION = (
@@ -32,9 +32,9 @@ CAPTION = (
 def memory_table(configurations: Sequence[Configuration]) -> Table:
     """Return a row for the first complete configuration of each method and pattern that recorded its kinds."""
     ordered = (*searched(configurations), *baselines(configurations))
-    told = [item for item in ordered if item.is_complete and item.estimate(KINDS[0].key) is not None]
-    first = {(item.method, item.pattern): item for item in reversed(told)}
-    items = [item for item in told if first[item.method, item.pattern] is item]
+    recorded = [item for item in ordered if item.is_complete and item.estimate(KINDS[0].key) is not None]
+    first = {(item.method, item.pattern): item for item in reversed(recorded)}
+    items = [item for item in recorded if first[item.method, item.pattern] is item]
     patterns = pattern_columns(configurations)
     table = Table(
         key="memory",

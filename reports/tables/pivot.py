@@ -1,4 +1,4 @@
-"""From configurations to a table: which rows, which columns, and the best configuration of each cell."""
+"""A pivot table of configurations: its rows, its columns, and the best configuration of each cell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,14 @@ from itertools import product
 
 from nmlab.reports.analysis.configurations import Configuration, value_text
 from nmlab.reports.analysis.metrics import direction_of, metric_column, plain_name
-from nmlab.reports.analysis.pairwise import Contrast, Side, best_side, contrasts_with, tied_with_best, untested_groups
+from nmlab.reports.analysis.pairwise import (
+    PairwiseComparison,
+    Side,
+    best_side,
+    pairwise_comparisons,
+    tied_with_best,
+    untested_groups,
+)
 from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import Value
@@ -20,7 +27,7 @@ Key = tuple[Value | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What tells rows apart, what tells columns apart, and the metrics that are shown."""
+    """The dimensions of rows and columns, and the metrics that are shown."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
@@ -29,14 +36,14 @@ class Layout:
 
     @property
     def dimensions(self) -> tuple[str, ...]:
-        """Everything that is told apart."""
+        """The dimensions of rows and columns together."""
         return (*self.rows, *self.columns)
 
 
 def layout_of(
     members: Sequence[Member], *, rows: Sequence[str], columns: Sequence[str], metrics: Sequence[str]
 ) -> Layout:
-    """Check what the reader asked for, and choose the rest.
+    """Check the requested rows, columns and metrics, and choose defaults.
 
     Rows are methods by default; columns are studies and patterns, where there are several.
 
@@ -64,9 +71,9 @@ def layout_of(
 def crosstab(members: Sequence[Member], *, layout: Layout) -> Table:
     """Return the table: in each cell the mean of its best complete configuration, with interval and runs.
 
-    Within a column the best is bold and the second underlined, by the layout's metric; what no test over seeds tells
-    from the best is bold as well, and where nothing could be tested nothing is marked. The dense model, which has no
-    pattern, stands in every pattern's column and never competes.
+    Within a column the best and all that no test over seeds separates from it are bold, and the next best mean is
+    underlined, by the layout's metric; where nothing could be tested, nothing is marked. The dense model has no
+    pattern: it is in the column of every pattern and never competes.
     """
     row_keys, column_keys = _keys(members, layout.rows), _column_keys(members, layout.columns)
     cells: dict[tuple[Key, Key], Configuration | None] = {}
@@ -88,8 +95,8 @@ def crosstab(members: Sequence[Member], *, layout: Layout) -> Table:
         key="compare",
         title="Studies compared" if len({member.study for member in members}) > 1 else "Configurations compared",
         caption="Mean and 95% t-interval over seeds of the best complete configuration of each cell, by "
-        f"{plain_name(layout.objective.metric)}. Bold: the best of its column and what no test over seeds tells from "
-        "it; underlined: the next best mean. Where nothing could be tested, nothing is marked.",
+        f"{plain_name(layout.objective.metric)}. Bold: the best of its column and all that no test over seeds "
+        "separates from it; underlined: the next best mean. Where nothing could be tested, nothing is marked.",
         columns=tuple(columns),
         rows=tuple(rows),
         notes=_notes(members, counts),
@@ -105,12 +112,12 @@ def _marked(items: Sequence[Configuration | None], metric: str, layout: Layout) 
     direction = direction_of(metric, objective=layout.objective)
     competing = [Side(item) for item in items if item is not None and not item.is_dense and Side(item).values(metric)]
     best = best_side(competing, metric=metric)
-    contrasts: tuple[Contrast, ...] = ()
+    comparisons: tuple[PairwiseComparison, ...] = ()
     if best is not None:
         others = [side for side in competing if side is not best]
-        contrasts = contrasts_with(best, others=others, metric=metric, evaluations={})
-    tied = {key for key, _ in tied_with_best({0: contrasts})}
-    is_marked = not untested_groups({0: contrasts})
+        comparisons = pairwise_comparisons(best, others=others, metric=metric, evaluations={})
+    tied = {key for key, _ in tied_with_best({0: comparisons})}
+    is_marked = not untested_groups({0: comparisons})
     return marked(
         cells,
         direction=direction,
@@ -125,7 +132,7 @@ def _keys(members: Sequence[Member], names: Sequence[str]) -> list[Key]:
 
 
 def _column_keys(members: Sequence[Member], names: Sequence[str]) -> list[Key]:
-    """Return the columns; the dense model makes none of its own where patterns are told apart."""
+    """Return the columns; the dense model has no column of its own where columns are patterns."""
     return _keys([member for member in members if not member.item.is_dense] or members, names)
 
 
@@ -142,7 +149,7 @@ def _dimension_column(name: str) -> Column:
 
 
 def _value_column(key: Key, metric: str, layout: Layout) -> Column:
-    """Return the column of one metric at one place, titled by what tells it apart."""
+    """Return the column of one metric for one combination of dimensions, titled by their values."""
     base = metric_column(metric, objective=layout.objective)
     place = ", ".join("none" if value is None else value_text(value) for value in key)
     several = len(layout.metrics) > 1 or not place
@@ -173,8 +180,8 @@ def _notes(members: Sequence[Member], counts: Sequence[int]) -> tuple[str, ...]:
     most = max(counts, default=0)
     if most > 1:
         notes.append(
-            f"A cell stands for up to {counted(most, noun='configuration')}: its best is shown, chosen on the same "
-            "evaluation text. More rows or columns tell them apart."
+            f"A cell shows the best of up to {counted(most, noun='configuration')}, chosen on the same "
+            "evaluation text. Add rows or columns to see them apart."
         )
     left = sum(not member.item.is_complete for member in members)
     if left:

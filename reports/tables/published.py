@@ -1,4 +1,4 @@
-"""The published table beside ours, in the order of print."""
+"""A published table with our numbers, in the order of print."""
 
 import math
 from collections.abc import Sequence
@@ -30,20 +30,20 @@ COLUMNS = (
     Column("difference", "ours − published", Style.GENERAL, help="the models differ"),
     Column("searched", "", Style.GENERAL, help="where we did not measure what is printed"),
     Column("rank", "rank published", Style.GENERAL, help="among the rows of this model that both sides have"),
-    Column("our_rank", "rank ours", Style.GENERAL, help="by our means; no test tells neighbours apart"),
+    Column("our_rank", "rank ours", Style.GENERAL, help="by our means, without a test between neighbours"),
     Column("flags", "remark"),
 )
 
 
 def published_table(pairs: Sequence[Pair], *, reproduces: str) -> Table:
-    """Return the printed rows with our numbers, differences and ranks; rows that we did not run stay empty."""
+    """Return the printed rows with our numbers, differences and ranks; rows that we did not run are empty."""
     rows = tuple(_row(pair) for pair in pairs)
     name = published_tables()[reproduces].caption
     table = Table(
         key=f"published-{reproduces.replace('/', '-')}",
-        title=f"Published beside ours: {reproduces}",
-        caption=f"{name}. The papers' models are far larger than ours and their texts are others, so the order of the "
-        "rows is what can be compared. Where we did not measure what is printed, the order is that of our searched "
+        title=f"Published versus ours: {reproduces}",
+        caption=f"{name}. The papers' models are far larger than ours and their texts differ, so only the order of the "
+        "rows can be compared. Where we did not measure the printed quantity, our rows are ordered by our searched "
         "metric.",
         columns=_columns(pairs),
         rows=rows,
@@ -74,12 +74,12 @@ def _row(pair: Pair) -> Row:
 
 
 def _searched(pair: Pair, run_ids: tuple[str, ...]) -> Cell:
-    """Return our searched metric where there is no value of the printed one."""
+    """Return our searched metric where we have no value of the printed one."""
     return Cell(None) if pair.ours is not None else estimate_cell(pair.searched, run_ids=run_ids)
 
 
 def _columns(pairs: Sequence[Pair]) -> tuple[Column, ...]:
-    """Return the columns, the searched metric called by its name and written like it."""
+    """Return the columns, with the name and number style of our searched metric."""
     metrics = [pair.item.objective.metric for pair in pairs if pair.item is not None]
     if not metrics:
         return COLUMNS
@@ -104,16 +104,16 @@ def _notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
 
 
 def _order_p_value(pairs: Sequence[Pair], model: str, metric: str) -> float | None:
-    """Return the exact two-sided p-value that an order has nothing to do with ours."""
+    """Return the exact two-sided p-value of Kendall's tau between the printed order and ours."""
     own = [pair for pair in pairs if (pair.model, pair.metric) == (model, metric) and pair.rank is not None]
     found = stats.kendalltau([pair.rank for pair in own], [pair.our_rank for pair in own])
     return None if math.isnan(found.pvalue) else float(found.pvalue)
 
 
 def _sureness(p_value: float | None) -> str:
-    """Say whether so few rows could have had this order by chance; p-values are corrected over the table."""
+    """Return the p-value in brackets, with a warning where chance explains it; corrected over the table."""
     if p_value is None:
         return ""
     shown = number_text(p_value, style=Style.P_VALUE)
     text = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
-    return f" ({text})" if p_value < LEVEL else f" ({text}: unrelated orders of so few rows agree as well)"
+    return f" ({text})" if p_value < LEVEL else f" ({text}: with so few rows, chance explains such an agreement)"

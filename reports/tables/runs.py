@@ -1,4 +1,4 @@
-"""Every run: the evidence that the other tables are made of."""
+"""The table of every run, on which the other tables rest."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> T
     """Return one row for each child run, in the order of the configurations and then by seed."""
     tried = searched(configurations)
     ordered = (*tried, *baselines(configurations))
-    settings = Settings.of(tried, beside=baselines(configurations))
+    settings = Settings.of(tried, baselines=baselines(configurations))
     numbers, patterns = _number_columns(runs, configurations), pattern_columns(ordered)
     rows = []
     for item in ordered:
@@ -32,7 +32,7 @@ def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> T
         rows += [_row(record, lead, numbers) for record in records_of(item.trials)]
     rows += _duplicate_rows(runs, patterns, numbers)
     columns = (RUN, METHOD, *patterns, settings.column, SEED, STATUS, *numbers, CONFIGURATION, REASON)
-    caption = "One row per configuration and seed, whatever became of it."
+    caption = "One row for each configuration and seed, whatever its outcome."
     return without_empty_columns(Table("runs", "Every run", caption, columns, tuple(rows)))
 
 
@@ -44,7 +44,7 @@ def _number_columns(runs: StudyRuns, configurations: Sequence[Configuration]) ->
 
 
 def _duplicate_rows(runs: StudyRuns, patterns: Sequence[Column], numbers: Sequence[Column]) -> list[Row]:
-    """Return the rows of runs that repeat a trial, which no configuration counts."""
+    """Return the rows of duplicate runs of a trial, which belong to no configuration."""
     blank = (Cell(""),) * len(patterns)
     repeated = records_of(runs.trials[runs.trials["status"] == TrialStatus.DUPLICATE])
     return [_row(record, (Cell(str(record["method"])), *blank, Cell("")), numbers) for record in repeated]

@@ -1,4 +1,4 @@
-"""Every configuration with its hyperparameters, its means, and what became of its runs."""
+"""Every configuration with its hyperparameters, its means, and the outcomes of its runs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -50,7 +50,7 @@ def configurations_table(configurations: Sequence[Configuration], *, tests: Test
 
     Args:
         configurations: of one launch, best first.
-        tests: what marks rest on beside the seeds.
+        tests: the basis of marks other than the seeds.
     """
     tried = searched(configurations)
     ordered = (*tried, *baselines(configurations))
@@ -73,8 +73,8 @@ def configurations_table(configurations: Sequence[Configuration], *, tests: Test
         key="configurations",
         title="Every configuration",
         caption="Mean and 95% t-interval over the finished seeds of each configuration, best first. "
-        "What no test tells from the best is bold as well. One that lacks a seed stands below the complete ones, "
-        "without a place and without a mark.",
+        "Bold: the best, and all that no test separates from it. Configurations that lack a seed are listed below the "
+        "complete ones, without a rank and without a mark.",
         columns=(
             RANK,
             METHOD,
@@ -98,7 +98,7 @@ def _setting_column(name: str, tried: Sequence[Configuration]) -> Column:
 def _setting_cells(
     item: Configuration, names: Sequence[str], of_baselines: Mapping[str, Sequence[str]]
 ) -> tuple[Cell, ...]:
-    """Return the values of the settings; of a baseline only those that tell it from others of its method."""
+    """Return the values of the settings; for a baseline only those in which its method's baselines differ."""
     shown = of_baselines[item.method] if item.is_baseline else names
     return tuple(Cell(item.settings.get(name) if name in shown else "") for name in names)
 
@@ -122,7 +122,7 @@ def _row(item: Configuration, *, lead: Sequence[Cell], values: Sequence[Cell], o
 
 
 def _notes(tried: Sequence[Configuration]) -> tuple[str, ...]:
-    """Say what all searched configurations share, and what those of each method do; the rest is in the provenance."""
+    """Return the settings shared by all searched configurations, and by those of each method."""
     shared = _hyperparameters(constant(tried))
     notes = [f"The same in every searched configuration: {setting_text(tried[0], names=shared)}."] if shared else []
     methods = list(dict.fromkeys(item.method for item in tried))

@@ -1,4 +1,4 @@
-"""The summary: the dense model, the masks nobody had to learn, and the best configuration of each method."""
+"""The summary: the dense model, the baselines, and the best configuration of each searched method."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -6,31 +6,31 @@ from typing import TypeAlias
 
 from nmlab.reports.analysis.configurations import Configuration, comparable_group, evaluation_setting
 from nmlab.reports.analysis.metrics import alias_of, chosen_on, evaluation_metrics, is_counted, plain_name
-from nmlab.reports.analysis.pairwise import Contrast, tied_with_best, untested_groups
-from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows
+from nmlab.reports.analysis.pairwise import PairwiseComparison, tied_with_best, untested_groups
+from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows_of
 from nmlab.reports.tables.cells import CONFIGURATION, PATTERN, SEEDS, metric_cell, metric_columns, seeds_cell
 from nmlab.reports.values import Cell, Column, Row, Table, estimate_cell, marked, without_empty_columns
 from nmlab.trials.contract.metrics import initial_name
 
-Contrasts: TypeAlias = Mapping[str, Mapping[Hashable, Sequence[Contrast]]]
+PairwiseComparisons: TypeAlias = Mapping[str, Mapping[Hashable, Sequence[PairwiseComparison]]]
 
 MASK = Column("mask", "mask")
 EVALUATED = Column("evaluated", "evaluated", help="model and evaluation text, where rows differ in them")
 SETTING = Column("setting", "setting", help="the settings that the search varied, as in the best configuration")
 
 
-def summary_table(configurations: Sequence[Configuration], *, contrasts: Contrasts | None = None) -> Table:
-    """Return the table that answers the study in one look.
+def summary_table(configurations: Sequence[Configuration], *, comparisons: PairwiseComparisons | None = None) -> Table:
+    """Return the summary table of a study.
 
     Rows: dense, the baselines, and for each searched method the initial mask of its best configuration and
-    that configuration, within each group of comparable configurations. The dense row never competes, nor does
-    a mean that leaves out a seed.
+    that configuration, within each group of comparable configurations. The dense row never competes for a mark, nor
+    does a mean that lacks a seed.
 
     Args:
         configurations: all of a launch, best first.
-        contrasts: for each metric, the lines of each group against its best, which decides who shares its mark.
+        comparisons: for each metric, the rows of each group against its best; they decide which rows share its mark.
     """
-    lines = summary_rows(configurations)
+    summary_rows = summary_rows_of(configurations)
     objective = configurations[0].objective
     metrics = evaluation_metrics(configurations, objective=objective)
     columns = (
@@ -42,60 +42,60 @@ def summary_table(configurations: Sequence[Configuration], *, contrasts: Contras
         SEEDS,
         CONFIGURATION,
     )
-    shared = set.intersection(*(set(evaluation_setting(line.item)) for line in lines))
-    rows = [_row(line, metrics, shared) for line in lines]
+    shared = set.intersection(*(set(evaluation_setting(row.item)) for row in summary_rows))
+    rows = [_row(row, metrics, shared) for row in summary_rows]
     for index, column in enumerate(columns):
         if column.key in metrics:
-            tested = (contrasts or {}).get(column.key, {})
+            tested = (comparisons or {}).get(column.key, {})
             tied, unmarked = tied_with_best(tested), untested_groups(tested)
             cells = marked(
                 [row.cells[index] for row in rows],
                 direction=column.direction,
-                groups=[None if line.group in unmarked else line.group for line in lines],
-                tied=[(line.item.key, line.kind == "initial") in tied for line in lines],
+                groups=[None if row.group in unmarked else row.group for row in summary_rows],
+                tied=[(row.item.key, row.kind == "initial") in tied for row in summary_rows],
             )
             rows = [_with_cell(row, index, cell) for row, cell in zip(rows, cells, strict=True)]
     table = Table(
         key="summary",
         title="Summary",
-        caption="Mean and 95% t-interval over seeds. Best in bold, the next best mean underlined, among masks of the "
-        "same pattern, model and evaluation text; what no test tells from the best is bold as well, and where nothing "
-        "could be tested nothing is marked. The dense model is shown for scale and does not compete.",
+        caption="Mean and 95% t-interval over seeds. Among masks of the same pattern, model and evaluation text, bold "
+        "marks the best and all that no test separates from it; underlined is the next best mean. Where nothing could "
+        "be tested, nothing is marked. The dense model is shown for scale and does not compete.",
         columns=columns,
         rows=tuple(rows),
-        notes=_notes(configurations, lines),
+        notes=_notes(configurations, summary_rows),
     )
     return without_empty_columns(table)
 
 
-def _row(line: SummaryRow, metrics: Sequence[str], shared: set[str]) -> Row:
-    item = line.item
+def _row(row: SummaryRow, metrics: Sequence[str], shared: set[str]) -> Row:
+    item = row.item
     evaluated = ", ".join(part for part in evaluation_setting(item) if part not in shared)
-    cells = [Cell(line.name), Cell("" if item.is_dense else item.pattern), Cell(evaluated), Cell(line.setting)]
+    cells = [Cell(row.name), Cell("" if item.is_dense else item.pattern), Cell(evaluated), Cell(row.setting)]
     for metric in metrics:
-        if line.kind == "initial":
+        if row.kind == "initial":
             name = initial_name(metric)
             cells.append(estimate_cell(item.estimate(name), run_ids=item.runs_with(name)))
         else:
             cells.append(metric_cell(item, metric=metric))
     cells += [seeds_cell(item), Cell(item.key, run_ids=item.run_ids)]
-    return Row(tuple(cells), run_ids=item.run_ids, kind=line.kind, is_flawed=not item.is_complete)
+    return Row(tuple(cells), run_ids=item.run_ids, kind=row.kind, is_flawed=not item.is_complete)
 
 
 def _with_cell(row: Row, index: int, cell: Cell) -> Row:
     return replace(row, cells=(*row.cells[:index], cell, *row.cells[index + 1 :]))
 
 
-def _notes(configurations: Sequence[Configuration], lines: Sequence[SummaryRow]) -> tuple[str, ...]:
+def _notes(configurations: Sequence[Configuration], summary_rows: Sequence[SummaryRow]) -> tuple[str, ...]:
     notes = []
     objective = configurations[0].objective
     alias = alias_of(configurations, objective=objective)
     if alias is not None:
         notes.append(f"{plain_name(objective.metric)} is this study's {plain_name(alias)}.")
-    if any(line.tried > 1 for line in lines) and not is_counted(objective.metric):
+    if any(row.tried > 1 for row in summary_rows) and not is_counted(objective.metric):
         chosen = chosen_on(objective.metric)
         notes.append(f"The best of several configurations was chosen {chosen}, so its mean is optimistic.")
-    groups = {comparable_group(line.item) for line in lines if not line.item.is_dense}
+    groups = {comparable_group(row.item) for row in summary_rows if not row.item.is_dense}
     if len(groups) > 1:
         notes.append(f"{len(groups)} groups of rows are not compared with each other.")
     return tuple(notes)

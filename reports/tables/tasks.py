@@ -1,10 +1,10 @@
-"""Accuracy, question by question: every mask of the summary against the best of its group on every task."""
+"""Accuracy over questions: each mask of the summary against the best of its group, task by task."""
 
 from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task, plain_name
-from nmlab.reports.analysis.pairwise import Contrast, divided_questions, reasons_text, untested_reason
+from nmlab.reports.analysis.pairwise import PairwiseComparison, divided_questions, reasons_text, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Noise, adjusted
 from nmlab.reports.tables.best_versus_rest import BEST, NOISE, OTHER, VERDICT, interval_cell, noise_text, verdict_text
@@ -12,7 +12,7 @@ from nmlab.reports.tables.cells import PATTERN, has_several
 from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, without_empty_columns
 from nmlab.reports.values.wording import counted
 
-Contrasts = Mapping[str, Mapping[Hashable, Sequence[Contrast]]]
+PairwiseComparisons = Mapping[str, Mapping[Hashable, Sequence[PairwiseComparison]]]
 
 KEY, TITLE = "tasks", "Accuracy, question by question"
 TASK = Column("task", "task")
@@ -41,7 +41,7 @@ DETECTABLE = Column(
     "detectable",
     "detectable",
     Style.FIXED4,
-    help="the smallest true difference that the deciding test, else that over questions, finds in 80% of cases",
+    help="the smallest true difference that the deciding test, else that over questions, detects in 80% of cases",
 )
 COLUMNS = (TASK, OTHER, PATTERN, BEST, DIVIDED, QUESTIONS, P_QUESTIONS, SEEDS, NOISE, P_DECISIVE, DETECTABLE, VERDICT)
 
@@ -50,20 +50,20 @@ def tasks_table(
     configurations: Sequence[Configuration],
     *,
     names: Mapping[tuple[str, bool], str],
-    contrasts: Contrasts,
+    comparisons: PairwiseComparisons,
     evaluations: Mapping[str, Evaluation],
 ) -> Table:
-    """Return one row for each measure of a task and each mask that is set against the best of its group.
+    """Return one row for each measure of a task and each mask that is compared with the best of its group.
 
     Args:
         configurations: all configurations, best first.
         names: what the summary calls each side.
-        contrasts: of every metric; p-values adjusted over all measures of tasks.
+        comparisons: of every metric; p-values adjusted over all measures of tasks.
         evaluations: outcomes of questions by run id.
     """
     found = [
         item
-        for metric, groups in contrasts.items()
+        for metric, groups in comparisons.items()
         if is_of_task(metric) and not is_compared_by_ratio(metric)
         for group in groups.values()
         for item in group
@@ -82,14 +82,14 @@ def tasks_table(
         for item, p_value in zip(found, p_values, strict=True)
     )
     caption = (
-        "Each mask of the summary against the one that did best in the task. The questions say how sure it is that "
-        "these very masks differ, seeds how sure it is that the methods do; the two are never mixed."
+        "Each mask of the summary against the best mask in the task. Tests over questions tell whether these masks "
+        "differ; tests over seeds tell whether the methods differ. The two are never mixed."
     )
     return without_empty_columns(Table(KEY, TITLE, caption, COLUMNS, rows, notes=_notes(found, evaluations)))
 
 
 def _row(
-    item: Contrast,
+    item: PairwiseComparison,
     names: Mapping[tuple[str, bool], str],
     evaluations: Mapping[str, Evaluation],
     *,
@@ -117,20 +117,20 @@ def _row(
     return Row(cells, run_ids=run_ids, kind="searched")
 
 
-def _notes(found: Sequence[Contrast], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
+def _notes(found: Sequence[PairwiseComparison], evaluations: Mapping[str, Evaluation]) -> tuple[str, ...]:
     by_questions = [item for item in found if item.evaluation is not None]
     notes = []
     if by_questions:
         notes.append(
             f"{counted(len(by_questions), noun='comparison')} over questions: McNemar's exact test where each side is "
-            "one run, else the signs of the questions' mean differences flipped; adjusted after Benjamini and Hochberg."
+            "one run, else a sign-flip test of the questions' mean differences; adjusted after Benjamini and Hochberg."
         )
     if any(item.evaluation is not None and item.decisive is None for item in found):
-        notes.append("Not tested: a mask was trained with one seed, and no number of questions says how another ends.")
+        notes.append("Not tested: a mask was trained with one seed, and questions do not show how another seed ends.")
     elif reasons := reasons_text(untested_reason(item, evaluations=evaluations) for item in found):
         notes.append(f"Not tested: {reasons}.")
     if any(item.decisive is not None and item.decisive.noise is Noise.TRAINING for item in found):
         notes.append("Where a mask was trained with several seeds, the t-test over seeds decides.")
     if any(item.is_separated is False for item in found):
-        notes.append("Not separable is no proof of equality: a difference below the detectable one is often missed.")
+        notes.append("Not separable does not prove equality: a difference below the detectable one is often missed.")
     return tuple(notes)

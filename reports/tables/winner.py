@@ -1,10 +1,10 @@
-"""Is there a winner? The best searched configuration of each group against every other one of the search."""
+"""The table "Is there a winner?": the best searched configuration of each group against every other one."""
 
 from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.metrics import difference_style, is_counted, metric_column, plain_name
-from nmlab.reports.analysis.pairwise import Rival, Standing, Winner, is_on_log_scale, untested_reason
+from nmlab.reports.analysis.pairwise import OtherConfiguration, Standing, Winner, is_on_log_scale, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, metric_cell
@@ -12,15 +12,15 @@ from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, with
 
 KEY, TITLE = "winner", "Is there a winner?"
 BEST = Column("best", "against", Style.CODE, help="the best configuration of the group, by its mean")
-STANDING = Column("standing", "how far it got", help="whether it ran to the end with all its seeds")
+STANDING = Column("standing", "how far it got", help="whether all its seeds ran to the end")
 P_VALUE = Column(
     "p_adjusted", "p (Holm)", Style.P_VALUE, help="two-sided p-value, adjusted after Holm over the whole search"
 )
 VERDICT = Column("verdict", "verdict", help="whether a test finds it worse than the best, at 5%")
 CAPTION = (
-    "The best searched configuration against every other one of the search, corrected after Holm for all of them, "
-    "since it was picked from all of them. A winner is named where each one that ran to the end is found worse. What "
-    "was stopped early is compared at the last step that both were evaluated at."
+    "The best searched configuration against every other one of the search. P-values are corrected after Holm over the "
+    "whole search, because the best was chosen from it. A winner is named if every other configuration that ran to the "
+    "end is found worse. Configurations stopped early are compared at the last step at which both were evaluated."
 )
 
 
@@ -30,12 +30,12 @@ def winner_table(
     winners: Mapping[Hashable, Winner],
     evaluations: Mapping[str, Evaluation],
 ) -> Table:
-    """Return one row for each searched configuration that is set against the best of its group.
+    """Return one row for each searched configuration that is compared with the best of its group.
 
     Args:
         configurations: all configurations, best first.
         winners: the best of each group against all others of the search.
-        evaluations: losses by window by run id, which tell why something could not be tested.
+        evaluations: losses by window by run id, which say why something could not be tested.
     """
     objective, tried = configurations[0].objective, searched(configurations)
     settings, several = Settings.of(tried), has_several(tried, attribute="pattern")
@@ -54,32 +54,32 @@ def winner_table(
         CONFIGURATION,
     )
     rows = tuple(
-        _row(rival, winner, settings, evaluations, has_pattern=several)
+        _row(other, winner, settings, evaluations, has_pattern=several)
         for winner in winners.values()
-        for rival in winner.against_all
+        for other in winner.against_all
     )
     notes = tuple(_note(winner, has_pattern=several) for winner in winners.values() if winner.against_all)
     return without_empty_columns(Table(KEY, TITLE, CAPTION, columns, rows, notes=notes))
 
 
-def standing_text(rival: Rival) -> str:
+def standing_text(other: OtherConfiguration) -> str:
     """Return how far a configuration got: ``ran to the end``, ``stopped early at step 40``, ``2 of 3 runs``."""
-    if rival.standing is Standing.LACKS_RUNS:
-        return f"{len(rival.item.finished)} of {rival.item.planned} runs"
-    step = rival.partial.step if rival.partial is not None else None
-    return str(rival.standing) if step is None else f"{rival.standing}, compared at step {step:,}"
+    if other.standing is Standing.LACKS_RUNS:
+        return f"{len(other.item.finished)} of {other.item.planned} runs"
+    step = other.partial.step if other.partial is not None else None
+    return str(other.standing) if step is None else f"{other.standing}, compared at step {step:,}"
 
 
-def verdict_text(rival: Rival, *, evaluations: Mapping[str, Evaluation]) -> str:
+def verdict_text(other: OtherConfiguration, *, evaluations: Mapping[str, Evaluation]) -> str:
     """Return ``worse``, ``not separable``, ``looks better`` or ``not tested`` with its reason."""
-    if rival.is_told_apart:
+    if other.is_worse:
         return "worse"
-    if rival.is_better:
+    if other.is_better:
         return "looks better"
-    if rival.is_tested or is_counted(rival.item.objective.metric):
+    if other.is_tested or is_counted(other.item.objective.metric):
         return "not separable"
-    reason = untested_reason(rival.contrast, evaluations=evaluations) if rival.contrast is not None else ""
-    return f"not tested: {reason or 'nothing that both were measured on twice'}"
+    reason = untested_reason(other.comparison, evaluations=evaluations) if other.comparison is not None else ""
+    return f"not tested: {reason or 'fewer than two values in common'}"
 
 
 def _difference_column(metric: str, is_ratio: bool) -> Column:
@@ -89,14 +89,14 @@ def _difference_column(metric: str, is_ratio: bool) -> Column:
 
 
 def _row(
-    rival: Rival,
+    other: OtherConfiguration,
     winner: Winner,
     settings: Settings,
     evaluations: Mapping[str, Evaluation],
     *,
     has_pattern: bool,
 ) -> Row:
-    item, best = rival.item, winner.best
+    item, best = other.item, winner.best
     run_ids = (*item.run_ids, *best.run_ids)
     is_ratio = is_on_log_scale(item, metric=best.objective.metric)
     cells = (
@@ -105,20 +105,22 @@ def _row(
         settings.cell(item),
         metric_cell(item, metric=item.objective.metric),
         Cell(best.key),
-        interval_cell(rival.comparison, run_ids, is_ratio=is_ratio),
-        Cell(noise_text(rival.comparison)),
-        Cell(rival.p_adjusted if rival.is_tested else None, run_ids=run_ids),
-        Cell(standing_text(rival)),
-        Cell(verdict_text(rival, evaluations=evaluations)),
+        interval_cell(other.decisive, run_ids, is_ratio=is_ratio),
+        Cell(noise_text(other.decisive)),
+        Cell(other.p_adjusted if other.is_tested else None, run_ids=run_ids),
+        Cell(standing_text(other)),
+        Cell(verdict_text(other, evaluations=evaluations)),
         Cell(item.key, run_ids=item.run_ids),
     )
-    return Row(cells, run_ids=run_ids, kind="searched", is_flawed=rival.standing is not Standing.COMPLETE)
+    return Row(cells, run_ids=run_ids, kind="searched", is_flawed=other.standing is not Standing.COMPLETE)
 
 
 def _note(winner: Winner, *, has_pattern: bool) -> str:
     where = f"{winner.best.pattern}: " if has_pattern else ""
     if winner.is_claimed:
-        return f"{where}{winner.best.key} is the winner: told from all {len(winner.complete or winner.against_all)}."
+        count = len(winner.complete or winner.against_all)
+        return f"{where}{winner.best.key} is the winner: better than all {count} others."
     return (
-        f"{where}no winner: {len(winner.undecided)} of {len(winner.complete)} that ran to the end can't be told apart."
+        f"{where}no winner: {len(winner.undecided)} of {len(winner.complete)} others that ran to the end are not "
+        "found worse than the best."
     )

@@ -1,9 +1,9 @@
-"""The winners of a report as plain values, for programs."""
+"""The winners of a report as plain values for programs."""
 
 from collections.abc import Hashable, Mapping
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.analysis.pairwise import Rival, Winner
+from nmlab.reports.analysis.pairwise import OtherConfiguration, Winner
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.tables.winner import standing_text, verdict_text
 
@@ -15,7 +15,7 @@ def winner_values(
 
     Args:
         winners: the best of each group against all others of the search.
-        evaluations: losses by window by run id, which tell why something could not be tested.
+        evaluations: losses by window by run id, which say why something could not be tested.
     """
     return tuple(_value(winner, evaluations) for winner in winners.values())
 
@@ -29,19 +29,19 @@ def _value(winner: Winner, evaluations: Mapping[str, Evaluation]) -> dict[str, o
         "mean": _mean(winner.best),
         "is_claimed": winner.is_claimed,
         "runner_up": None if runner_up is None else runner_up.item.key,
-        "undecided": [rival.item.key for rival in winner.undecided],
-        "better_but_incomplete": [rival.item.key for rival in winner.better_but_incomplete],
-        "against_all": [_rival(rival, evaluations) for rival in winner.against_all],
+        "undecided": [other.item.key for other in winner.undecided],
+        "better_but_incomplete": [other.item.key for other in winner.better_but_incomplete],
+        "against_all": [_other(other, evaluations) for other in winner.against_all],
     }
 
 
-def _rival(rival: Rival, evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
+def _other(other: OtherConfiguration, evaluations: Mapping[str, Evaluation]) -> dict[str, object]:
     return {
-        "configuration": rival.item.key,
-        "mean": _mean(rival.item),
-        "standing": standing_text(rival),
-        "p_adjusted": rival.p_adjusted if rival.is_tested else None,
-        "verdict": verdict_text(rival, evaluations=evaluations),
+        "configuration": other.item.key,
+        "mean": _mean(other.item),
+        "standing": standing_text(other),
+        "p_adjusted": other.p_adjusted if other.is_tested else None,
+        "verdict": verdict_text(other, evaluations=evaluations),
     }
 
 

@@ -1,4 +1,4 @@
-"""The one place where a number becomes text, so that every renderer prints the same."""
+"""Numbers as text, in one place, so that every renderer prints the same."""
 
 import math
 
@@ -35,7 +35,7 @@ def cell_text(cell: Cell, *, column: Column) -> str:
     if column.interval is Interval.BRACKET:
         low, high = (number_text(end, style=column.style) for end in (cell.low, cell.high))
         return f"{text} [{low}, {high}]"
-    return f"{text} ± {half_width_text((cell.high - cell.low) / 2, beside=cell.value, style=column.style)}"
+    return f"{text} ± {half_width_text((cell.high - cell.low) / 2, mean=cell.value, style=column.style)}"
 
 
 def number_text(value: float, *, style: Style) -> str:
@@ -45,38 +45,38 @@ def number_text(value: float, *, style: Style) -> str:
     scaled = value * SCALES[style] if style in SCALES else value
     text = _written(scaled, scaled, style)
     if not any(digit in text for digit in "123456789"):
-        return text.removeprefix("-")  # nothing has no sign
+        return text.removeprefix("-")  # zero has no sign
     sign = "+" if style in (Style.SIGNED2, Style.SIGNED4) and scaled > 0 else ""
     return sign + text.replace("-", MINUS)
 
 
-def half_width_text(half: float, *, beside: float, style: Style) -> str:
-    """Return half an interval with as many decimals, or the same power of ten, as the mean beside it."""
-    if not math.isfinite(beside) or not math.isfinite(half):
+def half_width_text(half: float, *, mean: float, style: Style) -> str:
+    """Return half an interval with as many decimals, or the same power of ten, as its mean."""
+    if not math.isfinite(mean) or not math.isfinite(half):
         return number_text(half, style=style)
     scale = SCALES.get(style, 1.0)
-    return _written(half * scale, beside * scale, style).replace("-", MINUS)
+    return _written(half * scale, mean * scale, style).replace("-", MINUS)
 
 
-def _written(number: float, beside: float, style: Style) -> str:
-    """Write a number in the precision that fits the number ``beside`` (itself, or the mean it belongs to)."""
-    magnitude = math.floor(math.log10(abs(beside))) if beside else 0
+def _written(number: float, mean: float, style: Style) -> str:
+    """Write a number in the precision of ``mean``: the number itself, or the mean it belongs to."""
+    magnitude = math.floor(math.log10(abs(mean))) if mean else 0
     if style is Style.P_VALUE:
         return "<0.001" if number < SMALLEST_P_VALUE else f"{number:.3f}"
     if style is Style.INTEGER:
         return f"{round(number):,d}"
     if style is Style.GENERAL:
         return str(number) if isinstance(number, int) else _general(number, magnitude)
-    if abs(beside) >= TOO_LONG_FOR_DECIMALS:
+    if abs(mean) >= TOO_LONG_FOR_DECIMALS:
         return f"{number / 10**magnitude:.2f}e{magnitude}"
     if style in DECIMALS:
         return f"{number:,.{DECIMALS[style]}f}"
     decimals = min(MOST_DECIMALS, max(0, DIGITS[style] - 1 - magnitude))
-    return f"{number:,.{decimals}f}" if beside else "0"
+    return f"{number:,.{decimals}f}" if mean else "0"
 
 
 def _general(number: float, magnitude: int) -> str:
-    """Write a number with what follows the first four digits of one of that magnitude left out, and closing zeros."""
+    """Write a number with four significant digits of that magnitude, without trailing zeros."""
     if number == 0:
         return "0"
     power = 0 if SMALLEST_PLAIN <= magnitude < LARGEST_PLAIN else magnitude

@@ -1,4 +1,4 @@
-"""Best and second best among the rows that may be compared; what no test tells from the best shares its mark."""
+"""Marks of the best and second best among comparable rows; rows that no test separates from the best share its mark."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
@@ -16,10 +16,9 @@ def marked(
 ) -> tuple[Cell, ...]:
     """Mark the best and the second-best value within each group of comparable rows.
 
-    Equal values share a mark, and a mean that differs in the tenth digit counts as equal: that is how far the
-    mean of equal numbers may lie beside them. A row that a test cannot tell from the best is marked as tied with
-    it, and the second place goes to the best of the rest. A group of one row has nothing to beat and is left
-    unmarked.
+    Equal values share a mark. Means that differ only in the tenth digit count as equal, since rounding moves the mean
+    of equal numbers that far. A row that a test does not separate from the best is marked as tied with it, and the
+    second place goes to the best of the rest. A group of one row is left unmarked.
 
     Args:
         cells: one column, top to bottom.

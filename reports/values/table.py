@@ -1,4 +1,4 @@
-"""The value that every table of a report is: what the numbers are, where they come from, how they are marked.
+"""Tables as values: their numbers, the runs they come from, and their marks.
 
 Renderers turn a :class:`Table` into HTML, Markdown, LaTeX and CSV; none of them computes anything.
 """
@@ -40,7 +40,7 @@ class Interval(StrEnum):
 
 
 class Mark(StrEnum):
-    """What a cell is among the rows it may be compared with; tied: no test tells it from the best."""
+    """The mark of a cell among comparable rows; tied means that no test separates it from the best."""
 
     NONE = ""
     BEST = "best"
@@ -50,7 +50,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; ``help`` says in a sentence what it holds, and prose may break into lines."""
+    """One column; ``help`` describes its values in a sentence, and text of a prose column may break into lines."""
 
     key: str
     title: str
@@ -71,7 +71,7 @@ class Cell:
     """One value, the interval and number of replicates of a mean, and the runs that it comes from.
 
     ``shown`` is what pages print instead of the value: a shorter text, or a number as it stands in print.
-    ``href`` is where pages lead from it, other than to runs.
+    ``href`` is a link of the cell other than to runs.
     """
 
     value: float | int | str | None
@@ -97,7 +97,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with its title, what it says, and the notes that a reader needs to trust it."""
+    """A table with its title, its caption, and the notes that a reader needs to trust it."""
 
     key: str
     title: str
@@ -107,7 +107,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Hold every row to the columns."""
+        """Check that every row has one cell for each column."""
         for row in self.rows:
             assert len(row.cells) == len(self.columns), f"table {self.key}: {row} does not fit the columns"
 
@@ -118,7 +118,7 @@ class Table:
 
 
 def for_pages(table: Table, *, most: int = MOST_ROWS_ON_PAGES) -> Table:
-    """Return a table that people can read: its first rows, and a note that says where all of them are."""
+    """Return a table cut to its first ``most`` rows, with a note on where all of them are."""
     left = len(table.rows) - most
     if left <= 0:
         return table

@@ -1,4 +1,4 @@
-"""Small matters of English that several sentences share."""
+"""Wording that several sentences share."""
 
 
 def counted(number: int, *, noun: str) -> str:

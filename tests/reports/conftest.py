@@ -60,9 +60,9 @@ class Trial:
     keeps_losses: bool = True
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
-    answers: dict[str, Sequence[int]] = field(default_factory=dict)
+    question_outcomes: dict[str, Sequence[int]] = field(default_factory=dict)
     start: str = "eval"
-    """Where its start is recorded: ``initial``, as earlier versions did ``eval``, or ``both`` where it went on."""
+    """Where its start is recorded: ``initial``, ``eval`` (earlier versions), or ``both`` (resumed later)."""
     has_cost: bool = True
 
     @property
@@ -72,7 +72,7 @@ class Trial:
 
 
 class StudyWriter:
-    """Writes studies into one store by the layout that platform and reports share."""
+    """Writes studies into one store in the layout that platform and reports share."""
 
     def __init__(self, uri: str, artifacts: Path) -> None:
         self.uri = uri
@@ -117,7 +117,7 @@ class StudyWriter:
         self.client.log_batch(run, params=_params({**shown, **DATA, **trial.params}), metrics=_metrics(trial))
         if trial.final is not None and trial.keeps_losses:
             self._losses(run, trial)
-        if trial.answers:
+        if trial.question_outcomes:
             self._questions(run, trial)
         self.client.set_terminated(run, end_time=self._tick())
 
@@ -133,7 +133,7 @@ class StudyWriter:
 
     def _questions(self, run: str, trial: Trial) -> None:
         arrays: dict[str, np.ndarray] = {}
-        for task, outcomes in trial.answers.items():
+        for task, outcomes in trial.question_outcomes.items():
             arrays[f"{task}/question"] = np.array([f"{task}{number:06d}" for number in range(len(outcomes))])
             arrays[f"{task}/acc"] = np.asarray(outcomes, dtype=float)
             arrays[f"{task}/log_likelihoods"] = np.zeros((len(outcomes), 2))
@@ -173,7 +173,7 @@ def _metrics(trial: Trial) -> list[Metric]:
         return points
     cost = {"cost/seconds": 1.0 + last / 10, "cost/forwards": float(last + 1), "memory/peak_bytes": 2.0**27}
     split = {"time/sample_s": 0.001, "time/forward_s": 0.008, "time/update_s": 0.001, "time/step_s": 0.01}
-    accuracies = {f"eval/{task}/acc": float(np.mean(outcomes)) for task, outcomes in trial.answers.items()}
+    accuracies = {f"eval/{task}/acc": float(np.mean(outcomes)) for task, outcomes in trial.question_outcomes.items()}
     plain = {**cost, **(split if last else {}), **accuracies, **trial.metrics}
     return [*points, *(Metric(name, value, START, last) for name, value in plain.items())]
 
@@ -236,7 +236,7 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> StudyWriter:
 
 @pytest.fixture(scope="session")
 def store_writer() -> type[StudyWriter]:
-    """What writes a store of its own."""
+    """The writer class, for tests that need a separate store."""
     return StudyWriter
 
 

@@ -1,4 +1,4 @@
-"""Several studies in one table: rows and columns by choice, nothing mixed that was not evaluated alike."""
+"""Several studies in one table: chosen rows and columns, and refusal of runs not evaluated alike."""
 
 import csv
 import io
@@ -80,7 +80,7 @@ def test_every_number_leads_to_its_runs_in_its_own_study(studies, store):
         ({"metrics": ["eval/perplexty"]}, "unknown metric 'eval/perplexty'; did you mean 'eval/perplexity'"),
     ],
 )
-def test_bad_choices_name_what_would_do(studies, options, message):
+def test_bad_choices_name_the_nearest(studies, options, message):
     with pytest.raises(ReportError, match=message):
         table(studies, "cross-first", **options)
 
@@ -116,7 +116,7 @@ def test_what_was_not_evaluated_alike_is_refused_unless_asked(studies, writer, t
     assert any(message in warning for warning in shown.document.warnings)
     for form in ("md", "html", "tex", "json"):
         assert "Not evaluated alike" in shown.text(form)
-    if params:  # told apart by a column, it is no secret
+    if params:  # shown by a column
         assert compare(["cross-second", name], tracking_uri=studies, columns=list(params)).document.warnings == ()
 
 

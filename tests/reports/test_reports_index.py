@@ -32,7 +32,7 @@ assert not {"torch", "ray", "transformers"} & set(sys.modules), "a report import
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory, store_writer, trial):
-    """A store of its own with one good study, one without a finished run, and an experiment that is no study."""
+    """A store of its own with one good study, one without a finished run, and an experiment that is not a study."""
     folder = tmp_path_factory.mktemp("index")
     writer = store_writer(f"sqlite:///{folder / 'nmlab.db'}", folder / "artifacts")
     trials = [
@@ -47,7 +47,7 @@ def own(tmp_path_factory, store_writer, trial):
     return writer.uri
 
 
-def test_the_page_leads_to_every_report_and_says_what_has_none(own, tmp_path):
+def test_the_page_links_every_report_and_names_studies_without_one(own, tmp_path):
     page, entries = write_index(tracking_uri=own, output=tmp_path / "reports")
     text = page.read_text()
     assert 'href="good/report.html"' in text
@@ -71,7 +71,7 @@ def test_it_can_be_written_again(own, tmp_path):
     assert [line for line in again.read_text().splitlines() if "Report written" not in line] == before
 
 
-def test_an_empty_store_is_told_in_one_line(tmp_path):
+def test_an_empty_store_is_a_one_line_error(tmp_path):
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{tmp_path / 'nmlab.db'}"

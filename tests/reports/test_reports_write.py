@@ -92,7 +92,7 @@ def test_a_folder_with_other_things_is_refused_and_kept(store, tmp_path, name):
     path = tmp_path / "mine" / name
     path.parent.mkdir(parents=True)
     path.write_text("mine")
-    with pytest.raises(ReportError, match="is no part of a report; give a new or empty folder"):
+    with pytest.raises(ReportError, match="is not part of a report; give a new or empty folder"):
         write_report("maskpro-alpha", tracking_uri=store.uri, output=tmp_path / "mine")
     assert path.read_text() == "mine"
 

@@ -1,4 +1,4 @@
-"""What was reached for what: equal budgets, and the front of quality against cost."""
+"""Quality against cost: comparison at equal budgets, and the front of quality against cost."""
 
 from nmlab.reports.analysis.budgets.equal import BUDGET_KINDS, EqualBudget, Reached, equal_budgets
 from nmlab.reports.analysis.budgets.pareto import FRONT_COSTS, FrontPoint, front, front_points

@@ -1,7 +1,7 @@
 """The masks of one group at the same budget: tokens, forwards or seconds.
 
-The budget is what the cheapest of the trained methods spent, so that every trained method is held to what all
-of them could afford. Of each method the configuration counts that is best within the budget.
+The budget is what the cheapest trained method spent on one run, so that every trained method could afford it. Each
+method is represented by its best configuration within the budget.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -18,7 +18,7 @@ BUDGET_KINDS = ("tokens", "forwards", "seconds")
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """The best that one method reached within a budget, at ``step`` of ``steps``; None where nothing is known."""
+    """The best value of one method within a budget, at ``step`` of ``steps``; ``value`` is None where unknown."""
 
     item: Configuration
     value: Estimate | None
@@ -30,7 +30,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class EqualBudget:
-    """What every method of one group of comparable masks reached within ``budget`` of one kind, best first."""
+    """The results of all methods of one group of comparable masks within ``budget`` of one kind, best first."""
 
     group: Hashable
     kind: str

@@ -1,4 +1,4 @@
-"""The front of quality against cost: what nothing else beats in both."""
+"""The front of quality against cost: configurations that no other beats in both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ FRONT_COSTS = ("cost/seconds", "cost/tokens", "memory/peak_bytes", "memory/state
 
 @dataclass(frozen=True, slots=True)
 class FrontPoint:
-    """One configuration with its mean quality and cost, and the costs on whose front it stands."""
+    """One configuration with its mean quality and cost, and the costs on whose front it is."""
 
     item: Configuration
     group: tuple[str, ...]
@@ -44,9 +44,9 @@ def front(costs: Sequence[float], *, losses: Sequence[float]) -> list[bool]:
 
 
 def front_points(configurations: Sequence[Configuration]) -> tuple[FrontPoint, ...]:
-    """Return every complete configuration with its costs and the fronts it stands on, group by group.
+    """Return every complete configuration with its costs and the fronts it is on, group by group.
 
-    Costs that no run recorded, or that do not differ within a group, make no front.
+    A cost that is not recorded for all, or does not differ within a group, has no front.
     """
     found: list[FrontPoint] = []
     for group, members in groups_of(item for item in configurations if item.is_complete).items():

@@ -1,7 +1,7 @@
-"""What one run had reached when it had spent so much.
+"""The value that one run reached within a budget.
 
-A run is charged for its initial mask first, and then the same for every step: exact for forwards and tokens, and
-for seconds as good as the steps are alike.
+A run is charged for its initial mask first, and then equally for every step. That is exact for forwards and tokens, and
+for seconds as far as all steps take equally long.
 """
 
 import math
@@ -32,7 +32,7 @@ class Trajectory:
     is_trained: bool
 
     def cost_at(self, step: int, *, kind: str) -> float:
-        """Return what had been spent after this step."""
+        """Return the cost spent up to and including this step."""
         last = self.steps[-1]
         share = step / last if last else 1.0
         return self.start[kind] + (self.spent[kind] - self.start[kind]) * share
@@ -40,7 +40,7 @@ class Trajectory:
     def reached(self, budget: float, *, kind: str) -> tuple[int, float] | None:
         """Return step and value of the last evaluation within a budget.
 
-        The evaluation of an initial mask is none of a trained run: what was trained and not yet evaluated is
+        For a trained run the evaluation of its initial mask does not count: the value of what was trained since is
         unknown.
         """
         within = [
@@ -54,7 +54,7 @@ class Trajectory:
 def trajectories_of(
     item: Configuration, *, points: Mapping[str, pd.DataFrame], kinds: Sequence[str]
 ) -> tuple[Trajectory, ...]:
-    """Return the trajectories of the finished runs of a configuration; of all of them or none.
+    """Return the trajectories of all finished runs of a configuration; empty where one is unknown.
 
     Args:
         item: the configuration.

@@ -1,4 +1,4 @@
-"""The claims of the papers, and what a study says about each of them."""
+"""The claims of the papers, and the verdict of a study on each of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,10 +11,10 @@ from nmlab.reports.analysis.claims.select import NotTestableError, Planned
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.read.evaluations import Evaluation
 
-__all__ = ["Check", "Claim", "Evidence", "Judgement", "Verdict", "checks_of", "claims", "judged"]
+__all__ = ["Check", "Claim", "Evidence", "Judgement", "Verdict", "checks_of", "claims", "judgements_of"]
 
 
-def judged(
+def judgements_of(
     configurations: Sequence[Configuration],
     *,
     reproduces: Sequence[str],
@@ -22,11 +22,11 @@ def judged(
     overlaps: Mapping[tuple[str, str], float] | None = None,
     planned: Planned | None = None,
 ) -> tuple[Judgement, ...]:
-    """Return what a study says about the claims that it decides, in the order of the papers.
+    """Return the verdicts of a study on claims, in the order of the papers.
 
-    A study that reproduces published items decides the claims about any of them, tested or not. One that reproduces
-    nothing in particular decides the claims about methods of which it ran all that the test names; it decides none
-    about the value of a setting, since a search moves other settings along with it.
+    A study that reproduces published items gets every claim about any of them, tested or not. A study that reproduces
+    none gets the claims about methods for which it ran everything that the test names, but none about the value of a
+    setting, since a search varies other settings at the same time.
 
     Args:
         configurations: of one launch, best first.
@@ -51,7 +51,7 @@ def _judgement(
     overlaps: Mapping[tuple[str, str], float],
     planned: Planned,
 ) -> Judgement:
-    """Test a claim, once for each pattern where it names none; of several, each check says of which it is."""
+    """Test a claim, once for each pattern where it names none; with several patterns, each check names its own."""
     masks = [item for item in configurations if not item.is_dense]
     if not masks:
         return Judgement(claim, reason="no mask was run")
@@ -73,7 +73,7 @@ def _judgement(
 
 
 def _patterns_missing(reasons: Mapping[str, NotTestableError], patterns: int) -> tuple[Check, ...]:
-    """Return a missing check for each pattern of which a part ran, but not what the test needs."""
+    """Return a missing check for each pattern that ran in part, but not with everything that the test needs."""
     partly = {named: str(reason) for named, reason in reasons.items() if reason.ran_in_part}
     gap = Shortfall(patterns - len(partly), patterns, "patterns")
     return tuple(
@@ -83,13 +83,13 @@ def _patterns_missing(reasons: Mapping[str, NotTestableError], patterns: int) ->
 
 
 def _of_pattern(check: Check, named: str) -> Check:
-    """Return a check that says of which pattern it is, where there are several."""
+    """Return a check with the name of its pattern, where there are several."""
     gap = None if check.shortfall is None else replace(check.shortfall, where=named)
     return replace(check, text=named + check.text, shortfall=gap)
 
 
 def _is_about_a_setting(claim: Claim) -> bool:
-    """Return whether a claim compares values of a setting, which takes a study that varies nothing else."""
+    """Return whether a claim compares values of a setting, which needs a study that varies nothing else."""
     return isinstance(claim.test, ChoiceTest | FlatTest) or '"settings":{"' in claim.test.model_dump_json()
 
 

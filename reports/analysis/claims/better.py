@@ -1,19 +1,19 @@
-"""Is one side better than another? The check that most claims are made of."""
+"""The check that one side is better than another; most claims consist of such checks."""
 
 from collections.abc import Mapping
 
 from nmlab.reports.analysis.claims.counted import too_few
 from nmlab.reports.analysis.claims.evidence import Part
 from nmlab.reports.analysis.claims.judge import FEWEST_TIMINGS, Check, Verdict
-from nmlab.reports.analysis.pairwise import Side, contrasts_with, untested_reason
+from nmlab.reports.analysis.pairwise import Side, pairwise_comparisons, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.values.wording import counted
 
-MEASURED_ONCE = "time/"  # what a run measures of the machine it is on
+MEASURED_ONCE = "time/"  # metrics that each run measures on its machine
 
 
 def better_than(first: Part, second: Part, *, metric: str, evaluations: Mapping[str, Evaluation]) -> Check:
-    """Return the check that one side is better than another; a side that only diverged is worse than any that did not.
+    """Return the check that one side is better than another; a side of which all runs diverged counts as worse.
 
     Args:
         first: the side that should be better.
@@ -24,17 +24,17 @@ def better_than(first: Part, second: Part, *, metric: str, evaluations: Mapping[
     text = f"{first.name} against {second.name}"
     if not all(part.side.values(metric) for part in (first, second)):
         return _diverged(first, second, metric, text)
-    (contrast,) = contrasts_with(second.side, others=[first.side], metric=metric, evaluations=evaluations)
+    (comparison,) = pairwise_comparisons(second.side, others=[first.side], metric=metric, evaluations=evaluations)
     selected = tuple(part.name for part in (first, second) if part.is_selected)
     if gap := _unpaired(first.side, second.side, metric) or _too_few_timings(first.side, second.side, metric):
-        return Check(text, contrast=contrast, decided=Verdict.NOT_TESTED, untested=gap, selected=selected)
+        return Check(text, comparison=comparison, decided=Verdict.NOT_TESTED, untested=gap, selected=selected)
     return Check(
-        text, contrast=contrast, untested=untested_reason(contrast, evaluations=evaluations), selected=selected
+        text, comparison=comparison, untested=untested_reason(comparison, evaluations=evaluations), selected=selected
     )
 
 
 def _unpaired(first: Side, second: Side, metric: str) -> str:
-    """Return which seeds only one of two trained sides has; a test over the others would leave them out in silence."""
+    """Return a reason if two trained sides have different seeds; a paired test would silently drop some."""
     if not (first.has_training_noise and second.has_training_noise):
         return ""
     own, other = set(first.values(metric)), set(second.values(metric))
@@ -49,7 +49,7 @@ def _too_few_timings(first: Side, second: Side, metric: str) -> str:
 
 
 def _diverged(first: Part, second: Part, metric: str, text: str) -> Check:
-    """Decide by divergence, which was the same in every run; one run of a side shows nothing of the others."""
+    """Return the check of sides that diverged in every run; needs two runs of each that depends on seeds."""
     finished = [bool(part.side.values(metric)) for part in (first, second)]
     both = (*first.side.item.run_ids, *second.side.item.run_ids)
     gone = " and ".join(part.name for part, ended in zip((first, second), finished, strict=True) if not ended)

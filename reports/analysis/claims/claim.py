@@ -1,4 +1,4 @@
-"""The claims of the papers as data: what is said, where, and the test that decides it."""
+"""The claims of the papers as data: the statement, its source, and the test that decides it."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -13,13 +13,13 @@ EXTREMES = ("largest", "smallest")
 
 
 class Strict(BaseModel):
-    """A frozen value that refuses unknown names."""
+    """A frozen model that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Selector(Strict):
-    """Which configurations a side of a test means."""
+    """Selects the configurations of one side of a test."""
 
     method: str
     pattern: str | None = None
@@ -41,7 +41,7 @@ class OrderTest(Strict):
 
 
 class BeatsTest(Strict):
-    """One side against each of several others, all of which must have been run."""
+    """One side better than each of several others, all of which must have been run."""
 
     kind: Literal["beats"]
     side: Selector
@@ -50,7 +50,7 @@ class BeatsTest(Strict):
 
 
 class ChoiceTest(Strict):
-    """One value of a setting against all others: those that the paper tried, that were planned and that were run."""
+    """One value of a setting better than all others: those of the paper, those planned and those that were run."""
 
     kind: Literal["choice"]
     method: str
@@ -71,7 +71,7 @@ class FlatTest(Strict):
 
 
 class ImprovesTest(Strict):
-    """Learned masks against their own initial masks: those of the paper, those planned, and those that were run."""
+    """Learned masks better than their own initial masks: those of the paper, those planned and those that were run."""
 
     kind: Literal["improves"]
     method: str
@@ -91,7 +91,7 @@ class RatioTest(Strict):
 
 
 class DominatesTest(Strict):
-    """One part of a step's time against the sum of the others, over repeated timings: one of each seed."""
+    """One part of a step's time larger than the sum of the others, over repeated timings (one for each seed)."""
 
     kind: Literal["dominates"]
     method: str

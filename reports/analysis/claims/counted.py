@@ -1,4 +1,4 @@
-"""Claims about counts and times: exact where the number is the same in every run, else over the seeds that timed it."""
+"""Claims about counts and times: exact where the number is the same in every run, else tested over seeds."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,12 @@ from nmlab.reports.values.wording import counted
 
 
 def too_few(seeds: int) -> str:
-    """Return why so many measured runs decide nothing."""
-    return f"{counted(seeds, noun='seed')}, what is measured in a run needs at least {FEWEST_TIMINGS}"
+    """Return the reason that this number of timed runs is too small for a test."""
+    return f"{counted(seeds, noun='seed')}, a measurement needs at least {FEWEST_TIMINGS}"
 
 
 def ratio(test: RatioTest, evidence: Evidence) -> Iterable[Check]:
-    """Give the check that a quantity of one side is so many times that of the other.
+    """Yield the check that the ratio of a quantity between two sides has the claimed value.
 
     Raises:
         NotTestableError: a side did not run, or did not record the quantity.
@@ -46,7 +46,7 @@ def ratio(test: RatioTest, evidence: Evidence) -> Iterable[Check]:
 
 
 def dominates(test: DominatesTest, evidence: Evidence) -> Iterable[Check]:
-    """Give the check that one part takes more of a step's time than all others, by the timings of several seeds.
+    """Yield the check that one part takes more of a step's time than all others, over the timings of several seeds.
 
     Raises:
         NotTestableError: a part was not timed in every run.

@@ -1,4 +1,4 @@
-"""The kinds of test that decide a claim, each from a study's configurations to checks."""
+"""The kinds of test that decide a claim, each a function from a study's configurations to checks."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
@@ -21,7 +21,7 @@ from nmlab.reports.analysis.claims.evidence import Absent, Evidence, Part, Parts
 from nmlab.reports.analysis.claims.flat import flat
 from nmlab.reports.analysis.claims.judge import Check
 from nmlab.reports.analysis.claims.nearest import overlap
-from nmlab.reports.analysis.claims.select import NotTestableError, refuse_unlike, values_of
+from nmlab.reports.analysis.claims.select import NotTestableError, require_same_evaluation, values_of
 from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.analysis.pairwise import Side
 from nmlab.trials.contract import run_params
@@ -30,7 +30,7 @@ UNEVALUATED = "its initial mask was not evaluated"
 
 
 def checks_of(test: Any, *, evidence: Evidence) -> tuple[Check, ...]:
-    """Return the checks of any test; what of its evidence did not run is among them, as missing.
+    """Return the checks of any test; evidence that did not run is included as missing checks.
 
     Raises:
         NotTestableError: the study did not run what every part of the test needs.
@@ -42,7 +42,7 @@ def _order(test: OrderTest, evidence: Evidence) -> Iterable[Check]:
     metric = test.metric or evidence.objective
     parts = parts_of(_by_text(test.sides), evidence=evidence, metric=metric, noun="sides")
     parts.require(2)
-    refuse_unlike(part.side for part in parts.ran)
+    require_same_evaluation(part.side for part in parts.ran)
     yield from parts.missing()
     for first, second in pairwise(parts.ran):
         yield better_than(first, second, metric=metric, evaluations=evidence.evaluations)
@@ -54,7 +54,7 @@ def _beats(test: BeatsTest, evidence: Evidence) -> Iterable[Check]:
     shorts = _without_pattern(test.others, test.side.pattern)
     parts = parts_of(_by_text(test.others), evidence=evidence, metric=metric, noun="rules", shorts=shorts)
     parts.require(1)
-    refuse_unlike([side.side, *(part.side for part in parts.ran)])
+    require_same_evaluation([side.side, *(part.side for part in parts.ran)])
     yield from parts.missing()
     for other in parts.ran:
         yield better_than(side, other, metric=metric, evaluations=evidence.evaluations)
@@ -109,7 +109,7 @@ def _improves(test: ImprovesTest, evidence: Evidence) -> Iterable[Check]:
 
 
 def _with_starts(parts: Parts, metric: str) -> Parts:
-    """Return the parts of which the initial mask of every seed was evaluated; the others are missing."""
+    """Return the parts with an evaluated initial mask for every seed; the others count as missing."""
     whole = [part for part in parts.ran if set(_initial(part).values(metric)) == set(part.side.values(metric))]
     lost = [
         Absent(f"{part.side.item.settings['initial_mask']} ({UNEVALUATED})", f"{part.name}: {UNEVALUATED}", True)
@@ -128,7 +128,7 @@ def _by_text(selectors: Iterable[Selector]) -> dict[str, Selector]:
 
 
 def _without_pattern(selectors: Iterable[Selector], pattern: str | None) -> dict[str, str]:
-    """Return what a selector is called where the pattern goes without saying."""
+    """Return the names of selectors, without the pattern where it is the given one."""
     return {
         item.text: item.model_copy(update={"pattern": None}).text if item.pattern == pattern else item.text
         for item in selectors

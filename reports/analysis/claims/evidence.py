@@ -1,4 +1,4 @@
-"""What the tests of claims look at, and the parts of it that a study did not run."""
+"""The evidence for claims: the sides that a study ran, and those that it did not run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Overlaps: TypeAlias = Mapping[tuple[str, str], float]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a test may look at.
+    """The evidence that a test may use.
 
     Attributes:
         configurations: comparable ones.
@@ -33,7 +33,7 @@ class Evidence:
     planned: Planned = field(default_factory=dict)
 
     def best(self, selector: Selector, metric: str) -> Side:
-        """Return the side that a selector means.
+        """Return the side that a selector selects.
 
         Raises:
             NotTestableError: see :func:`chosen`.
@@ -41,14 +41,14 @@ class Evidence:
         return chosen(selector, configurations=self.configurations, metric=metric, planned=self.planned)
 
     def called(self, selector: Selector, metric: str, *, name: str = "") -> str:
-        """Return a side's name, with the number of configurations that it is the best of."""
+        """Return a side's name, with the number of configurations it was selected from."""
         count = selected_from(selector, configurations=self.configurations, metric=metric, planned=self.planned)
         return f"{name or selector.text} (best of {count})" if count > 1 else name or selector.text
 
 
 @dataclass(frozen=True)
 class Part:
-    """One side of a claim that ran: what it is called, and whether it was picked as the best of several."""
+    """One side of a claim that ran: its name, and whether it was selected as the best of several."""
 
     name: str
     side: Side
@@ -57,7 +57,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Absent:
-    """One side that did not run, or not to the end: what it is called, and why it can't be compared."""
+    """One side that did not run, or not to the end: its name, and the reason."""
 
     name: str
     reason: str
@@ -66,20 +66,20 @@ class Absent:
 
 @dataclass(frozen=True)
 class Parts:
-    """The sides of a claim: those that ran, and those that did not; ``noun`` is what they are, in the plural."""
+    """The sides of a claim, those that ran and those that did not; ``noun`` is their plural noun, such as rules."""
 
     ran: tuple[Part, ...]
     absent: tuple[Absent, ...]
     noun: str
 
     def missing(self) -> Iterable[Check]:
-        """Give a check for each part that is missing."""
+        """Yield a check for each part that is missing."""
         shortfall = Shortfall(len(self.ran), len(self.ran) + len(self.absent), self.noun)
         for part in self.absent:
             yield Check(part.reason, decided=Verdict.NOT_TESTED, missing=part.name, shortfall=shortfall)
 
     def require(self, fewest: int) -> None:
-        """Refuse what has too few sides to compare anything.
+        """Refuse a claim with too few sides to compare.
 
         Raises:
             NotTestableError: fewer ran; the message says how many did, and which are missing.
@@ -93,7 +93,7 @@ class Parts:
 
 
 def part_of(selector: Selector, *, evidence: Evidence, metric: str, name: str = "") -> Part:
-    """Return the side that a selector means.
+    """Return the side that a selector selects.
 
     Raises:
         NotTestableError: it did not run, or not to the end.
@@ -111,14 +111,14 @@ def parts_of(
     noun: str,
     shorts: Mapping[str, str] | None = None,
 ) -> Parts:
-    """Return the sides that selectors mean, by name.
+    """Return the sides that selectors select, by name.
 
     Args:
-        selectors: what each side means, by what it is called.
+        selectors: the selector of each side by its name.
         evidence: what the study ran.
         metric: what is compared.
-        noun: what the sides are, in the plural.
-        shorts: what a missing one is called, where that is not its name.
+        noun: the plural noun for the sides, such as rules.
+        shorts: shorter names for missing sides.
     """
     ran, absent = [], []
     for name, selector in selectors.items():
@@ -131,7 +131,7 @@ def parts_of(
 
 
 def _missing_name(name: str, error: NotTestableError) -> str:
-    """Return a missing side, with why it can't be compared where it ran in part."""
+    """Return the name of a missing side, with the reason where it ran in part."""
     if not error.ran_in_part:
         return name
     _, _, why = str(error).rpartition(": ")

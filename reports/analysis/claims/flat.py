@@ -1,4 +1,4 @@
-"""Does a setting hardly matter? Every value of it within a margin of the largest one: equivalence tests."""
+"""The test that a setting hardly matters: each value is equivalent to the largest one within a margin."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from nmlab.reports.statistics import beyond, equivalent
 
 
 def flat(test: FlatTest, evidence: Evidence) -> Iterable[Check]:
-    """Give a check for each value of the setting against the largest one that ran.
+    """Yield a check for each value of the setting against the largest one that ran.
 
     Raises:
         NotTestableError: fewer than two values ran.
@@ -41,7 +41,7 @@ def _check(test: FlatTest, part: Part, largest: Part, metric: str) -> Check:
     selected = tuple(item.name for item in (part, largest) if item.is_selected)
     text = f"{part.name} against {largest.name.removeprefix(f'{test.setting}=')}"
     if len(seeds) < max(2, len(own), len(other)):
-        why = "equality needs at least two seeds, the same on both sides"
+        why = "an equivalence test needs at least two seeds, the same on both sides"
         return Check(text, decided=Verdict.NOT_TESTED, untested=why, run_ids=run_ids, selected=selected)
     first, second = [own[seed] for seed in seeds], [other[seed] for seed in seeds]
     mean = sum(second) / len(second)

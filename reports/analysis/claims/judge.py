@@ -1,4 +1,4 @@
-"""What a study says about a claim: reproduced, not separable, contradicted, or not tested at this scale."""
+"""The verdict of a study on a claim: reproduced, not separable, contradicted, or not tested at this scale."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -7,16 +7,16 @@ from enum import StrEnum
 from nmlab.reports.analysis.claims.claim import Claim
 from nmlab.reports.analysis.claims.words import difference_text, p_value_text
 from nmlab.reports.analysis.metrics import direction_of
-from nmlab.reports.analysis.pairwise import Contrast
+from nmlab.reports.analysis.pairwise import PairwiseComparison
 from nmlab.reports.statistics import Comparison, Noise, adjusted
 from nmlab.reports.values import Direction
 
 LEVEL = 0.05
-FEWEST_TIMINGS = 3  # of a side; two runs on a machine that was busy agree by chance too often
+FEWEST_TIMINGS = 3  # of a side; two runs on a busy machine agree by chance too often
 
 
 class Verdict(StrEnum):
-    """What became of a claim."""
+    """The verdict on a claim."""
 
     REPRODUCED = "reproduced"
     NOT_SEPARABLE = "not separable"
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Tested:
-    """A test of something other than which of two sides is better; ``supports`` says which way its p-value counts."""
+    """A test other than which of two sides is better; ``supports`` means that the result agrees with the claim."""
 
     p_value: float
     supports: bool
@@ -37,7 +37,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Shortfall:
-    """How much of the evidence of a claim ran: ``2 of 5 rules``; ``where`` names the pattern, if there are several."""
+    """How much of the evidence of a claim ran: ``2 of 5 rules``; ``where`` names the pattern if there are several."""
 
     ran: int
     needed: int
@@ -47,19 +47,19 @@ class Shortfall:
 
 @dataclass(frozen=True)
 class Check:
-    """One statement that a claim rests on: that ``contrast.side`` is better than ``contrast.reference``.
+    """One statement that a claim rests on: that ``comparison.side`` is better than ``comparison.reference``.
 
-    A check without a contrast is decided by another test, by what is the same in every run (a count, runs that all
-    diverged), or is a part of the evidence that is missing.
+    A check without a comparison is decided by another test or by something that is the same in every run (a count, runs
+    that all diverged), or it is a part of the evidence that is missing.
 
     Attributes:
         untested: why there is no test.
         missing: the part of the evidence that did not run, with its ``shortfall``.
-        selected: sides that stand for several configurations, as the best of them.
+        selected: sides that were selected as the best of several configurations.
     """
 
     text: str
-    contrast: Contrast | None = None
+    comparison: PairwiseComparison | None = None
     decided: Verdict | None = None
     run_ids: tuple[str, ...] = ()
     tested: Tested | None = None
@@ -70,7 +70,7 @@ class Check:
 
     @property
     def verdict(self) -> Verdict:
-        """Confirmed, open or refuted, in the words of verdicts."""
+        """The verdict on this check alone."""
         if self.decided is not None:
             return self.decided
         p_value, supports = self._result()
@@ -82,23 +82,23 @@ class Check:
 
     @property
     def evidence(self) -> str:
-        """The check in one clause, with the difference and the adjusted p-value, or why there is none."""
-        text = self.text if self.contrast is None else f"{self.text}: {difference_text(self.contrast)}"
+        """The check as one clause, with the difference and the adjusted p-value, or the reason that there is none."""
+        text = self.text if self.comparison is None else f"{self.text}: {difference_text(self.comparison)}"
         if self.untested:
             return f"{text}, untested ({self.untested})"
         if self.tested is not None and self.tested.p_adjusted is not None:
             return f"{text} ({p_value_text(self.tested.p_adjusted)}, {self.tested.n} {self.tested.noise})"
-        decisive = self.contrast.decisive if self.contrast is not None else None
-        if self.contrast is None or decisive is None or self.contrast.p_adjusted is None:
+        decisive = self.comparison.decisive if self.comparison is not None else None
+        if self.comparison is None or decisive is None or self.comparison.p_adjusted is None:
             return text
-        return f"{text} ({p_value_text(self.contrast.p_adjusted)}, {decisive.n} {decisive.noise})"
+        return f"{text} ({p_value_text(self.comparison.p_adjusted)}, {decisive.n} {decisive.noise})"
 
     def _result(self) -> tuple[float | None, bool]:
         if self.tested is not None:
             return self.tested.p_adjusted, self.tested.supports
-        assert self.contrast is not None
-        p_value = self.contrast.p_adjusted
-        return p_value, p_value is not None and _is_better(self.contrast)
+        assert self.comparison is not None
+        p_value = self.comparison.p_adjusted
+        return p_value, p_value is not None and _is_better(self.comparison)
 
 
 @dataclass(frozen=True)
@@ -111,17 +111,17 @@ class Judgement:
 
     @property
     def metric(self) -> str:
-        """What its comparisons compare; empty where it has none."""
-        return next((check.contrast.metric for check in self.checks if check.contrast is not None), "")
+        """The metric of its comparisons; empty where it has none."""
+        return next((check.comparison.metric for check in self.checks if check.comparison is not None), "")
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What of the evidence did not run."""
+        """The parts of the evidence that did not run."""
         return tuple(check.missing for check in self.checks if check.missing)
 
     @property
     def selected(self) -> tuple[str, ...]:
-        """The sides that were picked as the best of several by the numbers that decide."""
+        """The sides that were selected as the best of several by the numbers that decide."""
         return tuple(dict.fromkeys(name for check in self.checks for name in check.selected))
 
     @property
@@ -136,7 +136,7 @@ class Judgement:
 
     @property
     def evidence(self) -> str:
-        """What the verdict rests on: first what is missing, then each check."""
+        """The evidence as text: first what is missing, then each check."""
         if self.reason:
             return self.reason
         head = "" if self.verdict is Verdict.CONTRADICTED else "not tested "
@@ -158,7 +158,7 @@ class Judgement:
 
 
 def corrected(judgements: Sequence[Judgement]) -> tuple[Judgement, ...]:
-    """Return the judgements with the p-values of all their checks adjusted together, each kind of noise for itself."""
+    """Return the judgements with the p-values of all their checks adjusted together, separately by kind of noise."""
     checks = [list(judgement.checks) for judgement in judgements]
     for noise in Noise:
         places = [
@@ -173,28 +173,28 @@ def corrected(judgements: Sequence[Judgement]) -> tuple[Judgement, ...]:
 
 
 def _p_value(check: Check, noise: Noise) -> float | None:
-    """Return the p-value of a check that rests on this noise; None of others."""
+    """Return the p-value of a check that rests on this noise, else None."""
     if check.tested is not None:
         return check.tested.p_value if check.tested.noise is noise else None
-    decisive = check.contrast.decisive if check.contrast is not None else None
+    decisive = check.comparison.decisive if check.comparison is not None else None
     return decisive.p_value if decisive is not None and decisive.noise is noise else None
 
 
 def _with_p_value(check: Check, p_value: float | None) -> Check:
     if check.tested is not None:
         return replace(check, tested=replace(check.tested, p_adjusted=p_value))
-    assert check.contrast is not None
-    return replace(check, contrast=replace(check.contrast, p_adjusted=p_value))
+    assert check.comparison is not None
+    return replace(check, comparison=replace(check.comparison, p_adjusted=p_value))
 
 
-def _is_better(contrast: Contrast) -> bool:
-    decisive: Comparison | None = contrast.decisive
+def _is_better(comparison: PairwiseComparison) -> bool:
+    decisive: Comparison | None = comparison.decisive
     assert decisive is not None
-    direction = direction_of(contrast.metric, objective=contrast.side.item.objective)
+    direction = direction_of(comparison.metric, objective=comparison.side.item.objective)
     return decisive.difference > 0 if direction is Direction.HIGHER else decisive.difference < 0
 
 
 def _runs(check: Check) -> tuple[str, ...]:
-    if check.contrast is None:
+    if check.comparison is None:
         return check.run_ids
-    return (*check.contrast.side.run_ids, *check.contrast.reference.run_ids)
+    return (*check.comparison.side.run_ids, *check.comparison.reference.run_ids)

@@ -1,4 +1,4 @@
-"""Which masks are nearest to those of a method? Overlaps seed by seed."""
+"""The test of which masks are nearest to those of a method, by overlaps seed by seed."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,7 +11,7 @@ from nmlab.reports.statistics import compare_paired
 
 
 def overlap(test: OverlapTest, evidence: Evidence) -> Iterable[Check]:
-    """Give a check for each of the others: that the masks of one side overlap more with the nearest than with it.
+    """Yield a check for each other side: that the masks of one side overlap more with the nearest than with it.
 
     Raises:
         NotTestableError: the two sides did not run, none of the others did, or masks were not kept.

@@ -1,4 +1,4 @@
-"""Which configurations of a study a claim speaks about."""
+"""Selects the configurations of a study for the sides of a claim."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ Planned = Mapping[str, Sequence[Value]]
 class NotTestableError(Exception):
     """The study did not run what the claim needs; the message says what is missing.
 
-    ``ran_in_part`` is set where it ran, but not to the end.
+    ``ran_in_part`` is set where something ran, but not to the end.
     """
 
     def __init__(self, message: str, *, ran_in_part: bool = False) -> None:
@@ -30,16 +30,16 @@ class NotTestableError(Exception):
 def chosen(
     selector: Selector, *, configurations: Sequence[Configuration], metric: str, planned: Planned | None = None
 ) -> Side:
-    """Return the best complete configuration that a selector fits, or one of which every run diverged.
+    """Return the best complete configuration that matches a selector, or one of which every run diverged.
 
     Args:
-        selector: what a side of a claim means.
+        selector: of one side of a claim.
         configurations: of one launch.
         metric: what is compared.
         planned: the values of each setting that the study planned to run, where they are known.
 
     Raises:
-        NotTestableError: nothing fits, what fits did not finish, or one that did not finish looks better.
+        NotTestableError: nothing matches, no match is complete, or an incomplete match looks better.
     """
     fitting = fitting_of(selector, configurations=configurations, planned=planned)
     if not fitting:
@@ -64,7 +64,7 @@ def is_whole(item: Configuration, *, metric: str) -> bool:
 def selected_from(
     selector: Selector, *, configurations: Sequence[Configuration], metric: str, planned: Planned | None = None
 ) -> int:
-    """Return of how many configurations a side is the best; 1 where nothing was picked, or nothing but by counts."""
+    """Return the number of configurations that a side was selected from; 1 for counted metrics."""
     fitting = fitting_of(selector, configurations=configurations, planned=planned)
     return 1 if is_counted(metric) else max(1, len(fitting))
 
@@ -72,10 +72,10 @@ def selected_from(
 def fitting_of(
     selector: Selector, *, configurations: Sequence[Configuration], planned: Planned | None = None
 ) -> list[Configuration]:
-    """Return the configurations that a selector means.
+    """Return the configurations that match a selector.
 
     Raises:
-        NotTestableError: it means the largest or smallest value of a setting that has one only.
+        NotTestableError: it asks for the largest or smallest value of a setting that has only one.
     """
     return [item for item in configurations if _fits(item, selector, configurations, planned)]
 
@@ -99,7 +99,7 @@ def values_of(
     planned: Planned | None = None,
     claimed: Iterable[Value] = (),
 ) -> tuple[Value, ...]:
-    """Return the values of a setting that a method was run with, was planned with, or is claimed about, in order."""
+    """Return the values of a setting that a method was run with, that were planned or are claimed, in order."""
     found = [item.settings[setting] for item in configurations if item.method == method and setting in item.settings]
     every = [*found, *((planned or {}).get(setting, ()) if found else ()), *claimed]
     apart: list[Value] = []
@@ -114,8 +114,8 @@ def has_diverged(item: Configuration) -> bool:
     return item.count(TrialStatus.DIVERGED) == item.planned > 0
 
 
-def refuse_unlike(sides: Iterable[Side]) -> None:
-    """Refuse to compare what was not evaluated alike.
+def require_same_evaluation(sides: Iterable[Side]) -> None:
+    """Refuse sides that were not evaluated alike.
 
     Raises:
         NotTestableError: the sides differ in model or evaluation text.
@@ -127,7 +127,7 @@ def refuse_unlike(sides: Iterable[Side]) -> None:
 def _refuse_better_but_incomplete(
     fitting: Sequence[Configuration], best: Side, metric: str, selector: Selector
 ) -> None:
-    """Refuse a side for which a configuration stands that lacks runs and looks better than the best complete one."""
+    """Refuse a side if a configuration that lacks runs looks better than the best complete one."""
     sign = 1.0 if direction_of(metric, objective=best.item.objective) is Direction.HIGHER else -1.0
     for item in fitting:
         if is_whole(item, metric=metric) or best.item is item:
@@ -135,13 +135,13 @@ def _refuse_better_but_incomplete(
         apart = at_the_end(item, best=best.item, metric=metric).difference
         if not math.isnan(apart) and sign * apart > 0:
             runs = f"{len(Side(item).values(metric))} of {counted(item.planned, noun='run')}"
-            raise NotTestableError(f"{selector.text}: {item.key} looks better but has {runs} only", ran_in_part=True)
+            raise NotTestableError(f"{selector.text}: {item.key} looks better but has only {runs}", ran_in_part=True)
 
 
 def _wanted(
     value: Value, name: str, item: Configuration, configurations: Sequence[Configuration], planned: Planned | None
 ) -> Value:
-    """Return the value that ``largest`` and ``smallest`` stand for in one method and pattern, planned or run.
+    """Return the value that ``largest`` or ``smallest`` means for one method and pattern, planned or run.
 
     Raises:
         NotTestableError: the setting has a single value there, so that it has no extremes.

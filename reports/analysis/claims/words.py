@@ -1,22 +1,22 @@
-"""The evidence of a claim in words: differences, p-values, and sides that were picked as the best of several."""
+"""Differences and p-values in the evidence of a claim, as text."""
 
 import math
 
 from nmlab.reports.analysis.metrics import plain_name, style_of
-from nmlab.reports.analysis.pairwise import Contrast
+from nmlab.reports.analysis.pairwise import PairwiseComparison
 from nmlab.reports.analysis.statements import is_nothing
 from nmlab.reports.values import Style, number_text
 
 
-def difference_text(contrast: Contrast) -> str:
-    """Return a ratio of perplexities, or a difference of anything else, with what it is a difference of."""
-    decisive = contrast.decisive or contrast.training
-    if contrast.is_ratio and decisive is not None:
+def difference_text(comparison: PairwiseComparison) -> str:
+    """Return a ratio for perplexities, else a difference with the name of its metric."""
+    decisive = comparison.decisive or comparison.training
+    if comparison.is_ratio and decisive is not None:
         return f"× {number_text(math.exp(decisive.difference), style=Style.RATIO)}"
-    value, name = contrast.difference, plain_name(contrast.metric)
-    if is_nothing(value, metric=contrast.metric):
+    value, name = comparison.difference, plain_name(comparison.metric)
+    if is_nothing(value, metric=comparison.metric):
         return f"no different in {name}"
-    return f"{'+' if value > 0 else ''}{number_text(value, style=style_of(contrast.metric))} {name}"
+    return f"{'+' if value > 0 else ''}{number_text(value, style=style_of(comparison.metric))} {name}"
 
 
 def p_value_text(p_value: float) -> str:

@@ -1,52 +1,54 @@
-"""The best of each group of comparable masks, and everything else in the group against it."""
+"""Best versus rest: the best of each group of comparable masks against all others of the group."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import islice
 
 from nmlab.reports.analysis.metrics import direction_of, is_counted, is_of_task
-from nmlab.reports.analysis.pairwise.contrast import Contrast, contrasts_with, settled
+from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, adjusted_together, pairwise_comparisons
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.values import Direction
 
 
-def rivals_of(
-    lines: Sequence[SummaryRow], *, metric: str, evaluations: Mapping[str, Evaluation]
-) -> dict[Hashable, tuple[Contrast, ...]]:
-    """Contrast the masks of each group of lines with the best of the group.
+def best_versus_rest(
+    summary_rows: Sequence[SummaryRow], *, metric: str, evaluations: Mapping[str, Evaluation]
+) -> dict[Hashable, tuple[PairwiseComparison, ...]]:
+    """Compare the masks of each group of summary rows with the best of the group.
 
     Args:
-        lines: the summary's rows; the dense model and incomplete configurations compete nowhere.
+        summary_rows: the rows of the summary; the dense model and incomplete configurations are in no group.
         metric: the metric to compare.
         evaluations: per-window losses by run id.
     """
-    found: dict[Hashable, tuple[Contrast, ...]] = {}
-    for group in dict.fromkeys(line.group for line in lines if line.group is not None):
-        sides = [Side(line.item, line.kind == "initial") for line in lines if line.group == group]
+    found: dict[Hashable, tuple[PairwiseComparison, ...]] = {}
+    for group in dict.fromkeys(row.group for row in summary_rows if row.group is not None):
+        sides = [Side(row.item, row.kind == "initial") for row in summary_rows if row.group == group]
         valued = [side for side in sides if side.values(metric)]
         best = best_side(valued, metric=metric)
         if best is not None and len(valued) > 1:
             others = [side for side in valued if side is not best]
-            found[group] = contrasts_with(best, others=others, metric=metric, evaluations=evaluations)
+            found[group] = pairwise_comparisons(best, others=others, metric=metric, evaluations=evaluations)
     return found
 
 
-def settled_tasks(
-    contrasts: Mapping[str, Mapping[Hashable, tuple[Contrast, ...]]],
-) -> dict[str, Mapping[Hashable, tuple[Contrast, ...]]]:
-    """Return contrasts by metric and group, p-values of all measures of tasks adjusted together: one table of tests."""
-    places = [(metric, group) for metric, groups in contrasts.items() if is_of_task(metric) for group in groups]
-    found = iter(settled([item for metric, group in places for item in contrasts[metric][group]]))
-    result: dict[str, dict[Hashable, tuple[Contrast, ...]]] = {key: dict(own) for key, own in contrasts.items()}
+def adjusted_tasks(
+    comparisons: Mapping[str, Mapping[Hashable, tuple[PairwiseComparison, ...]]],
+) -> dict[str, Mapping[Hashable, tuple[PairwiseComparison, ...]]]:
+    """Return comparisons by metric and group, with the p-values of all measures of tasks adjusted together."""
+    places = [(metric, group) for metric, groups in comparisons.items() if is_of_task(metric) for group in groups]
+    found = iter(adjusted_together([item for metric, group in places for item in comparisons[metric][group]]))
+    result: dict[str, dict[Hashable, tuple[PairwiseComparison, ...]]] = {
+        key: dict(own) for key, own in comparisons.items()
+    }
     for metric, group in places:
-        result[metric][group] = tuple(islice(found, len(contrasts[metric][group])))
+        result[metric][group] = tuple(islice(found, len(comparisons[metric][group])))
     return dict(result)
 
 
 def best_side(sides: Sequence[Side], *, metric: str) -> Side | None:
-    """Return the side with the best mean of a metric; None where there is none or no direction is better."""
+    """Return the side with the best mean of a metric; None without sides, or if the metric has no direction."""
     direction = direction_of(metric, objective=sides[0].item.objective) if sides else Direction.NONE
     if direction is Direction.NONE:
         return None
@@ -54,25 +56,25 @@ def best_side(sides: Sequence[Side], *, metric: str) -> Side | None:
     return min(sides, key=lambda side: sign * _mean(side, metric))
 
 
-def tied_with_best(contrasts: Mapping[Hashable, Sequence[Contrast]]) -> set[tuple[str, bool]]:
-    """Return configuration and whether its initial mask is meant, of all that no test tells from the best.
+def tied_with_best(comparisons: Mapping[Hashable, Sequence[PairwiseComparison]]) -> set[tuple[str, bool]]:
+    """Return configuration key and ``is_initial`` of every side that no test separates from the best.
 
-    What could not be tested is among them; what is counted needs no test.
+    Sides that could not be tested are included; counted metrics need no test.
     """
-    items = [item for group in contrasts.values() for item in group if _is_open(item)]
+    items = [item for group in comparisons.values() for item in group if _is_open(item)]
     return {(item.side.item.key, item.side.is_initial) for item in items}
 
 
-def untested_groups(contrasts: Mapping[Hashable, Sequence[Contrast]]) -> set[Hashable]:
-    """Return the groups in which nothing could be tested, so that none of their masks is marked as the best."""
-    return {group for group, items in contrasts.items() if all(_is_untested(item) for item in items)}
+def untested_groups(comparisons: Mapping[Hashable, Sequence[PairwiseComparison]]) -> set[Hashable]:
+    """Return the groups in which nothing could be tested; none of their masks is marked as the best."""
+    return {group for group, items in comparisons.items() if all(_is_untested(item) for item in items)}
 
 
-def _is_open(item: Contrast) -> bool:
+def _is_open(item: PairwiseComparison) -> bool:
     return item.is_separated is False or _is_untested(item)
 
 
-def _is_untested(item: Contrast) -> bool:
+def _is_untested(item: PairwiseComparison) -> bool:
     return item.is_separated is None and not is_counted(item.metric)
 
 

@@ -6,23 +6,23 @@ import numpy as np
 
 from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task
 from nmlab.reports.analysis.pairwise.losses import losses_of
-from nmlab.reports.analysis.pairwise.question_outcomes import answers_of
+from nmlab.reports.analysis.pairwise.question_outcomes import outcomes_of
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.statistics import Comparison, compare_answers, compare_windows, paired_bootstrap
+from nmlab.reports.statistics import Comparison, compare_questions, compare_windows, paired_bootstrap
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 
 
 def evaluation_comparisons(
     reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
 ) -> dict[int, Comparison]:
-    """Return the comparisons with the reference by place, of those sides that were measured on the same things.
+    """Return the comparisons with the reference by place, for sides with the same windows or questions.
 
     Args:
-        reference: what the others are measured against.
+        reference: the side that the others are compared with.
         others: comparable sides.
         metric: a perplexity of the evaluation text is compared over its windows, a measure of a task over its
-            questions; nothing else has evaluation noise that was kept.
+            questions; other metrics have no recorded evaluation noise.
         evaluations: losses of windows and outcomes of questions by run id.
     """
     if is_of_task(metric):
@@ -48,10 +48,10 @@ def _over_windows(
 def _over_questions(
     reference: Side, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
 ) -> dict[int, Comparison]:
-    base = answers_of(reference, metric=metric, evaluations=evaluations)
+    base = outcomes_of(reference, metric=metric, evaluations=evaluations)
     if base is None or len(base.outcome_Q) < FEWEST_WINDOWS:
         return {}
-    found = {place: answers_of(side, metric=metric, evaluations=evaluations) for place, side in enumerate(others)}
+    found = {place: outcomes_of(side, metric=metric, evaluations=evaluations) for place, side in enumerate(others)}
     kept = {
         place: own
         for place, own in found.items()
@@ -62,6 +62,6 @@ def _over_questions(
     values_QC = np.stack([own.outcome_Q - base.outcome_Q for own in kept.values()], axis=1)
     drawn = paired_bootstrap(values_QC, weights_W=np.ones(len(base.outcome_Q)))
     return {
-        place: compare_answers(own.outcome_Q, second_Q=base.outcome_Q, found=item)
+        place: compare_questions(own.outcome_Q, second_Q=base.outcome_Q, found=item)
         for (place, own), item in zip(kept.items(), drawn, strict=True)
     }

@@ -1,4 +1,4 @@
-"""Losses by window, averaged over the seeds of one side: what evaluation noise is measured on."""
+"""Losses by window, averaged over the seeds of one side: the basis of evaluation noise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class WindowLosses:
 
 
 def losses_of(side: Side, *, evaluations: Mapping[str, Evaluation]) -> WindowLosses | None:
-    """Return the losses of a side; None where any of its finished runs kept none, or not on the same windows."""
+    """Return the losses of a side; None where a finished run kept none, or has other windows."""
     found = [evaluations.get(run_id) for run_id in side.run_ids]
     kept = [item for item in found if item is not None]
     if not kept or len(kept) < len(found):

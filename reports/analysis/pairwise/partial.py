@@ -1,4 +1,4 @@
-"""A configuration that is not complete against the best one, on what both have: equal seeds, an equal step."""
+"""An incomplete configuration against the best one, compared on common seeds and a common step."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.analysis.pairwise.contrast import Contrast
+from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.frame import records_of
 from nmlab.reports.statistics import Comparison, compare_paired
@@ -15,7 +15,7 @@ from nmlab.reports.statistics import Comparison, compare_paired
 
 @dataclass(frozen=True)
 class Partial:
-    """What two configurations have in common: the step, the values of equal seeds, and the comparison over them.
+    """The common part of two configurations: the step, the values of common seeds, and the comparison over them.
 
     ``step`` is None where final values are compared; ``comparison`` is None without a seed in common.
     """
@@ -27,7 +27,7 @@ class Partial:
 
     @property
     def difference(self) -> float:
-        """Mean of the configuration minus that of the best, as measured; NaN where they have nothing in common."""
+        """Mean of the configuration minus that of the best, as measured; NaN without common values."""
         if not self.own:
             return math.nan
         return math.fsum(self.own) / len(self.own) - math.fsum(self.best) / len(self.best)
@@ -41,11 +41,11 @@ def at_the_end(item: Configuration, *, best: Configuration, metric: str) -> Part
 def at_last_common_step(
     item: Configuration, *, best: Configuration, metric: str, points: Mapping[str, "pd.Series[float]"]
 ) -> Partial:
-    """Compare the values at the last step at which every evaluated run of one was evaluated, and its seed of the other.
+    """Compare values at the last step at which the common seeds of both configurations were evaluated.
 
     Args:
         item: a configuration that was stopped early.
-        best: the one it is set against.
+        best: the configuration it is compared with.
         metric: what is compared.
         points: values of the metric by run id, each a series by step.
     """
@@ -61,7 +61,7 @@ def at_last_common_step(
 
 
 def points_by_run(progress: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
-    """Return the finite values of each run by step, its start left out."""
+    """Return the finite values of each run by step, without step 0."""
     later = progress[progress["step"] > 0] if len(progress) else progress
     return {
         str(run_id): part.set_index("step")["value"].dropna() for run_id, part in later.groupby("run_id") if len(part)
@@ -70,7 +70,7 @@ def points_by_run(progress: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
 
 def is_on_log_scale(item: Configuration, *, metric: str) -> bool:
     """Return whether a metric of a configuration is compared by ratio, on the log scale."""
-    return Contrast(Side(item), Side(item), metric, None, None).is_ratio
+    return PairwiseComparison(Side(item), Side(item), metric, None, None).is_ratio
 
 
 def _curves(item: Configuration, points: Mapping[str, "pd.Series[float]"]) -> dict[int, "pd.Series[float]"]:

@@ -1,4 +1,4 @@
-"""Outcomes by question, averaged over the seeds of one side: what evaluation noise of accuracies is measured on."""
+"""Outcomes by question, averaged over the seeds of one side: the basis of evaluation noise of accuracies."""
 
 from collections.abc import Mapping
 
@@ -10,13 +10,13 @@ from nmlab.reports.read.question_outcomes import QuestionOutcomes
 from nmlab.reports.statistics import divided
 
 
-def answers_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]) -> QuestionOutcomes | None:
-    """Return the outcomes of a side; None where any of its finished runs kept none, or not of the same questions.
+def outcomes_of(side: Side, *, metric: str, evaluations: Mapping[str, Evaluation]) -> QuestionOutcomes | None:
+    """Return the outcomes of a side; None where a finished run kept none, or of other questions.
 
-    An initial mask is not put any questions.
+    Initial masks are not evaluated on questions.
     """
     found = [evaluations.get(run_id) for run_id in side.run_ids]
-    kept = [item.answers[metric] for item in found if item is not None and metric in item.answers]
+    kept = [item.question_outcomes[metric] for item in found if item is not None and metric in item.question_outcomes]
     if not kept or len(kept) < len(found) or side.is_initial:
         return None
     first = kept[0]
@@ -30,7 +30,7 @@ def divided_questions(
     first: Side, *, second: Side, metric: str, evaluations: Mapping[str, Evaluation]
 ) -> tuple[int, int] | None:
     """Return on how many questions the first side did better, and on how many worse; None without their outcomes."""
-    own, other = (answers_of(side, metric=metric, evaluations=evaluations) for side in (first, second))
+    own, other = (outcomes_of(side, metric=metric, evaluations=evaluations) for side in (first, second))
     if own is None or other is None or not np.array_equal(own.question_Q, other.question_Q):
         return None
     return divided(own.outcome_Q, second_Q=other.outcome_Q)

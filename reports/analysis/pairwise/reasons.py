@@ -1,4 +1,4 @@
-"""Why two sides could not be tested: one seed, too few windows, other windows, or nothing that was kept."""
+"""Why two sides could not be tested: one seed, too few windows, different windows, or no losses kept."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -6,52 +6,52 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from nmlab.reports.analysis.metrics import is_counted, is_of_task, plain_name
-from nmlab.reports.analysis.pairwise.contrast import Contrast
-from nmlab.reports.analysis.pairwise.question_outcomes import answers_of
+from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
+from nmlab.reports.analysis.pairwise.question_outcomes import outcomes_of
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 from nmlab.reports.values.wording import counted
 
 
-def untested_reason(contrast: Contrast, *, evaluations: Mapping[str, Evaluation]) -> str:
-    """Return in a few words why a contrast has no test; empty where it has one, or needs none.
+def untested_reason(comparison: PairwiseComparison, *, evaluations: Mapping[str, Evaluation]) -> str:
+    """Return in a few words why a comparison has no test; empty where it has one or needs none.
 
     Args:
-        contrast: two sides that were set against each other.
+        comparison: the comparison of two sides.
         evaluations: losses by window and outcomes by question of their runs, as far as kept.
     """
-    decisive = contrast.decisive
-    if is_counted(contrast.metric) or (decisive is not None and decisive.p_value is not None):
+    decisive = comparison.decisive
+    if is_counted(comparison.metric) or (decisive is not None and decisive.p_value is not None):
         return ""
-    sides = (contrast.side, contrast.reference)
+    sides = (comparison.side, comparison.reference)
     trained = [side for side in sides if side.has_training_noise]
     if trained:
-        return _seeds_reason(trained, contrast)
-    if is_of_task(contrast.metric) and not contrast.is_ratio:
-        return _questions_reason(sides, contrast.metric, evaluations)
-    if contrast.is_ratio:
+        return _seeds_reason(trained, comparison)
+    if is_of_task(comparison.metric) and not comparison.is_ratio:
+        return _questions_reason(sides, comparison.metric, evaluations)
+    if comparison.is_ratio:
         return _windows_reason(sides, evaluations)
-    if any(len(side.values(contrast.metric)) > 1 for side in sides):
-        return f"the seeds ended alike, and {plain_name(contrast.metric)} is not kept in parts"
-    return f"one value each: {plain_name(contrast.metric)} is not kept in parts that a test could repeat"
+    if any(len(side.values(comparison.metric)) > 1 for side in sides):
+        return f"all seeds gave the same value, and {plain_name(comparison.metric)} has no replicates to test over"
+    return f"one value each: {plain_name(comparison.metric)} has no replicates to test over"
 
 
 def reasons_text(reasons: Iterable[str]) -> str:
-    """Return several reasons as one clause, the most frequent first; each with its number where they differ."""
+    """Return several reasons as one clause, the most frequent first, with counts where there are several."""
     found = Counter(reason for reason in reasons if reason).most_common()
     if len(found) < 2:
         return found[0][0] if found else ""
     return "; ".join(f"{reason} ({count} of them)" for reason, count in found)
 
 
-def _seeds_reason(trained: list[Side], contrast: Contrast) -> str:
-    single = [side for side in trained if len(side.values(contrast.metric)) == 1]
+def _seeds_reason(trained: list[Side], comparison: PairwiseComparison) -> str:
+    single = [side for side in trained if len(side.values(comparison.metric)) == 1]
     if len(single) == 2:
         return "one seed each"
     if single:
         return f"one seed of {single[0].item.method} ({single[0].item.key})"
-    shared = contrast.training.n if contrast.training is not None else 0
+    shared = comparison.training.n if comparison.training is not None else 0
     return "one seed in common" if shared else "no seed in common"
 
 
@@ -65,25 +65,25 @@ def _windows_reason(sides: Iterable[Side], evaluations: Mapping[str, Evaluation]
     if len(present) < len(runs):
         return f"{counted(len(runs) - len(present), noun='run')} of {len(runs)} stored no losses by window"
     if not all(np.isfinite(loss).all() for loss in present):
-        return "losses by window that are not finite"
+        return "losses by window are not finite"
     first = kept[0][0]
     if not all(_has_same_windows(first, item) for item, _ in kept):
         return "not evaluated on the same windows"
     windows = len(first.window_tokens_W)
     if windows < FEWEST_WINDOWS:
         return f"{counted(windows, noun='window')}, a test needs at least {FEWEST_WINDOWS}"
-    return "windows without a token"
+    return "some windows have no token"
 
 
 def _questions_reason(sides: Iterable[Side], metric: str, evaluations: Mapping[str, Evaluation]) -> str:
-    found = [answers_of(side, metric=metric, evaluations=evaluations) for side in sides]
-    kept = [answers for answers in found if answers is not None]
+    found = [outcomes_of(side, metric=metric, evaluations=evaluations) for side in sides]
+    kept = [question_outcomes for question_outcomes in found if question_outcomes is not None]
     if not kept:
         return "one value each, and no outcomes by question were stored"
     if len(kept) < len(found):
         return "one of the two stored no outcomes by question"
     if not np.array_equal(kept[0].question_Q, kept[1].question_Q):
-        return "not the same questions"
+        return "not evaluated on the same questions"
     return f"{counted(len(kept[0].outcome_Q), noun='question')}, a test needs at least {FEWEST_WINDOWS}"
 
 

@@ -1,4 +1,4 @@
-"""One side of a contrast: a configuration's learned masks, or the initial masks they started from."""
+"""One side of a comparison: a configuration's learned masks, or the initial masks they started from."""
 
 import math
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Side:
 
     @property
     def has_training_noise(self) -> bool:
-        """Whether another seed could have ended elsewhere, as far as is known: not where several ended alike.
+        """Whether results vary between seeds, as far as is known; false where several seeds gave the same value.
 
-        Seeds whose masks stayed as they were would have a t-test tell anything apart, however little the text says.
+        Seeds with equal values have no spread, so a t-test over them would find any difference significant.
         """
         ends = self.values(self.item.objective.metric)
         if self.is_initial or len(ends) > 1:
@@ -40,5 +40,5 @@ class Side:
 
 
 def _seed(value: object) -> int:
-    """Return a seed; a method without one has the seed 0."""
+    """Return a seed; a method without seeds has the seed 0."""
     return int(value) if isinstance(value, int | float) and not math.isnan(value) else 0

@@ -1,10 +1,10 @@
-"""Is there a winner among the searched configurations of a group? The best against every other one, corrected.
+"""Whether a group of searched configurations has a winner: the best against every other one, corrected.
 
-The best is picked by the numbers that it is tested on, so the statement is made only where the tests against **all**
-others that ran to the end find it better at once, with Holm's correction over every configuration of the search. Under
-equal configurations that is wrong in at most 5% of searches; the worst case is two equal ones far ahead of the rest
-(Gutmann and Maymin, "Is the selected population the best?", Annals of Statistics 1987). Those that were stopped early
-count in the correction, since the search chose among them too.
+The best is chosen by the numbers that it is tested on. A winner is therefore named only where the tests against **all**
+others that ran to the end find it better, with Holm's correction over every configuration of the search. With equal
+configurations that is wrong in at most 5% of searches; the worst case is two equal ones far ahead of the rest (Gutmann
+and Maymin, "Is the selected population the best?", Annals of Statistics 1987). Configurations stopped early count in
+the correction, since the search chose among them too.
 """
 
 import math
@@ -17,7 +17,7 @@ import pandas as pd
 from nmlab.reports.analysis.configurations import Configuration, best_of, groups_of, searched
 from nmlab.reports.analysis.metrics import direction_of, is_counted
 from nmlab.reports.analysis.outcomes import is_stopped_early
-from nmlab.reports.analysis.pairwise.contrast import Contrast, contrasts_with
+from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, pairwise_comparisons
 from nmlab.reports.analysis.pairwise.partial import Partial, at_last_common_step, at_the_end, points_by_run
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
@@ -36,44 +36,44 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rival:
+class OtherConfiguration:
     """Another configuration of the search against the best.
 
     Attributes:
-        contrast: of complete ones, as in other tables; ``p_adjusted`` there is Holm's.
-        partial: of others, what both have in common.
-        p_adjusted: Holm's over all rivals; 1 where there is no test.
+        comparison: of complete ones, as in other tables; ``p_adjusted`` there is Holm's.
+        partial: of incomplete ones, the comparison on what both have in common.
+        p_adjusted: Holm's over all other configurations; 1 where there is no test.
         is_better: whether it looks better than the best on what both have.
     """
 
     item: Configuration
     standing: Standing
-    contrast: Contrast | None
+    comparison: PairwiseComparison | None
     partial: Partial | None
     p_adjusted: float
     is_better: bool
 
     @property
-    def comparison(self) -> Comparison | None:
-        """The test it was decided by; None where there was none."""
+    def decisive(self) -> Comparison | None:
+        """The deciding test; None where there is none."""
         if self.partial is not None:
             return self.partial.comparison
-        return self.contrast.decisive if self.contrast is not None else None
+        return self.comparison.decisive if self.comparison is not None else None
 
     @property
     def is_tested(self) -> bool:
-        """Whether anything was repeated that a test could rest on."""
-        return self.comparison is not None and self.comparison.p_value is not None
+        """Whether there is a test with a p-value."""
+        return self.decisive is not None and self.decisive.p_value is not None
 
     @property
-    def is_told_apart(self) -> bool:
-        """Whether it is found worse than the best, corrected for all rivals."""
+    def is_worse(self) -> bool:
+        """Whether the test finds it worse than the best, after correction."""
         return self.p_adjusted < LEVEL and not self.is_better
 
 
 @dataclass(frozen=True)
 class Winner:
-    """What can be said of the best searched configuration of a group.
+    """The best searched configuration of a group, and all others compared with it.
 
     Attributes:
         best: the complete configuration with the best mean; an incomplete one where none is complete.
@@ -82,45 +82,45 @@ class Winner:
 
     group: Hashable
     best: Configuration
-    against_all: tuple[Rival, ...]
+    against_all: tuple[OtherConfiguration, ...]
 
     @property
-    def complete(self) -> tuple[Rival, ...]:
+    def complete(self) -> tuple[OtherConfiguration, ...]:
         """The others that ran to the end."""
         return tuple(item for item in self.against_all if item.standing is Standing.COMPLETE)
 
     @property
-    def runner_up(self) -> Rival | None:
+    def runner_up(self) -> OtherConfiguration | None:
         """The best of the others that ran to the end."""
         return next(iter(self.complete), None)
 
     @property
-    def undecided(self) -> tuple[Rival, ...]:
-        """Those that ran to the end and can't be told from the best."""
-        return tuple(item for item in self.complete if not item.is_told_apart)
+    def undecided(self) -> tuple[OtherConfiguration, ...]:
+        """The others that ran to the end and are not separable from the best."""
+        return tuple(item for item in self.complete if not item.is_worse)
 
     @property
-    def better_but_incomplete(self) -> tuple[Rival, ...]:
-        """Those that look better on what both have, but did not run to the end."""
+    def better_but_incomplete(self) -> tuple[OtherConfiguration, ...]:
+        """The others that look better on what both have, but did not run to the end."""
         return tuple(item for item in self.against_all if item.standing is not Standing.COMPLETE and item.is_better)
 
     @property
     def is_claimed(self) -> bool:
-        """Whether the best is told from all others: from all that ran to the end, or else at the steps they reached.
+        """Whether the best is a winner: all others that ran to the end are worse, or else all at their last steps.
 
-        A configuration that lacks runs and looks better forbids it; one that the search stopped early does not.
+        There is none if a configuration that lacks runs looks better; one that was stopped early does not count here.
         """
         if not self.best.is_complete or not self.against_all:
             return False
         if any(item.standing is Standing.LACKS_RUNS for item in self.better_but_incomplete):
             return False
-        return all(item.is_told_apart for item in self.complete or self.against_all)
+        return all(item.is_worse for item in self.complete or self.against_all)
 
 
 def winners_of(
     configurations: Sequence[Configuration], *, evaluations: Mapping[str, Evaluation], progress: pd.DataFrame
 ) -> dict[Hashable, Winner]:
-    """Return what can be said of the best searched configuration of each group of comparable ones.
+    """Return the best searched configuration of each group of comparable ones, compared with all others.
 
     Args:
         configurations: of one launch, best first.
@@ -132,33 +132,36 @@ def winners_of(
     for group, members in groups_of(searched(configurations)).items():
         best = best_of(members)
         if best is not None:
-            found[group] = Winner(group, best, _rivals(best, members, evaluations, points))
+            found[group] = Winner(group, best, _rest(best, members, evaluations, points))
     return found
 
 
-def _rivals(
+def _rest(
     best: Configuration,
     members: Sequence[Configuration],
     evaluations: Mapping[str, Evaluation],
     points: Mapping[str, "pd.Series[float]"],
-) -> tuple[Rival, ...]:
+) -> tuple[OtherConfiguration, ...]:
     metric = best.objective.metric
     others = [item for item in members if item is not best]
     whole = [item for item in others if item.is_complete and item.value is not None]
-    contrasts = contrasts_with(
+    comparisons = pairwise_comparisons(
         Side(best), others=[Side(item) for item in whole], metric=metric, evaluations=evaluations
     )
-    rivals = [Rival(item, Standing.COMPLETE, own, None, 1.0, False) for item, own in zip(whole, contrasts, strict=True)]
-    rest = [item for item in others if not item.is_complete]
-    rivals += [found for item in rest if (found := _incomplete(item, best, metric, points)) is not None]
-    p_values = holm([_p_value(item, best) for item in rivals])
-    return tuple(_with_p_value(item, p) for item, p in zip(rivals, p_values, strict=True))
+    rest = [
+        OtherConfiguration(item, Standing.COMPLETE, own, None, 1.0, False)
+        for item, own in zip(whole, comparisons, strict=True)
+    ]
+    unfinished = [item for item in others if not item.is_complete]
+    rest += [found for item in unfinished if (found := _incomplete(item, best, metric, points)) is not None]
+    p_values = holm([_p_value(item, best) for item in rest])
+    return tuple(_with_p_value(item, p) for item, p in zip(rest, p_values, strict=True))
 
 
 def _incomplete(
     item: Configuration, best: Configuration, metric: str, points: Mapping[str, "pd.Series[float]"]
-) -> Rival | None:
-    """Return an incomplete configuration as a rival; None where no value of it is known."""
+) -> OtherConfiguration | None:
+    """Return an incomplete configuration compared with the best; None where it has no known value."""
     partial = at_the_end(item, best=best, metric=metric)
     standing = Standing.STOPPED_EARLY if is_stopped_early(item) else Standing.LACKS_RUNS
     if standing is Standing.STOPPED_EARLY and item.value is None:
@@ -166,7 +169,7 @@ def _incomplete(
     elif item.value is None:
         return None
     difference = partial.difference if partial.own else _difference(item, best)
-    return Rival(item, standing, None, partial, 1.0, _gain(item, metric, difference) > 0)
+    return OtherConfiguration(item, standing, None, partial, 1.0, _gain(item, metric, difference) > 0)
 
 
 def _difference(item: Configuration, best: Configuration) -> float:
@@ -175,24 +178,24 @@ def _difference(item: Configuration, best: Configuration) -> float:
 
 
 def _gain(item: Configuration, metric: str, difference: float) -> float:
-    """Return by how much a difference is for the better; NaN stays."""
+    """Return a difference with the sign that is positive for better; NaN stays NaN."""
     higher = direction_of(metric, objective=item.objective) is Direction.HIGHER
     return difference if higher else -difference
 
 
-def _p_value(rival: Rival, best: Configuration) -> float | None:
-    """Return the p-value that the rival is as good as the best; what is counted is the same in every run."""
+def _p_value(other: OtherConfiguration, best: Configuration) -> float | None:
+    """Return the p-value of the other being as good as the best; counts differ or not, so theirs is 0 or 1."""
     metric = best.objective.metric
-    if is_counted(metric) and rival.contrast is not None:
-        return 0.0 if rival.contrast.difference else 1.0
-    decisive = rival.comparison
+    if is_counted(metric) and other.comparison is not None:
+        return 0.0 if other.comparison.difference else 1.0
+    decisive = other.decisive
     if decisive is None or decisive.p_value is None:
         return None
     return decisive.p_value if _gain(best, metric, decisive.difference) < 0 else 1.0
 
 
-def _with_p_value(rival: Rival, p_value: float) -> Rival:
-    contrast = rival.contrast
-    if contrast is not None and contrast.p_adjusted is not None:
-        contrast = replace(contrast, p_adjusted=p_value)
-    return replace(rival, contrast=contrast, p_adjusted=p_value)
+def _with_p_value(other: OtherConfiguration, p_value: float) -> OtherConfiguration:
+    comparison = other.comparison
+    if comparison is not None and comparison.p_adjusted is not None:
+        comparison = replace(comparison, p_adjusted=p_value)
+    return replace(other, comparison=comparison, p_adjusted=p_value)

@@ -1,9 +1,9 @@
 """The numbers that the two papers print, as data: MaskPro and SUSI, every table, tidy and as printed.
 
-One row a printed cell: ``paper table model pattern method setting metric unit value printed flags``. Names of
+One row for each printed cell: ``paper table model pattern method setting metric unit value printed flags``. Names of
 methods and settings are those that users of nmlab type; ``setting`` is ``name=value`` pairs separated by spaces.
 ``value`` is NaN where the paper prints a dash, and text that is no number (a version) stands in ``printed`` only.
-Nothing is corrected: what contradicts itself is named in ``flags`` and explained by :func:`remarks`.
+Nothing is corrected: contradictions are named in ``flags`` and explained by :func:`remarks`.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ PAPERS = ("maskpro", "susi")
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """A published table: its name as studies write it, what it varies, its cells and how many hold a number."""
+    """A published table: its name as studies write it, a caption, its cells and how many of them hold a number."""
 
     table: str
     caption: str
@@ -33,7 +33,7 @@ class PublishedTable:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What is wrong or easily misread in a published number; ``kind`` is contradiction, ambiguity or caution."""
+    """A problem of a published number; ``kind`` is contradiction, ambiguity or caution."""
 
     id: str
     kind: str

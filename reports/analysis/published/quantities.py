@@ -1,4 +1,4 @@
-"""What a printed number measures, in our runs: the same quantity in the printed unit, or what it follows from."""
+"""Printed numbers in terms of our metrics: the same quantity in the printed unit, or computed from our metrics."""
 
 from collections.abc import Callable, Mapping
 
@@ -21,14 +21,14 @@ TIMES_AS_MANY = {"cost/trainable_ratio": ("cost/trainable_params", {"method": "s
 TIMES_AS_FAST = {"time/sample_speedup": ("time/sample_s", {"setting": "sampler=multinomial"})}
 
 COUNTED = ("memory", "time", "cost")
-HIGHER = ("time/sample_speedup",)  # of these, the ones of which more is better
+HIGHER = ("time/sample_speedup",)  # of these, the ones where higher is better
 GAINS = {"acc_gain": "acc", "acc_change": "acc"}  # printed differences, by the measure that they are of
 
 RowLike = Callable[[Mapping[str, str]], Configuration | None]
 
 
 def is_counted(metric: str) -> bool:
-    """Say whether a printed number is of what learning costs, and not of how good the mask is."""
+    """Return whether a printed number is a cost of learning rather than the quality of a mask."""
     return metric.partition("/")[0] in COUNTED
 
 
@@ -47,10 +47,10 @@ def printed_measure(metric: str) -> Metric | None:
 
 
 def quantity(metric: str, item: Configuration, *, row_like: RowLike) -> Estimate | None:
-    """Return what is printed as ``metric``, measured on ``item`` in the printed unit; None where we did not measure it.
+    """Return the printed quantity ``metric`` of ``item`` in the printed unit; None where we did not measure it.
 
-    ``row_like(changes)`` finds the configuration of the same printed row but for ``changes``: some numbers are printed
-    as times another row's. Shares and multiples are those of the means, and have no interval of their own.
+    ``row_like(changes)`` finds the configuration of the same printed row with ``changes`` applied: some numbers are
+    printed as multiples of another row's. Shares and multiples are of the means and have no interval.
     """
     if metric in PERCENT_OF_A_STEP:
         parts = [item.estimate(name) for name in PARTS_OF_A_STEP]

@@ -1,4 +1,4 @@
-"""Published numbers beside ours: which of our configurations is a printed row, and in which unit both are."""
+"""Published numbers versus ours: the configuration that matches each printed row, in the printed unit."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ RENAMED = {"samples": run_params.CALIBRATION_SAMPLES}
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One printed number and what we have for it.
+    """One printed number and our counterpart.
 
-    ``ours`` is the same quantity in the printed unit, None where we did not measure it; ``searched`` is our searched
-    metric beside a printed measure of quality. Ranks count from 1, best first, among the rows of one model that have
-    both, where there are several: by ``ours`` where all of them have it, else by ``searched``.
+    ``ours`` is the same quantity in the printed unit, None where we did not measure it. ``searched`` is our searched
+    metric, for a printed measure of quality. Ranks count from 1, best first, among the rows of one model that have
+    both: by ``ours`` where all of them have it, else by ``searched``. A single row has no rank.
     """
 
     model: str
@@ -43,7 +43,7 @@ class Pair:
 
     @property
     def has_ours(self) -> bool:
-        """Whether we have anything to set beside the printed number."""
+        """Whether we have a counterpart of the printed number."""
         return self.ours is not None or self.searched is not None
 
     @property
@@ -55,7 +55,7 @@ class Pair:
 
 
 def pairs_of(table: str, *, configurations: Sequence[Configuration]) -> tuple[Pair, ...]:
-    """Return the printed numbers of a table with ours, in the order of print; of single tasks only their average.
+    """Return the printed numbers of a table with ours, in the order of print; for tasks only their average.
 
     Raises:
         ReportError: no published table of that name.
@@ -105,7 +105,7 @@ def _pair(record: dict[str, object], configurations: Sequence[Configuration]) ->
 
 
 def _is_quality(metric: str) -> bool:
-    """Return whether a printed number says how good a mask is, as our searched metric does too."""
+    """Return whether a printed number measures the quality of a mask, as our searched metric does."""
     measure = printed_measure(metric)
     return measure is not None and measure.direction is not Direction.NONE
 
@@ -151,7 +151,7 @@ def _is_ranked(pair: Pair) -> bool:
 
 
 def _standing(pair: Pair, sign: float | None) -> float:
-    """Return a number that is smaller for the better mask: by the same quantity, without a sign by the searched one."""
+    """Return a number that is smaller for the better mask: the same quantity, or our searched metric."""
     if sign is not None:
         assert pair.ours is not None
         return sign * pair.ours.mean

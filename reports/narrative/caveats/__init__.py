@@ -1,4 +1,4 @@
-"""Before you trust these numbers: everything that a reader must know, in sentences."""
+"""The caveats of a report, under the heading "Before you trust these numbers"."""
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.narrative.caveats.basis import basis_caveats
@@ -10,7 +10,7 @@ __all__ = ["Region", "caveats_of", "diverged_region"]
 
 
 def caveats_of(analysis: Analysis) -> tuple[str, ...]:
-    """Return the caveats of a launch: what its code and weights were, what became of its runs, what numbers rest on.
+    """Return the caveats of a launch: on its code and weights, the outcomes of its runs, and the basis of its numbers.
 
     Raises:
         ReportError: a tag that should hold JSON does not.

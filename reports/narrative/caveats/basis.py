@@ -1,4 +1,4 @@
-"""What the numbers rest on: the text they were selected on, seeds, windows, costs, digests and versions."""
+"""Caveats on the basis of the numbers: the text they were selected on, seeds, windows, costs, digests, versions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ SECONDS = "cost/seconds"
 
 
 def basis_caveats(analysis: Analysis) -> tuple[str, ...]:
-    """Return what a reader must know of what the numbers rest on.
+    """Return the caveats on selection, seeds, windows, costs, digests and versions.
 
     Raises:
         ReportError: a tag that should hold JSON does not.
@@ -41,17 +41,17 @@ def _seeds(configurations: Sequence[Configuration]) -> str:
     moved = [item for item in searched(configurations) if item.depends_on_seed and len(item.finished)]
     if not moved or any(len(item.finished) > 1 for item in moved):
         return ""
-    return "Every trained configuration has one finished seed: how far another seed would end is not known."
+    return "Every trained configuration has only one finished seed: the variation between seeds is not known."
 
 
 def _windows(analysis: Analysis) -> str:
-    """Say that there are too few windows for a test; what is missing altogether is told with the check."""
+    """Return that there are too few windows for a test; a missing evaluation is reported with the check."""
     check = analysis.check
     if check is None or check.windows >= FEWEST_WINDOWS:
         return ""
     return (
         f"The evaluation text has {counted(check.windows, noun='window')}; a test over windows needs at least "
-        f"{FEWEST_WINDOWS}, so masks of one run each are not tested."
+        f"{FEWEST_WINDOWS}, so masks with one run each are not tested."
     )
 
 
@@ -60,11 +60,11 @@ def _costs(configurations: Sequence[Configuration]) -> str:
     known = sum(int(item.trials[SECONDS].notna().sum()) for item in configurations if SECONDS in item.trials)
     if known == runs:
         return ""
-    return f"The cost of {runs - known} of {counted(runs, noun='run')} is not known: totals are of the others."
+    return f"The cost of {runs - known} of {counted(runs, noun='run')} is not known: totals leave them out."
 
 
 def _digests(configurations: Sequence[Configuration]) -> list[str]:
-    """Say of which runs it is not known that they had the same model and data as the others."""
+    """Return how many runs did not record the digest of their model or data."""
     found = []
     for column, noun in DIGESTS.items():
         values = [str(value) for item in configurations if column in item.trials for value in item.finished[column]]
@@ -77,7 +77,7 @@ def _digests(configurations: Sequence[Configuration]) -> list[str]:
 
 
 def _versions(configurations: Sequence[Configuration]) -> list[str]:
-    """Name the packages whose versions differ between finished runs; decisive ones are told of as not alike."""
+    """Return the packages whose versions differ between finished runs; decisive ones make runs incomparable instead."""
     seen: dict[str, Counter[str]] = {}
     for item in configurations:
         columns = [name for name in ("run_id", "versions") if name in item.finished]

@@ -1,4 +1,4 @@
-"""What became of the runs: diverged and where, stopped early, failed, and configurations that lack some."""
+"""Caveats on the outcomes of runs: diverged and where, stopped early, failed, and configurations that lack runs."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ ALTERNATIVES = 2
 
 
 def outcome_caveats(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Return what a reader must know of runs that are in no mean.
+    """Return the caveats on runs that are in no mean.
 
     Args:
         configurations: of one launch.
@@ -28,7 +28,7 @@ def outcome_caveats(configurations: Sequence[Configuration]) -> tuple[str, ...]:
 
 
 def _diverged(configurations: Sequence[Configuration]) -> str:
-    """Say how many runs left the finite numbers, and where in the space they lie."""
+    """Return how many runs diverged, and in which region of the space."""
     items = [item for item in configurations if item.count(TrialStatus.DIVERGED)]
     if not items:
         return ""
@@ -38,10 +38,10 @@ def _diverged(configurations: Sequence[Configuration]) -> str:
     if regions and all(not item.is_baseline for item in items):
         where = regions[0].text
         others = [region.condition for region in regions[1:ALTERNATIVES]]
-        where += f" (just as well told by {', '.join(others)})" if others else ""
+        where += f" (equally well described by {', '.join(others)})" if others else ""
     else:
         where = f"in {counted(len(items), noun='configuration')}: {_names(items)}"
-    return f"{number} of {counted(runs, noun='run')} diverged, {where}. A diverged run is in no mean."
+    return f"{number} of {counted(runs, noun='run')} diverged, {where}. Means leave out diverged runs."
 
 
 def _stopped_early(configurations: Sequence[Configuration]) -> str:
@@ -49,9 +49,10 @@ def _stopped_early(configurations: Sequence[Configuration]) -> str:
     if not items:
         return ""
     runs, all_tried = sum(pruned_runs(item.trials) for item in items), len(searched(configurations))
+    verb = "was" if len(items) == 1 else "were"
     return (
-        f"{len(items)} of {counted(all_tried, noun='searched configuration')} were stopped early "
-        f"({counted(runs, noun='run')}): they were judged on a part of their steps and compete for no place."
+        f"{len(items)} of {counted(all_tried, noun='searched configuration')} {verb} stopped early "
+        f"({counted(runs, noun='run')}): evaluated on a part of the steps only, and so not ranked."
     )
 
 
@@ -62,16 +63,16 @@ def _failed(configurations: Sequence[Configuration]) -> str:
         for status, word in words.items()
         if (number := sum(item.count(status) for item in configurations))
     ]
-    return f"In no mean: {' and '.join(shown)}." if shown else ""
+    return f"Left out of all means: {' and '.join(shown)}." if shown else ""
 
 
 def _lacking(configurations: Sequence[Configuration]) -> str:
-    """Name the configurations of which some runs finished and others did not, or never began."""
+    """Return the configurations with some finished runs and some that did not finish or never began."""
     items = [item for item in configurations if 0 < len(item.finished) < item.planned and not is_stopped_early(item)]
     if not items:
         return ""
-    verb = "lacks" if len(items) == 1 else "lack"
-    return f"{counted(len(items), noun='configuration')} {verb} a run, and so has no place: {_names(items)}."
+    verb, rank = ("lacks", "has no rank") if len(items) == 1 else ("lack", "have no rank")
+    return f"{counted(len(items), noun='configuration')} {verb} a run, and so {rank}: {_names(items)}."
 
 
 def _names(items: Sequence[Configuration]) -> str:

@@ -1,4 +1,4 @@
-"""Where in the space runs diverged: one setting below, above or at a value, where that tells them from the others."""
+"""The region of the space in which runs diverged: one setting below, above or at a value."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Points: TypeAlias = Sequence[tuple[Value | None, int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A condition on one setting (``logit_magnitude < 4``) with the runs inside, the diverged of them, and of all."""
+    """A condition on one setting (``logit_magnitude < 4``), its runs, those of them that diverged, and all that did."""
 
     condition: str
     inside: int
@@ -45,7 +45,7 @@ class Region:
 
 
 def diverged_region(tried: Sequence[Configuration]) -> tuple[Region, ...]:
-    """Return the conditions on one setting that tell diverged runs from finished ones best; none where none does.
+    """Return the conditions on one setting that separate diverged runs from finished ones best; empty if none does.
 
     A condition counts where nine tenths of the diverged runs are inside and nine tenths of the runs inside diverged.
 
@@ -59,13 +59,13 @@ def diverged_region(tried: Sequence[Configuration]) -> tuple[Region, ...]:
     found = []
     for name in distinguishing(tried):
         points = [(setting_of(item, name=name), diverged, finished) for item, diverged, finished in counts]
-        regions = [region for region in _regions(name, points, total) if _is_telling(region)]
+        regions = [region for region in _regions(name, points, total) if _separates(region)]
         found += sorted(regions, key=lambda region: region.wrong)[:1]
     least = min((region.wrong for region in found), default=0)
     return tuple(region for region in found if region.wrong == least)
 
 
-def _is_telling(region: Region) -> bool:
+def _separates(region: Region) -> bool:
     return min(region.diverged_inside / region.diverged, region.diverged_inside / max(1, region.inside)) >= NEARLY
 
 

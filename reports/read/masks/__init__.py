@@ -1,4 +1,4 @@
-"""Masks as runs kept them, one bit a weight, read without torch; and how alike they are."""
+"""Reads the packed masks of runs (one bit for each weight) without torch, and computes their overlap."""
 
 from collections.abc import Iterable
 
@@ -24,15 +24,15 @@ MOST_BYTES = 512 * 2**20
 def read_masks(
     store: RunStore, *, run_ids: Iterable[str], most_bytes: int = MOST_BYTES
 ) -> dict[str, dict[str, PackedMask]]:
-    """Read the masks of some runs, those first in order first, until together they would be too large.
+    """Read the masks of some runs in the given order, up to a limit on their total size.
 
     Args:
         store: the store that holds the artifacts.
-        run_ids: runs in order of importance; those that kept no mask are left out.
-        most_bytes: how many bytes of packed masks may be held at once.
+        run_ids: runs in order of importance; runs without a mask are left out.
+        most_bytes: the limit on the bytes of packed masks; a mask that exceeds it is left out.
 
     Raises:
-        ReportError: a mask that is damaged.
+        ReportError: a damaged mask.
     """
     found: dict[str, dict[str, PackedMask]] = {}
     held = 0

@@ -1,4 +1,4 @@
-"""How alike two masks are, entry by entry, and how alike two random ones would be."""
+"""The overlap of two masks, entry by entry, and the expected overlap of two random masks."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ def overlap(first: Mapping[str, PackedMask], *, second: Mapping[str, PackedMask]
     """Return the share of weights that both masks keep or both drop, over all layers.
 
     Returns:
-        A share from 0 to 1, or None where the masks are of different layers, shapes or patterns.
+        A share from 0 to 1, or None where the masks have different layers, shapes or patterns.
     """
     if first.keys() != second.keys() or any(not _same_kind(first[name], second[name]) for name in first):
         return None
@@ -22,7 +22,7 @@ def overlap(first: Mapping[str, PackedMask], *, second: Mapping[str, PackedMask]
 def layer_change(mask: Mapping[str, PackedMask], *, start: Mapping[str, PackedMask]) -> dict[str, float] | None:
     """Return for each layer the share of kept weights that the start did not keep.
 
-    An exchange of one kept weight for another counts once: both masks keep equally many.
+    Both masks keep equally many weights, so an exchange of one kept weight for another counts once.
 
     Returns:
         A share from 0 to 1 by layer, or None where the masks do not fit each other.

@@ -1,7 +1,7 @@
-"""The mask bundle without torch: a safetensors file of packed bits with its shapes in the header.
+"""Reads a mask bundle without torch: a safetensors file of packed bits with shapes in its header.
 
-Bit order is little-endian: entry k of a flattened mask is bit ``k % 8`` of byte ``k // 8``; groups of M lie along
-the input axis, the last one.
+Bit order is little-endian: entry k of a flattened mask is bit ``k % 8`` of byte ``k // 8``. Groups of M lie along
+the input axis, which is the last one.
 """
 
 import json
@@ -51,14 +51,14 @@ class PackedMask:
 
 
 def parse_masks(content: bytes, *, run_id: str) -> dict[str, PackedMask]:
-    """Read the masks of one run by layer name, each held to exactly N of every M.
+    """Read the masks of one run by layer name, each checked to keep exactly N of every M.
 
     Args:
         content: the file.
         run_id: the run it belongs to, for messages.
 
     Raises:
-        ReportError: a file that is no mask bundle, is damaged, or holds a group that does not keep N of M.
+        ReportError: a file that is not a mask bundle, is damaged, or holds a group that does not keep N of M.
     """
     try:
         header = _header(content)
@@ -68,7 +68,7 @@ def parse_masks(content: bytes, *, run_id: str) -> dict[str, PackedMask]:
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"{MASK_FILE} of run {run_id} is corrupted: {error}") from error
     if header.get(HEADER_FORMAT) != MASK_FORMAT or tensors.keys() != shapes.keys():
-        raise ReportError(f"{MASK_FILE} of run {run_id} is no mask bundle; expected format {MASK_FORMAT}")
+        raise ReportError(f"{MASK_FILE} of run {run_id} is not a mask bundle; expected format {MASK_FORMAT}")
     masks = {name: PackedMask(bits, _shape(shapes[name]), kept.n, kept.m) for name, bits in sorted(tensors.items())}
     for name, mask in masks.items():
         _check(mask, name, run_id)

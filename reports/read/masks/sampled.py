@@ -1,4 +1,4 @@
-"""Losses of masks that a trained run drew from its final logits, minibatch by minibatch: K masks, B minibatches."""
+"""Reads the losses of masks that a trained run drew from its final logits: K masks on B minibatches."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -16,7 +16,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampledLosses:
-    """Losses in nats a token of the same masks on each minibatch, beside the initial mask's and the dense model's."""
+    """Losses in nats per token on each minibatch: of the same masks, of the initial mask and of the dense model."""
 
     run_id: str
     loss_KB: Floats

@@ -1,1 +1,1 @@
-"""How nmlab reaches MLflow: which addresses it takes, how it connects, and how a failure is told in one line."""
+"""Access to MLflow: accepted addresses, connections, and failures as one line."""

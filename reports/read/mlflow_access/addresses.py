@@ -1,4 +1,4 @@
-"""Addresses of tracking stores: their usual form, and which kinds of store are taken."""
+"""Addresses of tracking stores: their canonical form, and the accepted kinds of store."""
 
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -10,11 +10,11 @@ DATABASES = ("postgresql", "mysql", "mssql")
 EXPECTED = "expected sqlite:///FILE, a database URI or the http address of a server"
 _SERVERS = ("http", "https")
 _PLUGINS = {"azureml": "azureml-mlflow"}
-"""Packages that teach MLflow a scheme."""
+"""Packages that add a scheme to MLflow."""
 
 
 def canonical(uri: str) -> str:
-    """Return an address with its scheme in small letters, a server's without slashes at its end."""
+    """Return an address with its scheme in lower case, and for a server without trailing slashes."""
     uri = uri.strip()
     scheme, colon, rest = uri.partition(":")
     if not colon or not rest.startswith("/"):
@@ -40,12 +40,12 @@ def dialect(uri: str) -> str:
 
 
 def is_server(uri: str) -> bool:
-    """Say whether an address is that of a server which speaks http."""
+    """Return whether an address is that of an HTTP server."""
     return uri.partition(":")[0].lower() in _SERVERS
 
 
 def check_address(uri: str) -> None:
-    """Refuse an address of a kind that is not taken, without a look at what it names.
+    """Refuse an address of a kind that is not accepted; the store itself is not contacted.
 
     Raises:
         ReportError: what was given, and what is expected.
@@ -67,7 +67,7 @@ def _check_host(uri: str) -> None:
     try:
         parts = urlsplit(uri)
         names_host = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # its text may hold a part of a password
+    except ValueError:  # its text may contain a part of a password
         names_host = False
     if not names_host:
         raise ReportError(f"tracking store {shown(uri)!r} names no server; expected http://HOST:PORT")
@@ -89,5 +89,5 @@ def _unknown(kind: str) -> str:
 
 
 def _schemes_of_plugins() -> set[str]:
-    """Return the schemes that installed packages teach MLflow."""
+    """Return the schemes that installed packages add to MLflow."""
     return {entry.name for entry in entry_points(group="mlflow.tracking_store")}

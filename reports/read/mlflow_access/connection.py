@@ -1,4 +1,4 @@
-"""Clients of tracking stores, made only once a store has answered; MLflow alone would wait for minutes or hours."""
+"""Clients of tracking stores, returned only once a store has answered; MLflow alone waits for minutes or hours."""
 
 import socket
 from typing import Any
@@ -15,14 +15,14 @@ CONNECT_SECONDS = 5.0
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
-"""Packages of modules that are called otherwise."""
+"""Packages whose name differs from that of their module."""
 
 
 def connect(uri: str) -> Any:
-    """Return MLflow's client of a store that has answered to it.
+    """Return MLflow's client of a store that has answered a request.
 
-    The store is asked for one experiment, by MLflow's own client, as every later call asks: with the same credentials,
-    certificates and proxies.
+    The request is for one experiment, by MLflow's own client, and so uses the same credentials, certificates and
+    proxies as every later call.
 
     Raises:
         ReportError: one line that names the store, without its password, and says why it cannot be used.
@@ -37,15 +37,15 @@ def connect(uri: str) -> Any:
         try:
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
-        except Exception as error:  # whatever a server answers, MLflow may stumble over it
+        except Exception as error:  # MLflow raises errors of many kinds on unexpected answers
             raise unusable(uri, reason(error, uri=uri)) from error
     return client
 
 
 def check_writing(client: Any, study: str, *, uri: str) -> None:
-    """Write what a launch of the study writes first: its experiment, if it is new, and the experiment's tag.
+    """Check that a store can be written: create the study's experiment, if it is new, and set its tag.
 
-    Nothing else is left behind, and a launch that comes after finds what it would have made.
+    A launch writes the same first, and nothing else is written.
 
     Raises:
         ReportError: as :func:`connect`.
@@ -61,7 +61,7 @@ def check_writing(client: Any, study: str, *, uri: str) -> None:
         except Exception as error:
             raise unusable(uri, f"cannot be written: {reason(error, uri=uri)}") from error
     if not experiment:
-        raise unusable(uri, "there is no MLflow at this address; it takes an experiment and names none")
+        raise unusable(uri, "there is no MLflow at this address: creating an experiment returned no id")
 
 
 def unusable(uri: str, why: str) -> ReportError:
@@ -70,7 +70,7 @@ def unusable(uri: str, why: str) -> ReportError:
 
 
 def _check_database(uri: str) -> None:
-    """Connect once: MLflow itself would try again for minutes, with a wrong password as well."""
+    """Connect once; MLflow itself retries for minutes, even with a wrong password."""
     try:
         url = sqlalchemy.make_url(uri)
         engine = sqlalchemy.create_engine(url)
@@ -84,9 +84,9 @@ def _check_database(uri: str) -> None:
             port = url.port or _PORTS[dialect(uri)]
             socket.create_connection((url.host, port), timeout=CONNECT_SECONDS).close()
         engine.connect().close()
-    except Exception as error:  # drivers have errors of their own
+    except Exception as error:  # every driver has its own errors
         why = getattr(error, "orig", None) or error
-        told = (getattr(why, "strerror", None) or reason(why, uri=uri)) if isinstance(why, Exception) else str(why)
-        raise unusable(uri, f"does not answer: {told}".replace(url.password or "\0", "***")) from error
+        detail = (getattr(why, "strerror", None) or reason(why, uri=uri)) if isinstance(why, Exception) else str(why)
+        raise unusable(uri, f"does not answer: {detail}".replace(url.password or "\0", "***")) from error
     finally:
         engine.dispose()

@@ -1,4 +1,4 @@
-"""Why MLflow could not do something, in one line: what a server, a database or the network said."""
+"""Failures of MLflow as one line: the cause given by a server, a database or the network."""
 
 import os
 import re
@@ -15,9 +15,9 @@ _CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_
 _HOW = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 _OF_STATUS = {
     403: "this account may not do that (403)",
-    404: "there is no MLflow at this address (404); is a path missing or too many?",
+    404: "there is no MLflow at this address (404); is a part of the path missing or extra?",
     405: "there is no MLflow at this address (405)",
-    407: "the proxy between asks for a password (407); see HTTPS_PROXY",
+    407: "the proxy asks for a password (407); see HTTPS_PROXY",
 }
 _STATUS_OF_CODE = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "ENDPOINT_NOT_FOUND": 404}
 
@@ -37,7 +37,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _connection(error: BaseException) -> str:
-    """Return what kept a request from reaching a server, empty where one has answered."""
+    """Return why a request did not reach a server; empty where one has answered."""
     for each in _chain(error):
         if isinstance(each, requests.exceptions.SSLError):
             return _tls(str(each))
@@ -59,14 +59,14 @@ def _tls(text: str) -> str:
 
 
 def _innermost(error: BaseException) -> str:
-    """Return the words of the socket in the text of an error that holds other errors' texts."""
+    """Return the message of the socket from the text of an error that contains other errors."""
     text = " ".join(str(error).split())
     found = re.findall(r"(?:\[Errno -?\d+\] |getaddrinfo failed|: )([A-Z][^'\"()<>\[\]]+)", text)
     return found[-1].strip() if found else text[:LONGEST]
 
 
 def _answer(error: BaseException, *, uri: str) -> str:
-    """Return what an answer of a server means, empty where it is MLflow's own text that says so best."""
+    """Return the meaning of a server's answer; empty where MLflow's own text is clear."""
     if dialect(uri) == "databricks" and "credential" in str(error):
         return "no credentials of Databricks; set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile that exists"
     text = str(error)

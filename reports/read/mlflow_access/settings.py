@@ -1,7 +1,7 @@
-"""What MLflow reads from the environment; import this module before MLflow, wherever MLflow is imported.
+"""Environment settings for MLflow; import this module before MLflow, wherever MLflow is imported.
 
-MLflow starts its telemetry as it is imported, unless the environment forbids it by then. A choice that the user made
-in the environment stays.
+MLflow starts its telemetry on import, unless the environment already forbids it. A choice that the user made in the
+environment stays.
 """
 
 import logging
@@ -12,16 +12,16 @@ from contextlib import contextmanager
 
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",  # creating a store is not worth a line
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it is part of no JSON, and may hold a password
-    # MLflow would try a server that is gone for minutes; whoever writes tries again later.
+    "MLFLOW_LOGGING_LEVEL": "ERROR",  # creating a store needs no message
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would break JSON output, and may contain a password
+    # MLflow retries an unreachable server for minutes; the writer of records retries later.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 
 
 def apply_settings() -> None:
-    """Set what the user left open, for this process and those that it starts."""
+    """Set the variables that the user did not set, for this process and its children."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -46,9 +46,9 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _stop_telemetry() -> None:
-    """Take away the telemetry client of an MLflow that was imported before this module.
+    """Remove the telemetry client of an MLflow that was imported before this module.
 
-    MLflow's own function asks the environment again, and removes the client where telemetry is off.
+    MLflow's own function reads the environment again and removes the client where telemetry is off.
     """
     try:
         from mlflow.telemetry import set_telemetry_client

@@ -1,4 +1,4 @@
-"""Runs that were not evaluated alike stand in no table together unless asked, and then every table says so."""
+"""Runs that were not evaluated alike are refused in one table; with --mixed every table is marked."""
 
 import json
 
@@ -20,7 +20,7 @@ def asked(facts=None, quiz=None):
 
 
 def launched(writer, trial, name, *tags, metrics=None, **options):
-    """A study of one run for each of these tags."""
+    """Write a study with one run for each of these tags."""
     rows = [
         trial("wanda" if place == 0 else "magnitude", 0, 60.0 + place, tags=own, metrics=metrics or {}, **options)
         for place, own in enumerate(tags)
@@ -50,7 +50,7 @@ def _children(writer, name):
         ("data", {"nmlab.data_digest": "sha256:zz"}, "the digest of the data differs: sha256:bb22"),
     ],
 )
-def test_a_report_refuses_what_was_not_evaluated_alike_and_marks_it_where_asked(
+def test_a_report_refuses_runs_not_evaluated_alike_and_marks_them_when_mixed(
     writer, trial, tmp_path, name, tags, message
 ):
     name = f"alike-{name}"
@@ -61,7 +61,7 @@ def test_a_report_refuses_what_was_not_evaluated_alike_and_marks_it_where_asked(
     text = str(refusal.value)
     assert text.startswith(f"these runs do not belong in one table: {message}")
     assert all(f"(run {run_id})" in text for run_id in runs)
-    assert text.endswith("--mixed shows them all the same, marked")
+    assert text.endswith("--mixed shows them anyway, marked")
     assert "\n" not in text
     assert not output.exists()
     write_report(name, tracking_uri=writer.uri, output=output, mixed=True)
@@ -71,26 +71,26 @@ def test_a_report_refuses_what_was_not_evaluated_alike_and_marks_it_where_asked(
         assert table["notes"][0].startswith(f"Not evaluated alike: {message}"), table["key"]
 
 
-def test_what_a_run_did_not_record_is_no_difference(writer, trial, tmp_path):
+def test_a_fact_that_a_run_did_not_record_is_no_difference(writer, trial, tmp_path):
     launched(writer, trial, "alike-unknown", asked(), {"nmlab.versions": "{}", "nmlab.data_digest": ""})
     write_report("alike-unknown", tracking_uri=writer.uri, output=tmp_path / "report")
 
 
-def test_a_model_made_elsewhere_has_weights_of_its_own(writer, trial, tmp_path):
-    """It is judged beside the study's model, whose weights it pruned some other way."""
-    judged = {"nmlab.model_digest": "sha256:zz", "nmlab.judged": "true"}
-    launched(writer, trial, "alike-judged", {}, judged)
+def test_an_external_model_may_have_another_model_digest(writer, trial, tmp_path):
+    """It has its own weights, pruned in another way, and is evaluated like the study's model."""
+    external = {"nmlab.model_digest": "sha256:zz", "nmlab.judged": "true"}
+    launched(writer, trial, "alike-judged", {}, external)
     write_report("alike-judged", tracking_uri=writer.uri, output=tmp_path / "report")
 
 
-def test_a_run_that_did_not_finish_mixes_nothing(writer, trial, tmp_path):
+def test_an_unfinished_run_makes_no_difference(writer, trial, tmp_path):
     other = {"nmlab.versions": '{"torch": "2.9.0"}'}
     rows = [trial("wanda", 0, 60.0), trial("magnitude", 0, None, status="failed", tags=other)]
     writer.launch("alike-failed", rows, name="alike-failed-1")
     write_report("alike-failed", tracking_uri=writer.uri, output=tmp_path / "report")
 
 
-def test_models_that_the_table_tells_apart_are_not_mixed(writer, trial, tmp_path):
+def test_models_shown_by_rows_or_columns_are_not_mixed(writer, trial, tmp_path):
     rows = [
         trial("wanda", 0, 60.0, params={"model.source": name}, tags={"nmlab.model_digest": f"sha256:{name}"})
         for name in ("a", "b")
@@ -100,7 +100,7 @@ def test_models_that_the_table_tells_apart_are_not_mixed(writer, trial, tmp_path
 
 
 def test_tasks_matter_to_tables_that_show_them(writer, trial):
-    """Few-shot accuracy does not touch perplexity."""
+    """Few-shot settings do not affect perplexity."""
     launched(writer, trial, "alike-zero", asked(), metrics=ACCURACY)
     launched(writer, trial, "alike-five", asked(quiz={"few_shot": 5}), metrics=ACCURACY)
     names = ["alike-zero", "alike-five"]

@@ -1,4 +1,4 @@
-"""Contrasts of masks: which noise decides, what is paired, and what shares the mark of the best."""
+"""Pairwise comparisons of masks: the deciding noise, the pairing, and ties with the best."""
 
 import math
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nmlab.reports.analysis.pairwise import Side, contrasts_with, losses_of, rivals_of, tied_with_best
+from nmlab.reports.analysis.pairwise import Side, best_versus_rest, losses_of, pairwise_comparisons, tied_with_best
 from nmlab.reports.analysis.summary_rows import SummaryRow, names_of
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Noise, adjusted
-from nmlab.reports.tables.best_versus_rest import rivals_table
+from nmlab.reports.tables.best_versus_rest import best_versus_rest_table
 
 METRIC = "eval/perplexity"
 TOKENS = np.full(40, 100)
@@ -28,7 +28,7 @@ def kept(item, perplexity, **noise):
 
 def test_two_trained_sides_are_paired_by_seed(configuration):
     first, second = configuration([10.0, 12.0, 15.0], alpha=1), configuration([11.0, 12.5, 17.0], alpha=2)
-    (found,) = contrasts_with(Side(second), others=[Side(first)], metric=METRIC, evaluations={})
+    (found,) = pairwise_comparisons(Side(second), others=[Side(first)], metric=METRIC, evaluations={})
     expected = stats.ttest_rel(np.log([10.0, 12.0, 15.0]), np.log([11.0, 12.5, 17.0]))
     assert found.training.p_value == pytest.approx(expected.pvalue)
     assert (found.difference, found.training.n) == (pytest.approx(-3.5 / 3), 3)
@@ -36,18 +36,18 @@ def test_two_trained_sides_are_paired_by_seed(configuration):
     assert found.evaluation is None
 
 
-def test_what_is_no_perplexity_is_compared_as_it_is(configuration):
+def test_metrics_other_than_perplexity_are_compared_on_their_own_scale(configuration):
     items = [configuration(values, alpha=values[0]) for values in ([0.5, 0.6, 0.8], [0.3, 0.5, 0.5])]
     for item in items:
         object.__setattr__(item, "trials", item.trials.assign(**{"eval/quiz/acc": item.trials["eval/perplexity"]}))
-    (found,) = contrasts_with(Side(items[1]), others=[Side(items[0])], metric="eval/quiz/acc", evaluations={})
+    (found,) = pairwise_comparisons(Side(items[1]), others=[Side(items[0])], metric="eval/quiz/acc", evaluations={})
     assert found.training.p_value == pytest.approx(stats.ttest_rel([0.5, 0.6, 0.8], [0.3, 0.5, 0.5]).pvalue)
     assert not found.is_ratio
 
 
 def test_a_seed_that_diverged_on_one_side_is_left_out_on_both(configuration):
     first, second = configuration([10.0, math.inf, 15.0], alpha=1), configuration([11.0, 12.5, 17.0], alpha=2)
-    (found,) = contrasts_with(Side(second), others=[Side(first)], metric=METRIC, evaluations={})
+    (found,) = pairwise_comparisons(Side(second), others=[Side(first)], metric=METRIC, evaluations={})
     assert found.training.n == 2
     assert found.training.difference == pytest.approx((np.log(10.0 / 11.0) + np.log(15.0 / 17.0)) / 2)
     assert found.difference == pytest.approx(-1.5)
@@ -55,7 +55,7 @@ def test_a_seed_that_diverged_on_one_side_is_left_out_on_both(configuration):
 
 def test_a_rule_without_a_seed_is_a_constant(configuration):
     trained, rule = configuration([10.0, 12.0, 15.0]), configuration([20.0], method="wanda", role="baseline")
-    (found,) = contrasts_with(Side(trained), others=[Side(rule)], metric=METRIC, evaluations={})
+    (found,) = pairwise_comparisons(Side(trained), others=[Side(rule)], metric=METRIC, evaluations={})
     expected = stats.ttest_1samp(np.log([10.0, 12.0, 15.0]), np.log(20.0))
     assert found.training.p_value == pytest.approx(expected.pvalue)
     assert found.difference == pytest.approx(20.0 - 37.0 / 3)
@@ -65,7 +65,7 @@ def test_two_rules_differ_by_the_windows_alone(configuration):
     first = configuration([20.0], method="wanda", role="baseline")
     second = configuration([30.0], method="magnitude", role="baseline")
     windows = {**kept(first, 20.0, wobble=0.1, seed=1), **kept(second, 30.0, wobble=0.1, seed=2)}
-    (found,) = contrasts_with(Side(first), others=[Side(second)], metric=METRIC, evaluations=windows)
+    (found,) = pairwise_comparisons(Side(first), others=[Side(second)], metric=METRIC, evaluations=windows)
     assert found.training is None
     assert found.decisive.noise is Noise.EVALUATION
     assert found.decisive.n == 40
@@ -73,24 +73,24 @@ def test_two_rules_differ_by_the_windows_alone(configuration):
     assert found.is_separated is True
 
 
-def test_what_no_seed_moves_is_a_constant_although_it_was_learned(configuration):
-    """ProxSparse learns from the dense weights and draws nothing: one run is all there is to know of its training."""
+def test_a_learned_mask_without_training_noise_is_a_constant(configuration):
+    """ProxSparse learns from the dense weights without random draws, so one run shows all of its training."""
     trained = configuration([10.0, 12.0, 15.0], depends_on_seed="true")
     fixed, rule = (configuration([20.0], method=method, depends_on_seed="false") for method in ("proxsparse", "wanda"))
     object.__setattr__(fixed, "trials", fixed.trials.assign(**{"initial/perplexity": [40.0]}))
-    (found,) = contrasts_with(Side(trained), others=[Side(fixed)], metric=METRIC, evaluations={})
+    (found,) = pairwise_comparisons(Side(trained), others=[Side(fixed)], metric=METRIC, evaluations={})
     assert found.training.p_value == pytest.approx(stats.ttest_1samp(np.log([10.0, 12.0, 15.0]), np.log(20.0)).pvalue)
     windows = {**kept(fixed, 20.0, wobble=0.1, seed=1), **kept(rule, 30.0, wobble=0.1, seed=2)}
-    (found,) = contrasts_with(Side(rule), others=[Side(fixed)], metric=METRIC, evaluations=windows)
+    (found,) = pairwise_comparisons(Side(rule), others=[Side(fixed)], metric=METRIC, evaluations=windows)
     assert found.decisive.noise is Noise.EVALUATION
 
 
-def test_seeds_that_all_ended_alike_are_decided_by_the_windows(configuration):
-    """As when no step moved a mask: their spread of zero would make a t-test sure of any difference."""
-    alike = configuration([20.0, 20.0, 20.0], depends_on_seed="true")
+def test_equal_seeds_are_decided_by_the_windows(configuration):
+    """Without spread over seeds a t-test would find any difference significant."""
+    equal = configuration([20.0, 20.0, 20.0], depends_on_seed="true")
     rule = configuration([20.1], method="wanda", role="baseline", depends_on_seed="false")
-    windows = {**kept(alike, 20.0, wobble=0.3, seed=1), **kept(rule, 20.1, wobble=0.3, seed=2)}
-    (found,) = contrasts_with(Side(rule), others=[Side(alike)], metric=METRIC, evaluations=windows)
+    windows = {**kept(equal, 20.0, wobble=0.3, seed=1), **kept(rule, 20.1, wobble=0.3, seed=2)}
+    (found,) = pairwise_comparisons(Side(rule), others=[Side(equal)], metric=METRIC, evaluations=windows)
     assert found.training is None
     assert found.decisive.noise is Noise.EVALUATION
     assert found.is_separated is False
@@ -100,18 +100,18 @@ def test_one_draw_of_a_random_mask_is_not_tested_by_windows(configuration):
     first = configuration([20.0], method="wanda", depends_on_seed="false")
     second = configuration([30.0], method="random", depends_on_seed="true")
     windows = {**kept(first, 20.0, wobble=0.1, seed=1), **kept(second, 30.0, wobble=0.1, seed=2)}
-    (found,) = contrasts_with(Side(first), others=[Side(second)], metric=METRIC, evaluations=windows)
+    (found,) = pairwise_comparisons(Side(first), others=[Side(second)], metric=METRIC, evaluations=windows)
     assert found.decisive is None
 
 
-def test_windows_never_stand_in_for_the_seeds_of_a_trained_side(configuration):
-    """One seed of a trained mask says nothing about training noise, however many windows there are."""
+def test_windows_never_replace_the_seeds_of_a_trained_side(configuration):
+    """One seed of a trained mask shows no training noise, for any number of windows."""
     rows = configuration([20.0]).trials.assign(**{"initial/perplexity": [40.0]})
     trained = configuration([20.0])
     object.__setattr__(trained, "trials", rows)
     rule = configuration([30.0], method="wanda", role="baseline")
     windows = {**kept(trained, 20.0, wobble=0.1), **kept(rule, 30.0, wobble=0.1, seed=2)}
-    (found,) = contrasts_with(Side(rule), others=[Side(trained)], metric=METRIC, evaluations=windows)
+    (found,) = pairwise_comparisons(Side(rule), others=[Side(trained)], metric=METRIC, evaluations=windows)
     assert found.evaluation is not None
     assert found.decisive is None
     assert found.is_separated is None
@@ -127,30 +127,34 @@ def test_losses_of_several_seeds_are_averaged_and_other_text_is_refused(configur
     assert losses_of(Side(item), evaluations={ids[0]: evaluation(10.0), ids[1]: other}) is None
 
 
-def test_each_kind_of_noise_is_corrected_for_itself(configuration):
+def test_each_kind_of_noise_is_corrected_separately(configuration):
     best = configuration([10.0, 11.0, 12.0], alpha=0)
     others = [configuration([10.5 + k, 11.9 + k, 12.2 + k], alpha=1 + k) for k in range(4)]
-    found = contrasts_with(Side(best), others=[Side(item) for item in others], metric=METRIC, evaluations={})
+    found = pairwise_comparisons(Side(best), others=[Side(item) for item in others], metric=METRIC, evaluations={})
     assert [item.p_adjusted for item in found] == list(adjusted([item.training.p_value for item in found]))
 
 
 def test_what_is_not_separated_from_the_best_is_tied_with_it(configuration):
     near, far = configuration([10.0, 14.0, 12.2], alpha=2), configuration([50.0, 51.0, 52.0], alpha=3)
     best = configuration([10.0, 13.0, 12.0], alpha=1)
-    lines = [SummaryRow(item, "best", item.key, group="2:4") for item in (far, near, best)]
-    found = rivals_of(lines, metric=METRIC, evaluations={})
-    assert {contrast.reference.item.key for contrast in found["2:4"]} == {best.key}
+    summary_rows = [SummaryRow(item, "best", item.key, group="2:4") for item in (far, near, best)]
+    found = best_versus_rest(summary_rows, metric=METRIC, evaluations={})
+    assert {comparison.reference.item.key for comparison in found["2:4"]} == {best.key}
     assert tied_with_best(found) == {(near.key, False)}
 
 
 def test_the_best_of_a_metric_that_grows_is_the_highest(configuration):
     low, high = configuration([1.0, 2.0], mode="max", alpha=1), configuration([5.0, 6.0], mode="max", alpha=2)
-    found = rivals_of([SummaryRow(item, "best", "x", group="g") for item in (low, high)], metric=METRIC, evaluations={})
+    found = best_versus_rest(
+        [SummaryRow(item, "best", "x", group="g") for item in (low, high)], metric=METRIC, evaluations={}
+    )
     assert found["g"][0].reference.item is high
 
 
 def test_the_table_of_the_small_study(analysis):
-    table = rivals_table(analysis.configurations, names=names_of(analysis.lines), contrasts=analysis.decisive_contrasts)
+    table = best_versus_rest_table(
+        analysis.configurations, names=names_of(analysis.summary_rows), comparisons=analysis.decisive_comparisons
+    )
     rows = {row.cells[0].value: row for row in table.rows}
     assert set(rows) == {"magnitude", "wanda", "maskpro, its initial mask (wanda)"}
     found = {key: dict(zip(rows, table.column(key), strict=True)) for key in ("difference", "seeds", "windows")}
@@ -166,9 +170,9 @@ def test_the_table_of_the_small_study(analysis):
 
 def test_untested_rows_say_so(configuration):
     first, second = configuration([10.0], alpha=1), configuration([12.0], alpha=2)
-    lines = [SummaryRow(item, "best", item.key, group="g") for item in (first, second)]
-    contrasts = rivals_of(lines, metric=METRIC, evaluations={})
-    table = rivals_table((first, second), names=names_of(lines), contrasts=contrasts)
+    summary_rows = [SummaryRow(item, "best", item.key, group="g") for item in (first, second)]
+    comparisons = best_versus_rest(summary_rows, metric=METRIC, evaluations={})
+    table = best_versus_rest_table((first, second), names=names_of(summary_rows), comparisons=comparisons)
     assert [cell.value for cell in table.column("verdict")] == [
         "not tested: one value each, and no losses by window were stored"
     ]

@@ -1,4 +1,4 @@
-"""Equal budgets and fronts: what a run had reached when it had spent so much, and what nothing beats."""
+"""Equal budgets and fronts: the value of a run within a budget, and configurations that nothing dominates."""
 
 import math
 import re
@@ -55,7 +55,7 @@ def test_a_rule_is_reached_when_its_whole_cost_is_paid():
     assert path.reached(19.0, kind="tokens") is None
 
 
-def test_every_method_is_held_to_the_cheapest_trained_one(configuration):
+def test_every_method_has_the_budget_of_the_cheapest_trained_one(configuration):
     cheap = priced(configuration, [50.0, 52.0], method="susi", tokens=100.0)
     dear = priced(configuration, [30.0, 31.0], method="maskpro", tokens=400.0)
     rule = priced(configuration, [80.0], method="wanda", learned=False, tokens=10.0, role="baseline")
@@ -93,7 +93,7 @@ def test_a_run_that_was_not_evaluated_in_time_is_unknown_and_last(configuration)
     assert any("evaluate_every" in note for note in table.notes)
 
 
-def test_one_trained_method_has_nothing_to_be_held_to(configuration):
+def test_one_trained_method_has_no_equal_budget(configuration):
     only = priced(configuration, [50.0], method="susi")
     assert equal_budgets([only], progress=progress_of((only, {10: 50.0}))) == ()
 
@@ -166,7 +166,7 @@ def test_groups_that_are_not_compared_have_a_row_each(configuration):
         ((512.0, 16384.0, 2e6), ["1000", "10k", "100k", "1M"]),
     ],
 )
-def test_ticks_of_a_cost_that_may_be_zero_do_not_lie_upon_each_other(configuration, tokens, ticks):
+def test_ticks_of_a_cost_that_may_be_zero_do_not_overlap(configuration, tokens, ticks):
     items = [
         priced(configuration, [100.0 - place], method="maskpro", tokens=count, alpha=place)
         for place, count in enumerate(tokens)

@@ -5,7 +5,7 @@ import math
 import pytest
 from judging import METRIC, judge, trained, with_metric
 
-from nmlab.reports.analysis.claims import Verdict, claims, judged
+from nmlab.reports.analysis.claims import Verdict, claims, judgements_of
 from nmlab.reports.analysis.claims.claim import (
     ChoiceTest,
     DominatesTest,
@@ -82,7 +82,7 @@ def test_two_timings_decide_nothing(configuration):
     sides = tuple(Selector(method="maskpro", settings={"sampler": name}) for name in ("gumbel_topk", "multinomial"))
     found = judge(OrderTest(kind="order", metric="time/sample_s", sides=sides), items)
     assert found.verdict is Verdict.NOT_TESTED
-    assert "untested (2 seeds, what is measured in a run needs at least 3)" in found.evidence
+    assert "untested (2 seeds, a measurement needs at least 3)" in found.evidence
 
 
 def test_one_seed_decides_nothing(configuration):
@@ -104,7 +104,7 @@ def test_largest_and_smallest_are_of_what_was_run(configuration):
                metric=METRIC)  # fmt: skip
 
 
-def test_the_best_of_several_that_fit_stands_for_a_side(configuration):
+def test_a_side_is_the_best_of_several_matches(configuration):
     items = [trained(configuration, [value, value + 1], alpha=1, lr=value) for value in (30.0, 10.0, 20.0)]
     side = chosen(Selector(method="maskpro", settings={"alpha": 1}), configurations=items, metric=METRIC)
     assert side.item.settings["lr"] == 10.0
@@ -116,7 +116,7 @@ def test_a_side_of_which_a_seed_is_missing_does_not_count(configuration):
         chosen(Selector(method="maskpro"), configurations=[item], metric=METRIC)
 
 
-def test_a_choice_is_held_against_every_other_value(configuration):
+def test_a_choice_is_compared_with_every_other_value(configuration):
     items = [
         trained(configuration, [value, value + 0.1, value + 0.3], alpha=alpha)
         for alpha, value in ((0.7, 30.0), (0.99, 10.0), (0.9, 5.0))
@@ -172,7 +172,7 @@ def test_counts_need_no_test(configuration):
         ([30.0, 30.1, 30.2], Verdict.CONTRADICTED),
     ],
 )
-def test_a_ratio_of_what_is_measured_takes_an_interval_over_seeds(configuration, times, verdict):
+def test_a_ratio_of_measurements_is_tested_over_seeds(configuration, times, verdict):
     values = [10.0 + seed for seed in range(len(times))]
     first = with_metric(trained(configuration, values, method="maskllm"), "time/step_s", times)
     second = with_metric(trained(configuration, values, method="susi"), "time/step_s", [10.0] * len(times))
@@ -235,7 +235,7 @@ def test_overlaps_are_compared_seed_by_seed(configuration, near, far, verdict):
         assert "masks of 2 of 3 seeds can be paired" in some.evidence
 
 
-def test_overlaps_of_masks_that_no_seed_moves_are_counts(configuration):
+def test_overlaps_of_masks_without_training_noise_are_counts(configuration):
     items = {name: configuration([10.0], method=name, depends_on_seed="false") for name in ("susi", "maskllm", "wanda")}
     ids = {name: item.run_ids[0] for name, item in items.items()}
     test = OverlapTest(
@@ -253,23 +253,23 @@ def test_overlaps_of_masks_that_no_seed_moves_are_counts(configuration):
 def test_all_comparisons_of_a_report_are_corrected_together(configuration):
     items = [trained(configuration, [10.0 + k, 11.0 + k, 12.4 + k], alpha=k) for k in range(4)]
     found = judge(ChoiceTest(kind="choice", method="maskpro", setting="alpha", value=0), items)
-    raw = sorted(check.contrast.training.p_value for check in found.checks)
-    adjusted = sorted(check.contrast.p_adjusted for check in found.checks)
+    raw = sorted(check.comparison.training.p_value for check in found.checks)
+    adjusted = sorted(check.comparison.p_adjusted for check in found.checks)
     assert adjusted[-1] == pytest.approx(raw[-1])
     assert adjusted[0] == pytest.approx(min(3 * raw[0], 1.5 * raw[1], raw[2]))
 
 
 def test_a_study_that_reproduces_an_item_lists_its_claims_tested_or_not(configuration):
     items = [trained(configuration, [10.0, 11.0], alpha=0.99), trained(configuration, [40.0, 41.0], alpha=0.7)]
-    found = judged(items, reproduces=("maskpro/table-10",), evaluations={})
+    found = judgements_of(items, reproduces=("maskpro/table-10",), evaluations={})
     assert [item.claim.id for item in found] == ["maskpro-alpha-099", "maskpro-alpha-collapse"]
-    both = judged(items, reproduces=("susi/table-7", "maskpro/table-10"), evaluations={})
+    both = judgements_of(items, reproduces=("susi/table-7", "maskpro/table-10"), evaluations={})
     assert [item.claim.id for item in both] == [
         "maskpro-alpha-099",
         "maskpro-alpha-collapse",
         "susi-soft-beats-straight-through",
     ]
-    missing = judged(items, reproduces=("susi/table-7",), evaluations={})
+    missing = judgements_of(items, reproduces=("susi/table-7",), evaluations={})
     assert [item.verdict for item in missing] == [Verdict.NOT_TESTED]
     assert missing[0].evidence == (
         "not tested (0 of 2 sides ran; missing: susi, straight_through=False, susi, straight_through=True)"
@@ -282,22 +282,20 @@ def test_a_search_decides_claims_about_methods_but_none_about_settings(configura
         trained(configuration, [40.0, 41.0], alpha=0.7, initial_mask="wanda", logit_magnitude=6.0),
         configuration([60.0], method="wanda", role="baseline"),
     ]
-    free = judged(items, reproduces=(), evaluations={})
+    free = judgements_of(items, reproduces=(), evaluations={})
     assert [item.claim.id for item in free] == ["maskpro-beats-rules", "maskpro-improves-every-start"]
     assert all(item.checks for item in free)
 
 
-def test_of_several_patterns_the_evidence_says_which(configuration):
+def test_the_evidence_names_the_pattern_where_there_are_several(configuration):
     items = [trained(configuration, [10.0]), trained(configuration, [20.0], alpha=0.9)]
     object.__setattr__(items[1], "pattern", "4:8")
     for name, value in (("time/sample_s", 3.0), ("time/forward_s", 1.0), ("time/update_s", 1.0)):
         items = [with_metric(item, name, [value]) for item in items]
-    (both,) = judged(items, reproduces=("maskpro/table-15",), evaluations={})
-    share = (
-        "sample: 60% of a step's time on this machine, untested (1 seed, what is measured in a run needs at least 3)"
-    )
+    (both,) = judgements_of(items, reproduces=("maskpro/table-15",), evaluations={})
+    share = "sample: 60% of a step's time on this machine, untested (1 seed, a measurement needs at least 3)"
     assert both.evidence == f"2:4, {share}; 4:8, {share}"
-    (one,) = judged(items[:1], reproduces=("maskpro/table-15",), evaluations={})
+    (one,) = judgements_of(items[:1], reproduces=("maskpro/table-15",), evaluations={})
     assert one.evidence == share
 
 

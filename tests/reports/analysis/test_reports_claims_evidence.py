@@ -1,4 +1,4 @@
-"""A claim is decided on all of its evidence: what did not run, ran in part, or was picked from several."""
+"""A claim needs all of its evidence: sides that did not run, ran in part, or were selected from several."""
 
 import math
 
@@ -87,12 +87,12 @@ def test_a_side_is_not_compared_where_one_that_lacks_a_seed_looks_better(configu
     ]
     sides = tuple(Selector(method="maskpro", settings={"alpha": value}) for value in (1, 2))
     with pytest.raises(
-        NotTestableError, match=rf"1 of 2 sides ran; missing: .* \({items[2].key} looks better but has 1 of"
+        NotTestableError, match=rf"1 of 2 sides ran; missing: .* \({items[2].key} looks better but has only 1 of"
     ):
         judge(OrderTest(kind="order", sides=sides), items)
 
 
-def test_a_side_that_was_picked_as_the_best_of_several_is_marked(configuration):
+def test_a_side_selected_as_the_best_of_several_is_marked(configuration):
     items = [trained(configuration, [value, value + 0.1], method="susi", lr=value) for value in (10.0, 12.0, 14.0)]
     items.append(configuration([30.0], method="wanda", role="baseline"))
     found = judge(beats("wanda"), items)

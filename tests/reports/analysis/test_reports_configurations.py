@@ -1,4 +1,4 @@
-"""Configurations: what their seeds say together, what varies, who may be compared with whom."""
+"""Configurations: means over seeds, varying settings, and comparable groups."""
 
 import math
 
@@ -67,7 +67,7 @@ def test_a_setting_that_only_some_of_a_method_have_varies(configuration):
     assert varying(items) == ("tau_end",)
 
 
-def test_what_only_tells_methods_apart_does_not_vary(configuration):
+def test_a_setting_that_differs_only_between_methods_does_not_vary(configuration):
     items = [
         configuration([1.0], alpha=0.9, steps=10),
         configuration([1.5], alpha=0.8, steps=10),

@@ -39,7 +39,7 @@ def launches(request, writer, store, trial):
 
 
 def plain(frame):
-    """A table without what tells two stores apart."""
+    """A table without the columns that differ between two stores."""
     return frame.drop(columns="run_id").reset_index(drop=True)
 
 
@@ -55,7 +55,7 @@ def test_both_layouts_are_one_curve(launches):
     old, new = (runs.progress.sort_values(order)[order].reset_index(drop=True) for runs in launches)
     pd.testing.assert_frame_equal(old, new)
     assert list(new[new["step"] == 0]["value"]) == [99.0, 100.0, 100.0, 101.0, 101.0, 102.0, 102.0]
-    found = [progress_info(configurations_of(runs), lines=(), progress=runs.progress) for runs in launches]
+    found = [progress_info(configurations_of(runs), summary_rows=(), progress=runs.progress) for runs in launches]
     assert found[0] == found[1]
 
 
@@ -89,7 +89,7 @@ def test_a_rule_has_an_evaluation_at_step_0_and_no_start(launches):
 
 
 def test_a_rule_whose_mask_has_no_finite_perplexity_keeps_it(writer, store, trial):
-    """It diverged at its only evaluation, which has its cost beside it and is no start."""
+    """It diverged at its only evaluation, which has a recorded cost and so is not a start."""
     trials = [
         trial("wanda", 0, 50.0, role="baseline"),
         trial("random", 0, float("inf"), role="baseline", status="diverged"),

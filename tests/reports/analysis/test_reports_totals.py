@@ -1,4 +1,4 @@
-"""What all runs cost together: one sum in the headline, the cost table and the cost figure, with what is unknown."""
+"""The total cost of all runs: the same sum in the headline, the cost table and the cost figure, with its gaps."""
 
 from dataclasses import replace
 
@@ -33,10 +33,10 @@ def trials_of(trial):
 
 
 @pytest.fixture(scope="module")
-def told(writer, store, trial):
+def reported(writer, store, trial):
     """Return a function that writes a study and returns what its headline, cost table and cost figure say."""
 
-    def tell(name, trials):
+    def report(name, trials):
         writer.launch(name, trials, name=f"{name}-1")
         found = analyse(store, runs=collect(store, study=name))
         (sentence,) = [text for text in verdict_sentences(found) if text.startswith("One run of")]
@@ -44,39 +44,39 @@ def told(writer, store, trial):
         info = pareto_info(found.front, objective=found.runs.objective, configurations=found.configurations)
         return sentence, table, info
 
-    return tell
+    return report
 
 
-def test_every_run_counts_whatever_became_of_it(told, trial):
-    sentence, table, info = told("totals-known", trials_of(trial))
-    assert sentence.endswith("; all 12 runs of maskpro together 36.0 s.")
+def test_every_run_counts_whatever_its_status(reported, trial):
+    sentence, table, info = reported("totals-known", trials_of(trial))
+    assert sentence.endswith("; in total, 12 runs of maskpro cost 36.0 s.")
     assert table.notes == ("Together, finished or not: 36.5 s in 13 runs.",)
     each = "All runs of a method together: maskpro 36.0 s in 12 runs, wanda 0.500 s in 1 run."
     assert table.caption.endswith(each)
     assert info.totals == f"{table.notes[0]} {each}"
 
 
-def test_runs_of_unknown_cost_are_counted_and_said(told, trial):
+def test_runs_of_unknown_cost_are_counted_and_reported(reported, trial):
     trials = trials_of(trial)
     trials[6:8] = [replace(each, has_cost=False) for each in trials[6:8]]
-    sentence, table, info = told("totals-unknown", trials)
-    assert sentence.endswith("; all 12 runs of maskpro together 30.0 s (cost of 2 runs unknown).")
+    sentence, table, info = reported("totals-unknown", trials)
+    assert sentence.endswith("; in total, 12 runs of maskpro cost 30.0 s (cost of 2 runs unknown).")
     assert table.notes == ("Together, finished or not: 30.5 s in 13 runs (cost of 2 runs unknown).",)
     assert "maskpro 30.0 s in 12 runs (cost of 2 runs unknown)" in info.totals
 
 
-def test_a_cost_that_is_known_up_to_a_checkpoint_is_said_to_be(told, trial):
+def test_a_cost_known_up_to_a_checkpoint_is_reported_as_such(reported, trial):
     trials = trials_of(trial)
     trials[-1] = replace(trials[-1], tags={"nmlab.cost": "in part"}, metrics={METRIC: 1.0})
     trials[-2] = replace(trials[-2], has_cost=False, tags={"nmlab.cost": "unknown"})
-    sentence, *_ = told("totals-in-part", trials)
+    sentence, *_ = reported("totals-in-part", trials)
     gaps = "cost of 1 run unknown, of 1 run known up to the last checkpoint"
-    assert sentence.endswith(f"; all 12 runs of maskpro together 31.0 s ({gaps}).")
+    assert sentence.endswith(f"; in total, 12 runs of maskpro cost 31.0 s ({gaps}).")
 
 
-def test_models_made_elsewhere_are_none_of_the_runs(told, trial):
-    judged = trial("external", 0, 120.0, role="baseline", tags={"nmlab.judged": "true"}, has_cost=False)
-    _, table, _ = told("totals-judged", [*trials_of(trial), judged])
+def test_external_models_are_not_among_the_runs(reported, trial):
+    external = trial("external", 0, 120.0, role="baseline", tags={"nmlab.judged": "true"}, has_cost=False)
+    _, table, _ = reported("totals-external", [*trials_of(trial), external])
     assert table.notes == ("Together, finished or not: 36.5 s in 13 runs.",)
     assert "external" not in table.caption
 

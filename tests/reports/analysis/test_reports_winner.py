@@ -1,4 +1,4 @@
-"""Is there a winner among the searched configurations: the statement, its error rate, its power, and what is named."""
+"""The winner among the searched configurations: the statement, its error rate, its power, and its sentence."""
 
 import dataclasses
 import math
@@ -22,7 +22,7 @@ GROUP = ("2:4",)
 
 
 def searched_item(key, values, *, statuses=None, reason=""):
-    """A searched configuration with one value a seed; without a status a value is of a finished run."""
+    """A searched configuration with one value for each seed; runs are finished unless a status is given."""
     statuses = statuses or ["finished"] * len(values)
     rows = pd.DataFrame(
         {
@@ -64,16 +64,16 @@ def test_what_all_tests_find_better_is_the_winner():
     assert (found.undecided, found.better_but_incomplete) == ((), ())
 
 
-def test_those_that_cannot_be_told_from_the_best_are_named():
+def test_configurations_not_separable_from_the_best_are_named():
     items = [searched_item("a", [10, 11, 12]), searched_item("b", [10.5, 12.5, 11.2]), searched_item("c", [90, 91, 92])]
     found = winner(items)
     assert not found.is_claimed
-    assert [rival.item.key for rival in found.undecided] == ["b"]
+    assert [other.item.key for other in found.undecided] == ["b"]
     text = winner_sentence(found, members=items)
     assert text.startswith(
         "No winner among 3 configurations: maskpro with alpha=a (a) has the best mean, perplexity 11.00"
     )
-    assert "can't be told from 1 of the 2 others that ran to the end: alpha=b (b)." in text
+    assert "is not separable from 1 of the 2 others that ran to the end: alpha=b (b)." in text
 
 
 def test_holm_counts_every_configuration_of_the_search():
@@ -95,15 +95,15 @@ def test_a_configuration_that_lacks_a_run_and_looks_better_is_named_and_forbids_
     ]
     found = winner(items)
     assert found.best.key == "a"
-    assert [rival.item.key for rival in found.better_but_incomplete] == ["c"]
+    assert [other.item.key for other in found.better_but_incomplete] == ["c"]
     assert not found.is_claimed
-    assert "Looks better on the runs it has: alpha=c (c), 2 of 3 runs finished." in winner_sentence(
+    assert "Better on the runs that finished, but incomplete: alpha=c (c), 2 of 3 runs finished." in winner_sentence(
         found, members=items
     )
 
 
 def test_equal_seeds_are_compared_where_one_is_missing():
-    """Its only seed is the easy one of both: on that seed it is worse."""
+    """Its only finished seed is the easy one, and on that seed it is worse."""
     items = [
         searched_item("a", [10, 30, 32]),
         searched_item("b", [12, 0, 0], statuses=["finished", "failed", "failed"]),
@@ -120,13 +120,13 @@ def test_one_that_was_stopped_early_is_compared_at_the_last_common_step():
     ]
     progress = pd.concat([curve("a", [(0, 50), (20, 40), (40, 10)]), curve("c", [(0, 50), (10, 41), (20, 35)])])
     found = winner(items, progress=progress)
-    (early,) = [rival for rival in found.against_all if rival.standing is Standing.STOPPED_EARLY]
+    (early,) = [other for other in found.against_all if other.standing is Standing.STOPPED_EARLY]
     assert early.partial.step == 20
     assert early.partial.difference == pytest.approx(-5)
     assert found.is_claimed  # of those that ran to the end
     text = winner_sentence(found, members=items)
-    assert "Was ahead of it when it was stopped early: alpha=c (c) at step 20." in text
-    assert "1 configuration stopped early, not judged on all steps" in text
+    assert "Stopped early while ahead of the best: alpha=c (c) at step 20." in text
+    assert "1 configuration stopped early, not evaluated on all steps" in text
 
 
 def test_where_only_the_best_ran_to_the_end_the_steps_of_the_others_decide():
@@ -138,7 +138,7 @@ def test_where_only_the_best_ran_to_the_end_the_steps_of_the_others_decide():
     noisy = apart.assign(value=apart["value"] + 20 * rng.random(len(apart)))
     found = winner(items, progress=noisy)
     assert not found.is_claimed
-    assert "no other ran to the end" in winner_sentence(found, members=items)
+    assert "no other configuration ran to the end" in winner_sentence(found, members=items)
     assert not winner(items).is_claimed  # nothing is known of how far the others got
 
 
@@ -147,18 +147,18 @@ def test_one_configuration_one_seed_or_equal_values_make_no_winner():
     single = [searched_item("a", [10]), searched_item("b", [99])]
     assert not winner(single).is_claimed
     assert (
-        "but no test tells it from the other one: one value each, and no losses by window were stored."
+        "but no test was possible against the other one: one value each, and no losses by window were stored."
         in winner_sentence(winner(single), members=single)
     )
     assert not winner([searched_item("a", [10, 11]), searched_item("b", [10, 11])]).is_claimed
 
 
-def test_all_seeds_of_another_that_diverged_are_no_rival():
+def test_a_configuration_whose_seeds_all_diverged_is_not_compared():
     items = [searched_item("a", [10, 10.1]), searched_item("b", [math.nan] * 2, statuses=["diverged"] * 2)]
     assert winner(items).against_all == ()
 
 
-def test_methods_without_training_noise_are_told_apart_by_windows():
+def test_methods_without_training_noise_are_tested_over_windows():
     def item(key, perplexity):
         made = searched_item(key, [perplexity])
         return dataclasses.replace(made, trials=made.trials.assign(depends_on_seed="false"))
@@ -173,7 +173,7 @@ def test_methods_without_training_noise_are_told_apart_by_windows():
         found = winner(items, evaluations=kept)
         assert found.is_claimed is claimed
     text = winner_sentence(found, members=items, evaluations=kept)
-    assert text.endswith("but no test tells it from the other one: 6 windows, a test needs at least 10.")
+    assert text.endswith("but no test was possible against the other one: 6 windows, a test needs at least 10.")
 
 
 # --- error rate and power ---------------------------------------------------------------------------------------

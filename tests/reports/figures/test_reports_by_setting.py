@@ -97,11 +97,11 @@ def test_intervals_that_are_usually_long_are_shown_whole():
 def test_one_setting_alone_has_nothing_beside_it(configuration):
     alone = [configuration([70.0, 71.0], alpha=0.9), configuration([80.0, 81.0], alpha=0.99)]
     assert "Other settings" not in draw_sensitivity(sensitivity_info(alone)).caption
-    beside = [
+    varied = [
         configuration([70.0, 71.0], alpha=0.9, steps=1),
         configuration([80.0, 81.0], alpha=0.99, steps=2),
     ]
-    assert "Other settings vary along" in draw_sensitivity(sensitivity_info(beside)).caption
+    assert "Other settings vary at the same time" in draw_sensitivity(sensitivity_info(varied)).caption
 
 
 def test_configurations_that_only_diverged_are_counted_not_drawn(configuration):

@@ -23,7 +23,7 @@ from nmlab.reports.figures import (
     study_figures,
 )
 from nmlab.reports.figures.importance import distribution
-from nmlab.reports.figures.parallel import SummaryRow, setting_axis, shown_lines
+from nmlab.reports.figures.parallel import ConfigurationLine, setting_axis, shown_lines
 from nmlab.reports.read.collect import collect
 
 
@@ -112,7 +112,7 @@ def test_ranking_shows_the_best_and_counts_the_rest(swept):
     assert "In the tables only: 11 further configurations." in draw_ranking(info).caption
 
 
-def test_reference_lines_stand_beside_their_own_pattern(writer, store, trial):
+def test_reference_lines_are_next_to_their_own_pattern(writer, store, trial):
     trials = [trial("dense", 0, 40.0, role="baseline")]
     for pattern, value in (("2:4", 90.0), ("4:8", 70.0)):
         trials.append(trial("wanda", 0, value, role="baseline", pattern=pattern))
@@ -136,7 +136,7 @@ def test_importance_finds_what_decides(swept):
     assert info.quantile == pytest.approx(5 / 16)
 
 
-def test_importance_says_how_unsure_it_is(configuration):
+def test_importance_has_a_range(configuration):
     random = np.random.default_rng(3)
     items = [
         configuration([float(random.normal())], left=float(random.uniform()), right=float(random.uniform()))
@@ -278,7 +278,7 @@ def test_drawing_leaves_the_readers_matplotlib_alone(configurations):
 
 
 def test_of_very_many_lines_the_best_and_some_of_the_others_are_drawn():
-    lines = [SummaryRow(str(place), (0.5,), place / 1000) for place in range(1000)]
+    lines = [ConfigurationLine(str(place), (0.5,), place / 1000) for place in range(1000)]
     shown = shown_lines(lines, most=90)
     assert shown[:30] == lines[:30]
     assert 60 <= len(shown) <= 90

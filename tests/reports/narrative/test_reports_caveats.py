@@ -48,7 +48,7 @@ def test_a_threshold_that_tells_diverged_runs_apart_is_named(writer, store, tria
     trials = spread(trial, (1, 2, 3, 4, 5, 6, 7, 8), diverges=lambda value, seed: value < 5)
     found = caveats_of(analysed(writer, store, "below", trials))
     assert (
-        "12 of 24 runs diverged, all with logit_magnitude < 5, and none of the others. A diverged run is in no mean."
+        "12 of 24 runs diverged, all with logit_magnitude < 5, and none of the others. Means leave out diverged runs."
         in found
     )
 
@@ -94,16 +94,16 @@ def test_what_was_stopped_early_failed_or_lacks_a_seed_is_counted(writer, store,
                for seed, status in enumerate(("failed", "oom", "stopped"))]  # fmt: skip
     found = analysed(writer, store, "outcomes", trials)
     text = " ".join(caveats_of(found))
-    assert "1 of 4 searched configurations were stopped early (3 runs)" in text
-    assert "In no mean: 1 run failed and 1 run ran out of memory." in text
-    assert "In no mean, because stopped or not ended: 1 run." in text
-    assert "1 configuration lacks a run, and so has no place: " in text
+    assert "1 of 4 searched configurations was stopped early (3 runs)" in text
+    assert "Left out of all means: 1 run failed and 1 run ran out of memory." in text
+    assert "Left out of all means, because stopped or not ended: 1 run." in text
+    assert "1 configuration lacks a run, and so has no rank: " in text
     assert "(2 of 3 finished)" in text  # of the third seed nothing was recorded
     outcome = next(line for line in headline_of(found.runs, configurations=found.configurations) if "planned" in line)
     assert outcome == "11 of 11 planned runs recorded: 5 finished, 2 failed, 3 stopped early, 1 unfinished."
 
 
-def test_selection_seeds_windows_costs_digests_and_versions_are_told(writer, store, trial):
+def test_selection_seeds_windows_costs_digests_and_versions_are_reported(writer, store, trial):
     other = {"nmlab.versions": json.dumps({"nmlab": "0.1.0", "torch": "2.13.0", "numpy": "9"}), "nmlab.data_digest": ""}
     trials = [trial("maskpro", 0, value, 90.0, {"alpha": str(value)}, residual=[0.0]) for value in (50.0, 60.0)]
     trials.append(trial("wanda", 0, 70.0, role="baseline", tags=other, metrics={"cost/seconds": math.nan}))
@@ -112,7 +112,7 @@ def test_selection_seeds_windows_costs_digests_and_versions_are_told(writer, sto
     text = " ".join(caveats_of(analysed(writer, store, "basis", trials, tags=tags)))
     assert "Run from a dirty tree" in text
     assert "The best of 2 configurations was chosen on the same evaluation text that is reported" in text
-    assert "Every trained configuration has one finished seed" in text
+    assert "Every trained configuration has only one finished seed" in text
     assert "The cost of 1 of 4 runs is not known" in text
     assert "The digest of the data is not recorded in 1 of 4 finished runs." in text
     assert "Runs had different versions of numpy: 8 (1 run), 9 (1 run)." in text
@@ -125,12 +125,12 @@ def test_too_few_windows_are_told_in_every_place(writer, store, trial, monkeypat
     trials = [trial(method, 0, value, role="baseline") for method, value in (("wanda", 60.0), ("magnitude", 70.0))]
     writer.launch("few-windows", trials, name="few-windows-1")
     document = document_of(store, study="few-windows")
-    rivals = next(table for table in document.tables if table.key == "rivals")
-    assert rivals.notes == ("No test was possible: 12 windows, a test needs at least 13.",)
-    assert [cell.value for cell in rivals.column("verdict")] == ["not tested: 12 windows, a test needs at least 13"]
+    rest = next(table for table in document.tables if table.key == "rivals")
+    assert rest.notes == ("No test was possible: 12 windows, a test needs at least 13.",)
+    assert [cell.value for cell in rest.column("verdict")] == ["not tested: 12 windows, a test needs at least 13"]
     assert any("has 12 windows; a test over windows needs at least 13" in text for text in document.warnings)
     assert document.headline[1] == (
-        "Of the 2 masks of the summary, wanda has the best mean, but no test was possible: "
+        "Of the 2 masks in the summary, wanda has the best mean, but no test was possible: "
         "12 windows, a test needs at least 13."
     )
 
@@ -217,8 +217,8 @@ def test_the_winner_is_in_json(writer, store, trial):
     writer.launch("winner-json", trials, name="winner-json-1")
     (winner,) = json.loads(json_text(document_of(store, study="winner-json")))["winners"]
     assert (winner["best"], winner["is_claimed"]) == (trials[0].configuration, True)
-    assert {rival["configuration"] for rival in winner["against_all"]} == {
+    assert {other["configuration"] for other in winner["against_all"]} == {
         trials[3].configuration,
         trials[6].configuration,
     }
-    assert [rival["verdict"] for rival in winner["against_all"]] == ["worse", "worse"]
+    assert [other["verdict"] for other in winner["against_all"]] == ["worse", "worse"]

@@ -25,23 +25,23 @@ def test_small_study(store, configurations):
     key = next(item.key for item in configurations if item.settings.get("alpha") == 0.99)
     assert headline(store, "maskpro-alpha") == (
         f"Best configuration: maskpro with alpha=0.99 ({key}) reaches perplexity 80.00 ± 4.97 (3 seeds); tests at "
-        "5%, corrected after Holm, tell it from all 2 others that ran to the end.",
-        "That is 40.00 lower (better) than its own initial mask (wanda, 120.00), paired over 3 seeds: "
-        "difference −40.00 [−42.48, −37.52], and the 95% interval excludes zero.",
+        "5%, corrected after Holm, find it better than both others that ran to the end.",
+        "That is 40.00 lower (better) than its own initial mask (wanda, 120.00). Paired over 3 seeds, the "
+        "difference is −40.00 [−42.48, −37.52]; the 95% interval excludes zero.",
         "It is 40.00 higher than the dense model's 40.00 (one seed) and 40.00 lower (better: p = 0.001, 3 seeds) than "
         "the wanda mask's 120.00 (one seed).",
         "18 of 18 planned runs recorded: 16 finished, 1 diverged, 1 failed.",
         "The best of 5 configurations was chosen on the same evaluation text that is reported here, so its mean "
-        "is optimistic; a fresh text or fresh seeds would say by how much.",
+        "is optimistic. A new text or new seeds would show by how much.",
     )
 
 
 def test_one_configuration_on_one_seed(writer, store, trial):
     writer.launch("single", [trial("maskpro", 0, 70.0, 80.0, residual=[0.0])], name="single-1")
     first, second, third = headline(store, "single")
-    assert first.startswith("The configuration: maskpro (")
-    assert first.endswith("reaches perplexity 70.00 (one seed).")
-    assert second == "That is 10.00 lower than its own initial mask (80.00), on one seed, which gives no interval."
+    assert first.startswith("The only configuration, maskpro (")
+    assert first.endswith("), reaches perplexity 70.00 (one seed).")
+    assert second == "That is 10.00 lower than its own initial mask (80.00) (one seed, so no interval)."
     assert third == "1 of 1 planned run recorded: 1 finished."
 
 
@@ -61,7 +61,7 @@ def test_a_mask_that_did_not_change_is_not_called_worse(writer, store, trial):
     trials = [trial("maskpro", seed, 80.0, 80.0, {"initial_mask": "wanda"}, residual=[0.0]) for seed in range(3)]
     writer.launch("still", trials, name="still-1")
     assert headline(store, "still")[1] == (
-        "That is exactly what its own initial mask (wanda, 80.00) has: nothing was learned."
+        "Training gained nothing: its own initial mask (wanda, 80.00) has the same perplexity."
     )
     analysis = analyse(store, runs=collect(store, study="still"))
     assert ", which is equal" in verdict_sentences(analysis)[0]
@@ -91,8 +91,8 @@ def test_one_sentence_for_each_pattern(writer, store, trial):
     ]
     writer.launch("each-pattern", trials, name="each-pattern-1")
     sentences = headline(store, "each-pattern")
-    assert sentences[0].startswith("2:4: The configuration: maskpro (")
-    assert sentences[1].startswith("4:8: The configuration: maskpro (")
+    assert sentences[0].startswith("2:4: The only configuration, maskpro (")
+    assert sentences[1].startswith("4:8: The only configuration, maskpro (")
     assert "18.50 lower (better) than its own initial mask" in sentences[0]
     assert 2 <= len(sentences) <= 5
 
@@ -103,7 +103,7 @@ def test_patterns_that_have_no_sentence_of_their_own_are_named(writer, store, tr
     writer.launch("many-patterns", trials, name="many-patterns-1")
     sentences = headline(store, "many-patterns")
     assert [sentence.partition(" ")[0] for sentence in sentences[:4]] == ["1:4:", "2:4:", "2:8:", "4:8:"]
-    assert sentences[4] == "The tables have 2 groups more: 8:16; 9:16."
+    assert sentences[4] == "The tables also have 2 other groups: 8:16; 9:16."
 
 
 def test_the_best_that_lacks_a_seed_says_so(writer, store, trial):
@@ -153,7 +153,7 @@ def test_runs_that_do_not_match_each_other(writer, store, trial):
     found = " ".join(warned(store, "mixed"))
     assert "dirty tree" in found
     assert "The runs come from 2 different commits: 0123456789ab, ffffffffffff." in found
-    assert "In no mean, because stopped or not ended: 1 run." in found
+    assert "Left out of all means, because stopped or not ended: 1 run." in found
 
 
 def test_warnings_from_the_check(runs):

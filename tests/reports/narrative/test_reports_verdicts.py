@@ -15,11 +15,11 @@ from nmlab.reports.tables.comparison import comparison_tables
 def test_the_small_study_is_sure_and_says_what_it_cost(analysis):
     sure, cost, claims = verdict_sentences(analysis)
     assert sure == (
-        "Of the 4 masks of the summary, maskpro (best of 5) is best; tests at 5%, corrected for their number, tell it "
-        "from 3 of 3 others."
+        "Of the 4 masks in the summary, maskpro (best of 5) is best. Tests at 5%, corrected for their number, separate "
+        "it from 3 of 3 others."
     )
     assert cost.startswith("One run of maskpro (")
-    assert cost.endswith("cost 11.0 s; all 15 runs of maskpro together 165 s.")
+    assert cost.endswith("cost 11.0 s; in total, 15 runs of maskpro cost 165 s.")
     assert claims.startswith("Of ")
 
 
@@ -31,8 +31,8 @@ def test_what_is_not_separable_says_what_could_have_been_seen(writer, store, tri
     ]
     writer.launch("close", trials, name="close-1")
     sure = verdict_sentences(analyse(store, runs=collect(store, study="close")))[0]
-    assert "not from susi (× 1.01" in sure
-    assert "could have been told apart)" in sure
+    assert "but not from susi (× 1.01" in sure
+    assert "; smallest detectable × 1." in sure
 
 
 def test_one_seed_says_that_nothing_is_sure(writer, store, trial):
@@ -41,11 +41,11 @@ def test_one_seed_says_that_nothing_is_sure(writer, store, trial):
     writer.launch("single", trials, name="single-1")
     sure = verdict_sentences(analyse(store, runs=collect(store, study="single")))[0]
     assert sure.startswith(
-        "Of the 4 masks of the summary, maskpro has the best mean, but no test was possible: one seed "
+        "Of the 4 masks in the summary, maskpro has the best mean, but no test was possible: one seed "
     )
 
 
-# --- published beside ours ------------------------------------------------------------------------------------
+# --- published versus ours ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,9 @@ def test_an_order_of_few_rows_is_no_agreement_without_its_p_value(alphas):
     tables = {table.key: table for table in comparison_tables(alphas)}
     notes = [note for note in tables["published-maskpro-table-10"].notes if "Kendall's tau" in note]
     assert len(notes) == 2
-    assert all(note.endswith("+1.00 (p = 0.333: unrelated orders of so few rows agree as well).") for note in notes)
+    assert all(
+        note.endswith("+1.00 (p = 0.333: with so few rows, chance explains such an agreement).") for note in notes
+    )
 
 
 def test_a_published_table_of_which_no_row_was_run_is_named(writer, store, trial):
@@ -175,10 +177,10 @@ def test_what_is_counted_needs_no_test_and_no_caution(writer, store, trial):
     aim = {"search.metric": "memory/state_bytes", "search.mode": "min"}
     writer.launch("counted", trials, name="counted-1", params=aim)
     found = analyse(store, runs=collect(store, study="counted"))
-    assert verdict_sentences(found)[0].endswith("is best: counted, and the same in every run.")
+    assert verdict_sentences(found)[0].endswith("is best; the metric is counted and the same in every run.")
     tables = {table.key: table for table in comparison_tables(found)}
-    told = headline_of(found.runs, configurations=found.configurations, verdicts=())
-    assert not any("optimistic" in text for text in (*told, *tables["summary"].notes))
+    sentences = headline_of(found.runs, configurations=found.configurations, verdicts=())
+    assert not any("optimistic" in text for text in (*sentences, *tables["summary"].notes))
     assert tables["rivals"].notes[-1] == "Counted, and the same in every run: there is nothing to test."
 
 

@@ -205,8 +205,8 @@ def test_of_many_runs_the_curves_of_good_and_bad_ones_are_read(store, runs):
 
 
 def test_models_judged_later_are_no_runs_of_the_launch(writer, store, trial):
-    judged = trial("external", 0, 50.0, role="baseline", tags={"nmlab.judged": "true"})
-    writer.launch("joined", [trial("dense", 0, 40.0), judged], name="joined-1", tags={"nmlab.planned": "1"})
+    external = trial("external", 0, 50.0, role="baseline", tags={"nmlab.judged": "true"})
+    writer.launch("joined", [trial("dense", 0, 40.0), external], name="joined-1", tags={"nmlab.planned": "1"})
     runs = collect(store, study="joined")
     assert len(runs.trials) == 2
-    assert (runs.recorded, runs.count("finished"), runs.judged) == (1, 1, 1)
+    assert (runs.recorded, runs.count("finished"), runs.external_models) == (1, 1, 1)

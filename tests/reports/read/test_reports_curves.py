@@ -61,7 +61,7 @@ def test_progress_is_the_mean_over_seeds_by_tokens(configuration):
     item = learned(configuration, [50.0, 54.0])
     rule = configuration([80.0], method="wanda", role="baseline")
     points = history(*evaluated(item, {0: 99.0, 5: 70.0, 10: 50.0}, {0: 99.0, 5: 74.0, 7: 60.0, 10: 54.0}))
-    info = progress_info([item, rule], lines=[SummaryRow(item, "best", "x")], progress=points)
+    info = progress_info([item, rule], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
     (curve,) = info.curves
     assert curve.tokens == (20.0, 60.0, 100.0)  # the initial mask, then half of the steps, then all
     assert (curve.mean, curve.low, curve.high) == ((99.0, 72.0, 52.0), (99.0, 70.0, 50.0), (99.0, 74.0, 54.0))
@@ -73,7 +73,7 @@ def test_a_line_that_would_press_the_curves_flat_is_told_and_not_drawn(configura
     item = learned(configuration, [90.0])
     rules = [configuration([value], method=name, role="baseline") for name, value in (("wanda", 95.0), ("dense", 9.0))]
     points = history(*evaluated(item, {0: 99.0, 5: 97.0, 10: 90.0}))
-    info = progress_info([item, *rules], lines=[SummaryRow(item, "best", "x")], progress=points)
+    info = progress_info([item, *rules], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
     assert info.references == (("wanda", 95.0),)
     assert info.outside == (("dense", 9.0),)
     assert draw_progress(info).caption.endswith("Outside the picture: dense at 9.00.")
@@ -82,7 +82,7 @@ def test_a_line_that_would_press_the_curves_flat_is_told_and_not_drawn(configura
 def test_progress_needs_an_evaluation_on_the_way(configuration):
     item = learned(configuration, [50.0])
     points = history(*evaluated(item, {0: 99.0, 10: 50.0}))
-    info = progress_info([item], lines=[SummaryRow(item, "best", "x")], progress=points)
+    info = progress_info([item], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
     assert info.skipped == "no learned mask was evaluated between its start and its end"
     assert draw_progress(info).svg == b""
 
@@ -260,4 +260,4 @@ def test_the_small_study_draws_what_it_has(analysis):
     assert analysis.runs.objective == Objective(METRIC, "min")
     info = sensitivity_info(analysis.configurations)
     assert [panel.name for panel in info.panels] == ["alpha"]
-    assert timing_info(analysis.lines).rows[0].parts == (0.001, 0.008, 0.001)
+    assert timing_info(analysis.summary_rows).rows[0].parts == (0.001, 0.008, 0.001)

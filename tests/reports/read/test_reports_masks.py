@@ -1,4 +1,4 @@
-"""Masks read without torch, how alike they are, and the figures that show it."""
+"""Masks read without torch, their overlap, and the figures of it."""
 
 import json
 
@@ -58,7 +58,7 @@ def test_what_was_packed_is_read():
     [
         (b"not a bundle", "is corrupted"),
         (bundle(masks_of())[:-5], "is corrupted"),
-        (bundle(masks_of(), format="other"), "is no mask bundle"),
+        (bundle(masks_of(), format="other"), "is not a mask bundle"),
         (bundle(masks_of(), pattern="1:4"), r"keeps 2 of group 0, expected 1 of 4"),
         (bundle(masks_of(), shapes=json.dumps({name: [4, 4] for name in SHAPES})), "does not fit its shape"),
         (bundle(masks_of(), info="{}"), "is corrupted"),
@@ -130,17 +130,17 @@ def test_masks_are_read_up_to_a_size(masked, store):
 
 
 def test_the_matrix_holds_the_overlaps(masked):
-    info = overlap_info(masked.lines, masks=masked.masks)
+    info = overlap_info(masked.summary_rows, masks=masked.masks)
     (matrix,) = info.matrices
     assert (matrix.pattern, matrix.labels, matrix.chance) == ("2:4", ("wanda", "susi"), 0.5)
-    first = {line.item.method: line.item.finished["run_id"].iloc[0] for line in masked.lines}
+    first = {row.item.method: row.item.finished["run_id"].iloc[0] for row in masked.summary_rows}
     expected = overlap(masked.masks[first["wanda"]], second=masked.masks[first["susi"]])
     assert matrix.shares == ((1.0, expected), (expected, 1.0))
     assert draw_overlap(info).svg.startswith(b"<?xml")
 
 
 def test_the_pictures_are_corners_of_the_masks(masked):
-    info = pictures_info(masked.lines, masks=masked.masks)
+    info = pictures_info(masked.summary_rows, masks=masked.masks)
     assert info.labels == ("wanda", "susi")
     assert info.layers == tuple(SHAPES)
     run_id = masked.runs.trials.query("method == 'wanda'")["run_id"].iloc[0]
@@ -149,7 +149,7 @@ def test_the_pictures_are_corners_of_the_masks(masked):
 
 
 def test_the_change_of_each_layer_is_against_the_kept_start(masked):
-    info = layer_info(masked.lines, runs=masked.runs, masks=masked.masks)
+    info = layer_info(masked.summary_rows, runs=masked.runs, masks=masked.masks)
     (curve,) = info.curves
     assert (curve.label, info.layers) == ("susi", ("0 q_proj", "0 up_proj"))
     start = masked.masks[masked.runs.initial_masks[0].run_id]
@@ -162,15 +162,15 @@ def test_the_change_of_each_layer_is_against_the_kept_start(masked):
 
 def test_masks_that_are_their_own_starts_have_no_figure_of_change(masked):
     start = masked.masks[masked.runs.initial_masks[0].run_id]
-    info = layer_info(masked.lines, runs=masked.runs, masks=dict.fromkeys(masked.masks, start))
+    info = layer_info(masked.summary_rows, runs=masked.runs, masks=dict.fromkeys(masked.masks, start))
     assert info.skipped == "no learned mask differs from the mask it started from"
 
 
 def test_without_masks_there_are_no_figures(analysis):
-    assert overlap_info(analysis.lines, masks={}).skipped == "no two comparable masks were kept"
-    assert pictures_info(analysis.lines, masks={}).skipped
-    assert layer_info(analysis.lines, runs=analysis.runs, masks={}).skipped
-    assert draw_layers(layer_info(analysis.lines, runs=analysis.runs, masks={})).svg == b""
+    assert overlap_info(analysis.summary_rows, masks={}).skipped == "no two comparable masks were kept"
+    assert pictures_info(analysis.summary_rows, masks={}).skipped
+    assert layer_info(analysis.summary_rows, runs=analysis.runs, masks={}).skipped
+    assert draw_layers(layer_info(analysis.summary_rows, runs=analysis.runs, masks={})).svg == b""
 
 
 def test_only_equal_masks_agree_on_a_hundred_percent():

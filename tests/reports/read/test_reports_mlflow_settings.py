@@ -1,4 +1,4 @@
-"""MLflow's telemetry stays off, whoever imports what first."""
+"""MLflow's telemetry stays off in any order of imports."""
 
 import ast
 import os
@@ -13,8 +13,8 @@ ASK = "from mlflow.telemetry import get_telemetry_client as ask; print(ask() is 
 _TESTING = ("PYTEST", "CI", "GITHUB", "MLFLOW", "DO_NOT_TRACK", "TRAVIS", "JENKINS", "GITLAB")
 
 
-def told_by(*lines):
-    """Return what a new process prints that no test runner has marked as one of its own."""
+def printed_by(*lines):
+    """Return what a new process prints, without the environment variables that mark a test run."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_TESTING)}
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(lines)], env=kept, capture_output=True, text=True, check=True
@@ -23,8 +23,8 @@ def told_by(*lines):
 
 
 def test_mlflow_alone_starts_its_telemetry():
-    """Else the next tests would show nothing."""
-    assert told_by("import mlflow", ASK) == ["False"]
+    """Without this the next tests would show nothing."""
+    assert printed_by("import mlflow", ASK) == ["False"]
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_mlflow_alone_starts_its_telemetry():
         "import mlflow, nmlab.platform.tracking.address",
     ],
 )
-def test_telemetry_is_off_whatever_is_imported_first(first):
-    assert told_by(first, ASK) == ["True"]
+def test_telemetry_is_off_in_any_order_of_imports(first):
+    assert printed_by(first, ASK) == ["True"]
 
 
-def test_whoever_wants_telemetry_keeps_it():
+def test_a_user_can_keep_telemetry_on():
     own = "import os; os.environ['MLFLOW_DISABLE_TELEMETRY'] = 'false'"
-    assert told_by(own, "import nmlab.reports.read.store, mlflow", ASK) == ["False"]
+    assert printed_by(own, "import nmlab.reports.read.store, mlflow", ASK) == ["False"]
 
 
 def test_every_file_that_imports_mlflow_imports_the_settings_first():
@@ -57,7 +57,7 @@ def test_every_file_that_imports_mlflow_imports_the_settings_first():
 
 
 def _imports(path, package):
-    """Say whether a file imports a package or what lies in it."""
+    """Return whether a file imports a package or one of its modules."""
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -37,7 +37,7 @@ def test_the_ratio_is_that_of_the_standard_deviations(configuration):
     assert list(info.batches[0].losses) == sorted(info.batches[0].losses)
     figure = draw_sampled(info)
     assert figure.svg.startswith(b"<?xml")
-    assert "The worst mask on the easiest one loses less than the best on the hardest." in figure.caption
+    assert "The worst mask on the easiest minibatch has a lower loss than the best on the hardest." in figure.caption
     assert f"{info.ratio:.3g} times as far" in figure.caption
 
 

@@ -21,7 +21,7 @@ def test_a_missing_database_is_not_created(tmp_path):
 def test_something_that_is_no_database(tmp_path):
     path = tmp_path / "notes.db"
     path.write_text("not a database, but long enough to be read as a header " * 4)
-    with pytest.raises(ReportError, match="is no MLflow store: file is not a database"):
+    with pytest.raises(ReportError, match="is not an MLflow store: file is not a database"):
         open_store(f"sqlite:///{path}")
 
 

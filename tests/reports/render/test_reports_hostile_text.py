@@ -1,4 +1,4 @@
-"""Text from users and other packages is shown as text in every format, and leads nowhere it should not."""
+"""Text from users and other packages is shown as text in every format, with no unintended links."""
 
 import csv
 import io
@@ -104,7 +104,7 @@ def test_a_row_of_markdown_has_as_many_cells_as_columns(document):
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
 
 
-def test_no_format_holds_what_a_terminal_obeys(document):
+def test_no_format_contains_terminal_control_characters(document):
     shown = (markdown_text, html_text, json_text)
     texts = [render(document) for render in shown] + [latex_text(document.tables[0]), csv_text(document.tables[0])]
     for text in texts:

@@ -90,12 +90,12 @@ def texts(folder):
 def test_no_format_tells_who_and_where(planted, tmp_path):
     plain = write_report("maskpro-alpha", tracking_uri=planted.uri, output=tmp_path / "plain")
     public = write_report("maskpro-alpha", tracking_uri=planted.uri, output=tmp_path / "public", public=True)
-    told, kept = texts(tmp_path / "plain"), texts(tmp_path / "public")
-    assert {name for name in PLANTED if any(name in text for text in told.values())} >= {"alice", "/home/", "/shared"}
-    assert str(tmp_path.parent) in "".join(told.values()) or "sqlite:" in "".join(told.values())
+    full, kept = texts(tmp_path / "plain"), texts(tmp_path / "public")
+    assert {name for name in PLANTED if any(name in text for text in full.values())} >= {"alice", "/home/", "/shared"}
+    assert str(tmp_path.parent) in "".join(full.values()) or "sqlite:" in "".join(full.values())
     for name, text in kept.items():
         assert not [trace for trace in (*PLANTED, planted.uri) if trace in text], name
-    assert set(kept) == set(told)
+    assert set(kept) == set(full)
     assert "llama" in kept["report.html"]
     assert [path.name for path in public.figures] == [path.name for path in plain.figures]
-    assert told["tables/cost.csv"].replace("/home/alice/secret-project/", "") == kept["tables/cost.csv"]
+    assert full["tables/cost.csv"].replace("/home/alice/secret-project/", "") == kept["tables/cost.csv"]

@@ -277,7 +277,7 @@ def test_studies_become_a_space_that_can_be_pasted(writer, trial):
 def test_one_size_says_what_is_assumed(writer, trial):
     written(writer, trial, "scale-alone", magnitudes=(3.0, 4.0, 5.0), rates=(0.3, 1.0))
     text = " ".join(scale(["scale-alone"], tracking_uri=writer.uri, groups=10**7).sentences)
-    assert "ASSUMED, since one model size does not say" in text
+    assert "ASSUMED, since one model size does not determine it" in text
     assert "a second model size would decide" in text
     assert "steps were not varied" in text
 

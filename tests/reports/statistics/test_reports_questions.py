@@ -9,16 +9,16 @@ from scipy import stats
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.metrics import direction_of, is_of_task, style_of
-from nmlab.reports.analysis.pairwise import Side, contrasts_with, divided_questions
+from nmlab.reports.analysis.pairwise import Side, divided_questions, pairwise_comparisons
 from nmlab.reports.analysis.summary_rows import names_of
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.read.question_outcomes import QuestionOutcomes, read_answers
+from nmlab.reports.read.question_outcomes import QuestionOutcomes, read_question_outcomes
 from nmlab.reports.statistics import (
     Noise,
     adjusted,
-    compare_answers,
+    compare_questions,
     detectable_by_questions,
     mcnemar,
     paired_bootstrap,
@@ -32,7 +32,7 @@ WINDOWS = (np.zeros(12), np.ones(12, dtype=int), np.ones(12, dtype=int), None)
 
 
 def drawn(rng, *, questions, accuracy, change, gain=0.0):
-    """Answers of two masks of which a share ``change`` of the questions is answered otherwise by the second."""
+    """Outcomes of two masks; on a share ``change`` of the questions the second has the other outcome."""
     first = rng.random(questions) < accuracy
     fate = rng.random(questions)
     better, worse = (change + gain) / 2, (change - gain) / 2
@@ -44,7 +44,7 @@ def drawn(rng, *, questions, accuracy, change, gain=0.0):
 # --- the test -------------------------------------------------------------------------------------------------
 
 
-def test_equal_masks_are_told_apart_no_more_often_than_stated():
+def test_equal_masks_are_separated_no_more_often_than_stated():
     rng = np.random.default_rng(1)
     p_values = np.array(
         [
@@ -92,16 +92,16 @@ def test_detectable_differences_shrink_with_questions_and_grow_with_what_divides
         detectable_by_questions(6, questions=5)
 
 
-def test_answers_of_single_runs_are_mcnemars_and_means_over_seeds_are_permuted():
+def test_single_runs_are_tested_by_mcnemar_and_means_over_seeds_by_permutation():
     rng = np.random.default_rng(3)
     first, second = drawn(rng, questions=200, accuracy=0.5, change=0.2, gain=0.1)
     (found,) = paired_bootstrap((first - second)[:, None], weights_W=np.ones(200))
-    single = compare_answers(first, second_Q=second, found=found)
+    single = compare_questions(first, second_Q=second, found=found)
     assert single.p_value == mcnemar([*(first > 0)], second=[*(second > 0)])
     assert (single.noise, single.n, single.difference) == (Noise.QUESTIONS, 200, pytest.approx((first - second).mean()))
     assert single.low < single.difference < single.high
-    # Three seeds that answer alike are as good as one: the permutation agrees with the exact test.
-    blurred = compare_answers(first, second_Q=second * 0.999, found=found)
+    # Three seeds with equal outcomes are like one: the permutation agrees with the exact test.
+    blurred = compare_questions(first, second_Q=second * 0.999, found=found)
     assert blurred.p_value == pytest.approx(single.p_value, abs=0.02)
 
 
@@ -122,8 +122,8 @@ def kept(item, *outcomes, questions=QUESTIONS):
 
 
 @pytest.fixture
-def answers():
-    """Two sets of answers to 200 questions: the first wins 30 of the 40 that divide them."""
+def question_outcomes():
+    """Two sets of outcomes of 200 questions; they differ on 40, of which the first is right on 30."""
     rng = np.random.default_rng(4)
     first = (rng.random(200) < 0.6).astype(float)
     first[:30], first[30:40] = 1.0, 0.0
@@ -132,15 +132,15 @@ def answers():
     return first, second
 
 
-def test_two_rules_are_decided_by_the_questions(configuration, answers):
-    first, second = answers
+def test_two_rules_are_decided_by_the_questions(configuration, question_outcomes):
+    first, second = question_outcomes
     items = [
         with_accuracy(configuration([10.0], method=name, role="baseline"), [own.mean()])
-        for name, own in zip(("wanda", "magnitude"), answers, strict=True)
+        for name, own in zip(("wanda", "magnitude"), question_outcomes, strict=True)
     ]
     evaluations = {**kept(items[0], first), **kept(items[1], second)}
     sides = [Side(item) for item in items]
-    (found,) = contrasts_with(sides[0], others=sides[1:], metric=METRIC, evaluations=evaluations)
+    (found,) = pairwise_comparisons(sides[0], others=sides[1:], metric=METRIC, evaluations=evaluations)
     assert found.decisive.noise is Noise.QUESTIONS
     assert found.p_adjusted == pytest.approx(stats.binomtest(10, 40, 0.5).pvalue)
     assert found.is_separated is True
@@ -148,25 +148,30 @@ def test_two_rules_are_decided_by_the_questions(configuration, answers):
     assert divided_questions(sides[1], second=sides[0], metric=METRIC, evaluations=evaluations) == (10, 30)
 
 
-def test_a_trained_mask_is_decided_over_seeds_and_by_no_number_of_questions(configuration, answers):
-    first, second = answers
+def test_a_trained_mask_is_decided_over_seeds_and_by_no_number_of_questions(configuration, question_outcomes):
+    first, second = question_outcomes
     rule = with_accuracy(configuration([10.0], method="wanda", role="baseline"), [second.mean()])
     alone = with_accuracy(configuration([9.0]), [first.mean()])
     object.__setattr__(alone, "trials", alone.trials.assign(**{"initial/perplexity": [40.0]}))
     trained = with_accuracy(configuration([9.0, 9.1, 9.2], alpha=1), [first.mean(), second.mean(), first.mean()])
     evaluations = {**kept(rule, second), **kept(alone, first), **kept(trained, first, second, first)}
-    found = contrasts_with(Side(rule), others=[Side(alone), Side(trained)], metric=METRIC, evaluations=evaluations)
+    found = pairwise_comparisons(
+        Side(rule), others=[Side(alone), Side(trained)], metric=METRIC, evaluations=evaluations
+    )
     assert (found[0].decisive, found[0].is_separated) == (None, None)
     assert found[0].evaluation.p_value == pytest.approx(stats.binomtest(10, 40, 0.5).pvalue)
     assert found[1].decisive.noise is Noise.TRAINING
     assert found[1].evaluation.difference == pytest.approx(2 * 0.1 / 3)
 
 
-def test_other_questions_are_no_pairs(configuration, answers):
+def test_other_questions_are_no_pairs(configuration, question_outcomes):
     items = [with_accuracy(configuration([10.0], method=name, role="baseline"), [0.5]) for name in ("a", "b")]
-    evaluations = {**kept(items[0], answers[0]), **kept(items[1], answers[1], questions=QUESTIONS[::-1])}
+    evaluations = {
+        **kept(items[0], question_outcomes[0]),
+        **kept(items[1], question_outcomes[1], questions=QUESTIONS[::-1]),
+    }
     sides = [Side(item) for item in items]
-    (found,) = contrasts_with(sides[0], others=sides[1:], metric=METRIC, evaluations=evaluations)
+    (found,) = pairwise_comparisons(sides[0], others=sides[1:], metric=METRIC, evaluations=evaluations)
     assert found.evaluation is None
     assert divided_questions(sides[0], second=sides[1], metric=METRIC, evaluations=evaluations) is None
 
@@ -179,7 +184,7 @@ def test_the_windows_of_the_text_say_nothing_about_the_perplexity_of_a_task(conf
     for item, own in zip(items, losses, strict=True):
         object.__setattr__(item, "trials", item.trials.assign(**{metric: [own.sum()]}))
         evaluations[item.run_ids[0]] = Evaluation(own, *WINDOWS[1:])
-    (found,) = contrasts_with(Side(items[0]), others=[Side(items[1])], metric=metric, evaluations=evaluations)
+    (found,) = pairwise_comparisons(Side(items[0]), others=[Side(items[1])], metric=metric, evaluations=evaluations)
     assert found.evaluation is None
 
 
@@ -204,7 +209,7 @@ def test_measures_of_tasks_are_known_by_their_names(metric, style, direction):
 
 @pytest.fixture(scope="module")
 def quizzed(writer, store, trial):
-    """Wanda wins a quiz clearly, magnitude and random are a hair behind each other in another; MaskPro has seeds."""
+    """Wanda is clearly best in one quiz; in another magnitude and random are nearly equal. MaskPro has seeds."""
     rng = np.random.default_rng(5)
     base = (rng.random(300) < 0.5).astype(int)
 
@@ -215,19 +220,19 @@ def quizzed(writer, store, trial):
         return own
 
     rows = [
-        trial("dense", 0, 20.0, role="baseline", answers={"quiz": changed(90, 0), "arc": changed(80, 0)}),
-        trial("wanda", 0, 60.0, role="baseline", answers={"quiz": changed(60, 5), "arc": changed(12, 8)}),
-        trial("magnitude", 0, 90.0, role="baseline", answers={"quiz": base, "arc": changed(9, 8)}),
+        trial("dense", 0, 20.0, role="baseline", question_outcomes={"quiz": changed(90, 0), "arc": changed(80, 0)}),
+        trial("wanda", 0, 60.0, role="baseline", question_outcomes={"quiz": changed(60, 5), "arc": changed(12, 8)}),
+        trial("magnitude", 0, 90.0, role="baseline", question_outcomes={"quiz": base, "arc": changed(9, 8)}),
     ]
     for seed in range(3):
         own = {"quiz": changed(40 + seed, 5), "arc": changed(11 + 2 * seed, 8)}
-        rows.append(trial("maskpro", seed, 55.0 + seed, 60.0, {"alpha": "0.9"}, residual=[0.0], answers=own))
+        rows.append(trial("maskpro", seed, 55.0 + seed, 60.0, {"alpha": "0.9"}, residual=[0.0], question_outcomes=own))
     writer.launch("quizzed", rows, name="quizzed-1")
     return analyse(store, runs=collect(store, study="quizzed"))
 
 
 def test_best_second_and_what_is_inseparable_are_marked_for_accuracies_too(quizzed):
-    table = summary_table(quizzed.configurations, contrasts=quizzed.contrasts)
+    table = summary_table(quizzed.configurations, comparisons=quizzed.comparisons)
     marks = {
         metric: dict(
             zip([cell.value for cell in table.column("mask")], [c.mark for c in table.column(metric)], strict=True)
@@ -248,8 +253,8 @@ def test_best_second_and_what_is_inseparable_are_marked_for_accuracies_too(quizz
 def test_the_table_of_tasks_keeps_questions_and_seeds_apart(quizzed):
     table = tasks_table(
         quizzed.configurations,
-        names=names_of(quizzed.lines),
-        contrasts=quizzed.contrasts,
+        names=names_of(quizzed.summary_rows),
+        comparisons=quizzed.comparisons,
         evaluations=quizzed.evaluations,
     )
     cells = [{column.key: cell for column, cell in zip(table.columns, row.cells, strict=True)} for row in table.rows]
@@ -270,7 +275,7 @@ def test_the_table_of_tasks_keeps_questions_and_seeds_apart(quizzed):
 
 
 def test_p_values_of_all_tasks_are_adjusted_together(quizzed):
-    tasks = [groups for metric, groups in quizzed.contrasts.items() if is_of_task(metric)]
+    tasks = [groups for metric, groups in quizzed.comparisons.items() if is_of_task(metric)]
     found = [item for groups in tasks for group in groups.values() for item in group]
     assert len(found) == 4
     for noise in Noise:
@@ -278,14 +283,14 @@ def test_p_values_of_all_tasks_are_adjusted_together(quizzed):
         assert [item.p_adjusted for item in own] == list(adjusted([item.decisive.p_value for item in own]))
 
 
-def test_the_answers_give_the_recorded_accuracy(quizzed, store, checked):
+def test_the_question_outcomes_give_the_recorded_accuracy(quizzed, store, checked):
     assert quizzed.check.disagreeing == ()
     rows = quizzed.runs.trials.assign(**{METRIC: 0.25})
     assert len(checked(rows).disagreeing) == len(rows)
 
 
 def test_a_corrupted_archive_of_questions_names_run_and_array(writer, store, trial, tmp_path):
-    writer.launch("broken-quiz", [trial("wanda", 0, 60.0, answers={"quiz": [0, 1, 1]})], name="broken-quiz-1")
+    writer.launch("broken-quiz", [trial("wanda", 0, 60.0, question_outcomes={"quiz": [0, 1, 1]})], name="broken-quiz-1")
     (run_id,) = collect(store, study="broken-quiz").trials["run_id"]
 
     def put(content):
@@ -293,7 +298,7 @@ def test_a_corrupted_archive_of_questions_names_run_and_array(writer, store, tri
         path.write_bytes(content)
         writer.client.log_artifact(run_id, str(path))
 
-    assert read_answers(store, run_id=run_id).keys() == {METRIC}
+    assert read_question_outcomes(store, run_id=run_id).keys() == {METRIC}
     for arrays, message in (
         ({"quiz/acc": np.ones(3)}, "has no array 'quiz/question'"),
         ({"quiz/acc": np.ones(3), "quiz/question": np.array(["a"])}, "different length for task 'quiz'"),
@@ -302,7 +307,7 @@ def test_a_corrupted_archive_of_questions_names_run_and_array(writer, store, tri
         np.savez(content, **arrays)
         put(content.getvalue())
         with pytest.raises(ReportError, match=f"tasks.npz of run {run_id} .*{message}"):
-            read_answers(store, run_id=run_id)
+            read_question_outcomes(store, run_id=run_id)
     put(b"no archive")
     with pytest.raises(ReportError, match=f"tasks.npz of run {run_id} is corrupted"):
-        read_answers(store, run_id=run_id)
+        read_question_outcomes(store, run_id=run_id)

@@ -1,4 +1,4 @@
-"""Masks that runs start from have a table of their own and stay out of every other; what runs noted is told."""
+"""Initial masks have their own table and are in no other; notes of runs are reported."""
 
 import pytest
 from mlflow.entities import Metric, Param
@@ -43,14 +43,14 @@ def started(store, study):
     return collect(store, study="starts")
 
 
-def test_a_mask_is_none_of_the_trials(started, study):
+def test_an_initial_mask_is_not_a_trial(started, study):
     assert len(started.trials) == 4
     assert study not in set(started.trials["run_id"])
     (mask,) = started.initial_masks
     assert (mask.run_id, mask.digest, mask.method, mask.pattern) == (study, DIGEST, "wanda", "2:4")
 
 
-def test_the_table_counts_who_started_there(started, study):
+def test_the_table_counts_the_runs_that_started_from_a_mask(started, study):
     table = initial_masks_table(started)
     (row,) = table.rows
     cells = dict(zip([column.key for column in table.columns], row.cells, strict=True))
@@ -66,14 +66,14 @@ def test_a_study_without_such_masks_has_no_such_table(runs):
     assert initial_masks_table(runs).rows == ()
 
 
-def test_the_cost_table_tells_what_was_spent_from_what_is_charged(started):
+def test_the_cost_table_has_both_the_charged_and_the_spent_cost(started):
     notes = cost_table(configurations_of(started)).notes
     assert notes[0].startswith("Together, finished or not: 8.5")
     assert "8.0" in notes[1]
     assert "were spent" in notes[1]
 
 
-def test_where_nothing_was_shared_nothing_is_said_of_it(configurations):
+def test_without_sharing_there_is_no_note_on_it(configurations):
     assert len(cost_table(configurations).notes) == 1
 
 
@@ -86,7 +86,7 @@ def test_the_report_shows_the_mask_once(writer, study, tmp_path):
     assert study in report.html.read_text()
 
 
-def test_what_runs_noted_is_told_once_for_all_that_noted_it(writer, store, trial):
+def test_a_note_is_reported_once_for_all_runs_that_made_it(writer, store, trial):
     damped = {"nmlab.notes": "the Hessian of q_proj needed damping 0.1, not 0.01"}
     both = {"nmlab.notes": f"{damped['nmlab.notes']}\nover the budget of 5 forwards: its start alone took 12"}
     trials = [
@@ -95,16 +95,16 @@ def test_what_runs_noted_is_told_once_for_all_that_noted_it(writer, store, trial
     ]
     writer.launch("noted", trials, name="noted-1")
     runs = collect(store, study="noted")
-    told = [line for line in warnings_of(runs, check=None) if "noted by" in line]
-    assert len(told) == 2
-    assert "needed damping 0.1, not 0.01 (noted by 2 runs, first " in told[0] + told[1]
+    notes = [line for line in warnings_of(runs, check=None) if "noted by" in line]
+    assert len(notes) == 2
+    assert "needed damping 0.1, not 0.01 (noted by 2 runs, first " in notes[0] + notes[1]
     (learned,) = runs.trials[runs.trials["method"] == "maskpro"]["run_id"]
-    assert any(f"took 12 (noted by run {learned})." in line for line in told)
+    assert any(f"took 12 (noted by run {learned})." in line for line in notes)
 
 
 def test_notes_beyond_a_dozen_are_counted(writer, store, trial):
     many = {"nmlab.notes": "\n".join(f"note {number}" for number in range(20))}
     writer.launch("many-notes", [trial("sparsegpt", 0, 50.0, role="baseline", tags=many)], name="many-1")
-    told = [line for line in warnings_of(collect(store, study="many-notes"), check=None) if "note" in line]
-    assert sum("noted by run" in line for line in told) == 12
-    assert any("8 further notes; see nmlab.notes" in line for line in told)
+    notes = [line for line in warnings_of(collect(store, study="many-notes"), check=None) if "note" in line]
+    assert sum("noted by run" in line for line in notes) == 12
+    assert any("8 further notes; see nmlab.notes" in line for line in notes)

@@ -1,4 +1,4 @@
-"""The table of memory by kind and phase: one row a method and pattern, the highest of its runs, nothing made up."""
+"""The table of memory by kind and phase: one row for each method and pattern, the highest of its runs."""
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.configurations import configurations_of
@@ -33,10 +33,10 @@ def test_each_method_and_pattern_has_one_row_with_its_highest_numbers(writer, st
     assert [cell.value for cell in table.column("memory/learning_activation_bytes")] == [4 * MEGA, None]
     assert [cell.value for cell in table.column("memory/start_peak_bytes")] == [300 * MEGA + 2, 300 * MEGA]
     assert len(table.column("memory/state_bytes")[0].run_ids) == 3
-    assert "memory/load_peak_bytes" not in [column.key for column in table.columns], "nothing told it"
+    assert "memory/load_peak_bytes" not in [column.key for column in table.columns], "nothing recorded it"
 
 
-def test_runs_that_told_nothing_of_it_have_no_row(writer, store, trial):
+def test_runs_without_recorded_memory_have_no_row(writer, store, trial):
     writer.launch("older", [trial("wanda", 0, 60.0, role="baseline")], name="older-1")
     found = collect(store, study="older")
     assert memory_table(configurations_of(found)).rows == ()

@@ -98,7 +98,7 @@ def test_configurations(configurations):
     )
 
 
-def test_baselines_of_one_method_are_told_apart(configuration):
+def test_baselines_of_one_method_show_their_settings(configuration):
     size = "data.calibration.samples"
     items = [
         configuration([70.0, 71.0], alpha=0.9, **{size: 128}),
@@ -187,7 +187,7 @@ def test_several_patterns_show_the_pattern_and_rank_apart(writer, store, trial):
     assert shown_marks(table, "eval/perplexity") == ["best", "second", "best", "second", ""]
 
 
-def test_rows_of_different_models_say_which(writer, store, trial):
+def test_rows_of_different_models_name_them(writer, store, trial):
     trials = [
         trial("wanda", 0, value, role="baseline", params={"model.source": name, "alpha": "1"})
         for name, value in (("a", 50.0), ("b", 60.0))

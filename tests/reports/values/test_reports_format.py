@@ -149,7 +149,7 @@ def test_metrics(metric, style, direction):
         ("train/residual", "train residual"),
     ],
 )
-def test_metrics_are_called_as_people_say(metric, said):
+def test_metrics_have_readable_names(metric, said):
     assert plain_name(metric) == said
 
 
@@ -163,5 +163,5 @@ def test_titles():
     ("metric", "words"),
     [("eval/perplexity", "on the same evaluation text"), ("train/loss", "by the same train loss")],
 )
-def test_what_a_search_chose_by_is_said_in_words(metric, words):
+def test_the_selection_metric_in_words(metric, words):
     assert chosen_on(metric) == words

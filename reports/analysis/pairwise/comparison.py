@@ -1,4 +1,4 @@
-"""Each of several sides against one reference, tested, and corrected for the number of tests."""
+"""Pairwise comparisons: each of several sides against one reference, tested and corrected."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -18,11 +18,11 @@ from nmlab.reports.statistics import (
 
 
 @dataclass(frozen=True)
-class Contrast:
+class PairwiseComparison:
     """One side minus the reference.
 
-    Perplexities are compared on the log scale, on which their noise adds up: the exponential of a comparison is
-    the ratio of geometric means. Everything else is compared as it is.
+    Perplexities are compared on the log scale, where their noise is additive: the exponential of a comparison is the
+    ratio of geometric means. Other metrics are compared on their own scale.
 
     Attributes:
         training: over seeds; None where neither side was trained over several seeds.
@@ -49,7 +49,7 @@ class Contrast:
 
     @property
     def is_separated(self) -> bool | None:
-        """Whether the decisive test tells the sides apart after correction; None where there is no test."""
+        """Whether the decisive test separates the sides after correction; None where there is no test."""
         return None if self.p_adjusted is None else self.p_adjusted < 0.05
 
     @property
@@ -67,34 +67,34 @@ class Contrast:
         return _mean(own.values()) - _mean(other.values())
 
 
-def contrasts_with(
+def pairwise_comparisons(
     reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
-) -> tuple[Contrast, ...]:
-    """Contrast every side with the reference, p-values adjusted among themselves.
+) -> tuple[PairwiseComparison, ...]:
+    """Compare every side with the reference; the p-values are adjusted over these comparisons.
 
     Args:
-        reference: what the others are measured against.
-        others: comparable sides (same pattern, model and evaluation text; the caller sees to it).
+        reference: the side that the others are compared with.
+        others: comparable sides (same pattern, model and evaluation text), as the caller ensures.
         metric: the metric to compare.
         evaluations: by run id; runs that are missing here have no evaluation noise.
     """
     repeated = evaluation_comparisons(reference, others=others, metric=metric, evaluations=evaluations)
     found = [
-        Contrast(side, reference, metric, _training(side, reference, metric), repeated.get(place))
+        PairwiseComparison(side, reference, metric, _training(side, reference, metric), repeated.get(place))
         for place, side in enumerate(others)
     ]
-    return settled(found)
+    return adjusted_together(found)
 
 
-def settled(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
-    """Return the contrasts with p-values adjusted over all of them, each kind of noise for itself."""
-    result = list(contrasts)
+def adjusted_together(comparisons: Sequence[PairwiseComparison]) -> tuple[PairwiseComparison, ...]:
+    """Return the comparisons with p-values adjusted over all of them, separately for each kind of noise."""
+    result = list(comparisons)
     for noise in Noise:
-        places = [place for place, item in enumerate(contrasts) if item.decisive and item.decisive.noise is noise]
-        decisive = [contrasts[place].decisive for place in places]
+        places = [place for place, item in enumerate(comparisons) if item.decisive and item.decisive.noise is noise]
+        decisive = [comparisons[place].decisive for place in places]
         values = adjusted([item.p_value if item is not None else None for item in decisive])
         for place, value in zip(places, values, strict=True):
-            result[place] = replace(contrasts[place], p_adjusted=value)
+            result[place] = replace(comparisons[place], p_adjusted=value)
     return tuple(result)
 
 
