@@ -8,9 +8,12 @@ from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task
 from nmlab.reports.analysis.pairwise.losses import losses_of
 from nmlab.reports.analysis.pairwise.question_outcomes import outcomes_of
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.read.evaluations import Evaluation, Floats_W
 from nmlab.reports.statistics import Comparison, compare_questions, compare_windows, paired_bootstrap
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
+
+_ROUNDING = 1e-12
+"""Relative differences up to this size are rounding of means in float64."""
 
 
 def evaluation_comparisons(
@@ -40,7 +43,7 @@ def _over_windows(
     kept = {place: own for place, own in found.items() if own is not None and own.is_comparable(base)}
     if not kept:
         return {}
-    values_WC = np.stack([own.loss_W - base.loss_W for own in kept.values()], axis=1)
+    values_WC = np.stack([_differences(own.loss_W, base.loss_W) for own in kept.values()], axis=1)
     drawn = paired_bootstrap(values_WC, weights_W=base.tokens_W.astype(np.float64))
     return {place: compare_windows(item) for place, item in zip(kept, drawn, strict=True)}
 
@@ -59,9 +62,20 @@ def _over_questions(
     }
     if not kept:
         return {}
-    values_QC = np.stack([own.outcome_Q - base.outcome_Q for own in kept.values()], axis=1)
+    values_QC = np.stack([_differences(own.outcome_Q, base.outcome_Q) for own in kept.values()], axis=1)
     drawn = paired_bootstrap(values_QC, weights_W=np.ones(len(base.outcome_Q)))
     return {
         place: compare_questions(own.outcome_Q, second_Q=base.outcome_Q, found=item)
         for (place, own), item in zip(kept.items(), drawn, strict=True)
     }
+
+
+def _differences(own: Floats_W, base: Floats_W) -> Floats_W:
+    """Return the differences of two sides by window or question; what only rounding tells apart is equal.
+
+    A mean of equal losses over several seeds differs in its last bits from the loss itself, in the same direction in
+    many windows, and a test of signs would take that for a difference.
+    """
+    difference = own - base
+    difference[np.abs(difference) <= _ROUNDING * np.maximum(np.abs(own), np.abs(base))] = 0.0
+    return difference

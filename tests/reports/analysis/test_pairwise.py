@@ -85,6 +85,17 @@ def test_a_learned_mask_without_training_noise_is_a_constant(configuration):
     assert found.decisive.noise is Noise.EVALUATION
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5, 6, 7])
+def test_a_mask_that_training_left_as_it_was_is_not_different_from_its_start(configuration, seeds):
+    """The mean of equal losses over seeds is not the loss itself, in its last bits; no test may find that."""
+    trained = configuration([20.0] * seeds, depends_on_seed="true")
+    rule = configuration([20.0], method="wanda", role="baseline")
+    windows = {**kept(trained, 20.0, wobble=0.3, seed=1), **kept(rule, 20.0, wobble=0.3, seed=1)}
+    (found,) = pairwise_comparisons(Side(rule), others=[Side(trained)], metric=METRIC, evaluations=windows)
+    assert (found.evaluation.difference, found.evaluation.p_value) == (0.0, 1.0)
+    assert not found.is_separated
+
+
 def test_equal_seeds_are_decided_by_the_windows(configuration):
     """Without spread over seeds a t-test would find any difference significant."""
     equal = configuration([20.0, 20.0, 20.0], depends_on_seed="true")
