@@ -78,11 +78,11 @@ def prune_blocks(
     """
     masks: dict[str, Tensor] = {}
 
-    def masked_weight(layer: PrunableLayer, gathered: Any) -> None:
+    def apply(layer: PrunableLayer, gathered: Any) -> None:
         masks[layer.name] = mask_of(layer, gathered)
         model.apply_masks({layer.name: masks[layer.name]})
 
-    visit_blocks(model, batches, statistic=statistic, masked_weight=masked_weight, cost=cost)
+    visit_blocks(model, batches, statistic=statistic, apply=apply, cost=cost)
     return masks
 
 
@@ -92,7 +92,7 @@ def visit_blocks(
     batches: Sequence[Tensor],
     *,
     statistic: Callable[[PrunableLayer], Any],
-    masked_weight: Callable[[PrunableLayer, Any], None],
+    apply: Callable[[PrunableLayer, Any], None],
     cost: Cost,
 ) -> None:
     """Measure a dense block after dressed ones, dress it, and go on to the next with what it then gives.
@@ -107,7 +107,7 @@ def visit_blocks(
     besides = _forms(model, blocks, batches[0][:1], cost)
     with nullcontext() if model.hooks is None else model.hooks.still():
         calls = _record_calls(model, blocks, batches, besides)
-        _visit_own(model, blocks, calls, statistic=statistic, masked_weight=masked_weight)
+        _visit_own(model, blocks, calls, statistic=statistic, apply=apply)
     cost.forwards += 2 * len(batches)  # each block but the last runs twice: to be measured, then pruned
     cost.tokens += 2 * sum(batch.numel() for batch in batches)
 
@@ -121,7 +121,7 @@ def _visit_own(
     calls: Sequence[Sequence[_Call]],
     *,
     statistic: Callable[[PrunableLayer], Any],
-    masked_weight: Callable[[PrunableLayer, Any], None],
+    apply: Callable[[PrunableLayer, Any], None],
 ) -> None:
     """Visit the blocks that are held here, all of a model that is not in stages."""
     hidden, stage, hooks = [calls_of_batch[0][0][0] for calls_of_batch in calls], model.frozen.stage, model.hooks
@@ -136,7 +136,7 @@ def _visit_own(
                 _run(block, states, calls[batch][index])
         gathered = observer.gathered()
         for layer in layers:
-            masked_weight(layer, gathered.pop(layer.name))  # popped, because a Hessian is large
+            apply(layer, gathered.pop(layer.name))  # popped, because a Hessian is large
         if index + 1 < len(blocks):
             hidden = [_run(block, states, calls[batch][index]) for batch, states in enumerate(hidden)]
     if hooks is not None and stage is not None and not stage.is_last:

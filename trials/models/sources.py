@@ -1,4 +1,4 @@
-"""Find a model's files: the one that is shipped, a local Hugging Face folder, or a hub id."""
+"""Find a model's files: the built-in model, a local Hugging Face folder, or a hub id of Hugging Face."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,15 @@ BUILTIN = {"builtin:tiny": Path(__file__).parent / "tiny"}
 DTYPES = ("float32", "bfloat16", "float16")
 
 # Only data is fetched: no pickled weights, no code.
-_SMALL = ["*.json"]  # first, because they tell of weights that would be fetched in vain
+_SMALL = ["*.json"]  # fetched first, because they show whether the weights are of use
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-# Left to itself, transformers would ask whoever sits before the terminal whether to run code that lies beside a model.
+# Without these options transformers asks at the terminal whether to run code that comes with a model.
 DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Which model, at which revision, in which floating-point format, and what of it no mask shall touch.
+    """A model to load: its name or folder, revision and floating-point format, and the weights to leave dense.
 
     ``leave_dense`` names weights of the decoder blocks that stay dense: a name, a run of parts of names, or a pattern
     with ``*``. Their order does not matter.
@@ -43,7 +43,7 @@ class ModelSource:
 def settings_of(source: ModelSource) -> dict[str, Any]:
     """Return the settings of a source as plain JSON, ``leave_dense`` only where it names something.
 
-    So records of models that leave nothing dense are what they were before the setting existed.
+    Records of models that leave nothing dense are therefore as they were before the setting existed.
     """
     settings = {"source": source.source, "revision": source.revision, "dtype": source.dtype}
     return {**settings, **({"leave_dense": list(source.leave_dense)} if source.leave_dense else {})}

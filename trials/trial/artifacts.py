@@ -1,4 +1,4 @@
-"""The files a finished trial leaves: its mask, new weights, losses on every window, curves, and what it was."""
+"""The artifacts of a finished trial: mask, new weights, losses of every evaluation window, curves, and its record."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,9 +45,7 @@ def write_artifacts(
 ) -> dict[str, dict[str, Any]]:
     """Write every artifact of a finished trial into ``folder``; return size and digest by file name, in order.
 
-    ``trial.json`` comes last.
-
-    ``extras`` are arrays that the method leaves beside what all trials leave, by the name of their file.
+    ``trial.json`` is written last. ``diagnostics`` are further arrays of the method, by the name of their file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = ["evaluation.npz"]
@@ -63,7 +61,7 @@ def write_artifacts(
         history.save(folder / "steps.npz")
         written.append("steps.npz")
     for name, arrays in (diagnostics or {}).items():
-        assert name.endswith(".npz"), f"extras are arrays, so {name} ends in .npz"
+        assert name.endswith(".npz"), f"diagnostics are arrays, so {name} must end in .npz"
         assert name not in written, f"{name} is written by every trial"
         np.savez_compressed(folder / name, **arrays)  # type: ignore[arg-type]
         written.append(name)
@@ -82,7 +80,7 @@ def write_artifacts(
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read what a finished trial was; raises ``OSError``, or ``ValueError`` naming a damaged file."""
+    """Read the record of a finished trial; raises ``OSError``, or ``ValueError`` naming a damaged file."""
     return read_checked(path, kind="record of a trial", format=RECORD_FORMAT, before=_FIRST_RECORD)
 
 
@@ -95,7 +93,7 @@ def _save_masks(
     origin: Mapping[str, object],
     started_from: Sequence[str],
 ) -> list[str]:
-    """Write the weights first: a mask that says they lie beside it never lies there alone."""
+    """Write weights and mask, the weights first, so that a mask that refers to them never exists without them."""
     origin = {**origin, **({"initial_masks": list(started_from)} if started_from else {})}
     if weights is not None:
         save_weights(folder / WEIGHTS_FILE, weights, masks=masks, info=info)
@@ -105,7 +103,7 @@ def _save_masks(
 
 
 def gather_masks(masks: Mapping[str, Tensor], *, frozen: FrozenModel, pipeline: PipelineGroup) -> Mapping[str, Tensor]:
-    """Return to the leader of a crew the masks of all members; they travel with one bit a weight."""
+    """Return on rank 0 of a pipeline group the masks of all ranks; they are sent with one bit a weight."""
     if pipeline.size == 1:
         return masks
     parts = pipeline.gather({name: pack(mask) for name, mask in masks.items()})
@@ -114,7 +112,7 @@ def gather_masks(masks: Mapping[str, Tensor], *, frozen: FrozenModel, pipeline: 
 
 
 def gather_weights(weights: Mapping[str, Tensor] | None, *, pipeline: PipelineGroup) -> Mapping[str, Tensor] | None:
-    """Return to the leader of a crew the new weights of all members, or None where the method makes none."""
+    """Return on rank 0 of a pipeline group the new weights of all ranks, or None where the method makes none."""
     if pipeline.size == 1 or weights is None:
         return weights
     parts = pipeline.gather({name: weight.cpu() for name, weight in weights.items()})
@@ -127,7 +125,7 @@ def save_questions(path: Path, tasks: TaskResults) -> None:
 
 
 def save_windows(path: Path, perplexity: Perplexity, initial: Perplexity | None) -> None:
-    """Write the losses of every window, for paired comparisons; see the arrays' names."""
+    """Write the losses, tokens and words of every evaluation window, for paired comparisons."""
     arrays = {
         "window_loss_sum": perplexity.loss_sum,
         "window_tokens": perplexity.tokens,

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.contract.errors import SourceError
@@ -67,7 +67,7 @@ def test_words_are_counted_where_they_begin(windows_of, tokenizer, length):
     assert int(every.words.sum()) == sum(len(document.split()) for document in documents) - 1
 
 
-@contexts(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(text=st.text(st.sampled_from("ab é🙂日\n\t .,'\u00a0\u2003"), min_size=5, max_size=60))
 def test_no_word_is_lost_or_counted_twice(text, tokenizer, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "words.txt"

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.engines import GroupLayout
@@ -77,7 +77,7 @@ def test_the_curvature_of_log_p_is_bounded_by_the_trace(text):
 
 
 @given(st.data())
-@contexts(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_displacement_raises_log_q_by_at_most_sqrt_2_times_its_length(data):
     pattern = Pattern.parse(data.draw(st.sampled_from(PATTERNS)))
     values = st.lists(st.floats(-20, 20), min_size=pattern.m, max_size=pattern.m)

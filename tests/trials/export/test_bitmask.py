@@ -6,7 +6,7 @@ import random
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.contract.errors import SourceError
@@ -55,7 +55,7 @@ def test_parts_are_those_of_the_library(load_parity, name):
 
 
 @given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32 - 1), st.sampled_from(["float32", "bfloat16"]))
-@contexts(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_weight_comes_back(outputs, groups, seed, dtype):
     draw = torch.Generator().manual_seed(seed)
     weight = torch.randn(outputs, 4 * groups, generator=draw).to(getattr(torch, dtype))

@@ -162,7 +162,7 @@ def test_layers_with_the_very_same_inputs_share_one_statistic(random_model, free
 
     model = MaskedModel(freeze(random_model("llama")))
     visit_blocks(
-        model, batches, statistic=statistic, masked_weight=lambda layer, it: seen.update({layer.name: it}), cost=Cost()
+        model, batches, statistic=statistic, apply=lambda layer, it: seen.update({layer.name: it}), cost=Cost()
     )
     assert [name.rpartition(".")[2] for name in made] == 2 * ["q_proj", "o_proj", "gate_proj", "down_proj"]
     for block in ("model.layers.0", "model.layers.1"):
@@ -190,8 +190,8 @@ def test_the_square_mean_counts_sequences_and_not_tokens(random_model, freeze):
     torch.testing.assert_close(statistic.mean_I, inputs_BTI.square().sum((0, 1)) / 3)
 
 
-def test_wanda_is_all_this_with_its_own_score(make_setting):
-    context = make_setting()
+def test_wanda_is_all_this_with_its_own_score(make_context):
+    context = make_context()
     frozen = context.replica.frozen
     masks = registry.get("wanda").start(context, registry.get("wanda").configure({})).masks()
     _, expected = _prune_by_hand(frozen.module, frozen.layers, context.batches)

@@ -66,12 +66,12 @@ def test_a_bfloat16_model_is_summed_in_float32(random_model, freeze, batches):
         assert float((norm - exact[name]).norm() / exact[name].norm()) < 0.2
 
 
-def test_they_are_computed_once_and_charged_to_every_trial(random_model, freeze, make_setting):
+def test_they_are_computed_once_and_charged_to_every_trial(random_model, freeze, make_context):
     calls, module = [], random_model("llama")
     module.register_forward_hook(lambda *_: calls.append(1))  # views are copies, hooks included
     replica = ReplicaContext(freeze(module))
     methods = [("gblm", "2:4"), ("pruner_zero", "2:4"), ("pruner_zero", "1:4")]
-    contexts = [make_setting(pattern, on=replica) for _, pattern in methods]
+    contexts = [make_context(pattern, on=replica) for _, pattern in methods]
     for (name, _), context in zip(methods, contexts, strict=True):
         registry.get(name).start(context, registry.get(name).configure({}))
     sequences, batches = 8, 4

@@ -73,8 +73,8 @@ OTHERS = [
     ValueError("answers: which method runs out of memory first"),
     KeyError("out of memory"),
     OSError(errno.ENOSPC, "No space left on device"),
-    PeerError("shard 1: RuntimeError: CUDA error: out of memory"),
-    PipelineLostError("shard 0 lost the other shards of its model: out of memory"),
+    PeerError("pipeline stage 1: RuntimeError: CUDA error: out of memory"),
+    PipelineLostError("pipeline stage 0 lost the other stages of its model: out of memory"),
 ]
 
 

@@ -16,11 +16,11 @@ FILE = "mask_losses.npz"
 
 
 @pytest.fixture
-def learned(make_setting):
+def learned(make_context):
     """A run of some steps, and where it took place: learned(engine="event")."""
 
     def learn(**hyperparameters):
-        context = make_setting()
+        context = make_context()
         given = {"steps": STEPS, "logit_magnitude": 3.0, "learning_rate": 5.0, "loss_masks": MASKS}
         run = MASKPRO.start(context, MASKPRO.configure({**given, "loss_batches": BATCHES, **hyperparameters}))
         for step in range(run.steps):

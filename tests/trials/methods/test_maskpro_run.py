@@ -18,12 +18,12 @@ SMALL = {"logit_magnitude": 3.0, "learning_rate": 5.0, "steps": 12}
 
 
 @pytest.fixture
-def start(make_setting):
+def start(make_context):
     """Begin a run: start("2:4", seed=1, estimator="residual")."""
 
     def begin(pattern="2:4", *, seed=0, on=None, **hyperparameters):
         config = MASKPRO.configure({**SMALL, **hyperparameters})
-        return MASKPRO.start(make_setting(pattern, seed=seed, on=on), config)
+        return MASKPRO.start(make_context(pattern, seed=seed, on=on), config)
 
     return begin
 
@@ -55,9 +55,9 @@ def _copy(state):
         {"estimator": "residual", "masks_per_step": 2, "sampler": "gaussian_topk"},
     ],
 )
-def test_steps_are_what_algorithm_1_says(start, make_setting, changes):
+def test_steps_are_what_algorithm_1_says(start, make_context, changes):
     """Losses and logits of five steps, recomputed with a model and an engine of one's own."""
-    run, context = start(alpha=0.8, **changes), make_setting()
+    run, context = start(alpha=0.8, **changes), make_context()
     model, count = context.model, changes.get("masks_per_step", 1)
     layout = GroupLayout(model.frozen.layers, pattern=context.pattern)
     initial_GM = layout.join(run.initial_masks())
@@ -85,8 +85,8 @@ def test_steps_are_what_algorithm_1_says(start, make_setting, changes):
     assert (logits_GM - initial_GM * 3.0).abs().max() > 0.01
 
 
-def test_the_first_official_step_sees_the_initial_mask(start, make_setting):
-    run, context = start(compat="official", masks_per_step=2), make_setting()
+def test_the_first_official_step_sees_the_initial_mask(start, make_context):
+    run, context = start(compat="official", masks_per_step=2), make_context()
     before = _logits(run).clone()
     (told,) = _walk(run, steps=1)
     context.model.apply_masks(run.initial_masks())
@@ -139,8 +139,8 @@ def test_a_run_goes_on_from_its_state_bit_for_bit(start, changes):
     assert undisturbed.observe() == after.observe()
 
 
-def test_forwards_and_tokens_are_counted(make_setting):
-    context = make_setting()
+def test_forwards_and_tokens_are_counted(make_context):
+    context = make_context()
     run = MASKPRO.start(context, MASKPRO.configure({**SMALL, "masks_per_step": 3}))
     _walk(run, steps=5)
     tokens, passes = context.batches[0].numel(), 15 + len(context.batches)  # f(m_0) is part of the price
@@ -177,19 +177,19 @@ def test_engine_and_sampler_that_contradict_each_other_are_refused():
         MASKPRO.configure({"sampler": "event", "engine": "linear"})
 
 
-def test_trials_share_the_losses_of_the_initial_mask(random_model, freeze, make_setting):
+def test_trials_share_the_losses_of_the_initial_mask(random_model, freeze, make_context):
     calls = []
     module = random_model("llama")
     module.register_forward_hook(lambda *_: calls.append(1))  # views are copies, hooks included
     replica = ReplicaContext(freeze(module))
     for seed in range(3):
-        MASKPRO.start(make_setting(seed=seed, on=replica), MASKPRO.configure(SMALL))
-    assert len(calls) == len(make_setting(on=replica).batches)
+        MASKPRO.start(make_context(seed=seed, on=replica), MASKPRO.configure(SMALL))
+    assert len(calls) == len(make_context(on=replica).batches)
 
 
-def test_initial_masks_are_those_of_the_method_named(start, make_setting):
+def test_initial_masks_are_those_of_the_method_named(start, make_context):
     for name in ("magnitude", "wanda", "random"):
-        alone = registry.get(name).start(make_setting(seed=2), registry.get(name).configure({})).masks()
+        alone = registry.get(name).start(make_context(seed=2), registry.get(name).configure({})).masks()
         begun = start(initial_mask=name, seed=2)
         assert all(torch.equal(mask, alone[layer]) for layer, mask in begun.initial_masks().items())
         assert all(torch.equal(mask, alone[layer]) for layer, mask in begun.masks().items())
@@ -224,9 +224,9 @@ def test_a_loss_that_is_not_a_number_ends_the_run(random_model, freeze, start):
         start(on=ReplicaContext(freeze(module))).step(0)
 
 
-def test_it_learns(make_setting, tiny):
+def test_it_learns(make_context, tiny):
     """The loss of the learned mask on the calibration text is well below that of the mask it began with."""
-    context = make_setting(on=tiny)
+    context = make_context(on=tiny)
     steps = 800
     config = MASKPRO.configure({"steps": steps, "learning_rate": 1.0, "logit_magnitude": 4.0})
     run = MASKPRO.start(context, config)
@@ -249,7 +249,7 @@ def test_it_learns(make_setting, tiny):
         ("2:4", {"initial_mask": "maskpro"}, "unknown initial_mask 'maskpro'"),
     ],
 )
-def test_what_cannot_be_done_is_refused(make_setting, pattern, hyperparameters, told):
+def test_what_cannot_be_done_is_refused(make_context, pattern, hyperparameters, told):
     config = MASKPRO.configure(hyperparameters)
-    assert told in MASKPRO.unsupported_reason(make_setting(pattern).pattern, config)
-    assert MASKPRO.unsupported_reason(make_setting("2:4").pattern, MASKPRO.configure({})) is None
+    assert told in MASKPRO.unsupported_reason(make_context(pattern).pattern, config)
+    assert MASKPRO.unsupported_reason(make_context("2:4").pattern, MASKPRO.configure({})) is None

@@ -6,7 +6,7 @@ import math
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
@@ -58,7 +58,7 @@ def test_it_is_the_recursion_of_the_optimal_brain_surgeon(pattern, block_size):
     torch.testing.assert_close(updated, expected.float(), rtol=1e-4, atol=1e-5)
 
 
-@contexts(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     pattern=st.sampled_from([Pattern(1, 4), Pattern(2, 4), Pattern(2, 8), Pattern(3, 4)]),
@@ -167,11 +167,11 @@ def test_on_a_trained_model_a_better_method_is_better(run, make_spec):
     assert list(perplexity.values()) == sorted(perplexity.values())
 
 
-def test_both_methods_choose_one_mask_and_an_initial_mask_is_that_one(make_setting):
+def test_both_methods_choose_one_mask_and_an_initial_mask_is_that_one(make_context):
     masks = [
-        registry.get(name).start(make_setting(), registry.get(name).configure({})).masks()
+        registry.get(name).start(make_context(), registry.get(name).configure({})).masks()
         for name in ("sparsegpt", "sparsegpt_mask")
-    ] + [initial_mask(name, make_setting()) for name in ("sparsegpt", "sparsegpt_mask")]
+    ] + [initial_mask(name, make_context()) for name in ("sparsegpt", "sparsegpt_mask")]
     for other in masks[1:]:
         assert all(torch.equal(other[name], masks[0][name]) for name in masks[0])
 

@@ -71,7 +71,7 @@ def test_an_installed_method_passes_the_conformance_suite(thirteenth, tmp_path):
 
 FAULTS = {
     "test_masks_are_exact": ('return {"train/loss"', 'self._masks[name][0, 0] ^= True; return {"train/loss"'),
-    "test_one_seed_gives_one_result": ("(self._setting.seed, step,", "(id(self), step,"),
+    "test_one_seed_gives_one_result": ("(self._context.seed, step,", "(id(self), step,"),
     "test_a_run_goes_on_from": ("self._masks = {name: state[name].clone() for name in self._masks}", "pass"),
     "test_every_step_tells": ('"train/accepted", "share"', '"train/rejected", "share"'),
     "test_its_memory_is_what": ("+ sum(bits.numel() for bits in self._initial.values())", "* 2"),

@@ -58,7 +58,7 @@ def prune_model(context: TrialContext, config: SparseGPTConfig) -> tuple[dict[st
     masks: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}
 
-    def masked_weight(layer: PrunableLayer, moment: SecondMoment) -> None:
+    def apply(layer: PrunableLayer, moment: SecondMoment) -> None:
         weight, hessian = frozen.module.get_parameter(f"{layer.name}.weight"), moment.hessian_II
         if not bool(hessian.isfinite().all()):
             raise DivergedError(f"the calibration inputs of {layer.name} are not finite")
@@ -71,7 +71,7 @@ def prune_model(context: TrialContext, config: SparseGPTConfig) -> tuple[dict[st
         context.model,
         context.batches,
         statistic=lambda layer: SecondMoment(layer, device=frozen.device),
-        masked_weight=masked_weight,
+        apply=apply,
         cost=context.cost,
     )
     return masks, weights

@@ -35,10 +35,10 @@ class Bench:
         return GroupLayout(layers, pattern=Pattern.parse(pattern))
 
     @staticmethod
-    def engine(layout: GroupLayout, logits_GM: torch.Tensor, *, kind="float32", **contexts) -> TritonEngine:
+    def engine(layout: GroupLayout, logits_GM: torch.Tensor, *, kind="float32", **options) -> TritonEngine:
         lanes = 1 << max(1, (layout.pattern.m - 1).bit_length())
-        contexts = {"span": SPAN[lanes], **contexts}
-        return TritonEngine(layout, store=store_of(layout, logits_GM.float().to(DEVICE), kind=kind), **contexts)
+        options = {"span": SPAN[lanes], **options}
+        return TritonEngine(layout, store=store_of(layout, logits_GM.float().to(DEVICE), kind=kind), **options)
 
     @staticmethod
     def random_logits(groups: int, m: int, *, seed=0) -> torch.Tensor:
