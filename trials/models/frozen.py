@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from nmlab.trials.contract.errors import SourceError
-from nmlab.trials.measure.memory import PeakMeter, can_tell_stretches
+from nmlab.trials.measure.memory import PeakMeter, can_measure_peaks
 from nmlab.trials.models.coverage import Coverage
 from nmlab.trials.models.prunable import PrunableLayer, find_prunable
 from nmlab.trials.models.reading import first_line, read_module, read_skeleton
@@ -60,7 +60,7 @@ class FrozenModel:
         more ranks than the model has decoder blocks.
         """
         folder, stage = locate(source), None
-        meter = PeakMeter(torch.device(device)) if can_tell_stretches(torch.device(device)) else None
+        meter = PeakMeter(torch.device(device)) if can_measure_peaks(torch.device(device)) else None
         if pipeline.size == 1:
             found = find_prunable(read_skeleton(folder, source, verb="loaded"), leave_dense=source.leave_dense)
             module = read_module(folder, source)

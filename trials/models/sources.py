@@ -85,7 +85,7 @@ def _download(name: str, revision: str | None) -> Path:
         raise SourceError(f"model {name!r} is neither a folder here nor a hub id: {error}") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise SourceError(
-            f"model {name!r} is not a folder here and could not be fetched from the hub ({type(error).__name__}); "
+            f"model {name!r} is not a folder here and could not be fetched from Hugging Face ({type(error).__name__}); "
             "check the id, revision and network, or download it elsewhere and give its folder"
         ) from error
 

@@ -42,7 +42,7 @@ _PROOF = 32
 _SHARED: dict[str, type[Exception]] = {
     "diverged": DivergedError,
     "out of memory": MemoryError,
-    "party over": GroupClosedError,
+    "group closed": GroupClosedError,
     "reload": ReloadError,
 }
 

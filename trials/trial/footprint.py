@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from nmlab.trials.measure.memory import PeakMeter, can_tell_stretches
+from nmlab.trials.measure.memory import PeakMeter, can_measure_peaks
 from nmlab.trials.measure.tensor_meter import TensorMeter
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 
@@ -41,8 +41,8 @@ class Footprint:
             return
         if self._meter is not None and self._phase is not None:
             self._peaks[self._phase] = max(self._peaks.get(self._phase, 0), self._meter.peak())
-        tells = phase is not None and can_tell_stretches(self._device)
-        self._phase, self._meter = phase, PeakMeter(self._device) if tells else None
+        is_measured = phase is not None and can_measure_peaks(self._device)
+        self._phase, self._meter = phase, PeakMeter(self._device) if is_measured else None
 
     @contextmanager
     def watch(self, phase: Phase) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Gradient norms against gradients that the library's own loss gives, one sequence after another."""
+"""Gradient norms against gradients of the loss of transformers, one sequence after another."""
 
 import copy
 
@@ -20,7 +20,7 @@ def batches():
 
 
 def _by_hand(module, layers, batches):
-    """Another copy of the model, in float64, trained by nobody: the root of the summed squares of each sequence."""
+    """Return the norms of a separate float64 copy of the model: roots of the summed squares over sequences."""
     module = copy.deepcopy(module).double().requires_grad_(True)
     squares = {layer.name: 0 for layer in layers}
     for sequence in torch.cat(batches):

@@ -30,9 +30,9 @@ def test_gradient_norms(load_parity, golden_model, name):
 
 
 @pytest.mark.parametrize("name", ["2of4", "4of8"])
-def test_two_blocks(load_parity, golden_setting, name):
+def test_two_blocks(load_parity, golden_context, name):
     golden = load_parity(f"gblm/e2e_{name}_seed0")
-    context, method = golden_setting(golden, PATTERNS[name]), gblm.METHOD
+    context, method = golden_context(golden, PATTERNS[name]), gblm.METHOD
     masks = method.start(context, method.configure({"compat": "official"})).masks()
     assert len(masks) == 14
     assert all(torch.equal(masks[layer], golden[f"mask/{layer}"].bool()) for layer in masks)

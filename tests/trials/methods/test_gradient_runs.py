@@ -28,7 +28,7 @@ METHODS = ["susi", "maskllm", "proxsparse"]
 
 @pytest.fixture
 def start(make_context):
-    """Begin a run of RUNS on a setting of its own; returns both."""
+    """Start a run of RUNS in a trial context of its own; returns both."""
 
     def begin(name, *, seed=0, on=None, **more):
         method, context = registry.get(name.split()[0]), make_context(seed=seed, on=on)
@@ -44,11 +44,11 @@ def _walk(run, *, begin=0, steps=STEPS):
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_goes_on_from_its_state_bit_for_bit(start, name):
     (undisturbed, _), (before, _), (after, _) = (start(name) for _ in range(3))
-    told = _walk(undisturbed)
-    assert _walk(before, steps=4) == told[:4]
+    recorded = _walk(undisturbed)
+    assert _walk(before, steps=4) == recorded[:4]
     after.load_state(safetensors.torch.load(safetensors.torch.save(before.state())))
     assert after.state().keys() == undisturbed.state().keys()
-    assert _walk(after, begin=4) == told[4:]
+    assert _walk(after, begin=4) == recorded[4:]
     assert all(torch.equal(tensor, after.state()[key]) for key, tensor in undisturbed.state().items())
     assert masks_digest(after.masks()) == masks_digest(undisturbed.masks())
     assert masks_digest(after.initial_masks()) == masks_digest(undisturbed.initial_masks())

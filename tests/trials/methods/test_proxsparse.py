@@ -1,4 +1,4 @@
-"""ProxSparse: what the proximal step minimises and where it misses, and a run trains a copy and keeps only its mask."""
+"""ProxSparse: the minimum of the proximal step and where it misses it; a run trains a copy and keeps only its mask."""
 
 import copy
 import itertools
@@ -123,7 +123,7 @@ def test_the_anchor_is_its_formula_and_lets_go_of_zero():
 
 @pytest.mark.parametrize("anchor", [0.0, 0.5])
 def test_steps_are_the_published_ones(start, make_context, anchor):
-    """Losses and weights of five steps, with a module and an optimiser of one's own."""
+    """Losses and weights of five steps, recomputed with a separate module and optimiser."""
     run, context = start(anchor_lambda=anchor), make_context()
     module = copy.deepcopy(context.model.frozen.module).requires_grad_()
     optimizer = torch.optim.AdamW(module.parameters(), weight_decay=0.0)
@@ -148,7 +148,7 @@ def test_steps_are_the_published_ones(start, make_context, anchor):
         assert float((apart > 1e-4).float().mean()) < 0.01  # Adam makes a step of a rounding error near zero gradient
 
 
-def test_the_mask_is_the_top_two_of_the_copy_and_the_original_weights_wear_it(start, make_context):
+def test_the_mask_is_the_top_two_of_the_copy_and_applies_to_the_original_weights(start, make_context):
     run, context = start(), make_context()
     begun = run.initial_masks()
     for step in range(10):
@@ -169,7 +169,7 @@ def test_the_mask_is_the_top_two_of_the_copy_and_the_original_weights_wear_it(st
         assert torch.equal(model.module.get_parameter(f"{name}.weight"), original * mask)
 
 
-def test_the_share_of_groups_that_are_not_sparse_yet_is_told(start):
+def test_the_share_of_groups_that_are_not_sparse_yet_is_recorded(start):
     run = start()
     assert run.observe()["train/dense_groups"] == 1.0
     for step in range(10):

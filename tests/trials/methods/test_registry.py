@@ -1,4 +1,4 @@
-"""Methods by name, and what is said of a name that is none."""
+"""Methods by name, and the error for an unknown name."""
 
 import pytest
 import torch
@@ -25,8 +25,8 @@ def test_an_unknown_method_gives_the_nearest_name(given, nearest):
 
 
 def test_a_name_far_from_all_lists_what_is_known():
-    told = unknown_name("xyz", kind="method", known=["wanda", "dense"])
-    assert told == "unknown method 'xyz'; known: dense, wanda"
+    message = unknown_name("xyz", kind="method", known=["wanda", "dense"])
+    assert message == "unknown method 'xyz'; known: dense, wanda"
 
 
 def test_masks_to_begin_with_are_those_of_one_shot_methods(make_context):

@@ -101,7 +101,7 @@ def test_at_the_end_two_of_m_are_two_hot_and_more_are_not(n, m, most):
 
 @pytest.mark.parametrize("straight_through", [False, True])
 def test_steps_are_what_algorithm_1_says(make_context, straight_through):
-    """Losses and logits of five steps with a module, an optimiser and a relaxation of one's own."""
+    """Losses and logits of five steps, recomputed with a separate module, optimiser and relaxation."""
     hyperparameters = {"steps": 8, "learning_rate": 0.05, "anneal_steps": 4, "straight_through": straight_through}
     run, context = SUSI.start(make_context(), SUSI.configure(hyperparameters)), make_context()
     layout = GroupLayout(context.model.frozen.layers, pattern=context.pattern)
@@ -122,8 +122,8 @@ def test_steps_are_what_algorithm_1_says(make_context, straight_through):
         loss.backward()
         optimizer.param_groups[0]["lr"] = 0.05 * (0.1 + 0.45 * (1 + math.cos(math.pi * step / 8)))
         optimizer.step()
-        told = run.step(step)
-        assert told["train/loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
+        recorded = run.step(step)
+        assert recorded["train/loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
         assert run.observe()["train/tau"] == pytest.approx(tau)
         assert run.observe()["train/lambda"] == pytest.approx(lam)
         # Adam divides by the size of a gradient, so where that is near 0 its rounding becomes a step.
@@ -146,7 +146,7 @@ def test_by_default_three_quarters_of_the_steps_anneal(make_context, steps, anne
         assert default.observe()["train/tau"] == pytest.approx(max(0.05, 0.05 ** (step / annealed)))
 
 
-def test_the_share_of_entries_above_one_is_told(make_context):
+def test_the_share_of_entries_above_one_is_recorded(make_context):
     run = SUSI.start(make_context("4:8"), SUSI.configure({"steps": 4, "anneal_steps": 1}))
     for step in range(4):
         run.step(step)

@@ -144,7 +144,7 @@ def test_a_single_step_is_measured_too(run):
 
 
 def test_phases_are_left_out_where_the_system_cannot_tell(run, monkeypatch):
-    monkeypatch.setattr(footprint, "can_tell_stretches", lambda device: False)
+    monkeypatch.setattr(footprint, "can_measure_peaks", lambda device: False)
     result, _ = run("maskpro")
     assert not {f"memory/{phase}_peak_bytes" for phase in ("start", "learning", "evaluation")} & result.metrics.keys()
     assert KINDS | {"memory/peak_bytes", "memory/learning_activation_bytes"} <= result.metrics.keys()

@@ -48,9 +48,9 @@ class SparseGPT(Method):
 
 
 def prune_model(context: TrialContext, config: SparseGPTConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return masks and updated weights [out, in] of all layers; every block sees what the updated ones before it give.
+    """Return masks and updated weights [out, in] of all layers; each block is measured behind updated ones.
 
-    A layer whose Hessian cannot be factored gets ten times the damping until it can, which ``setting.notes`` tells.
+    A layer whose Hessian cannot be factored gets ten times the damping until it can, which ``context.notes`` says.
     Raises ``DivergedError`` if a layer's inputs are not finite.
     """
     assert torch.get_float32_matmul_precision() == "highest", "a Hessian of TensorFloat-32 products is too coarse"
