@@ -21,8 +21,8 @@ DEVICE = torch.device("cpu" if interpreting() else "cuda")
 SPAN = {2: 256, 4: 256, 8: 64, 16: 32, 32: 16} if interpreting() else dict.fromkeys((2, 4, 8, 16, 32), 1)
 
 
-class Bench:
-    """What the checks make their engines from."""
+class TritonLab:
+    """Layouts, logits and engines for the checks."""
 
     device = DEVICE
 
@@ -81,5 +81,5 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
-def lab() -> type[Bench]:
-    return Bench
+def lab() -> type[TritonLab]:
+    return TritonLab
