@@ -75,7 +75,7 @@ class Pattern:
 
 
 def _complaint(given: object) -> str:
-    """One line: what was given, what is expected, and a guess at what was meant."""
+    """Return one line: what was given, what is expected, and the most likely intention."""
     expected = f'expected "N:M" with 1 <= N <= M <= {LARGEST_M} (N kept of every M), such as "2:4"'
     return f"pattern {given!r}: {expected}{_hint(given)}"
 

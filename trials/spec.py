@@ -1,4 +1,4 @@
-"""One trial as a serialisable value: what is run, on which model and text, for how long, and what identifies it."""
+"""The specification of a trial as a serialisable value: method, model, texts, limits, and its key."""
 
 import hashlib
 import json
@@ -71,7 +71,7 @@ class EvaluationSpec(_Value):
 
 
 class Cadence(_Value):
-    """How often a trial speaks, evaluates and saves, in steps; it changes no result.
+    """How often a trial logs, evaluates and saves, in steps; it changes no result.
 
     ``log_every`` null gives about 200 points a curve.
     """
@@ -104,12 +104,12 @@ class TrialSpec(_Value):
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits that identify everything a result depends on."""
+        """The trial key: 16 hexadecimal digits of everything that a result depends on."""
         return _digest(self._identity(), size=8)
 
     @property
     def configuration(self) -> str:
-        """8 hexadecimal digits shared by all seeds of one configuration."""
+        """The configuration: 8 hexadecimal digits shared by all of its seeds."""
         return _digest({name: value for name, value in self._identity().items() if name != "seed"}, size=4)
 
     @property
@@ -118,7 +118,7 @@ class TrialSpec(_Value):
         return max(self.calibration.at_once, self.evaluation.batch_size) > 1
 
     def flat(self) -> dict[str, Scalar]:
-        """Return every setting under a dotted name; hyperparameters stand by their own names."""
+        """Return every setting under a dotted name; hyperparameters have their own names."""
         body = self.model_dump(exclude={"hyperparameters", "cadence", "calibration", "evaluation"}, exclude_none=True)
         data = self.model_dump(include={"calibration", "evaluation"}, exclude_none=True)
         return {**_flatten(body), **_flatten({"data": data}), **self.hyperparameters}
@@ -132,7 +132,7 @@ class TrialSpec(_Value):
 
 
 def _leave_out(identity: dict[str, Any], path: str, default: Any, *, method: str) -> None:
-    """Take a field of ``ADDED_LATER`` out of an identity where it has its default."""
+    """Remove a field of ``ADDED_LATER`` from an identity where it has its default."""
     *section, name = path.split(".")
     if section[:1] == ["hyperparameters"]:
         if section[1] != method:

@@ -126,7 +126,7 @@ def test_calibration_windows_are_drawn_without_replacement_from_the_whole_text(t
     assert drawn != every
 
 
-def test_too_short_a_text_tells_how_many_samples_it_gives(tmp_path, tokenizer):
+def test_the_error_for_a_short_text_says_how_many_samples_it_gives(tmp_path, tokenizer):
     path = tmp_path / "short.txt"
     path.write_text("a few words only, but more than one window of sixteen tokens, " * 3)
     gives = (len(_stream([path.read_text()], tokenizer)) - 1) // 15

@@ -66,7 +66,7 @@ def test_every_weight_comes_back(outputs, groups, seed, dtype):
     assert torch.equal(decompress(parts, name="layer"), weight * mask + 0.0)
 
 
-def test_the_folder_tells_the_library_what_it_holds(written):
+def test_the_folder_describes_its_contents_to_the_library(written):
     subject, folder, facts = written
     config = json.loads((folder / "config.json").read_text())["quantization_config"]
     assert (config["quant_method"], config["version"]) == ("compressed-tensors", "0.9.4")
@@ -140,7 +140,7 @@ def _reshape(tensors):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (_lose(".compressed"), "is not in the files"),
         (_lose(".shape"), "is not in the files"),
@@ -149,8 +149,8 @@ def _reshape(tensors):
         (_reshape, "values and bits"),
     ],
 )
-def test_damage_is_told_with_the_layer(damaged, change, told):
-    with pytest.raises(ValueError, match=rf"layer '{LAYER}': .*{told}"):
+def test_damage_is_reported_with_the_layer(damaged, change, message):
+    with pytest.raises(ValueError, match=rf"layer '{LAYER}': .*{message}"):
         read_state(damaged(change))
 
 

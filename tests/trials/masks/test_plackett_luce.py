@@ -101,7 +101,7 @@ def test_probabilities_of_all_sets(set_probabilities, text):
 
 
 @pytest.mark.parametrize("text", ["12:24", "16:32", "31:32"])
-def test_flat_logits_make_all_sets_alike(text):
+def test_flat_logits_make_all_sets_equally_probable(text):
     pattern = Pattern.parse(text)
     mask_GM = topn(torch.arange(pattern.m).unsqueeze(0), pattern)
     logits_GM = torch.full((1, pattern.m), 5.0, dtype=torch.float64)
