@@ -117,7 +117,7 @@ class MethodConformance:
 
     @every_model
     @every_pattern
-    def test_its_memory_is_what_it_says(
+    def test_its_memory_is_what_it_declares(
         self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:
         """``state_bytes`` is within a tenth of the bytes of all tensors that only the run keeps alive."""
@@ -129,7 +129,7 @@ class MethodConformance:
         found = held_bytes(run, apart_from=[replica, context.model])
         assert run.state_bytes == pytest.approx(found, rel=0.1, abs=_SLACK)
 
-    def test_what_it_leaves_beside_is_only_a_look(self, method: Method, replica: ReplicaContext, text: Path) -> None:
+    def test_its_diagnostics_change_nothing(self, method: Method, replica: ReplicaContext, text: Path) -> None:
         context = self._context(replica, text)
         run = self._start(method, context)
         _walk(run)
@@ -151,7 +151,7 @@ class MethodConformance:
         same = all(torch.equal(mine[key], others[key]) for key in mine)
         assert same is not method.depends_on_seed
 
-    def test_every_step_tells_the_same_names(self, method: Method, replica: ReplicaContext, text: Path) -> None:
+    def test_every_step_records_the_same_names(self, method: Method, replica: ReplicaContext, text: Path) -> None:
         """Curves are columns: a quantity that is missing at some steps would be shifted against the others."""
         run = self._start(method, self._context(replica, text))
         assert (run.steps > 0) is method.learned
@@ -210,7 +210,7 @@ class MethodConformance:
             assert one.read_bytes() == other.read_bytes(), "equal runs leave the same bytes"
 
     @every_model
-    def test_what_it_leaves_is_what_was_judged(
+    def test_its_artifacts_are_what_was_evaluated(
         self, method: Method, replica: ReplicaContext, text: Path, tmp_path: Path
     ) -> None:
         result = self._trial(method, replica, text, tmp_path)

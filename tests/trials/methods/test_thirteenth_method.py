@@ -73,7 +73,7 @@ FAULTS = {
     "test_masks_are_exact": ('return {"train/loss"', 'self._masks[name][0, 0] ^= True; return {"train/loss"'),
     "test_one_seed_gives_one_result": ("(self._context.seed, step,", "(id(self), step,"),
     "test_a_run_goes_on_from": ("self._masks = {name: state[name].clone() for name in self._masks}", "pass"),
-    "test_every_step_tells": ('"train/accepted", "share"', '"train/rejected", "share"'),
+    "test_every_step_records": ('"train/accepted", "share"', '"train/rejected", "share"'),
     "test_its_memory_is_what": ("+ sum(bits.numel() for bits in self._initial.values())", "* 2"),
 }
 
@@ -89,7 +89,7 @@ def test_the_suite_finds_what_is_wrong(thirteenth, tmp_path):
         _offer(tmp_path, f"fault_{number} = fault_{number}:METHOD", package=f"nmlab-fault-{number}")
         tests.append(f"class TestFault{number}(MethodConformance):\n    name = 'fault_{number}'\n")
     (tmp_path / "test_faults.py").write_text("\n".join(tests))
-    output = _pytest(tmp_path, tmp_path, "-rf", "-k", "2:4-float32 or every_step_tells", expected=1)
+    output = _pytest(tmp_path, tmp_path, "-rf", "-k", "2:4-float32 or every_step_records", expected=1)
     for number, test in enumerate(FAULTS):
         assert f"TestFault{number}::{test}" in output
 
