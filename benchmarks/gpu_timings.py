@@ -64,14 +64,14 @@ class GivenTokens(TrialContext):
 def timings(device: torch.device, *, small: bool, until: float) -> Iterator[Callable[[], list[Row]]]:
     """Yield the measurements; each returns its rows when it is called, and takes no new step after ``until``."""
     sizes = SMALL if small else LARGE
-    replica = random_bench(sizes, device=device)
+    replica = random_replica(sizes, device=device)
     repeats = 2 if small else 20
-    for name, contexts, aim in RUNS:
-        yield partial(step_rows, replica, name, contexts, aim=aim, tokens=sizes[-1], repeats=repeats, until=until)
-    yield partial(checkpoint_rows, random_bench(SMALL, device=device), tokens=SMALL[-1])
+    for name, settings, aim in RUNS:
+        yield partial(step_rows, replica, name, settings, aim=aim, tokens=sizes[-1], repeats=repeats, until=until)
+    yield partial(checkpoint_rows, random_replica(SMALL, device=device), tokens=SMALL[-1])
 
 
-def random_bench(sizes: tuple[int, int, int, int, int, tuple[int, int]], *, device: torch.device) -> ReplicaContext:
+def random_replica(sizes: tuple[int, int, int, int, int, tuple[int, int]], *, device: torch.device) -> ReplicaContext:
     """Return a model of random bfloat16 weights; its digest is none, since hashing 13 GB takes longer than a run."""
     hidden, intermediate, blocks, heads, vocabulary, _ = sizes
     config = LlamaConfig(vocab_size=vocabulary, hidden_size=hidden, intermediate_size=intermediate,
@@ -85,17 +85,17 @@ def random_bench(sizes: tuple[int, int, int, int, int, tuple[int, int]], *, devi
     return ReplicaContext(FrozenModel(source, module, tokenizer, prunable_layers(module), "0" * 16))
 
 
-def begin(replica: ReplicaContext, contexts: Mapping[str, Any], *, tokens: tuple[int, int]) -> tuple[Run, GivenTokens]:
+def begin(replica: ReplicaContext, settings: Mapping[str, Any], *, tokens: tuple[int, int]) -> tuple[Run, GivenTokens]:
     """Start a run of MaskPro."""
     text, maskpro = CalibrationSpec(source="given"), registry.get("maskpro")
     context = GivenTokens(replica, MaskedModel(replica.frozen), Pattern(2, 4), text, seed=0, size=tokens)
-    return maskpro.start(context, maskpro.configure({**COLD, "steps": 1000, **contexts})), context
+    return maskpro.start(context, maskpro.configure({**COLD, "steps": 1000, **settings})), context
 
 
 def step_rows(
     replica: ReplicaContext,
     name: str,
-    contexts: Mapping[str, Any],
+    settings: Mapping[str, Any],
     *,
     aim: float | None,
     tokens: tuple[int, int],
@@ -107,7 +107,7 @@ def step_rows(
     try:
         forget(device)
         started = time.perf_counter()
-        run, context = begin(replica, contexts, tokens=tokens)
+        run, context = begin(replica, settings, tokens=tokens)
         rows.append(row(f"{name}: start", 1e3 * (time.perf_counter() - started), unit="ms"))
         rows.append(row(f"{name}: peak of the start", peak(device), unit="bytes"))
         rows += _steps(name, run, context, aim=aim, repeats=repeats, until=until)

@@ -1,4 +1,4 @@
-"""Settings of every test: one torch thread, because more of them fight over two cores, and no hub."""
+"""Settings of every test: one torch thread, because more of them compete for two cores, and no Hugging Face hub."""
 
 import os
 
@@ -21,7 +21,7 @@ THIRTEENTH = Path(__file__).parent / "thirteenth"
 
 @pytest.fixture(scope="session")
 def thirteenth(tmp_path_factory) -> Path:
-    """A folder that holds the package of ``tests/thirteenth`` as pip installs it; put it on the path to have it."""
+    """A folder with the package of ``tests/thirteenth`` as pip installs it; put it on the path to use the package."""
     folder = tmp_path_factory.mktemp("installed")
     project = tomllib.loads((THIRTEENTH / "pyproject.toml").read_text())["project"]
     shutil.copy(THIRTEENTH / "nmlab_thirteenth.py", folder)

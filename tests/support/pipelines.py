@@ -1,4 +1,4 @@
-"""Crews whose members are threads of one process."""
+"""Pipeline groups whose ranks are threads of one process."""
 
 import threading
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, DistributedGrou
 
 @pytest.fixture
 def run_pipeline(monkeypatch) -> Callable[..., list]:
-    """Run ``work(crew)`` as every member of a crew, each in a thread of its own; return what they return, by rank."""
+    """Run ``work(pipeline)`` as every rank of a pipeline group, each in its own thread; return the results by rank."""
     reading, read_stage = threading.Lock(), frozen.read_stage
 
     def read_alone(*args, **kwargs):
-        with reading:  # while it loads, transformers changes its classes: nothing for several threads of a process
+        with reading:  # transformers changes its classes while it loads, which is not safe in several threads
             return read_stage(*args, **kwargs)
 
     monkeypatch.setattr(frozen, "read_stage", read_alone)
@@ -27,13 +27,13 @@ def run_pipeline(monkeypatch) -> Callable[..., list]:
             return [work(SINGLE_PROCESS)]
         store = HashStore()
 
-        def member(rank: int, slot: int):
+        def run_rank(rank: int, slot: int):
             return work(DistributedGroup(store, name=f"slot-{slot}", rank=rank, size=size))
 
         pool = ThreadPoolExecutor(size * slots)
-        members = [pool.submit(member, rank, slot) for slot in range(slots) for rank in range(size)]
+        ranks = [pool.submit(run_rank, rank, slot) for slot in range(slots) for rank in range(size)]
         try:
-            return [member.result(timeout=60) for member in members]
+            return [rank.result(timeout=60) for rank in ranks]
         finally:
             pool.shutdown(wait=False)
 

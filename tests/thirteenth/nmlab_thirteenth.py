@@ -1,4 +1,4 @@
-"""A method from outside: change the mask of one layer at random, keep the change if the loss falls."""
+"""A method of another package: change the mask of one layer at random, keep the change if the loss falls."""
 
 from collections.abc import Mapping
 

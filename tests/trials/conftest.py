@@ -1,4 +1,4 @@
-"""Small real models, a small real text, and one-trial configurations for the tests of the science."""
+"""Small real models, a small real text, and one-trial configurations for the tests of ``nmlab.trials``."""
 
 import gc
 import json
@@ -54,7 +54,7 @@ _OWN_SIZES = {
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    """Tensors this small lose time to a second thread."""
+    """Use one thread: with tensors this small a second one costs time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -63,7 +63,7 @@ def _one_thread():
 
 @pytest.fixture(scope="session", autouse=True)
 def _imports_are_no_garbage():
-    """Every trial begins with a full collection: 0.3 s if it has to look at all that was ever imported."""
+    """Exempt imports from garbage collection: every trial begins with a full one, which takes 0.3 s with them."""
     gc.collect()
     gc.freeze()
     yield
@@ -101,7 +101,7 @@ def random_model() -> Callable[..., transformers.PreTrainedModel]:
 
 @pytest.fixture(scope="session")
 def freeze(tokenizer) -> Callable[..., FrozenModel]:
-    """Freeze a model without a detour over the disk."""
+    """Make a frozen model of a module, without writing it to disk."""
 
     def make(module, leave_dense=()) -> FrozenModel:
         source = ModelSource(source=f"test:{module.config.model_type}", leave_dense=leave_dense)
@@ -150,8 +150,8 @@ def replica(random_model, freeze) -> ReplicaContext:
 
 
 @pytest.fixture(scope="session")
-def make_setting(replica, make_spec) -> Callable[..., TrialContext]:
-    """Make the place of one run, with a model view and an account of its own."""
+def make_context(replica, make_spec) -> Callable[..., TrialContext]:
+    """Make the trial context of one run, with its own masked model and cost."""
 
     def make(pattern="2:4", *, seed=0, on=None) -> TrialContext:
         on = on or replica
@@ -168,7 +168,7 @@ def make_setting(replica, make_spec) -> Callable[..., TrialContext]:
 
 @pytest.fixture(scope="session")
 def saved(random_model, tmp_path_factory) -> Callable[..., ModelSource]:
-    """Write a random model of an architecture to a folder, as shards load it; the same arguments give one folder."""
+    """Write a random model of an architecture to a folder, for pipeline stages to load; equal arguments share one."""
     folders: dict[tuple, ModelSource] = {}
 
     def save(architecture: str, *, dtype="float32", **changes) -> ModelSource:
@@ -189,7 +189,7 @@ _OF_THE_MACHINE = ("time/", "memory/peak", *(f"memory/{phase}_" for phase in _PH
 
 
 class Listener:
-    """Takes every event; asks to stop once ``cancel_at`` steps were told, or crashes after ``crash_at``."""
+    """Records every event; cancels the trial once ``cancel_at`` steps were recorded, or crashes after ``crash_at``."""
 
     def __init__(self, *, cancel_at: int | None = None, crash_at: int | None = None) -> None:
         self.points: list[tuple[int, dict[str, float]]] = []
@@ -204,7 +204,7 @@ class Listener:
         return self._cancel_at is not None and bool(self.points) and self.points[-1][0] >= self._cancel_at
 
     def curve(self) -> dict[int, dict[str, float]]:
-        """Everything told of each step, without what depends on the machine or on who came first."""
+        """Return all values by step, except those that depend on the machine or on which trial came first."""
         merged: dict[int, dict[str, float]] = {}
         for step, values in self.points:
             kept = {name: value for name, value in values.items() if not name.startswith(_OF_THE_MACHINE)}
@@ -239,7 +239,7 @@ print(json.dumps({"keys": [spec.key, spec.configuration], "draws": draws}))
 
 @pytest.fixture(scope="session")
 def elsewhere() -> dict:
-    """What another process, with another hash seed, finds for one trial's keys and one key's draws."""
+    """Return the keys of one trial and the draws of one key as another process with another hash seed finds them."""
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
     done = subprocess.run(
         [sys.executable, "-c", _ELSEWHERE], env=environment, capture_output=True, text=True, check=True, timeout=120

@@ -1,1 +1,1 @@
-"""What a run is given: the model, the text, shared results, and the account that it is charged to."""
+"""What a run of a method is given: the model, the text, shared results, and the account of its cost."""

@@ -18,8 +18,10 @@ T = TypeVar("T")
 class ReplicaContext:
     """A frozen model with everything that depends on it alone, safe to use from several threads.
 
-    ``initial_masks`` is a folder in which masks that trials start from are kept for other processes. ``cache_bytes``
-    bounds what is kept in memory for later trials.
+    Args:
+        frozen: the model.
+        initial_masks: a folder in which the masks that trials start from are kept for other processes.
+        cache_bytes: the most bytes of results that are kept in memory for later trials.
     """
 
     def __init__(
@@ -30,7 +32,7 @@ class ReplicaContext:
         self.results = ResultCache(cache_bytes)
 
     def get_or_compute(self, key: Hashable, compute: Callable[[], T], *, pipeline: PipelineGroup = SINGLE_PROCESS) -> T:
-        """Return ``compute()``, computed by whoever asks first for ``key``; see ``ResultCache.once``."""
+        """Return ``compute()``, computed once for all that ask for ``key``; see ``ResultCache.get_or_compute``."""
         return self.results.get_or_compute(key, compute, pipeline=pipeline)
 
     def calibration(self, spec: CalibrationSpec) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Results that the trials of a replica share: computed once, bounded by bytes, kept while a trial uses them."""
+"""A cache of results that the trials of a replica share: bounded by bytes, and kept while a trial uses them."""
 
 import sys
 import threading
@@ -14,8 +14,8 @@ from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
 T = TypeVar("T")
 CACHE_BYTES = 2 * 2**30
-"""What a worker keeps for later trials. Results that running trials use count as well, and may take more alone."""
-_LEAST = 256  # bytes of an entry of nothing
+"""The most bytes kept for later trials. Results that running trials use count too, and alone may take more."""
+_LEAST = 256  # bytes counted for an empty entry
 
 
 @dataclass(eq=False)
@@ -28,10 +28,10 @@ class _Entry:
 
 
 class ResultCache:
-    """A cache by key of at most ``budget`` bytes, from which the least recently used go first.
+    """A cache by key of at most ``budget`` bytes that drops the least recently used results first.
 
-    What a thread asks for within ``in_use`` is kept until that block ends, whatever the budget. Safe to use from
-    several threads.
+    Results that a thread asks for within ``in_use`` are kept until that block ends, whatever the budget. Safe to use
+    from several threads.
     """
 
     def __init__(self, budget: int = CACHE_BYTES) -> None:
@@ -42,13 +42,13 @@ class ResultCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all results that are kept."""
+        """Bytes of all results in the cache."""
         with self._guard:
             return self._nbytes()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep what this thread asks for until the block ends."""
+        """Keep the results that this thread asks for until the block ends."""
         before: set[Hashable] | None = getattr(self._of_thread, "keys", None)
         mine: set[Hashable] = set()
         self._of_thread.keys = mine
@@ -62,16 +62,18 @@ class ResultCache:
                 self._evict()
 
     def get_or_compute(self, key: Hashable, compute: Callable[[], T], *, pipeline: PipelineGroup = SINGLE_PROCESS) -> T:
-        """Return ``compute()``, computed by whoever asks first for ``key``; the others wait for it.
+        """Return ``compute()``, computed by the first thread that asks for ``key``; the others wait for it.
 
-        A failed computation is not remembered: the next one who asks tries again. A ``crew`` that computes together
-        does so where any of its members has nothing, since each drops results by itself. Its leader alone holds the
-        lock, and until all have kept the value; had each member locked for itself, two crews could wait for each other.
+        A failed computation is not remembered: the next thread that asks tries again.
+
+        The ranks of a ``pipeline`` compute together, and do so where any of them lacks the result, because each drops
+        results independently. Only the leader holds the lock, until all ranks have stored the value: if every rank took
+        its own lock, two pipeline groups could wait for each other.
         """
         with self._used(key) as entry, entry.lock if pipeline.leads else nullcontext():
             if not all(pipeline.all_gather(entry.is_ready)):
                 value = compute()
-                pipeline.all_gather(None)  # where one failed, nobody believes to have a value
+                pipeline.all_gather(None)  # raises where a rank failed, so that none stores a value
                 self._keep(entry, value)
                 pipeline.all_gather(None)
             return cast(T, entry.value)
@@ -111,7 +113,7 @@ class ResultCache:
 
 
 def bytes_of(value: Any) -> int:
-    """Return the bytes of the tensors, arrays and texts in a value, and of plain numbers by the machine's measure."""
+    """Return the bytes of the tensors, arrays and texts in a value; other objects count as ``sys.getsizeof`` says."""
     if isinstance(value, Tensor | np.ndarray):
         return int(value.nbytes)
     if isinstance(value, Mapping):

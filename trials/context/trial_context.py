@@ -1,4 +1,4 @@
-"""What a run of a method is given: the model, the text, the seed, and the account that its work is charged to."""
+"""What a run of a method is given: the model, the text, the seed, and the account of its cost."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class TrialContext:
-    """Where a run takes place: the replica's workbench, the trial's own model view, its data, seed and account."""
+    """The environment of one run of a method: replica context, masked model, pattern, calibration text, seed, cost."""
 
     replica: ReplicaContext
     model: MaskedModel
@@ -27,13 +27,13 @@ class TrialContext:
     seed: int
     cost: Cost = field(default_factory=Cost)
     extra: Cost = field(default_factory=Cost)
-    """What was spent on looking closer at the result (``Run.extras``): no part of what the method costs."""
+    """What the diagnostics of the finished run cost (``Run.diagnostics``); not part of the cost of the method."""
     notes: list[str] = field(default_factory=list)
-    """What a reader of the result must know beside its numbers, a line each; it goes into the trial's record."""
+    """What a reader of the result must know beside its numbers, a line each; part of the trial's record."""
     started_from: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Masks that the trial started from: the digest of each, and as plain JSON what it is, was made from and cost."""
+    """The masks that the trial started from, by digest: as plain JSON what each is, was made from and cost."""
     evaluators: MaskEvaluators = field(default_factory=SingleEvaluator)
-    """Who evaluates the masks of a step of a method that draws several."""
+    """Evaluates the masks of a step: in this slot alone, or with other slots."""
     _charged: set[Hashable] = field(default_factory=set, repr=False)
 
     @property
@@ -44,8 +44,8 @@ class TrialContext:
     def share(self, key: Hashable, compute: Callable[[Cost], T], *, initial: bool = False) -> T:
         """Return ``compute(account)``, computed once for all trials of a replica, and charge this trial for it.
 
-        ``compute`` counts its passes in the account it is given. Every trial is charged what it cost, once, whoever
-        computed it; with ``initial`` as part of the mask that the trial starts from.
+        ``compute`` counts its passes in the account it is given. Every trial is charged what the computation cost,
+        once, whichever trial computed it; with ``initial`` as part of the cost of the mask that the trial starts from.
         """
 
         def measured() -> Priced[T]:
@@ -57,7 +57,7 @@ class TrialContext:
         return self.share_priced(key, measured, initial=initial)
 
     def share_priced(self, key: Hashable, compute: Callable[[], Priced[T]], *, initial: bool = False) -> T:
-        """Do as ``share`` with a computation that knows its own price."""
+        """Do as ``share`` does, with a ``compute`` that returns its result together with its cost."""
         computed_here = False
 
         def note() -> Priced[T]:
@@ -65,7 +65,7 @@ class TrialContext:
             computed_here = True
             return compute()
 
-        with self.cost.pause():  # who waits while another trial computes is charged the computation, not the wait
+        with self.cost.pause():  # a trial that waits for another's computation is charged the computation, not the wait
             priced = self.replica.get_or_compute(key, note, pipeline=self.model.pipeline)
         if key not in self._charged:
             self._charged.add(key)

@@ -1,4 +1,4 @@
-"""Which metric a name stands for: the common ones, measures of tasks, and what single methods declare.
+"""Find the metric of a name: the common ones, measures of tasks, and the metrics that methods declare.
 
 nmlab's methods declare theirs as ``METRICS`` in ``metrics.py`` of their folder, which imports no torch. A method of
 another package may name such a tuple by an entry point, under the method's own name:
@@ -6,7 +6,7 @@ another package may name such a tuple by an entry point, under the method's own 
     [project.entry-points."nmlab.metrics"]
     my_method = "my_package.my_metrics:METRICS"
 
-One that does not is asked once it is loaded (``Method.metrics``); see `nmlab.trials.methods.registry`.
+Otherwise its ``Method.metrics`` is read once it is loaded; see `nmlab.trials.methods.registry`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,30 +24,30 @@ METHOD_FAMILIES = ("train", "time")
 
 
 def common_metric(name: str) -> Metric | None:
-    """Return what the loop of a trial records under this name, measures of tasks included; None where it is neither."""
+    """Return the metric of this name that the loop of a trial records, measures of tasks included, or None."""
     return _COMMON.get(name) or task_metric(name)
 
 
 def metric_of(name: str) -> Metric:
-    """Return the metric of this name; one that nobody declared has no unit and no direction.
+    """Return the metric of this name; an undeclared one has no unit and no direction.
 
-    Methods of other packages are asked last, and only for a name that is known nowhere else.
-    Raises ``ValueError`` with one line where an installed package declares what is no tuple of metrics.
+    Methods of other packages are searched last, and only for a name that is known nowhere else.
+    Raises ``ValueError`` with one line where the declaration of an installed package is not a tuple of metrics.
     """
     return declared_metric(name) or Metric(name)
 
 
 @cache
 def declared_metric(name: str) -> Metric | None:
-    """Return the metric of this name, None where nobody declared it; raises as ``metric_of`` does."""
+    """Return the metric of this name, or None if it is not declared; raises as ``metric_of`` does."""
     own = (metric for metrics in own_metrics().values() for metric in metrics if metric.name == name)
     return common_metric(name) or next(own, None) or _plugin_metrics().get(name)
 
 
 def recorded_by(method: str) -> tuple[Metric, ...] | None:
-    """Return what a method records beside the common metrics, found without importing the method.
+    """Return the metrics of a method beside the common ones, found without importing the method.
 
-    None where only the method itself can say: of another package, without an entry point for its metrics, or unknown.
+    None for a method of another package without an entry point for its metrics, and for an unknown one.
     """
     if method in own_metrics():
         return own_metrics()[method]
@@ -55,14 +55,14 @@ def recorded_by(method: str) -> tuple[Metric, ...] | None:
 
 
 def has_phase(names: Iterable[str], phase: Phase) -> bool:
-    """Say whether any of these names is a common metric that is recorded in this phase."""
+    """Return whether any of these names is a common metric that is recorded in this phase."""
     return any((metric := common_metric(name)) is not None and metric.phase is phase for name in names)
 
 
 def check_metrics(metrics: object, *, owner: str) -> tuple[Metric, ...]:
-    """Return what a method declares; raises ``ValueError`` with one line where it is not what a method may declare.
+    """Return the metrics that a method declares; raises ``ValueError`` with one line for an invalid declaration.
 
-    ``owner`` says in the message whose they are.
+    ``owner`` names the method in the message.
     """
     if not isinstance(metrics, tuple) or not all(isinstance(metric, Metric) for metric in metrics):
         raise ValueError(f"metrics of {owner}: expected a tuple of Metric, got {metrics!r}")
@@ -75,7 +75,7 @@ def check_metrics(metrics: object, *, owner: str) -> tuple[Metric, ...]:
 
 @cache
 def own_metrics() -> Mapping[str, tuple[Metric, ...]]:
-    """Return what each of nmlab's methods declares, by method; those that record common metrics only have none."""
+    """Return the metrics that each of nmlab's methods declares, by method; empty for common metrics only."""
     found: dict[str, tuple[Metric, ...]] = {}
     for folder in sorted(path.parent for path in _METHODS.glob("*/__init__.py")):
         has_own = (folder / "metrics.py").is_file()
@@ -85,7 +85,7 @@ def own_metrics() -> Mapping[str, tuple[Metric, ...]]:
 
 
 def rescan() -> None:
-    """Forget what installed packages declare; for a process in which one appears or goes while it runs, as in tests."""
+    """Clear the cached declarations; for a process in which packages are installed or removed, as in tests."""
     for cached in (declared_metric, _offered, _plugin_metrics):
         cached.cache_clear()
 
@@ -97,7 +97,7 @@ def _offered() -> Mapping[str, metadata.EntryPoint]:
 
 @cache
 def _plugin_metrics() -> Mapping[str, Metric]:
-    """Return what installed packages declare, by name of the metric; two that differ under one name are refused."""
+    """Return the metrics that installed packages declare, by name; two different ones of one name are refused."""
     found = {metric.name: metric for metrics in own_metrics().values() for metric in metrics}
     for entry in _offered().values():
         for metric in _loaded(entry):
@@ -115,9 +115,9 @@ def _loaded(entry: metadata.EntryPoint) -> tuple[Metric, ...]:
 
 
 def is_intermediate(values: Mapping[str, object]) -> bool:
-    """Say whether values are an evaluation during training: not that of the start, nor the last one.
+    """Return whether values are an evaluation during training: neither the initial nor the final one.
 
-    The last one, known by what is recorded at the end only, comes in the result. A scheduler that saw it before would
-    stop, and count as cut short, a trial that is complete.
+    The final one, recognised by metrics that are recorded at the end only, is in the result. A scheduler that received
+    it before would stop a trial that is complete, and count it as stopped early.
     """
     return has_phase(values, Phase.EVALUATION) and not has_phase(values, Phase.END)

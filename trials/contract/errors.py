@@ -1,4 +1,4 @@
-"""The ways in which a trial can end other than by finishing, and the bad input a user can give it."""
+"""Errors that end a trial or refuse its input, and the account of cost that they carry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,31 +23,31 @@ class PeerError(RuntimeError):
 
 
 class PipelineLostError(RuntimeError):
-    """The workers that hold a model between them cannot come together again; they have to be started anew."""
+    """The pipeline stages of a model cannot reconnect; their workers have to be started again."""
 
 
 class GroupClosedError(Exception):
-    """The trial has ended, or another leads it now; who only takes part goes home."""
+    """The mask-parallel group is closed: the trial has ended, or another slot leads it now."""
 
 
 class ReloadError(Exception):
-    """This participant is not where the others are, and must start from the newest checkpoint."""
+    """This peer is out of sync with its group and must start again from the newest checkpoint."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """How far a trial came that an exception ended, and what it had spent, as metrics."""
+    """The step that a trial reached before an exception, and its cost by then as metrics."""
 
     step: int
     metrics: Mapping[str, float]
 
 
 def note_account(error: BaseException, *, step: int, metrics: Mapping[str, float]) -> None:
-    """Note on an exception how far the trial that it ends came and what it has spent."""
+    """Attach to an exception the step that the trial reached and its cost."""
     vars(error)[_ACCOUNT] = Account(step, dict(metrics))
 
 
 def account_of(error: BaseException) -> Account:
-    """Return what is noted on an exception; nothing where it did not come from within a trial."""
+    """Return the account attached to an exception, an empty one where there is none."""
     found = vars(error).get(_ACCOUNT)
     return found if isinstance(found, Account) else Account(0, {})

@@ -1,4 +1,4 @@
-"""Text from users and other packages, made harmless where it is shown: terminals, Markdown, JSON, CSV and links."""
+"""Escape text from users and other packages for terminals, Markdown, JSON, CSV and links."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ _SAFE_SCHEMES = ("http", "https", "")
 
 
 def printable(text: str, *, keep: str = _LINES) -> str:
-    """Return text in which characters that a terminal obeys, or that turn its direction, are written out.
+    """Return text in which control characters, and characters that change its direction, are written out.
 
     An escape becomes the four characters ``\\x1b``. Those of ``keep`` stay, line breaks and tabs as a rule.
     """
@@ -47,7 +47,7 @@ def markdown_code(text: str, *, in_table: bool = False) -> str:
 
 
 def json_escaped(encoded: str) -> str:
-    """Return JSON that was encoded already with the characters written as JSON escapes that no terminal should see."""
+    """Return encoded JSON with control characters, and those that change direction, as JSON escapes."""
     return "".join(f"\\u{ord(each):04x}" if each not in _LINES and _is_unsafe(each) else each for each in encoded)
 
 

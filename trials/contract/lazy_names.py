@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are asked for, so that its light modules can be imported alone."""
+"""Names of a package that are imported on first use, so that its light modules can be imported alone."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module

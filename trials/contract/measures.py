@@ -1,4 +1,4 @@
-"""The measures that tasks have, and which way each gets better.
+"""The measures of tasks, and in which direction each is better.
 
 Names are those of lm-evaluation-harness 0.4; a measure that is not in the table has no direction.
 """
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Direction(StrEnum):
-    """Which way a number gets better."""
+    """In which direction a number is better."""
 
     NONE = ""
     LOWER = "lower"

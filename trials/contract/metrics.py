@@ -1,7 +1,7 @@
-"""What a metric is, and the metrics that trials of every method record.
+"""The type of a metric, and the metrics that trials of every method record.
 
-A metric is declared once, by whoever measures it: here what the loop of a trial measures, in a method's ``metrics.py``
-what that method alone records (see `nmlab.trials.contract.declarations`, which finds the declaration of a name).
+A metric is declared once: here those that the loop of a trial measures, in a method's ``metrics.py`` those that this
+method alone records (`nmlab.trials.contract.declarations` finds the declaration of a name).
 """
 
 from dataclasses import dataclass
@@ -52,11 +52,11 @@ class Metric:
 
     @property
     def label(self) -> str:
-        """The name as people say it: ``token perplexity``, ``sample seconds``, ``train loss``."""
-        said = self.name.partition("/")[2] if self.family in _LEFT_OUT else self.name
-        if self.unit == "s" and said.endswith("_s"):
-            said = f"{said.removesuffix('_s')} seconds"
-        return said.replace("_", " ").replace("/", " ")
+        """The name in words: ``token perplexity``, ``sample seconds``, ``train loss``."""
+        label = self.name.partition("/")[2] if self.family in _LEFT_OUT else self.name
+        if self.unit == "s" and label.endswith("_s"):
+            label = f"{label.removesuffix('_s')} seconds"
+        return label.replace("_", " ").replace("/", " ")
 
 
 TRAIN, EVAL, INITIAL = "train/", "eval/", "initial/"

@@ -80,6 +80,7 @@ def expected_pattern(given: object) -> str:
 
 
 def _complaint(given: object) -> str:
+    """Return one line: what was given, what is expected, and the most likely intention."""
     return f"pattern {given!r}: {expected_pattern(given)}"
 
 

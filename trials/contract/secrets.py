@@ -1,4 +1,4 @@
-"""How text is shown that may hold a password: the address stays, what lets one in does not."""
+"""Mask passwords and tokens in text that is shown; the rest of an address stays."""
 
 import re
 
@@ -28,5 +28,5 @@ def masked(text: str) -> str:
 
 
 def has_secret(text: str) -> bool:
-    """Say whether ``masked`` would leave something out."""
+    """Return whether ``masked`` would replace something."""
     return masked(text) != text

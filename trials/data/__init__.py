@@ -1,4 +1,4 @@
-"""Text from anywhere, cut into windows of tokens."""
+"""Texts from files and data sets, cut into windows of tokens."""
 
 from nmlab.trials.data.sources import TextSource, read_documents
 from nmlab.trials.data.windows import Windows, calibration_batches, evaluation_windows

@@ -1,4 +1,4 @@
-"""Evaluation text inside calibration text, found by content: whole windows, exactly, whatever the files are called.
+"""Find evaluation text inside calibration text by content: whole windows, exactly, whatever the files are called.
 
 Runs of whitespace count as one space. A window is found where each of its passages (its part of one document) occurs in
 the calibration text, at any offset and across the borders of documents there.
@@ -31,7 +31,7 @@ _CHARACTERS = 2**20
 
 
 class Contamination(NamedTuple):
-    """How many windows were looked for, and the numbers of those found, ascending."""
+    """The number of windows that were searched for, and the numbers of those found, ascending."""
 
     windows: int
     found: tuple[int, ...]
@@ -43,10 +43,10 @@ class Contamination(NamedTuple):
 
 
 def contamination(windows: Iterable[Passages], *, calibration: Iterable[str]) -> Contamination:
-    """Look for every window of the evaluation text in the calibration text.
+    """Search for every window of the evaluation text in the calibration text.
 
-    Passages of fewer than 8 bytes tell nothing and are not looked for, nor are windows that hold nothing longer. A run
-    of windows that are found, one behind the other, counts only where it holds 50 bytes.
+    Passages of fewer than 8 bytes are not searched for, nor are windows without a longer one. A run of consecutive
+    windows that are found counts only where it has at least 50 bytes.
 
     Args:
         windows: the passages of each window; see ``evaluation_passages``.
@@ -113,7 +113,7 @@ class _Lookup:
         self._table[self._sorted >> np.uint64(64 - _BITS)] = True
 
     def found(self, hashes: np.ndarray, *, text: bytes) -> set[bytes]:
-        """Return the pieces that begin at one of the places that are hashed, and look for them no more."""
+        """Return the pieces that begin at one of the hashed places, and stop searching for them."""
         if not self._by_hash:
             return set()
         places = np.flatnonzero(self._table[hashes >> np.uint64(64 - _BITS)])
@@ -128,7 +128,7 @@ class _Lookup:
         return found
 
     def _drop(self, found: set[bytes]) -> None:
-        """Forget what was found; its hash stays in the table, which costs a look into ``_by_hash``."""
+        """Remove found pieces; their hashes stay in the table, which only costs a lookup in ``_by_hash``."""
         for value, pieces in list(self._by_hash.items()):
             left = [piece for piece in pieces if piece not in found]
             if left:
@@ -138,7 +138,7 @@ class _Lookup:
 
 
 def _begins(piece: bytes, text: bytes, places: Sequence[int]) -> bool:
-    """Say whether a piece stands at one of the places; where they are many, looking through the block is faster."""
+    """Return whether a piece is at one of the places; where they are many, searching the block is faster."""
     if len(places) > _FEW:
         return piece in text
     return any(text.startswith(piece, place) for place in places)

@@ -1,4 +1,4 @@
-"""Values that take long to compute and depend on nothing but this machine, kept between processes."""
+"""A cache on disk for values that take long to compute and depend on this machine alone."""
 
 import os
 from collections.abc import Callable
@@ -12,10 +12,10 @@ _FORMAT = 1
 
 
 def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
-    """Return the JSON value that ``compute()`` returns, from the user's cache folder where it is there already.
+    """Return the JSON value that ``compute()`` returns, from the user's cache folder if it is there already.
 
-    ``state`` says in a few characters all that the value depends on; a value of another state is not looked at. A file
-    that is damaged counts as none; a folder that cannot be found, read or written costs the time of computing again.
+    ``state`` identifies in a few characters all that the value depends on; values of other states are ignored. A
+    damaged file is ignored; if the folder cannot be found, read or written, the value is computed every time.
     """
     folder = _folder()
     if folder is None:
@@ -34,5 +34,5 @@ def _folder() -> Path | None:
     """Return ``nmlab`` below ``XDG_CACHE_HOME``, else below ``~/.cache``; None for a user without a home."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nmlab"
-    except RuntimeError:  # as in a container that runs under a number that nobody has
+    except RuntimeError:  # as in a container that runs under an unknown user number
         return None

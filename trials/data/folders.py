@@ -1,7 +1,7 @@
-"""Which files a folder or a pattern means: all of them, or none and a message that says what to write.
+"""Find the files of a folder or a pattern: all of them, or none and a message that says what to write.
 
-Left out, and named by ``Chosen.left_out``, are README and licence files; left out without a word are names that begin
-with a dot. Whatever else lies there is read or refused. Folders below are read too, in the order of the names.
+README and licence files are left out and listed in ``Chosen.left_out``; names that begin with a dot are ignored. Every
+other file is read or refused. Folders below are read too, in the order of the names.
 """
 
 import re
@@ -21,7 +21,7 @@ _NAMED = 3  # so many files are named in a message
 
 @dataclass(frozen=True)
 class Chosen:
-    """The files of a source in order, all of one kind, and what lies beside them and is not read."""
+    """The files of a source in order, all of one kind, and the files beside them that are left out."""
 
     files: tuple[Path, ...]
     left_out: tuple[Path, ...] = ()
@@ -36,7 +36,7 @@ def in_folder(folder: Path, *, source: str) -> Chosen:
 
 
 def is_pattern(source: str) -> bool:
-    """Say whether a source is a pattern of files here: it holds ``*``, and the folder before that is there."""
+    """Return whether a source is a pattern of local files: it has a ``*``, and the folder before that exists."""
     return "*" in source and _base(source).is_dir()
 
 

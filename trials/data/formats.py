@@ -1,6 +1,6 @@
 """Documents from files: plain text, JSON lines, JSON, CSV, Parquet and Arrow. Every row is a document.
 
-The kind of a file is told by its extension, in capitals or not, before ``.gz``, ``.bz2`` or ``.xz``.
+The kind of a file follows from its extension, in any case, before ``.gz``, ``.bz2`` or ``.xz``.
 """
 
 import csv
@@ -17,7 +17,7 @@ from nmlab.trials.data.text_values import BYTE_ORDER_MARK, COMPRESSED, described
 
 
 class Kind(NamedTuple):
-    """What a file holds (a name for messages) and how it is compressed, "" where it is not."""
+    """The format of a file (a name for messages) and its compression, "" where it has none."""
 
     name: str
     compression: str = ""
@@ -43,7 +43,7 @@ READABLE = tuple(_KINDS)
 
 
 def kind_of(path: Path) -> Kind | None:
-    """Return what a file holds by its name, None where that is nothing that is read."""
+    """Return the kind of a file by its name, or None where it is not a kind that is read."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSED else ""
     name = _KINDS.get(suffixes[-1]) if suffixes else None
@@ -88,7 +88,7 @@ def _json_lines(text: str, *, path: Path, column: str) -> Iterator[str]:
 
 
 def _json(text: str, *, path: Path, column: str) -> Iterator[str]:
-    """Yield the rows of a list of objects, or of lines as in JSON lines, which many a ``.json`` holds."""
+    """Yield the rows of a list of objects, or of JSON lines, which some ``.json`` files hold."""
     if not text.lstrip().startswith("["):
         yield from _json_lines(text, path=path, column=column)
         return

@@ -1,4 +1,4 @@
-"""`builtin:python-docs`: real English text that every Python installation carries, so nothing is downloaded.
+"""`builtin:python-docs`: real English text that every Python installation has, so nothing is downloaded.
 
 The corpus is the docstrings of the running interpreter's own standard library, parsed from its source files.
 A document is one module (one source file): its module, class and function docstrings in source order, cleaned
@@ -7,7 +7,7 @@ of indentation and joined by blank lines.
 Three parts share no docstring. The split is by top-level module and hashes only the module's name, so `email`
 and all below it lie in one part, and lie in the same part under every Python version: a model trained on the
 `training` part of one version has not seen the `evaluation` modules of another. A docstring that occurs twice
-is kept at its first place only. The texts themselves do differ between versions; `digest` tells them apart.
+is kept at its first place only. The texts themselves do differ between versions; `digest` distinguishes them.
 """
 
 import ast

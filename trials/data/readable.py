@@ -1,4 +1,4 @@
-"""Can a model read a text? Found out before anything starts, with the file and the row where it cannot."""
+"""Check before a start that a model can read a text; errors name the file and the row."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ _AT_ONCE = 256
 
 
 def check_readable(text: TextSource, *, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
-    """Raise ``SourceError`` with file and row for text of which the tokenizer makes nothing that a model can read.
+    """Raise ``SourceError`` with file and row for text that the tokenizer or the model cannot read.
 
     That is: an error of the tokenizer, a document without a token, a token beyond the ``rows`` of the model's
     embedding, or a text of which half the tokens are unknown ones. Tokens that are put between documents count too.
@@ -38,7 +38,7 @@ def check_readable(text: TextSource, *, tokenizer: PreTrainedTokenizerBase, rows
 
 
 def place_of(document: str, number: int, text: TextSource) -> str:
-    """Return where a document, the ``number``-th of a source from 0, lies: its file and line where that can be told."""
+    """Return where a document, the ``number``-th of a source from 0, lies: its file and line where it can be found."""
     path = Path(text.source.partition("[")[0]).expanduser()
     if path.exists():
         for file in [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file()):
@@ -49,7 +49,7 @@ def place_of(document: str, number: int, text: TextSource) -> str:
 
 
 def _encoded(documents: Sequence[str], text: TextSource, tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:
-    """Yield the tokens of every document; at once where that goes, for it is several times as fast."""
+    """Yield the tokens of every document; all in one call where possible, which is several times as fast."""
     for start in range(0, len(documents), _AT_ONCE):
         some = list(documents[start : start + _AT_ONCE])
         try:

@@ -166,7 +166,7 @@ def _hub(text: TextSource) -> list[str]:
     chosen = {"data_files": part} if "/" in part else {"name": part or None}
     try:
         table = load_dataset(name, **chosen, split=text.split or "train")
-    except Exception as error:  # the hub, the cache and the builders raise many unrelated types
+    except Exception as error:  # the Hugging Face hub, the cache and the builders raise many unrelated types
         raise SourceError(
             f"data {text.source!r} is not a file here and could not be fetched as a dataset ({_reason(error)}); "
             "check the id, split and network, or give a text or JSON-lines file"

@@ -1,4 +1,4 @@
-"""Engines hold the logits of a trial's groups, sample masks from them and move them along the score."""
+"""Engines hold the logits of a trial's groups, sample masks from them and update them along the score."""
 
 from nmlab.trials.engines.choice import ENGINES, make_engine
 from nmlab.trials.engines.engine import Draw, Engine, MaskKey

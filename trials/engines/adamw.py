@@ -1,4 +1,4 @@
-"""AdamW over a run's own tensors, with a state that a checkpoint can hold by name."""
+"""AdamW for a run's own tensors, with a state of named tensors for checkpoints."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class AdamW:
-    """torch's AdamW on named float32 tensors; they alone get gradients, and none outlives a step."""
+    """torch's AdamW on named float32 tensors; only they get gradients, which are freed after each step."""
 
     def __init__(
         self,
@@ -37,8 +37,8 @@ class AdamW:
     def descend(self, loss: Tensor, *, rate: float, norm_of: NormOf | None = None) -> float:
         """Move every tensor one step against the gradient of ``loss``; return the gradient's norm before clipping.
 
-        ``norm_of`` takes the norm of all gradients, those that others hold included; by default there are none. Raises
-        ``DivergedError`` where the gradient is not finite; the tensors then stay as they were.
+        ``norm_of`` returns the norm of all gradients, including those of other pipeline stages; by default there are no
+        others. Raises ``DivergedError`` where the gradient is not finite; the tensors then stay as they were.
         """
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
@@ -61,7 +61,7 @@ class AdamW:
 
     @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what ``state`` returned; the tensors are changed in place."""
+        """Continue from what ``state`` returned; the tensors are changed in place."""
         for name, tensor in self.parameters.items():
             tensor.copy_(state[f"parameter/{name}"])
             for moment in _MOMENTS:  # in place: no second set of moments beside the first

@@ -1,9 +1,9 @@
-"""Layer by layer the cheaper of two engines: `event` where few groups deviate, `linear` where many do.
+"""The adaptive engine: for each layer the cheaper of two, `event` where few groups deviate, `linear` where many do.
 
 The choice depends on the layer's own state and on the steps that were taken, never on timing or on other layers, so
-every shard that holds a layer makes the same one. A layer is looked at every `PERIOD` steps, and after 1, 2, 4, ...
-steps, while the pace of the walk is still being learned; it changes hands only when the other engine is clearly
-cheaper.
+every pipeline stage that holds a layer makes the same one. The costs of a layer are compared every `PERIOD` steps, and
+after 1, 2, 4, ... steps, while the pace of the walk is not yet known; the engine of a layer changes only when the other
+one is clearly cheaper.
 
 Legend: G groups of all layers, g some of them, M group size.
 """
@@ -28,23 +28,23 @@ from nmlab.trials.engines.logits import LogitStore
 from nmlab.trials.masks import deviation
 
 PERIOD = 64
-# What the event engine pays, over what the linear engine pays for a group in passing: for a group that deviates (beyond
-# what the linear engine pays for it as well), for one whose window has ended, and for a hot one each step. Medians of
-# 1:4 to 8:16 on one core, which lie between 5 and 8, 3 and 7, and 1.0 and 1.3.
+# Costs of the event engine, in units of the linear engine's cost of a group a step: of a group that deviates (beyond
+# what it costs the linear engine too), of a group whose window has ended, and of a hot group a step. Medians of 1:4 to
+# 8:16 on one core, which lie between 5 and 8, 3 and 7, and 1.0 and 1.3.
 DEVIATION, LOOK, HOT_STEP = 6.0, 4.5, 1.25
-# A layer leaves the event engine when that costs more than the linear engine, and returns when it costs clearly less:
-# to change hands costs as much as some twenty steps.
+# A layer is delegated when the event engine costs more than the linear engine, and reclaimed when it costs clearly
+# less: changing the engine costs as much as some twenty steps.
 RETURN = 0.75
-# A layer of fewer groups is touched as a whole in less time than it takes to find out what to touch.
+# A layer of fewer groups is updated as a whole in less time than it takes to find which groups to update.
 SMALL = 2**11
-# Groups of a layer, evenly spaced, that say what it costs.
+# Groups of a layer, evenly spaced, from which its cost is estimated.
 _PROBES = 2**14
 
 
 class AdaptiveEngine(Engine):
-    """The event engine, which lends the layers that have become hot to linear engines on the same logits.
+    """An event engine that delegates layers with many deviating groups to linear engines on the same logits.
 
-    Raises ``ValueError`` for patterns with N > 8, which the event engine does not know.
+    Raises ``ValueError`` for patterns with N > 8, which the event engine does not support.
     """
 
     name: ClassVar[str] = "adaptive"
@@ -71,7 +71,7 @@ class AdaptiveEngine(Engine):
         return draw
 
     def descend(self, draws: Sequence[Draw], *, weights: Sequence[float], rate: float) -> Tensor:
-        if self._linear:  # else the draws go to the event engine as they are, and it looks at them
+        if self._linear:  # else the event engine gets the draws as they are and checks them
             known = self._last[0] if self._last is not None else None
             check_descent(draws, weights, rate, layout=self.layout, device=self._store.device, known=known)
         changed = [self._event.descend([self._cold(draw) for draw in draws], weights=weights, rate=rate)]
@@ -117,7 +117,7 @@ class AdaptiveEngine(Engine):
         return [layer.name for delegation in self._linear for layer in delegation.engine.layout.layers]
 
     def _choose(self) -> list[Tensor]:
-        """Look at every layer and let those change hands for which the other engine is clearly cheaper.
+        """Compare the costs of every layer, and delegate or reclaim those for which the other engine is cheaper.
 
         Returns groups whose modes changed, because the store rounds.
         """
@@ -132,7 +132,7 @@ class AdaptiveEngine(Engine):
         return changed
 
     def _price(self, layer: int) -> float:
-        """What a step of the event engine costs for a layer, in steps of the linear engine."""
+        """Return the cost of a step of the event engine for a layer, in steps of the linear engine."""
         rows = slice(*self._ends[layer : layer + 2])
         if rows.stop - rows.start < SMALL:
             return math.inf
@@ -155,7 +155,7 @@ class AdaptiveEngine(Engine):
         return float(self._prices(bound_g.double() * UNIT).mean()) + HOT_STEP * hot / groups
 
     def _prices(self, q_g: Tensor) -> Tensor:
-        """What a step of the event engine costs for groups that deviate with ``q_g``; [g]."""
+        """Return the cost of a step of the event engine for groups that deviate with probability ``q_g``; [g]."""
         windows, history = self._event.watch.windows, self._event.history
         cold_g = q_g * DEVIATION + windows.looks(q_g, history) * LOOK
         return cold_g.masked_fill_(q_g > windows.hottest(history), HOT_STEP)
@@ -165,7 +165,7 @@ class AdaptiveEngine(Engine):
         return max(1, groups // _PROBES)
 
     def _delegate(self) -> None:
-        """Start a linear engine for every run of layers that are away; they follow from the logits alone."""
+        """Start a linear engine for every run of delegated layers; its state follows from the logits alone."""
         self._linear = []
         for delegated, run in groupby(range(len(self.layout.layers)), key=self._event.delegated.__getitem__):
             if delegated:
@@ -178,20 +178,20 @@ class AdaptiveEngine(Engine):
         return _Delegation(rows, store, LinearEngine(layout, store=store))
 
     def _cold(self, draw: Draw) -> Draw:
-        """The part of a draw that belongs to the event engine."""
+        """Return the part of a draw that belongs to the event engine."""
         if not self._linear:
             return draw
         if self._last is not None and draw is self._last[0]:
             return self._last[1]
-        lent_g = torch.zeros_like(draw.groups_g, dtype=torch.bool)
+        delegated_g = torch.zeros_like(draw.groups_g, dtype=torch.bool)
         for delegation in self._linear:
-            lent_g |= (draw.groups_g >= delegation.rows.start) & (draw.groups_g < delegation.rows.stop)
-        return Draw(draw.key, draw.groups_g[~lent_g], draw.masks_gM[~lent_g])
+            delegated_g |= (draw.groups_g >= delegation.rows.start) & (draw.groups_g < delegation.rows.stop)
+        return Draw(draw.key, draw.groups_g[~delegated_g], draw.masks_gM[~delegated_g])
 
 
 @dataclass(frozen=True, slots=True)
 class _Delegation:
-    """Groups of neighbouring layers that a linear engine holds, and the part of the logits that it works on."""
+    """The groups of consecutive layers that a linear engine holds, and the part of the logits that it works on."""
 
     rows: slice
     store: LogitStore
@@ -199,6 +199,6 @@ class _Delegation:
 
 
 def _within(draw: Draw, rows: slice) -> Draw:
-    """The part of a draw among some rows, numbered from the first of them."""
+    """Return the part of a draw within some rows, numbered from the first of them."""
     low, high = torch.searchsorted(draw.groups_g, draw.groups_g.new_tensor([rows.start, rows.stop])).tolist()
     return Draw(draw.key, draw.groups_g[low:high] - rows.start, draw.masks_gM[low:high])

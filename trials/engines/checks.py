@@ -1,4 +1,4 @@
-"""What an engine refuses, told with the name of the tensor and, where there is one, of the layer.
+"""Checks of the inputs of engines; errors name the tensor and, where there is one, the layer.
 
 Legend: G groups of all layers, g some of them, M group size.
 """
@@ -49,7 +49,7 @@ def check_descent(
 ) -> None:
     """Raise ``ValueError`` unless every draw is a sparse mask of this layout, with one finite weight each.
 
-    ``known`` is a draw that the engine remembers having made, and need not look at again.
+    ``known`` is a draw that the engine made itself and that is not checked again.
     """
     if len(draws) != len(weights) or not draws:
         raise ValueError(f"descend: {len(draws)} draws and {len(weights)} weights, expected one weight for each draw")

@@ -1,8 +1,8 @@
-"""Which engine a run gets: the one it names, or the one that suits its pattern, its logits and its device.
+"""Choose the engine of a run: the one it names, or the one that suits its pattern, its logits and its device.
 
 The choice depends on the pattern, the logit magnitude, the device and the size of single layers, never on timing or on
-how many layers this process holds, so that all shards of a model make the same one. Kernels are chosen only where they
-compute on this device what torch computes, which `triton.selfcheck` finds out once a process.
+how many layers this process holds, so that all pipeline stages make the same one. Kernels are chosen only where they
+compute on this device what torch computes, which `triton.selfcheck` checks once a process.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,12 @@ from nmlab.trials.engines.reference import ReferenceEngine
 from nmlab.trials.engines.triton import TritonEngine, unavailable
 from nmlab.trials.masks import deviation
 
-# What kernels do wrong on a device, for a pattern and a kind of store, in a few words; None where they are right.
+# Returns the fault of the kernels on a device, for a pattern and a kind of store, in a few words, or None.
 Check = Callable[[torch.device, Pattern, str], str | None]
 
 ENGINES = ("auto", "reference", "linear", "event", "triton")
 
-# Share of groups that deviate above which a GPU rather touches all of them in order. An estimate: no GPU was measured.
+# Share of deviating groups above which a GPU updates all groups in order. An estimate: no GPU was measured.
 _HOT_ON_GPU = 0.01
 
 
@@ -40,7 +40,7 @@ def check_kernels(device: torch.device, pattern: Pattern, kind: str) -> str | No
 
 @dataclass(frozen=True)
 class EngineTask:
-    """What an engine is for: all that the choice of one depends on, known of a plan as of a run.
+    """Everything that the choice of an engine depends on; known for a plan as for a run.
 
     Attributes:
         groups_of_layers: number of groups of every layer.
@@ -69,7 +69,7 @@ def make_engine(
     agree: Callable[[bool], bool] = bool,
     note: Callable[[str], None] = lambda line: None,
 ) -> Engine:
-    """Start an engine on the logits in ``store``; which one ``auto`` is says ``engine_name``.
+    """Start an engine on the logits in ``store``; ``engine_name`` says which one ``auto`` stands for.
 
     Raises ``ValueError`` as ``engine_name`` does, and where the engine cannot run on the store's device.
     """
@@ -98,10 +98,10 @@ def engine_name(
 ) -> str:
     """Return the engine that a run gets for ``name``, one of ``ENGINES``.
 
-    ``auto`` takes the engine that touches the least: `adaptive` where it can, `triton` on a GPU whose groups deviate
-    often, `linear` where masks are drawn or moved in another way than the exact one and where all layers are small.
-    Where the kernels fail their ``check``, it takes the torch engine that it would take without them, and ``note`` is
-    told so. ``agree`` says whether any worker that holds a part of the model found a fault, given whether this one did.
+    ``auto`` takes the engine that touches the fewest groups: `adaptive` where it can, `triton` on a GPU whose groups
+    deviate often, `linear` where the sampler or the score is not the exact one and where all layers are small. Where
+    the kernels fail their ``check``, it takes the torch engine that it would take without them, and passes a line to
+    ``note``. ``agree`` returns whether any rank of the pipeline group found a fault, given whether this one did.
 
     Raises ``ValueError`` for an unknown name, and where the engine named cannot do what is asked, with the reason.
     """
@@ -142,13 +142,13 @@ def suited(
     fault = check(task.device, task.pattern, task.logits)
     if not agree(fault is not None):
         return "triton"
-    told = f"on {task.device} they fail their check: {fault}" if fault else "they fail their check at another worker"
-    note(f"engine auto: {in_torch} in place of the Triton kernels; {told}")
+    why = f"on {task.device} they fail their check: {fault}" if fault else "they fail their check at another worker"
+    note(f"engine auto: {in_torch} in place of the Triton kernels; {why}")
     return in_torch
 
 
 def is_large(groups: int) -> bool:
-    """Say whether a layer of so many groups is not so small that it is touched as a whole anyway."""
+    """Return whether a layer of so many groups is large enough for an engine that touches only some of them."""
     return groups >= SMALL
 
 

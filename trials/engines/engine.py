@@ -1,4 +1,4 @@
-"""What an engine promises: it holds the logits of a trial's groups, samples masks from them, and moves them.
+"""The interface of engines, which hold the logits of a trial's groups, sample masks from them, and move them.
 
 An engine is exact in distribution: every mask it samples follows the Plackett-Luce law of the logits as they stand
 (`nmlab.trials.masks.plackett_luce`). Engines differ in how much they touch to do so.
@@ -21,7 +21,7 @@ _KEY = struct.Struct("<QII")
 
 @dataclass(frozen=True, slots=True)
 class MaskKey:
-    """The name of a mask: whoever holds the logits of that step draws the same mask from it, layer by layer.
+    """The key of a mask: every process that holds the logits of that step draws the same mask from it.
 
     Raises ``ValueError`` unless 0 <= seed < 2^64 and 0 <= step, index < 2^32.
     """
@@ -84,7 +84,7 @@ class Engine(ABC):
     def descend_from_keys(self, pairs: Sequence[tuple[MaskKey, float]], *, rate: float) -> Tensor:
         """Do what ``descend`` does with masks known by name only: (key, weight) pairs, the masks drawn anew.
 
-        Whoever took part in a step, or missed it, so arrives at the same logits without any mask crossing a network.
+        So a peer that missed a step arrives at the same logits without any mask being sent.
         """
         draws = [self.sample(key) for key, _ in pairs]
         return self.descend(draws, weights=[weight for _, weight in pairs], rate=rate)
@@ -95,18 +95,18 @@ class Engine(ABC):
 
     @abstractmethod
     def logits(self) -> Tensor:
-        """Return the logits as they stand, float32 [G, M]: a copy, and the engine's state is not changed by reading."""
+        """Return the current logits, float32 [G, M]: a copy; reading does not change the engine's state."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """Return everything that an engine made with the same arguments needs to go on, bit for bit.
+        """Return everything that an engine made with the same arguments needs to continue, bit for bit.
 
-        Large tensors are those that the engine holds, not copies: whoever keeps them beyond the next step copies them.
+        Large tensors are those that the engine holds, not copies: copy them to keep them beyond the next step.
         """
 
     @abstractmethod
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what ``state`` returned."""
+        """Continue from what ``state`` returned."""
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""All groups of all layers in one [G, M] tensor, so that a small model costs one kernel an operation, not one a layer.
+"""The layout of all groups of all layers in one [G, M] tensor, so that an operation is one kernel, not one a layer.
 
 Legend: G groups of all layers, g some of them, M group size.
 """
@@ -13,7 +13,7 @@ from nmlab.trials.models import PrunableLayer
 
 
 class GroupLayout:
-    """Where each layer's groups stand among the rows of a [G, M] tensor."""
+    """The rows of a [G, M] tensor that belong to each layer."""
 
     def __init__(self, layers: Sequence[PrunableLayer], *, pattern: Pattern) -> None:
         self.layers = tuple(layers)
@@ -45,9 +45,9 @@ class GroupLayout:
         return cut
 
     def parts(self, groups_g: Tensor) -> Iterator[tuple[str, slice, int]]:
-        """Tell apart, by layer, some groups given in ascending order.
+        """Split groups, given in ascending order, by layer.
 
-        Yields for every layer with any of them its name, which of ``groups_g`` they are, and its first group.
+        Yields for every layer with any of them its name, its slice of ``groups_g``, and its first group.
         """
         ends = torch.tensor([rows.stop for rows in self._rows.values()], device=groups_g.device)
         start = 0

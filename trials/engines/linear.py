@@ -1,13 +1,13 @@
-"""The engine that touches every group once a step, a few bytes of it to sample and all of it to move.
+"""The linear engine: each step reads a few bytes of every group to sample, and all of it to move.
 
 Sampling takes one uniform u a group and is a screened inversion: with q the probability that a group deviates from its
-mode, the group deviates where u < q. A bound of q, kept from the last move, settles that for all groups with u at or
-above it without a look at their logits; q itself and the mask given a deviation are computed for the others. Groups
-that deviate so often that this would cost more than a race, which their bound tells, race with all their items. So do
-all groups beyond N = 8 and for the other samplers.
+mode, the group deviates where u < q. An upper bound of q, kept from the last move, decides this for all groups with u
+at or above it without reading their logits; q itself and the mask given a deviation are computed for the others. Groups
+whose bound is so high that this would cost more than a race are sampled by a race of all their items. So are all groups
+for N > 8 and for the other samplers.
 
-Moving takes the score of the mode for all groups, in a form made for the mode, and the score of the sampled mask in
-float64 for the groups that deviate.
+Moving uses the score of the mode for all groups, in a closed form, and the score of the sampled mask in float64 for the
+groups that deviate.
 
 Legend: G groups of all layers, g some of them, t those that a draw changes, M group size, N kept.
 """
@@ -38,15 +38,15 @@ Score = Callable[[Tensor, Tensor], Tensor]
 # Groups sampled at a time, and groups whose few deviations are gathered at a time. No result depends on them.
 _PIECE = 2**15
 _SPAN = 2**20
-# A bound from which on a group races: up to N = 4, and beyond, where the mask given a deviation costs 4 microseconds.
-# It is part of what a key means.
+# The bound from which on a group races: up to N = 4, and beyond, where the mask given a deviation costs 4 microseconds.
+# The draws of a key depend on it.
 _RACES, _RACES_BEYOND_4 = 1 / 4, 1 / 8
-# Numbers of one [M, g] array, and of one table of 2^N subsets, that leave room for a few others in the cache.
+# Sizes of an [M, g] array, and of a table of 2^N subsets, that leave room for a few others in the cache.
 _MOVED_NUMBERS, _TABLE_NUMBERS = 2**17, 2**18
 
 
 class LinearEngine(Engine):
-    """Logits of all groups with their modal masks as codes and a bound of how often each deviates.
+    """An engine that holds logits, modal masks as codes, and an upper bound of each group's deviation probability.
 
     Args:
         layout: the layers and the pattern.
@@ -65,7 +65,7 @@ class LinearEngine(Engine):
         n, m = layout.pattern.n, layout.pattern.m
         self.layout = layout
         self._screens = sampler == "multinomial" and n <= deviation.LARGEST_N
-        # Where it cannot be screened, drawing without replacement is a race too.
+        # Without screening, drawing without replacement is done by a race too.
         self._sampler = find_sampler("gumbel_topk" if sampler == "multinomial" else sampler)
         self._races = _RACES if n <= 4 else _RACES_BEYOND_4
         self._score = score or (None if n <= LARGEST_N else partial(exact_score, n=n))
@@ -124,7 +124,7 @@ class LinearEngine(Engine):
     # Sampling
 
     def _deviating(self, key: MaskKey) -> Iterator[tuple[Tensor, Tensor]]:
-        """Groups that deviate and their masks: those that raced, and then the others, each in ascending order.
+        """Yield groups that deviate and their masks: those that raced, and then the others, each in ascending order.
 
         A layer's stream holds a uniform for each of its groups, M numbers for each that races, and then N uniforms for
         each of the others that deviates.
@@ -142,7 +142,7 @@ class LinearEngine(Engine):
             yield found_g, deviation.draw(logits_gM[deviates_g], mode_gM[deviates_g], uniform_gN)
 
     def _screened(self, generators: Mapping[str, np.random.Generator]) -> tuple[Tensor, Tensor, Tensor]:
-        """Groups whose uniform is below their bound, and the uniform; and the groups that race."""
+        """Return the groups whose uniform is below their bound, these uniforms, and the groups that race."""
         found, uniforms, raced = [self._none()], [self._bound_G.new_empty(0, dtype=torch.float64)], [self._none()]
         buffer_g = torch.empty(min(_PIECE, self.layout.groups), dtype=torch.float64)
         for rows, layers in self.layout.pieces(_PIECE):
@@ -159,7 +159,7 @@ class LinearEngine(Engine):
     def _numbers(
         self, groups_g: Tensor, generators: Mapping[str, np.random.Generator], *, draw: str, width: int
     ) -> Tensor:
-        """Numbers for each group, from the streams of their layers; [g, width] float64."""
+        """Return random numbers for each group, from the streams of their layers; [g, width] float64."""
         drawn = [
             torch.from_numpy(getattr(generators[name], draw)(size=(which.stop - which.start, width)))
             for name, which, _ in self.layout.parts(groups_g)
@@ -167,12 +167,12 @@ class LinearEngine(Engine):
         return torch.cat([torch.empty(0, width, dtype=torch.float64), *drawn]).to(groups_g.device)
 
     def _unlike_mode(self, groups_g: Tensor, masks_gM: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of some groups whose masks are not their modes, and these masks."""
+        """Return those of some groups whose masks are not their modes, and these masks."""
         other_g = (encode(masks_gM) != self._mode_G[groups_g]).nonzero().squeeze(1)
         return groups_g[other_g], masks_gM[other_g]
 
     def _raced(self, key: MaskKey) -> Iterator[tuple[Tensor, Tensor]]:
-        """Groups whose mask is not the mode and their masks, from noise for every item of every group."""
+        """Yield groups whose mask is not the mode and their masks, from noise for every item of every group."""
         n, m = self.layout.pattern.n, self.layout.pattern.m
         generators = self._generators(key)
         noise_gK = torch.empty(_PIECE, self._sampler.width(n, m), dtype=torch.float64)
@@ -221,7 +221,7 @@ class LinearEngine(Engine):
     def _moved(
         self, span: slice, draws: Sequence[Draw], *, weights: Sequence[float], rate: float
     ) -> tuple[Tensor, Tensor]:
-        """Groups of the span that any draw changes, and where they move to, [t, M]: computed in float64."""
+        """Return the groups of the span that any draw changes, and their moved logits, [t, M], computed in float64."""
         parts = [_within(draw, span) for draw in draws]
         touched_t = parts[0][0] if len(parts) == 1 else torch.unique(torch.cat([groups_t for groups_t, _ in parts]))
         logits_tM, mode_tM = self._store.read(touched_t).double(), self.mode(touched_t)
@@ -247,7 +247,7 @@ class LinearEngine(Engine):
         self._bound(rows)
 
     def _rerank(self) -> Tensor:
-        """Look for the modes that changed where the bounds do not rule it out; return those groups."""
+        """Update the modes where the bounds do not rule out a change; return the groups whose mode changed."""
         found = [self._none()]
         for rows in _cut(slice(0, self.layout.groups), _SPAN):
             suspect_g = may_have_changed(self._bound_G[rows], n=self.layout.pattern.n).nonzero().squeeze(1) + rows.start
@@ -268,7 +268,7 @@ def _cut(rows: slice, groups: int) -> Iterator[slice]:
 
 
 def _within(draw: Draw, rows: slice) -> tuple[Tensor, Tensor]:
-    """The part of a draw that changes these rows: groups (numbered as in the draw) and masks."""
+    """Return the part of a draw that changes these rows: groups (numbered as in the draw) and masks."""
     ends_2 = torch.tensor([rows.start, rows.stop], device=draw.groups_g.device)
     low, high = torch.searchsorted(draw.groups_g, ends_2).tolist()
     return draw.groups_g[low:high], draw.masks_gM[low:high]

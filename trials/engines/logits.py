@@ -4,8 +4,8 @@ Initial logits are C on kept weights and 0 on the others. Plain bfloat16 would l
 0.0625); the difference from the initial logits is small wherever a group keeps its most probable mask, and so is its
 rounding error.
 
-A state is itself a difference: groups that never left their most probable mask have moved alike, so two numbers (of
-kept and of dropped weights) stand for all of them, and only the other groups are listed.
+A state is itself a difference: groups that never left their most probable mask have all moved the same way, so two
+numbers (of kept and of dropped weights) represent all of them, and only the other groups are listed.
 
 Legend: G groups of all layers, g some of them, M group size.
 """
@@ -29,7 +29,7 @@ from nmlab.trials.masks.topn import topn
 Rows = slice | Tensor
 
 _PIECE = 2**18
-# Groups looked at to find the values that most groups share.
+# Groups read to find the values that most groups share.
 _PROBES = 1024
 
 
@@ -53,7 +53,7 @@ class LogitStore(ABC):
 
     @abstractmethod
     def read(self, rows: Rows) -> Tensor:
-        """Return logits as float32 [g, M]: to look at, it may be a view of the store."""
+        """Return logits as float32 [g, M], for reading only: it may be a view of the store."""
 
     @abstractmethod
     def write(self, rows: Rows, logits_gM: Tensor) -> None:
@@ -68,7 +68,7 @@ class LogitStore(ABC):
         """Replace logits; returns what is now held, float32 [M, g], which may be the argument."""
 
     def part(self, rows: slice) -> Self:
-        """Return a store of some of the groups on the same memory: what is written to one is read from the other."""
+        """Return a store of some of the groups on the same memory."""
         part = copy(self)
         part.initial_G, part.held_GM = self.initial_G[rows], self.held_GM[rows]
         return part
@@ -87,16 +87,16 @@ class LogitStore(ABC):
         return self.held_GM.nbytes + self.initial_G.nbytes
 
     def state(self, *, copied: bool = True) -> dict[str, Tensor]:
-        """Return what is held as a difference: the shared two values, and the groups that have others.
+        """Return the values as a difference: the two shared values, and the groups that have others.
 
-        Where the list would take more than half of the bytes of all values, these are returned instead: copied, or, for
-        who writes them down before the next step, as they are held.
+        Where the list would take more than half of the bytes of all values, these are returned instead: copied, or with
+        ``copied=False`` as they are held, for callers that write them before the next step.
         """
         listed = self._listed(at_most=self.held_GM.nbytes // 2)
         return listed or {"values": self.held_GM.clone() if copied else self.held_GM}
 
     def _listed(self, *, at_most: int) -> dict[str, Tensor] | None:
-        """Return the shared two values and the other groups; None, before they are copied, where that is too much."""
+        """Return the two shared values and the other groups, or None if that takes more than ``at_most`` bytes."""
         shared_2 = self._shared()
         each, found = 8 + self.m * self.held_GM.element_size(), []
         for start, rows in self._others(shared_2):
@@ -108,7 +108,7 @@ class LogitStore(ABC):
         return {"shared": shared_2, "groups": other_g, "values": self.held_GM[other_g]}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what ``state`` returned; raises ``ValueError`` for values of another layout or store."""
+        """Continue from what ``state`` returned; raises ``ValueError`` for values of another layout or store."""
         values_gM = state["values"]
         groups = len(state["groups"]) if "groups" in state else self.groups
         if values_gM.dtype != self.held_GM.dtype or tuple(values_gM.shape) != (groups, self.m):
@@ -130,16 +130,16 @@ class LogitStore(ABC):
             yield rows, self.held_GM[rows]
 
     def _others(self, shared_2: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Groups that do not hold the shared values, piece by piece: where the piece begins, and their places in it."""
+        """Yield the groups that do not hold the shared values by piece: its first group, and their places in it."""
         for rows, held_gM in self._pieces():
             differs_g = (held_gM != _patterned(self.initial_G[rows], shared_2, self.m)).any(1)
             yield rows.start, differs_g.nonzero().squeeze(1)
 
     def _shared(self) -> Tensor:
-        """The value of kept and of dropped weights that most of some evenly spaced groups hold, [2]."""
+        """Return the values of kept and dropped weights that most of some evenly spaced groups hold, [2]."""
         probe_g = torch.arange(0, self.groups, max(1, self.groups // _PROBES), device=self.device)
         kept_gM, held_gM = decode(self.initial_G[probe_g], self.m), self.held_GM[probe_g]
-        # The first kept and the first dropped weight of a group speak for it; with N = M nothing is dropped.
+        # The first kept and the first dropped weight represent a group; with N = M nothing is dropped.
         first_g2 = torch.stack([kept_gM.int().argmax(1), kept_gM.int().argmin(1)], dim=1)
         pairs_P2, count_P = torch.unique(held_gM.gather(1, first_g2), dim=0, return_counts=True)
         shared_2: Tensor = pairs_P2[count_P.argmax()]
@@ -147,7 +147,7 @@ class LogitStore(ABC):
 
 
 class Float32Store(LogitStore):
-    """Four bytes a weight, exact as far as float32 goes."""
+    """A store of float32 logits: four bytes a weight."""
 
     name = "float32"
 
@@ -169,7 +169,7 @@ class Float32Store(LogitStore):
 
 
 class Bfloat16DeltaStore(LogitStore):
-    """Two bytes a weight: bfloat16 differences, rounded to nearest, from the initial logits."""
+    """A store of bfloat16 differences from the initial logits, rounded to nearest: two bytes a weight."""
 
     name = "bfloat16_delta"
 
@@ -200,7 +200,7 @@ LOGIT_STORES: dict[str, type[LogitStore]] = {store.name: store for store in (Flo
 
 
 def initial_store(layout: GroupLayout, initial_GM: Tensor, *, magnitude: float, kind: str = "float32") -> LogitStore:
-    """Make a store of a kind of ``LOGIT_STORES`` that begins with C = ``magnitude`` on the kept weights, 0 elsewhere.
+    """Return a store of a kind of ``LOGIT_STORES`` with C = ``magnitude`` on the kept weights and 0 on the others.
 
     Raises ``ValueError`` for an unknown kind, a mask that is not N:M, and a magnitude that is negative or not finite.
     """
@@ -211,7 +211,7 @@ def initial_store(layout: GroupLayout, initial_GM: Tensor, *, magnitude: float, 
 
 
 def store_of(layout: GroupLayout, logits_GM: Tensor, *, kind: str = "float32") -> LogitStore:
-    """Make a store that begins with any logits [G, M], as it rounds them; its initial mask is their mode, C = 0.
+    """Return a store of given logits [G, M], rounded as the store does; its initial mask is their mode, C = 0.
 
     Raises ``ValueError`` for an unknown kind, and where the logits are not finite, naming the layer.
     """
@@ -222,5 +222,5 @@ def store_of(layout: GroupLayout, logits_GM: Tensor, *, kind: str = "float32") -
 
 
 def _patterned(initial_g: Tensor, shared_2: Tensor, m: int) -> Tensor:
-    """[g, M] with one value on the weights that were kept at the start and one on the others."""
+    """Return [g, M] with one value on the initially kept weights and the other on the others."""
     return shared_2.flip(0)[decode(initial_g, m).long()]

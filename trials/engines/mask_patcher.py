@@ -1,4 +1,4 @@
-"""Puts the masks that an engine draws on a model, by changing only the groups in which they differ.
+"""The mask patcher: applies an engine's draws to a model by changing only the groups in which they differ.
 
 Two masks of one step and two of neighbouring steps differ where either is not the mode, which at a logit magnitude of
 10 is one group in ten thousand: rewriting every masked weight would cost a thousand times the change.
@@ -20,20 +20,20 @@ _WORTH_PATCHING = 0.1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Patches:
-    """What a model remembers of a wardrobe: the groups that wear another mask than the mode, int64 ascending."""
+    """A mask patcher's state at the model: the groups whose applied mask is not the mode, int64 ascending."""
 
     by: "MaskPatcher"
     off_mode_g: Tensor
 
 
 class MaskPatcher:
-    """A model that wears the draws of one engine, one after the other."""
+    """Applies the draws of one engine to a model, one after the other."""
 
     def __init__(self, model: MaskedModel, engine: Engine) -> None:
         self._model, self._engine = model, engine
 
     def show(self, draw: Draw) -> None:
-        """Make the model wear ``draw``, which the engine drew from its logits as they stand."""
+        """Apply ``draw`` to the model; the engine must have drawn it from its current logits."""
         off_mode_g = self._off_mode()
         if off_mode_g is None or self._is_much(draw, off_mode_g):
             self._model.apply_masks(self._engine.layout.split(draw.over(self._engine.mode())))
@@ -43,13 +43,13 @@ class MaskPatcher:
         self._model.patches = _Patches(self, draw.groups_g)
 
     def mode_changed(self, groups_g: Tensor) -> None:
-        """Learn that the mode of these groups is another one than when the last draw was shown."""
+        """Record that the mode of these groups has changed since the last draw was applied."""
         off_mode_g = self._off_mode()
         if off_mode_g is not None and len(groups_g):
             self._model.patches = _Patches(self, torch.unique(torch.cat([off_mode_g, groups_g])))
 
     def _off_mode(self) -> Tensor | None:
-        """Return the groups that do not wear the mode, or None where another one has dressed the model since."""
+        """Return the groups whose applied mask is not the mode, or None if other masks were applied since."""
         patches = self._model.patches
         return patches.off_mode_g if isinstance(patches, _Patches) and patches.by is self else None
 

@@ -1,4 +1,4 @@
-"""Bytes that an engine is going to hold, by part, without making it; a test holds them against real engines.
+"""The bytes that an engine will hold, by part, computed without making it; a test compares them with real engines.
 
 Legend: G groups of all layers, M group size.
 """
@@ -22,10 +22,10 @@ _HOT_SHARE = 1 / 8
 def engine_needs(
     name: str, shape: Shape, *, logits: str, sampler: str, exact: bool, magnitude: float, steps: int
 ) -> tuple[dict[str, int], int]:
-    """Return the bytes of an engine by part, and how many of them depend on how the run goes.
+    """Return the bytes of an engine by part, and how many of them depend on the course of the run.
 
     ``name`` is one of `ENGINES`, resolved by the code that a run uses. The kernels are checked where there is a GPU;
-    elsewhere they are taken to be right. Raises ``ValueError`` as ``choice.engine_name`` does.
+    elsewhere they are assumed to be right. Raises ``ValueError`` as ``choice.engine_name`` does.
     """
     pattern = shape.pattern
     task = EngineTask(
@@ -48,23 +48,23 @@ def engine_needs(
         return {**store, "modes and bounds": 8 * shape.groups}, shape.groups
     event = {**store, "modes and stamps": shape.code_bytes + 4 * shape.groups, "rates": _watch(shape)}
     event["history"] = _history(steps)
-    lent, uncertain = _lent(shape, magnitude) if name == "adaptive" else (0, 0)
+    delegated, uncertain = _delegated(shape, magnitude) if name == "adaptive" else (0, 0)
     if pattern.n < pattern.m:
         adaptive = name == "adaptive"
         each = 16 + 16 * pattern.m  # its number and how often it deviates, its logits and their score in float64
         event["hot groups"] = 0 if adaptive else each * _hot_at_first(shape, magnitude)
         uncertain += int(shape.groups * each * (_HOT_SHARE if adaptive else 1))
     if name == "adaptive":
-        event["lent layers"] = lent
+        event["delegated layers"] = delegated
     return event, uncertain
 
 
 def _unchecked(device: torch.device, pattern: Pattern, kind: str) -> None:
-    """Stand in for the check of kernels where there is no GPU to run them on."""
+    """Replace the check of kernels where there is no GPU to run them on."""
 
 
 def _large(shape: Shape) -> Sequence[PrunableLayer]:
-    """The layers that are not so small that they are touched as a whole anyway."""
+    """Return the layers that are large enough for the event engine."""
     return [layer for layer in shape.layers if is_large(shape.pattern.groups(layer.numel))]
 
 
@@ -82,16 +82,16 @@ def _history(steps: int) -> int:
     return 16 * room
 
 
-def _lent(shape: Shape, magnitude: float) -> tuple[int, int]:
-    """Modes and bounds of the layers that linear engines hold at first, and of those that may change hands."""
+def _delegated(shape: Shape, magnitude: float) -> tuple[int, int]:
+    """Bytes of modes and bounds of the layers that are delegated at first, and of those that may be later."""
     each = shape.code_bytes // shape.groups + FLOAT32
     large = _groups(_large(shape), shape)
-    lent = shape.groups if _hot_at_first(shape, magnitude) else shape.groups - large
-    return lent * each, large * each
+    delegated = shape.groups if _hot_at_first(shape, magnitude) else shape.groups - large
+    return delegated * each, large * each
 
 
 def _hot_at_first(shape: Shape, magnitude: float) -> int:
-    """Groups that deviate so often at the initial logits that they are looked at every step: all or none."""
+    """Return how many groups are hot at the initial logits: all or none."""
     return shape.groups if deviating_at_first(shape.pattern, magnitude) > HOT else 0
 
 

@@ -1,4 +1,4 @@
-"""Noise for all groups of a model, keyed by layer: the same numbers whoever draws them, on whatever shard.
+"""Noise for all groups of a model, keyed by layer: the same numbers in every process and pipeline stage.
 
 Legend: G groups of all layers, W numbers a group (its M entries, or its K candidates).
 """
@@ -15,7 +15,7 @@ from nmlab.trials.masks.randomness import keyed_generator
 _SMALLEST = 1e-300
 
 
-# Numbers drawn at a time in float64: what becomes of them happens in the cache, and no float64 copy of a model exists.
+# Numbers drawn at a time in float64: few enough to stay in the cache, and no float64 copy of a model is needed.
 _PIECE = 2**16
 
 

@@ -1,4 +1,4 @@
-"""The engine that the others are measured by: all groups race at every step, and all logits move, as written.
+"""The reference engine, against which the others are tested: all groups race in every step, and all logits move.
 
 Legend: G groups of all layers, M group size.
 """
@@ -18,7 +18,7 @@ from nmlab.trials.masks.topn import topn
 
 
 class ReferenceEngine(Engine):
-    """Logits as one tensor of float32 or float64; raises ``ValueError`` where they are not finite."""
+    """An engine with all logits in one float32 or float64 tensor; raises ``ValueError`` where they are not finite."""
 
     name = "reference"
 

@@ -1,4 +1,4 @@
-"""How a quantity changes over a run: pure functions of the step, so that a resumed run follows the same curve."""
+"""Schedules of a quantity over a run: pure functions of the step, so that a resumed run follows the same curve."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How good a masked model is."""
+"""Evaluation of a masked model: perplexity and tasks."""
 
 from nmlab.trials.evaluation.evaluate import Evaluated, evaluate
 from nmlab.trials.evaluation.perplexity import Perplexity, measure

@@ -1,4 +1,4 @@
-"""Everything that is measured of a dressed model: perplexity on held-out text, and the tasks."""
+"""Evaluate a masked model: perplexity on held-out text, and the tasks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from nmlab.trials.models.context import embedding_rows, longest_context
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """The losses of every window, the outcome of every question, and all of it as metrics."""
+    """The result of an evaluation: losses of every window, outcomes of every question, and the metrics."""
 
     perplexity: Perplexity
     tasks: TaskResults | None
@@ -23,7 +23,7 @@ class Evaluated:
 
 
 def evaluate(model: MaskedModel, spec: EvaluationSpec) -> Evaluated:
-    """Measure a model as it is dressed; raises ``SourceError`` for text or tasks that cannot be read or do not fit."""
+    """Evaluate a model with its applied masks; raises ``SourceError`` for text or tasks that cannot be used."""
     _check_length(model.frozen, spec)
     text = TextSource(spec.source, part="evaluation", split=spec.split, column=spec.column)
     check_readable(text, tokenizer=model.frozen.tokenizer, rows=embedding_rows(model.frozen.module))
@@ -34,7 +34,7 @@ def evaluate(model: MaskedModel, spec: EvaluationSpec) -> Evaluated:
         limit=spec.windows,
         windowing=spec.windowing,
     )
-    tasks = run_tasks(model, spec) if spec.tasks else None  # first, because its data may not be there
+    tasks = run_tasks(model, spec) if spec.tasks else None  # first, because its data may be missing
     perplexity = measure(model, windows, batch_size=spec.batch_size)
     metrics = {**perplexity.metrics(spec.perplexity), **(tasks.metrics() if tasks else {})}
     return Evaluated(perplexity, tasks, metrics)

@@ -30,23 +30,23 @@ def _silent(*arguments: Any, **options: Any) -> Any:
     return tqdm(*arguments, **{**options, "disable": True})
 
 
-# A trial has nobody to show progress bars and hints about the use of the library to.
+# Nobody sees progress bars and hints of the library in a trial.
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 for _module in (lm_eval.api.task, lm_eval.models.huggingface, lm_eval.api.model):
     _module.tqdm = _silent
 
 
 class MaskedLM(HFLM):  # type: ignore[misc]
-    """A masked model as the harness sees it: the trial's own view, nothing copied or written.
+    """A masked model with the interface of the harness; nothing is copied or written.
 
-    Log-probabilities are taken in float32 whatever the model's type; the harness would round them to bfloat16.
+    Log-probabilities are computed in float32 whatever the model's type; the harness would round them to bfloat16.
     """
 
     def __init__(self, model: MaskedModel, *, batch_size: int) -> None:
         super().__init__(
             pretrained=model.module,
             backend="causal",
-            tokenizer=copy.deepcopy(model.frozen.tokenizer),  # it is given a padding token, and trials share ours
+            tokenizer=copy.deepcopy(model.frozen.tokenizer),  # the harness adds a padding token, and trials share ours
             batch_size=batch_size,
             softmax_dtype=torch.float32,
         )
@@ -76,7 +76,7 @@ def load(references: Sequence[str], *, few_shot: int | None) -> dict[str, Any]:
 
 
 def run(model: MaskedModel, loaded: dict[str, Any], *, batch_size: int, limit: int | None) -> dict[str, Any]:
-    """Return what the harness found, with one sample for every question; ``loaded`` can be run only once."""
+    """Return the harness's results, with one sample for every question; ``loaded`` can be run only once."""
     found: dict[str, Any] = evaluate(
         MaskedLM(model, batch_size=batch_size), task_dict=loaded, limit=limit, bootstrap_iters=0, log_samples=True
     )
@@ -96,7 +96,7 @@ def longest_answer(loaded: dict[str, Any], *, tokenizer: PreTrainedTokenizerBase
 
 @cache
 def _manager(*, registered: bool) -> TaskManager:
-    """The index of registered tasks takes seconds to build, and local files need none of it."""
+    """Return the task manager, with the index of registered tasks only if needed: it takes seconds to build."""
     return TaskManager(include_defaults=registered)
 
 
@@ -110,7 +110,7 @@ def _load_one(reference: str) -> Mapping[str, Any]:
         raise SourceError(unknown_name(reference, kind="task", known=manager.all_tasks, expected=expected))
     try:
         return dict(manager.load([reference]))
-    except Exception as error:  # the hub, the builders and the tasks' own code raise many unrelated types
+    except Exception as error:  # the Hugging Face hub, the builders and the tasks' own code raise many unrelated types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SourceError(
             f"task {reference!r}: its data could not be fetched ({reason}); "
@@ -119,12 +119,12 @@ def _load_one(reference: str) -> Mapping[str, Any]:
 
 
 def _load_local(local: LocalTask) -> Mapping[str, Any]:
-    local.rows()  # a wrong line is told as it is, and not wrapped by the harness
+    local.rows()  # raises for a wrong line with our message, before the harness wraps it
     return dict(_manager(registered=False).load([local.configuration()]))
 
 
 def _set_few_shot(task: Any, few_shot: int | None) -> None:
-    """Do as the harness's command line: a task that insists on none keeps to it, one that says nothing has none."""
+    """Set the number of examples as the harness's command line does: a task may forbid them; the default is none."""
     own = task.get_config("num_fewshot")
     if few_shot is not None and own != 0:
         task.set_config(key="num_fewshot", value=few_shot)

@@ -36,7 +36,7 @@ class Perplexity:
         return _exp(self.loss_sum.sum() / self.words.sum())
 
     def metrics(self, chosen: str) -> dict[str, float]:
-        """Return both under their names in the records; ``chosen`` is ``token`` or ``word``."""
+        """Return both by metric name; ``chosen``, ``token`` or ``word``, is the one under ``eval/perplexity``."""
         return {
             "eval/token_perplexity": self.per_token,
             "eval/word_perplexity": self.per_word,
@@ -49,7 +49,7 @@ def measure(
 ) -> Perplexity:
     """Return the losses of a model on every window; windows never see each other, so batches only set the speed.
 
-    ``first`` is entered for the first batch, by whoever wants to look at one.
+    ``first`` is a context manager that is entered for the first batch only, to measure it.
     """
     everything = torch.ones(windows.tokens.shape[0], windows.tokens.shape[1] - 1, dtype=torch.bool)
     predicted_WL = everything if windows.predicted is None else windows.predicted

@@ -27,17 +27,17 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class LocalTask(ABC):
-    """Questions that need no network, and how they are put."""
+    """A task whose questions need no network."""
 
     name: str
     style: str
 
     @abstractmethod
     def rows(self) -> list[Row]:
-        """Return the questions; raises ``SourceError`` where they cannot be had."""
+        """Return the questions; raises ``SourceError`` where they cannot be read."""
 
     def configuration(self) -> dict[str, Any]:
-        """Return the task in the harness's own terms."""
+        """Return the task as a configuration of the harness."""
         return {
             "task": self.name,
             "custom_dataset": lambda **_: {"test": self._dataset()},
@@ -85,7 +85,7 @@ class FileTask(LocalTask):
 
 
 class WordOrderTask(LocalTask):
-    """The questions that come along; see ``word_order``."""
+    """The built-in questions; see ``word_order``."""
 
     def rows(self) -> list[Row]:
         return word_order()
@@ -115,7 +115,7 @@ def local_task(reference: str) -> LocalTask | None:
 
 
 def _problem(row: Any, *, style: str) -> str:
-    """Return what keeps a parsed line from being a question, "" when nothing does."""
+    """Return why a parsed line is not a valid question, "" if it is."""
     if not isinstance(row, dict) or not {"question", "choices", "label"} <= row.keys():
         return 'expected {"question": ..., "choices": [...], "label": ...}'
     choices, label = row["choices"], row["label"]

@@ -37,7 +37,7 @@ class TaskResult:
     log_likelihoods: NDArray[np.float64]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what is kept of the task in an npz file."""
+        """Return the arrays of the task for an npz file."""
         kept = {task_array(self.name, measure): values for measure, values in self.outcomes.items()}
         return {
             task_array(self.name, QUESTION): self.questions,
@@ -80,7 +80,7 @@ def check_tasks(spec: EvaluationSpec, *, tokenizer: PreTrainedTokenizerBase, lon
 
 
 def run_tasks(model: MaskedModel, spec: EvaluationSpec) -> TaskResults:
-    """Put the questions of ``spec.tasks`` to a model as it is dressed; raises ``SourceError`` where they cannot be."""
+    """Run ``spec.tasks`` on a model with its applied masks; raises ``SourceError`` where they cannot be run."""
     harness = _harness()
     loaded = harness.load(spec.tasks, few_shot=spec.few_shot)
     found = harness.run(model, loaded, batch_size=spec.batch_size, limit=spec.questions)

@@ -1,8 +1,8 @@
-"""What a mask costs and saves when the model is used: FLOPs, and tokens a second, dense and sparse.
+"""What a mask saves when the model is used: FLOPs, and tokens a second, dense and sparse.
 
 Two speeds are measured of each model: ``prefill``, one forward over whole prompts, and ``decode``, generating token by
 token with a cache. The masked model holds dense weights with zeros, so without a sparse kernel it runs as fast as the
-dense one, and saying so is the point of the table. Whether a kernel helps is measured where there is one.
+dense one, which the table shows. Whether a kernel helps is measured where there is one.
 
 Legend: B sequences, T tokens of a prompt.
 """

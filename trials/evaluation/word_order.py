@@ -1,8 +1,8 @@
-"""`builtin:word-order`: questions that a very small model can answer, from text that comes along.
+"""`builtin:word-order`: questions that a very small model can answer, from a built-in text.
 
 Every stretch of prose in the evaluation part of `builtin:python-docs` is one question: its first words are shown, and
 of four choices one is the words that follow, the others are the same words in another order. Chance is 25 %. What it
-takes is a little grammar, so that models of some ten thousand weights are told apart, which harder tasks cannot.
+takes is a little grammar, so that models of some ten thousand weights can be distinguished, which harder tasks cannot.
 """
 
 import random

@@ -1,1 +1,1 @@
-"""Masks that enter and leave the house: what a checkpoint holds, other people's masks, and other runtimes' formats."""
+"""Import and export of masks: the masks of checkpoints, published masks, and the formats of other runtimes."""

@@ -2,8 +2,8 @@
 
 Of a pruned layer NAME three tensors stand in place of ``NAME.weight``: ``NAME.compressed`` holds the kept weights row
 by row, ``NAME.bitmask`` which inputs they belong to (input k of a row is bit ``k % 8`` of byte ``k // 8``), and
-``NAME.shape`` the size of the weight. ``config.json`` says so under ``quantization_config``. Nothing of that library is
-used here: who still runs a version that reads the layout gets files for it, and the others can take them apart again.
+``NAME.shape`` the size of the weight. ``config.json`` says so under ``quantization_config``. That library is not used
+here: the files are for versions of it that read the layout, and can be decompressed again here.
 
 Legend: O outputs, I inputs, K kept weights of a row (I / 2), P bytes of a row's bits, B sequences, T tokens.
 """
@@ -37,7 +37,7 @@ _FORM = (
 
 
 class SparseBitmask(Exporter):
-    """Half of the pruned weights and one bit for each: smaller on disk, and nothing else is promised."""
+    """The kept half of the pruned weights and one bit for each: smaller on disk, with no other benefit."""
 
     name = FORMAT
     about = "legacy: 2:4 weights without their zeros, for compressed-tensors up to 0.14; serving support has ended"
@@ -70,14 +70,14 @@ class SparseBitmask(Exporter):
         return {at.name: state[f"{at.name}{_WEIGHT}"] for at in layers if f"{at.name}{_WEIGHT}" in state}
 
     def read_logits(self, subject: Subject, folder: Path, tokens_BT: Tensor) -> Tensor:
-        """Return the logits of the weights as taken apart here; the library that read the layout is not at hand."""
+        """Return the logits of the decompressed weights; the library that reads the layout is not available."""
         model = load(folder).to(subject.model.frozen.device)
         logits: Tensor = model(input_ids=tokens_BT, use_cache=False).logits
         return logits
 
 
 def compress(weight_OI: Tensor, mask_OI: Tensor) -> dict[str, Tensor]:
-    """Return the parts of a weight under a 2:4 mask, on the CPU.
+    """Return the compressed parts of a weight with a 2:4 mask, on the CPU.
 
     ``.compressed`` [O, K] in the type of the weight, ``.bitmask`` [O, P] uint8, ``.shape`` [2, 1] int64.
     """
@@ -111,7 +111,7 @@ def decompress(parts: Mapping[str, Tensor], *, name: str) -> Tensor:
 
 
 def read_state(folder: Path) -> dict[str, Tensor]:
-    """Return all tensors of a folder in this layout with packed layers taken apart; raises ``ValueError``."""
+    """Return all tensors of a folder in this layout with packed layers decompressed; raises ``ValueError``."""
     stored = dict(_stored(sorted(folder.glob("*.safetensors"))))
     packed = sorted({key.removesuffix(".bitmask") for key in stored if key.endswith(".bitmask")})
     if not packed:
@@ -150,7 +150,7 @@ def _stored(paths: Iterable[Path]) -> Iterable[tuple[str, Tensor]]:
 
 
 def _describe_to_library(folder: Path, *, ignore: list[str], sparsity: float) -> None:
-    """Write into the model's configuration what the library looks for."""
+    """Write into the model's configuration the entries that the library reads."""
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     own = {"format": FORMAT, "targets": ["Linear"], "ignore": ignore, "sparsity_structure": "2:4"}

@@ -1,4 +1,4 @@
-"""`mask`: the mask alone, one bit a weight, and the weights beside it where the method changed them."""
+"""`mask`: the mask alone, one bit a weight, and a file of new weights where the method changed them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ from nmlab.trials.models.sources import origin_of
 
 
 class MaskBundle(Exporter):
-    """The canonical form. Of a pruned checkpoint, the mask goes with that checkpoint's own weights."""
+    """nmlab's own format; the mask of a pruned checkpoint is written with that checkpoint's weights."""
 
     name = "mask"
     about = "the mask, 1 bit a weight; needs the base model"
@@ -38,15 +38,15 @@ class MaskBundle(Exporter):
         return {"files": [MASK_FILE, *([WEIGHTS_FILE] if weights is not None else [])]}
 
     def read_weights(self, subject: Subject, folder: Path) -> Mapping[str, Tensor]:
-        masked = self._dressed(subject, folder)
+        masked = self._masked(subject, folder)
         layers = subject.model.frozen.layers
         return {at.name: linear_of(masked.module, at.name).weight.detach().cpu() + 0.0 for at in layers}
 
     def read_logits(self, subject: Subject, folder: Path, tokens_BT: Tensor) -> Tensor:
-        logits: Tensor = self._dressed(subject, folder).module(input_ids=tokens_BT, use_cache=False).logits
+        logits: Tensor = self._masked(subject, folder).module(input_ids=tokens_BT, use_cache=False).logits
         return logits
 
-    def _dressed(self, subject: Subject, folder: Path) -> MaskedModel:
+    def _masked(self, subject: Subject, folder: Path) -> MaskedModel:
         model = MaskedModel(subject.model.frozen)
         load_finished(folder).apply_to(model)
         return model

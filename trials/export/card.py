@@ -41,7 +41,7 @@ def _code(text: str) -> str:
 
 
 def _front(source: str) -> str:
-    """Name the base model to hubs where it is a hub id; folders and built-in models mean nothing to them."""
+    """Return the card's front matter, with the base model where it is a hub id; a hub knows no folders."""
     base = f"base_model: {source}\n" if _HUB_ID.fullmatch(source) else ""
     return f"---\n{base}tags: [sparse, pruned]\n---\n"
 

@@ -1,4 +1,4 @@
-"""What an export promises: it is whole or not there, and it was read back and compared with what it came from.
+"""The interface of exporters; every export is written atomically, read back, and compared with its model.
 
 Legend: B sequences, T tokens, V vocabulary.
 """
@@ -25,12 +25,12 @@ _PROBE = (2, 24)  # sequences and tokens whose logits are compared
 
 
 class ExportError(RuntimeError):
-    """What was written, read back, is not the model it came from."""
+    """Raised when an export, read back, differs from the model it was made from."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """How what was read back compares: the largest difference of a logit, what was allowed, and how many layers."""
+    """The result of reading back: largest difference of a logit, allowed difference, and number of layers."""
 
     largest_difference: float
     tolerance: float
@@ -38,7 +38,7 @@ class Verified:
 
 
 class Exporter(ABC):
-    """A format. Its folder is written beside its place, read back, and moved there once it has proved equal."""
+    """A format; a folder is written to a temporary place, read back, and moved once it has been verified."""
 
     name: ClassVar[str]
     about: ClassVar[str]
@@ -50,7 +50,7 @@ class Exporter(ABC):
 
     @abstractmethod
     def write(self, subject: Subject, folder: Path) -> dict[str, Any]:
-        """Write into an empty folder; return what a user should know of it, as plain JSON."""
+        """Write into an empty folder; return facts about the export for the user, as plain JSON."""
 
     @abstractmethod
     def read_weights(self, subject: Subject, folder: Path) -> Mapping[str, Tensor]:
@@ -76,10 +76,10 @@ class Exporter(ABC):
 
 
 def export(subject: Subject, exporter: Exporter, *, folder: Path) -> dict[str, Any]:
-    """Write, verify, and put in place; return the facts, which also lie in the folder as ``nmlab.json``.
+    """Write and verify an export, then move it into place; return the facts, which are also in its ``nmlab.json``.
 
-    Raises ``ValueError`` where the format cannot be written or the place is taken, ``ExportError`` where what was
-    written does not hold; nothing is left then.
+    Raises ``ValueError`` where the format cannot be written or the folder exists, and ``ExportError`` where the
+    verification fails; nothing is left then.
     """
     if reason := exporter.unsupported_reason(subject):
         raise ValueError(f"{exporter.name}: {reason}")
@@ -102,7 +102,7 @@ def export(subject: Subject, exporter: Exporter, *, folder: Path) -> dict[str, A
 
 
 def describe(subject: Subject) -> dict[str, Any]:
-    """Return where an export comes from: model, mask and trial."""
+    """Return the facts on the origin of an export: model, mask and trial."""
     frozen, finished = subject.model.frozen, subject.finished
     masks, pattern = subject.masks()
     return {
@@ -117,7 +117,7 @@ def describe(subject: Subject) -> dict[str, Any]:
 
 
 def plain_tree(subject: Subject) -> PreTrainedModel:
-    """Return a module tree of its own with the weights that the subject computes with, and every zero a +0.0.
+    """Return a separate module tree with the weights that the subject computes with, and every zero a +0.0.
 
     The sign of a product with zero once made a sparse kernel give garbage
     (https://github.com/vllm-project/vllm/pull/13198).

@@ -1,4 +1,4 @@
-"""`hf`: a checkpoint that every reader of Hugging Face folders takes, dense, with zeros where the mask drops."""
+"""`hf`: a dense checkpoint with zeros where the mask drops, for every reader of Hugging Face folders."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from nmlab.trials.models.sources import DATA_ONLY
 
 
 class HuggingFace(Exporter):
-    """What ``save_pretrained`` writes of the model and its tokenizer, and a model card."""
+    """Writes model and tokenizer by ``save_pretrained``, and a model card."""
 
     name = "hf"
     about = "a Hugging Face folder, dense with zeros; same speed and memory as the dense model"

@@ -76,7 +76,7 @@ class Onnx(Exporter):
 
 
 class _Logits(nn.Module):
-    """The model as a function of its tokens alone."""
+    """The model as a module from tokens to logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _Logits(nn.Module):
 
 
 class _quiet:  # noqa: N801 (reads as the verb it is)
-    """Let loggers tell errors only, within a block."""
+    """Within the block, let loggers report errors only."""
 
     def __init__(self, *names: str) -> None:
         self._loggers = [logging.getLogger(name) for name in names]

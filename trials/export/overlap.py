@@ -1,4 +1,4 @@
-"""How alike two masks of one model are, layer by layer, beside what chance alone would give.
+"""The overlap of two masks of one model, layer by layer, with the overlap expected by chance.
 
 Legend: p and q the shares of weights that the two masks keep.
 """

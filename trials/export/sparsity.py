@@ -1,4 +1,4 @@
-"""What N:M pattern a weight follows, whoever pruned it.
+"""Find the N:M pattern that a weight follows, by its zeros.
 
 Legend: O outputs, I inputs, G groups of M inputs.
 """
@@ -39,7 +39,7 @@ class Sparsity:
 
 
 def sparsity(weights_OI: Mapping[str, Tensor]) -> Sparsity:
-    """Look at the weights [out, in] of all prunable layers by name."""
+    """Return the sparsity of the weights [out, in] of all prunable layers, given by name."""
     layers = tuple(_layer(name, weight_OI) for name, weight_OI in weights_OI.items())
     zeros = sum(int((weight_OI == 0).sum()) for weight_OI in weights_OI.values())
     total = sum(weight_OI.numel() for weight_OI in weights_OI.values())

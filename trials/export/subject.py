@@ -1,4 +1,4 @@
-"""A model to be judged or exported: a finished trial, a mask bundle, other people's masks, or any checkpoint."""
+"""A model to be evaluated or exported: a finished trial, a mask bundle, published masks, or any checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Kind = Literal["trial", "mask", "maskllm", "checkpoint"]
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """Which model a mask belongs to, where the mask's own word is not enough; None keeps to that word."""
+    """The model that a mask is applied to; fields that are None are taken from the mask's own record."""
 
     source: str | None = None
     revision: str | None = None
@@ -42,7 +42,7 @@ class Base:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A dressed model. ``finished`` is the mask it wears, None for a checkpoint and for the dense model.
+    """A model with its masks applied. ``finished`` is the mask, None for a checkpoint and for the dense model.
 
     ``spec`` is the trial that found the mask, where its record lies beside it.
     """
@@ -58,7 +58,7 @@ class Subject:
         return {layer.name: linear_of(self.model.module, layer.name).weight.detach() for layer in layers}
 
     def sparsity(self) -> Sparsity:
-        """Return what pattern the weights follow, whatever was said of them."""
+        """Return the pattern that the weights follow, found from their zeros."""
         return sparsity(self.weights())
 
     def masks(self) -> tuple[Mapping[str, Tensor], Pattern]:
@@ -99,7 +99,7 @@ def open_subject(target: str, *, base: Base, device: torch.device | str = "cpu")
 
 
 def read_masks(target: str, *, base: Base) -> tuple[Mapping[str, Tensor], Pattern]:
-    """Return the masks of a target, by layer, and their pattern; the model is loaded only where it takes that.
+    """Return the masks of a target, by layer, and their pattern; the model is loaded only where it is needed.
 
     Raises ``ValueError`` as ``open_subject`` does, and for a target without an N:M mask.
     """
@@ -122,7 +122,7 @@ def _trial(folder: Path, base: Base, device: torch.device | str) -> Subject:
         )
     if spec.method == "dense":
         return Subject("trial", MaskedModel(frozen), None, spec)
-    return _dressed("trial", frozen, load_finished(folder), spec)
+    return _masked("trial", frozen, load_finished(folder), spec)
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _mask(path: Path, base: Base, device: torch.device | str) -> Subject:
     settings = {name: own[name] for name in ("revision", "dtype", "leave_dense") if name in own}
     source = model_source({"source": bundle.info.model_source, **settings}, is_kept=True)
     frozen = FrozenModel.load(base.over(source), device=device)
-    return _dressed("mask", frozen, load_finished(path), None)
+    return _masked("mask", frozen, load_finished(path), None)
 
 
 def _maskllm(path: Path, base: Base, device: torch.device | str) -> Subject:
@@ -157,10 +157,10 @@ def _maskllm(path: Path, base: Base, device: torch.device | str) -> Subject:
     frozen = FrozenModel.load(base.over(ModelSource(source=base.source)), device=device)
     masks, pattern = read_maskllm(path, frozen=frozen)
     info = BundleInfo(frozen.source.source, frozen.digest, str(pattern), "maskllm", masks_digest(masks))
-    return _dressed("maskllm", frozen, FinishedMask(masks, None, info), None)
+    return _masked("maskllm", frozen, FinishedMask(masks, None, info), None)
 
 
-def _dressed(kind: Kind, frozen: FrozenModel, finished: FinishedMask, spec: TrialSpec | None) -> Subject:
+def _masked(kind: Kind, frozen: FrozenModel, finished: FinishedMask, spec: TrialSpec | None) -> Subject:
     model = MaskedModel(frozen)
     finished.apply_to(model)
     return Subject(kind, model, finished, spec)

@@ -46,7 +46,7 @@ Timer = Callable[[Tensor], tuple[float, float]]
 
 
 class TorchSparse(HuggingFace):
-    """Half precision on a CUDA GPU of compute capability 8.0 or newer; whatever does not fit stays dense."""
+    """For half precision on a CUDA GPU of compute capability 8.0 or newer; layers that do not fit stay dense."""
 
     name = "torch-sparse"
     about = "a Hugging Face folder with a plan of the layers that PyTorch's 2:4 kernels speed up on this GPU"
@@ -112,7 +112,7 @@ def _convert(tree: nn.Module, layers: Sequence[str]) -> None:
 
 
 def choose(weights_OI: Mapping[str, Tensor], *, timer: Timer) -> list[Verdict]:
-    """Decide for every layer; each shape is timed once, because it is the shape that decides."""
+    """Decide for every layer whether it is converted; each shape is timed once, because only the shape matters."""
     times: dict[tuple[int, ...], tuple[float, float] | str] = {}
     verdicts = []
     for name, weight_OI in weights_OI.items():

@@ -1,4 +1,4 @@
-"""What a model costs in use, on this machine: FLOPs, and tokens a second with and without a sparse kernel."""
+"""Measure what a model costs in use on this machine: FLOPs, and tokens a second with and without a sparse kernel."""
 
 from dataclasses import asdict, replace
 from typing import Any

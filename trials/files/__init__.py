@@ -1,1 +1,1 @@
-"""Files that are whole or not there, and that show damage."""
+"""Files that are written atomically and whose damage is detected."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whoever dies or runs out of room while writing them."""
+"""Atomic writes: a file is complete or absent, even if its writer dies or the disk is full."""
 
 import uuid
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from pathlib import Path
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a name beside ``path`` to write to, and put what was written in its place when the block ends well.
+    """Yield a temporary path beside ``path`` to write to, and rename it to ``path`` if the block ends without error.
 
-    The name ends in ``.partial`` and is nobody else's: threads, and machines that share the folder, may all be at it.
+    The name ends in ``.partial`` and is unique among threads and among machines that share the folder.
     """
     partial = path.with_name(f"{path.stem}.{uuid.uuid4().hex[:8]}.partial")
     try:

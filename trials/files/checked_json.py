@@ -1,7 +1,7 @@
-"""JSON that says of itself whether it is whole: objects in a file, and lines of a file that grows.
+"""JSON with a checksum: objects in a file, and lines of a file that is appended to.
 
-A checksum stands in the object, as its last member, so that every JSON reader can still read it. A file has a format
-number; one of a newer format is refused by naming the version of nmlab that wrote it.
+The checksum is the last member of the object, so that every JSON reader can still read it. A file has a format number;
+one of a newer format is refused with the version of nmlab that wrote it.
 """
 
 import json
@@ -22,7 +22,7 @@ _OWN = ("format", "nmlab")
 
 
 class DamagedFileError(ValueError):
-    """A file that nmlab kept is not what it wrote; the text names the file."""
+    """A file is not as nmlab wrote it; the message names the file."""
 
 
 class NewerFormatError(ValueError):
@@ -37,17 +37,17 @@ def checked_line(record: Mapping[str, Any], *, compact: bool = False) -> bytes:
 
 
 def checksum_of(record: Mapping[str, Any]) -> str:
-    """Return the checksum that belongs into a record which another library will write compactly, as ``crc``, last."""
+    """Return the checksum of a record that another library will write compactly with ``crc`` as its last member."""
     return _checksum(json.dumps(record, separators=(",", ":")).encode()).decode()
 
 
 def has_checksum(line: bytes) -> bool:
-    """Say whether a line ends in a checksum, right or wrong."""
+    """Return whether a line ends in a checksum, right or wrong."""
     return _CHECKSUM.search(line) is not None
 
 
 def read_line(line: bytes, *, needs_checksum: bool) -> Record | None:
-    """Return the record of a line; None for one that was cut off while it was written, where none need be whole.
+    """Return the record of a line; None for a truncated line, where checksums are not required.
 
     Raises ``ValueError`` saying what is wrong with it.
     """
@@ -75,9 +75,9 @@ def read_line(line: bytes, *, needs_checksum: bool) -> Record | None:
 
 
 def write_checked(path: Path, record: Mapping[str, Any], *, format: int, is_for_people: bool = True) -> None:
-    """Write an object into a file in one step, with the format's number, nmlab's version and a checksum.
+    """Write an object to a file atomically, with the format's number, nmlab's version and a checksum.
 
-    What is ``is_for_people`` has a line for each member; without, writing is several times faster.
+    With ``is_for_people`` the file has a line for each member; without, writing is several times faster.
     """
     body = {"format": format, "nmlab": nmlab_version(), **record}
     text = json.dumps(body, indent=2 if is_for_people else None).encode()[:-1].rstrip()
@@ -86,7 +86,7 @@ def write_checked(path: Path, record: Mapping[str, Any], *, format: int, is_for_
 
 
 def read_checked(path: Path, *, kind: str, format: int, before: Collection[str]) -> Record:
-    """Return the object of a file, without what is only there to check it.
+    """Return the object of a file, without checksum, format and version.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""Size and digest of files, by which whoever reads them elsewhere knows that they are what was written."""
+"""Size and digest of files, with which another process checks that it reads what was written."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -13,9 +13,9 @@ def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, An
 
 
 def why_not_readable(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return which of the described files is not there or is another one, or nothing where all are as described."""
+    """Return which of the described files is missing or differs, "" where all are as described."""
     with suppress(OSError):
-        list(folder.iterdir())  # a network file system looks anew for names that it did not find before
+        list(folder.iterdir())  # makes a network file system look again for names that it did not find before
     for name, expected in files.items():
         try:
             found = _describe(folder / name)

@@ -1,4 +1,4 @@
-"""Files of named tensors (safetensors) that are whole or not there, and the same bytes for the same contents."""
+"""Files of named tensors (safetensors), written atomically, with the same bytes for the same contents."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ _LENGTH = 8  # bytes of the header's size at the beginning of a file, little-end
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, header: Mapping[str, str]) -> None:
-    """Write tensors with a header of texts in one step, and make sure that they have reached the disk."""
+    """Write tensors with a header of texts atomically, and flush them to the disk."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as partial:
         safetensors.torch.save_file(plain, partial, metadata=dict(header))
@@ -27,7 +27,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, header: Mapping[
 def read_tensors(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors of a file and its header; raises ``ValueError`` that names the file and the damage.
 
-    Where the file is cut short the first tensor that is not whole is named.
+    For a truncated file the message names the first tensor that is not complete.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -40,14 +40,14 @@ def read_tensors(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str,
 
 
 def tensor_digest(name: str, tensor: Tensor) -> str:
-    """16 hexadecimal digits over a tensor's name, type, shape and bytes."""
+    """Return 16 hexadecimal digits over a tensor's name, type, shape and bytes."""
     digest = hashlib.blake2b(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode(), digest_size=8)
     digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def _sort_header(path: Path) -> None:
-    """Put the header's texts in order: the library writes them in that of a hash table, another in every process."""
+    """Sort the header's texts: the library writes them in the order of a hash table, which differs by process."""
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(_LENGTH), "little")
         header = json.loads(file.read(size))
@@ -61,7 +61,7 @@ def _sort_header(path: Path) -> None:
 
 
 def _cut_off(path: Path) -> str | None:
-    """Return which tensor of a shortened file is not whole, or None where that is not what is wrong."""
+    """Return the first incomplete tensor of a truncated file, or None where the file is not truncated."""
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(_LENGTH), "little")

@@ -1,1 +1,1 @@
-"""What methods measure of the frozen model: statistics of layer inputs and norms of gradients."""
+"""Measurements of the frozen model for methods: statistics of layer inputs and norms of gradients."""

@@ -1,8 +1,8 @@
 """Statistics of layer inputs, gathered one decoder block at a time on already pruned predecessors.
 
 Every block runs with the arguments that the model's own forward gave it; nothing about an architecture is assumed
-beyond that a block takes the hidden states first and returns them first. Of a model in stages each visits its own
-blocks, and hands the hidden states of all batches on to the next.
+beyond that a block takes the hidden states first and returns them first. Each pipeline stage visits its own blocks and
+sends the hidden states of all batches to the next stage.
 
 Legend: B batch, T tokens, R rows (tokens of all sequences of a batch), I inputs.
 """
@@ -78,11 +78,11 @@ def prune_blocks(
     """
     masks: dict[str, Tensor] = {}
 
-    def masked_weight(layer: PrunableLayer, gathered: Any) -> None:
+    def apply(layer: PrunableLayer, gathered: Any) -> None:
         masks[layer.name] = mask_of(layer, gathered)
         model.apply_masks({layer.name: masks[layer.name]})
 
-    visit_blocks(model, batches, statistic=statistic, masked_weight=masked_weight, cost=cost)
+    visit_blocks(model, batches, statistic=statistic, apply=apply, cost=cost)
     return masks
 
 
@@ -92,14 +92,20 @@ def visit_blocks(
     batches: Sequence[Tensor],
     *,
     statistic: Callable[[PrunableLayer], Any],
-    masked_weight: Callable[[PrunableLayer, Any], None],
+    apply: Callable[[PrunableLayer, Any], None],
     cost: Cost,
 ) -> None:
-    """Measure a dense block after dressed ones, dress it, and go on to the next with what it then gives.
+    """Visit the blocks in order: measure the inputs of a dense block behind pruned ones, then prune it.
 
-    ``statistic(layer)`` makes an ``InputStatistic``; layers that are given the very same inputs share one.
-    ``dress(layer, statistic)`` has the model wear what the layer keeps from then on. All layers of a block are measured
-    before the first of them is dressed. Raises ``SourceError`` for a layer whose inputs cannot be measured.
+    Args:
+        model: the masked model; its masks are removed first.
+        batches: minibatches of calibration tokens, int64 [B, T].
+        statistic: makes the ``InputStatistic`` of a layer; layers that are given the same input tensor share one.
+        apply: applies a mask or new weights to a layer, given its statistic. All layers of a block are measured before
+            it is called for the first of them.
+        cost: the account in which the passes are counted.
+
+    Raises ``SourceError`` for a layer whose inputs cannot be measured.
     """
     check_measurable(model.frozen.layers)
     model.remove_masks()
@@ -107,7 +113,7 @@ def visit_blocks(
     besides = _forms(model, blocks, batches[0][:1], cost)
     with nullcontext() if model.hooks is None else model.hooks.still():
         calls = _record_calls(model, blocks, batches, besides)
-        _visit_own(model, blocks, calls, statistic=statistic, masked_weight=masked_weight)
+        _visit_own(model, blocks, calls, statistic=statistic, apply=apply)
     cost.forwards += 2 * len(batches)  # each block but the last runs twice: to be measured, then pruned
     cost.tokens += 2 * sum(batch.numel() for batch in batches)
 
@@ -121,9 +127,9 @@ def _visit_own(
     calls: Sequence[Sequence[_Call]],
     *,
     statistic: Callable[[PrunableLayer], Any],
-    masked_weight: Callable[[PrunableLayer, Any], None],
+    apply: Callable[[PrunableLayer, Any], None],
 ) -> None:
-    """Visit the blocks that are held here, all of a model that is not in stages."""
+    """Visit the blocks that this process holds."""
     hidden, stage, hooks = [calls_of_batch[0][0][0] for calls_of_batch in calls], model.frozen.stage, model.hooks
     if hooks is not None and stage is not None and not stage.is_first:
         hidden = [hooks.receive(like) for like in hidden]
@@ -136,7 +142,7 @@ def _visit_own(
                 _run(block, states, calls[batch][index])
         gathered = observer.gathered()
         for layer in layers:
-            masked_weight(layer, gathered.pop(layer.name))  # popped, because a Hessian is large
+            apply(layer, gathered.pop(layer.name))  # popped, because a Hessian is large
         if index + 1 < len(blocks):
             hidden = [_run(block, states, calls[batch][index]) for batch, states in enumerate(hidden)]
     if hooks is not None and stage is not None and not stage.is_last:
@@ -145,7 +151,7 @@ def _visit_own(
 
 
 def _forms(model: MaskedModel, blocks: nn.ModuleList, tokens_1T: Tensor, cost: Cost) -> list[Beside]:
-    """Return what every block gives beside hidden states, shown by one sequence that runs through them."""
+    """Return what every block returns beside hidden states, found by running one sequence through the model."""
     besides: list[Beside] = []
 
     def remember_form(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
@@ -162,8 +168,8 @@ def _record_calls(
 ) -> list[list[_Call]]:
     """Return for every batch the positional and keyword arguments that each block was called with.
 
-    Beyond the first block the hidden states are dropped: they will come from pruned predecessors. So no batch needs to
-    run through the blocks.
+    Beyond the first block the hidden states are dropped, because they will come from pruned predecessors; so no batch
+    runs through the blocks here.
     """
     record: list[_Call] = []
 
@@ -207,15 +213,15 @@ def _hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
 
 @contextmanager
 def _passed_by(blocks: nn.ModuleList, besides: Sequence[Beside]) -> Iterator[None]:
-    """Have every block give back the hidden states it is given, with what stood beside them in its output, if any."""
+    """Let every block return the hidden states it is given, in the form of its usual output."""
     full = [(block, beside) for block, beside in zip(blocks, besides, strict=True) if "forward" not in vars(block)]
-    for block, beside in full:  # those of another stage do so anyway
+    for block, beside in full:  # placeholders of other stages do so already
         block.forward = passing_by(beside)
     try:
         yield
     finally:
         for block, _ in full:
-            del block.forward  # the class's own is seen again
+            del block.forward  # uncovers the method of the class
 
 
 def _run(block: nn.Module, hidden: Tensor, call: _Call) -> Tensor:
@@ -227,9 +233,9 @@ def _run(block: nn.Module, hidden: Tensor, call: _Call) -> Tensor:
 
 
 class _Observer:
-    """Shows every layer's inputs to its statistic as [B, T, I]; some blocks (OPT's) flatten B and T for their MLP.
+    """Updates every layer's statistic with its inputs as [B, T, I]; some blocks (OPT's) flatten B and T for their MLP.
 
-    Queries, keys and values are given one tensor, and so are gate and up: what was measured for one holds for all.
+    Queries, keys and values are given one tensor, and so are gate and up, so they share one statistic.
     """
 
     def __init__(self, layers: Sequence[PrunableLayer], *, statistic: Callable[[PrunableLayer], Any]) -> None:

@@ -16,14 +16,14 @@ from nmlab.trials.models import FrozenModel, MaskedModel
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
 SCALE = 100.0
-"""The factor that the code of GBLM-Pruner and Pruner-Zero bakes into every gradient."""
+"""The factor by which the code of GBLM-Pruner and Pruner-Zero multiplies every gradient."""
 
 
 def gradient_norms(context: TrialContext) -> Mapping[str, Tensor]:
     """Return sqrt(sum_s (100 dL_s/dW)^2) of every prunable layer of the dense model, float32 [out, in] on the CPU.
 
-    L_s is the mean next-token cross-entropy of calibration sequence s. Every trial is charged for the passes, whoever
-    was the first to ask, so that the costs of methods compare. Raises ``DivergedError`` if a loss is not finite.
+    L_s is the mean next-token cross-entropy of calibration sequence s. Every trial is charged for the passes, whichever
+    trial computed them, so that costs are comparable. Raises ``DivergedError`` if a loss is not finite.
     """
     frozen, batches = context.replica.frozen, context.batches
 
@@ -40,7 +40,7 @@ def gradient_norms(context: TrialContext) -> Mapping[str, Tensor]:
 def collect_gradient_norms(
     frozen: FrozenModel, batches: Sequence[Tensor], *, pipeline: PipelineGroup = SINGLE_PROCESS
 ) -> dict[str, Tensor]:
-    """Run every sequence of ``batches`` ([B, T] each) forwards and backwards; see ``gradient_norms``.
+    """Compute ``gradient_norms`` with a forward and a backward for every sequence of ``batches`` ([B, T] each).
 
     Gradients have the model's own dtype; they are squared and summed in float32.
     """
@@ -54,7 +54,7 @@ def collect_gradient_norms(
             loss = model.loss_under(leaves, sequence_1T)
             if not bool(loss.isfinite()):
                 raise DivergedError(f"the dense model has the loss {loss.item()} on calibration sequence {number}")
-            torch.autograd.backward(loss * SCALE)  # scaled before and not after, which spares float16 an underflow
+            torch.autograd.backward(loss * SCALE)  # scaled before and not after, so that float16 does not underflow
     return {layer.name: squares[f"{layer.name}.weight"].sqrt_().cpu() for layer in frozen.layers}
 
 
@@ -64,7 +64,7 @@ def in_precision_of(norm: Tensor, *, compat: str) -> Tensor:
 
 
 def _leaf(frozen: FrozenModel, name: str) -> Tensor:
-    """A tensor over the memory of a frozen weight, which is only read; the shared parameter never sees a gradient."""
+    """Return a tensor over the memory of a frozen weight, which is only read; the shared parameter gets no gradient."""
     weight: Tensor = frozen.module.get_parameter(f"{name}.weight")
     return weight.detach().requires_grad_()
 

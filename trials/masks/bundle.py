@@ -1,4 +1,4 @@
-"""The mask as a file: one bit a weight and what the mask belongs to."""
+"""Mask bundles: files of masks with one bit a weight, and the model, method and trial that they belong to."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ from nmlab.trials.masks.topn import check_mask
 
 @dataclass(frozen=True)
 class BundleInfo:
-    """What a mask belongs to: digest of the dense model, pattern, method, and the key of the trial that found it."""
+    """The origin of a mask: digest of the dense model, pattern, method, and the key of the trial that found it."""
 
     model_source: str
     model_digest: str
@@ -37,7 +37,7 @@ class BundleInfo:
 
 @dataclass(frozen=True)
 class Bundle:
-    """What a file holds: masks (boolean [out, in] by layer), what they belong to, and what its writer added."""
+    """The contents of a bundle: masks (boolean [out, in] by layer), their info, and what the writer added."""
 
     masks: dict[str, Tensor]
     info: BundleInfo
@@ -47,7 +47,7 @@ class Bundle:
 def save_bundle(
     path: Path, masks: Mapping[str, Tensor], *, info: BundleInfo, origin: Mapping[str, Any] | None = None
 ) -> None:
-    """Write masks (boolean [out, in] by layer name) in one step: the file is whole or not there.
+    """Write masks (boolean [out, in] by layer name) atomically.
 
     ``origin`` is plain JSON that is kept with them, such as what they cost. The same masks give the same bytes. Raises
     ``ValueError`` naming the layer and the group if a mask does not keep exactly N of every M inputs.
@@ -89,7 +89,7 @@ def read_bundle(path: Path) -> Bundle:
 
 
 def _damage(header: Mapping[str, str], packed: Mapping[str, Tensor]) -> str:
-    """Return what a file's digest does not fit: the first tensor that is another one, or else the contents."""
+    """Return what does not fit a file's digest: the first tensor that differs, or else the contents."""
     try:
         digests = dict(json.loads(header[HEADER_DIGESTS]))
     except (KeyError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""How often a sampled mask is not the modal one, and which mask it then is: exact in every tail.
+"""The probability that a sampled mask is not the modal one, and draws given that it is not: exact in every tail.
 
 A race: item k arrives at an exponential time of rate w_k = e^logit_k, and the first N arrivals are kept. The mode S
 keeps the N largest logits. A group *deviates* when a dropped item arrives before all of S have. Let R be the rate of
@@ -66,7 +66,7 @@ class Race:
         return self.mode_score_and_probability()[0]
 
     def mode_score_and_probability(self) -> tuple[Tensor, Tensor]:
-        """Both at the price of one."""
+        """Return `mode_score` and `probability` at the cost of one."""
         if self.n == 2:
             slope_Ng, q_g = _pair(self.weight_Mg)
         else:
@@ -212,7 +212,7 @@ def _whole(beaten_Ag: Tensor) -> Tensor:
 
 
 def _over_subsets(beaten_Ag: Tensor, *, n: int) -> Tensor:
-    """h(A) of every A: for one item after the other, who contains it adds who does not; in place."""
+    """h(A) of every A: item by item, subsets with the item add those without it; in place."""
     for item in range(n):
         halves = _halves(beaten_Ag, item, n=n)
         halves[:, 1] += halves[:, 0]

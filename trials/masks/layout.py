@@ -14,7 +14,7 @@ from torch import Tensor
 # two, which would put the M rows of the transposed layout into the same cache sets.
 _CHUNK_ELEMENTS = 60_000
 # On a device: large enough to keep it busy, small enough that a dozen float32 temporaries of a chunk take a few hundred
-# megabytes, whatever the model's size. Part of what a seed means there, so it is no setting and follows no free memory.
+# megabytes, whatever the model's size. The draws of a seed depend on it there, so it is not a setting.
 _CHUNK_BYTES_ON_DEVICE = 2**25
 _NUMBER_BYTES = 4  # of the float32 in which temporaries are computed, whatever the type of the first tensor
 
@@ -33,8 +33,8 @@ def write_columns(tensor_MG: Tensor, *, out_GM: Tensor) -> None:
 def total(tensor_MG: Tensor) -> Tensor:
     """Sum over the group, row after row; [G].
 
-    From M = 5 on, `Tensor.sum` adds in an order that depends on where a group stands in the tensor, and then a shard
-    that holds some of the layers would not move them exactly as one that holds all of them.
+    From M = 5 on, `Tensor.sum` adds in an order that depends on the position of a group in the tensor, and then a
+    pipeline stage with some of the layers would not move them exactly as one with all of them.
     """
     return reduce(torch.add, tensor_MG.unbind(0))
 
@@ -43,10 +43,10 @@ def chunks(*tensors_GM: Tensor, layers: Sequence[int] = ()) -> Iterator[tuple[Te
     """Walk through tensors of equally many groups: what fits the cache on a CPU, so many bytes of them elsewhere.
 
     Yields views, one for each tensor; the first tensor sets the size. Which groups share a chunk decides in
-    which order the samplers draw their noise, so the size is part of what a seed means.
+    which order the samplers draw their noise, so the draws of a seed depend on the size.
 
     Given the number of groups of each of the ``layers``, no chunk on a CPU has groups of two: torch computes the last
-    few numbers of a chunk in another way than the others, and which they are must not depend on what a shard holds.
+    few numbers of a chunk differently from the others, and which they are must not depend on the pipeline stage.
     """
     groups, m = tensors_GM[0].shape
     if tensors_GM[0].device.type != "cpu":

@@ -1,4 +1,4 @@
-"""Samplers of N-hot masks from logits: pure functions that take their noise from outside, and their names.
+"""Samplers of N-hot masks from logits: pure functions of logits and noise, and their names.
 
 `multinomial` and `gumbel_topk` draw from the same distribution, Plackett-Luce sets, by different arithmetic;
 `gaussian_topk` (MaskPro, appendix A.14) is another distribution, for which the Plackett-Luce score is biased.
@@ -26,7 +26,7 @@ from nmlab.trials.masks.ranking import keep_largest
 
 @dataclass(frozen=True)
 class Sampler:
-    """A distribution over N-hot masks: what noise it needs, and what it makes of it.
+    """A distribution over N-hot masks: the noise it needs, and the function from noise to mask.
 
     ``noise`` is the name of the method of `numpy.random.Generator` that draws it, ``width(n, m)`` how many numbers a
     group takes, and ``mask(logits_GM, noise_GK, n)`` the [G, M] bool mask they give. ``plackett_luce`` says whether

@@ -31,7 +31,7 @@ def topn(scores: Tensor, pattern: Pattern) -> Tensor:
 def check_mask(mask: Tensor, pattern: Pattern, *, name: str = "mask") -> None:
     """Refuse a mask that does not keep exactly N of every M along its last axis.
 
-    The Plackett-Luce functions trust their masks; whoever takes a mask from outside calls this once.
+    The Plackett-Luce functions do not check their masks; call this once for a mask from outside.
 
     Args:
         mask: [..., K] bool.

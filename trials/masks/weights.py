@@ -1,4 +1,4 @@
-"""The weights beneath a mask, for a method that changes them: a file beside the mask bundle, tied to it by digest."""
+"""New weights of a method that changes them: a file beside the mask bundle, linked to it by digest."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _SUFFIX = ".weight"
 def save_weights(path: Path, weights: Mapping[str, Tensor], *, masks: Mapping[str, Tensor], info: BundleInfo) -> None:
     """Write weights [out, in] by layer, zero where the mask is false, under the names the model gives its parameters.
 
-    The file knows the mask it was written for; the same weights give the same bytes.
+    The file has the digest of its masks; the same weights give the same bytes.
     """
     assert weights.keys() == masks.keys()
     parameters = {f"{name}{_SUFFIX}": weights[name] * masks[name] for name in sorted(weights)}

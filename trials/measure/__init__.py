@@ -1,1 +1,1 @@
-"""What a trial costs: passes, seconds and memory."""
+"""Measuring what a trial costs: passes, seconds and memory."""

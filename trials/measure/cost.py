@@ -1,7 +1,7 @@
-"""One account of what a trial cost, the same for every method.
+"""The account of what a trial costs, the same for every method.
 
-A trial is charged all that its method would cost alone, so that methods can be compared at equal budget. What another
-trial had computed already, and this one only took over, is in that sum; ``Cost.shared`` says how much it was.
+A trial is charged all that its method would cost alone, so that methods can be compared at equal budget. This includes
+results that another trial had computed already; ``Cost.shared`` is the part that they cost.
 """
 
 import time
@@ -38,9 +38,9 @@ class Bill:
 
 @dataclass
 class Cost:
-    """Forward and backward passes (of one minibatch each), tokens they read, and seconds by phase, as if alone.
+    """The cost of a trial as if it ran alone: forward and backward passes of one minibatch, tokens, seconds by phase.
 
-    ``initial`` is the part of it that the mask it starts from cost, ``shared`` the part that others computed.
+    ``initial`` is the part that the initial mask cost, ``shared`` the part that other trials computed.
     """
 
     forwards: int = 0
@@ -55,17 +55,17 @@ class Cost:
 
     @property
     def bill(self) -> Bill:
-        """What all of it costs alone."""
+        """The cost as if the trial ran alone."""
         return Bill(self.forwards, self.backwards, self.tokens, self.seconds["total"])
 
     @property
     def spent(self) -> Bill:
-        """What was spent for this trial: all of it but what others had computed."""
+        """What was computed for this trial: the cost less the part that other trials computed."""
         return self.bill - self.shared
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Add wall time to the total, without draining a GPU's queue at every step."""
+        """Add the wall time of the block to the total, without waiting for a GPU's queue."""
         self._paused, start = 0.0, time.perf_counter()
         try:
             yield
@@ -74,7 +74,7 @@ class Cost:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Take time out of ``watch``: it is nobody's, or it is charged by a bill."""
+        """Exclude the wall time of the block from ``watch``: it is not charged, or charged by a bill."""
         start = time.perf_counter()
         try:
             yield
@@ -83,7 +83,7 @@ class Cost:
 
     @contextmanager
     def phase(self, name: str, *, device: torch.device) -> Iterator[None]:
-        """Time a phase; on a GPU the queue is drained at both ends, so that the phase pays for its own kernels."""
+        """Time a phase; a GPU's queue is emptied at both ends, so that the phase includes exactly its own kernels."""
         _synchronise(device)
         start = time.perf_counter()
         try:
@@ -97,7 +97,7 @@ class Cost:
         self.tokens += tokens
 
     def charge(self, bill: Bill, *, shared: Bill, initial: bool) -> None:
-        """Add what something costs alone, of which others have paid ``shared``; see ``Setting.share``."""
+        """Add the cost of a result, of which other trials computed ``shared``; see ``TrialContext.share``."""
         self.forwards += bill.forwards
         self.backwards += bill.backwards
         self.tokens += bill.tokens
@@ -107,13 +107,13 @@ class Cost:
             self.initial += bill
 
     def begun(self) -> None:
-        """Note that the run is made: what the total holds so far belongs to no step."""
+        """Mark the end of the start: the time so far belongs to no step."""
         self.start_seconds = self.seconds["total"]
 
     def metrics(self, *, steps: int) -> dict[str, float]:
-        """Return the account under the names of the MLflow contract; phase times are seconds per step.
+        """Return the account by metric name; phase times are seconds per step.
 
-        The time of a step leaves out the start; a method without steps has all of its time in one.
+        The time of a step excludes the start; for a method without steps it is the whole time.
         """
         phases = {f"{phase}_s": total for phase, total in self.seconds.items() if phase != "total"}
         phases["step_s"] = self.seconds["total"] - (self.start_seconds if steps else 0.0)
@@ -126,13 +126,13 @@ class Cost:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return plain values that ``restore`` takes back after a checkpoint."""
+        """Return plain values for a checkpoint, from which ``restore`` continues."""
         counts = {"forwards": self.forwards, "backwards": self.backwards, "tokens": self.tokens}
         bills = {"initial": asdict(self.initial), "shared": asdict(self.shared)}
         return {**counts, **bills, "seconds": dict(self.seconds), "start_seconds": self.start_seconds}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on counting from ``state``; what it took to get ready again is not counted twice."""
+        """Continue from ``state``, replacing what this start has cost, which ``state`` includes already."""
         self.forwards, self.backwards = int(state["forwards"]), int(state["backwards"])
         self.tokens, self.start_seconds = int(state["tokens"]), float(state["start_seconds"])
         self.initial, self.shared = Bill(**state["initial"]), Bill(**state["shared"])
@@ -140,13 +140,13 @@ class Cost:
 
 
 def nothing_spent() -> dict[str, float]:
-    """Return the account of a trial that ended before there was anything to spend on."""
+    """Return the account of a trial that ended before it computed anything."""
     return {name: value for name, value in Cost().metrics(steps=0).items() if name.startswith("cost/")}
 
 
 @dataclass(frozen=True)
 class Priced(Generic[T]):
-    """A result with what it costs alone, and what was spent on it when it was computed here."""
+    """A result with its cost as if computed alone, and what was spent where it was computed."""
 
     value: T
     bill: Bill

@@ -1,4 +1,4 @@
-"""Memory of this process: its peak, as a whole and by stretches of work, and giving back what is free."""
+"""Memory of this process: its peak, as a whole and by periods of work, and returning free memory to the system."""
 
 import ctypes
 import gc
@@ -20,8 +20,8 @@ def peak_bytes(device: torch.device) -> int:
 
 
 @cache
-def can_tell_stretches(device: torch.device) -> bool:
-    """Say whether peaks of stretches of work can be told here: on a GPU, and where Linux lets its peak be reset."""
+def can_measure_peaks(device: torch.device) -> bool:
+    """Return whether peaks of single periods can be measured: on a GPU, and where Linux lets the peak be reset."""
     if device.type == "cuda":
         return True
     try:
@@ -34,8 +34,8 @@ def can_tell_stretches(device: torch.device) -> bool:
 def give_back() -> None:
     """Return freed memory to the system.
 
-    glibc keeps freed blocks of tens of megabytes for reuse, which is what the scratch tensors of a large model's start
-    are; a replica that waits for its next trial has no use for them. Other C libraries are left alone.
+    glibc keeps freed blocks of tens of megabytes for reuse, such as the scratch tensors of a large model's start; a
+    replica that waits for its next trial does not need them. With other C libraries this does nothing.
     """
     gc.collect()
     if sys.platform == "linux":
@@ -45,28 +45,28 @@ def give_back() -> None:
 
 
 def exempt_from_collection() -> None:
-    """Collect what is free, and leave all objects that are alive now out of later collections.
+    """Collect garbage, and exclude all objects that are alive now from later collections.
 
     A process with torch, transformers and Ray holds hundreds of thousands of objects that live as long as it does, and
-    ``give_back`` looks at each of them after every trial. To be called once, when a model has been loaded.
+    ``give_back`` visits each of them after every trial. Call this once, when a model has been loaded.
     """
     gc.collect()
     gc.freeze()
 
 
 def empty_cache(device: torch.device) -> None:
-    """Do as ``give_back``, on a GPU with what torch keeps of it for reuse."""
+    """Do what ``give_back`` does, and on a GPU also free the memory that torch keeps for reuse."""
     give_back()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 class PeakMeter:
-    """What this process holds at its peak during a stretch of work, which begins when the meter is made.
+    """Measures the peak memory of this process from the moment at which the meter is made.
 
-    On the CPU that is resident memory, read from Linux, which is told to forget its earlier peak. Stretches of several
-    threads may overlap; each is then told the peak of the whole process while it lasted. Raises ``OSError`` where the
-    system cannot tell (``can_tell_stretches``).
+    On the CPU this is resident memory as Linux counts it, whose recorded peak is reset. Periods of several threads may
+    overlap; each meter then gives the peak of the whole process in its period. Raises ``OSError`` where the system does
+    not support it (``can_measure_peaks``).
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -79,12 +79,12 @@ class PeakMeter:
         return self.highest
 
     def rise(self) -> int:
-        """Return how far the peak is above what was held in the beginning."""
+        """Return the peak less the bytes held at the beginning."""
         return self.peak() - self.before
 
 
 class _Watched:
-    """The memory of one device as this process uses it, and all who want to know its peak since some moment."""
+    """The memory of one device as this process uses it, and the meters that measure its peak."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._highest = device, 0
@@ -92,16 +92,16 @@ class _Watched:
         self._meters: weakref.WeakSet[PeakMeter] = weakref.WeakSet()
 
     def begin(self, meter: PeakMeter) -> int:
-        """Tell a meter all peaks from now on; returns the bytes held at this moment."""
+        """Register a meter, which receives all peaks from now on; return the bytes held at this moment."""
         with self._guard:
             self._turn()
             self._meters.add(meter)
             held = torch.cuda.memory_allocated(self._device) if self._is_gpu else _status_bytes("VmRSS")
-            self._highest = max(self._highest, held)  # Linux's two counts of it may be some pages apart
+            self._highest = max(self._highest, held)  # Linux's two counts may differ by some pages
             return held
 
     def turn(self) -> None:
-        """Tell everyone the peak since the last turn, and begin another."""
+        """Give all meters the peak since the last turn, and reset it."""
         with self._guard:
             self._turn()
 

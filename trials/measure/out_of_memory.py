@@ -1,8 +1,8 @@
-"""Which exceptions mean that memory ran out, and whether a smaller micro-batch would have helped.
+"""Recognise exceptions that mean that memory ran out, and whether a smaller micro-batch would help.
 
-Frameworks say it in many ways: torch has a type for its own allocator, a plain ``RuntimeError`` for the CPU, and
+Frameworks report it in many ways: torch has a type for its own allocator, a plain ``RuntimeError`` for the CPU, and
 ``AcceleratorError`` for CUDA calls; the CUDA libraries each have a status; NCCL passes on the text of the CUDA call
-that failed. Lack of anything else (registers and shared memory of a kernel, threads, disk) is not meant.
+that failed. Lack of other resources (registers and shared memory of a kernel, threads, disk) does not count.
 """
 
 import errno
@@ -23,7 +23,7 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 _OTHER_THINGS = re.compile(r"out of resources?: (shared memory|registers|tensor memory|threads)", re.IGNORECASE)
-# What waited for a failed worker quotes its words; its own memory did not run out.
+# Errors of a process that waited for a failed worker; they quote its error, but their own memory did not run out.
 _OF_OTHERS = ("PeerError", "PipelineLostError", "GivenUpError")
 
 NOT_SMALLER = (
@@ -43,16 +43,17 @@ _STATE = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an exception, or one that it was raised from, means that a device or the host had no memory left."""
+    """Return whether an exception, or one it was raised from, means that a device or the host ran out of memory."""
     return any(_says_so(each) for each in _with_causes(error))
 
 
 def shrinks_with_batch(error: BaseException, *, otherwise: bool) -> bool:
-    """Say whether what memory was missing for shrinks with the micro-batch; ``otherwise`` where no traceback tells.
+    """Return whether memory ran out for something that shrinks with the micro-batch.
 
-    The activations of a forward or backward pass do. Logits, masks, moments and checkpoints do not, whatever the batch.
-    The innermost frame that tells decides, so that a backward counts as a pass although an optimiser calls it, and the
-    mask that a pass asks for on its way does not.
+    The activations of a forward or backward pass do. Logits, masks, moments and checkpoints do not. The innermost frame
+    of the traceback that is known to be one or the other decides, so that a backward counts as a pass although an
+    optimiser calls it, and a mask that is computed within a pass does not. Returns ``otherwise`` where no frame is
+    known.
     """
     cause = next((each for each in _with_causes(error) if _says_so(each)), error)
     for module in reversed(list(_modules(cause.__traceback__))):

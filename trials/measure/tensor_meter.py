@@ -1,7 +1,7 @@
-"""How many bytes of tensors are alive at once: counted from the operation that makes one until nobody holds it.
+"""Count the bytes of tensors that are alive at once, from the operation that makes a tensor until it is freed.
 
-What is counted is what torch is asked for, on any device and in this thread alone, so the number is the same on every
-machine and whatever else the process does. An allocator's rounding and the scratch of a kernel come on top.
+Counted is what torch is asked for, on any device and in this thread alone, so the number is the same on every machine
+and does not depend on the rest of the process. An allocator's rounding and the scratch of kernels come on top.
 """
 
 import weakref
@@ -15,10 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A stretch of work in which tensors are counted; what was there before it counts nothing.
+    """A context manager in which tensors are counted; tensors that existed before do not count.
 
-    Operations give what they give without it. ``peak`` is the most bytes alive at once, ``written`` the bytes of all
-    that was made, ``calls`` the number of operations.
+    Results of operations are unchanged. ``peak`` is the most bytes alive at once, ``written`` the bytes of all tensors
+    made, ``calls`` the number of operations.
     """
 
     def __init__(self, before: Iterable[Tensor] = ()) -> None:
@@ -32,7 +32,7 @@ class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @property
     def passing(self) -> int:
-        """The most bytes alive at once, less those that are still there."""
+        """The most bytes alive at once, less those that are still alive."""
         return self.peak - self._now
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -49,7 +49,7 @@ class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._watched.clear()
 
     def _see(self, value: Any, *, made: bool) -> None:
-        """Note every storage that is not known yet; an operation takes tensors and lists of them, and gives them."""
+        """Register every new storage among the arguments or results of an operation: tensors and lists of them."""
         if isinstance(value, Tensor):
             storage = value.untyped_storage()
             if storage._cdata not in self._sizes:

@@ -1,4 +1,4 @@
-"""What a method promises: a name, a configuration, and a run that turns a frozen model into an N:M mask."""
+"""The interface of a method: a name, a configuration, and a run that turns a frozen model into an N:M mask."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -25,25 +25,25 @@ _DEFAULT_FROM = "default_from"
 
 
 class MethodConfig(BaseModel):
-    """The hyperparameters of a method; each field says in its description what it does, and whence its default."""
+    """The hyperparameters of a method; each field has a description and the source of its default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def default_from(source: str) -> dict[str, JsonValue]:
-    """Return what a field of a ``MethodConfig`` keeps as ``json_schema_extra`` to say where its default comes from."""
+    """Return the ``json_schema_extra`` of a ``MethodConfig`` field that records the source of its default."""
     return {_DEFAULT_FROM: source}
 
 
 def source_of_default(field: FieldInfo) -> str:
-    """Return where a hyperparameter's default comes from, or "" where its field does not say."""
+    """Return the source of a hyperparameter's default, or "" where its field does not give it."""
     extra = field.json_schema_extra
     return str(extra.get(_DEFAULT_FROM, "")) if isinstance(extra, dict) else ""
 
 
 @dataclass(frozen=True)
 class About:
-    """What ``nmlab methods`` says of a method."""
+    """The description of a method that ``nmlab methods`` shows."""
 
     summary: str
     paper: str
@@ -57,14 +57,14 @@ class Run(ABC):
     steps: int = 0
 
     def step(self, step: int) -> Mapping[str, float]:
-        """Learn from one minibatch (``step`` counts from 0) and return what is worth recording of it.
+        """Learn from one minibatch (``step`` counts from 0) and return the values to record, by metric name.
 
-        Raises ``DivergedError`` when going on makes no sense.
+        Raises ``DivergedError`` when the run cannot recover.
         """
         raise AssertionError("a run without steps was asked to step")
 
     def observe(self) -> Mapping[str, float]:
-        """Return what is too dear to compute at every step; called where a curve gets a point."""
+        """Return values that are too expensive to compute at every step; called where a curve gets a point."""
         return {}
 
     @abstractmethod
@@ -76,75 +76,75 @@ class Run(ABC):
         return None
 
     def initial_masks(self) -> dict[str, Tensor] | None:
-        """Return the hard masks a learned run starts from, or None for a method that learns nothing."""
+        """Return the hard masks that a learned run starts from, or None for a method that does not learn."""
         return None
 
     def diagnostics(self, cancelled: Callable[[], bool]) -> Mapping[str, Arrays] | None:
-        """Return what else a finished run leaves: arrays, by the name of the ``.npz`` file they go into.
+        """Return further arrays of a finished run, by the name of the ``.npz`` file that holds them.
 
-        Called once, at the very end, by every member of a crew; the leader's are written. It may dress the model in
-        whatever it likes, and must leave masks, weights and state as they are. Its passes are counted in
-        ``Setting.extra``. Where it takes long it asks ``cancelled()`` in between, and returns None if it is; a trial
-        that is resumed then, or after a crash, does it all again.
+        Called once, at the end, on every rank of a pipeline group; those of the leader are written. It may apply any
+        masks to the model, and must leave masks, weights and state of the run unchanged. Its passes are counted in
+        ``TrialContext.extra``. A long computation calls ``cancelled()`` in between and returns None if that is true; a
+        trial that is resumed then, or after a crash, repeats it from the beginning.
         """
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything that a later process needs to go on, beside configuration and seed.
+        """Return everything that a later process needs to continue, beside configuration and seed.
 
-        It is written down before the next step, so the tensors may be those that the run holds: a copy of them all
-        would be paid for in memory at every checkpoint.
+        It is written before the next step, so the tensors may be those that the run holds; copying them all would cost
+        memory at every checkpoint.
         """
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from ``state``."""
+        """Continue from ``state``."""
         assert not state, "a run without state was given some"
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of what the method itself holds, the frozen model and activations apart."""
+        """Bytes that the method itself holds, the frozen model and activations not included."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.state().values())
 
 
 class Method(ABC):
-    """A method of finding masks. Its folder holds the configuration, the pure maths and the run."""
+    """A method of finding masks; its folder holds the configuration, the pure maths and the run."""
 
     name: ClassVar[str]
     about: ClassVar[About]
     config: ClassVar[type[MethodConfig]] = MethodConfig
     metrics: ClassVar[tuple[Metric, ...]] = ()
-    """What it records beside the common metrics; of nmlab's own methods ``METRICS`` of ``metrics.py`` in its folder."""
+    """The metrics it records beside the common ones; nmlab's own methods declare them in ``metrics.py``."""
     learned: ClassVar[bool] = False
     depends_on_seed: ClassVar[bool] = False
     sparse: ClassVar[bool] = True
     reads_text: ClassVar[bool] = True
-    """Whether it looks at the calibration text; one that does not gives one result for any number of samples."""
+    """Whether it reads the calibration text; one that does not gives the same result for any number of samples."""
     measures_inputs: ClassVar[bool] = False
-    """Whether it measures the inputs of every layer, block by block; some layers of some models have none to see."""
+    """Whether it measures the inputs of every layer, block by block, which some layers of some models do not allow."""
     shardable: ClassVar[bool] = False
-    """Whether it works on one stage of a model together with others: layer by layer, with sums told to all."""
+    """Whether it supports pipeline stages: it works layer by layer, and all-reduces its sums."""
 
     def unsupported_reason(self, pattern: Pattern, config: Any) -> str | None:
         """Return why this method cannot do ``pattern`` with ``config``, or None if it can."""
         return None
 
     def unsupported_text_reason(self, config: Any, *, minibatches: int) -> str | None:
-        """Return why ``config`` asks too much of a calibration text of so many minibatches, or None if it does not."""
+        """Return why ``config`` does not fit a calibration text of so many minibatches, or None if it does."""
         return None
 
     @abstractmethod
     def start(self, context: TrialContext, config: Any) -> Run:
-        """Begin a run; ``config`` is an instance of ``self.config``."""
+        """Start a run; ``config`` is an instance of ``self.config``."""
 
     def needs(self, shape: Shape, config: Any) -> Needs | None:
-        """Return what a trial is going to need, before anything is loaded; None where a method does not say."""
+        """Return what a trial will need, before anything is loaded; None where a method does not know."""
         if not self.sparse:
             return Needs()
         return None if self.learned else one_shot_needs(shape)
 
     def configure(self, hyperparameters: Mapping[str, Scalar]) -> MethodConfig:
-        """Validate hyperparameters; raises ``ValueError`` with one line that names the wrong one."""
+        """Validate hyperparameters and return the configuration; raises ``ValueError`` naming the wrong one."""
         known = self.config.model_fields
         for name in hyperparameters:
             if name not in known:

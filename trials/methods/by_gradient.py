@@ -1,4 +1,4 @@
-"""The runs of methods that learn by gradient: a forward under weights of their own, a backward, a step of AdamW.
+"""Base classes of runs that learn by gradient: a forward with masked weights, a backward, a step of AdamW.
 
 Legend: G groups, M group size, W random numbers a group, O outputs, I inputs.
 """
@@ -19,7 +19,7 @@ from nmlab.trials.parallel.pipeline_group import PipelineGroup
 
 
 class GradientRun(Run):
-    """One minibatch a step. The frozen weights never require a gradient; only the optimiser's own tensors do."""
+    """A run that takes one minibatch a step; gradients are computed for the optimiser's tensors only."""
 
     def __init__(self, context: TrialContext, *, steps: int, adamw: AdamW) -> None:
         self.steps = steps
@@ -44,32 +44,33 @@ class GradientRun(Run):
         """Return the mask as it stands, boolean [G, M]."""
 
     def _penalty(self, step: int, weights: Mapping[str, Tensor]) -> Tensor | None:
-        """Return what is added to the loss, if anything."""
+        """Return the penalty that is added to the loss, or None."""
         return None
 
     def _after_update(self) -> None:
-        """Do what follows the optimiser's step, if anything."""
+        """Hook that is called after every step of the optimiser."""
 
     def step(self, step: int) -> Mapping[str, float]:
         tokens, cost, device = self._batches[step % len(self._batches)], self._context.cost, self._device
-        self._context.model.remove_masks()  # an evaluation's private copies are of no use to a forward under others
+        self._context.model.remove_masks()  # frees the masked weights of an evaluation
         with cost.phase("sample", device=device):
             weights = self._weights(step)
         with cost.phase("forward", device=device):
             loss = self._context.model.loss_under(weights, tokens)
             penalty = self._penalty(step, weights)
-            told = self._told(loss, penalty)
+            recorded = self._checked(loss, penalty)
         cost.count_forward(tokens.numel())
         with cost.phase("update", device=device):
             whole = loss if penalty is None else loss + penalty
-            told["train/gradient_norm"] = self._adamw.descend(whole, rate=self._learning_rate(step), norm_of=self._norm)
+            rate = self._learning_rate(step)
+            recorded["train/gradient_norm"] = self._adamw.descend(whole, rate=rate, norm_of=self._norm)
             self._after_update()
         cost.backwards += 1
         self._steps_done = step + 1
-        return told
+        return recorded
 
     def observe(self) -> Mapping[str, float]:
-        """Share of groups whose hard mask is another one than when this was last asked."""
+        """Return the share of groups whose hard mask has changed since the previous call."""
         mask_GM = self._hard_mask().cpu()
         before_GM = unpack(self._observed_bits, shape=mask_GM.shape)
         self._observed_bits = pack(mask_GM)
@@ -93,7 +94,7 @@ class GradientRun(Run):
 
     @property
     def _last_step(self) -> int:
-        """The step that was taken last; before any, the first."""
+        """The last step taken; 0 before any."""
         return max(0, self._steps_done - 1)
 
     @property
@@ -105,13 +106,13 @@ class GradientRun(Run):
         return [tensor]
 
     def _norm(self, tensors: Sequence[Tensor]) -> float:
-        """Return the norm over all layers, the same whoever holds which: one number a layer, summed up exactly."""
+        """Return the norm over all layers: one number a layer, summed exactly, so that it is equal on any stages."""
         parts = [part for tensor in tensors for part in self._by_layer(tensor)]
         norms = torch.stack([torch.linalg.vector_norm(part, dtype=torch.float64) for part in parts])
         return math.sqrt(self._pipeline.all_reduce_sum(norms.square().tolist()))
 
     def _mean(self, tensor: Tensor) -> float:
-        """Return the mean of a tensor of numbers a group over all layers, the same whoever holds which."""
+        """Return the mean over all layers of a tensor with numbers for each group, equal on any stages."""
         sums = torch.stack([part.sum(dtype=torch.float64) for part in self._by_layer(tensor)])
         return self._pipeline.all_reduce_sum(sums.tolist()) / self._pipeline.all_reduce_count(tensor.numel())
 
@@ -119,20 +120,21 @@ class GradientRun(Run):
         """Return the share of all groups, or of all their entries, whose flag is set."""
         return self._pipeline.all_reduce_count(int(flags_G.sum())) / self._pipeline.all_reduce_count(flags_G.numel())
 
-    def _told(self, loss: Tensor, penalty: Tensor | None) -> dict[str, float]:
-        told = {"train/loss": float(loss.detach())}
+    def _checked(self, loss: Tensor, penalty: Tensor | None) -> dict[str, float]:
+        """Return loss and penalty as metrics; raises ``DivergedError`` where one is not finite."""
+        recorded = {"train/loss": float(loss.detach())}
         if penalty is not None:
-            told["train/penalty"] = float(penalty.detach())
-        for name, value in told.items():
+            recorded["train/penalty"] = float(penalty.detach())
+        for name, value in recorded.items():
             if not math.isfinite(value):
                 raise DivergedError(f"{name.removeprefix('train/')} is {value} at step {self._steps_done}")
-        return told
+        return recorded
 
 
 class SoftMaskRun(GradientRun):
-    """Frozen weights times a random soft mask of the parameters; the hard mask is read off the parameters at the end.
+    """A run that multiplies frozen weights by a random soft mask, computed from learned parameters and noise.
 
-    With ``straight_through`` the forward sees the hard mask of the same draw and the gradient is the soft one's.
+    With ``straight_through`` the forward uses the hard mask of the same draw, with the gradient of the soft mask.
     """
 
     def __init__(self, context: TrialContext, *, steps: int, adamw: AdamW, straight_through: bool) -> None:
@@ -149,10 +151,10 @@ class SoftMaskRun(GradientRun):
 
     @abstractmethod
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
-        """Return the hard mask of a draw, boolean [G, M]: what the soft one would be at temperature 0."""
+        """Return the hard mask of a draw, boolean [G, M]: the soft mask at temperature 0."""
 
     def observe(self) -> Mapping[str, float]:
-        """Add how far the last step's soft mask was from the hard mask of the same draw."""
+        """Return also the mean distance between the last step's soft mask and the hard mask of the same draw."""
         step = self._last_step
         with torch.no_grad():
             noise_GW = self._noise(step)

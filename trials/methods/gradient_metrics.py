@@ -1,4 +1,4 @@
-"""What runs that learn by gradient record beside the common metrics; each method lists those that it has."""
+"""Metrics of runs that learn by gradient, beside the common ones; each method lists those that it records."""
 
 from nmlab.trials.contract.metrics import Metric
 

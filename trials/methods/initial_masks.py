@@ -1,4 +1,4 @@
-"""Masks that learned methods start from: computed once for all trials that start there, and kept as files.
+"""Initial masks of learned methods: computed once for all trials that start from them, and kept as files.
 
 The key of a file is a digest of all that the mask depends on: the method with its hyperparameters, the model's weights,
 the calibration tokens, the pattern, and the seed of a method that draws at random.
@@ -27,9 +27,9 @@ from nmlab.trials.models.finished import check_fits
 
 @dataclass(frozen=True, eq=False)
 class InitialMask:
-    """An initial mask as the trials of one process share it: packed bits by layer, their digest, and its record.
+    """An initial mask that the trials of a process share: packed bits by layer, their digest, and its record.
 
-    The record is plain JSON: the key of the file, what the mask was made from and by what, what it cost, and notes.
+    The record is plain JSON: the key of the file, the method and data it was made from, its cost, and notes.
     """
 
     bits: Mapping[str, Tensor]
@@ -38,12 +38,12 @@ class InitialMask:
 
 
 def available() -> tuple[str, ...]:
-    """Return the names of the methods whose mask can be an initial mask: sparse and not learned."""
+    """Return the names of the methods whose masks can be initial masks: sparse and not learned."""
     return tuple(name for name in registry.names() if registry.get(name).sparse and not registry.get(name).learned)
 
 
 def initial_mask_key(name: str, context: TrialContext) -> tuple[Hashable, ...]:
-    """Return what an initial mask depends on; a method that draws at random is keyed by the trial's seed."""
+    """Return a hashable key of an initial mask; it includes the trial's seed for a method that draws at random."""
     return (name, context.pattern, context.calibration, _seed(registry.get(name), context))
 
 
@@ -55,8 +55,8 @@ def initial_mask_file(folder: Path, *, key: str) -> Path:
 def initial_mask(name: str, context: TrialContext) -> dict[str, Tensor]:
     """Return the mask of the one-shot method ``name`` for this model, text and pattern, boolean [out, in] by layer.
 
-    Of a method that changes weights only the mask is taken. The trial is charged what the mask cost, whoever computed
-    it; what was noted on the way is noted in ``setting`` too. Raises ``ValueError`` for a name that is none.
+    From a method that changes weights only the mask is used. The trial is charged the cost of the mask, whichever trial
+    computed it, and the notes of its computation are added to ``context``. Raises ``ValueError`` for an unknown name.
     """
     if name not in available():
         raise ValueError(unknown_name(name, kind="initial_mask", known=available()))
@@ -70,9 +70,9 @@ def initial_mask(name: str, context: TrialContext) -> dict[str, Tensor]:
 
 
 def _find(method: Method, context: TrialContext) -> Priced[InitialMask]:
-    """Read the mask from its file, or compute it and write the file; of several processes one computes.
+    """Read the mask from its file, or compute it and write the file; only one of several processes computes it.
 
-    Of a crew the leader reads and writes; each member has the part of its own layers.
+    In a pipeline group the leader reads and writes, and each rank gets the part of its own layers.
     """
     key, folder, pipeline = _file_key(method, context), context.replica.initial_masks, context.model.pipeline
     if folder is None:
@@ -82,7 +82,7 @@ def _find(method: Method, context: TrialContext) -> Priced[InitialMask]:
         return _share_out(None if found else _compute(method, context, key=key), context)
     path = initial_mask_file(folder, key=key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):  # the system lets go of it when its owner dies
+    with FileLock(path.with_suffix(".lock")):  # the system releases it when its owner dies
         read, notes = _read_if_there(path, method, context, key=key)
         pipeline.broadcast(read is not None)
         if read is not None:
@@ -96,7 +96,7 @@ def _find(method: Method, context: TrialContext) -> Priced[InitialMask]:
 
 
 def _share_out(whole: Priced[InitialMask] | None, context: TrialContext) -> Priced[InitialMask]:
-    """Give every member of a crew its part of what the leader has; digest and record are those of the whole."""
+    """Scatter the leader's mask to the ranks of a pipeline group by layer; digest and record are those of the whole."""
     pipeline = context.model.pipeline
     if context.replica.frozen.stage is None:
         assert whole is not None
@@ -105,10 +105,10 @@ def _share_out(whole: Priced[InitialMask] | None, context: TrialContext) -> Pric
     parts: list[dict[str, Any]] = []
     if pipeline.leads:
         assert whole is not None
-        told = {"digest": whole.value.digest, "record": whole.value.record}
+        common = {"digest": whole.value.digest, "record": whole.value.record}
         costs = {"bill": asdict(whole.bill), "spent": asdict(whole.spent)}
         bits = whole.value.bits
-        parts = [{"bits": {name: bits[name] for name in theirs}, **told, **costs} for theirs in names]
+        parts = [{"bits": {name: bits[name] for name in theirs}, **common, **costs} for theirs in names]
     own = pipeline.scatter(parts)
     mask = InitialMask(own["bits"], own["digest"], own["record"])
     return Priced(mask, Bill(**own["bill"]), Bill(**own["spent"]))
@@ -117,7 +117,7 @@ def _share_out(whole: Priced[InitialMask] | None, context: TrialContext) -> Pric
 def _read_if_there(
     path: Path, method: Method, context: TrialContext, *, key: str
 ) -> tuple[Priced[InitialMask] | None, tuple[str, ...]]:
-    """Return what the file holds, or nothing and what must be noted of that."""
+    """Return the mask in the file, or None with the notes on why it could not be used."""
     if not path.exists():
         return None, ()
     try:
@@ -127,7 +127,7 @@ def _read_if_there(
 
 
 def _compute(method: Method, context: TrialContext, *, key: str, notes: tuple[str, ...] = ()) -> Priced[InitialMask]:
-    """Compute the mask; of a crew all do so together, and the leader has the whole of it."""
+    """Compute the mask; the ranks of a pipeline group do so together, and the leader gets the whole of it."""
     own = TrialContext(
         replica=context.replica,
         model=MaskedModel(context.replica.frozen, pipeline=context.model.pipeline),
@@ -152,7 +152,7 @@ def _compute(method: Method, context: TrialContext, *, key: str, notes: tuple[st
 
 
 def _read(path: Path, method: Method, context: TrialContext, *, key: str) -> Priced[InitialMask]:
-    """Return what another trial has computed; raises ``ValueError`` for a file that is damaged or another mask's."""
+    """Return the mask in a file; raises ``ValueError`` for a file that is damaged or holds another mask."""
     bundle = read_bundle(path)
     check_fits(bundle.masks, info=bundle.info, frozen=context.replica.frozen)
     record, made_from = bundle.origin, _made_from(method, context)
@@ -174,13 +174,13 @@ def _info(method: Method, context: TrialContext, *, key: str) -> BundleInfo:
 
 
 def _file_key(method: Method, context: TrialContext) -> str:
-    """16 hexadecimal digits over what the mask was made from."""
+    """Return 16 hexadecimal digits over everything that the mask depends on."""
     text = json.dumps(_made_from(method, context), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _made_from(method: Method, context: TrialContext) -> dict[str, Any]:
-    """Return as plain JSON all that a mask depends on; the calibration text counts by its tokens, not by its name."""
+    """Return as plain JSON all that a mask depends on; the calibration text by its tokens, not by its name."""
     return {
         "method": method.name,
         "hyperparameters": method.configure({}).model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""The run of a method whose mask is ready at once."""
+"""The run of a one-shot method, whose mask is ready when the run is made."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from nmlab.trials.methods.base import Run
 
 
 class OneShotRun(Run):
-    """Masks by layer name, boolean [out, in], and the weights beneath them where the method changes weights."""
+    """A run that holds masks by layer, boolean [out, in], and new weights where the method changes them."""
 
     def __init__(self, masks: dict[str, Tensor], *, weights: Mapping[str, Tensor] | None = None) -> None:
         self._masks = masks

@@ -1,4 +1,4 @@
-"""The methods by name: those of nmlab, and those that installed packages offer as entry points.
+"""The registry of methods by name: those of nmlab, and those that installed packages offer as entry points.
 
 A package adds a method by one line in its pyproject.toml, and every process that can import the package, Ray's workers
 included, finds it:
@@ -6,8 +6,8 @@ included, finds it:
     [project.entry-points."nmlab.methods"]
     my_method = "my_package.my_method:METHOD"
 
-What it records beside the common metrics is in ``METHOD.metrics``. The same tuple in a module that imports no torch may
-be offered under the method's name; then studies and reports know unit and direction without loading the method:
+``METHOD.metrics`` declares the metrics beside the common ones. The same tuple in a module that imports no torch may be
+offered under the method's name; studies and reports then know unit and direction without loading the method:
 
     [project.entry-points."nmlab.metrics"]
     my_method = "my_package.my_metrics:METRICS"
@@ -43,7 +43,7 @@ _OWN = {
 
 def names() -> tuple[str, ...]:
     """Return the names of all methods, those of other packages last; raises ``ValueError`` where two have one name."""
-    return tuple(_homes())
+    return tuple(_entry_points())
 
 
 @cache
@@ -52,23 +52,27 @@ def get(name: str) -> Method:
 
     Raises ``ValueError`` with the nearest name where there is none, and for a package's method that cannot be used.
     """
-    homes = _homes()
-    if name not in homes:
-        raise ValueError(unknown_name(name, kind="method", known=homes))
-    home = homes[name]
+    points = _entry_points()
+    if name not in points:
+        raise ValueError(unknown_name(name, kind="method", known=points))
+    point = points[name]
     try:
-        method = home.load()
+        method = point.load()
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"method {name!r} of {_package(home)} cannot be loaded from {home.value}: {error}") from error
+        raise ValueError(
+            f"method {name!r} of {_package(point)} cannot be loaded from {point.value}: {error}"
+        ) from error
     if not isinstance(method, Method) or method.name != name:
-        raise ValueError(f"method {name!r} of {_package(home)}: {home.value} is {method!r}, expected a Method so named")
+        raise ValueError(
+            f"method {name!r} of {_package(point)}: {point.value} is {method!r}, expected a Method so named"
+        )
     return method
 
 
 def metrics_of(name: str) -> tuple[Metric, ...]:
-    """Return what a method records beside the common metrics, as its package declares it or the method itself does.
+    """Return the metrics of a method beside the common ones, as its package or the method itself declares them.
 
-    Empty for one that declares nothing; raises ``ValueError`` as ``get`` does, and for what is no declaration.
+    Empty for a method that declares none. Raises ``ValueError`` as ``get`` does, and for an invalid declaration.
     """
     declared = declarations.recorded_by(name)
     return declarations.check_metrics(get(name).metrics, owner=name) if declared is None else declared
@@ -76,31 +80,31 @@ def metrics_of(name: str) -> tuple[Metric, ...]:
 
 def package_of(name: str) -> str:
     """Return the name of the installed package that a method comes from."""
-    return _package(_homes()[name])
+    return _package(_entry_points()[name])
 
 
 def packages() -> tuple[str, ...]:
     """Return the names of the installed packages, nmlab apart, that offer methods."""
-    return tuple(sorted({_package(home) for home in _homes().values()} - {"nmlab"}))
+    return tuple(sorted({_package(point) for point in _entry_points().values()} - {"nmlab"}))
 
 
 def rescan() -> None:
-    """Forget which methods there are; for a process in which a package appears or goes while it runs, as in tests."""
-    _homes.cache_clear()
+    """Clear the cached methods; for a process in which packages are installed or removed, as in tests."""
+    _entry_points.cache_clear()
     get.cache_clear()
     declarations.rescan()
 
 
 @cache
-def _homes() -> dict[str, metadata.EntryPoint]:
-    homes = dict(_OWN)
-    for home in sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda found: (found.name, _package(found))):
-        if home.name in homes:
-            owners = f"{_package(homes[home.name])} and {_package(home)}"
-            raise ValueError(f"two methods are called {home.name!r}, those of {owners}; uninstall or rename one")
-        homes[home.name] = home
-    return homes
+def _entry_points() -> dict[str, metadata.EntryPoint]:
+    points = dict(_OWN)
+    for point in sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda found: (found.name, _package(found))):
+        if point.name in points:
+            owners = f"{_package(points[point.name])} and {_package(point)}"
+            raise ValueError(f"two methods are called {point.name!r}, those of {owners}; uninstall or rename one")
+        points[point.name] = point
+    return points
 
 
-def _package(home: metadata.EntryPoint) -> str:
-    return home.dist.name if home.dist is not None else "nmlab"
+def _package(point: metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "nmlab"

@@ -1,4 +1,4 @@
-"""Frozen language models: where they come from, which layers are prunable, and how a mask is worn."""
+"""Frozen language models: finding and loading them, their prunable layers, and applying masks to them."""
 
 from nmlab.trials.contract.sections import ModelSource
 from nmlab.trials.models.frozen import FrozenModel

@@ -9,7 +9,7 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.models.usage import usage_of
 
 _DEPTHS = ("decoder_layers", "num_decoder_layers", "num_hidden_layers", "n_layer", "num_layers")
-"""What configurations call the number of decoder blocks, the most exact name first."""
+"""Names by which configurations give the number of decoder blocks, the most specific first."""
 
 _Lists = list[tuple[str, nn.ModuleList]]
 
@@ -43,7 +43,7 @@ def _depths(model: PreTrainedModel) -> list[int]:
 
 
 def _lists(model: PreTrainedModel, depth: int) -> _Lists:
-    """Return the outermost lists of so many modules with linear layers."""
+    """Return the outermost module lists of length ``depth`` that contain linear layers."""
     found = [
         (name, module)
         for name, module in model.named_modules()
@@ -67,7 +67,7 @@ def _linears(module: nn.Module) -> Iterator[nn.Linear]:
 
 
 def _refusal(model: PreTrainedModel, depth: int, found: _Lists) -> SourceError:
-    """Say why there are no blocks to prune; of layers of another kind than linear ones, say which kind."""
+    """Return the error that says why no decoder blocks were found, and which unsupported kind of layer they have."""
     name = type(model).__name__
     if found:
         named = ", ".join(name for name, _ in found)
@@ -85,5 +85,5 @@ def _refusal(model: PreTrainedModel, depth: int, found: _Lists) -> SourceError:
 
 
 def _is_conv1d(module: nn.Module) -> bool:
-    """Say whether this is the layer of GPT-2, which is a linear layer in all but its class."""
+    """Return whether a module is GPT-2's ``Conv1D``: a linear layer whose weight is stored as [in, out]."""
     return type(module).__name__ == "Conv1D"

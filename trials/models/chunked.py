@@ -15,8 +15,8 @@ def chunked_mean(
 ) -> Tensor:
     """Return the losses of all parts over ``predictions``: a float32 scalar, differentiable (once) in ``weights``.
 
-    Every part's graph is gone before the next one's is made: its gradient is taken at once and added to those before
-    it, in order and in float32. So memory is that of one part, and the gradient of each weight as a whole.
+    The autograd graph of a part is freed before the next one is built: its gradient is computed at once and added to
+    the sum, in order and in float32. Memory is that of one part and of the gradient of each weight.
     """
     names, tensors = list(weights), list(weights.values())
     loss = _Chunked.apply(summed, names, list(parts), predictions, *tensors)  # type: ignore[no-untyped-call]
@@ -25,7 +25,7 @@ def chunked_mean(
 
 
 class _Chunked(torch.autograd.Function):
-    """Takes the gradients in the forward, because the backward is told nothing that they depend on but a factor."""
+    """Computes the gradients in the forward; the backward only multiplies them by the gradient of the loss."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""How many tokens a model reads at once, whatever its configuration calls that."""
+"""The longest sequence that a model reads, from the many names that configurations have for it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,30 +27,30 @@ _STRETCHED = ("linear", "dynamic", "yarn")
 
 
 def longest_context(model: PreTrainedModel) -> int | None:
-    """Return the most tokens that a model reads at once, None where nothing limits them.
+    """Return the most tokens that a model reads at once, or None where nothing limits them.
 
-    The smaller of what the configuration says, scaled rotary positions taken into account, and what its tables of
-    learned positions hold. Linear biases of attention (ALiBi) limit nothing. The model may be a skeleton.
+    The smaller of the configured length (scaled rotary positions taken into account) and the sizes of the tables of
+    learned positions. Linear biases of attention (ALiBi) set no limit. The model may be a skeleton without contents.
     """
     config = model.config.get_text_config(decoder=True)
     has_biases = bool(getattr(config, "alibi", False)) or any(hasattr(m, "build_alibi_tensor") for m in model.modules())
-    told = None if has_biases else _told(config)
-    limits = [*([] if told is None else [told]), *_tables(model)]
+    configured = None if has_biases else _configured(config)
+    limits = [*([] if configured is None else [configured]), *_tables(model)]
     return min(limits, default=None)
 
 
 def embedding_rows(model: PreTrainedModel) -> int:
-    """Return how many token ids a model knows: the rows of its embedding, or of its output layer where those are less.
+    """Return how many token ids a model knows: the rows of its embedding or of its output layer, whichever is fewer.
 
-    The model may be a skeleton.
+    The model may be a skeleton without contents.
     """
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     rows = [int(end.weight.shape[0]) for end in ends if isinstance(getattr(end, "weight", None), nn.Parameter)]
     return min(rows, default=int(model.config.get_text_config(decoder=True).vocab_size))
 
 
-def _told(config: PreTrainedConfig) -> int | None:
-    """Return the smallest limit that a configuration names, stretched where its rotary positions are."""
+def _configured(config: PreTrainedConfig) -> int | None:
+    """Return the smallest limit that a configuration names, extended where its rotary positions are scaled."""
     given = (getattr(config, name, None) for name in _NAMES)
     limits = [value for value in given if isinstance(value, int) and not isinstance(value, bool) and value > 0]
     if not limits:
@@ -68,7 +68,7 @@ def _scalings(config: PreTrainedConfig) -> Iterator[Mapping[str, Any]]:
 
 
 def _stretched(length: int, scaling: Mapping[str, Any]) -> int:
-    """Return the length that scaled positions reach; a length that was stretched before stays."""
+    """Return the length that scaled positions reach; a length that includes the scaling already is returned as is."""
     kind, factor = scaling.get("rope_type", scaling.get("type")), scaling.get("factor")
     original = scaling.get("original_max_position_embeddings") or length
     if kind not in _STRETCHED or not isinstance(factor, int | float) or original > length:
@@ -84,7 +84,7 @@ def _tables(model: PreTrainedModel) -> Iterator[int]:
         if not isinstance(module, nn.Embedding) or not ("position" in own or own == "wpe"):
             continue
         if "Sinusoidal" in type(module).__name__:
-            continue  # computed, and grown where more is needed
+            continue  # computed, and extended where more is needed
         skipped = getattr(module, "offset", None)
         if skipped is None:
             skipped = 0 if module.padding_idx is None else module.padding_idx + 1

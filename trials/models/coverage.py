@@ -1,4 +1,4 @@
-"""How much of a model's decoder blocks a mask covers, in numbers and in a sentence that every description repeats."""
+"""How much of a model's decoder blocks a mask covers, as numbers and as a sentence for records and reports."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ _SHOWN = 4
 
 @dataclass(frozen=True)
 class Dense:
-    """Weights that stay dense: their name within the blocks, why, and how many elements."""
+    """A group of weights that stay dense: their name within the blocks, the reason, and the number of elements."""
 
     name: str
     why: str
@@ -29,7 +29,7 @@ class Dense:
 class Coverage:
     """Matrix weights of the decoder blocks: how many are pruned, how many there are, and which stay dense and why.
 
-    ``problem`` says why it could not be followed how the model uses them; "" where it could.
+    ``problem`` is the reason why the use of the weights could not be traced; "" where it was traced.
     """
 
     pruned: int
@@ -55,7 +55,8 @@ class Coverage:
 def coverage_of(weights: Sequence[BlockWeight], *, problem: str = "", architecture: str = "model") -> Coverage:
     """Return the coverage of the weights of the decoder blocks.
 
-    Raises ``SourceError`` where one is of no kind that a mask fits, unless it is named, or where none is pruned.
+    Raises ``SourceError`` for a weight that no mask fits and that is not named in ``leave_dense``, and where no weight
+    is pruned.
     """
     total = sum(weight.numel for weight in weights)
     left = _grouped(weight for weight in weights if weight.role != "pruned")
@@ -70,7 +71,7 @@ def coverage_of(weights: Sequence[BlockWeight], *, problem: str = "", architectu
 
 
 def percent(part: int, whole: int) -> str:
-    """Return a share of a whole: "100%" and "0%" for nothing but all and none."""
+    """Return a share as text; "100%" and "0%" only where it is exactly all or none."""
     if part in (0, whole):
         return "100%" if part else "0%"
     share = 100 * part / whole
@@ -87,16 +88,18 @@ def _refusal(left: Sequence[Dense], names: Sequence[str], total: int, architectu
 
 
 def _suggested(weight: BlockWeight, pruned: Sequence[BlockWeight]) -> str:
-    """Return a short name that fits a weight, and with it others that stay dense, but none that can be pruned."""
+    """Return a short name for ``leave_dense`` that fits a weight but none that can be pruned."""
     parts = _inner(weight.names[0]).removesuffix(".weight").split(".")
-    end = len(parts) - (not weight.names[0].endswith(".weight") and len(parts) > 1)  # a module stands for all it holds
+    end = len(parts) - (
+        not weight.names[0].endswith(".weight") and len(parts) > 1
+    )  # a module's name covers all of its weights
     runs = [".".join(parts[start:stop]) for stop in (end, len(parts)) for start in range(stop - 1, -1, -1)]
     fitting = (run for run in runs if not any(fits(run, other) for other in pruned))
     return next(fitting, weight.names[0])
 
 
 def _grouped(weights: Iterable[BlockWeight]) -> tuple[Dense, ...]:
-    """Put together what bears the same name in every block, the largest first."""
+    """Return weights grouped by their name within a block and the reason, the largest group first."""
     sums: dict[tuple[str, str], int] = {}
     for weight in weights:
         key = (_inner(weight.names[0]).removesuffix(".weight"), _WHY.get(weight.role, weight.kind))
@@ -105,7 +108,7 @@ def _grouped(weights: Iterable[BlockWeight]) -> tuple[Dense, ...]:
 
 
 def _inner(name: str) -> str:
-    """Return a name without the block it stands in, and ``*`` for every other number."""
+    """Return a name without its block, with ``*`` for every other number."""
     return re.sub(r"(?<=\.)\d+(?=\.)", "*", _BLOCK.sub("", name, count=1))
 
 

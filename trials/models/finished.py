@@ -1,4 +1,4 @@
-"""What a finished trial leaves for a model to wear: its mask, and the new weights where its method changed them."""
+"""The mask of a finished trial, with the new weights if its method changed them, loaded and applied to a model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from nmlab.trials.masks.bundle import BundleInfo, read_bundle
 from nmlab.trials.masks.weights import load_weights
 from nmlab.trials.models import FrozenModel, MaskedModel
 
-WEIGHTS = "weights"  # in a bundle's origin: the file beside it without which the mask is not what was judged
+WEIGHTS = "weights"  # in a bundle's origin: the file of new weights, without which the mask is not what was evaluated
 
 
 @dataclass(frozen=True, eq=False)
 class FinishedMask:
-    """Masks (boolean [out, in] by layer), weights [out, in] to put them on in place of the model's own, or None."""
+    """Masks (boolean [out, in] by layer) and the weights [out, in] that replace the model's, or None for its own."""
 
     masks: Mapping[str, Tensor]
     weights: Mapping[str, Tensor] | None
@@ -32,9 +32,9 @@ class FinishedMask:
 
 
 def load_finished(target: Path) -> FinishedMask:
-    """Read a mask bundle, or the folder that holds one, with the weights that lie beside it if the method left some.
+    """Read a mask bundle, or the folder that holds one, with the file of new weights beside it if there is one.
 
-    Raises ``ValueError`` for a file that is missing, damaged (with the name of the tensor), or another trial's.
+    Raises ``ValueError`` for a file that is missing, damaged (naming the tensor) or of another trial.
     """
     path = target / MASK_FILE if target.is_dir() else target
     bundle = read_bundle(path)
@@ -47,7 +47,7 @@ def load_finished(target: Path) -> FinishedMask:
 
 
 def check_fits(masks: Mapping[str, Tensor], *, info: BundleInfo, frozen: FrozenModel) -> None:
-    """Raise ``ValueError`` unless masks have the layers and shapes of a model and were made for its very weights."""
+    """Raise ``ValueError`` unless masks have the layers and shapes of a model and were made for exactly its weights."""
     shapes = {layer.name: (layer.out_features, layer.in_features) for layer in frozen.all_layers}
     if masks.keys() != shapes.keys():
         wrong = sorted(masks.keys() ^ shapes.keys())[0]

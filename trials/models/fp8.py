@@ -1,6 +1,6 @@
-"""Weights stored as FP8 with one scale for every block of a matrix, as DeepSeek and Qwen publish them, made plain.
+"""Dequantise weights stored as FP8 with one scale for every block of a matrix, as DeepSeek and Qwen publish them.
 
-Legend: O outputs, I inputs, P and Q blocks of them; stacked matrices have a size more in front.
+Legend: O outputs, I inputs, P and Q blocks of them; stacked matrices have one more dimension in front.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,9 +17,9 @@ _KINDS = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 
 def dequantised(folder: Path, *, block: tuple[int, int], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return all tensors of a checkpoint, those in FP8 times their scales, in ``dtype``, without the scales.
+    """Return all tensors of a checkpoint in ``dtype``, those in FP8 multiplied by their scales, without the scales.
 
-    ``NAME_scale_inv`` [P, Q] holds the factor of every block of ``NAME`` [O, I]; products are taken in float32. The
+    ``NAME_scale_inv`` [P, Q] holds the factor of every block of ``NAME`` [O, I]; products are computed in float32. The
     whole checkpoint is held in memory. Raises ``SourceError`` for an FP8 tensor without scales that fit.
     """
     stored = dict(_stored(folder))

@@ -1,4 +1,4 @@
-"""A language model that is loaded once, shared by many trials, and never written to."""
+"""The frozen model: a language model that is loaded once, shared by many trials, and never written to."""
 
 import copy
 import hashlib
@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.sections import ModelSource
-from nmlab.trials.measure.memory import PeakMeter, can_tell_stretches
+from nmlab.trials.measure.memory import PeakMeter, can_measure_peaks
 from nmlab.trials.models.coverage import Coverage
 from nmlab.trials.models.prunable import PrunableLayer, find_prunable
 from nmlab.trials.models.reading import first_line, read_module, read_skeleton
@@ -25,10 +25,11 @@ from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 
 @dataclass(eq=False)
 class FrozenModel:
-    """The weights, held once in this process; trials take views of it (``view``) and wear their own masks.
+    """A model whose weights are held once in this process; trials apply their masks to views of it (``view``).
 
     On the CPU the weights stay in the checkpoint's memory-mapped pages, which several processes of one machine share.
-    A shard holds one stage of the model; ``layers`` are then those of its own blocks, ``digest`` is the whole model's.
+    A worker of a pipeline group holds one stage of the model: ``layers`` are then those of its own blocks, and
+    ``digest`` is that of the whole model.
     """
 
     source: ModelSource
@@ -38,13 +39,13 @@ class FrozenModel:
     digest: str
     stage: Stage | None = None
     held_digest: str = ""
-    """The digest of what is held here: for a stage another one than the whole model's."""
+    """The digest of the tensors held here; for a stage it differs from the digest of the whole model."""
     load_peak_bytes: int | None = None
-    """The most that this process held on the device while it loaded, where that can be told."""
+    """The peak memory of this process on the device while it loaded, where it can be measured."""
     covered: Coverage | None = None
-    """How much of the decoder blocks of the whole model a mask covers; None asks the module."""
+    """How much of the decoder blocks of the whole model a mask covers; None computes it from the module."""
     stored: str = ""
-    """What must be said of how the weights are stored."""
+    """A note on how the weights are stored, "" for plain weights."""
     _copying: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -54,12 +55,13 @@ class FrozenModel:
     def load(
         cls, source: ModelSource, *, device: torch.device | str = "cpu", pipeline: PipelineGroup = SINGLE_PROCESS
     ) -> "FrozenModel":
-        """Load a model for inference, or of a crew's model the stage of this member.
+        """Load a model for inference, or the stage of this rank of a pipeline group.
 
-        Raises ``SourceError`` when it cannot be reached or read, ``ValueError`` for a crew larger than its blocks.
+        Raises ``SourceError`` when the model cannot be reached or read, and ``ValueError`` for a pipeline group with
+        more ranks than the model has decoder blocks.
         """
         folder, stage = locate(source), None
-        meter = PeakMeter(torch.device(device)) if can_tell_stretches(torch.device(device)) else None
+        meter = PeakMeter(torch.device(device)) if can_measure_peaks(torch.device(device)) else None
         if pipeline.size == 1:
             found = find_prunable(read_skeleton(folder, source, verb="loaded"), leave_dense=source.leave_dense)
             module = read_module(folder, source)
@@ -69,7 +71,7 @@ class FrozenModel:
         module = module.to(device).eval().requires_grad_(False)
         check_finite(module, source)
         held = tensor_digests(module)
-        digests = {name: told for theirs in pipeline.all_gather(held) for name, told in theirs.items()}
+        digests = {name: digest for theirs in pipeline.all_gather(held) for name, digest in theirs.items()}
         layers, tokenizer = _own(found.layers, stage), read_tokenizer(folder, source)
         peak = None if meter is None else meter.peak()
         digest, own = _digest_of(digests), _digest_of(held)
@@ -83,7 +85,7 @@ class FrozenModel:
 
     @property
     def all_layers(self) -> tuple[PrunableLayer, ...]:
-        """The prunable layers of the whole model, whoever holds them."""
+        """The prunable layers of the whole model, those of other stages included."""
         return self.layers if self.stage is None else self.stage.layers
 
     @property
@@ -102,10 +104,10 @@ class FrozenModel:
         return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(self.module).values())
 
     def view(self) -> nn.Module:
-        """Return a module tree of its own that shares every tensor with this model.
+        """Return a new module tree that shares every tensor with this model.
 
-        Replacing a parameter in the tree leaves this model and every other view alone, so threads can run trials
-        side by side on one copy of the weights.
+        Replacing a parameter in the tree changes neither this model nor any other view, so several threads can run
+        trials on one copy of the weights.
         """
         shared = {id(tensor): tensor for tensor in [*self.module.parameters(), *self.module.buffers()]}
         with self._copying:  # deepcopy walks shared Python objects
@@ -114,7 +116,7 @@ class FrozenModel:
         return tree
 
     def unchanged(self) -> bool:
-        """Say whether the weights held here are byte for byte those that were loaded."""
+        """Return whether the weights held here are byte for byte those that were loaded."""
         return weights_digest(self.module) == self.held_digest
 
 
@@ -123,7 +125,7 @@ def _own(layers: tuple[PrunableLayer, ...], stage: Stage | None) -> tuple[Prunab
 
 
 def check_finite(module: nn.Module, source: ModelSource) -> None:
-    """Raise ``SourceError`` that names the first weight with NaN or infinite values: no result would mean anything."""
+    """Raise ``SourceError`` for the first weight with NaN or infinite values."""
     for name, weight in module.named_parameters():
         if not bool(torch.isfinite(weight).all()):
             count = int((~torch.isfinite(weight)).sum())
@@ -134,7 +136,7 @@ def check_finite(module: nn.Module, source: ModelSource) -> None:
 
 
 def best_device() -> torch.device:
-    """Return the GPU where there is one."""
+    """Return the GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -155,7 +157,7 @@ def _tensor_digest(tensor: Tensor) -> str:
 
 
 def _digest_of(digests: Mapping[str, str]) -> str:
-    """Put the digests of tensors together, so that shards need exchange no more than those."""
+    """Combine the digests of tensors into one, so that pipeline stages need to exchange digests only."""
     text = "".join(f"{name}|{digest}|" for name, digest in sorted(digests.items()))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -1,4 +1,4 @@
-"""How the hidden states of a forward, and their gradients in a backward, go from one stage of a model to the next.
+"""Pass the hidden states of a forward, and their gradients in a backward, from one pipeline stage to the next.
 
 Legend: B batch, T tokens, H hidden size.
 """
@@ -17,9 +17,9 @@ from nmlab.trials.parallel.pipeline_group import PipelineGroup
 
 
 class PipelineHooks:
-    """Hooks on one trial's module tree: its first own block takes over from the stage before, its last hands on.
+    """Hooks on a trial's module tree: its first own block receives hidden states, its last one sends them on.
 
-    Whatever calls the module makes a forward of the whole crew of it; all members must then call it.
+    A call of the module is one forward of the whole pipeline group, so all ranks must make it.
     """
 
     def __init__(self, module: PreTrainedModel, *, stage: Stage, pipeline: PipelineGroup) -> None:
@@ -34,38 +34,38 @@ class PipelineHooks:
             blocks[stage.blocks[-1]].register_forward_hook(self._give)
 
     def receive(self, like_BTH: Tensor) -> Tensor:
-        """Return the hidden states that the stage before gives, in the shape of those that stand in for them here."""
+        """Return the hidden states from the previous stage, which have the shape, type and device of ``like_BTH``."""
         if torch.is_grad_enabled():
-            anchor = torch.empty(0, requires_grad=True)  # a function has a backward only if an input of it has one
+            anchor = torch.empty(0, requires_grad=True)  # a function gets a backward only if an input requires one
             received_BTH: Tensor = _Receive.apply(anchor, like_BTH, self._pipeline)  # type: ignore[no-untyped-call]
             return received_BTH
         return self._pipeline.receive(like_BTH, by=self._pipeline.rank - 1)
 
     def give(self, hidden_BTH: Tensor) -> None:
-        """Hand hidden states to the next stage; the backward of ``loss`` brings their gradient."""
+        """Send hidden states to the next stage; the backward of ``loss`` receives their gradient."""
         self._pipeline.send(hidden_BTH, to=self._pipeline.rank + 1)
         self._given_BTH = hidden_BTH if hidden_BTH.requires_grad else None
 
     def loss(self, compute: Callable[[], Tensor]) -> Tensor:
-        """Return the loss, a scalar: on the last stage ``compute()``, on the others its value as they are told it.
+        """Return the loss, a scalar: ``compute()`` on the last stage, its broadcast value on the others.
 
-        Their backward begins with the gradient of what they handed on. Whatever a loss is multiplied by before its
-        backward must be the same on all stages, and is applied by the last.
+        On the others the backward begins with the gradient of the hidden states that they sent. A factor applied to the
+        loss before its backward must be the same on all stages; the last stage applies it.
         """
         last = self._pipeline.size - 1
         if self._stage.is_last:
             computed = compute()
             self._pipeline.broadcast(float(computed.detach()), by=last)
             return computed
-        told = self._pipeline.broadcast(0.0, by=last)
+        value = self._pipeline.broadcast(0.0, by=last)
         given_BTH, self._given_BTH = self._given_BTH, None
-        assert given_BTH is not None, "nothing that is learned was handed on"
-        loss: Tensor = _Loss.apply(given_BTH, told, self._pipeline)  # type: ignore[no-untyped-call]
+        assert given_BTH is not None, "the hidden states that were sent require no gradient"
+        loss: Tensor = _Loss.apply(given_BTH, value, self._pipeline)  # type: ignore[no-untyped-call]
         return loss
 
     @contextmanager
     def still(self) -> Iterator[None]:
-        """Have the module run without a word to the neighbours."""
+        """Let the module run without sending to or receiving from its neighbours."""
         self._is_still = True
         try:
             yield
@@ -83,12 +83,12 @@ class PipelineHooks:
         if self._is_still:
             return None
         self.give(output[0] if isinstance(output, tuple) else output)
-        # What the rest of the module makes of it here is of no use to anyone, so it needs no backward.
+        # What the rest of the module computes from it on this stage is discarded, so it needs no backward.
         return (output[0].detach(), *output[1:]) if isinstance(output, tuple) else output.detach()
 
 
 class _Receive(torch.autograd.Function):
-    """Hidden states from the stage before; their gradient goes back to it."""
+    """Receives hidden states from the previous stage; the backward sends their gradient back."""
 
     @staticmethod
     def forward(ctx: Any, anchor: Tensor, like_BTH: Tensor, pipeline: PipelineGroup) -> Tensor:
@@ -102,13 +102,13 @@ class _Receive(torch.autograd.Function):
 
 
 class _Loss(torch.autograd.Function):
-    """The loss as the last stage told it; its backward waits for the gradient of what was handed on."""
+    """The loss as the last stage broadcast it; the backward waits for the gradient of the hidden states sent."""
 
     @staticmethod
-    def forward(ctx: Any, given_BTH: Tensor, told: float, pipeline: PipelineGroup) -> Tensor:
+    def forward(ctx: Any, given_BTH: Tensor, value: float, pipeline: PipelineGroup) -> Tensor:
         ctx.pipeline = pipeline
         ctx.like = given_BTH.detach()
-        return torch.tensor(told, dtype=torch.float32, device=given_BTH.device)
+        return torch.tensor(value, dtype=torch.float32, device=given_BTH.device)
 
     @staticmethod
     def backward(ctx: Any, _: Tensor) -> tuple[Tensor | None, ...]:

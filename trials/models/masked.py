@@ -1,4 +1,4 @@
-"""One trial's own view of a frozen model: every tensor shared, except the masked weights it wears.
+"""The masked model: a trial's view of a frozen model that shares every tensor but the masked weights.
 
 Legend: B batch, b part of it, T tokens, V vocabulary, O outputs, I inputs, g some groups of a layer, M group size.
 """
@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 
 class MaskedModel:
-    """A frozen model under a mask.
+    """A view of a frozen model with masks applied.
 
-    The weights are masked when the mask changes and not in the forward, so a forward costs what the dense one costs
-    and a trial pays for its own copy of the prunable weights; ``multiply_on_the_fly`` makes the opposite choice.
+    Weights are masked when the mask changes and not in the forward, so a forward costs as much as a dense one, and a
+    trial holds its own copy of the prunable weights; ``multiply_on_the_fly`` makes the opposite choice.
     """
 
     def __init__(self, frozen: FrozenModel, *, pipeline: PipelineGroup = SINGLE_PROCESS) -> None:
@@ -37,7 +37,7 @@ class MaskedModel:
         self.micro_batch: int | None = None
         """How many sequences of a minibatch go through the model at once; None means all. It changes rounding only."""
         self.patches: object | None = None
-        """What whoever patches the masks remembers of them; forgotten when masks are replaced as a whole."""
+        """The state of the mask patcher; reset to None when masks are replaced as a whole."""
 
     @property
     def bytes(self) -> int:
@@ -45,9 +45,9 @@ class MaskedModel:
         return sum(masked_weight.bytes for masked_weight in self._masked.values())
 
     def multiply_on_the_fly(self, m: int) -> None:
-        """Hold masks only (one code for ``m`` inputs) and make each masked weight anew in every forward.
+        """Hold masks only (one code for ``m`` inputs) and compute each masked weight in every forward.
 
-        A layer that the model does not call, or that has a forward of its own, holds its masked weight all the same.
+        A layer that the model does not call, or that has a forward of its own, still holds its masked weight.
         """
         self.remove_masks()
         self._codes_of = m
@@ -74,14 +74,14 @@ class MaskedModel:
 
     @torch.no_grad()
     def patch(self, name: str, groups_g: Tensor, masks_gM: Tensor) -> None:
-        """Change the mask of some groups of a layer that wears one.
+        """Change the mask of some groups of a layer that has a mask applied.
 
-        ``groups_g`` int64 without repeats counts groups of M inputs row by row; ``masks_gM`` is boolean.
+        ``groups_g`` int64 without repeats numbers groups of M inputs row by row; ``masks_gM`` is boolean.
         """
         self._masked[name].patch(groups_g, masks_gM)
 
     def remove_masks(self) -> None:
-        """Return to the dense weights and give the private copies back."""
+        """Restore the dense weights and free the masked ones."""
         self.patches = None
         for masked_weight in self._masked.values():
             masked_weight.restore()
@@ -89,7 +89,7 @@ class MaskedModel:
 
     @torch.no_grad()
     def of_logits(self, tokens_BT: Tensor, read: Callable[[Tensor], T]) -> T:
-        """Return what ``read`` makes of the logits [B, T, V]; of a crew the last member reads and tells the others."""
+        """Return ``read(logits [B, T, V])``; in a pipeline group the last rank computes and broadcasts it."""
         logits_BTV = self.module(input_ids=tokens_BT.to(self.frozen.device), use_cache=False).logits
         return self.pipeline.broadcast_from_last(lambda: read(logits_BTV))
 
@@ -119,10 +119,10 @@ class MaskedModel:
         }
 
     def loss_under(self, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
-        """Return the loss of ``loss`` as a scalar that is differentiable in ``weights``.
+        """Return what ``loss`` returns, as a scalar that is differentiable in ``weights``.
 
-        ``weights`` stand in, for this one forward, for the parameters whose qualified names they bear; the others are
-        those of the frozen model or what this view wears, and get no gradient.
+        For this forward ``weights`` replace the parameters of the same qualified names. The other parameters are those
+        of the frozen model, or masked weights, and get no gradient.
         """
         parts = self._parts(tokens_BT)
         if len(parts) == 1:
@@ -132,7 +132,7 @@ class MaskedModel:
         def summed(by: Mapping[str, Tensor], part_bT: Tensor) -> Tensor:
             return _token_losses(self._logits_under(by, part_bT), part_bT).sum()
 
-        assert self.hooks is None, "the members of a crew take a minibatch as a whole"
+        assert self.hooks is None, "a pipeline group takes a minibatch as a whole"
         return chunked_mean(summed, weights, parts, predictions=predictions)
 
     def _mean_loss(self, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ def _linear(module: nn.Module, name: str) -> nn.Linear:
 
 
 def _token_losses(logits_BTV: Tensor, tokens_BT: Tensor) -> Tensor:
-    """[B, T-1] float32: logits at position t predict the token at t+1."""
+    """Return the losses, [B, T-1] float32: logits at position t predict the token at t+1."""
     predicted = logits_BTV[:, :-1].float().flatten(0, 1)
     targets = tokens_BT[:, 1:].flatten().to(predicted.device)
     losses = F.cross_entropy(predicted, targets, reduction="none")

@@ -1,7 +1,7 @@
-"""Two ways in which a layer comes to act as dense weight times mask, and how each is changed in a few groups.
+"""Masked weights: two ways of making a layer act as dense weight times mask, and of changing a few groups of the mask.
 
-`CopiedWeight` holds the product: as many bytes as the weight, nothing in the forward. `MultipliedWeight` holds the mask
-as codes, one bit a weight where the group size is 8, 16 or 32, and makes the product in every forward.
+`CopiedWeight` holds the product: as many bytes as the weight, no work in the forward. `MultipliedWeight` holds the mask
+as codes, one bit a weight where the group size is 8, 16 or 32, and computes the product in every forward.
 
 Legend: O outputs, I inputs, G groups of the layer counted row by row, g some of them, M group size.
 """
@@ -18,7 +18,7 @@ from nmlab.trials.masks.codes import decode, encode
 
 
 class MaskedWeight(ABC):
-    """What a linear layer of a trial's module tree wears, or several that share one weight; that is only read."""
+    """The mask of one linear layer of a trial's module tree, or of several that share a weight, which is only read."""
 
     @abstractmethod
     def apply(self, weight_OI: Tensor, mask_OI: Tensor) -> None:
@@ -30,21 +30,21 @@ class MaskedWeight(ABC):
 
     @abstractmethod
     def restore(self) -> None:
-        """Make the layer act as it did before."""
+        """Make the layer act as it did before a mask was applied."""
 
     @property
     @abstractmethod
     def bytes(self) -> int:
-        """Bytes that belong to this dress alone."""
+        """Bytes that this masked weight holds beside the shared dense weight."""
 
 
 class CopiedWeight(MaskedWeight):
-    """The masked weight itself, in the type of the dense one."""
+    """Holds the product of weight and mask, in the type of the dense weight."""
 
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
-        self._linears, self._bare = linears, linears[0].weight
-        self._masked_OI = torch.empty_like(self._bare, requires_grad=False)
-        self._weight_OI: Tensor = self._bare
+        self._linears, self._dense = linears, linears[0].weight
+        self._masked_OI = torch.empty_like(self._dense, requires_grad=False)
+        self._weight_OI: Tensor = self._dense
         masked = nn.Parameter(self._masked_OI, requires_grad=False)
         for linear in linears:
             linear.weight = masked
@@ -59,7 +59,7 @@ class CopiedWeight(MaskedWeight):
 
     def restore(self) -> None:
         for linear in self._linears:
-            linear.weight = self._bare
+            linear.weight = self._dense
 
     @property
     def bytes(self) -> int:
@@ -67,7 +67,7 @@ class CopiedWeight(MaskedWeight):
 
 
 class MultipliedWeight(MaskedWeight):
-    """The mask as one code a group of ``m`` inputs, multiplied into the weight whenever the layer is called."""
+    """Holds the mask as one code for each group of ``m`` inputs, and multiplies the weight in every forward."""
 
     def __init__(self, linears: Sequence[nn.Linear], *, m: int) -> None:
         self._linears, self._m = linears, m
@@ -99,5 +99,5 @@ class MultipliedWeight(MaskedWeight):
 
 
 def computes_plainly(linear: nn.Linear) -> bool:
-    """Say whether a layer's forward is that of ``nn.Linear``, so that `MultipliedWeight` can stand in for it."""
+    """Return whether a layer's forward is that of ``nn.Linear``, so that `MultipliedWeight` can replace it."""
     return type(linear).forward is nn.Linear.forward

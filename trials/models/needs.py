@@ -1,4 +1,4 @@
-"""What a trial is going to need, said before anything is loaded: bytes it holds, and the work of one step.
+"""What a trial needs, computed before anything is loaded: the bytes it holds and the work of one step.
 
 Legend: G groups of all layers, M group size.
 """
@@ -22,7 +22,7 @@ OF_A_SEED = ", of a seed"
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a model decides how much a trial needs: the sizes of its tensors and where they are, not their values.
+    """The sizes on which the needs of a trial depend: of the model's tensors, the pattern and the calibration text.
 
     ``sizes`` are the shapes of all parameters by name; ``hidden`` is the width of the residual stream; ``sequences`` of
     ``length`` tokens are the calibration text.
@@ -74,17 +74,22 @@ class Shape:
 
 @dataclass(frozen=True)
 class Needs:
-    """What one trial of a method holds between two steps, and what its phases need beside that.
+    """The bytes that one trial of a method holds between two steps, and what its phases need beside them.
 
-    ``state`` is what the method holds by part, in bytes, as `Run.state_bytes` will count it; ``uncertain`` is how many
-    of these bytes depend on how the run goes. ``masked`` are the weights or masks that its view of the model wears.
-    ``start`` and ``step`` are the scratch of its start and of a step, activations apart. ``weights`` makes, of tensors
-    without contents, the weights that a forward is differentiated by; None means that it runs forwards only.
-    ``forwards`` counts those of a step, and ``passes`` what a step does beside them, in reads and writes of one float32
-    a prunable weight (an estimate); ``start_reads`` is how often the start runs the calibration text through the model,
-    and ``extra_forwards`` is how many minibatches a finished run looks at once more. ``shared`` are the results that
-    the replica keeps for other trials too while this one runs, in bytes of host memory, by what they are; those of
-    which every seed has its own end in ``OF_A_SEED``.
+    Attributes:
+        state: bytes of the method's state by part, as `Run.state_bytes` will count it.
+        uncertain: how many of these bytes depend on the course of the run.
+        masked: bytes of the masked weights, or of the masks, of its masked model.
+        start: scratch bytes of the start, activations apart.
+        step: scratch bytes of a step, activations apart.
+        weights: makes, of tensors without contents, the weights by which a forward is differentiated; None means that
+            the method runs forwards only.
+        forwards: forwards of a step.
+        passes: the work of a step beside them, in reads and writes of one float32 a prunable weight (an estimate).
+        start_reads: how often the start runs the calibration text through the model.
+        extra_forwards: minibatches that the diagnostics of a finished run evaluate.
+        shared: bytes of host memory of the results that the replica also keeps for other trials, by name; the names of
+            those that every seed has of its own end in ``OF_A_SEED``.
     """
 
     state: Mapping[str, int] = field(default_factory=dict)
@@ -107,29 +112,29 @@ class Needs:
 def one_shot_needs(
     shape: Shape, *, start: int = 0, start_reads: float = 0.0, shared: Mapping[str, int] | None = None
 ) -> Needs:
-    """Return what a method needs whose mask is ready at once: its boolean masks."""
+    """Return the needs of a method without steps: its boolean masks and what its start takes."""
     state, masked = {"masks": shape.prunable}, shape.weight_bytes
     return Needs(state=state, masked=masked, start=start, start_reads=start_reads, shared=shared or {})
 
 
 def shared_norms(shape: Shape) -> dict[str, int]:
-    """Return what gradient norms take that trials share: a float32 a prunable weight."""
+    """Return the bytes of the gradient norms that trials share: a float32 a prunable weight."""
     return {"gradient norms": FLOAT32 * shape.prunable}
 
 
 def shared_start(name: str, shape: Shape, *, needs: Needs | None, of_a_seed: bool) -> dict[str, int]:
-    """Return what an initial mask takes that trials share: a bit a weight, and what its method shares (``needs``)."""
+    """Return the bytes of an initial mask that trials share: a bit a weight, and what its method shares (``needs``)."""
     mine = f"initial mask {name} {shape.pattern}{OF_A_SEED if of_a_seed else ''}"
     return {mine: packed_size(shape.prunable), **(needs.shared if needs else {})}
 
 
 def statistics_bytes(shape: Shape) -> int:
-    """Return what measuring the inputs block by block holds at once: the hidden states, before and after a block."""
+    """Return the bytes held while inputs are measured block by block: the hidden states before and after a block."""
     return 2 * shape.hidden_bytes
 
 
 def adamw_state(shape: Shape, sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return what a run of `by_gradient` holds whose optimiser has parameters of these numbers of elements."""
+    """Return the state of a run of `by_gradient` in bytes by part, for an optimiser with parameters of these sizes."""
     elements, step_counts, steps_done = sum(sizes.values()), 4 * len(sizes), 8
     return {
         "parameters": FLOAT32 * elements,
@@ -139,7 +144,7 @@ def adamw_state(shape: Shape, sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 def masked_by(shape: Shape, mask_GM: Tensor) -> dict[str, Tensor]:
-    """Return weights without contents times a mask [G, M] of all layers, as `MaskedModel.masked_weights` makes them."""
+    """Return weights without contents times a mask [G, M] of all layers, as `MaskedModel.masked_weights` does."""
     parts = torch.split(mask_GM, [layer.numel // shape.pattern.m for layer in shape.layers])
     dtype = {2: torch.bfloat16, 4: torch.float32}[shape.element_bytes]
     made = {}

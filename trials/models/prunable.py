@@ -1,4 +1,4 @@
-"""Which layers a mask may touch: the linear layers of the decoder blocks, selectors and unused ones apart."""
+"""Prunable layers: the linear layers of the decoder blocks, except selectors and unused ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

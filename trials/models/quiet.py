@@ -1,4 +1,4 @@
-"""Keep libraries from telling on the terminal what nmlab says itself, in one line."""
+"""Silence warnings and log output of libraries whose content nmlab reports itself, in one line."""
 
 import logging
 import warnings
@@ -12,7 +12,7 @@ _FAKE = "torch._subclasses.fake_tensor"
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings, what transformers logs short of errors, and torch's report of a kernel without contents."""
+    """Silence Python warnings, what transformers logs below errors, and torch's log of kernels on fake tensors."""
     before, fake = transformers_logging.get_verbosity(), logging.getLogger(_FAKE)
     level = fake.level
     transformers_logging.set_verbosity_error()

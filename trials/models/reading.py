@@ -21,18 +21,18 @@ _QUANTISED = "quantization_config"
 def read_module(
     folder: Path, source: ModelSource, *, architecture: Any = AutoModelForCausalLM, **options: Any
 ) -> PreTrainedModel:
-    """Load the weights that ``architecture`` has a place for; those of the asked type stay memory-mapped on the CPU.
+    """Load a checkpoint's weights into an ``architecture``; those stored in the asked type stay memory-mapped.
 
     Raises ``SourceError`` where they cannot be read or some are missing.
     """
-    transformers_logging.disable_progress_bar()  # a replica has nobody to show it to
+    transformers_logging.disable_progress_bar()  # a replica has no terminal
     dtype = getattr(torch, source.dtype)
     try:
         place = {"pretrained_model_name_or_path": folder, **options}
         if quantisation(folder) == FP8:
             place = _made_plain(folder, dtype=dtype, **options)
             architecture = _class_of(place["config"]) if architecture is AutoModelForCausalLM else architecture
-        with quiet():  # what is missing is said below
+        with quiet():  # missing weights are reported below
             model, loading = architecture.from_pretrained(
                 **place, dtype=dtype, use_safetensors=True, output_loading_info=True, **DATA_ONLY
             )
@@ -68,7 +68,7 @@ def read_skeleton(folder: Path, source: ModelSource, *, verb: str = "read") -> P
 
 
 def _made_plain(folder: Path, *, dtype: torch.dtype, **options: Any) -> dict[str, Any]:
-    """Return what stands for the folder of a checkpoint in FP8: its configuration and tensors, both plain."""
+    """Return the loader's arguments for a checkpoint in FP8: its configuration and dequantised tensors."""
     stored = AutoConfig.from_pretrained(folder, **DATA_ONLY)
     rows, columns = getattr(stored, _QUANTISED)["weight_block_size"]
     tensors = dequantised(folder, block=(int(rows), int(columns)), dtype=dtype)
@@ -77,7 +77,7 @@ def _made_plain(folder: Path, *, dtype: torch.dtype, **options: Any) -> dict[str
 
 
 def _class_of(config: PreTrainedConfig) -> type[PreTrainedModel]:
-    """Return the class of a model, because the automatic one takes no tensors without a folder."""
+    """Return the class of a model; ``AutoModelForCausalLM`` takes no tensors without a folder."""
     with torch.device("meta"):
         return type(AutoModelForCausalLM.from_config(config, trust_remote_code=False))
 

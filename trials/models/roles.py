@@ -1,8 +1,8 @@
-"""What every matrix weight of the decoder blocks is for, and so whether a mask may touch it.
+"""The role of every matrix weight of the decoder blocks, which decides whether it is pruned.
 
-A *matrix weight* is a parameter of at least two sizes above one that a matrix product, or a convolution that mixes
-channels, takes as an operand. Vectors, biases (also those of stacked experts), depthwise convolutions, elementwise
-factors and tables that are only looked up are none, and no share of weights counts them.
+A *matrix weight* is a parameter with at least two dimensions above one that a matrix product, or a convolution that
+mixes channels, takes as an operand. Vectors, biases (also those of stacked experts), depthwise convolutions,
+elementwise factors and lookup tables are not matrix weights, and no share of weights counts them.
 
 Roles are decided by what a weight does, never by its name. A *selector* chooses experts or tokens, or weighs a whole
 branch by one number: its product goes into a choice such as top-k, or its module returns indices, or it has one output
@@ -27,7 +27,7 @@ Role = Literal["pruned", "selector", "unused", "named", "unsupported"]
 
 @dataclass(frozen=True)
 class BlockWeight:
-    """A matrix weight under all its names, the first of them in the block that counts it; ``kind`` says what it is."""
+    """A matrix weight with all its names, first that in the block that counts it; ``kind`` is its module type."""
 
     names: tuple[str, ...]
     block: int
@@ -41,7 +41,7 @@ class BlockWeight:
 def block_weights(model: PreTrainedModel, *, leave_dense: Sequence[str] = ()) -> tuple[tuple[BlockWeight, ...], str]:
     """Return the matrix weights of the decoder blocks, each once, and why their use is unknown ("" where it is known).
 
-    ``leave_dense`` names weights that get the role ``named``. Raises ``SourceError`` for a name that fits none.
+    ``leave_dense`` names weights that get the role ``named``. Raises ``SourceError`` for a name that fits no weight.
     """
     prefix, blocks = decoder_blocks(model)
     usage = usage_of(model)
@@ -112,7 +112,7 @@ def _owner(model: nn.Module, name: str) -> nn.Module:
 
 
 def _expert_counts(model: PreTrainedModel) -> frozenset[int]:
-    """Return the numbers in a configuration that count experts; one that counts something else does no harm."""
+    """Return the numbers of experts in a configuration; a number that counts something else does no harm."""
     settings = model.config.get_text_config(decoder=True).to_dict()
     return frozenset(
         value
@@ -123,7 +123,7 @@ def _expert_counts(model: PreTrainedModel) -> frozenset[int]:
 
 @dataclass(frozen=True)
 class _Selectors:
-    """Tells the selectors of one block."""
+    """Recognises the selectors of one block."""
 
     prefix: str
     block: nn.Module
@@ -131,7 +131,7 @@ class _Selectors:
     experts: frozenset[int]
 
     def has(self, names: Sequence[str], owner: nn.Module) -> bool:
-        """Say whether a weight under ``names``, the first of them in this block, is a selector."""
+        """Return whether a weight with ``names``, the first of them in this block, is a selector."""
         if not self.usage.selecting.isdisjoint(names):
             return True
         name = names[0]
@@ -144,7 +144,7 @@ class _Selectors:
         return outputs in self.experts and self._stands_beside_experts(name, outputs)
 
     def _stands_beside_experts(self, name: str, count: int) -> bool:
-        """Say whether the module around a layer, or the one around that, holds as many experts within the block."""
+        """Return whether the parent or grandparent module of a layer holds ``count`` experts within the block."""
         parts = name.removeprefix(f"{self.prefix}.").split(".")[:-1]
         around = {".".join(parts[:-depth]) for depth in (1, 2) if len(parts) >= depth}
         outer = around - {""} if len(parts) > 1 else around
@@ -171,7 +171,7 @@ def _named(weight: BlockWeight) -> BlockWeight:
 
 
 def fits(pattern: str, weight: BlockWeight) -> bool:
-    """Say whether a pattern is one of a weight's names, or a run of whole parts of one; ``*`` stands for anything."""
+    """Return whether a pattern is one of a weight's names, or a run of whole parts of one; ``*`` matches anything."""
     wanted = pattern.split(".")
     for name in weight.names:
         if fnmatchcase(name, pattern):

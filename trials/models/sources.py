@@ -1,4 +1,4 @@
-"""Find a model's files: the one that is shipped, a local Hugging Face folder, or a hub id."""
+"""Find a model's files: the built-in model, a local Hugging Face folder, or a hub id of Hugging Face."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +18,9 @@ BUILTIN = {"builtin:tiny": Path(__file__).parent / "tiny"}
 
 _CALLED = {"source": "model"}  # in messages
 # Only data is fetched: no pickled weights, no code.
-_SMALL = ["*.json"]  # first, because they tell of weights that would be fetched in vain
+_SMALL = ["*.json"]  # fetched first, because they show whether the weights are of use
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-# Left to itself, transformers would ask whoever sits before the terminal whether to run code that lies beside a model.
+# Without these options transformers asks at the terminal whether to run code that comes with a model.
 DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -38,7 +38,7 @@ def model_source(settings: Mapping[str, Any], *, is_kept: bool = False) -> Model
 def settings_of(source: ModelSource) -> dict[str, Any]:
     """Return the settings of a source as plain JSON, ``leave_dense`` only where it names something.
 
-    So records of models that leave nothing dense are what they were before the setting existed.
+    Records of models that leave nothing dense are therefore as they were before the setting existed.
     """
     settings = {"source": source.source, "revision": source.revision, "dtype": source.dtype}
     return {**settings, **({"leave_dense": list(source.leave_dense)} if source.leave_dense else {})}
@@ -80,7 +80,7 @@ def _download(name: str, revision: str | None) -> Path:
         raise SourceError(f"model {name!r} is neither a folder here nor a hub id: {error}") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise SourceError(
-            f"model {name!r} is not a folder here and could not be fetched from the hub ({type(error).__name__}); "
+            f"model {name!r} is not a folder here and could not be fetched from Hugging Face ({type(error).__name__}); "
             "check the id, revision and network, or download it elsewhere and give its folder"
         ) from error
 

@@ -1,8 +1,9 @@
-"""A stage: the part of a model that one shard holds, a run of its decoder blocks with what stands before or behind.
+"""Pipeline stages: the part of a model that one worker holds, a contiguous run of its decoder blocks.
 
-The module tree is that of the whole architecture, and its own forward runs. What a stage does not hold is hollow: a
-block gives back the hidden states it is given, the embeddings give zeros, the output layer gives nothing. The first
-stage holds the embeddings, the last one the output layer; norms and learned positions are small, and all have them.
+The module tree is that of the whole architecture, and the architecture's own forward runs. Modules that a stage does
+not hold are placeholders without tensors: a block returns the hidden states it is given, the embeddings return zeros,
+the output layer returns nothing. The first stage holds the embeddings, the last one the output layer; norms and learned
+positions are small, and all stages hold them.
 
 Legend: B batch, T tokens, H hidden size.
 """
@@ -24,18 +25,18 @@ from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config, read_module, read_skeleton
 
 Beside = tuple[Any, ...] | None
-"""What stands beside the hidden states in a block's output; None where it gives them bare."""
+"""The rest of a block's output tuple beside the hidden states; None where a block returns the hidden states alone."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Which part of a model a shard holds: its place, its blocks, and what it must know of the whole."""
+    """The part of a model that one worker holds: its index among the stages, its blocks, and the layers of all."""
 
     index: int
     count: int
     blocks: range
     prunable: Prunable
-    """The prunable layers of all stages, and their share of all blocks."""
+    """The prunable layers of all stages, and how much of the decoder blocks they cover."""
 
     @property
     def layers(self) -> tuple[PrunableLayer, ...]:
@@ -51,34 +52,37 @@ class Stage:
         return self.index == self.count - 1
 
 
-def split_blocks(blocks: int, *, shards: int) -> list[range]:
-    """Return the blocks of each shard, as even as can be; raises ``ValueError`` for more shards than blocks."""
-    if not 1 <= shards <= blocks:
-        raise ValueError(f"{shards} shards of a model of {blocks} decoder blocks: expected 1 to {blocks} shards")
-    cuts = [blocks * index // shards for index in range(shards + 1)]
+def split_blocks(blocks: int, *, stages: int) -> list[range]:
+    """Return the blocks of each stage, as even as possible; raises ``ValueError`` for more stages than blocks."""
+    if not 1 <= stages <= blocks:
+        raise ValueError(
+            f"{stages} pipeline stages for a model of {blocks} decoder blocks: expected 1 to {blocks} pipeline stages"
+        )
+    cuts = [blocks * index // stages for index in range(stages + 1)]
     return [range(low, high) for low, high in pairwise(cuts)]
 
 
 def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> tuple[PreTrainedModel, Stage]:
-    """Load one stage of a checkpoint, of whose other tensors no byte is read.
+    """Load one stage of a checkpoint, without reading the tensors of the other stages.
 
-    Raises ``SourceError`` where the checkpoint lacks a tensor of the stage, ``ValueError`` for too many shards.
+    Raises ``SourceError`` where the checkpoint lacks a tensor of the stage, and ``ValueError`` for too many stages.
     """
     config, skeleton = read_config(folder), read_skeleton(folder, source, verb="loaded")
     depth = len(decoder_blocks(skeleton)[1])
     found = find_prunable(skeleton, leave_dense=source.leave_dense)
-    stage = Stage(index, count, split_blocks(depth, shards=count)[index], found)
-    _check_apart(found.layers, split_blocks(depth, shards=count), prefix=decoder_blocks(skeleton)[0])
+    stage = Stage(index, count, split_blocks(depth, stages=count)[index], found)
+    _check_apart(found.layers, split_blocks(depth, stages=count), prefix=decoder_blocks(skeleton)[0])
     if skeleton.get_input_embeddings() is None or skeleton.get_output_embeddings() is None:
         raise SourceError(f"model {source.source!r}: {type(skeleton).__name__} does not name its embeddings")
     is_tied = bool(config.get_text_config(decoder=True).tie_word_embeddings)
-    placeholder = _Hollow(stage, keeps_embeddings=stage.is_first or (stage.is_last and is_tied))
+    placeholders = _Placeholders(stage, keeps_embeddings=stage.is_first or (stage.is_last and is_tied))
     if not stage.is_last:
         config.get_text_config(decoder=True).tie_word_embeddings = False  # there is nothing to tie the embeddings to
     with quiet():
-        module = read_module(folder, source, architecture=_hollowed(type(skeleton), placeholder), config=config)
-    placeholder.pass_ends_by(module)
-    placeholder.pass_blocks_by(module, beside=_beside(module, own=stage.blocks))
+        architecture = _with_placeholders(type(skeleton), placeholders)
+        module = read_module(folder, source, architecture=architecture, config=config)
+    placeholders.pass_ends_by(module)
+    placeholders.pass_blocks_by(module, beside=_beside(module, own=stage.blocks))
     return module, stage
 
 
@@ -88,44 +92,47 @@ def _check_apart(layers: Sequence[PrunableLayer], stages: Sequence[range], *, pr
         own = next(stage for stage in stages if layer.block in stage)
         for alias in layer.aliases:
             if int(alias.removeprefix(f"{prefix}.").split(".")[0]) not in own:
-                raise SourceError(f"{layer.name} and {alias} share one weight, but lie in two shards; use shards: 1")
+                raise SourceError(
+                    f"{layer.name} and {alias} share one weight but lie in two pipeline stages; set replica.shards to 1"
+                )
 
 
 @dataclass(frozen=True)
-class _Hollow:
-    """Empties what a stage does not hold, and has it act as if it were not there."""
+class _Placeholders:
+    """Turns the modules that a stage does not hold into placeholders without tensors."""
 
     stage: Stage
     keeps_embeddings: bool
 
     def empty(self, model: PreTrainedModel) -> None:
-        """Take away submodules, parameters and buffers; the loader then finds no place for their tensors."""
+        """Remove submodules, parameters and buffers of the placeholders; the loader then skips their tensors."""
         blocks = decoder_blocks(model)[1]
         others = [block for index, block in enumerate(blocks) if index not in self.stage.blocks]
-        for module in (*others, *self._hollow_ends(model)):
+        for module in (*others, *self._ends(model)):
             for held in (module._modules, module._parameters, module._buffers):
                 held.clear()
-            module._is_hf_initialized = True  # type: ignore[assignment] # transformers has nothing to draw for it
+            module._is_hf_initialized = True  # type: ignore[assignment] # transformers has nothing to initialise in it
 
     def pass_ends_by(self, model: PreTrainedModel) -> None:
-        """Have empty embeddings give zeros, and an empty output layer nothing."""
-        for module in self._hollow_ends(model):
+        """Let placeholder embeddings return zeros, and a placeholder output layer nothing."""
+        for module in self._ends(model):
             is_embedding = module is model.get_input_embeddings()
             module.forward = _zeros(module, model.dtype) if is_embedding else _nothing
 
     def pass_blocks_by(self, model: PreTrainedModel, *, beside: Beside) -> None:
-        """Have empty blocks give back what they are given."""
+        """Let placeholder blocks return the hidden states they are given."""
         for index, block in enumerate(decoder_blocks(model)[1]):
             if index not in self.stage.blocks:
                 block.forward = passing_by(beside)
 
-    def _hollow_ends(self, model: PreTrainedModel) -> list[nn.Module]:
+    def _ends(self, model: PreTrainedModel) -> list[nn.Module]:
+        """Return those of embeddings and output layer that are placeholders here."""
         embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
         return [*([] if self.keeps_embeddings else [embeddings]), *([] if self.stage.is_last else [head])]
 
 
 def passing_by(beside: Beside) -> Callable[..., Any]:
-    """Return a block's forward that gives back the hidden states it is given, in the form of a block's output."""
+    """Return a forward that returns the hidden states it is given, in the form of a block's output."""
 
     def give_back(*args: Any, **kwargs: Any) -> Any:
         hidden = args[0] if args else kwargs["hidden_states"]
@@ -148,18 +155,18 @@ def _nothing(hidden_BTH: Tensor, *_: Any, **__: Any) -> Tensor:
     return hidden_BTH[..., :0]
 
 
-def _hollowed(architecture: type[PreTrainedModel], placeholder: _Hollow) -> type[PreTrainedModel]:
-    """Return a subclass that empties itself as soon as it is built, before any memory is given to it."""
+def _with_placeholders(architecture: type[PreTrainedModel], placeholders: _Placeholders) -> type[PreTrainedModel]:
+    """Return a subclass that makes its placeholders as soon as it is built, before any memory is allocated."""
 
     def build(self: PreTrainedModel, *args: Any, **kwargs: Any) -> None:
         architecture.__init__(self, *args, **kwargs)
-        placeholder.empty(self)
+        placeholders.empty(self)
 
     return type(architecture.__name__, (architecture,), {"__init__": build, "__module__": architecture.__module__})
 
 
 class _CalledError(Exception):
-    """Ends a forward at its first block, with what that was called with."""
+    """Stops a forward at its first block and carries the block's arguments."""
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.called_with = args, kwargs
@@ -167,7 +174,7 @@ class _CalledError(Exception):
 
 @torch.no_grad()
 def _beside(model: PreTrainedModel, *, own: range) -> Beside:
-    """Find out in which form the blocks give their hidden states: call one of ours as the model calls its first."""
+    """Return the form of a block's output, found by calling one held here with the arguments of the first block."""
 
     def stop(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         raise _CalledError(args, kwargs)

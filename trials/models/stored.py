@@ -1,6 +1,6 @@
-"""How a checkpoint's weights are stored: plain, as FP8 that is dequantised here, or in a way that is refused.
+"""How a checkpoint's weights are stored: plain, as FP8 that is dequantised here, or in a form that is refused.
 
-Everything is told from the small files of a folder, before a weight is read and without the package of a quantiser.
+This is found from the small files of a folder, before a weight is read and without the package of a quantiser.
 """
 
 import json
@@ -11,14 +11,14 @@ from typing import Any
 from nmlab.trials.contract.errors import SourceError
 
 FP8 = "fp8"
-# What other tools put beside a config.json that does not say itself that the weights are quantised.
+# Files of other tools that mark quantised weights where config.json does not.
 _QUANTISED = ("quantize_config.json", "quant_config.json", "quantization_config.json", "hf_quant_config.json")
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 _KEYS = ("quantization_config", "compression_config")
 
 
 def check_stored(folder: Path, *, name: str) -> None:
-    """Raise ``SourceError`` for quantised weights other than FP8, and for adapters, beside a model or alone."""
+    """Raise ``SourceError`` for quantised weights other than FP8, and for adapters, with a base model or without."""
     _check_adapters(folder, name)
     method = quantisation(folder)
     if method and method != FP8:
@@ -39,12 +39,12 @@ def quantisation(folder: Path) -> str:
 
 
 def stored_note(folder: Path, *, dtype: str) -> str:
-    """Return what must be said of how the weights are stored; "" for plain ones."""
+    """Return a note on how the weights are stored; "" for plain ones."""
     return f"stored as FP8, dequantised to {dtype}" if quantisation(folder) == FP8 else ""
 
 
 def _quantised_parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the settings of quantisation in a configuration, and in those of its parts."""
+    """Yield the quantisation settings of a configuration and of its nested configurations."""
     for key, value in config.items():
         if isinstance(value, dict):
             if key in _KEYS:
@@ -55,7 +55,7 @@ def _quantised_parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _method(settings: Mapping[str, Any]) -> str:
-    """Return the name of a quantiser; of block-wise FP8 "fp8", which needs no package to be undone."""
+    """Return the name of a quantiser; "fp8" for block-wise FP8, which nmlab dequantises itself."""
     inner = settings.get("quantization")
     found = (
         settings.get("quant_method")
@@ -92,7 +92,7 @@ def _has_own_weights(folder: Path) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a JSON object, empty where there is none that can be read: whoever loads the model says so."""
+    """Return a JSON object, empty where none can be read; loading the model reports that error."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,9 +1,9 @@
 """How a model uses its parameters when it reads text, found by one forward of tensors without contents.
 
 Nothing is decided by names. A parameter is *multiplied* where a matrix product or a convolution that mixes channels
-takes it as an operand, *selecting* where what it computes chooses (experts, tokens) instead of being handed on, and
-*unused* where no operation takes it. The forward needs no weights and no memory for them, so a skeleton on the meta
-device gives the same answers as the loaded model.
+takes it as an operand, *selecting* where its result selects experts or tokens instead of being passed on, and *unused*
+where no operation takes it. The forward needs no weights and no memory for them, so a skeleton on the meta device gives
+the same result as the loaded model.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,11 +20,11 @@ from transformers import PreTrainedModel
 
 from nmlab.trials.models.quiet import quiet
 
-# A prime number of tokens, so that no size of a model is taken for it; the long text reaches what short ones do not.
+# Prime numbers of tokens, which equal no dimension of a model; the long text reaches parameters that a short one skips.
 _SHORT, _LONG = 11, 509
 
 _aten = torch.ops.aten
-# The operands of a product among the arguments of an operation; a bias that is added is none of them.
+# The operands of a product among the arguments of an operation; an added bias is not one of them.
 _OPERANDS: Mapping[Any, slice] = {
     _aten.mm: slice(0, 2),
     _aten.bmm: slice(0, 2),
@@ -38,7 +38,7 @@ _OPERANDS: Mapping[Any, slice] = {
     _aten.convolution: slice(0, 2),
 }
 _CHOOSE = {_aten.topk, _aten.sort, _aten.argsort, _aten.argmax, _aten.argmin, _aten.kthvalue, _aten.multinomial}
-# Operations whose result holds elements of their input as they are, beside those that give a view of it.
+# Operations whose result holds elements of their input unchanged, beside those that return a view of it.
 _COPY = {
     *(_aten._to_copy, _aten.clone, _aten._unsafe_view, _aten.repeat, _aten.cat, _aten.stack, _aten.constant_pad_nd),
     *(_aten.index, _aten.index_select, _aten.gather, _aten.embedding),
@@ -47,9 +47,9 @@ _COPY = {
 
 @dataclass(frozen=True)
 class Usage:
-    """What one forward over text does with modules and parameters, by qualified name; of several names the first.
+    """What one forward over text does with modules and parameters, by their first qualified name.
 
-    ``problem`` says why the forward could not be followed; the sets are empty then.
+    ``problem`` is the reason why the forward could not be traced; the sets are empty then.
     """
 
     called: frozenset[str] = frozenset()
@@ -60,9 +60,9 @@ class Usage:
 
 
 def usage_of(model: PreTrainedModel) -> Usage:
-    """Follow a forward over a short text, and over a long one where the short one leaves parameters unused.
+    """Trace a forward over a short text, and over a long one where the short one leaves parameters unused.
 
-    Works on a loaded model as on a skeleton on the meta device; leaves it as it was.
+    Works on a loaded model and on a skeleton on the meta device; the model is left as it was.
     """
     short = _followed(model, tokens=_SHORT)
     every = {name for name, _ in model.named_parameters()}
@@ -93,7 +93,7 @@ def _followed(model: PreTrainedModel, *, tokens: int) -> Usage:
             tokens_BT = torch.zeros(1, tokens, dtype=torch.long, device=device)
             stack.enter_context(watch)
             model.forward(input_ids=tokens_BT, use_cache=False)  # not a call, whose hooks count forwards
-    except Exception as error:  # whatever an architecture does that tensors without contents cannot
+    except Exception as error:  # an architecture may do anything that tensors without contents cannot do
         return Usage(problem=(str(error).strip() or type(error).__name__).splitlines()[0])
     called, touched = frozenset(watch.called), frozenset(watch.touched)
     return Usage(called, touched, frozenset(watch.multiplied), frozenset(watch.selecting))
@@ -101,7 +101,7 @@ def _followed(model: PreTrainedModel, *, tokens: int) -> Usage:
 
 @contextmanager
 def _experts_at_once(model: PreTrainedModel) -> Iterator[None]:
-    """Have experts computed without a look at which tokens they get, where an architecture can do so."""
+    """Compute all experts for all tokens, without reading the routing, where an architecture can do so."""
     if not getattr(model, "_can_set_experts_implementation", lambda: False)():
         yield
         return
@@ -115,7 +115,7 @@ def _experts_at_once(model: PreTrainedModel) -> Iterator[None]:
 
 @contextmanager
 def _hooked(model: PreTrainedModel, watch: "_Watch") -> Iterator[None]:
-    """Tell the watch of every module that is called, and of the parameters of one that returns choices."""
+    """Record in ``watch`` every module that is called, and the parameters of modules that return a selection."""
     width = int(model.config.get_text_config(decoder=True).hidden_size)
 
     def returned(name: str, module: nn.Module, output: Any) -> None:
@@ -140,14 +140,14 @@ def _hooked(model: PreTrainedModel, watch: "_Watch") -> Iterator[None]:
 
 @dataclass
 class _Marks:
-    """Of one tensor: the parameters whose elements it holds, and those whose product it was computed from since."""
+    """For one tensor: the parameters whose elements it holds, and those whose product it was computed from."""
 
     weights: frozenset[str] = frozenset()
     products: frozenset[str] = frozenset()
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows parameters from operation to operation. Products forget what their factors were computed from."""
+    """Traces parameters from operation to operation; a product is marked with its own factors only."""
 
     def __init__(self, names: Mapping[int, str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -157,7 +157,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.multiplied: set[str] = set()
         self.selecting: set[str] = set()
         self._marks: dict[int, _Marks] = {}
-        self._alive: list[Tensor] = []  # an id is one tensor's only as long as that lives
+        self._alive: list[Tensor] = []  # an id belongs to a tensor only as long as it lives
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = op(*args, **(kwargs or {}))
@@ -202,5 +202,5 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _is_depthwise(kernel: Tensor) -> bool:
-    """Say whether every output channel of a convolution sees one input channel only, which mixes nothing."""
+    """Return whether every output channel of a convolution reads one input channel only, so channels do not mix."""
     return kernel.shape[1] == 1

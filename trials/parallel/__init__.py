@@ -1,1 +1,1 @@
-"""Several processes or slots that work on one trial."""
+"""Several processes or slots that work on one trial: pipeline groups and mask parallelism."""

@@ -1,8 +1,8 @@
-"""Who evaluates the masks of a step: one slot alone, or a party of several that hold the same logits.
+"""How the masks of a step are evaluated: by one slot alone, or by a mask-parallel group of slots with equal logits.
 
-A mask is named by (seed, step, index), and whoever holds the logits of that step can draw it. So the participants of a
-step share out its indices, and tell each other losses and nothing else: from the losses of all masks every participant
-makes the same update, and arrives at the same logits for the next step.
+A mask is named by (seed, step, index), and any process that holds the logits of that step can draw it. So the peers of
+a group divide the indices of a step among them and exchange losses only: from the losses of all masks every peer makes
+the same update and has the same logits for the next step.
 """
 
 import hashlib
@@ -14,28 +14,33 @@ from torch import Tensor
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 
 _DIGEST = "digest"
-"""What the leader of a crew tells the others when all shall say which masks they hold."""
+"""What the leader of a pipeline group broadcasts when all stages are to compute their part of the digest."""
 
 
 class MaskEvaluators(Protocol):
-    """The participants of a trial as one of them sees them."""
+    """Evaluates the masks of each step of a trial, alone or with others."""
 
     def losses(
         self, step: int, count: int, *, evaluate: Callable[[int], float], digest: Callable[[], bytes]
     ) -> list[float]:
-        """Return the losses of the masks 0 to ``count`` - 1 of a step, in this order, equal for all participants.
+        """Return the losses of the masks 0 to ``count`` - 1 of a step, in this order, equal for all peers.
 
-        ``evaluate(index)`` is called for those that fall to this one. ``digest()`` says in a few bytes which masks it
-        believes them to be; who disagrees with the leader raises ``ReloadError`` here. Raises ``PartyOverError`` when
-        there is nobody left to take part with.
+        Args:
+            step: the step, from 0.
+            count: the number of masks of the step.
+            evaluate: returns the loss of a mask by its index; called for the masks that are assigned to this peer.
+            digest: returns a few bytes that identify the masks that this peer has drawn.
+
+        Raises ``ReloadError`` in a peer whose digest differs from the leader's, and ``GroupClosedError`` when the group
+        has been closed.
         """
 
     def saved(self, step: int) -> None:
-        """Learn that a checkpoint after ``step`` steps is on disk, from which others can start."""
+        """Report that a checkpoint after ``step`` steps is on disk, from which other peers can start."""
 
 
 class SingleEvaluator:
-    """One slot that evaluates every mask itself."""
+    """Evaluates every mask in this slot."""
 
     def losses(
         self, step: int, count: int, *, evaluate: Callable[[int], float], digest: Callable[[], bytes]
@@ -43,14 +48,15 @@ class SingleEvaluator:
         return [evaluate(index) for index in range(count)]
 
     def saved(self, step: int) -> None:
-        """Nobody waits for it."""
+        """Do nothing: no other peer needs the checkpoint."""
 
 
 class PipelineEvaluators:
-    """A party as a crew takes part in it: the leader speaks for all members, who evaluate together what falls to them.
+    """Evaluates masks in a slot that is a pipeline group: its stages evaluate together the masks assigned to the slot.
 
-    The leader gives the ``party``. What ends it there (``PartyOverError``, ``ReloadError``) wakes the others like any
-    error, and they learn of it when the crew reconvenes.
+    Only the leader (rank 0) has ``evaluators``, which exchange losses with other slots. It broadcasts to the other
+    stages which mask to evaluate next. An error of ``evaluators`` (``GroupClosedError``, ``ReloadError``) reaches the
+    other stages when the pipeline group recovers, as any error does.
     """
 
     def __init__(self, pipeline: PipelineGroup, evaluators: MaskEvaluators | None = None) -> None:
@@ -63,14 +69,15 @@ class PipelineEvaluators:
         if self._evaluators is None:
             return self._follow(evaluate, digest)
 
-        def together(index: int) -> float:
+        def evaluate_on_all_stages(index: int) -> float:
             return evaluate(self._pipeline.broadcast(index))
 
-        def of_all() -> bytes:
+        def digest_of_all_stages() -> bytes:
             self._pipeline.broadcast(_DIGEST)
             return self._joined(digest())
 
-        return self._pipeline.broadcast(self._evaluators.losses(step, count, evaluate=together, digest=of_all))
+        losses = self._evaluators.losses(step, count, evaluate=evaluate_on_all_stages, digest=digest_of_all_stages)
+        return self._pipeline.broadcast(losses)
 
     def saved(self, step: int) -> None:
         if self._evaluators is not None:
@@ -78,14 +85,14 @@ class PipelineEvaluators:
 
     def _follow(self, evaluate: Callable[[int], float], digest: Callable[[], bytes]) -> list[float]:
         while True:
-            word: int | str | list[float] | None = self._pipeline.broadcast(None)
-            match word:
+            received: int | str | list[float] | None = self._pipeline.broadcast(None)
+            match received:
                 case int(index):
                     evaluate(index)
                 case list(losses):
                     return losses
                 case _:
-                    assert word == _DIGEST
+                    assert received == _DIGEST
                     self._joined(digest())
 
     def _joined(self, own: bytes) -> bytes:

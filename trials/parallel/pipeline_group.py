@@ -1,10 +1,10 @@
-"""The workers that hold one model between them, each a run of its decoder blocks, as one of them sees the others.
+"""Pipeline groups: the workers that hold one model between them, each a run of its decoder blocks (a pipeline stage).
 
-All members run the same trial step by step. Activations go from neighbour to neighbour; what only one of them knows (a
-loss, the word of rank 0 to stop) it tells the others; sums over layers are taken so that they do not depend on who
-holds which layer. A crew of one needs none of this and pays for none of it.
+All ranks of a group run the same trial step by step. Activations are sent between neighbours. A value that only one
+rank knows (a loss, the decision of rank 0 to stop) is broadcast. Sums over layers are computed so that they do not
+depend on which rank holds which layer. A group of one process does none of this, at no cost.
 
-Every slot of a replica has a crew of its own, so that one trial can be on one worker while another is on the next.
+Every slot of a replica has its own group, so that one trial can run on one worker while another runs on the next.
 """
 
 import hashlib
@@ -32,72 +32,72 @@ from nmlab.trials.parallel.stage_messages import decode, encode
 
 T = TypeVar("T")
 
-# Members wait for each other as long as the slowest thing that one of them does alone; a dead one is noticed at once.
+# The longest wait for another rank: longer than anything that one rank does alone. A dead rank is noticed at once.
 PATIENCE = timedelta(hours=12)
-# A message up to this many bytes takes one exchange instead of two.
+# A message of up to this many bytes takes one transfer instead of two.
 _SHORT = 504
 _LENGTH = 8
 _PROOF = 32
-# Errors that are the same to all members, whoever they befell.
+# Errors that every rank raises as the same type, whichever rank they occurred on.
 _SHARED: dict[str, type[Exception]] = {
     "diverged": DivergedError,
     "out of memory": MemoryError,
-    "party over": GroupClosedError,
+    "group closed": GroupClosedError,
     "reload": ReloadError,
 }
 
 
 class PipelineGroup:
-    """A crew of one: whoever holds a whole model."""
+    """The pipeline group of a process that holds a whole model; base class of groups of several ranks."""
 
     rank = 0
     size = 1
 
     @property
     def leads(self) -> bool:
-        """Say whether this member decides, writes files and speaks for the crew."""
+        """Whether this rank decides for the group, writes its files and reports its events."""
         return self.rank == 0
 
     def broadcast(self, value: T, *, by: int = 0) -> T:
-        """Return the ``value`` of member ``by``; the others may give anything."""
+        """Return the ``value`` of rank ``by``; the arguments of the other ranks are ignored."""
         assert by == 0
         return value
 
     def broadcast_from_last(self, compute: Callable[[], T]) -> T:
-        """Return ``compute()``, computed by the last member alone."""
+        """Return ``compute()``, computed by the last rank alone."""
         return compute()
 
     def all_gather(self, value: T) -> list[T]:
-        """Return the values of all members by rank."""
+        """Return the values of all ranks, by rank."""
         return [value]
 
     def gather(self, value: T) -> list[T]:
-        """Return to rank 0 the values of all members by rank, and to the others nothing."""
+        """Return on rank 0 the values of all ranks, by rank, and an empty list on the others."""
         return [value]
 
     def scatter(self, values: list[T]) -> T:
-        """Return this member's of the values that rank 0 gives, one for each rank."""
+        """Return the value for this rank from the list that rank 0 gives, one value for each rank."""
         (value,) = values
         return value
 
     def all_reduce_sum(self, parts: Iterable[float]) -> float:
-        """Return the sum over the parts of all members, rounded once, so that it does not depend on who holds what."""
+        """Return the sum over the parts of all ranks, rounded once, so that it does not depend on the split."""
         return math.fsum(parts)
 
     def all_reduce_count(self, number: int) -> int:
-        """Return the sum over all members."""
+        """Return the sum of the integers of all ranks."""
         return number
 
     def send(self, tensor: Tensor, *, to: int) -> None:
-        """Send a tensor to a neighbour, who knows its shape and type."""
-        raise AssertionError("a crew of one has no neighbours")
+        """Send a tensor to a neighbouring rank, which must know its shape and type."""
+        raise AssertionError("a group of one process has no neighbours")
 
     def receive(self, like: Tensor, *, by: int) -> Tensor:
         """Receive from a neighbour a tensor of the shape, type and device of ``like``, whose values are not read."""
-        raise AssertionError("a crew of one has no neighbours")
+        raise AssertionError("a group of one process has no neighbours")
 
     def recover(self, error: Exception) -> Exception:
-        """End what failed here or at another member, and return the error that all members end it with."""
+        """Agree with the other ranks on one error after a failure on any of them, and return it."""
         return error
 
 
@@ -105,16 +105,19 @@ SINGLE_PROCESS = PipelineGroup()
 
 
 class DistributedGroup(PipelineGroup):
-    """Several processes, connected by gloo, and by nccl for tensors of GPUs where each has one of its own.
+    """A pipeline group of several processes, connected by gloo, and by nccl between GPUs where each rank has its own.
 
-    A member that fails lets go of its connections, which wakes the others wherever they wait. All then come together in
-    new connections (``reconvene``), learn the reason, and are ready for the next trial.
+    A rank that fails closes its connections, which wakes the others wherever they wait. Then all ranks call
+    ``recover``: they open new connections, exchange the reason, and are ready for the next trial.
 
     Args:
-        store: where the members find each other; ``name`` keeps crews on one store apart.
-        address: the host name or address of this member, for its neighbours to connect to.
-        by_nccl: whether tensors on GPUs go by nccl; they go through the memory of the CPU otherwise.
-        secret: what all members know and nobody else; whoever connects without it ends the crew (``CrewLostError``).
+        store: the store through which the ranks find each other.
+        name: keeps groups that use one store apart.
+        rank: the rank of this process, from 0.
+        size: the number of ranks, at least 2.
+        address: the host name or address of this rank, for its neighbours to connect to.
+        by_nccl: whether tensors on GPUs are sent by nccl; otherwise they go through the memory of the CPU.
+        secret: known to all ranks and to nobody else; a connection without it raises ``PipelineLostError``.
     """
 
     def __init__(
@@ -196,18 +199,19 @@ class DistributedGroup(PipelineGroup):
             self._connect()
             reasons = self.all_gather(_reason(error))
         except (RuntimeError, OSError) as lost:
-            raise PipelineLostError(f"shard {self.rank} lost the other shards of its model: {lost}") from error
+            text = f"pipeline stage {self.rank} lost the other stages of its model: {lost}"
+            raise PipelineLostError(text) from error
         failed = [(rank, reason) for rank, reason in enumerate(reasons) if reason is not None]
         if not failed or failed[0][0] == self.rank:
             return error
         rank, (kind, text) = failed[0]
-        return _SHARED[kind](text) if kind in _SHARED else PeerError(f"shard {rank}: {text}")
+        return _SHARED[kind](text) if kind in _SHARED else PeerError(f"pipeline stage {rank}: {text}")
 
     def _connect(self) -> None:
         prefix = f"{self.name}/{self._generation}"
         self._all = _gloo(self._store, f"{prefix}/all", self.rank, self.size, address=self._address)
         self._links: dict[int, Any] = {}
-        for low in (self.rank - 1, self.rank):  # a link has two members, so that a message of one is the other's
+        for low in (self.rank - 1, self.rank):  # a link has two ranks, so a broadcast of one reaches the other alone
             if 0 <= low < self.size - 1:
                 place, name = self.rank - low, f"{prefix}/link-{low}"
                 if self._by_nccl:
@@ -217,10 +221,10 @@ class DistributedGroup(PipelineGroup):
         self._prove(prefix)
 
     def _prove(self, prefix: str) -> None:
-        """Let all members prove on each of their connections that they know the secret; raises ``CrewLostError``.
+        """Check on every connection that the other side knows the secret; raises ``PipelineLostError`` if not.
 
-        Gloo takes whoever connects to its port first. A connection over which the right answer to a fresh question
-        came is one with a member, and stays so.
+        Gloo accepts the first process that connects to its port. A connection over which the right answer to a fresh
+        challenge came leads to a rank of this group, and does so until it is closed.
         """
         self._prove_on(self._all, self.size, self.rank, where=f"{prefix}/all")
         for low, link in self._links.items():
@@ -228,16 +232,16 @@ class DistributedGroup(PipelineGroup):
                 self._prove_on(link, 2, self.rank - low, where=f"{prefix}/link-{low}")
 
     def _prove_on(self, group: Any, size: int, place: int, *, where: str) -> None:
-        asked = _gathered(group, secrets.token_bytes(_PROOF), size)
-        answers = _gathered(group, self._proof(where, asked, place), size)
+        challenges = _gathered(group, secrets.token_bytes(_PROOF), size)
+        answers = _gathered(group, self._proof(where, challenges, place), size)
         for other, answer in enumerate(answers):
-            if not hmac.compare_digest(answer, self._proof(where, asked, other)):
+            if not hmac.compare_digest(answer, self._proof(where, challenges, other)):
                 raise PipelineLostError(
-                    f"what is connected as shard {other} of {where} does not know the launch's secret"
+                    f"the process connected as pipeline stage {other} of {where} does not know the launch's secret"
                 )
 
-    def _proof(self, where: str, asked: list[bytes], place: int) -> bytes:
-        text = b"".join([f"{where}/{place}/".encode(), *asked])
+    def _proof(self, where: str, challenges: list[bytes], place: int) -> bytes:
+        text = b"".join([f"{where}/{place}/".encode(), *challenges])
         return hmac.digest(self._secret, text, hashlib.sha256)
 
     def _disconnect(self) -> None:
@@ -248,7 +252,7 @@ class DistributedGroup(PipelineGroup):
 
     def _pass(self, tensor: Tensor, *, between: tuple[int, int], sender: int) -> None:
         low = min(between)
-        # To broadcast among two is to send; gloo's own send sleeps for a millisecond between two looks at the network.
+        # A broadcast between two ranks is a send; gloo's own send polls the network once a millisecond only.
         self._wait(lambda: self._links[low].broadcast(tensor, sender - low))
 
     def _all_gather(self, mine: Tensor) -> list[Tensor]:
@@ -260,11 +264,11 @@ class DistributedGroup(PipelineGroup):
         try:
             start().wait()
         except RuntimeError as error:
-            raise PeerError(f"shard {self.rank} no longer hears from another: {error}") from error
+            raise PeerError(f"pipeline stage {self.rank} lost the connection to another: {error}") from error
 
 
 def _gathered(group: Any, own: bytes, size: int) -> list[bytes]:
-    """Return what the members of a group give, each as many bytes, by their place."""
+    """Return the bytes of all ranks of a group, equally many of each, by rank."""
     mine = torch.frombuffer(bytearray(own), dtype=torch.uint8)
     buffers = [torch.empty_like(mine) for _ in range(size)]
     group.allgather([buffers], [mine]).wait()
@@ -286,7 +290,7 @@ def _nccl(store: Store, name: str, rank: int, size: int) -> Any:
 
 
 def _reason(error: Exception) -> tuple[str, str] | None:
-    """What an error is to those who did not see it; None for what only follows from the failure of another."""
+    """Return kind and text of an error for the other ranks; None for an error that follows from another rank's."""
     if isinstance(error, PeerError):
         return None
     text = str(error).strip() or type(error).__name__
@@ -297,7 +301,7 @@ def _reason(error: Exception) -> tuple[str, str] | None:
 
 
 def _buffer(payload: bytes, room: int) -> Tensor:
-    """[8 + room] uint8: the length of the payload, and as much of it as there is room for."""
+    """Return the length of the payload and as much of it as there is room for, uint8 [8 + room]."""
     buffer = torch.zeros(_LENGTH + room, dtype=torch.uint8)
     held = len(payload).to_bytes(_LENGTH, "little") + payload[:room]
     buffer[: len(held)] = torch.frombuffer(bytearray(held), dtype=torch.uint8)

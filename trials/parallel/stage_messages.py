@@ -1,4 +1,4 @@
-"""What the processes of a pipeline tell each other, as bytes: JSON, and the bytes of tensors behind it; never a pickle.
+"""Messages between the processes of a pipeline, as bytes: JSON followed by the bytes of tensors; never a pickle.
 
 A message that arrives is parsed and nothing in it is executed. Numbers, text, lists, tuples, dictionaries, bytes and
 tensors come out as they went in; floats bit for bit, because JSON writes the shortest text that reads back the same.
@@ -33,7 +33,7 @@ _DTYPES = {
 
 
 class MessageError(RuntimeError):
-    """Bytes that are no message of another stage."""
+    """Raised for bytes that are not a message of another stage."""
 
 
 def encode(value: Any) -> bytes:
@@ -48,7 +48,7 @@ def decode(data: bytes) -> Any:
     end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
     try:
         if end > len(data):
-            raise ValueError("it is cut off")
+            raise ValueError("it is truncated")
         reader = _Parts(data, end)
         value = _value(json.loads(data[_LENGTH:end]), reader)
         reader.check_over()
@@ -65,17 +65,17 @@ class _Parts:
 
     def take(self, size: int) -> bytes:
         if type(size) is not int or not 0 <= size <= len(self._data) - self._position:
-            raise ValueError(f"a part of {size!r} bytes is not there")
+            raise ValueError(f"a part of {size!r} bytes is missing")
         self._position += size
         return self._data[self._position - size : self._position]
 
     def check_over(self) -> None:
         if self._position != len(self._data):
-            raise ValueError("there is more than it says")
+            raise ValueError("it has more bytes than it states")
 
 
 def _plain(value: Any, parts: list[bytes]) -> Any:
-    """Lists stay; what JSON has no word for becomes an object of one entry, which names its kind."""
+    """Return the JSON form of a value: a type that JSON lacks becomes an object of one entry, named by its kind."""
     match value:
         case None | bool():
             return value
@@ -98,7 +98,7 @@ def _plain(value: Any, parts: list[bytes]) -> Any:
             flat = value.detach().cpu().contiguous().reshape(-1)
             parts.append(flat.view(torch.uint8).numpy().tobytes())
             return {"tensor": [str(value.dtype).removeprefix("torch."), list(value.shape)]}
-    raise TypeError(f"stages tell each other plain values and tensors, not {type(value).__name__}")
+    raise TypeError(f"stages send each other plain values and tensors, not {type(value).__name__}")
 
 
 def _value(plain: Any, parts: _Parts) -> Any:
@@ -116,12 +116,12 @@ def _value(plain: Any, parts: _Parts) -> Any:
             return parts.take(given)
         case "tensor":
             return _tensor(*given, parts=parts)
-    raise ValueError(f"{kind!r} is no kind of value")
+    raise ValueError(f"unknown kind of value {kind!r}")
 
 
 def _tensor(name: str, shape: list[int], *, parts: _Parts) -> Tensor:
     dtype = _DTYPES[name]
     if not all(type(size) is int and size >= 0 for size in shape):
-        raise ValueError(f"{shape!r} is no shape")
+        raise ValueError(f"{shape!r} is not a shape")
     data = parts.take(prod(shape) * dtype.itemsize)
     return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape) if data else torch.empty(shape, dtype=dtype)

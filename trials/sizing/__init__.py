@@ -1,1 +1,1 @@
-"""What a trial is going to take, found out before it is started."""
+"""What a trial will take, found before it is started: preflight, dry run and probe."""

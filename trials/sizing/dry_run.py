@@ -1,8 +1,8 @@
-"""A forward and a backward of a model without its weights: how many bytes are alive at once, how much is computed.
+"""Dry runs: a forward and a backward of a model without its weights, to count memory and computation.
 
-Tensors here have sizes but no contents (torch's fake tensors), so a model of any size and architecture is walked
-through in about a second, with the memory of none of it. What is counted is what torch asks for; an allocator and the
-scratch of a kernel come on top.
+Tensors here have sizes but no contents (torch's fake tensors), so a model of any size and architecture takes about a
+second and almost no memory. Counted is what torch asks for; an allocator's rounding and the scratch of kernels come on
+top.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any
     return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]
 
 
-# The attention of the CPU, which torch's counter leaves out.
+# Attention kernels of the CPU, which torch's counter leaves out.
 _ATTENTION = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
@@ -39,7 +39,7 @@ _ATTENTION = {
 
 @dataclass(frozen=True)
 class Measured:
-    """The most bytes alive at once beside what was there before, all bytes written, calls of kernels, and flops."""
+    """Counts of a dry run: the most bytes alive at once beyond those before it, bytes written, kernel calls, flops."""
 
     peak_bytes: int
     written_bytes: int
@@ -48,7 +48,7 @@ class Measured:
 
 
 class Stage:
-    """A model without contents, on which forwards and backwards are rehearsed."""
+    """A model without contents, for dry runs of forwards and backwards."""
 
     def __init__(self, source: ModelSource) -> None:
         config = read_config(locate(source))
@@ -57,7 +57,7 @@ class Stage:
 
     @classmethod
     def of(cls, make: Callable[[], PreTrainedModel]) -> "Stage":
-        """Return a stage for the model that ``make`` returns, called where tensors get no contents."""
+        """Return the stage of the model that ``make`` returns; ``make`` is called where tensors get no contents."""
         stage = cls.__new__(cls)
         stage._begin(make)
         return stage
@@ -68,17 +68,17 @@ class Stage:
             self._module = make().eval().requires_grad_(False)
 
     def forward(self, *, batch: int, length: int) -> Measured:
-        """Rehearse the loss of a minibatch [batch, length], as `MaskedModel.loss` takes it."""
+        """Count the loss of a minibatch [batch, length], as `MaskedModel.loss` computes it."""
         with self._fake, torch.no_grad():
             return self._watched(lambda: _loss(self._module, {}, self._tokens(batch, length)))
 
     def evaluation(self, *, batch: int, length: int) -> Measured:
-        """Rehearse a batch of evaluation, of which the losses are taken window by window."""
+        """Count a batch of evaluation, whose losses are computed window by window."""
         with self._fake, torch.no_grad():
             return self._watched(lambda: _window_losses(self._module, self._tokens(batch, length)))
 
     def backward(self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int) -> Measured:
-        """Rehearse making ``weights``, the loss of a minibatch under them, and its gradient."""
+        """Count the computation of ``weights``, of the loss of a minibatch under them, and of its gradient."""
 
         def step() -> None:
             torch.autograd.backward(_loss(self._module, weights(), self._tokens(batch, length)))

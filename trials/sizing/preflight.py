@@ -1,4 +1,4 @@
-"""Look at a model and its text before anything is loaded: are they there, do they fit, how large will it be."""
+"""Preflight: check that a model and its texts exist and fit, and find their sizes, before anything is loaded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ MOST_CONTAMINATED = 0.01  # share of the evaluation windows that may occur in th
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a model and its text without loading the weights."""
+    """Facts about a model and its texts that are known without loading the weights."""
 
     architecture: str
     parameters: int
@@ -45,9 +45,9 @@ class Facts:
     coverage: Coverage = field(repr=False)
     """How much of the decoder blocks a mask covers, and what stays dense."""
     stored: str = ""
-    """What must be said of how the weights are stored."""
+    """A note on how the weights are stored, "" for plain weights."""
     text_notes: tuple[str, ...] = ()
-    """What a reader of results must know of the text, a line each; see ``check_apart``."""
+    """Notes on the texts for a reader of results, a line each; see ``check_apart``."""
 
 
 def preflight(
@@ -57,7 +57,7 @@ def preflight(
     calibration: CalibrationSpec,
     evaluation: EvaluationSpec,
 ) -> Facts:
-    """Raise ``SourceError`` for a model or text that is missing, unreadable, too short, or does not fit a pattern."""
+    """Return the facts; raises ``SourceError`` for a missing, unreadable or unsuitable model or text."""
     folder = locate(model)
     skeleton = read_skeleton(folder, model)
     config = skeleton.config
@@ -93,7 +93,7 @@ def preflight(
 
 
 def sources_of(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> tuple[TextSource, TextSource]:
-    """Return the text that is learned from, and the one that is held out."""
+    """Return the calibration text and the evaluation text."""
     return (
         TextSource(calibration.source, part="calibration", split=calibration.split, column=calibration.column),
         TextSource(evaluation.source, part="evaluation", split=evaluation.split, column=evaluation.column),
@@ -101,15 +101,15 @@ def sources_of(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> tupl
 
 
 def check_apart(found: Contamination, *, calibration: str, evaluation: str) -> tuple[str, ...]:
-    """Return what must be said where some of the evaluation windows occur in the calibration text.
+    """Return a note if some of the evaluation windows occur in the calibration text.
 
-    Raises ``SourceError`` where more than 1 % of them do; the two names are those of the sources.
+    Raises ``SourceError`` where more than 1 % of them do. ``calibration`` and ``evaluation`` name the sources.
     """
     count = f"{len(found.found)} of {found.windows} evaluation windows ({100 * found.share:.3g} %)"
-    told = f"{count} occur word for word in the calibration text"
+    text = f"{count} occur word for word in the calibration text"
     if found.share > MOST_CONTAMINATED:
-        raise SourceError(_same_text(told, calibration=calibration, evaluation=evaluation))
-    return (f"{told}; the first is window {found.found[0]}",) if found.found else ()
+        raise SourceError(_same_text(text, calibration=calibration, evaluation=evaluation))
+    return (f"{text}; the first is window {found.found[0]}",) if found.found else ()
 
 
 def _same_text(what: str, *, calibration: str, evaluation: str) -> str:
@@ -129,7 +129,7 @@ def _check_length(longest: int | None, calibration: CalibrationSpec, evaluation:
 
 
 class _Text(NamedTuple):
-    """The number of evaluation windows, a digest of both texts, and what must be said of them."""
+    """The number of evaluation windows, a digest of both texts, and notes on them."""
 
     windows: int
     digest: str
@@ -139,7 +139,7 @@ class _Text(NamedTuple):
 def _check_text(tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec, evaluation: EvaluationSpec) -> _Text:
     learned, held_out = sources_of(calibration, evaluation)
     documents = read_documents(learned)
-    if read_documents(held_out) == documents:  # said before that there is too little of it
+    if read_documents(held_out) == documents:  # checked before the length of the text
         raise SourceError(_same_text("all of it", calibration=calibration.source, evaluation=evaluation.source))
     calibration_batches(
         learned,

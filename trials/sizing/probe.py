@@ -1,4 +1,4 @@
-"""A few real steps of a trial, to learn what it takes on this machine before many are paid for."""
+"""Probe: a few real steps of a trial, to measure its time and memory on this machine."""
 
 import time
 from dataclasses import dataclass, replace
@@ -29,10 +29,10 @@ class Probed:
 
 
 def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Probed:
-    """Start a trial, take ``steps`` steps of it, evaluate a batch of windows, and leave nothing behind.
+    """Start a trial, take ``steps`` steps, evaluate a batch of windows, and return times and memory; write nothing.
 
-    What the replica's trials share (initial masks, losses of the initial mask) is computed in ``bench``, so that a
-    second probe on the same one finds it there, as a second trial does.
+    Results that trials share (initial masks, losses of the initial mask) stay in ``replica``, so that a second probe
+    finds them there, as a second trial does.
     """
     method = registry.get(spec.method)
     windows = replica.evaluation(spec.evaluation)

@@ -1,4 +1,4 @@
-"""For authors of methods: the tests that every method must pass, and what they run on. Needs pytest.
+"""For authors of methods: the tests that every method must pass, with a small model and text. Needs pytest.
 
 A package that offers a method (see ``nmlab.trials.methods.registry``) checks it with a test file of four lines:
 

@@ -1,4 +1,4 @@
-"""What every method promises. Subclass ``MethodConformance``, name the method, and pytest does the rest."""
+"""The conformance suite of methods: subclass ``MethodConformance``, name the method, and run pytest."""
 
 import pickle
 from collections.abc import Iterator, Mapping
@@ -37,16 +37,16 @@ every_model = pytest.mark.parametrize("replica", KINDS, indirect=True)
 
 
 class MethodConformance:
-    """The promises of one method, each a test: on three kinds of model, for five patterns.
+    """Tests that every method must pass, on three kinds of model and for five patterns.
 
-    Where the method refuses a pattern, the tests of it are skipped with its reason.
+    Where the method refuses a pattern, its tests are skipped with the reason.
     """
 
     name: ClassVar[str]
     """The registered name of the method."""
 
     def hyperparameters(self, method: Method) -> Mapping[str, Any]:
-        """Return what differs from the defaults in these tests beside ``steps``; override it where some must."""
+        """Return hyperparameters for these tests, beside ``steps``, that differ from the defaults."""
         return {}
 
     @pytest.fixture(scope="class")
@@ -63,7 +63,7 @@ class MethodConformance:
 
     @pytest.fixture
     def replica(self, replicas: dict[str, ReplicaContext], request: pytest.FixtureRequest) -> ReplicaContext:
-        """The model of the kind that a test asks for, float32 where it asks for none."""
+        """Return the replica context of the kind that a test asks for, float32 by default."""
         kind = getattr(request, "param", "float32")
         if kind not in replicas:
             replicas[kind] = small_replica(**KINDS[kind])
@@ -71,7 +71,7 @@ class MethodConformance:
 
     @pytest.fixture(scope="class", autouse=True)
     def one_thread(self) -> Iterator[None]:
-        """Tensors this small lose time to a second thread."""
+        """Use one thread: with tensors this small a second one costs time."""
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         yield
@@ -108,36 +108,36 @@ class MethodConformance:
     def test_a_run_goes_on_from_its_saved_state(
         self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:
-        """State travels as a file between two runs; what comes after is what an undisturbed run gives."""
+        """A run that continues from the saved state of another gives the values of an uninterrupted run."""
         undisturbed, before, after = (self._start(method, self._context(replica, text, pattern)) for _ in range(3))
-        told, half = _walk(undisturbed), undisturbed.steps // 2
-        assert [dict(before.step(step)) for step in range(half)] == told[:half]
+        recorded, half = _walk(undisturbed), undisturbed.steps // 2
+        assert [dict(before.step(step)) for step in range(half)] == recorded[:half]
         after.load_state(safetensors.torch.load(safetensors.torch.save(_plain(before.state()))))
-        assert _walk(after, begin=half) == told[half:]
+        assert _walk(after, begin=half) == recorded[half:]
         _assert_same(after.masks(), undisturbed.masks())
         _assert_same(after.state(), undisturbed.state())
 
     @every_model
     @every_pattern
-    def test_its_memory_is_what_it_says(
+    def test_its_memory_is_what_it_declares(
         self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:
-        """``state_bytes`` is within a tenth of the tensors that live on with a run and with nothing else."""
+        """``state_bytes`` is within a tenth of the bytes of all tensors that only the run keeps alive."""
         context = self._context(replica, text, pattern)
         run = self._start(method, context)
         _walk(run)
         run.observe()
-        context.model.remove_masks()  # what it wears is memory/masked_weight_bytes, an account of its own
+        context.model.remove_masks()  # masked weights are counted separately, as memory/masked_weight_bytes
         found = held_bytes(run, apart_from=[replica, context.model])
         assert run.state_bytes == pytest.approx(found, rel=0.1, abs=_SLACK)
 
-    def test_what_it_leaves_beside_is_only_a_look(self, method: Method, replica: ReplicaContext, text: Path) -> None:
+    def test_its_diagnostics_change_nothing(self, method: Method, replica: ReplicaContext, text: Path) -> None:
         context = self._context(replica, text)
         run = self._start(method, context)
         _walk(run)
         masks, state, bill = dict(run.masks()), {k: v.clone() for k, v in run.state().items()}, context.cost.bill
         diagnostics = run.diagnostics(lambda: False)
-        assert diagnostics is not None, "what nobody cancels is done"
+        assert diagnostics is not None, "diagnostics return None only when they are cancelled"
         assert all(name.endswith(".npz") for name in diagnostics)
         _assert_same(run.masks(), masks)
         _assert_same(run.state(), state)
@@ -153,16 +153,16 @@ class MethodConformance:
         same = all(torch.equal(mine[key], others[key]) for key in mine)
         assert same is not method.depends_on_seed
 
-    def test_every_step_tells_the_same_names(self, method: Method, replica: ReplicaContext, text: Path) -> None:
-        """Curves are columns: a quantity that some steps leave out would slip against the others."""
+    def test_every_step_records_the_same_names(self, method: Method, replica: ReplicaContext, text: Path) -> None:
+        """Curves are columns: a quantity that is missing at some steps would be shifted against the others."""
         run = self._start(method, self._context(replica, text))
         assert (run.steps > 0) is method.learned
-        told = _walk(run)
-        assert all(values.keys() == told[0].keys() for values in told)
-        every = {**(told[0] if told else {}), **run.observe()}
+        recorded = _walk(run)
+        assert all(values.keys() == recorded[0].keys() for values in recorded)
+        every = {**(recorded[0] if recorded else {}), **run.observe()}
         assert ("train/loss" in every) is method.learned
         assert all(key.startswith("train/") for key in every)
-        assert all(isinstance(value, float | int) for values in [*told, every] for value in values.values())
+        assert all(isinstance(value, float | int) for values in [*recorded, every] for value in values.values())
         if own := registry.metrics_of(method.name):
             assert every.keys() <= {metric.name for metric in (*COMMON, *own)}, (
                 "a method that declares any declares all"
@@ -212,7 +212,7 @@ class MethodConformance:
             assert one.read_bytes() == other.read_bytes(), "equal runs leave the same bytes"
 
     @every_model
-    def test_what_it_leaves_is_what_was_judged(
+    def test_its_artifacts_are_what_was_evaluated(
         self, method: Method, replica: ReplicaContext, text: Path, tmp_path: Path
     ) -> None:
         result = self._trial(method, replica, text, tmp_path)
@@ -283,16 +283,16 @@ class MethodConformance:
 
 
 class _Events:
-    """Takes no notice, and asks to stop once a number of steps was told."""
+    """Ignores values, and cancels the trial once a number of steps was recorded."""
 
     def __init__(self, stop_at: int | None) -> None:
-        self._stop_at, self._told = stop_at, 0
+        self._stop_at, self._step = stop_at, 0
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        self._told = step
+        self._step = step
 
     def cancelled(self) -> bool:
-        return self._stop_at is not None and self._told >= self._stop_at
+        return self._stop_at is not None and self._step >= self._stop_at
 
 
 def _walk(run: Run, *, begin: int = 0) -> list[dict[str, float]]:

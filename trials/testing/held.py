@@ -1,4 +1,4 @@
-"""How many bytes of tensors an object holds, found by following references and not by asking it."""
+"""Count the bytes of tensors that an object keeps alive, by following its references."""
 
 import gc
 import types
@@ -13,8 +13,8 @@ def held_bytes(root: Any, *, apart_from: Iterable[Any] = ()) -> int:
     """Return the bytes of all tensors and numpy arrays that ``root`` keeps alive and ``apart_from`` does not.
 
     Memory that several of them share counts once. Everything that Python can reach is found, through attributes,
-    containers and what functions have closed over; modules and classes are not entered. What only C++ can reach, such
-    as an autograd graph's own copies, is not seen.
+    containers and closures of functions; modules and classes are not entered. Memory that only C++ can reach, such as
+    an autograd graph's own copies, is not found.
     """
     seen: set[int] = set()
     others = dict(_memory(list(apart_from), seen))

@@ -1,4 +1,4 @@
-"""The files a finished trial leaves: its mask, new weights, losses on every window, curves, and what it was."""
+"""The artifacts of a finished trial: mask, new weights, losses of every evaluation window, curves, and its record."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,9 +55,7 @@ def write_artifacts(
 ) -> dict[str, dict[str, Any]]:
     """Write every artifact of a finished trial into ``folder``; return size and digest by file name, in order.
 
-    ``trial.json`` comes last.
-
-    ``extras`` are arrays that the method leaves beside what all trials leave, by the name of their file.
+    ``trial.json`` is written last. ``diagnostics`` are further arrays of the method, by the name of their file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = [EVALUATION_FILE]
@@ -73,7 +71,7 @@ def write_artifacts(
         history.save(folder / STEPS_FILE)
         written.append(STEPS_FILE)
     for name, arrays in (diagnostics or {}).items():
-        assert name.endswith(".npz"), f"extras are arrays, so {name} ends in .npz"
+        assert name.endswith(".npz"), f"diagnostics are arrays, so {name} must end in .npz"
         assert name not in written, f"{name} is written by every trial"
         np.savez_compressed(folder / name, **arrays)  # type: ignore[arg-type]
         written.append(name)
@@ -92,7 +90,7 @@ def write_artifacts(
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read what a finished trial was; raises ``OSError``, or ``ValueError`` naming a damaged file."""
+    """Read the record of a finished trial; raises ``OSError``, or ``ValueError`` naming a damaged file."""
     return read_checked(path, kind="record of a trial", format=RECORD_FORMAT, before=_FIRST_RECORD)
 
 
@@ -105,7 +103,7 @@ def _save_masks(
     origin: Mapping[str, object],
     started_from: Sequence[str],
 ) -> list[str]:
-    """Write the weights first: a mask that says they lie beside it never lies there alone."""
+    """Write weights and mask, the weights first, so that a mask that refers to them never exists without them."""
     origin = {**origin, **({"initial_masks": list(started_from)} if started_from else {})}
     if weights is not None:
         save_weights(folder / WEIGHTS_FILE, weights, masks=masks, info=info)
@@ -115,7 +113,7 @@ def _save_masks(
 
 
 def gather_masks(masks: Mapping[str, Tensor], *, frozen: FrozenModel, pipeline: PipelineGroup) -> Mapping[str, Tensor]:
-    """Return to the leader of a crew the masks of all members; they travel with one bit a weight."""
+    """Return on rank 0 of a pipeline group the masks of all ranks; they are sent with one bit a weight."""
     if pipeline.size == 1:
         return masks
     parts = pipeline.gather({name: pack(mask) for name, mask in masks.items()})
@@ -124,7 +122,7 @@ def gather_masks(masks: Mapping[str, Tensor], *, frozen: FrozenModel, pipeline: 
 
 
 def gather_weights(weights: Mapping[str, Tensor] | None, *, pipeline: PipelineGroup) -> Mapping[str, Tensor] | None:
-    """Return to the leader of a crew the new weights of all members, or None where the method makes none."""
+    """Return on rank 0 of a pipeline group the new weights of all ranks, or None where the method makes none."""
     if pipeline.size == 1 or weights is None:
         return weights
     parts = pipeline.gather({name: weight.cpu() for name, weight in weights.items()})
@@ -137,7 +135,7 @@ def save_questions(path: Path, tasks: TaskResults) -> None:
 
 
 def save_windows(path: Path, perplexity: Perplexity, initial: Perplexity | None) -> None:
-    """Write the losses of every window, for paired comparisons; see the arrays' names."""
+    """Write the losses, tokens and words of every evaluation window, for paired comparisons."""
     arrays = {
         WINDOW_LOSS_SUM: perplexity.loss_sum,
         WINDOW_TOKENS: perplexity.tokens,

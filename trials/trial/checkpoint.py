@@ -1,4 +1,4 @@
-"""Checkpoints of one trial: whole or not there, and found by what is in the folder, not by who remembers them."""
+"""Checkpoints of one trial: written atomically, and found by listing the trial's folder."""
 
 import hashlib
 import json
@@ -34,18 +34,19 @@ class Checkpoint:
 
 
 class CheckpointFolder:
-    """The checkpoints of the trial ``key``: of one's own trial, or of one that another runs (``theirs``).
+    """The checkpoints of the trial ``key`` in a folder.
 
-    In a folder of theirs nothing is saved, and nothing is tidied: a file that looks left over is one being written.
+    With ``theirs`` another process runs the trial: nothing is saved, and nothing is removed, because a file that looks
+    left over may be one that is being written.
     """
 
     def __init__(self, folder: Path, *, key: str, theirs: bool = False) -> None:
         self._folder, self._key, self._theirs = folder, key, theirs
         self.damaged: list[str] = []
-        """The files that ``newest`` passed over because they are damaged, each with what is wrong with it."""
+        """The damaged files that ``newest`` skipped, each with what is wrong with it."""
 
     def save(self, step: int, *, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Path:
-        """Write a checkpoint, make sure that it has reached the disk, and drop all but the newest two."""
+        """Write a checkpoint, flush it to the disk, and remove all but the newest two; return its path."""
         assert not self._theirs
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(step)
@@ -64,10 +65,11 @@ class CheckpointFolder:
     def newest(self, *, pipeline: PipelineGroup = SINGLE_PROCESS) -> Checkpoint | None:
         """Return the newest checkpoint that can be read, or None where there is none.
 
-        A damaged file is passed over and named in ``damaged``; one of another trial is refused with
-        ``CheckpointError``, and one of a newer nmlab with ``NewerFormatError``. Members of a ``crew``, each with a
-        folder of its own, take the newest that all can read. In one's own folder the damaged file is set aside, and
-        what a process was writing when it was killed is removed: whoever asks runs the trial now.
+        A damaged file is skipped and named in ``damaged``. The ranks of a ``pipeline``, each with its own folder, take
+        the newest checkpoint that all of them can read. Unless the folder is ``theirs``, a damaged file is renamed to
+        ``*.damaged``, and partial files of a process that was killed are removed.
+
+        Raises ``CheckpointError`` for a file of another trial, and ``NewerFormatError`` for one of a newer nmlab.
         """
         for left in () if self._theirs else self._folder.glob("*.partial"):
             left.unlink(missing_ok=True)
@@ -84,7 +86,7 @@ class CheckpointFolder:
         except (CheckpointError, NewerFormatError):
             raise
         except (OSError, safetensors.SafetensorError, ValueError, KeyError, RuntimeError, TypeError) as error:
-            if not self._theirs:  # there it may also have been one of the old ones, dropped since the folder was listed
+            if not self._theirs:  # in theirs the file may also be an old one, removed since the folder was listed
                 path.rename(path.with_suffix(".damaged"))
                 self.damaged.append(f"{path.name} is damaged ({(str(error) or type(error).__name__).splitlines()[0]})")
             return None
@@ -109,10 +111,10 @@ class CheckpointFolder:
 
 
 def saved_values(folder: Path, *, key: str) -> tuple[int, dict[str, Any]] | None:
-    """Return step and plain values of the newest checkpoint of a trial that can be read; None where there is none.
+    """Return step and plain values of the newest checkpoint of a trial that can be read, or None where there is none.
 
-    For whoever does not run the trial: tensors are not read, and nothing in the folder is changed. Of a model in stages
-    the first stage's count, which hold the values of the trial.
+    For processes that do not run the trial: tensors are not read, and nothing in the folder is changed. For a model in
+    pipeline stages the checkpoints of the first stage are read, which hold the values of the trial.
     """
     found = (*folder.glob(CHECKPOINT_FILES), *folder.glob(f"shard-0-of-*/{CHECKPOINT_FILES}"))
     for path in sorted(found, key=_step_of, reverse=True):

@@ -1,10 +1,10 @@
 """How much memory a trial takes, by phase and by kind.
 
-Two kinds of numbers. *Peaks by phase* are measured: the most that this process held while the trial was in a phase, on
-a GPU of the device's memory as torch allocates it, on the CPU of resident memory, in which the interpreter, its
-libraries and whatever else runs in the process are. *Kinds* are counted: weights, masked weights and state tensor by
-tensor, activations as the most bytes of tensors that one step, or one batch of evaluation, makes and lets go
-(`nmlab.trials.measure.tensor_meter`). Counts do not depend on the machine nor on what runs beside the trial.
+Two sorts of numbers. *Peaks by phase* are measured: the most that this process held while the trial was in a phase. On
+a GPU this is device memory as torch allocates it; on the CPU it is resident memory, which includes the interpreter, its
+libraries and everything else that runs in the process. *Kinds* are counted: weights, masked weights and state tensor by
+tensor, activations as the most bytes of tensors that one step, or one batch of evaluation, creates and frees again
+(`nmlab.trials.measure.tensor_meter`). Counts depend neither on the machine nor on other work in the process.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from nmlab.trials.measure.memory import PeakMeter, can_tell_stretches
+from nmlab.trials.measure.memory import PeakMeter, can_measure_peaks
 from nmlab.trials.measure.tensor_meter import TensorMeter
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 
@@ -21,7 +21,7 @@ Phase = Literal["start", "learning", "evaluation"]
 
 
 class Footprint:
-    """Peaks and activations of one trial, while it goes from phase to phase and back."""
+    """Memory peaks and activations of one trial, by phase."""
 
     def __init__(self, device: torch.device, *, load_peak: int | None) -> None:
         self._device = device
@@ -32,21 +32,21 @@ class Footprint:
 
     @property
     def runs_model(self) -> bool:
-        """Whether the trial takes steps or evaluates, where most that is allocated are activations."""
+        """Whether the trial takes steps or evaluates, where most of the memory allocated is activations."""
         return self._phase in ("learning", "evaluation")
 
     def enter(self, phase: Phase | None) -> None:
-        """Begin a phase, which ends the one before; None ends it only."""
+        """End the current phase and begin ``phase``, or none where that is None."""
         if phase == self._phase:
             return
         if self._meter is not None and self._phase is not None:
             self._peaks[self._phase] = max(self._peaks.get(self._phase, 0), self._meter.peak())
-        tells = phase is not None and can_tell_stretches(self._device)
-        self._phase, self._meter = phase, PeakMeter(self._device) if tells else None
+        is_measured = phase is not None and can_measure_peaks(self._device)
+        self._phase, self._meter = phase, PeakMeter(self._device) if is_measured else None
 
     @contextmanager
     def watch(self, phase: Phase) -> Iterator[None]:
-        """Count the activations of a step or batch of a phase, once a trial; it costs some microseconds a kernel."""
+        """Count the activations of a step or batch of a phase, once a trial; costs some microseconds a kernel."""
         if phase in self._activations:
             yield
             return
@@ -55,7 +55,7 @@ class Footprint:
         self._activations[phase] = alive.passing
 
     def metrics(self, *, pipeline: PipelineGroup) -> dict[str, float]:
-        """Return what is known under the names of the records: of a crew, that of the member who needs most."""
+        """Return peaks and activations by metric name; in a pipeline group, the largest value of any rank."""
         self.enter(None)
         peaks = {f"memory/{phase}_peak_bytes": peak for phase, peak in self._peaks.items()}
         activations = {f"memory/{phase}_activation_bytes": size for phase, size in self._activations.items()}
@@ -63,11 +63,11 @@ class Footprint:
         return {name: float(max(theirs.get(name, 0) for theirs in everyone)) for name in everyone[0]}
 
     def state(self) -> dict[str, Any]:
-        """Return plain values that ``restore`` takes back after a checkpoint."""
+        """Return plain values for a checkpoint, from which ``restore`` continues."""
         return {"peaks": self._peaks, "activations": self._activations}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state``; of a phase that was begun again, the higher peak counts."""
+        """Continue from ``state``; of a phase that was begun again, the higher peak counts."""
         for phase, peak in state.get("peaks", {}).items():
             self._peaks[phase] = max(self._peaks.get(phase, 0), peak)
         self._activations.update(state.get("activations", {}))

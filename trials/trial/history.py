@@ -1,4 +1,4 @@
-"""What a trial recorded: every step in full, and the points of its curves."""
+"""The recorded values of a trial: every step in full, and the points of its curves."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,9 +15,9 @@ CURVE_POINTS = 200
 
 
 class History:
-    """One value a step of every quantity, kept in full; a point of a curve is the mean since the point before.
+    """Every recorded quantity, one value a step; a point of a curve is the mean since the previous point.
 
-    Points depend on the recorded steps alone, so a resumed trial gives the same points as an undisturbed one.
+    Points depend on the recorded steps alone, so a resumed trial gives the same points as one without interruption.
     """
 
     def __init__(self, *, steps: int, log_every: int | None) -> None:
@@ -41,11 +41,11 @@ class History:
         self._rare.setdefault(step, {}).update(values)
 
     def is_point(self, step: int) -> bool:
-        """Say whether the curves have a point after ``step`` steps."""
+        """Return whether the curves have a point after ``step`` steps."""
         return step % self.log_every == 0 or step == self._last_step
 
     def point(self, step: int) -> dict[str, float]:
-        """Return the values of the curves after ``step`` steps, with what was noted there."""
+        """Return the values of the curves after ``step`` steps, with the values noted at this step."""
         rare = self._rare.get(step, {})
         if step == 0 or not self.is_point(step):
             return dict(rare)
@@ -69,20 +69,21 @@ class History:
         return {f"history/{name}": torch.tensor(column, dtype=torch.float64) for name, column in self._columns.items()}
 
     def values(self) -> dict[str, Any]:
-        """Return the rare values as plain JSON for a checkpoint."""
+        """Return the noted values as plain JSON for a checkpoint."""
         return {str(step): values for step, values in self._rare.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Take back what ``tensors`` and ``values`` gave."""
+        """Continue from what ``tensors`` and ``values`` returned."""
         prefix = "history/"
         self._columns = {k.removeprefix(prefix): t.tolist() for k, t in tensors.items() if k.startswith(prefix)}
         self._rare = {int(step): dict(noted) for step, noted in values.items()}
 
 
 def with_start_named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the rare values of a checkpoint with the evaluation of the start under ``initial/*``.
+    """Return the noted values of a checkpoint with the evaluation of the initial mask under ``initial/*``.
 
-    Earlier versions named it like the others; only runs with steps have checkpoints, so at step 0 it is the start's.
+    Earlier versions recorded it under ``eval/*``. Only runs with steps have checkpoints, so an evaluation at step 0 is
+    that of the initial mask.
     """
     noted = values.get("0", {})
     start = {initial_name(name) if name.startswith(EVAL) else name: value for name, value in noted.items()}

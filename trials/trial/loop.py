@@ -1,4 +1,4 @@
-"""The loop of one trial: its steps, points, evaluations, checkpoints, and what it leaves."""
+"""The loop of one trial: its steps, points, evaluations, checkpoints and artifacts."""
 
 import math
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ from nmlab.trials.trial.overspending import overspending, overspent
 
 @dataclass(eq=False)
 class TrialLoop:
-    """One attempt at a trial: begins, learns step by step, evaluates, and writes what it leaves."""
+    """One attempt at a trial: starts the run, learns step by step, evaluates, and writes the artifacts."""
 
     spec: TrialSpec
     replica: ReplicaContext
@@ -45,17 +45,18 @@ class TrialLoop:
     events: Events
     pipeline: PipelineGroup
     evaluators: MaskEvaluators
-    assists: bool = False
+    follows: bool = False
+    """Whether another slot leads the trial and writes its checkpoints."""
     step: int = 0
     evaluated: dict[int, Perplexity] = field(default_factory=dict)
     tasks: TaskResults | None = None
     halved: bool = False
     why: str = ""
     shrinks: bool = True
-    """Whether what memory ran out for, if it did, takes less with fewer sequences at a time."""
+    """Whether memory, if it ran out, was missing for something that smaller micro-batches make smaller."""
 
     def begin(self) -> None:
-        """Make the run, and bring it to where its newest checkpoint stands."""
+        """Start the run and load its newest checkpoint."""
         pattern = Pattern.parse(self.spec.pattern)
         method = registry.get(self.spec.method)
         config = method.configure(self.spec.hyperparameters)
@@ -74,7 +75,7 @@ class TrialLoop:
             seed=self.spec.seed,
             evaluators=self.evaluators,
         )
-        self._take_less()
+        self._limit_micro_batch()
         self.windows = self.replica.evaluation(self.spec.evaluation)
         frozen = self.replica.frozen
         self.footprint = Footprint(frozen.device, load_peak=frozen.load_peak_bytes)
@@ -84,13 +85,13 @@ class TrialLoop:
         self.context.cost.begun()
         self.history = History(steps=self.run.steps, log_every=self.spec.cadence.log_every)
         own = f"shard-{self.pipeline.rank}-of-{self.pipeline.size}" if self.pipeline.size > 1 else ""
-        self.checkpoints = CheckpointFolder(self.folder / own, key=self.spec.key, theirs=self.assists)
+        self.checkpoints = CheckpointFolder(self.folder / own, key=self.spec.key, theirs=self.follows)
         self._resume()
-        give_back()  # what the start left over
+        give_back()  # memory that the start has freed
         self._first_step = self.step
 
-    def _take_less(self) -> None:
-        """Let fewer sequences through the model at once where that is wanted, or where more did not fit."""
+    def _limit_micro_batch(self) -> None:
+        """Set how many sequences go through the model at once: as specified, or half of it where more did not fit."""
         self.context.model.micro_batch = self.spec.calibration.micro_batch
         if self.halved:
             micro_batch = -(-self.spec.calibration.at_once // 2)
@@ -105,9 +106,9 @@ class TrialLoop:
     def go(self) -> TrialResult:
         """Learn, evaluate and write the artifacts."""
         if self.step == 0 and self.run.initial_masks() is not None:
-            self._tell(0, self._evaluate_initial())
-        while self.step < self.run.steps and (word := self.pipeline.broadcast(self._word())) != "enough":
-            if word == "cancelled":
+            self._record(0, self._evaluate_initial())
+        while self.step < self.run.steps and (decision := self.pipeline.broadcast(self._decision())) != "enough":
+            if decision == "cancelled":
                 self._save()
                 return self.result(TrialStatus.STOPPED, reason="interrupted", metrics=self._account())
             self._advance()
@@ -115,26 +116,26 @@ class TrialLoop:
             self._save()
         if self.step == 0:
             self.context.notes += overspending(self.context.cost.bill, self.spec.budget, learns=self.run.steps > 0)
-        final = {**self._evaluate(self.step), **self._put_tasks(), **self._account()}
+        final = {**self._evaluate(self.step), **self._evaluate_tasks(), **self._account()}
         if not math.isfinite(final["eval/perplexity"]):
-            self._tell(self.step, final)
+            self._record(self.step, final)
             raise DivergedError(f"the perplexity of the final mask is {final['eval/perplexity']}")
         with self.context.extra.watch():
             diagnostics = self.run.diagnostics(lambda: self.pipeline.broadcast(self.events.cancelled()))
         if diagnostics is None:
             return self.result(TrialStatus.STOPPED, reason="interrupted", metrics=self._account())
         final |= self.context.extra.bill.metrics("cost/extra_") if diagnostics else {}
-        self._tell(self.step, final)
-        return self.result(TrialStatus.FINISHED, metrics=final, files=self._leave(final, diagnostics))
+        self._record(self.step, final)
+        return self.result(TrialStatus.FINISHED, metrics=final, files=self._write_artifacts(final, diagnostics))
 
     def replay(self) -> None:
-        """Take every step with the others, and nothing but the steps."""
+        """Take the steps of a trial that another slot leads; evaluate, record and write nothing."""
         while self.step < self.run.steps:
             self.run.step(self.step)
             self.step += 1
 
     def ended_by(self, error: Exception) -> TrialResult:
-        """Return the result that an error is, or raise it with an account of what was spent where it is none."""
+        """Return the result for an error that ends a trial, or raise any other error with an account of the cost."""
         if isinstance(error, DivergedError):
             return self.result(TrialStatus.DIVERGED, reason=str(error), metrics=self._spent())
         if isinstance(error, DiskFullError | GroupClosedError):
@@ -148,7 +149,7 @@ class TrialLoop:
         return self.result(TrialStatus.OOM, reason=reason, metrics=self._spent())
 
     def account_for(self, error: BaseException) -> None:
-        """Note on an error how far the trial came and what it has spent."""
+        """Attach to an error how far the trial came and what it has cost."""
         note_account(error, step=self.step, metrics=self._spent())
 
     def result(
@@ -159,7 +160,7 @@ class TrialLoop:
         metrics: Mapping[str, float] | None = None,
         files: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> TrialResult:
-        """Return how the trial ended, where it stands now."""
+        """Return the trial's result at its current step."""
         method, tasks = registry.get(self.spec.method), None if self.tasks is None else self.tasks.facts_line()
         return TrialResult(
             key=self.spec.key,
@@ -175,8 +176,10 @@ class TrialLoop:
             facts=facts_of(depends_on_seed=method.depends_on_seed, tasks=tasks),
         )
 
-    def _leave(self, final: Mapping[str, float], diagnostics: Mapping[str, Arrays]) -> Mapping[str, Mapping[str, Any]]:
-        """Write the artifacts; the leader of a crew does so for all, when it has everybody's masks and weights."""
+    def _write_artifacts(
+        self, final: Mapping[str, float], diagnostics: Mapping[str, Arrays]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Write the artifacts; in a pipeline group the leader gathers the masks and weights of all ranks first."""
         initial = self._initial_perplexity()
         masks = gather_masks(self.run.masks(), frozen=self.replica.frozen, pipeline=self.pipeline)
         weights = gather_weights(self.run.weights(), pipeline=self.pipeline)
@@ -200,15 +203,15 @@ class TrialLoop:
         )
         return self.pipeline.broadcast(once_there_is_room(write, given_up=self.events.cancelled))
 
-    def _word(self) -> Literal["on", "enough", "cancelled"]:
-        """Say what to do next; of a crew the leader's word counts, because clocks and messages differ."""
+    def _decision(self) -> Literal["on", "enough", "cancelled"]:
+        """Return what to do next; in a pipeline group the leader decides, because clocks and messages differ."""
         if overspent(self.context.cost.bill, self.spec.budget):
             return "enough"
         return "cancelled" if self.events.cancelled() else "on"
 
     def _advance(self) -> None:
         self.footprint.enter("learning")
-        # The first step dresses the model and warms up, so the second one is looked at.
+        # The first step applies the masks and warms up, so the second one is measured.
         is_usual = self.step > self._first_step or self.step + 1 == self.run.steps
         with self.context.cost.watch(), self.footprint.watch("learning") if is_usual else nullcontext():
             values = self.run.step(self.step)
@@ -224,7 +227,7 @@ class TrialLoop:
         if self.step % cadence.checkpoint_every == 0 and self.step < self.run.steps:
             self._save()
 
-    def _tell(self, step: int, values: Mapping[str, float]) -> None:
+    def _record(self, step: int, values: Mapping[str, float]) -> None:
         self.history.note(step, values)
         self.events.metrics(step, self.history.point(step))
 
@@ -239,8 +242,8 @@ class TrialLoop:
         self.evaluated[step] = measure(self.context.model, self.windows, batch_size=self._windows_at_once, first=first)
         return self._perplexities(self.evaluated[step])
 
-    def _put_tasks(self) -> dict[str, float]:
-        """Put the questions of the tasks to the model as ``_evaluate`` left it dressed."""
+    def _evaluate_tasks(self) -> dict[str, float]:
+        """Run the evaluation tasks on the model with the masks that ``_evaluate`` applied."""
         if not self.spec.evaluation.tasks:
             return {}
         self.tasks = run_tasks(self.context.model, self.spec.evaluation)
@@ -252,7 +255,7 @@ class TrialLoop:
         return {initial_name(name): value for name, value in self._perplexities(perplexity).items()}
 
     def _initial_perplexity(self) -> Perplexity | None:
-        """Return the perplexity of the mask that learning started from, measured once for all that start there."""
+        """Return the perplexity of the initial mask, measured once for all trials that start from it."""
         masks = self.run.initial_masks()
         if masks is None:
             return None
@@ -271,7 +274,7 @@ class TrialLoop:
         return measured.metrics(self.spec.evaluation.perplexity)
 
     def _account(self) -> dict[str, float]:
-        phases = self.footprint.metrics(pipeline=self.pipeline)  # before the peak of all, which is none lower
+        phases = self.footprint.metrics(pipeline=self.pipeline)  # before the overall peak, so that this is not lower
         memory = {
             "memory/peak_bytes": float(max(self.pipeline.all_gather(peak_bytes(self.replica.frozen.device)))),
             "memory/state_bytes": float(self.pipeline.all_reduce_count(self.run.state_bytes)),
@@ -282,16 +285,16 @@ class TrialLoop:
         return {**self._costs(), **memory}
 
     def _spent(self) -> dict[str, float]:
-        """Return the account of a trial that does not finish, as far as it is known without asking others of a crew.
+        """Return the account of a trial that does not finish, without asking other ranks of a pipeline group.
 
-        They may have failed elsewhere; what they hold is then left out, and the cost, which all have alike, is not.
+        They may have failed too, so memory is left out there; the cost is the same on all ranks.
         """
-        if not hasattr(self, "context"):  # refused before there was anything to spend on
+        if not hasattr(self, "context"):  # refused before anything was computed
             return nothing_spent()
         return self._account() if hasattr(self, "history") and self.pipeline.size == 1 else self._costs()
 
     def _costs(self) -> dict[str, float]:
-        """Return cost and times; a run that has yet to take its first step has no time of a step."""
+        """Return cost and times; a run that has not taken its first step has no step time."""
         metrics = self.context.cost.metrics(steps=self.step)
         has_begun = self.step > 0 or (hasattr(self, "run") and self.run.steps == 0)
         return {name: value for name, value in metrics.items() if has_begun or not name.startswith("time/")}
@@ -303,10 +306,10 @@ class TrialLoop:
         try:
             self.checkpoints.save(self.step, tensors=tensors, values=values)
             self.evaluators.saved(self.step)
-        except Exception as error:  # the library that writes has exception types of its own
+        except Exception as error:  # safetensors has exception types of its own
             if not is_disk_full(error):
                 raise
-            # Learning goes on: the checkpoint before is still there, and more is lost by stopping than by losing this.
+            # Learning continues: the previous checkpoint is still there, and stopping would lose more than this one.
             self.context.notes.append(f"no checkpoint after step {self.step}: the disk was full")
 
     def _resume(self) -> None:

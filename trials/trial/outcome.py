@@ -1,4 +1,4 @@
-"""How a trial ends, and who listens while it runs."""
+"""The result of a trial, and the interface through which it reports events while it runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,18 +9,18 @@ from nmlab.trials.contract.run_tags import Fact, flag
 
 
 class Events(Protocol):
-    """Who listens to a trial."""
+    """Receives what a trial records while it runs, and can ask it to stop."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Take values after ``step`` steps; a resumed trial repeats points that it gave before, with equal values."""
+        """Receive values after ``step`` steps; a resumed trial repeats its earlier points, with equal values."""
 
     def cancelled(self) -> bool:
-        """Say whether the trial should save its state and stop."""
+        """Return whether the trial is to save its state and stop."""
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """How a trial ended, its last metrics, and why it did not finish where it did not."""
+    """How a trial ended: its status, last metrics, artifacts, and the reason if it did not finish."""
 
     key: str
     status: TrialEnd
@@ -29,14 +29,14 @@ class TrialResult:
     reason: str = ""
     artifacts: tuple[str, ...] = ()
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Size (``bytes``) and ``digest`` of every artifact, by its name, for whoever reads it elsewhere."""
+    """Size (``bytes``) and ``digest`` of every artifact by name, for processes that read it elsewhere."""
     model_digest: str = ""
     notes: tuple[str, ...] = ()
     """What a reader must know beside the numbers, a line each."""
     initial_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The masks it started from, by digest: what each is, was made from and cost, and the key of its file."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What its numbers were measured with, where they compare only with others measured alike, by ``Fact``."""
+    """What its numbers were measured with, if they compare only with numbers measured the same way, by ``Fact``."""
 
 
 def facts_of(*, depends_on_seed: bool, tasks: str | None) -> dict[str, str]:
@@ -46,10 +46,10 @@ def facts_of(*, depends_on_seed: bool, tasks: str | None) -> dict[str, str]:
 
 
 class NullEvents:
-    """The events of those who run a trial along with its leader: all would tell the same."""
+    """Ignores all events; for ranks and peers that run a trial along with its leader, which reports them."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Let it pass."""
+        """Ignore the values."""
 
     def cancelled(self) -> bool:
         return False

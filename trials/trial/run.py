@@ -1,6 +1,6 @@
-"""One trial from configuration to result, run or followed: what the platform calls.
+"""Run one trial from configuration to result, or follow a trial that another slot leads.
 
-A trial that runs out of memory runs again with smaller micro-batches; a process that follows a trial repeats its steps.
+A trial that runs out of memory runs again with smaller micro-batches; a peer that follows a trial replays its steps.
 """
 
 from collections.abc import Callable
@@ -28,18 +28,24 @@ def run_trial(
     evaluators: MaskEvaluators | None = None,
     smaller_because: str = "",
 ) -> TrialResult:
-    """Run a trial on a replica's workbench, from its newest checkpoint in ``folder`` if there is one.
-
-    Where shards hold the model, every member of the ``crew`` calls this, each on its own workbench. The leader alone
-    tells ``events``, asks them, and writes artifacts; all end alike, and the metrics of the leader are the trial's.
-    With a ``party`` others evaluate a share of the masks of each step; the result is the same.
+    """Run a trial on a replica, from its newest checkpoint in ``folder`` if there is one, and return its result.
 
     A trial that runs out of memory on a whole model runs once more, from its newest checkpoint, with half as many
-    sequences at a time; a note in the result says so. Not where memory was missing for its state or a checkpoint, which
-    that does not make smaller. ``smaller_because`` says why it must not even try all at once.
+    sequences at a time; a note in the result says so. It does not if memory was missing for its state or a checkpoint,
+    which that does not make smaller.
 
-    Raises ``ValueError`` for bad input, ``PeerError`` where that or another failure befell another member. Divergence
-    and lack of memory are results, not exceptions. What was spent by then ``account_of`` finds in the exception.
+    Args:
+        spec: the trial.
+        replica: the replica context; in a pipeline group that of this rank.
+        folder: the trial's folder, for checkpoints and artifacts.
+        events: receives metrics and can cancel the trial; in a pipeline group only the leader uses it.
+        pipeline: the pipeline group. Every rank calls this function; all ranks end with the same status, the leader
+            alone writes artifacts, and its metrics are those of the trial.
+        evaluators: evaluates a part of the masks of each step in other slots; the result is the same.
+        smaller_because: why the first attempt must use half as many sequences at a time already; "" if it need not.
+
+    Raises ``ValueError`` for bad input, and ``PeerError`` where another rank failed. Divergence and lack of memory are
+    results, not exceptions. ``account_of`` returns the cost up to an exception.
     """
     trial = partial(
         TrialLoop,
@@ -88,19 +94,19 @@ def follow_trial(
     evaluators: MaskEvaluators,
     pipeline: PipelineGroup = SINGLE_PROCESS,
 ) -> None:
-    """Take part in a trial that another slot leads, from its newest checkpoint on, until it is over.
+    """Evaluate masks of a trial that another slot leads, from its newest checkpoint until the trial ends.
 
-    Steps that the others have taken since the checkpoint are repeated from their losses alone. Nothing is written.
-    Where shards hold the model, every member of the ``crew`` calls this.
+    Steps that the group has taken since the checkpoint are replayed from their losses alone. Nothing is written. In a
+    pipeline group every rank calls this function.
     """
     again = True
     with replica.results.in_use():
         while again:
-            again = _keeps_up(TrialLoop(spec, replica, folder, NullEvents(), pipeline, evaluators, assists=True))
+            again = _follow(TrialLoop(spec, replica, folder, NullEvents(), pipeline, evaluators, follows=True))
 
 
-def _keeps_up(trial: "TrialLoop") -> bool:
-    """Take part until the trial is over; say whether to start anew from the newest checkpoint."""
+def _follow(trial: "TrialLoop") -> bool:
+    """Follow a trial until it ends; return whether to start again from the newest checkpoint."""
     try:
         trial.begin()
         trial.replay()
@@ -109,4 +115,4 @@ def _keeps_up(trial: "TrialLoop") -> bool:
         ended = trial.pipeline.recover(error)
     if not isinstance(ended, ReloadError | GroupClosedError | DivergedError):
         raise ended
-    return isinstance(ended, ReloadError)  # that it diverged, on the same losses, the leader says itself
+    return isinstance(ended, ReloadError)  # divergence is reported by the leader, which has the same losses

@@ -1,4 +1,4 @@
-"""What trials of one replica share is computed once, by one of them, while the others wait."""
+"""Results that the trials of one replica share are computed once, by one of them, while the others wait."""
 
 import threading
 import time
@@ -27,7 +27,7 @@ def _together(*calls):
         thread.start()
     for thread in threads:
         thread.join(timeout=20)
-        assert not thread.is_alive(), "waits for ever"
+        assert not thread.is_alive(), "deadlock"
     return results
 
 
@@ -52,7 +52,7 @@ def test_none_is_a_value(fresh):
     assert calls == [1]
 
 
-def test_a_failure_is_told_to_who_computed_and_not_remembered(fresh):
+def test_a_failure_is_raised_to_the_caller_and_not_remembered(fresh):
     def fail():
         raise OSError("disk")
 
@@ -62,7 +62,7 @@ def test_a_failure_is_told_to_who_computed_and_not_remembered(fresh):
     assert fresh.get_or_compute("key", lambda: 3) == 3
 
 
-def test_who_waited_for_a_failure_tries_again(fresh):
+def test_a_thread_that_waited_for_a_failure_tries_again(fresh):
     attempts = []
 
     def first_fails():

@@ -1,4 +1,4 @@
-"""What a replica keeps for its trials is bounded by bytes, and nothing that a running trial uses is dropped."""
+"""The results that a replica caches are bounded by bytes, and none that a running trial uses is dropped."""
 
 import threading
 
@@ -34,7 +34,7 @@ def test_the_least_recently_used_goes_first():
     assert ask.computed == ["a", "b", "c", "d"]
     assert ask.cache.nbytes <= ask.cache.budget
     ask("a"), ask("c"), ask("d")
-    assert ask.computed == ["a", "b", "c", "d"], "only b had to go"
+    assert ask.computed == ["a", "b", "c", "d"], "only b was dropped"
     ask("b")
     assert ask.computed[4:] == ["b"]
 
@@ -47,10 +47,10 @@ def test_it_never_grows_beyond_its_budget_where_no_trial_runs():
     many = Asked(10 * KB)
     for number in range(200):
         many(number, size=0)
-    assert len(many.cache._entries) < 50, "entries of nothing count too"
+    assert len(many.cache._entries) < 50, "empty entries count too"
 
 
-def test_what_a_running_trial_uses_stays_whatever_the_budget():
+def test_results_of_a_running_trial_stay_whatever_the_budget():
     ask = Asked(KB)
     with ask.cache.in_use():
         kept = [ask(key, size=5 * KB) for key in "abc"]
@@ -101,8 +101,8 @@ class Quiet:
         return False
 
 
-def test_a_recomputation_is_charged_to_whom_it_is_made_for(tmp_path):
-    """Both pay what the method costs alone; of the second it is no shared cost, because it was computed again."""
+def test_a_recomputation_is_charged_to_the_trial_that_asked_for_it(tmp_path):
+    """Both trials are charged what the method costs alone; the second has no shared cost if it computed again."""
     text, shared = small_text(tmp_path), []
     for budget in (0, 2**30):
         replica = ReplicaContext(small_replica().frozen, cache_bytes=budget)
@@ -122,29 +122,29 @@ def test_a_recomputation_is_charged_to_whom_it_is_made_for(tmp_path):
     assert shared == [alone["cost/backwards"], 0.0]
 
 
-class _Member:
-    """One of two members of a crew, each a thread with a cache of its own."""
+class _Rank:
+    """One of two ranks of a pipeline group, each a thread with its own cache."""
 
     size = 2
 
-    def __init__(self, rank, said, barrier):
-        self.leads, self._rank, self._said, self._barrier = rank == 0, rank, said, barrier
+    def __init__(self, rank, given, barrier):
+        self.leads, self._rank, self._given, self._barrier = rank == 0, rank, given, barrier
 
     def all_gather(self, value):
-        self._said[self._rank] = value
+        self._given[self._rank] = value
         self._barrier.wait(10)
-        found = list(self._said)
+        found = list(self._given)
         self._barrier.wait(10)
         return found
 
 
-def test_members_whose_caches_dropped_other_results_compute_them_again_together():
-    """Stages of a model differ in size, so one may have dropped what the other still has; nobody waits for ever."""
-    said, barrier, computed = [None, None], threading.Barrier(2), []
+def test_ranks_whose_caches_dropped_different_results_recompute_them_together():
+    """Stages of a model differ in size, so one rank may have dropped a result that another still has; no deadlock."""
+    given, barrier, computed = [None, None], threading.Barrier(2), []
     caches = [ResultCache(10**6), ResultCache(100)]
 
     def ask(rank):
-        pipeline = _Member(rank, said, barrier)
+        pipeline = _Rank(rank, given, barrier)
         for key in ("a", "b", "a"):
             caches[rank].get_or_compute(key, lambda key=key: computed.append((rank, key)), pipeline=pipeline)
 
@@ -153,5 +153,5 @@ def test_members_whose_caches_dropped_other_results_compute_them_again_together(
         thread.start()
     for thread in threads:
         thread.join(20)
-        assert not thread.is_alive(), "waits for ever"
+        assert not thread.is_alive(), "deadlock"
     assert sorted(computed) == [(rank, key) for rank in range(2) for key in "aab"]

@@ -1,4 +1,4 @@
-"""What a name of a metric stands for, for nmlab's own methods and for those of other packages."""
+"""Declarations of metrics, of nmlab's own methods and of those of other packages."""
 
 import sys
 
@@ -117,7 +117,7 @@ def test_a_package_declares_what_its_method_records(package):
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ("METRICS = 3", "metrics of mine: expected a tuple of Metric, got 3"),
         (
@@ -130,15 +130,15 @@ def test_a_package_declares_what_its_method_records(package):
         ("import no_such_module", "metrics of mine cannot be loaded from other_metrics:METRICS: No module"),
     ],
 )
-def test_a_package_that_declares_nonsense_is_named_once_its_metrics_are_asked_for(package, body, told):
+def test_a_package_that_declares_nonsense_is_named_once_its_metrics_are_asked_for(package, body, message):
     package(HEADER + body, entries=ENTRY)
     assert metric_of("eval/perplexity").unit == "perplexity", "what nmlab declares needs no package"
-    with pytest.raises(ValueError, match=told) as refused:
+    with pytest.raises(ValueError, match=message) as refused:
         metric_of("train/of_nobody")
     assert "\n" not in str(refused.value)
 
 
-def test_a_metric_that_nobody_declared_has_a_name_and_nothing_else():
+def test_an_undeclared_metric_has_a_name_and_nothing_else():
     rescan()
     assert metric_of("train/of_nobody") == Metric("train/of_nobody")
     assert metric_of("train/of_nobody").label == "train of nobody"

@@ -1,4 +1,4 @@
-"""What lets somebody in is not shown; everything else of a text is."""
+"""Passwords and tokens are not shown; the rest of a text is."""
 
 import pytest
 

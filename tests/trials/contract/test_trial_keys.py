@@ -40,7 +40,7 @@ def test_twenty_different_keys_are_recorded():
 
 
 def test_every_field_is_recorded_or_added_later():
-    """Whoever adds a field adds it to ``ADDED_LATER`` as well; the cadence is no part of a key."""
+    """A new field must be added to ``ADDED_LATER`` too; the cadence is not part of a key."""
     now = {name: set(known) for name, known in SECTIONS.items()}
     for name, recorded in RECORDED["fields"].items():
         prefix = "" if name == "trial" else f"{name}."

@@ -1,4 +1,4 @@
-"""What identifies a trial: everything a result depends on, nothing else, and the same in every process."""
+"""The key of a trial: it depends on everything a result depends on, on nothing else, and not on the process."""
 
 import pytest
 from pydantic import ValidationError
@@ -32,7 +32,7 @@ def test_keys_are_hexadecimal_and_repeatable():
 
 
 def test_another_process_finds_the_same_keys(elsewhere):
-    """A trial finds its own checkpoints by its key, whichever process it wakes up in."""
+    """A trial finds its own checkpoints by its key in any process."""
     assert elsewhere["keys"] == [SPEC.key, SPEC.configuration]
 
 
@@ -40,7 +40,7 @@ def test_the_order_of_hyperparameters_does_not_matter():
     assert _changed(hyperparameters=dict(reversed(SPEC.hyperparameters.items()))).key == SPEC.key
 
 
-def test_how_often_a_trial_speaks_does_not_matter():
+def test_how_often_a_trial_logs_does_not_matter():
     spec = _changed(cadence=Cadence(log_every=1, evaluate_every=2, checkpoint_every=3))
     assert (spec.key, spec.configuration) == (SPEC.key, SPEC.configuration)
 

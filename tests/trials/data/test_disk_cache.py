@@ -1,4 +1,4 @@
-"""What is kept between processes: computed once a state, and anew wherever the file cannot be trusted."""
+"""The cache on disk: a value is computed once for each state, and again where its file is damaged."""
 
 import pytest
 

@@ -11,14 +11,14 @@ DEEP = '{"question": ' + "[" * 100_000 + "]" * 100_000 + "}"
 LONG = '{"question": ' + "9" * 5000 + "}"
 
 
-@pytest.mark.parametrize(("line", "told"), [(DEEP, "nested too deeply"), (LONG, "a number")])
-def test_a_row_that_exhausts_the_reader_is_named(tmp_path, line, told):
+@pytest.mark.parametrize(("line", "message"), [(DEEP, "nested too deeply"), (LONG, "a number")])
+def test_a_row_that_exhausts_the_reader_is_named(tmp_path, line, message):
     path = tmp_path / "quiz.jsonl"
     path.write_text(f"\n{line}\n")
     with pytest.raises(SourceError, match="line 2") as raised:
         local_task(str(path)).rows()
-    assert told in str(raised.value)
-    with pytest.raises(SourceError, match=f"^row 7 .*{told}|^row 7 .*number"):
+    assert message in str(raised.value)
+    with pytest.raises(SourceError, match=f"^row 7 .*{message}|^row 7 .*number"):
         _parsed(line, where="row 7")
 
 

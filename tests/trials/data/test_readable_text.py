@@ -20,7 +20,7 @@ WORDS = {"one": 0, "two": 1, "three": 2, "four": 9}
 
 
 def _words(unknown=None, drops=False):
-    """A tokenizer of four words; without a token for others it refuses them, or makes nothing of their letters."""
+    """Return a tokenizer of four words; without an unknown token it refuses others, or drops their letters."""
     if drops:
         model = models.BPE({"a": 0, "b": 1}, [])
     else:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
@@ -40,7 +40,7 @@ def _assert_like_the_harness(rolling, tokens, *, prefix, length):
         assert window[: last + 1].tolist() == [*context, *predicted]
 
 
-@contexts(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(words=st.lists(st.sampled_from(["mask", "the", "2:4", "日本", "\n"]), max_size=40), length=st.integers(1, 20))
 def test_windows_are_those_of_the_harness(tokenizer, words, length):
     document = " ".join(words)

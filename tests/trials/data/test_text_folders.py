@@ -59,12 +59,12 @@ def test_data_is_read_and_what_is_about_it_is_left_out(folder, files, documents,
     path = folder(files)
     assert _read(path) == documents
     if left_out is not None:
-        told = files_left_out(TextSource(str(path), part="calibration"))
-        assert sorted(told) == sorted(str(path / name) for name in left_out)
+        message = files_left_out(TextSource(str(path), part="calibration"))
+        assert sorted(message) == sorted(str(path / name) for name in left_out)
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "message"),
     [
         (
             {"a.txt": "t", "b.jsonl": ROW},
@@ -87,11 +87,11 @@ def test_data_is_read_and_what_is_about_it_is_left_out(folder, files, documents,
         ({"a.jsonl": "\n"}, ["holds no text"]),
     ],
 )
-def test_what_cannot_be_read_completely_is_refused(folder, files, told):
+def test_what_cannot_be_read_completely_is_refused(folder, files, message):
     path = folder(files)
     with pytest.raises(SourceError) as refused:
         _read(path)
-    assert all(part in str(refused.value) for part in (*told, str(path)))
+    assert all(part in str(refused.value) for part in (*message, str(path)))
     assert "\n" not in str(refused.value)
 
 

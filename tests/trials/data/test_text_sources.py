@@ -47,7 +47,7 @@ def test_json_lines_end_at_line_feeds_only(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "column", "told"),
+    ("lines", "column", "message"),
     [
         ('{"txet": "a"}', None, ["line 1", "'text'", "did you mean 'txet'"]),
         ('{"text": "a"}\n{"text": 3}', None, ["line 2: column 'text' holds the number 3, expected text"]),
@@ -57,18 +57,18 @@ def test_json_lines_end_at_line_feeds_only(tmp_path):
         ("\n\n", None, ["holds no text"]),
     ],
 )
-def test_a_bad_json_line_is_named(tmp_path, lines, column, told):
+def test_a_bad_json_line_is_named(tmp_path, lines, column, message):
     path = tmp_path / "a.jsonl"
     path.write_text(lines)
     with pytest.raises(SourceError) as refused:
         _read(path, column=column)
     assert str(path) in str(refused.value)
-    assert all(part in str(refused.value) for part in told)
+    assert all(part in str(refused.value) for part in message)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("missing.txt", None, "does not exist"),
         ("missing.jsonl[:80%]", None, "does not exist"),
@@ -84,11 +84,11 @@ def test_a_bad_json_line_is_named(tmp_path, lines, column, told):
         ("text.txt[:1%]", b"text", "holds no text"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(tmp_path, monkeypatch, name, content, told):
+def test_a_file_that_cannot_be_used_is_named(tmp_path, monkeypatch, name, content, message):
     monkeypatch.chdir(tmp_path)
     if content is not None:
         (tmp_path / name.partition("[")[0]).write_bytes(content)
-    with pytest.raises(SourceError, match=told):
+    with pytest.raises(SourceError, match=message):
         _read(name)
 
 

@@ -1,4 +1,4 @@
-"""What is no text is refused with its file, its place and its type; nothing is turned into text."""
+"""Values that are not text are refused with file, place and type; nothing is converted to text."""
 
 import gzip
 import json
@@ -34,24 +34,24 @@ def _refusal(source, **options) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize(("value", "told"), VALUES)
+@pytest.mark.parametrize(("value", "message"), VALUES)
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
-def test_json_that_is_no_text(tmp_path, value, told, name):
+def test_json_that_is_no_text(tmp_path, value, message, name):
     rows = [{"text": "fine"}, {"text": value}]
     path = tmp_path / name
     path.write_text(json.dumps(rows) if name == "a.json" else "\n".join(map(json.dumps, rows)))
     place = "row" if name == "a.json" else "line"
-    assert _refusal(path) == f"data '{path}' {place} 2: column 'text' holds {told}, expected text"
+    assert _refusal(path) == f"data '{path}' {place} 2: column 'text' holds {message}, expected text"
 
 
-@pytest.mark.parametrize(("value", "told"), VALUES)
-def test_columns_of_tables_that_are_no_text(tmp_path, monkeypatch, value, told):
+@pytest.mark.parametrize(("value", "message"), VALUES)
+def test_columns_of_tables_that_are_no_text(tmp_path, monkeypatch, value, message):
     """A null among texts, and columns of any other type, from files, from saved data sets and from the hub."""
     column = ["fine", None] if value is None else [value, value]
     row = 2 if value is None else 1
     table = pa.table({"text": column})
     parquet.write_table(table, tmp_path / "a.parquet")
-    expected = f"row {row}: column 'text' holds {told}, expected text"
+    expected = f"row {row}: column 'text' holds {message}, expected text"
     assert _refusal(tmp_path / "a.parquet") == f"data '{tmp_path}/a.parquet' {expected}"
     rows = datasets.Dataset(table)
     rows.save_to_disk(str(tmp_path / "saved"))
@@ -89,7 +89,7 @@ def test_a_byte_order_mark_is_not_text(tmp_path, name, content, documents):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("text".encode("utf-16"), "is UTF-16, expected UTF-8; convert it: iconv -f UTF-16 -t UTF-8"),
         (b"\xfe\xff" + "text".encode("utf-16-be"), "is UTF-16"),
@@ -100,17 +100,17 @@ def test_a_byte_order_mark_is_not_text(tmp_path, name, content, documents):
     ],
 )
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
-def test_other_encodings_are_refused_with_the_place(tmp_path, name, content, told):
+def test_other_encodings_are_refused_with_the_place(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    assert f"data '{tmp_path}/{name}' {told}" in _refusal(tmp_path / name)
+    assert f"data '{tmp_path}/{name}' {message}" in _refusal(tmp_path / name)
 
 
 @pytest.mark.parametrize("text", ['"a\\ud800"', '"a\\udc00b"'])
 def test_half_a_surrogate_pair_is_refused_with_the_row(tmp_path, text):
     (tmp_path / "a.jsonl").write_text('{"text": "fine \\ud83d\\ude00"}\n{"text": ' + text + "}")
-    told = _refusal(tmp_path / "a.jsonl")
-    assert "a.jsonl' line 2: column 'text' holds half a surrogate pair, \\ud" in told
-    assert "at character 2" in told
+    message = _refusal(tmp_path / "a.jsonl")
+    assert "a.jsonl' line 2: column 'text' holds half a surrogate pair, \\ud" in message
+    assert "at character 2" in message
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_half_a_surrogate_pair_is_refused_with_the_row(tmp_path, text):
 )
 def test_damaged_compression_is_refused(tmp_path, content):
     (tmp_path / "a.txt.gz").write_bytes(content)
-    assert any(told in _refusal(tmp_path / "a.txt.gz") for told in ("could not be read: ", "holds no text"))
+    assert any(message in _refusal(tmp_path / "a.txt.gz") for message in ("could not be read: ", "holds no text"))
 
 
 def test_rows_of_a_table_that_do_not_fit_its_header_are_refused(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.contract.errors import SourceError
@@ -67,7 +67,7 @@ def test_words_are_counted_where_they_begin(windows_of, tokenizer, length):
     assert int(every.words.sum()) == sum(len(document.split()) for document in documents) - 1
 
 
-@contexts(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(text=st.text(st.sampled_from("ab é🙂日\n\t .,'\u00a0\u2003"), min_size=5, max_size=60))
 def test_no_word_is_lost_or_counted_twice(text, tokenizer, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "words.txt"
@@ -126,7 +126,7 @@ def test_calibration_windows_are_drawn_without_replacement_from_the_whole_text(t
     assert drawn != every
 
 
-def test_too_short_a_text_tells_how_many_samples_it_gives(tmp_path, tokenizer):
+def test_the_error_for_a_short_text_says_how_many_samples_it_gives(tmp_path, tokenizer):
     path = tmp_path / "short.txt"
     path.write_text("a few words only, but more than one window of sixteen tokens, " * 3)
     gives = (len(_stream([path.read_text()], tokenizer)) - 1) // 15

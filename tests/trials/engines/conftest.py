@@ -1,4 +1,4 @@
-"""The engines that every test of `test_engine_*.py` holds to the same promises, and a few small layouts.
+"""The engines that every test of `test_engine_*.py` runs on, and a few small layouts.
 
 A new engine is one more line of ``ENGINES``.
 """
@@ -28,8 +28,9 @@ LAYERS = [
 class Maker:
     """How to start an engine from logits, up to which N, and how far its logits may be from a float64 step.
 
-    ``rounding`` is relative to the largest logit or move: half a unit in the last place. ``draws`` masks tell the law:
-    half as many of engines that share their arithmetic with another, or are no more than a yardstick.
+    ``rounding`` is relative to the largest logit or move: half a unit in the last place. ``draws`` is the number of
+    masks for tests of the distribution: half as many for engines that share their arithmetic with another, and for the
+    reference.
     """
 
     start: Callable[[GroupLayout, Tensor], Engine]
@@ -77,7 +78,7 @@ def make(request) -> Maker:
 
 @pytest.fixture(params=[name for name in ENGINES if name != "adaptive"])
 def make_sampling(request) -> Maker:
-    """``make`` for the engines that sample themselves: the adaptive one leaves it to two of them."""
+    """``make`` for the engines that sample themselves; the adaptive one delegates this to two of them."""
     return ENGINES[request.param]
 
 

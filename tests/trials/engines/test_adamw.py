@@ -1,4 +1,4 @@
-"""AdamW with a named state: torch's own steps, clipping, and going on from a state."""
+"""AdamW with a named state: torch's own steps, clipping, and continuing from a state."""
 
 import math
 

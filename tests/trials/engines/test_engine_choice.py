@@ -1,4 +1,4 @@
-"""Which engine `auto` means: on CUDA a kernel only where it computes what torch does, else torch, said in a line."""
+"""The engine that `auto` stands for: on CUDA a kernel only where it computes what torch does, else torch and a note."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ FAULT = "it draws other masks in 3 of 1033 groups"
 
 
 class OnCuda(Float32Store):
-    """A store that says it is on a GPU, where there is none: nothing is computed on it but the choice."""
+    """A store that claims to be on a GPU; nothing but the choice of the engine is computed with it."""
 
     @property
     def device(self):
@@ -61,13 +61,13 @@ def test_kernels_that_pass_are_chosen(pattern):
 @pytest.mark.parametrize(
     ("pattern", "groups", "torchs"), [("2:4", 64, "linear"), ("2:4", 2**20, "adaptive"), ("12:32", 64, "linear")]
 )
-def test_kernels_that_fail_are_not_and_that_is_said_in_one_line(pattern, groups, torchs):
+def test_kernels_that_fail_are_not_and_that_is_noted_in_one_line(pattern, groups, torchs):
     name, _, notes = _suited(pattern, groups=groups, fault=FAULT)
     assert name == torchs
     assert notes == [f"engine auto: {torchs} in place of the Triton kernels; on cuda:0 they fail their check: {FAULT}"]
 
 
-def test_all_workers_choose_alike():
+def test_all_workers_choose_the_same():
     name, _, notes = _suited(agree=lambda faulty: True)
     assert name == "linear"
     assert notes == ["engine auto: linear in place of the Triton kernels; they fail their check at another worker"]
@@ -170,7 +170,7 @@ def test_a_fallback_draws_and_moves_as_the_named_engine_does():
     ids=str,
 )
 def test_a_plan_counts_the_engine_that_a_run_gets(asked, engine):
-    """One function answers both; what is foretold of ``auto`` is what is foretold of the engine it names."""
+    """One function serves both; what is predicted for ``auto`` is what is predicted for the engine it stands for."""
     given = {"pattern": "2:4", "groups": 2**20, "device": "cuda", "sampler": "multinomial", "exact": True, **asked}
     layout = _layout(given["pattern"], given["groups"])
     task = EngineTask(
@@ -185,10 +185,10 @@ def test_a_plan_counts_the_engine_that_a_run_gets(asked, engine):
     shape = Shape(layout.layers, {}, 2, 16, layout.pattern, 4, 16, device=given["device"])
     named = {"logits": "float32", "steps": 100, "magnitude": given["magnitude"]}
     planned = engine_needs("auto", shape, sampler=given["sampler"], exact=given["exact"], **named)
-    parts = {"adaptive": "lent layers", "triton": "modes and bounds", "linear": "modes and bounds"}
+    parts = {"adaptive": "delegated layers", "triton": "modes and bounds", "linear": "modes and bounds"}
     assert parts[engine] in planned[0]
     assert ("rates" in planned[0]) == (engine == "adaptive")
-    if engine != "adaptive":  # which has no name to ask for
+    if engine != "adaptive":  # which cannot be asked for by name
         assert planned == engine_needs(engine, shape, sampler="multinomial", exact=True, **named)
 
 

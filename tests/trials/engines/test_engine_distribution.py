@@ -29,7 +29,7 @@ GROUPS = 60_000
 
 
 def permuted(logits, groups):
-    """The same logits in another order in every group, [G, M], and the order: items of group g stand at order[g]."""
+    """Return the same logits in another order in every group, [G, M], and the order: items of group g at order[g]."""
     order_GM = torch.rand(groups, len(logits), generator=torch.Generator().manual_seed(1)).argsort(1)
     return torch.empty(groups, len(logits)).scatter_(1, order_GM, torch.tensor(logits).expand(groups, -1)), order_GM
 
@@ -154,8 +154,8 @@ def test_neither_groups_nor_draws_are_correlated(make, layout_of, text):
 def test_the_adaptive_engine_draws_what_one_of_its_two_engines_draws(start_engine, layout_of, text, family):
     pattern = Pattern.parse(text)
     logits_GM, _ = permuted(FAMILIES[family](pattern.n, pattern.m), 4000)
-    whole, lent = (start_engine(name, layout_of(text, groups=4000), logits_GM) for name in ("adaptive", "linear"))
-    other = lent if whole.linear_layers else start_engine("event", layout_of(text, groups=4000), logits_GM)
+    whole, delegated = (start_engine(name, layout_of(text, groups=4000), logits_GM) for name in ("adaptive", "linear"))
+    other = delegated if whole.linear_layers else start_engine("event", layout_of(text, groups=4000), logits_GM)
     assert bool(whole.linear_layers) == (family == "hot")
     for step in range(3):
         ours, theirs = (engine.sample(MaskKey(0, step)) for engine in (whole, other))

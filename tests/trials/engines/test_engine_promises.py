@@ -1,4 +1,4 @@
-"""What every engine promises beside its distribution: keys, shards, state, steps, and what it refuses."""
+"""What every engine guarantees beside its distribution: keys, pipeline stages, state, steps, and what it refuses."""
 
 import math
 
@@ -90,12 +90,12 @@ def test_layers_of_one_shape_draw_different_masks(start):
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("shards", [2, 4])
-def test_shards_learn_bit_for_bit_what_the_whole_learns(start, pattern, shards):
-    """Workers hold some of the layers each; nothing that happens to a layer may depend on its neighbours."""
+@pytest.mark.parametrize("stages", [2, 4])
+def test_stages_learn_bit_for_bit_what_the_whole_learns(start, pattern, stages):
+    """Workers hold some of the layers each; nothing that happens to a layer may depend on other layers."""
     whole, parts = walk(start(pattern)), {}
-    for first in range(0, 4, 4 // shards):
-        parts |= walk(start(pattern, kept=slice(first, first + 4 // shards)))
+    for first in range(0, 4, 4 // stages):
+        parts |= walk(start(pattern, kept=slice(first, first + 4 // stages)))
     assert parts.keys() == whole.keys()
     for name, tensors in whole.items():
         assert all(torch.equal(a, b) for a, b in zip(tensors, parts[name], strict=True)), name
@@ -107,7 +107,7 @@ def test_an_engine_goes_on_from_its_state_bit_for_bit(start, pattern):
     walk(undisturbed, steps=range(3))
     walk(before, steps=range(3))
     saved = safetensors.torch.load(safetensors.torch.save(before.state()))
-    walk(before, steps=range(3, 5))  # what is saved is not what goes on
+    walk(before, steps=range(3, 5))  # later steps must not change the saved state
     after.load_state(saved)
     assert torch.equal(after.logits(), undisturbed.logits())
     expected, found = (walk(engine, steps=range(3, 7)) for engine in (undisturbed, after))
@@ -134,7 +134,7 @@ def test_a_step_is_that_of_float64(make, start, pattern, spread):
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_a_step_tells_which_modes_changed(start, pattern):
+def test_a_step_returns_the_groups_whose_mode_changed(start, pattern):
     engine, changes = start(pattern, spread=1.0), 0
     for step in range(6):
         before = engine.mode()
@@ -222,10 +222,10 @@ BAD_STEPS = {
 
 @pytest.mark.parametrize("case", BAD_STEPS)
 def test_a_step_that_makes_no_sense_is_refused_and_moves_nothing(start, case):
-    draws, weights, told = BAD_STEPS[case]
+    draws, weights, message = BAD_STEPS[case]
     engine = start("2:4")
     before = engine.logits()
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         engine.descend(draws, weights=weights, rate=1.0)
     assert torch.equal(engine.logits(), before)
     assert torch.equal(encode(engine.mode()), encode(topn(before, engine.layout.pattern)))

@@ -1,7 +1,7 @@
 """How often groups deviate at a lead of 14: the rate that an engine works with, to 1e-5, and what it then draws.
 
-A rate of 1e-6 cannot be told to a millionth by drawing. But an engine turns a uniform number into a deviation, so it is
-fed evenly spaced ones: their share that deviates is the probability, to one part in as many as there are.
+A rate of 1e-6 cannot be measured to a millionth by drawing. But an engine turns a uniform number into a deviation, so
+it is given evenly spaced ones: the share of them that deviates is the probability, to one part in their number.
 """
 
 import math
@@ -31,7 +31,7 @@ def exact_probability(pattern, *, lead):
     return float(1 - stays)
 
 
-def alike(pattern, groups, *, lead=LEAD):
+def equal_leads(pattern, groups, *, lead=LEAD):
     """Logits of groups whose first N items lead, [G, M]."""
     return (torch.arange(pattern.m) < pattern.n).expand(groups, -1) * lead
 
@@ -56,7 +56,7 @@ def test_the_linear_engine_deviates_where_its_uniform_is_below_the_exact_probabi
     monkeypatch, start_engine, layout_of, text
 ):
     pattern, groups = Pattern.parse(text), 200_000
-    engine = start_engine("linear", layout_of(text, groups=groups), alike(pattern, groups))
+    engine = start_engine("linear", layout_of(text, groups=groups), equal_leads(pattern, groups))
     probability = exact_probability(pattern, lead=LEAD)
     monkeypatch.setattr(engine, "_generators", lambda key: {"layer": EvenGenerator(2 * probability / groups)})
     assert len(engine.sample(MaskKey(0, 0)).groups_g) == pytest.approx(groups / 2, abs=1)
@@ -67,9 +67,9 @@ def test_the_event_engine_accepts_as_many_points_as_the_exact_rate_says(monkeypa
     """A point in every group, each a unit deeper than the last: as many count as there are units of the true rate."""
     pattern = Pattern.parse(text)
     rate = -math.log1p(-exact_probability(pattern, lead=LEAD)) / UNIT
-    bound = int(start_engine("event", layout_of(text, groups=1), alike(pattern, 1)).watch.rates.edges[-1])
+    bound = int(start_engine("event", layout_of(text, groups=1), equal_leads(pattern, 1)).watch.rates.edges[-1])
     assert 1.02 * rate < bound < 1.04 * rate
-    engine = start_engine("event", layout_of(text, groups=bound), alike(pattern, bound))
+    engine = start_engine("event", layout_of(text, groups=bound), equal_leads(pattern, bound))
     assert engine.watch.rates.edges == [0, bound * bound]
 
     def shots(self, edges, *, n):
@@ -109,7 +109,7 @@ TAILS = {
 def test_the_rate_of_deviations_at_a_magnitude_of_14(start_engine, layout_of, name, text):
     groups, events, tolerance = TAILS[name, text]
     pattern = Pattern.parse(text)
-    engine = start_engine(name, layout_of(text, groups=groups), alike(pattern, groups))
+    engine = start_engine(name, layout_of(text, groups=groups), equal_leads(pattern, groups))
     rate = exact_probability(pattern, lead=LEAD)
     draws = math.ceil(events / (rate * groups))
     seen = sum(len(engine.sample(MaskKey(8, step)).groups_g) for step in range(draws))

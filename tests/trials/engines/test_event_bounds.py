@@ -1,10 +1,10 @@
-"""The inequalities that the event engine's bounds rest on, one by one, and the windows made of them."""
+"""The inequalities behind the event engine's bounds, one by one, and the windows that follow from them."""
 
 import math
 
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.contract.pattern import Pattern
@@ -21,7 +21,7 @@ PATTERNS = ["1:2", "1:4", "2:4", "3:4", "2:8", "4:8", "7:8", "8:16", "5:32"]
 
 
 def _cases(text, *, groups=400, seed=0):
-    """Logits from flat to far apart, with kept items that lead alike, unequally, or not at all; and their modes."""
+    """Return logits from flat to far apart, whose kept items lead equally, unequally or not at all, and their modes."""
     pattern, generator = Pattern.parse(text), torch.Generator().manual_seed(seed)
     spread_G1 = 10 ** torch.linspace(-2, 1.3, groups, dtype=torch.float64).unsqueeze(1)
     logits_GM = spread_G1 * torch.randn(groups, pattern.m, generator=generator, dtype=torch.float64)
@@ -55,7 +55,7 @@ def test_the_gradient_of_log_q_has_its_signs_and_its_length(text):
     assert (gradient_GM.masked_fill(mode_GM, 0.0).sum(1) <= 1 + 1e-6).all()
     assert (gradient_GM.sum(1).abs() < 1e-6).all()
     assert (gradient_GM.norm(dim=1) <= math.sqrt(2) + 1e-6).all()
-    assert gradient_GM.norm(dim=1).max() > (1.0 if n < 7 else 0.5)  # and it is no empty bound
+    assert gradient_GM.norm(dim=1).max() > (1.0 if n < 7 else 0.5)  # and the bound is tight
 
 
 @pytest.mark.parametrize("text", ["1:2", "1:4", "2:4", "3:4", "2:8", "4:8", "5:8"])
@@ -77,7 +77,7 @@ def test_the_curvature_of_log_p_is_bounded_by_the_trace(text):
 
 
 @given(st.data())
-@contexts(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_displacement_raises_log_q_by_at_most_sqrt_2_times_its_length(data):
     pattern = Pattern.parse(data.draw(st.sampled_from(PATTERNS)))
     values = st.lists(st.floats(-20, 20), min_size=pattern.m, max_size=pattern.m)

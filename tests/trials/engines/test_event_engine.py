@@ -1,4 +1,4 @@
-"""Event and adaptive engine over runs in which groups turn hot and cold, windows end, and layers change hands."""
+"""Event and adaptive engine over runs in which groups turn hot and cold, windows end, and layers are delegated."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from nmlab.trials.engines.adaptive import AdaptiveEngine
 from nmlab.trials.engines.engine import Draw, MaskKey
 from nmlab.trials.engines.event import EventEngine
 from nmlab.trials.engines.event.blocks import SUPERBLOCK
-from nmlab.trials.engines.logits import store_of
+from nmlab.trials.engines.logits import initial_store, store_of
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import PrunableLayer
 
@@ -23,12 +23,12 @@ LEADS = {"cold": (9.0, 12.0), "mixed": (3.9, 6.0), "hot": (0.0, 3.0)}
 
 @pytest.fixture(autouse=True)
 def small_layers_count(monkeypatch):
-    """Layers of these tests are far smaller than those for which the adaptive engine takes the trouble to choose."""
+    """Let the adaptive engine choose for the small layers of these tests too."""
     monkeypatch.setattr(adaptive, "SMALL", 0)
 
 
 def start(kind, text="2:4", *, kept=slice(None)):
-    """An engine over some of the layers, whose logits depend on the layer alone."""
+    """Start an engine over some of the layers, whose logits depend on the layer alone."""
     layout = GroupLayout(LAYERS[kept], pattern=Pattern.parse(text))
     logits = {}
     for layer in layout.layers:
@@ -42,7 +42,7 @@ def start(kind, text="2:4", *, kept=slice(None)):
 
 
 def walk(engine, *, steps):
-    """Steps of one or two masks, first against the mode and then with it; returns all masks, modes and logits."""
+    """Take steps of one or two masks, first against the mode and then with it; return all masks, modes and logits."""
     seen = []
     for step in steps:
         draws = [engine.sample(MaskKey(3, step, index)) for index in range(1 + step % 2)]
@@ -55,6 +55,26 @@ def walk(engine, *, steps):
     return {name: [engine.layout.split(tensor)[name] for tensor in seen] for name in engine.layout.split(seen[0])}
 
 
+def test_the_worked_example_of_the_engines_documentation():
+    """The numbers in the docstring of ``nmlab.trials.engines.event.engine``."""
+    layout = GroupLayout([PrunableLayer("q", 0, 3, 2)], pattern=Pattern(1, 2))
+    kept_GM = torch.tensor([[True, False], [False, True], [True, False]])
+    engine = EventEngine(layout, store=initial_store(layout, kept_GM, magnitude=4.0))
+    assert engine.watch.rates.bound_S[:3].tolist() == [641_686_161] * 3
+    assert engine.watch.expected_points() == pytest.approx([0.0560], abs=5e-5)
+    first = engine.sample(MaskKey(29, 0))
+    assert first.groups_g.tolist() == []
+    engine.descend([first], weights=[0.5], rate=0.2)
+    assert (engine.history.first, engine.history.second) == pytest.approx((-0.1, 0.01))
+    assert engine.logits()[0].tolist() == pytest.approx([3.998201, 0.001799], abs=1e-6)
+    second = engine.sample(MaskKey(29, 1))
+    assert (second.groups_g.tolist(), second.masks_gM.tolist()) == ([1], [[True, False]])
+    engine.descend([second], weights=[-1.0], rate=0.2)
+    assert (engine.history.first, engine.history.second) == pytest.approx((0.1, 0.05))
+    expected = torch.tensor([[4.001812, -0.001811], [0.198189, 3.801811], [4.001812, -0.001811]])
+    assert torch.allclose(engine.logits(), expected, rtol=0, atol=1e-6)
+
+
 def assert_same(some, whole):
     for name, tensors in some.items():
         assert all(torch.equal(a, b) for a, b in zip(tensors, whole[name], strict=True)), name
@@ -62,7 +82,7 @@ def assert_same(some, whole):
 
 @pytest.mark.parametrize("kind", [EventEngine, AdaptiveEngine])
 @pytest.mark.parametrize("text", ["2:4", "4:8"])
-def test_long_runs_do_not_depend_on_shards(kind, text):
+def test_long_runs_do_not_depend_on_pipeline_stages(kind, text):
     whole = walk(start(kind, text), steps=range(150))
     assert_same(walk(start(kind, text, kept=slice(0, 1)), steps=range(150)), whole)
     assert_same(walk(start(kind, text, kept=slice(1, 3)), steps=range(150)), whole)
@@ -94,8 +114,8 @@ def test_groups_turn_hot_and_cold_again_and_are_bounded_all_the_while():
     assert torch.equal(engine.mode(), topn(engine.logits(), engine.layout.pattern))
 
 
-def test_windows_of_groups_that_are_alike_do_not_end_in_one_step(monkeypatch):
-    """10,240 equal groups in 40 superblocks, moved alike until every window has ended at least once."""
+def test_windows_of_equal_groups_do_not_end_in_one_step(monkeypatch):
+    """10,240 equal groups in 40 superblocks, all moved the same way until every window has ended at least once."""
     layout = GroupLayout([PrunableLayer("alike", 0, 40 * SUPERBLOCK, 4)], pattern=Pattern(2, 4))
     start_GM = torch.tensor([7.0, 0.0, 7.0, 0.0]).expand(layout.groups, 4)
     engine, looked = EventEngine(layout, store=store_of(layout, start_GM)), []
@@ -118,8 +138,8 @@ def test_a_state_without_what_it_needs_is_refused():
 
 
 @pytest.mark.parametrize("kind", [EventEngine, AdaptiveEngine])
-def test_a_draw_that_was_sent_is_as_good_as_the_engines_own(kind):
-    """What the engine remembers of its last draw saves work and changes nothing."""
+def test_a_draw_that_was_sent_acts_like_the_engines_own(kind):
+    """The intermediate results that the engine keeps of its last draw save work and change nothing."""
     own, sent = start(kind), start(kind)
     for step in range(40):
         for engine in (own, sent):
@@ -157,7 +177,7 @@ def _drive(engine, *, steps, weight):
         engine.descend([engine.sample(MaskKey(0, step))], weights=[weight], rate=1.0)
 
 
-def test_the_state_of_an_engine_that_lent_a_layer_counts_its_logits_once():
+def test_the_state_of_an_engine_that_delegated_a_layer_counts_its_logits_once():
     engine = start(AdaptiveEngine)
     logits = engine.layout.groups * 4 * 4
     assert logits < engine.state_bytes < 3.6 * logits

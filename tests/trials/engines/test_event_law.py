@@ -27,7 +27,7 @@ EDGES = [0.0, 1e-3, HOT / 2, HOT, 1.0]
 
 
 def engine_of(text, *, groups, leads, seed=0):
-    """An engine of two layers whose groups' kept items lead by what ``leads`` spans, unequally."""
+    """Start an engine of two layers whose groups' kept items lead unequally, within the range ``leads``."""
     pattern, generator = Pattern.parse(text), torch.Generator().manual_seed(seed)
     layers = [PrunableLayer("a", 0, groups // 4, pattern.m), PrunableLayer("b", 0, groups - groups // 4, pattern.m)]
     layout = GroupLayout(layers, pattern=pattern)
@@ -38,13 +38,13 @@ def engine_of(text, *, groups, leads, seed=0):
 
 
 def all_masks(pattern):
-    """Every mask but that of the first N items, [K, M]: what a group arranged for its mode can deviate to."""
+    """Return every mask but that of the first N items, [K, M]: those that an arranged group can deviate to."""
     kept = list(combinations(range(pattern.m), pattern.n))[1:]
     return torch.tensor([[k in items for k in range(pattern.m)] for items in kept])
 
 
 class Tally:
-    """Deviations seen and expected by bins of q and, given that a group deviates, by what it deviates to."""
+    """Deviations observed and expected, by bins of q and, given that a group deviates, by mask."""
 
     def __init__(self, pattern):
         self.pattern = pattern

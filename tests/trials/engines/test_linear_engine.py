@@ -1,4 +1,4 @@
-"""What is the linear engine's own: its samplers, its pieces, its screen, and scores from outside."""
+"""Features of the linear engine alone: its samplers, its pieces, its screen, and scores that are passed in."""
 
 from functools import partial
 
@@ -104,7 +104,7 @@ def test_the_bound_holds_along_a_walk(start, pattern, kind):
 
 
 def test_an_official_score_moves_all_groups(start):
-    """A score from outside gets whole masks: what it says of modal groups counts too."""
+    """A score that is passed in gets whole masks: its values for modal groups count too."""
     engine = start("2:4", score=official_score, spread=6.0)
     before = engine.logits()
     draws = [engine.sample(MaskKey(0, 0, index)) for index in range(2)]

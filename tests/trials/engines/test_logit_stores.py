@@ -21,7 +21,7 @@ def kind(request):
 
 @pytest.fixture
 def begin(layout_of, kind):
-    """A store at random initial masks; begin("2:4", groups=100)."""
+    """Make a store with random initial masks: begin("2:4", groups=100)."""
 
     def start(pattern="2:4", *, groups=500, magnitude=MAGNITUDE):
         layout = layout_of(pattern, groups=groups)
@@ -83,8 +83,8 @@ def test_differences_are_finer_than_plain_bfloat16(begin, kind):
 
 
 @pytest.mark.parametrize("pattern", ["2:4", "4:4"])
-def test_a_state_lists_the_groups_that_went_their_own_way(begin, pattern):
-    """All other groups have moved alike, to two values that are not those of the start."""
+def test_a_state_lists_the_groups_that_moved_differently(begin, pattern):
+    """All other groups have moved to the same two values, which are not those of the start."""
     store, initial_GM = begin(pattern, groups=5000)
     store.write(slice(None), torch.where(initial_GM, 9.75, 0.25))
     store.write(torch.tensor([4, 77, 4999]), torch.randn(3, 4))
@@ -154,7 +154,7 @@ def test_an_initial_mask_that_is_not_n_of_m_is_refused_with_its_layer(layout_of)
 
 
 class _Copies(TorchDispatchMode):
-    """The most bytes that any one new tensor takes while the block lasts; views are none."""
+    """Measure the most bytes that any one new tensor takes within the block; views do not count."""
 
     def __init__(self):
         super().__init__()

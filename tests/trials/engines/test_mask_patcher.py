@@ -1,4 +1,4 @@
-"""A model that is patched from draw to draw wears, bit for bit, what a model that is dressed anew wears."""
+"""Patching a model from draw to draw gives, bit for bit, the same weights as applying each mask as a whole."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ PATTERN = Pattern(2, 4)
 
 
 class Scripted(Engine):
-    """Draws of a given share of other masks from modes that the test moves; no logits behind them."""
+    """Makes draws with a given share of other masks, from modes that the test sets; it has no logits."""
 
     name = "scripted"
 
@@ -50,7 +50,7 @@ def frozen(random_model, freeze):
 
 @pytest.mark.parametrize("on_the_fly", [False, True])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3])
-def test_patched_and_dressed_anew_are_the_same(frozen, share, on_the_fly):
+def test_patched_and_newly_applied_masks_are_the_same(frozen, share, on_the_fly):
     engine = Scripted(GroupLayout(frozen.layers, pattern=PATTERN), share=share)
     patched, anew = MaskedModel(frozen), MaskedModel(frozen)
     if on_the_fly:
@@ -63,7 +63,7 @@ def test_patched_and_dressed_anew_are_the_same(frozen, share, on_the_fly):
         assert torch.equal(patched.token_losses(tokens_BT), anew.token_losses(tokens_BT))
         if not on_the_fly:
             _assert_same_weights(patched, anew)
-        if step == 5:  # an evaluation in between dresses the model in something else
+        if step == 5:  # an evaluation in between applies another mask
             patched.remove_masks()
             patched.apply_masks(engine.layout.split(engine.mode()))
         patcher.mode_changed(engine.descend([draw], weights=[1.0], rate=1.0))
@@ -98,7 +98,7 @@ def test_on_the_fly_holds_a_quarter_of_a_byte_a_weight(frozen):
     assert model.bytes == 0
 
 
-def test_parts_tell_layers_apart(frozen):
+def test_parts_are_split_by_layer(frozen):
     layout = GroupLayout(frozen.layers, pattern=PATTERN)
     joined = layout.join(
         {

@@ -1,4 +1,4 @@
-"""Noise by layer: the right distribution, and the same numbers for a layer whatever stands beside it."""
+"""Noise by layer: the right distribution, and the same numbers for a layer whatever other layers there are."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def test_the_distribution_is_the_one_named(draw, distribution, width):
 
 
 @pytest.mark.parametrize("draw", [gumbel, normal])
-def test_a_layer_draws_its_own_numbers_on_every_shard(draw):
+def test_a_layer_draws_its_own_numbers_on_every_stage(draw):
     whole = draw(_layout(FIRST, SECOND), width=4, key=(3, 1))
     alone = draw(_layout(SECOND), width=4, key=(3, 1))
     assert torch.equal(whole[FIRST.numel // 4 :], alone)

@@ -1,4 +1,4 @@
-"""The Triton engine where it cannot run: one line that says what is missing and what to choose; nothing else breaks."""
+"""The Triton engine where it cannot run: one line says what is missing and what to choose; nothing else breaks."""
 
 import subprocess
 import sys

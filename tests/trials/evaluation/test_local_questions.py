@@ -1,4 +1,4 @@
-"""Local files of multiple-choice questions: what is read, what is refused, and with which words."""
+"""Local files of multiple-choice questions: what is read, what is refused, and the messages."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_a_separator_inside_a_text_ends_no_line(quiz):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("{", "line 2 is not JSON"),
         ([], "line 2: expected {"),
@@ -61,10 +61,10 @@ def test_a_separator_inside_a_text_ends_no_line(quiz):
         ({**ROW, "label": "0"}, "line 2: label '0'"),
     ],
 )
-def test_a_line_that_is_no_question_is_named(quiz, line, told):
+def test_a_line_that_is_no_question_is_named(quiz, line, message):
     with pytest.raises(SourceError) as refused:
         local_task(str(quiz(ROW, line))).rows()
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
@@ -77,18 +77,18 @@ def test_a_blank_needs_words_after_it(quiz, question):
 
 
 @pytest.mark.parametrize(
-    ("reference", "told"),
+    ("reference", "message"),
     [
         ("none.jsonl", "task file 'none.jsonl' does not exist"),
         ("none.jsonl:qa", "task file 'none.jsonl' does not exist"),
         ("none.jsonl:close", "unknown style of none.jsonl 'close'; did you mean 'cloze'?"),
     ],
 )
-def test_a_wrong_reference_is_refused(tmp_path, monkeypatch, reference, told):
+def test_a_wrong_reference_is_refused(tmp_path, monkeypatch, reference, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError) as refused:
         local_task(reference)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_question(quiz):
@@ -108,7 +108,7 @@ def test_an_empty_file_is_refused(quiz):
         local_task(str(quiz(""))).rows()
 
 
-def test_the_questions_that_come_along_are_about_the_evaluation_text():
+def test_the_built_in_questions_are_about_the_evaluation_text():
     rows = local_task("builtin:word-order").rows()
     text = [" ".join(document.split()) for document in python_docs.documents("evaluation")]
     assert len(rows) > 300
@@ -119,13 +119,13 @@ def test_the_questions_that_come_along_are_about_the_evaluation_text():
         assert len({tuple(sorted(choice.split())) for choice in row["choices"]}) == 1
 
 
-def test_the_questions_that_come_along_are_the_same_every_time_and_favour_no_place():
+def test_the_built_in_questions_are_the_same_every_time_and_favour_no_place():
     rows = local_task("builtin:word-order").rows()
     assert rows == local_task("builtin:word-order").rows()
     shares = [sum(row["label"] == label for row in rows) / len(rows) for label in range(4)]
     assert all(0.15 < share < 0.35 for share in shares), shares
 
 
-def test_another_builtin_task_is_told_the_nearest():
+def test_another_builtin_task_gives_the_nearest_name():
     with pytest.raises(SourceError, match=r"unknown task 'builtin:word_order'.*builtin:word-order"):
         local_task("builtin:word_order")

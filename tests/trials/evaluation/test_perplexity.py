@@ -53,7 +53,7 @@ def test_both_perplexities_weigh_windows_by_their_counts():
     assert measured.per_word == pytest.approx(math.exp(8 / 2))
 
 
-def test_what_is_too_large_is_infinite_and_what_is_no_number_stays_none():
+def test_too_large_values_are_infinite_and_nan_stays_nan():
     assert _perplexity(699.0).per_token == pytest.approx(math.exp(699.0))
     assert _perplexity(701.0).per_token == math.inf
     assert _perplexity(math.inf).per_token == math.inf

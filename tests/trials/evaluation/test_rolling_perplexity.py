@@ -1,4 +1,4 @@
-"""Rolling perplexity beside two independent computations: one token at a time, and lm-evaluation-harness itself."""
+"""Rolling perplexity against two independent computations: one token at a time, and lm-evaluation-harness itself."""
 
 import math
 import re

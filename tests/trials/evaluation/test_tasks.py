@@ -1,4 +1,4 @@
-"""Tasks through lm-evaluation-harness: the same answers as the harness by hand, question by question."""
+"""Tasks through lm-evaluation-harness: the same results as calling the harness by hand, question by question."""
 
 import json
 import random
@@ -153,7 +153,7 @@ def test_the_first_questions_alone(masked, quiz):
     assert some.outcomes["acc"].tolist() == whole.outcomes["acc"][:5].tolist()
 
 
-def test_the_questions_that_come_along_tell_the_dense_model_from_a_random_mask(masked):
+def test_the_built_in_questions_distinguish_the_dense_model_from_a_random_mask(masked):
     spec = _spec("builtin:word-order", questions=100, batch_size=16)
     right = run_tasks(masked, spec).metrics()["eval/word-order/acc"]
     dense = run_tasks(MaskedModel(masked.frozen), spec).metrics()["eval/word-order/acc"]
@@ -170,7 +170,7 @@ def test_few_shot_examples_change_the_prompt_and_are_noted(masked, quiz):
     assert none.facts_line() != two.facts_line()
 
 
-def test_facts_tell_what_may_not_be_mixed(masked, quiz, tmp_path):
+def test_facts_show_what_may_not_be_mixed(masked, quiz, tmp_path):
     other = tmp_path / "quiz.jsonl"
     other.write_text("\n".join(quiz.read_text().splitlines()[1:]))
     variants = [
@@ -192,7 +192,7 @@ def test_facts_tell_what_may_not_be_mixed(masked, quiz, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("references", "told"),
+    ("references", "message"),
     [
         (
             ["arc_eazy"],
@@ -203,10 +203,10 @@ def test_facts_tell_what_may_not_be_mixed(masked, quiz, tmp_path):
         (["openbookqa"], "task 'openbookqa': its data could not be fetched"),
     ],
 )
-def test_a_wrong_task_is_told_in_one_line(quiz, references, told):
+def test_a_wrong_task_is_refused_in_one_line(quiz, references, message):
     with pytest.raises(SourceError) as refused:
         _check(_spec(*(reference.format(quiz=quiz) for reference in references)))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
@@ -219,7 +219,7 @@ def test_an_answer_longer_than_the_model_reads_is_refused(masked, tmp_path):
         _check(_spec(str(path)), tokenizer=masked.frozen.tokenizer)
 
 
-def test_without_the_extra_the_way_to_it_is_told(monkeypatch, quiz):
+def test_without_the_extra_the_message_says_how_to_install_it(monkeypatch, quiz):
     monkeypatch.setattr(tasks.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SourceError, match=r"pip install 'nmlab\[tasks\]'"):
         _check(_spec(str(quiz)))
@@ -232,7 +232,7 @@ def test_the_harness_is_imported_only_when_tasks_are_asked_for():
     assert done.stdout.strip() == "False"
 
 
-def test_a_trial_puts_the_questions_to_its_mask_and_keeps_the_outcomes(replica, make_spec, listener, quiz, tmp_path):
+def test_a_trial_runs_tasks_on_its_mask_and_keeps_the_outcomes(replica, make_spec, listener, quiz, tmp_path):
     plain = make_spec("magnitude")
     evaluation = plain.evaluation.model_copy(update={"tasks": (str(quiz),), "questions": 12})
     spec = plain.model_copy(update={"evaluation": evaluation})

@@ -1,4 +1,4 @@
-"""Finished trials on small random models, as folders, for everything that takes a mask out of the house."""
+"""Finished trials on small random models, as folders, for the tests of exports."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -6,7 +6,7 @@ import random
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.contract.errors import SourceError
@@ -55,7 +55,7 @@ def test_parts_are_those_of_the_library(load_parity, name):
 
 
 @given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32 - 1), st.sampled_from(["float32", "bfloat16"]))
-@contexts(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_weight_comes_back(outputs, groups, seed, dtype):
     draw = torch.Generator().manual_seed(seed)
     weight = torch.randn(outputs, 4 * groups, generator=draw).to(getattr(torch, dtype))
@@ -66,7 +66,7 @@ def test_every_weight_comes_back(outputs, groups, seed, dtype):
     assert torch.equal(decompress(parts, name="layer"), weight * mask + 0.0)
 
 
-def test_the_folder_tells_the_library_what_it_holds(written):
+def test_the_folder_describes_its_contents_to_the_library(written):
     subject, folder, facts = written
     config = json.loads((folder / "config.json").read_text())["quantization_config"]
     assert (config["quant_method"], config["version"]) == ("compressed-tensors", "0.9.4")
@@ -140,7 +140,7 @@ def _reshape(tensors):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (_lose(".compressed"), "is not in the files"),
         (_lose(".shape"), "is not in the files"),
@@ -149,8 +149,8 @@ def _reshape(tensors):
         (_reshape, "values and bits"),
     ],
 )
-def test_damage_is_told_with_the_layer(damaged, change, told):
-    with pytest.raises(ValueError, match=rf"layer '{LAYER}': .*{told}"):
+def test_damage_is_reported_with_the_layer(damaged, change, message):
+    with pytest.raises(ValueError, match=rf"layer '{LAYER}': .*{message}"):
         read_state(damaged(change))
 
 

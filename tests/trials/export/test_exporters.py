@@ -1,4 +1,4 @@
-"""Every format keeps the same promises: what is read back is the model it came from, or nothing is left behind."""
+"""Every format: an export that is read back equals its model, or nothing is left behind."""
 
 import json
 import math
@@ -90,17 +90,17 @@ def _lost(weights):
 
 @pytest.mark.parametrize("name", HERE)
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [(_another_weight, "has other weights"), (_negative_zero, r"holds -0\.0"), (_lost, "is not in the files")],
 )
-def test_verification_names_the_layer_that_differs(llama, tmp_path, monkeypatch, name, change, told):
-    """The files are replaced by what a broken writer would have left; only reading them back can tell."""
+def test_verification_names_the_layer_that_differs(llama, tmp_path, monkeypatch, name, change, message):
+    """The files are replaced by what a broken writer would have left; only reading them back shows it."""
     kind = type(formats.get(name))
     weights = {at: weight + 0.0 for at, weight in llama.weights().items()}
     change(weights)
     monkeypatch.setattr(kind, "write", lambda self, subject, folder: {})
     monkeypatch.setattr(kind, "read_weights", lambda self, subject, folder: weights)
-    with pytest.raises(ExportError, match=rf"model\.layers\.1\.mlp\.up_proj.* {told}"):
+    with pytest.raises(ExportError, match=rf"model\.layers\.1\.mlp\.up_proj.* {message}"):
         export(llama, formats.get(name), folder=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -114,7 +114,7 @@ def test_verification_refuses_other_logits(llama, tmp_path, monkeypatch, wrong):
         export(llama, formats.get("hf"), folder=tmp_path / "out")
 
 
-def test_an_unknown_format_is_told_with_the_nearest():
+def test_an_unknown_format_gives_the_nearest_name():
     with pytest.raises(ValueError, match="unknown format 'onx'; did you mean 'onnx'"):
         formats.get("onx")
 
@@ -182,7 +182,7 @@ def test_onnx_wants_float32(finished_trial, opened, tmp_path):
         export(subject, formats.get("onnx"), folder=tmp_path / "out")
 
 
-def test_without_the_extra_onnx_tells_the_way_to_it(llama, tmp_path, monkeypatch):
+def test_without_the_extra_onnx_says_how_to_install_it(llama, tmp_path, monkeypatch):
     monkeypatch.setattr("nmlab.trials.export.onnx_file.importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'nmlab\[onnx\]'"):
         export(llama, formats.get("onnx"), folder=tmp_path / "out")

@@ -76,7 +76,7 @@ def _pickle(arrays, _):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (_without("model.layers.0.mlp.up_proj"), "'model.layers.0.mlp.up_proj' is not in the file"),
         (lambda arrays, _: arrays.update({"lm_head.mask.weight": np.zeros(8, np.uint8)}), "'lm_head' is no prunable"),
@@ -85,11 +85,11 @@ def _pickle(arrays, _):
         (_pickle, r"array 'model\.layers\.0\.mlp\.up_proj\.mask\.weight' could not be read as npz .*allow_pickle"),
     ],
 )
-def test_a_wrong_array_is_named(path, frozen, masks, change, told):
+def test_a_wrong_array_is_named(path, frozen, masks, change, message):
     arrays = _packed(masks)
     change(arrays, masks)
     np.savez_compressed(path, **arrays)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         read_maskllm(path, frozen=frozen)
 
 

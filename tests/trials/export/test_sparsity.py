@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.contract.pattern import Pattern
@@ -52,7 +52,7 @@ def test_half_of_the_weights_at_random_follow_no_two_of_four():
         kept(scattered, Pattern(2, 4))
 
 
-@contexts(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 1000), pattern=st.sampled_from(PATTERNS), zeros=st.integers(0, 20))
 def test_more_zeros_than_asked_still_give_an_exact_mask(seed, pattern, zeros):
     weight = _pruned(pattern, rows=4, columns=32, seed=seed)

@@ -1,4 +1,4 @@
-"""What can be judged and exported: trials, masks and checkpoints, each on the very model it belongs to."""
+"""What can be evaluated and exported: trials, masks and checkpoints, each on exactly the model it belongs to."""
 
 import random
 import shutil
@@ -71,14 +71,14 @@ def _alone(folder):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"spec": {"method": "x"}, "model_digest": "y"}'])
-def test_a_damaged_record_is_told(finished_trial, opened, text):
+def test_a_damaged_record_is_reported(finished_trial, opened, text):
     folder = finished_trial()
     (folder / "trial.json").write_text(text)
     with pytest.raises(SourceError, match=r"trial\.json is (no record of a trial|damaged)"):
         opened(folder)
 
 
-def test_a_trial_that_lost_its_mask_is_told(finished_trial, opened):
+def test_a_trial_that_lost_its_mask_is_reported(finished_trial, opened):
     folder = finished_trial()
     (folder / "mask.safetensors").unlink()
     with pytest.raises(ValueError, match=r"mask\.safetensors"):

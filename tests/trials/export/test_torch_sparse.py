@@ -61,19 +61,19 @@ def test_without_a_gpu_the_format_is_refused(finished_trial, opened, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"pattern": "4:8", "dtype": "bfloat16"}, "the kernels are for 2:4, this model follows 4:8"),
         ({"dtype": "float32"}, "expected float16 or bfloat16, found float32"),
         ({"dtype": "bfloat16"}, None),
     ],
 )
-def test_what_the_kernels_cannot_do_is_refused(finished_trial, opened, monkeypatch, changes, told):
+def test_what_the_kernels_cannot_do_is_refused(finished_trial, opened, monkeypatch, changes, message):
     subject = opened(finished_trial(**changes))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     reason = TorchSparse().unsupported_reason(subject)
-    assert reason is None if told is None else told in reason
+    assert reason is None if message is None else message in reason
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "T4")
     assert "T4 is older than compute capability 8.0" in TorchSparse().unsupported_reason(subject)

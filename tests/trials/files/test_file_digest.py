@@ -19,18 +19,18 @@ def test_files_as_they_were_written(tmp_path, described):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (None, "a.npz cannot be read: No such file or directory"),
         (b"012", "a.npz has 3 bytes, expected 4"),
         (b"0122", "a.npz is not what was written (its digest differs)"),
     ],
 )
-def test_files_that_are_not_there_or_others(tmp_path, described, content, told):
+def test_files_that_are_not_there_or_others(tmp_path, described, content, message):
     (tmp_path / "a.npz").unlink()
     if content is not None:
         (tmp_path / "a.npz").write_bytes(content)
-    assert why_not_readable(tmp_path, described) == told
+    assert why_not_readable(tmp_path, described) == message
 
 
 def test_a_folder_that_is_not_there(tmp_path, described):

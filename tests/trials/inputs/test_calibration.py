@@ -1,4 +1,4 @@
-"""Block-by-block pruning against a slow computation that runs the whole model anew for every block."""
+"""Block-by-block pruning against a slow computation that runs the whole model again for every block."""
 
 import copy
 
@@ -97,7 +97,7 @@ def test_statistics_see_pruned_predecessors_and_a_dense_block(random_model, free
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma3_text", "opt"])
-def test_the_comparison_can_tell_dense_predecessors_from_pruned_ones(random_model, freeze, batches, architecture):
+def test_the_comparison_distinguishes_dense_predecessors_from_pruned_ones(random_model, freeze, batches, architecture):
     frozen = freeze(random_model(architecture, **ARCHITECTURES[architecture]))
     means, _ = _prune(MaskedModel(frozen), batches)
     dense = _square_means_by_hand(frozen.module, frozen.layers, batches)
@@ -106,7 +106,7 @@ def test_the_comparison_can_tell_dense_predecessors_from_pruned_ones(random_mode
     assert all(apart[layer.name] > 1e-2 for layer in frozen.layers if layer.block > 0)
 
 
-def test_a_mask_worn_before_does_not_matter(random_model, freeze, batches):
+def test_masks_applied_before_do_not_matter(random_model, freeze, batches):
     frozen = freeze(random_model("llama"))
     model = MaskedModel(frozen)
     model.apply_masks({layer.name: torch.zeros(layer.out_features, layer.in_features) > 0 for layer in frozen.layers})
@@ -114,7 +114,7 @@ def test_a_mask_worn_before_does_not_matter(random_model, freeze, batches):
     assert all(torch.equal(masked[1][name], fresh[1][name]) for name in fresh[1])
 
 
-def test_the_model_ends_up_in_the_masks_that_are_returned(random_model, freeze, batches):
+def test_the_returned_masks_are_applied_to_the_model(random_model, freeze, batches):
     frozen = freeze(random_model("llama"))
     model, masked = MaskedModel(frozen), MaskedModel(frozen)
     masked.apply_masks(_prune(model, batches)[1])
@@ -162,7 +162,7 @@ def test_layers_with_the_very_same_inputs_share_one_statistic(random_model, free
 
     model = MaskedModel(freeze(random_model("llama")))
     visit_blocks(
-        model, batches, statistic=statistic, masked_weight=lambda layer, it: seen.update({layer.name: it}), cost=Cost()
+        model, batches, statistic=statistic, apply=lambda layer, it: seen.update({layer.name: it}), cost=Cost()
     )
     assert [name.rpartition(".")[2] for name in made] == 2 * ["q_proj", "o_proj", "gate_proj", "down_proj"]
     for block in ("model.layers.0", "model.layers.1"):
@@ -190,8 +190,8 @@ def test_the_square_mean_counts_sequences_and_not_tokens(random_model, freeze):
     torch.testing.assert_close(statistic.mean_I, inputs_BTI.square().sum((0, 1)) / 3)
 
 
-def test_wanda_is_all_this_with_its_own_score(make_setting):
-    context = make_setting()
+def test_wanda_is_block_by_block_pruning_with_its_own_score(make_context):
+    context = make_context()
     frozen = context.replica.frozen
     masks = registry.get("wanda").start(context, registry.get("wanda").configure({})).masks()
     _, expected = _prune_by_hand(frozen.module, frozen.layers, context.batches)

@@ -1,4 +1,4 @@
-"""Gradient norms against gradients that the library's own loss gives, one sequence after another."""
+"""Gradient norms against gradients of the loss of transformers, one sequence after another."""
 
 import copy
 
@@ -20,7 +20,7 @@ def batches():
 
 
 def _by_hand(module, layers, batches):
-    """Another copy of the model, in float64, trained by nobody: the root of the summed squares of each sequence."""
+    """Return the norms of a separate float64 copy of the model: roots of the summed squares over sequences."""
     module = copy.deepcopy(module).double().requires_grad_(True)
     squares = {layer.name: 0 for layer in layers}
     for sequence in torch.cat(batches):
@@ -66,12 +66,12 @@ def test_a_bfloat16_model_is_summed_in_float32(random_model, freeze, batches):
         assert float((norm - exact[name]).norm() / exact[name].norm()) < 0.2
 
 
-def test_they_are_computed_once_and_charged_to_every_trial(random_model, freeze, make_setting):
+def test_they_are_computed_once_and_charged_to_every_trial(random_model, freeze, make_context):
     calls, module = [], random_model("llama")
     module.register_forward_hook(lambda *_: calls.append(1))  # views are copies, hooks included
     replica = ReplicaContext(freeze(module))
     methods = [("gblm", "2:4"), ("pruner_zero", "2:4"), ("pruner_zero", "1:4")]
-    contexts = [make_setting(pattern, on=replica) for _, pattern in methods]
+    contexts = [make_context(pattern, on=replica) for _, pattern in methods]
     for (name, _), context in zip(methods, contexts, strict=True):
         registry.get(name).start(context, registry.get(name).configure({}))
     sequences, batches = 8, 4

@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
@@ -126,7 +126,7 @@ def test_draws_follow_the_law_given_that_they_are_not_the_mode(text, lead):
 
 
 @given(st.data())
-@contexts(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_draw_keeps_n_and_is_never_the_mode(data):
     pattern = Pattern.parse(data.draw(st.sampled_from(PATTERNS)))
     values = st.floats(-300, 300, width=32)

@@ -97,7 +97,7 @@ def _widen(tensors):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"change_bits": _flip}, r"tensor 'layers\.0\.up': layers\.0\.up: row 0, group 8 keeps [13] of 4, expected 2"),
         ({"change_bits": _swap}, r"tensor 'layers\.0\.up' does not match the digest"),
@@ -118,10 +118,10 @@ def _widen(tensors):
         ({"shapes": "3"}, "damaged header"),
     ],
 )
-def test_a_bundle_that_was_tampered_with_is_refused(path, changes, told):
+def test_a_bundle_that_was_tampered_with_is_refused(path, changes, message):
     save_bundle(path, _masks(), info=_info())
     _rewrite(path, **changes)
-    with pytest.raises(ValueError, match=told) as refused:
+    with pytest.raises(ValueError, match=message) as refused:
         load_bundle(path)
     assert str(path) in str(refused.value)
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.contract.pattern import Pattern
@@ -64,7 +64,7 @@ def test_the_bound_is_never_below_the_probability(text, family):
         assert bool((bound_G <= exact_G * (1 + 1e-3)).all())
 
 
-@contexts(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(values=st.lists(st.floats(-1e4, 1e4, width=32), min_size=4, max_size=4), n=st.integers(1, 3))
 def test_a_bound_below_its_limit_proves_the_mode(values, n):
     """Whatever three or fewer items one takes for the mode: if another is as large, the bound says so."""

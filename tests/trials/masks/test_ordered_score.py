@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.masks import plackett_luce
@@ -21,7 +21,7 @@ def order_log_prob(logits_GM, order_GN):
     return total_G
 
 
-@contexts(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from([(1, 4), (2, 4), (3, 4), (4, 8), (8, 16), (4, 4)]),
     st.floats(0.1, 30),

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.contract.pattern import Pattern
@@ -101,7 +101,7 @@ def test_probabilities_of_all_sets(set_probabilities, text):
 
 
 @pytest.mark.parametrize("text", ["12:24", "16:32", "31:32"])
-def test_flat_logits_make_all_sets_alike(text):
+def test_flat_logits_make_all_sets_equally_probable(text):
     pattern = Pattern.parse(text)
     mask_GM = topn(torch.arange(pattern.m).unsqueeze(0), pattern)
     logits_GM = torch.full((1, pattern.m), 5.0, dtype=torch.float64)
@@ -122,7 +122,7 @@ def test_kept_items_far_behind_have_the_probability_of_a_gamma_integral(text):
     torch.testing.assert_close(plackett_luce.score(logits_1M, mask_1M), expected_1M, rtol=1e-12, atol=0)
 
 
-@contexts(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(PATTERNS), st.floats(0, 40), st.integers(0, 2**20))
 def test_rows_sum_to_zero_and_components_stay_in_range(text, spread, seed):
     logits_GM, mask_GM = random_case(text, spread=spread, seed=seed)
@@ -136,7 +136,7 @@ def test_rows_sum_to_zero_and_components_stay_in_range(text, spread, seed):
         assert (score_GM[~mask_GM] <= tolerance).all()
 
 
-@contexts(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(PATTERNS), st.integers(0, 2**20))
 def test_permutation_and_shift(text, seed):
     logits_GM, mask_GM = random_case(text, spread=3.0, seed=seed)

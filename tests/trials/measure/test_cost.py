@@ -1,4 +1,4 @@
-"""One account for every method, which goes on after a checkpoint; and what counts as lack of memory."""
+"""The account of cost, the same for every method, which continues after a checkpoint; and lack of memory."""
 
 import json
 import time
@@ -34,7 +34,7 @@ def test_a_phase_that_fails_is_paid_for():
     assert cost.seconds["forward"] >= 0.01
 
 
-def test_the_account_bears_the_names_of_the_contract():
+def test_the_account_has_the_names_of_the_contract():
     cost = Cost(backwards=4, trainable_params=100)
     for _ in range(3):
         cost.count_forward(32)
@@ -58,7 +58,7 @@ def test_the_account_bears_the_names_of_the_contract():
     assert cost.metrics(steps=0)["time/step_s"] == 6.0  # a method without steps: all of it
 
 
-def test_what_others_computed_is_charged_and_not_spent():
+def test_shared_results_are_charged_and_not_spent():
     cost = Cost(forwards=2, tokens=10)
     cost.charge(Bill(5, 1, 50, 3.0), shared=Bill(4, 1, 40, 2.0), initial=True)
     cost.charge(Bill(1, 0, 10, 0.5), shared=Bill(), initial=False)
@@ -67,7 +67,7 @@ def test_what_others_computed_is_charged_and_not_spent():
     assert cost.spent == Bill(4, 0, 30, 1.5)
 
 
-def test_the_time_of_a_step_leaves_out_the_start():
+def test_the_time_of_a_step_excludes_the_start():
     cost = Cost()
     cost.seconds["total"] = 5.0
     cost.begun()

@@ -1,4 +1,4 @@
-"""All the ways in which memory is said to have run out, what else sounds like it, and what is not tried smaller."""
+"""All the errors for lack of memory, errors that only resemble them, and trials that are not tried smaller."""
 
 import errno
 
@@ -73,8 +73,8 @@ OTHERS = [
     ValueError("answers: which method runs out of memory first"),
     KeyError("out of memory"),
     OSError(errno.ENOSPC, "No space left on device"),
-    PeerError("shard 1: RuntimeError: CUDA error: out of memory"),
-    PipelineLostError("shard 0 lost the other shards of its model: out of memory"),
+    PeerError("pipeline stage 1: RuntimeError: CUDA error: out of memory"),
+    PipelineLostError("pipeline stage 0 lost the other stages of its model: out of memory"),
 ]
 
 
@@ -84,7 +84,7 @@ def test_lack_of_memory_is_recognised(error):
 
 
 @pytest.mark.parametrize("error", OTHERS, ids=lambda error: f"{type(error).__name__}: {str(error)[:50]}")
-def test_what_only_sounds_like_it_is_not(error):
+def test_errors_that_only_resemble_it_are_not(error):
     assert not is_out_of_memory(error)
 
 
@@ -111,7 +111,7 @@ def test_a_pass_shrinks_with_the_batch_and_nothing_else_does():
 
     leaf = torch.ones(2, requires_grad=True)
     assert shrinks_with_batch(_caught(lambda: Layer()(leaf)), otherwise=False)
-    assert shrinks_with_batch(_caught(lambda: (leaf * torch.empty(2**60)).sum()), otherwise=True), "nothing tells"
+    assert shrinks_with_batch(_caught(lambda: (leaf * torch.empty(2**60)).sum()), otherwise=True), "no frame is known"
     assert not shrinks_with_batch(_caught(lambda: (leaf * torch.empty(2**60)).sum()), otherwise=False)
     soft_mask = _caught(lambda: _NoRoom.apply(leaf).sum().backward())
     assert not shrinks_with_batch(soft_mask, otherwise=True), "a function of the weights, in a backward"
@@ -136,7 +136,7 @@ class Quiet:
 
 
 def _counted(monkeypatch, owner, name, error):
-    """Have a function fail; returns the list of its calls."""
+    """Make a function fail; returns the list of its calls."""
     calls = []
 
     def fail(*given, **named):

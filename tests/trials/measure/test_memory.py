@@ -1,4 +1,4 @@
-"""Peaks of stretches of work, as Linux tells them: of each alone, of several at once, and of the whole process."""
+"""Memory peaks of periods of work, as Linux counts them: of single, overlapping, and of the whole process."""
 
 import gc
 import weakref
@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from nmlab.trials.measure import memory
-from nmlab.trials.measure.memory import PeakMeter, can_tell_stretches, exempt_from_collection, give_back, peak_bytes
+from nmlab.trials.measure.memory import PeakMeter, can_measure_peaks, exempt_from_collection, give_back, peak_bytes
 
 CPU, MEGA = torch.device("cpu"), 2**20
-pytestmark = pytest.mark.skipif(not can_tell_stretches(CPU), reason="the system does not let its peak be reset")
+pytestmark = pytest.mark.skipif(not can_measure_peaks(CPU), reason="the system does not let its peak be reset")
 
 
 def _take(megabytes):
@@ -21,7 +21,7 @@ def _is_about(found, megabytes):
     return abs(found - megabytes * MEGA) < 16 * MEGA
 
 
-def test_a_stretch_is_told_its_own_peak():
+def test_a_period_has_its_own_peak():
     give_back()
     first = PeakMeter(CPU)
     _take(200)
@@ -44,7 +44,7 @@ def test_what_is_held_when_it_begins_is_no_rise_but_part_of_the_peak():
     assert len(more) < len(held)
 
 
-def test_overlapping_stretches_are_both_told():
+def test_overlapping_periods_both_get_the_peak():
     give_back()
     early = PeakMeter(CPU)
     _take(100)
@@ -62,16 +62,16 @@ def test_the_peak_of_the_process_is_never_forgotten():
     assert peak_bytes(CPU) >= highest
 
 
-def test_a_system_that_cannot_tell_is_noticed(monkeypatch, tmp_path):
+def test_a_system_without_support_is_noticed(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_RESET", tmp_path / "no such folder" / "clear_refs")
-    can_tell_stretches.cache_clear()
+    can_measure_peaks.cache_clear()
     try:
-        assert not can_tell_stretches(CPU)
+        assert not can_measure_peaks(CPU)
         with pytest.raises(OSError, match="clear_refs"):
             PeakMeter(CPU)
         assert peak_bytes(CPU) > MEGA
     finally:
-        can_tell_stretches.cache_clear()
+        can_measure_peaks.cache_clear()
 
 
 class _Cycle:

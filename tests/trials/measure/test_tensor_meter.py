@@ -13,7 +13,7 @@ def _numbers():
     return torch.zeros(1000)
 
 
-def test_what_is_made_counts_until_nobody_holds_it():
+def test_a_tensor_counts_until_it_is_freed():
     with TensorMeter() as alive:
         one = _numbers()
         two = one + 1  # two at once
@@ -30,7 +30,7 @@ def test_what_is_made_counts_until_nobody_holds_it():
     assert alive.passing == 2 * KILO, "what happens later is not looked at"
 
 
-def test_what_was_there_before_counts_nothing():
+def test_tensors_from_before_do_not_count():
     before, wide = _numbers(), torch.zeros(10, 100)
     with TensorMeter() as alive:
         before.add_(1)
@@ -57,7 +57,7 @@ def test_a_place_that_is_used_again_is_counted_again():
     assert (alive.peak, alive.written) == (2 * KILO, 100 * KILO)
 
 
-def test_another_thread_is_not_looked_at():
+def test_another_thread_is_not_counted():
     from concurrent.futures import ThreadPoolExecutor
 
     with TensorMeter() as alive, ThreadPoolExecutor(1) as pool:

@@ -1,4 +1,4 @@
-"""The golden two-block decoder that the authors' pruning codes were run on, as a frozen model of this library."""
+"""The golden two-block decoder on which the authors' pruning codes were run, as a frozen model."""
 
 from collections.abc import Callable
 
@@ -35,8 +35,8 @@ def golden_model(freeze) -> Callable[[dict[str, torch.Tensor]], FrozenModel]:
     return build
 
 
-class _GoldenSetting(TrialContext):
-    """A setting whose calibration tokens are given and not cut from a text."""
+class _GoldenContext(TrialContext):
+    """A trial context whose calibration tokens are given and not cut from a text."""
 
     tokens: torch.Tensor
 
@@ -46,12 +46,12 @@ class _GoldenSetting(TrialContext):
 
 
 @pytest.fixture
-def golden_setting(golden_model) -> Callable[..., TrialContext]:
-    """The place of a run on the golden decoder and its five sequences, in minibatches of unequal sizes."""
+def golden_context(golden_model) -> Callable[..., TrialContext]:
+    """Make the trial context of the golden decoder and its five sequences, in minibatches of unequal sizes."""
 
     def make(golden, pattern: Pattern):
         frozen = golden_model(golden)
-        context = _GoldenSetting(
+        context = _GoldenContext(
             ReplicaContext(frozen), MaskedModel(frozen), pattern, CalibrationSpec(source="golden"), 0
         )
         context.tokens = golden["ids"]

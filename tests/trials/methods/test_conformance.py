@@ -1,4 +1,4 @@
-"""What every method promises, checked for every method that is registered: a new one is picked up by its name."""
+"""The conformance suite, run for every registered method; a new method is included by its name."""
 
 import math
 from dataclasses import replace
@@ -26,7 +26,7 @@ class TestEveryMethod(MethodConformance):
         return registry.get(request.param)
 
     def hyperparameters(self, method):
-        """The paper's C = 10 is for models a million times as large: no group of this one would ever flip."""
+        """Use a smaller C: with the paper's C = 10, for far larger models, no group of this model would ever flip."""
         return {"logit_magnitude": 2.0} if method.name == "maskpro" else {}
 
 
@@ -67,11 +67,11 @@ def test_proxsparse_trains_every_parameter_of_the_model(context):
 @pytest.mark.parametrize("name", registry.names())
 def test_every_default_says_where_it_comes_from(name):
     for field_name, field in registry.get(name).config.model_fields.items():
-        assert source_of_default(field), f"{name}.{field_name} has a default from nowhere"
+        assert source_of_default(field), f"{name}.{field_name} does not say where its default comes from"
 
 
 class _Holder:
-    """Holds memory in every way that the measure must see, and some of it twice."""
+    """Holds memory in every way that ``held_bytes`` must find, and some of it twice."""
 
     def __init__(self, shared):
         own = torch.zeros(100)

@@ -30,9 +30,9 @@ def test_gradient_norms(load_parity, golden_model, name):
 
 
 @pytest.mark.parametrize("name", ["2of4", "4of8"])
-def test_two_blocks(load_parity, golden_setting, name):
+def test_two_blocks(load_parity, golden_context, name):
     golden = load_parity(f"gblm/e2e_{name}_seed0")
-    context, method = golden_setting(golden, PATTERNS[name]), gblm.METHOD
+    context, method = golden_context(golden, PATTERNS[name]), gblm.METHOD
     masks = method.start(context, method.configure({"compat": "official"})).masks()
     assert len(masks) == 14
     assert all(torch.equal(masks[layer], golden[f"mask/{layer}"].bool()) for layer in masks)
@@ -41,11 +41,11 @@ def test_two_blocks(load_parity, golden_setting, name):
     assert torch.cat(changed).sum() <= 2  # groups that are undecided within float16's eleven bits
 
 
-def test_without_gradients_it_is_wanda(make_setting):
+def test_without_gradients_it_is_wanda(make_context):
     """A gradient scale of zero gives Wanda's masks, a large one gives others in every layer."""
-    expected = wanda.METHOD.start(make_setting(), wanda.METHOD.configure({})).masks()
+    expected = wanda.METHOD.start(make_context(), wanda.METHOD.configure({})).masks()
     none, much = (
-        gblm.METHOD.start(make_setting(), gblm.METHOD.configure({"gradient_scale": scale})).masks()
+        gblm.METHOD.start(make_context(), gblm.METHOD.configure({"gradient_scale": scale})).masks()
         for scale in (0.0, 1e5)
     )
     assert all(torch.equal(none[name], expected[name]) for name in expected)

@@ -27,11 +27,11 @@ METHODS = ["susi", "maskllm", "proxsparse"]
 
 
 @pytest.fixture
-def start(make_setting):
-    """Begin a run of RUNS on a setting of its own; returns both."""
+def start(make_context):
+    """Start a run of RUNS in a trial context of its own; returns both."""
 
     def begin(name, *, seed=0, on=None, **more):
-        method, context = registry.get(name.split()[0]), make_setting(seed=seed, on=on)
+        method, context = registry.get(name.split()[0]), make_context(seed=seed, on=on)
         return method.start(context, method.configure({"steps": STEPS, **RUNS[name], **more})), context
 
     return begin
@@ -44,11 +44,11 @@ def _walk(run, *, begin=0, steps=STEPS):
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_goes_on_from_its_state_bit_for_bit(start, name):
     (undisturbed, _), (before, _), (after, _) = (start(name) for _ in range(3))
-    told = _walk(undisturbed)
-    assert _walk(before, steps=4) == told[:4]
+    recorded = _walk(undisturbed)
+    assert _walk(before, steps=4) == recorded[:4]
     after.load_state(safetensors.torch.load(safetensors.torch.save(before.state())))
     assert after.state().keys() == undisturbed.state().keys()
-    assert _walk(after, begin=4) == told[4:]
+    assert _walk(after, begin=4) == recorded[4:]
     assert all(torch.equal(tensor, after.state()[key]) for key, tensor in undisturbed.state().items())
     assert masks_digest(after.masks()) == masks_digest(undisturbed.masks())
     assert masks_digest(after.initial_masks()) == masks_digest(undisturbed.initial_masks())
@@ -85,9 +85,9 @@ def test_the_frozen_model_is_only_read(start, name, replica):
 @pytest.mark.parametrize(
     ("name", "pattern", "share"), [("susi", "2:4", 1), ("susi", "4:8", 1), ("maskllm", "2:4", 1.5)]
 )
-def test_what_is_trained_and_kept_is_what_the_papers_count(make_setting, replica, name, pattern, share):
+def test_what_is_trained_and_kept_is_what_the_papers_count(make_context, replica, name, pattern, share):
     """SUSI a logit a weight, MaskLLM C(M, N) / M gates a weight; each with Adam's two moments."""
-    context, method = make_setting(pattern), registry.get(name)
+    context, method = make_context(pattern), registry.get(name)
     run = method.start(context, method.configure({"steps": 2}))
     weights = sum(layer.numel for layer in replica.frozen.layers)
     assert context.cost.trainable_params == share * weights
@@ -95,10 +95,10 @@ def test_what_is_trained_and_kept_is_what_the_papers_count(make_setting, replica
     assert abs(run.state_bytes - 12 * share * weights - observed_mask) <= counters
 
 
-def test_maskllm_at_2_of_8_and_4_of_8_trains_3_5_and_8_75_times_the_weights(make_setting, replica):
+def test_maskllm_at_2_of_8_and_4_of_8_trains_3_5_and_8_75_times_the_weights(make_context, replica):
     weights = sum(layer.numel for layer in replica.frozen.layers)
     for pattern, share in [("2:8", 3.5), ("4:8", 8.75), ("1:4", 1)]:
-        context = make_setting(pattern)
+        context = make_context(pattern)
         registry.get("maskllm").start(context, registry.get("maskllm").configure({"steps": 2}))
         assert context.cost.trainable_params == share * weights
 

@@ -50,7 +50,7 @@ def masks_folder(tmp_path):
 
 @pytest.fixture
 def new_replica(masks_folder):
-    """Return a function that loads the model as another replica would: the same weights, nothing remembered."""
+    """Return a function that makes a replica context as another replica would: same weights, empty cache."""
     return lambda **changes: small_replica(initial_masks=masks_folder, **changes)
 
 
@@ -73,7 +73,7 @@ def _assert_same(one, other):
 
 
 def test_every_trial_pays_and_the_first_has_spent_it(new_replica, text, wanda):
-    """Alone each would pay all of it, so at equal budget each is charged it; only one of them computed anything."""
+    """Each trial is charged what the mask costs alone, for equal budgets; only one of them computed anything."""
     replica = new_replica()
     first, second = _context(replica, text), _context(replica, text, seed=1)
     for context in (first, second):
@@ -139,7 +139,7 @@ def test_what_a_file_depends_on(new_replica, text, masks_folder, changes, shared
     assert len(_files(masks_folder)) == (1 if shared else 2)
 
 
-def test_models_and_texts_are_told_apart_by_contents(new_replica, text, masks_folder, tmp_path):
+def test_models_and_texts_are_identified_by_contents(new_replica, text, masks_folder, tmp_path):
     initial_mask("wanda", _context(new_replica(), text))
     copied = tmp_path / "copied.txt"
     copied.write_text(text.read_text())
@@ -174,7 +174,7 @@ def _empty(file):
 
 
 def _another_mask(file):
-    """A whole bundle, its digests right, but of other inputs kept, as after a copy to the wrong place."""
+    """Write a valid bundle of another mask, as after a copy to the wrong place."""
     bundle = read_bundle(file)
     origin = {**bundle.origin, "calibration_digest": "0" * 16}
     save_bundle(file, {name: ~mask for name, mask in bundle.masks.items()}, info=bundle.info, origin=origin)
@@ -227,14 +227,14 @@ def test_of_two_processes_that_ask_together_one_computes(masks_folder, tmp_path)
     forwards = _own_account("sparsegpt", text).forwards
     commands = [[sys.executable, "-c", _REPLICA, str(masks_folder), str(text), str(number)] for number in (0, 1)]
     replicas = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
-    told = [json.loads(replica.communicate(timeout=120)[0]) for replica in replicas]
-    assert len({digest for digest, _, _ in told}) == 1
-    assert sorted(spent for _, spent, _ in told) == [0, forwards]
-    assert [charged for _, _, charged in told] == [forwards] * 2
+    printed = [json.loads(replica.communicate(timeout=120)[0]) for replica in replicas]
+    assert len({digest for digest, _, _ in printed}) == 1
+    assert sorted(spent for _, spent, _ in printed) == [0, forwards]
+    assert [charged for _, _, charged in printed] == [forwards] * 2
 
 
-def test_who_waits_is_not_charged_the_wait(new_replica, text):
-    """Two threads of one replica: the second is charged what the mask cost, not how long it stood in line."""
+def test_a_trial_is_not_charged_for_waiting(new_replica, text):
+    """Two threads of one replica: the second is charged the cost of the mask, not its time of waiting."""
     replica = new_replica()
     contexts = [_context(replica, text, seed=seed) for seed in (0, 1)]
 
@@ -267,21 +267,25 @@ def _trial(replica, text, folder, method="maskllm", *, budget=None, **hyperparam
     return run_trial(spec, replica=replica, folder=folder, events=_Quiet())
 
 
-def test_a_trial_tells_what_its_start_cost_and_what_was_spent(new_replica, text, tmp_path, wanda):
+def test_a_trial_records_what_its_start_cost_and_what_was_spent(new_replica, text, tmp_path, wanda):
     replica = new_replica()
-    told = [_trial(replica, text, tmp_path / str(steps), initial_mask="wanda", steps=steps).metrics for steps in (5, 6)]
-    for metrics, steps in zip(told, (5, 6), strict=True):
+    recorded = [
+        _trial(replica, text, tmp_path / str(steps), initial_mask="wanda", steps=steps).metrics for steps in (5, 6)
+    ]
+    for metrics, steps in zip(recorded, (5, 6), strict=True):
         assert metrics["cost/forwards"] == steps + wanda["forwards"]
         assert metrics["cost/initial_forwards"] == wanda["forwards"]
         assert metrics["cost/initial_tokens"] == wanda["tokens"]
         assert metrics["cost/initial_seconds"] < metrics["cost/seconds"]
         assert metrics["time/step_s"] * steps < metrics["cost/seconds"] - 0.9 * metrics["cost/initial_seconds"]
-    assert [metrics["cost/spent_forwards"] for metrics in told] == [5 + wanda["forwards"], 6]
-    assert told[1]["cost/spent_seconds"] == pytest.approx(told[1]["cost/seconds"] - told[1]["cost/initial_seconds"])
+    assert [metrics["cost/spent_forwards"] for metrics in recorded] == [5 + wanda["forwards"], 6]
+    assert recorded[1]["cost/spent_seconds"] == pytest.approx(
+        recorded[1]["cost/seconds"] - recorded[1]["cost/initial_seconds"]
+    )
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_who_came_first_changes_no_budget(new_replica, text, tmp_path, order, wanda):
+def test_the_order_of_trials_changes_no_budget(new_replica, text, tmp_path, order, wanda):
     """Both are charged the start, so both learn for as long: what is left is three steps."""
     replica = new_replica()
     for strength in (3.0, 2.0)[::order]:
@@ -292,7 +296,7 @@ def test_who_came_first_changes_no_budget(new_replica, text, tmp_path, order, wa
         assert not result.notes
 
 
-def test_a_start_that_eats_the_budget_is_noted(new_replica, text, tmp_path, wanda):
+def test_a_start_that_exceeds_the_budget_is_noted(new_replica, text, tmp_path, wanda):
     result = _trial(new_replica(), text, tmp_path, initial_mask="wanda", budget={"forwards": 5})
     assert (result.status, result.step) == ("finished", 0)
     assert result.notes == (f"over the budget of 5 forwards: its start alone took {wanda['forwards']}",)

@@ -1,4 +1,4 @@
-"""Losses of masks drawn from the final logits: what they are, and that nothing else is different for them."""
+"""Losses of masks drawn from the final logits: their values, and that computing them changes nothing else."""
 
 import numpy as np
 import pytest
@@ -16,11 +16,11 @@ FILE = "mask_losses.npz"
 
 
 @pytest.fixture
-def learned(make_setting):
-    """A run of some steps, and where it took place: learned(engine="event")."""
+def learned(make_context):
+    """Return a run of some steps and its trial context: learned(engine="event")."""
 
     def learn(**hyperparameters):
-        context = make_setting()
+        context = make_context()
         given = {"steps": STEPS, "logit_magnitude": 3.0, "learning_rate": 5.0, "loss_masks": MASKS}
         run = MASKPRO.start(context, MASKPRO.configure({**given, "loss_batches": BATCHES, **hyperparameters}))
         for step in range(run.steps):
@@ -31,7 +31,7 @@ def learned(make_setting):
 
 
 class _Interrupted:
-    """Wants to stop, or crashes, the ``at``-th time that it is asked after the last step was told."""
+    """Cancels, or crashes, at the ``at``-th call of ``cancelled`` after the last step was recorded."""
 
     def __init__(self, *, at, crash):
         self._at, self._crash, self._last, self._asked = at, crash, 0, 0
@@ -59,7 +59,7 @@ def _load(folder):
     "changes", [{}, {"engine": "reference"}, {"engine": "event"}, {"masked_weights": "multiplied"}]
 )
 def test_losses_are_those_of_masks_drawn_from_the_final_logits(learned, changes):
-    """Each mask is worn as a whole by a model of its own."""
+    """Each mask is applied as a whole to a model of its own."""
     run, context = learned(**changes)
     left = run.diagnostics(_never)[FILE]
     layout, model = (
@@ -84,7 +84,7 @@ def test_confident_logits_draw_the_mask_that_is_kept(learned):
     assert run.diagnostics(_never)[FILE]["loss_KB"].tolist() == [kept] * MASKS
 
 
-def test_their_random_numbers_are_nobody_elses():
+def test_their_random_numbers_are_used_nowhere_else():
     seeds = range(50)
     keys = {key for seed in seeds for key in mask_keys(seed, masks=4)}
     assert len(keys) == 4 * len(seeds)
@@ -92,7 +92,7 @@ def test_their_random_numbers_are_nobody_elses():
 
 
 @pytest.mark.parametrize("changes", [{}, {"engine": "event"}, {"masks_per_step": 2, "logits": "bfloat16_delta"}])
-def test_looking_changes_nothing(learned, changes):
+def test_computing_them_changes_nothing(learned, changes):
     run, context = learned(**changes)
     plain, _ = learned(**changes, loss_masks=0)
     before = context.cost.bill
@@ -108,15 +108,15 @@ def test_looking_changes_nothing(learned, changes):
 
 
 def test_a_trial_leaves_them_beside_an_unchanged_result(replica, make_spec, listener, tmp_path):
-    heard, results = {}, {}
+    events, results = {}, {}
     for masks in (0, MASKS):
-        heard[masks] = listener()
+        events[masks] = listener()
         spec = make_spec(steps=STEPS, loss_masks=masks)
-        results[masks] = run_trial(spec, replica=replica, folder=tmp_path / str(masks), events=heard[masks])
+        results[masks] = run_trial(spec, replica=replica, folder=tmp_path / str(masks), events=events[masks])
     extra = {"cost/extra_forwards": (MASKS + 1) * 2, "cost/extra_backwards": 0, "cost/extra_tokens": (MASKS + 1) * 64}
-    told = heard[MASKS].curve()
-    assert {name: told[STEPS].pop(name) for name in extra} == extra
-    assert told == heard[0].curve()
+    curve = events[MASKS].curve()
+    assert {name: curve[STEPS].pop(name) for name in extra} == extra
+    assert curve == events[0].curve()
     assert results[MASKS].metrics["cost/extra_seconds"] > 0
     assert set(results[MASKS].artifacts) - set(results[0].artifacts) == {FILE}
     assert results[MASKS].artifacts[-1] == "trial.json"
@@ -146,8 +146,8 @@ def test_a_trial_that_was_interrupted_between_masks_draws_them_again(replica, ma
 
 def test_more_minibatches_than_there_are_is_refused(replica, make_spec, listener, tmp_path):
     spec = make_spec(loss_masks=1, loss_batches=5)
-    told = "maskpro: loss_batches = 5: the calibration text makes no more than 4 minibatches"
-    with pytest.raises(ValueError, match=told):
+    message = "maskpro: loss_batches = 5: the calibration text makes no more than 4 minibatches"
+    with pytest.raises(ValueError, match=message):
         run_trial(spec, replica=replica, folder=tmp_path / "trial", events=listener())
     assert not (tmp_path / "trial").exists()
     assert MASKPRO.unsupported_text_reason(MASKPRO.configure({"loss_batches": 5}), minibatches=4) is None  # of no mask

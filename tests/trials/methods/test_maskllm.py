@@ -18,9 +18,9 @@ MASKLLM = registry.get("maskllm")
 
 
 @pytest.fixture
-def start(make_setting):
+def start(make_context):
     def begin(pattern="2:4", *, seed=0, **hyperparameters):
-        return MASKLLM.start(make_setting(pattern, seed=seed), MASKLLM.configure({"steps": 8, **hyperparameters}))
+        return MASKLLM.start(make_context(pattern, seed=seed), MASKLLM.configure({"steps": 8, **hyperparameters}))
 
     return begin
 
@@ -65,8 +65,8 @@ def test_an_unknown_prior_is_refused_with_the_nearest_name():
 
 
 @pytest.mark.parametrize("pattern", ["2:4", "4:8"])
-def test_the_prior_is_where_learning_starts(start, make_setting, pattern):
-    prior = registry.get("wanda").start(make_setting(pattern), registry.get("wanda").configure({})).masks()
+def test_the_prior_is_where_learning_starts(start, make_context, pattern):
+    prior = registry.get("wanda").start(make_context(pattern), registry.get("wanda").configure({})).masks()
 
     def agreement(masks):
         same = sum(int((masks[name] == mask).sum()) for name, mask in prior.items())
@@ -82,10 +82,10 @@ def test_the_prior_is_where_learning_starts(start, make_setting, pattern):
 
 
 @pytest.mark.parametrize("straight_through", [False, True])
-def test_steps_are_the_published_ones(start, make_setting, straight_through):
-    """Losses, penalties and gates of five steps with a module and an optimiser of one's own."""
+def test_steps_are_the_published_ones(start, make_context, straight_through):
+    """Losses, penalties and gates of five steps, recomputed with a separate module and optimiser."""
     run = start(learning_rate=0.01, weight_regularization=0.01, straight_through=straight_through)
-    context, pattern = make_setting(), Pattern(2, 4)
+    context, pattern = make_context(), Pattern(2, 4)
     layout = GroupLayout(context.model.frozen.layers, pattern=pattern)
     gate_GK = run.state()["parameter/gates"].clone().requires_grad_()
     optimizer = torch.optim.AdamW([gate_GK], betas=(0.9, 0.95), weight_decay=0.1, eps=1e-5)
@@ -107,10 +107,10 @@ def test_steps_are_the_published_ones(start, make_setting, straight_through):
         norm = float(torch.nn.utils.clip_grad_norm_([gate_GK], 1.0))
         optimizer.param_groups[0]["lr"] = 0.01 * (0.1 + 0.45 * (1 + math.cos(math.pi * step / 8)))
         optimizer.step()
-        told = run.step(step)
-        assert told["train/loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
-        assert told["train/penalty"] == pytest.approx(float(penalty.detach()), rel=1e-4)
-        assert told["train/gradient_norm"] == pytest.approx(norm, rel=1e-3)
+        recorded = run.step(step)
+        assert recorded["train/loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
+        assert recorded["train/penalty"] == pytest.approx(float(penalty.detach()), rel=1e-4)
+        assert recorded["train/gradient_norm"] == pytest.approx(norm, rel=1e-3)
         assert (run.observe()["train/kappa"], run.observe()["train/tau"]) == pytest.approx((kappa, tau))
         torch.testing.assert_close(run.state()["parameter/gates"], gate_GK.detach(), rtol=0, atol=1e-4)
 

@@ -134,7 +134,7 @@ def test_the_tracked_weights_of_one_step_differ_by_the_losses_alone():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"alpha": 1.0}, "alpha = 1.0: expected less than 1"),
         ({"alpha": -0.1}, "alpha = -0.1: expected at least 0"),
@@ -154,8 +154,8 @@ def test_the_tracked_weights_of_one_step_differ_by_the_losses_alone():
         ({"learning_rat": 1.0}, "unknown hyperparameter of maskpro 'learning_rat'; did you mean 'learning_rate'"),
     ],
 )
-def test_a_wrong_hyperparameter_is_named_in_one_line(wrong, told):
+def test_a_wrong_hyperparameter_is_named_in_one_line(wrong, message):
     with pytest.raises(ValueError) as refused:
         registry.get("maskpro").configure(wrong)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -34,9 +34,9 @@ def test_wanda_masks_of_one_layer(load_parity, name):
 
 
 @pytest.mark.parametrize("name", ["2of4", "4of8"])
-def test_magnitude_through_two_blocks(load_parity, golden_setting, name):
+def test_magnitude_through_two_blocks(load_parity, golden_context, name):
     golden = load_parity(f"magnitude/e2e_{name}_seed0")
-    masks = magnitude.METHOD.start(golden_setting(golden, PATTERNS[name]), magnitude.METHOD.configure({})).masks()
+    masks = magnitude.METHOD.start(golden_context(golden, PATTERNS[name]), magnitude.METHOD.configure({})).masks()
     assert len(masks) == 14
     assert all(torch.equal(masks[layer], golden[f"mask/{layer}"].bool()) for layer in masks)
 

@@ -1,4 +1,4 @@
-"""ProxSparse: what the proximal step minimises and where it misses, and a run trains a copy and keeps only its mask."""
+"""ProxSparse: the minimum of the proximal step and where it misses it; a run trains a copy and keeps only its mask."""
 
 import copy
 import itertools
@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.contract.pattern import Pattern
@@ -22,9 +22,9 @@ SHRINKING = {"steps": 10, "learning_rate": 0.01, "prox_lambda": 0.5}
 
 
 @pytest.fixture
-def start(make_setting):
+def start(make_context):
     def begin(*, seed=0, **hyperparameters):
-        return PROXSPARSE.start(make_setting(seed=seed), PROXSPARSE.configure({**SHRINKING, **hyperparameters}))
+        return PROXSPARSE.start(make_context(seed=seed), PROXSPARSE.configure({**SHRINKING, **hyperparameters}))
 
     return begin
 
@@ -48,7 +48,7 @@ def _best_of_many_starts(weight_G4, prox_lambda):
     return _objective(points, weight_G4.abs(), prox_lambda).amin(0)
 
 
-@contexts(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.floats(-2.5, 1.5), st.floats(-2, 1.5))
 def test_it_scales_and_is_never_worse_than_leaving_or_cutting(seed, scale, strength):
     """At weights of any size and every strength between leaving and shrinking all groups."""
@@ -122,9 +122,9 @@ def test_the_anchor_is_its_formula_and_lets_go_of_zero():
 
 
 @pytest.mark.parametrize("anchor", [0.0, 0.5])
-def test_steps_are_the_published_ones(start, make_setting, anchor):
-    """Losses and weights of five steps, with a module and an optimiser of one's own."""
-    run, context = start(anchor_lambda=anchor), make_setting()
+def test_steps_are_the_published_ones(start, make_context, anchor):
+    """Losses and weights of five steps, recomputed with a separate module and optimiser."""
+    run, context = start(anchor_lambda=anchor), make_context()
     module = copy.deepcopy(context.model.frozen.module).requires_grad_()
     optimizer = torch.optim.AdamW(module.parameters(), weight_decay=0.0)
     names = [f"{layer.name}.weight" for layer in context.model.frozen.layers]
@@ -148,8 +148,8 @@ def test_steps_are_the_published_ones(start, make_setting, anchor):
         assert float((apart > 1e-4).float().mean()) < 0.01  # Adam makes a step of a rounding error near zero gradient
 
 
-def test_the_mask_is_the_top_two_of_the_copy_and_the_original_weights_wear_it(start, make_setting):
-    run, context = start(), make_setting()
+def test_the_mask_is_the_top_two_of_the_copy_and_applies_to_the_original_weights(start, make_context):
+    run, context = start(), make_context()
     begun = run.initial_masks()
     for step in range(10):
         run.step(step)
@@ -169,7 +169,7 @@ def test_the_mask_is_the_top_two_of_the_copy_and_the_original_weights_wear_it(st
         assert torch.equal(model.module.get_parameter(f"{name}.weight"), original * mask)
 
 
-def test_the_share_of_groups_that_are_not_sparse_yet_is_told(start):
+def test_the_share_of_groups_that_are_not_sparse_yet_is_recorded(start):
     run = start()
     assert run.observe()["train/dense_groups"] == 1.0
     for step in range(10):

@@ -19,9 +19,9 @@ def test_masks_of_one_layer(load_parity, name):
 
 
 @pytest.mark.parametrize("name", ["2of4", "4of8"])
-def test_two_blocks(load_parity, golden_setting, name):
+def test_two_blocks(load_parity, golden_context, name):
     golden = load_parity(f"pruner_zero/e2e_{name}_seed0")
-    context, method = golden_setting(golden, PATTERNS[name]), pruner_zero.METHOD
+    context, method = golden_context(golden, PATTERNS[name]), pruner_zero.METHOD
     masks = method.start(context, method.configure({"compat": "official"})).masks()
     assert len(masks) == 14
     assert all(torch.equal(masks[layer], golden[f"mask/{layer}"].bool()) for layer in masks)

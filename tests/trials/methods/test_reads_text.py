@@ -1,4 +1,4 @@
-"""Methods that say they read no text: their masks are the same for any text, so a sweep runs them once."""
+"""Methods that declare that they read no text: their masks are the same for any text, so a sweep runs them once."""
 
 import pytest
 import torch
@@ -32,5 +32,5 @@ def test_it_gives_one_mask_for_any_text_or_says_that_it_reads_it(method, replica
     assert same != registry.get(method).reads_text
 
 
-def test_who_reads_no_text():
+def test_the_methods_that_read_no_text():
     assert {name for name in registry.names() if not registry.get(name).reads_text} == {"dense", "magnitude", "random"}

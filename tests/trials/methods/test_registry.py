@@ -1,4 +1,4 @@
-"""Methods by name, and what is said of a name that is none."""
+"""Methods by name, and the error for an unknown name."""
 
 import pytest
 import torch
@@ -23,18 +23,18 @@ def test_an_unknown_method_gives_the_nearest_name(given, nearest):
         registry.get(given)
 
 
-def test_masks_to_begin_with_are_those_of_one_shot_methods(make_setting):
+def test_masks_to_begin_with_are_those_of_one_shot_methods(make_context):
     assert {"random", "magnitude", "wanda"} <= set(available())
     assert not {"dense", "maskpro"} & set(available())
     with pytest.raises(ValueError, match="unknown initial_mask 'magnitud'; did you mean 'magnitude'"):
-        initial_mask("magnitud", make_setting())
+        initial_mask("magnitud", make_context())
 
 
-def test_an_initial_mask_is_computed_once_for_all_that_start_there(random_model, freeze, make_setting):
+def test_an_initial_mask_is_computed_once_for_all_that_start_there(random_model, freeze, make_context):
     calls, module = [], random_model("llama")
     module.register_forward_hook(lambda *_: calls.append(1))  # views are copies, hooks included
     replica = ReplicaContext(freeze(module))
-    contexts = [make_setting(pattern, seed=seed, on=replica) for pattern, seed in [("2:4", 0), ("2:4", 1), ("1:4", 0)]]
+    contexts = [make_context(pattern, seed=seed, on=replica) for pattern, seed in [("2:4", 0), ("2:4", 1), ("1:4", 0)]]
     (first, once), (again, still), (other, twice) = (
         (initial_mask("wanda", context), len(calls)) for context in contexts
     )
@@ -43,7 +43,7 @@ def test_an_initial_mask_is_computed_once_for_all_that_start_there(random_model,
     assert 0 < once == still < twice == 2 * once  # once for each pattern, not for each trial
 
 
-def test_an_initial_mask_drawn_at_random_is_the_trials_own(make_setting):
-    zero, one, again = (initial_mask("random", make_setting(seed=seed)) for seed in (0, 1, 0))
+def test_an_initial_mask_drawn_at_random_is_the_trials_own(make_context):
+    zero, one, again = (initial_mask("random", make_context(seed=seed)) for seed in (0, 1, 0))
     assert any(not torch.equal(zero[name], one[name]) for name in zero)
     assert all(torch.equal(zero[name], again[name]) for name in zero)

@@ -6,7 +6,7 @@ import math
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
@@ -58,7 +58,7 @@ def test_it_is_the_recursion_of_the_optimal_brain_surgeon(pattern, block_size):
     torch.testing.assert_close(updated, expected.float(), rtol=1e-4, atol=1e-5)
 
 
-@contexts(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     pattern=st.sampled_from([Pattern(1, 4), Pattern(2, 4), Pattern(2, 8), Pattern(3, 4)]),
@@ -106,7 +106,7 @@ def test_a_low_precision_weight_comes_back_in_its_own_type():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"block_size": 30}, "block_size = 30 would cut a group of pattern 2:4 in two; take a multiple such as 32"),
         ({"hessian": torch.eye(8)}, r"hessian: shape \(8, 8\), expected \[in, in\]"),
@@ -114,9 +114,9 @@ def test_a_low_precision_weight_comes_back_in_its_own_type():
         ({"hessian": -torch.eye(24)}, "hessian: not positive definite in float32 with damping 0.01; raise damping"),
     ],
 )
-def test_bad_input_is_refused(changes, told):
+def test_bad_input_is_refused(changes, message):
     weight, _, hessian = _problem(3)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         sparsegpt.prune(**{"weight": weight, "hessian": hessian, "pattern": Pattern(2, 4), **changes})
 
 
@@ -132,7 +132,7 @@ def run(replica, tmp_path, listener):
     return go
 
 
-def test_a_trial_is_judged_with_the_updated_weights_and_leaves_them(run, make_spec, replica, tmp_path):
+def test_a_trial_is_evaluated_with_the_updated_weights_and_saves_them(run, make_spec, replica, tmp_path):
     """Another program that loads ``weights.safetensors`` into the model gets the perplexity that was recorded."""
     spec = make_spec("sparsegpt")
     result, record = run(spec)
@@ -167,34 +167,34 @@ def test_on_a_trained_model_a_better_method_is_better(run, make_spec):
     assert list(perplexity.values()) == sorted(perplexity.values())
 
 
-def test_both_methods_choose_one_mask_and_an_initial_mask_is_that_one(make_setting):
+def test_both_methods_choose_one_mask_and_an_initial_mask_is_that_one(make_context):
     masks = [
-        registry.get(name).start(make_setting(), registry.get(name).configure({})).masks()
+        registry.get(name).start(make_context(), registry.get(name).configure({})).masks()
         for name in ("sparsegpt", "sparsegpt_mask")
-    ] + [initial_mask(name, make_setting()) for name in ("sparsegpt", "sparsegpt_mask")]
+    ] + [initial_mask(name, make_context()) for name in ("sparsegpt", "sparsegpt_mask")]
     for other in masks[1:]:
         assert all(torch.equal(other[name], masks[0][name]) for name in masks[0])
 
 
 @pytest.fixture
 def twins(random_model, freeze):
-    """A model whose first layers see one number sixteen times over: a Hessian of rank one."""
+    """A model whose first layers get one number sixteen times: a Hessian of rank one."""
     module = random_model("llama")
     module.model.embed_tokens.weight.data[:] = module.model.embed_tokens.weight.data[:, :1].clone()
     return ReplicaContext(freeze(module))
 
 
-def test_damping_is_raised_where_it_must_be_and_that_is_told(run, make_spec, twins):
+def test_damping_is_raised_where_it_must_be_and_that_is_noted(run, make_spec, twins):
     result, record = run(make_spec("sparsegpt", damping=1e-12), on=twins)
     assert result.status == "finished"
     assert all(math.isfinite(value) for value in result.metrics.values())
-    told = [note for note in record["notes"] if "layers.0.self_attn.q_proj needed damping" in note]
-    assert len(told) == 1
-    assert told[0].endswith("not 1e-12")
-    assert 1e-12 < float(told[0].split("damping ")[1].split(",")[0]) < 1e-2
+    notes = [note for note in record["notes"] if "layers.0.self_attn.q_proj needed damping" in note]
+    assert len(notes) == 1
+    assert notes[0].endswith("not 1e-12")
+    assert 1e-12 < float(notes[0].split("damping ")[1].split(",")[0]) < 1e-2
 
 
-def test_what_an_initial_mask_noted_is_told_by_every_trial_that_starts_there(twins, run, make_spec, monkeypatch):
+def test_notes_of_an_initial_mask_are_in_every_trial_that_starts_from_it(twins, run, make_spec, monkeypatch):
     hard = sparsegpt.SparseGPTConfig(damping=1e-12)
     monkeypatch.setattr(sparsegpt.METHOD, "configure", lambda _: hard)
     for folder in ("computed", "reused"):
@@ -207,6 +207,6 @@ def test_inputs_that_are_not_finite_end_as_diverged(run, make_spec, random_model
     module.model.embed_tokens.weight.data[:] = torch.nan
     result, _ = run(make_spec("sparsegpt"), on=ReplicaContext(freeze(module)))
     assert result.status == "diverged"
-    assert result.metrics["cost/forwards"] == 1, "what it looked at before it found out"
+    assert result.metrics["cost/forwards"] == 1, "it stops at the first sequence"
     assert "eval/perplexity" not in result.metrics
     assert result.reason == "the calibration inputs of model.layers.0.self_attn.q_proj are not finite"

@@ -49,10 +49,10 @@ def test_several_blocks_of_columns_and_a_dead_one(load_parity, name):
 
 @pytest.mark.parametrize("method", ["sparsegpt", "sparsegpt_mask"])
 @pytest.mark.parametrize("name", ["2of4", "4of8"])
-def test_two_blocks(load_parity, golden_setting, name, method):
+def test_two_blocks(load_parity, golden_context, name, method):
     """The second block is measured behind the updated weights of the first, in both methods."""
     golden = load_parity(f"sparsegpt/e2e_{name}_seed0")
-    context = golden_setting(golden, PATTERNS[name])
+    context = golden_context(golden, PATTERNS[name])
     run = registry.get(method).start(context, registry.get(method).configure({}))
     assert len(run.masks()) == 14
     for layer, mask in run.masks().items():

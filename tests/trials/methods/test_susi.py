@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import contexts, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.trials.context.replica_context import ReplicaContext
@@ -71,7 +71,7 @@ def test_the_gradient_is_the_derivative(n, m):
     assert torch.autograd.gradcheck(lambda x: relaxed_mask(x, gumbel_GM, 0.4, 0.5, n), logits_GM.requires_grad_())
 
 
-@contexts(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(PATTERNS), st.floats(-2, 3), st.sampled_from(TEMPERATURES), st.integers(0, 10**6))
 def test_rows_sum_to_n_and_stay_finite_at_any_scale(pattern, exponent, temperatures, seed):
     n, m = pattern
@@ -100,10 +100,10 @@ def test_at_the_end_two_of_m_are_two_hot_and_more_are_not(n, m, most):
 
 
 @pytest.mark.parametrize("straight_through", [False, True])
-def test_steps_are_what_algorithm_1_says(make_setting, straight_through):
-    """Losses and logits of five steps with a module, an optimiser and a relaxation of one's own."""
+def test_steps_are_what_algorithm_1_says(make_context, straight_through):
+    """Losses and logits of five steps, recomputed with a separate module, optimiser and relaxation."""
     hyperparameters = {"steps": 8, "learning_rate": 0.05, "anneal_steps": 4, "straight_through": straight_through}
-    run, context = SUSI.start(make_setting(), SUSI.configure(hyperparameters)), make_setting()
+    run, context = SUSI.start(make_context(), SUSI.configure(hyperparameters)), make_context()
     layout = GroupLayout(context.model.frozen.layers, pattern=context.pattern)
     logits_GM = run.state()["parameter/logits"].clone().requires_grad_()
     optimizer = torch.optim.AdamW([logits_GM], betas=(0.9, 0.95), weight_decay=0.05)
@@ -122,8 +122,8 @@ def test_steps_are_what_algorithm_1_says(make_setting, straight_through):
         loss.backward()
         optimizer.param_groups[0]["lr"] = 0.05 * (0.1 + 0.45 * (1 + math.cos(math.pi * step / 8)))
         optimizer.step()
-        told = run.step(step)
-        assert told["train/loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
+        recorded = run.step(step)
+        assert recorded["train/loss"] == pytest.approx(float(loss.detach()), rel=1e-4)
         assert run.observe()["train/tau"] == pytest.approx(tau)
         assert run.observe()["train/lambda"] == pytest.approx(lam)
         # Adam divides by the size of a gradient, so where that is near 0 its rounding becomes a step.
@@ -132,9 +132,9 @@ def test_steps_are_what_algorithm_1_says(make_setting, straight_through):
 
 
 @pytest.mark.parametrize(("steps", "annealed"), [(8, 6), (2000, 1500), (1, 1)])
-def test_by_default_three_quarters_of_the_steps_anneal(make_setting, steps, annealed):
+def test_by_default_three_quarters_of_the_steps_anneal(make_context, steps, annealed):
     default, given_ = (
-        SUSI.start(make_setting(), SUSI.configure({"steps": steps, **more}))
+        SUSI.start(make_context(), SUSI.configure({"steps": steps, **more}))
         for more in ({}, {"anneal_steps": annealed})
     )
     default.step(0)
@@ -146,11 +146,11 @@ def test_by_default_three_quarters_of_the_steps_anneal(make_setting, steps, anne
         assert default.observe()["train/tau"] == pytest.approx(max(0.05, 0.05 ** (step / annealed)))
 
 
-def test_the_share_of_entries_above_one_is_told(make_setting):
-    run = SUSI.start(make_setting("4:8"), SUSI.configure({"steps": 4, "anneal_steps": 1}))
+def test_the_share_of_entries_above_one_is_recorded(make_context):
+    run = SUSI.start(make_context("4:8"), SUSI.configure({"steps": 4, "anneal_steps": 1}))
     for step in range(4):
         run.step(step)
-    layout = GroupLayout(make_setting("4:8").model.frozen.layers, pattern=Pattern(4, 8))
+    layout = GroupLayout(make_context("4:8").model.frozen.layers, pattern=Pattern(4, 8))
     # The fourth step's draw under the logits after it.
     logits_GM, noise_GM = run.state()["parameter/logits"], gumbel(layout, width=8, key=(0, 3))
     soft_GM = relaxed_mask(logits_GM, noise_GM, 0.05, 0.002, 4)

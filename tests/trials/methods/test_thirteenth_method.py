@@ -1,4 +1,4 @@
-"""A method that another package brings: one folder and one line, and it is a method like any other."""
+"""A method of another package: with one folder and one line it is found and works like any other method."""
 
 import os
 import re
@@ -20,7 +20,7 @@ class TestHillClimb(MethodConformance):
 
 @pytest.fixture
 def rescan():
-    """Have the registry look again, now and when the test is over."""
+    """Clear the registry's cache, now and when the test ends."""
     yield registry.rescan
     registry.rescan()
 
@@ -61,26 +61,26 @@ def test_where_it_is_not_installed_there_are_twelve(rescan):
 def test_an_installed_method_passes_the_conformance_suite(thirteenth, tmp_path):
     """As its author would run it: a test file of four lines, in a process that has the package on its path."""
     (tmp_path / "test_hill_climb.py").write_text(CONFORMANCE)
-    told = _pytest(tmp_path, thirteenth, expected=0)
-    passed = re.search(r"(\d+) passed", told)
+    output = _pytest(tmp_path, thirteenth, expected=0)
+    passed = re.search(r"(\d+) passed", output)
     assert passed is not None
     assert int(passed[1]) > 60
-    assert "failed" not in told
-    assert "skipped" not in told
+    assert "failed" not in output
+    assert "skipped" not in output
 
 
 FAULTS = {
     "test_masks_are_exact": ('return {"train/loss"', 'self._masks[name][0, 0] ^= True; return {"train/loss"'),
-    "test_one_seed_gives_one_result": ("(self._setting.seed, step,", "(id(self), step,"),
+    "test_one_seed_gives_one_result": ("(self._context.seed, step,", "(id(self), step,"),
     "test_a_run_goes_on_from": ("self._masks = {name: state[name].clone() for name in self._masks}", "pass"),
-    "test_every_step_tells": ('"train/accepted", "share"', '"train/rejected", "share"'),
+    "test_every_step_records": ('"train/accepted", "share"', '"train/rejected", "share"'),
     "test_its_memory_is_what": ("+ sum(bits.numel() for bits in self._initial.values())", "* 2"),
 }
 
 
 @pytest.mark.slow
 def test_the_suite_finds_what_is_wrong(thirteenth, tmp_path):
-    """What the suite is worth: of five copies with a fault each, every one fails the test that is meant for it."""
+    """Each of five copies with a fault fails the test of the suite that is meant for it."""
     source, tests = (thirteenth / "nmlab_thirteenth.py").read_text(), [CONFORMANCE.splitlines()[1]]
     for number, (right, wrong) in enumerate(FAULTS.values()):
         assert right in source
@@ -89,9 +89,9 @@ def test_the_suite_finds_what_is_wrong(thirteenth, tmp_path):
         _offer(tmp_path, f"fault_{number} = fault_{number}:METHOD", package=f"nmlab-fault-{number}")
         tests.append(f"class TestFault{number}(MethodConformance):\n    name = 'fault_{number}'\n")
     (tmp_path / "test_faults.py").write_text("\n".join(tests))
-    told = _pytest(tmp_path, tmp_path, "-rf", "-k", "2:4-float32 or every_step_tells", expected=1)
+    output = _pytest(tmp_path, tmp_path, "-rf", "-k", "2:4-float32 or every_step_records", expected=1)
     for number, test in enumerate(FAULTS):
-        assert f"TestFault{number}::{test}" in told
+        assert f"TestFault{number}::{test}" in output
 
 
 def _pytest(folder, packages, *options, expected):
@@ -106,7 +106,7 @@ def _pytest(folder, packages, *options, expected):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("wanda = somewhere:METHOD", "two methods are called 'wanda', those of nmlab and nmlab-other"),
         ("mine = no_such_module_here:METHOD", "method 'mine' of nmlab-other cannot be loaded from no_such_module_here"),
@@ -115,12 +115,12 @@ def _pytest(folder, packages, *options, expected):
         ("mine = nmlab.trials.methods.wanda:METHOD", "expected a Method so named"),
     ],
 )
-def test_a_package_that_offers_nonsense_is_named(tmp_path, monkeypatch, rescan, line, told):
+def test_a_package_that_offers_nonsense_is_named(tmp_path, monkeypatch, rescan, line, message):
     _offer(tmp_path, line)
     with monkeypatch.context() as patch:
         patch.syspath_prepend(str(tmp_path))
         rescan()
-        with pytest.raises(ValueError, match=told) as refused:
+        with pytest.raises(ValueError, match=message) as refused:
             registry.get("mine")
         assert "\n" not in str(refused.value)
 

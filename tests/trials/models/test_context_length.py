@@ -1,4 +1,4 @@
-"""How many tokens a model reads, by whatever name: exactly what fits its tables; None where nothing limits it."""
+"""The longest text of a model, by any name: exactly what fits its tables; None where nothing limits it."""
 
 import pytest
 import torch

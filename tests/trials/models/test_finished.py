@@ -1,4 +1,4 @@
-"""What a finished trial leaves is worn as it was judged, new weights included; damage and mistakes are refused."""
+"""A finished mask is applied as it was evaluated, new weights included; damage and mistakes are refused."""
 
 import shutil
 
@@ -18,7 +18,7 @@ SOME = "model.layers.0.mlp.down_proj"
 
 @pytest.fixture(scope="module")
 def finished(replica, make_spec, listener, tmp_path_factory):
-    """Folders of finished trials by method, and what each told at its end."""
+    """Return folders of finished trials by method, and the final metrics of each."""
     folders, results = {}, {}
     for method in ("sparsegpt", "wanda"):
         folders[method] = tmp_path_factory.mktemp(method)
@@ -28,7 +28,7 @@ def finished(replica, make_spec, listener, tmp_path_factory):
 
 @pytest.fixture
 def folder(finished, tmp_path):
-    """A copy of what sparsegpt left, to be damaged."""
+    """Return a copy of the artifacts of sparsegpt, to be damaged."""
     return shutil.copytree(finished[0]["sparsegpt"], tmp_path / "copy")
 
 
@@ -37,7 +37,7 @@ def _perplexity(model, replica, spec):
 
 
 @pytest.mark.parametrize("method", ["sparsegpt", "wanda"])
-def test_a_finished_trial_is_worn_as_it_was_judged(finished, replica, make_spec, method):
+def test_a_finished_mask_is_applied_as_it_was_evaluated(finished, replica, make_spec, method):
     folders, results = finished
     model = MaskedModel(replica.frozen)
     load_finished(folders[method]).apply_to(model)
@@ -46,7 +46,7 @@ def test_a_finished_trial_is_worn_as_it_was_judged(finished, replica, make_spec,
 
 
 def test_without_its_weights_sparsegpt_is_another_model(finished, replica, make_spec):
-    """What the weights file is for: the mask alone gives another perplexity, so to drop it would go unnoticed."""
+    """The mask without the weights file gives another perplexity, and nothing else would show that it is missing."""
     folders, results = finished
     model = MaskedModel(replica.frozen)
     model.apply_masks(load_finished(folders["sparsegpt"]).masks)
@@ -93,7 +93,7 @@ def _no_info(tensors, header):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (_nudge, rf"damaged, tensor '{SOME}\.weight' does not match its digest"),
         (_drop, rf"tensor '{SOME}\.weight' is not both in the file and in its header"),
@@ -101,10 +101,10 @@ def _no_info(tensors, header):
         (_no_info, "damaged header"),
     ],
 )
-def test_weights_that_were_tampered_with_are_refused(folder, change, told):
+def test_weights_that_were_tampered_with_are_refused(folder, change, message):
     path = folder / "weights.safetensors"
     _rewrite(path, change)
-    with pytest.raises(ValueError, match=told) as refused:
+    with pytest.raises(ValueError, match=message) as refused:
         load_finished(folder)
     assert str(path) in str(refused.value)
 
@@ -125,10 +125,10 @@ def test_weights_of_another_trial_are_refused(finished, folder, replica, make_sp
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"), [({"dtype": "bfloat16"}, "made for the weights"), ({"tied": True}, "made for the weights")]
+    ("kind", "message"), [({"dtype": "bfloat16"}, "made for the weights"), ({"tied": True}, "made for the weights")]
 )
-def test_a_mask_of_another_model_is_refused(finished, kind, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_mask_of_another_model_is_refused(finished, kind, message):
+    with pytest.raises(ValueError, match=message):
         load_finished(finished[0]["wanda"]).apply_to(MaskedModel(small_replica(**kind).frozen))
 
 

@@ -1,4 +1,4 @@
-"""Models that bring code or pickles along: refused or read without them, and nothing of theirs is run."""
+"""Models that come with code or pickles are refused, or read without them; none of their code is run."""
 
 import builtins
 import json
@@ -31,8 +31,8 @@ MAPS = {"AutoConfig": "foreign.ForeignConfig", "AutoModelForCausalLM": "foreign.
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_asked(monkeypatch):
-    """Left to itself, transformers asks before the terminal; this one would say yes."""
+def _terminal_answers_yes(monkeypatch):
+    """Answer yes where transformers asks at the terminal whether to run code."""
     monkeypatch.setattr(builtins, "input", lambda *_: "y")
 
 
@@ -43,7 +43,7 @@ def mark(tmp_path):
 
 @pytest.fixture
 def foreign(tmp_path, mark):
-    """The shipped model with other settings and a module of its own: foreign(config={...}); returns its source."""
+    """Make the built-in model with other settings and a code file: foreign(config={...}); returns its source."""
 
     def make(*, config=None, tokenizer=None):
         folder = tmp_path / "model"
@@ -72,7 +72,7 @@ def test_a_model_that_needs_its_own_code_is_refused(foreign, mark, read):
     assert not mark.exists()
 
 
-def test_rehearsals_run_no_code_either(foreign, mark):
+def test_dry_runs_run_no_code_either(foreign, mark):
     with pytest.raises(ValueError, match="contains custom code"):
         Stage(foreign(config={"model_type": "foreign", "auto_map": MAPS}))
     assert not mark.exists()
@@ -89,7 +89,7 @@ def test_a_known_model_is_read_without_the_code_beside_it(foreign, mark, read):
 
 
 class _Bomb:
-    """Leaves a mark when it is unpickled."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, mark):
         self._mark = mark

@@ -1,4 +1,4 @@
-"""Frozen means frozen: views share every tensor, wear their own masks, and one changed byte is noticed."""
+"""A frozen model: views share every tensor and have their own masks, and one changed byte is noticed."""
 
 import threading
 
@@ -32,7 +32,7 @@ def test_a_view_shares_the_storage_of_every_tensor(random_model, freeze, archite
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_wearing_a_mask_leaves_the_frozen_model_and_other_views_alone(random_model, freeze, architecture):
+def test_applying_a_mask_changes_neither_the_frozen_model_nor_other_views(random_model, freeze, architecture):
     frozen = freeze(random_model(architecture))
     tokens_BT = torch.arange(24).view(2, 12) + 5
     one, other = MaskedModel(frozen), MaskedModel(frozen)

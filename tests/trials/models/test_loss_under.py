@@ -1,4 +1,4 @@
-"""The loss under weights that stand in for a view's own: its value, its gradient, and who gets none."""
+"""The loss under replaced weights: its value, its gradient, and the parameters that get none."""
 
 import copy
 
@@ -69,7 +69,7 @@ def test_nothing_but_the_given_weights_gets_a_gradient(random_model, freeze, tok
     assert frozen.unchanged()
 
 
-def test_what_a_view_wears_stays_on(random_model, freeze, tokens_BT):
+def test_applied_masks_stay_applied(random_model, freeze, tokens_BT):
     frozen = freeze(random_model("llama"))
     model = MaskedModel(frozen)
     hard = {name: mask.detach() > 0.5 for name, mask in _soft_masks(frozen).items()}

@@ -136,11 +136,11 @@ def test_experts_are_refused_with_their_share_or_left_dense_by_name(build, archi
     model = build(architecture, MIXTURES[architecture])
     with pytest.raises(SourceError) as refused:
         find_prunable(model)
-    told = str(refused.value)
-    found = re.search(r"ForCausalLM: ([\d.]+%) of the decoder blocks' matrix weights would stay dense: ", told)
+    message = str(refused.value)
+    found = re.search(r"ForCausalLM: ([\d.]+%) of the decoder blocks' matrix weights would stay dense: ", message)
     assert found
-    assert told.endswith("to leave the others dense, set model.leave_dense=[experts]")
-    assert "\n" not in told
+    assert message.endswith("to leave the others dense, set model.leave_dense=[experts]")
+    assert "\n" not in message
     left = find_prunable(model, leave_dense=["experts"]).coverage
     assert found[1] == f"{100 * (1 - left.share):.1f}%"
     assert "selects experts or tokens" in left.sentence()

@@ -1,4 +1,4 @@
-"""A masked model: its weights are dense times mask, its loss is the loss of its own library."""
+"""A masked model: its weights are dense times mask, its loss is the one that transformers computes."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def test_the_masked_loss_is_that_of_weights_masked_by_hand(random_model, freeze,
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_worn_weights_are_dense_times_mask(random_model, freeze, dtype, tokens_BT):
+def test_masked_weights_are_dense_times_mask(random_model, freeze, dtype, tokens_BT):
     frozen = freeze(random_model("llama").to(dtype))
     model, masks = MaskedModel(frozen), _masks(frozen)
     model.apply_masks(masks)
@@ -60,8 +60,8 @@ def test_worn_weights_are_dense_times_mask(random_model, freeze, dtype, tokens_B
     assert frozen.unchanged()
 
 
-def test_other_weights_can_be_worn_under_the_mask(random_model, freeze):
-    """A method that updates weights gives them for the layers it changed; the rest is dense times mask as ever."""
+def test_masks_can_be_applied_to_other_weights(random_model, freeze):
+    """A method that updates weights gives them for the layers it changed; the others are dense times mask."""
     frozen = freeze(random_model("llama"))
     model, masks = MaskedModel(frozen), _masks(frozen)
     changed, *others = masks
@@ -95,7 +95,7 @@ def test_only_the_named_layers_are_masked_and_paid_for(random_model, freeze):
     assert all(model.module.get_parameter(f"{n}.weight") is frozen.module.get_parameter(f"{n}.weight") for n in others)
 
 
-def test_undress_returns_the_dense_model_and_its_memory(random_model, freeze, tokens_BT):
+def test_remove_masks_restores_the_dense_model_and_frees_memory(random_model, freeze, tokens_BT):
     frozen = freeze(random_model("llama"))
     model = MaskedModel(frozen)
     dense = model.token_losses(tokens_BT)

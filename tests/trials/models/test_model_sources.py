@@ -29,7 +29,7 @@ def test_the_built_in_model_and_a_folder_are_found(folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         ("builtin:tyni", "unknown model 'builtin:tyni'; did you mean 'builtin:tiny'"),
         ("./no/such/folder", "does not exist; give a Hugging Face folder, a hub id or builtin:tiny"),
@@ -38,8 +38,8 @@ def test_the_built_in_model_and_a_folder_are_found(folder, monkeypatch):
         ("not a valid id!", "neither a folder here nor a hub id"),
     ],
 )
-def test_a_source_that_is_none_is_refused(source, told):
-    with pytest.raises(SourceError, match=told) as refused:
+def test_a_source_that_is_none_is_refused(source, message):
+    with pytest.raises(SourceError, match=message) as refused:
         locate(ModelSource(source=source))
     assert "\n" not in str(refused.value)
 
@@ -91,9 +91,9 @@ _DAMAGE = {
 
 @pytest.mark.parametrize("damage", _DAMAGE)
 def test_a_damaged_checkpoint_is_refused_in_one_line(folder, damage):
-    spoil, told = _DAMAGE[damage]
+    spoil, message = _DAMAGE[damage]
     spoil(folder)
-    with pytest.raises(SourceError, match=told) as refused:
+    with pytest.raises(SourceError, match=message) as refused:
         FrozenModel.load(ModelSource(source=str(folder)))
     assert str(folder) in str(refused.value)
     assert "\n" not in str(refused.value)

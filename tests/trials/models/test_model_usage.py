@@ -1,4 +1,4 @@
-"""What a model does with its weights when it reads text, followed without contents and without a look at names."""
+"""How a model uses its weights when it reads text, traced without contents and without regard to names."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ HIDDEN = 16
 
 @pytest.fixture
 def mlp(random_model):
-    """A Llama whose first MLP is another module: mlp(module) returns the model."""
+    """Make a Llama whose first MLP is another module: mlp(module) returns the model."""
 
     def make(module):
         model = random_model("llama", hidden_size=HIDDEN, num_attention_heads=2, num_key_value_heads=2)
@@ -25,7 +25,7 @@ def mlp(random_model):
 
 
 class Chooses(nn.Module):
-    """Two linear layers of one shape, of which one chooses by what it gives; its name says the opposite."""
+    """Two linear layers of one shape, one of which is a selector; the names suggest the opposite."""
 
     def __init__(self):
         super().__init__()
@@ -54,7 +54,7 @@ class Bare(nn.Module):
         return (hidden @ self.matrix.float().exp().to(hidden.dtype)) * self.scale.sum(0)
 
 
-def test_what_chooses_is_told_by_where_its_product_goes(mlp):
+def test_selectors_are_recognised_by_the_use_of_their_product(mlp):
     usage = usage_of(mlp(Chooses()))
     assert usage.problem == ""
     assert usage.selecting == {"model.layers.0.mlp.gate_proj.weight"}
@@ -107,7 +107,7 @@ def test_a_layer_of_one_output_weighs_a_branch_and_stays_dense(mlp):
     assert "model.layers.0.mlp.amount" not in names
 
 
-def test_a_forward_that_cannot_be_followed_is_said_and_leaves_every_layer_prunable(mlp):
+def test_a_forward_that_cannot_be_traced_is_reported_and_leaves_every_layer_prunable(mlp):
     class Looks(nn.Module):
         def __init__(self):
             super().__init__()
@@ -122,7 +122,7 @@ def test_a_forward_that_cannot_be_followed_is_said_and_leaves_every_layer_prunab
 
 
 @pytest.mark.parametrize("architecture", ["llama", "opt", "gpt_neox"])
-def test_a_skeleton_tells_the_same_as_the_model_and_neither_is_changed(random_model, architecture):
+def test_a_skeleton_gives_the_same_as_the_model_and_neither_is_changed(random_model, architecture):
     model = random_model(architecture)
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     with torch.device("meta"):
@@ -134,7 +134,7 @@ def test_a_skeleton_tells_the_same_as_the_model_and_neither_is_changed(random_mo
 
 def test_one_number_of_a_text_does_not_decide_what_is_unused(mlp):
     class Patient(nn.Module):
-        """Looks back through a layer of its own once a text is long."""
+        """Uses one more layer where a text is long."""
 
         def __init__(self):
             super().__init__()

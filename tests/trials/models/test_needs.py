@@ -1,4 +1,4 @@
-"""What a method says it will need, against what its runs then hold."""
+"""The needs that a method predicts, against what its runs then hold."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def shape_of(replica, pattern, *, device="cpu"):
 
 
 def started(replica, text, name, hyperparameters, pattern):
-    """Start a run and say what was expected of it; skips what the method refuses."""
+    """Start a run and return it with its predicted needs; skips what the method refuses."""
     method = registry.get(name)
     steps = {"steps": STEPS} if "steps" in method.config.model_fields else {}
     config = method.configure({**steps, **hyperparameters})
@@ -67,8 +67,8 @@ def started(replica, text, name, hyperparameters, pattern):
 
 @pytest.mark.parametrize("pattern", ["2:4", "4:8"])
 @pytest.mark.parametrize(("name", "hyperparameters"), SETTINGS, ids=str)
-def test_a_run_holds_what_was_foretold(replica, text, name, hyperparameters, pattern):
-    """To the byte, but for what depends on how often groups deviate, which is told apart."""
+def test_a_run_holds_what_was_predicted(replica, text, name, hyperparameters, pattern):
+    """To the byte, except for what depends on how often groups deviate, which is predicted separately."""
     run, needs, _ = started(replica, text, name, hyperparameters, pattern)
     for step in range(run.steps):
         run.step(step)
@@ -79,7 +79,7 @@ def test_a_run_holds_what_was_foretold(replica, text, name, hyperparameters, pat
 
 
 @pytest.mark.parametrize("hyperparameters", [{}, {"masked_weights": "multiplied"}], ids=str)
-def test_a_run_wears_what_was_foretold(replica, text, hyperparameters):
+def test_masked_weights_take_what_was_predicted(replica, text, hyperparameters):
     run, needs, context = started(replica, text, "maskpro", hyperparameters, "2:4")
     run.step(0)
     assert context.model.bytes == needs.masked

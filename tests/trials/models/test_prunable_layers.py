@@ -53,7 +53,7 @@ def test_a_model_of_one_block_is_no_special_case(random_model):
 
 
 def test_a_model_without_linear_layers_is_refused(random_model):
-    """GPT-2 keeps its weights transposed in Conv1D: zero layers would prune nothing and say so nowhere."""
+    """GPT-2 keeps its weights transposed in Conv1D: without linear layers nothing would be pruned, unnoticed."""
     gpt2 = random_model("gpt2", n_embd=16, n_layer=2, n_head=2, n_positions=32)
     with pytest.raises(SourceError, match=r"GPT2LMHeadModel: expected .* found none; .* Conv1D, .* 100%"):
         prunable_layers(gpt2)
@@ -82,10 +82,10 @@ def test_layers_whose_input_size_is_not_divided_are_named(random_model):
     layers = prunable_layers(random_model("llama", intermediate_size=20))
     with pytest.raises(SourceError) as refused:
         check_divisible(layers, pattern=Pattern(4, 8))
-    told = str(refused.value)
-    assert told.startswith(
+    message = str(refused.value)
+    assert message.startswith(
         "pattern 4:8: M=8 does not divide the input size of model.layers.0.mlp.down_proj (20 inputs)"
     )
-    assert "model.layers.1.mlp.down_proj" in told
+    assert "model.layers.1.mlp.down_proj" in message
     with pytest.raises(SourceError, match="and 11 more"):
         check_divisible(layers, pattern=Pattern(2, 32))

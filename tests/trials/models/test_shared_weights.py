@@ -22,7 +22,7 @@ UP = "mlp.up_proj"
 
 @pytest.fixture
 def tied(random_model, freeze):
-    """A Llama whose first keys and values have one weight, and whose blocks share one MLP."""
+    """Return a Llama whose first keys and values have one weight, and whose blocks share one MLP."""
     module = random_model("llama")
     first, second = module.model.layers
     first.self_attn.v_proj.weight = first.self_attn.k_proj.weight
@@ -38,7 +38,7 @@ def _masks(frozen):
 
 
 def _plainly(frozen, masks):
-    """The same model by torch alone: masks multiplied into the one tensor that all its names stand for."""
+    """Return the same model by torch alone: masks multiplied into the shared tensors."""
     module = copy.deepcopy(frozen.module)
     with torch.no_grad():
         for name, mask in masks.items():

@@ -1,4 +1,4 @@
-"""A model in stages is the model: its weights, its losses and its gradients are those of the whole, bit for bit."""
+"""A model in pipeline stages has the weights, losses and gradients of the whole model, bit for bit."""
 
 import shutil
 
@@ -27,7 +27,7 @@ def llama(saved):
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_all_stages_tell_the_losses_of_the_whole(source, run_pipeline, size):
+def test_all_stages_return_the_losses_of_the_whole(source, run_pipeline, size):
     def losses(pipeline):
         model = MaskedModel(FrozenModel.load(source, pipeline=pipeline), pipeline=pipeline)
         return model.loss(TOKENS_BT), model.token_losses(TOKENS_BT).tolist()
@@ -38,7 +38,7 @@ def test_all_stages_tell_the_losses_of_the_whole(source, run_pipeline, size):
 
 @pytest.mark.parametrize("size", [2, 4])
 def test_gradients_are_those_of_the_whole(source, run_pipeline, size):
-    """Twice, because a crew must be ready for the next backward."""
+    """Twice, because a pipeline group must be ready for the next backward."""
 
     def gradients(pipeline):
         frozen = FrozenModel.load(source, pipeline=pipeline)
@@ -55,7 +55,7 @@ def test_gradients_are_those_of_the_whole(source, run_pipeline, size):
 
     ((loss, whole),) = run_pipeline(1, gradients)
     parts = run_pipeline(size, gradients)
-    assert [told for told, _ in parts] == [loss] * size
+    assert [returned for returned, _ in parts] == [loss] * size
     joined = {name: gradient for _, part in parts for name, gradient in part.items()}
     assert joined.keys() == whole.keys()
     assert all(torch.equal(joined[name], whole[name]) for name in whole)
@@ -70,7 +70,7 @@ def test_a_stage_holds_its_own_blocks_and_no_others(llama, run_pipeline, size):
     assert {stage.digest for stage in stages} == {whole.digest}
     assert all(stage.unchanged() for stage in stages)
     blocks = [sum(p.numel() for p in block.parameters()) for block in decoder_blocks(whole.module)[1]]
-    for stage, own in zip(stages, split_blocks(4, shards=size), strict=True):
+    for stage, own in zip(stages, split_blocks(4, stages=size), strict=True):
         held = [sum(p.numel() for p in block.parameters()) for block in decoder_blocks(stage.module)[1]]
         assert held == [count if index in own else 0 for index, count in enumerate(blocks)]
     names = [{name for name, _ in stage.module.named_parameters()} for stage in stages]
@@ -86,7 +86,7 @@ def test_tied_embeddings_are_held_by_both_ends(saved, run_pipeline):
     assert {stage.digest for stage in stages} == {FrozenModel.load(source).digest}
 
 
-def test_a_changed_weight_is_noticed_by_who_holds_it(llama, run_pipeline):
+def test_a_changed_weight_is_noticed_by_its_stage(llama, run_pipeline):
     stages = run_pipeline(2, lambda pipeline: FrozenModel.load(llama, pipeline=pipeline))
     name = stages[1].layers[0].name
     with torch.no_grad():
@@ -101,18 +101,20 @@ def test_another_dtype_is_cast_on_the_way(llama, run_pipeline):
     assert {p.dtype for stage in stages for p in stage.module.parameters()} == {torch.bfloat16}
 
 
-@pytest.mark.parametrize(("blocks", "shards"), [(1, 1), (4, 1), (4, 4), (7, 2), (7, 3), (32, 5)])
-def test_blocks_are_shared_out_evenly_and_in_order(blocks, shards):
-    parts = split_blocks(blocks, shards=shards)
+@pytest.mark.parametrize(("blocks", "stages"), [(1, 1), (4, 1), (4, 4), (7, 2), (7, 3), (32, 5)])
+def test_blocks_are_split_evenly_and_in_order(blocks, stages):
+    parts = split_blocks(blocks, stages=stages)
     assert [block for part in parts for block in part] == list(range(blocks))
     sizes = [len(part) for part in parts]
-    assert len(parts) == shards
+    assert len(parts) == stages
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_more_shards_than_blocks_are_refused_with_both_numbers():
-    with pytest.raises(ValueError, match="5 shards of a model of 4 decoder blocks: expected 1 to 4 shards"):
-        split_blocks(4, shards=5)
+def test_more_stages_than_blocks_are_refused_with_both_numbers():
+    with pytest.raises(
+        ValueError, match="5 pipeline stages for a model of 4 decoder blocks: expected 1 to 4 pipeline stages"
+    ):
+        split_blocks(4, stages=5)
 
 
 def test_a_checkpoint_that_lacks_a_tensor_of_the_stage_is_refused(saved, run_pipeline, tmp_path):
@@ -124,4 +126,4 @@ def test_a_checkpoint_that_lacks_a_tensor_of_the_stage_is_refused(saved, run_pip
     source = ModelSource(source=str(folder))
     with pytest.raises(SourceError, match=r"lacks 1 of its weights, such as model\.layers\.3\.mlp\.up_proj\.weight"):
         read_stage(folder, source, index=1, count=2)
-    assert read_stage(folder, source, index=0, count=2)  # which has no use for it
+    assert read_stage(folder, source, index=0, count=2)  # which does not need it

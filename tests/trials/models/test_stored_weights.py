@@ -1,4 +1,4 @@
-"""Quantised weights and adapters: refused in one line before a weight is read, FP8 in blocks made plain and said.
+"""Quantised weights and adapters are refused in one line before a weight is read; FP8 in blocks is dequantised.
 
 Legend: O outputs, I inputs, P and Q blocks of them.
 """
@@ -53,8 +53,8 @@ CONFIGURED = {
 @pytest.mark.parametrize("method", CONFIGURED)
 @pytest.mark.parametrize("part", [None, "text_config"])
 def test_a_quantised_checkpoint_is_refused_by_its_configuration(folder, method, part):
-    contexts = {"quantization_config": CONFIGURED[method]}
-    _edit(folder, **(contexts if part is None else {part: contexts}))
+    quantised = {"quantization_config": CONFIGURED[method]}
+    _edit(folder, **(quantised if part is None else {part: quantised}))
     (folder / "model.safetensors").write_bytes(b"not read")
     with pytest.raises(SourceError, match=rf"its weights are quantised \({method}\)") as refused:
         locate(ModelSource(source=str(folder)))
@@ -69,7 +69,7 @@ def test_a_quantised_checkpoint_is_refused_by_its_configuration(folder, method, 
         ("hf_quant_config.json", {"quantization": {"quant_algo": "FP8"}}, "fp8 without blocks"),
     ],
 )
-def test_so_is_one_that_only_a_file_beside_it_gives_away(folder, name, content, method):
+def test_so_is_one_that_only_another_file_shows(folder, name, content, method):
     (folder / name).write_text(json.dumps(content))
     with pytest.raises(SourceError, match=rf"quantised \({method}\)"):
         locate(ModelSource(source=str(folder)))
@@ -101,7 +101,7 @@ def test_an_adapter_alone_is_refused_with_its_base(folder, has_config):
 
 
 def _as_fp8(folder):
-    """Store the layers of the blocks as FP8 with a scale for every 16 x 16 weights; return what they then stand for."""
+    """Store the layers of the blocks as FP8 with a scale for every 16 x 16 weights; return their dequantised values."""
     plain, stored = {}, {}
     for name, weight_OI in load_file(folder / "model.safetensors").items():
         if not name.endswith("_proj.weight"):
@@ -121,7 +121,7 @@ def _as_fp8(folder):
     return plain
 
 
-def test_fp8_in_blocks_is_made_plain(folder):
+def test_fp8_in_blocks_is_dequantised(folder):
     dense = load_file(TINY / "model.safetensors")[UP]
     plain = _as_fp8(folder)
     frozen = FrozenModel.load(ModelSource(source=str(folder)))
@@ -159,8 +159,8 @@ def test_weights_that_are_no_numbers_are_refused_by_name(folder, value, name):
     weights = load_file(folder / "model.safetensors")
     weights[name].view(-1)[3] = value
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    told = rf"1 of the \d+ values of {name} are NaN or infinite in float32"
-    with pytest.raises(SourceError, match=told) as refused:
+    message = rf"1 of the \d+ values of {name} are NaN or infinite in float32"
+    with pytest.raises(SourceError, match=message) as refused:
         FrozenModel.load(ModelSource(source=str(folder)))
     assert "\n" not in str(refused.value)
 

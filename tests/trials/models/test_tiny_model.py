@@ -1,4 +1,4 @@
-"""The shipped checkpoint: whole, small, as recorded, and with something for a mask to win."""
+"""The built-in checkpoint: complete, small, as recorded, and with room for better masks."""
 
 import json
 from importlib import resources

@@ -1,4 +1,4 @@
-"""What members of a crew tell each other arrives whole, whatever its size; sums do not depend on who holds what."""
+"""Messages between the ranks of a pipeline group arrive whole, of any size; sums do not depend on how layers split."""
 
 import random
 
@@ -7,21 +7,21 @@ import torch
 
 from nmlab.trials.contract.errors import DivergedError, PeerError
 
-LONG = "x" * 5000  # takes a second exchange
+LONG = "x" * 5000  # takes a second transfer
 
 
 @pytest.mark.parametrize("value", [None, 1.5, (1, "two"), LONG])
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_one_tells_all(value, size, run_pipeline):
+def test_broadcast(value, size, run_pipeline):
     last = size - 1
-    told = run_pipeline(
+    received = run_pipeline(
         size, lambda pipeline: (pipeline.broadcast(value), pipeline.broadcast_from_last(lambda: (pipeline.rank, value)))
     )
-    assert told == [(value, (last, value))] * size
+    assert received == [(value, (last, value))] * size
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_everyone_hears_everyone_and_the_leader_gathers_and_deals(size, run_pipeline):
+def test_all_gather_gather_and_scatter(size, run_pipeline):
     """Messages of different lengths, one of them long."""
 
     def talk(pipeline):
@@ -29,13 +29,13 @@ def test_everyone_hears_everyone_and_the_leader_gathers_and_deals(size, run_pipe
         return pipeline.all_gather(own), pipeline.gather(own), pipeline.scatter([f"for {rank}" for rank in range(size)])
 
     all_of_them = [LONG[: 3000 * rank] for rank in range(size)]
-    for rank, (everyone, gathered, dealt) in enumerate(run_pipeline(size, talk)):
+    for rank, (everyone, gathered, scattered) in enumerate(run_pipeline(size, talk)):
         assert everyone == all_of_them
         assert gathered == (all_of_them if rank == 0 else [])
-        assert dealt == f"for {rank}"
+        assert scattered == f"for {rank}"
 
 
-def test_sums_do_not_depend_on_who_holds_what(run_pipeline):
+def test_sums_do_not_depend_on_how_they_are_split(run_pipeline):
     draw = random.Random(0)
     parts = [draw.gauss(0, 1) * 10 ** draw.randint(-12, 12) for _ in range(60)]
     (whole,) = run_pipeline(1, lambda pipeline: pipeline.all_reduce_sum(parts))
@@ -66,8 +66,8 @@ def test_tensors_go_to_neighbours_and_back(dtype, run_pipeline):
         assert returned is None or torch.equal(returned, sent * (rank + 1))
 
 
-def test_members_come_together_again_in_all_slots_at_once(run_pipeline):
-    """The reason is that of the first who has one; it may fail over and over."""
+def test_groups_recover_in_all_slots_at_once(run_pipeline):
+    """The reason is that of the lowest rank that has one; groups recover any number of times."""
 
     def fail(pipeline):
         reasons = []

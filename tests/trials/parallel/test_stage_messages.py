@@ -1,4 +1,4 @@
-"""What stages tell each other comes out as it went in; other bytes are refused, and nothing in them is executed."""
+"""Messages between stages are decoded to what was encoded; other bytes are refused, and nothing in them is executed."""
 
 import math
 import pickle
@@ -28,9 +28,9 @@ VALUES = [
 
 @pytest.mark.parametrize("value", VALUES, ids=str)
 def test_plain_values(value):
-    told = decode(encode(value))
-    assert told == value
-    assert type(told) is type(value)
+    decoded = decode(encode(value))
+    assert decoded == value
+    assert type(decoded) is type(value)
 
 
 def test_not_a_number_and_the_negative_zero():
@@ -43,11 +43,11 @@ def test_not_a_number_and_the_negative_zero():
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (2, 3, 5)])
 def test_tensors(dtype, shape):
     given = (torch.randn(shape) * 3).to(dtype)
-    told = decode(encode({"a": given, "b": [given.flatten()]}))
-    assert told["a"].dtype == dtype
-    assert told["a"].shape == given.shape
-    assert torch.equal(told["a"], given)
-    assert torch.equal(told["b"][0], given.flatten())
+    decoded = decode(encode({"a": given, "b": [given.flatten()]}))
+    assert decoded["a"].dtype == dtype
+    assert decoded["a"].shape == given.shape
+    assert torch.equal(decoded["a"], given)
+    assert torch.equal(decoded["b"][0], given.flatten())
 
 
 def test_a_transposed_tensor():
@@ -57,7 +57,7 @@ def test_a_transposed_tensor():
 
 @dataclass
 class Other:
-    """Nothing that a message can carry."""
+    """A value of a type that messages cannot carry."""
 
     value: int = 0
 
@@ -69,7 +69,7 @@ def test_what_is_neither_plain_nor_a_tensor_is_not_sent(value):
 
 
 class Runs:
-    """What a pickle would execute."""
+    """An object whose pickle would execute a call when it is loaded."""
 
     def __reduce__(self):
         return (pytest.fail, ("executed",))

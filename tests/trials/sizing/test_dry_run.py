@@ -1,4 +1,4 @@
-"""Forwards without contents: what they count, held against real tensors and known numbers."""
+"""Dry runs: their counts against real tensors and known numbers."""
 
 import pytest
 import torch

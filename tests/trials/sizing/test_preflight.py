@@ -1,4 +1,4 @@
-"""A look ahead: the facts of model and text, and everything that would fail later, without loading weights."""
+"""Preflight: the facts of model and text, and everything that would fail later, without loading weights."""
 
 import json
 import random
@@ -18,7 +18,7 @@ TINY = ModelSource(source="builtin:tiny")
 
 @pytest.fixture
 def check(text_file):
-    """Look at a model and at slices of the test text: check(samples=3, patterns=["4:8"])."""
+    """Run the preflight of a model and slices of the test text: check(samples=3, patterns=["4:8"])."""
 
     def run(*, model=TINY, patterns=("2:4",), calibration=None, evaluation=None):
         return preflight(
@@ -35,7 +35,7 @@ def check(text_file):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A copy of the shipped checkpoint."""
+    """Return a copy of the built-in checkpoint."""
     for path in [*BUILTIN["builtin:tiny"].glob("*.json"), *BUILTIN["builtin:tiny"].glob("*.safetensors")]:
         shutil.copy(path, tmp_path / path.name)
     return tmp_path
@@ -59,7 +59,7 @@ def test_the_digest_is_of_both_texts(check, text_file):
     assert check().data_digest != check(evaluation={"source": f"{text_file}[70%:]"}).data_digest
 
 
-def test_a_limit_on_windows_is_heeded(check):
+def test_the_limit_on_windows_is_applied(check):
     assert check(evaluation={"windows": 3}).evaluation_windows == 3
 
 
@@ -75,7 +75,7 @@ def test_the_built_in_text_may_serve_for_both(check):
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
         ({"model": ModelSource(source="./missing")}, "model folder './missing' does not exist"),
         ({"model": ModelSource(source="builtin:tny")}, "did you mean 'builtin:tiny'"),
@@ -93,10 +93,10 @@ def test_the_built_in_text_may_serve_for_both(check):
         ),
     ],
 )
-def test_what_would_fail_later_fails_now(check, asked, told):
+def test_what_would_fail_later_fails_now(check, asked, message):
     with pytest.raises(SourceError) as refused:
         check(**asked)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
@@ -107,7 +107,7 @@ def test_a_held_out_text_shorter_than_a_window_is_refused(check, tmp_path):
 
 
 @pytest.mark.parametrize(("learned", "held_out"), [("", ""), ("", "[80%:]"), ("[:81%]", "[80%:]"), ("[:50%]", "")])
-def test_masks_are_not_judged_on_the_text_they_learn_from(check, text_file, learned, held_out):
+def test_masks_are_not_evaluated_on_the_text_they_learn_from(check, text_file, learned, held_out):
     with pytest.raises(SourceError, match=r"read the same text, .*; give another text, or slices such as .*\[:80%\]"):
         check(calibration={"source": f"{text_file}{learned}"}, evaluation={"source": f"{text_file}{held_out}"})
 
@@ -146,8 +146,8 @@ def test_a_few_windows_are_named_and_more_than_one_percent_refused(check, tmp_pa
                 check(**asked)
         else:
             share = f"({100 / windows:.3g} %)"
-            told = f"1 of {windows} evaluation windows {share} occur word for word in the calibration text"
-            assert check(**asked).text_notes == (f"{told}; the first is window 0",)
+            message = f"1 of {windows} evaluation windows {share} occur word for word in the calibration text"
+            assert check(**asked).text_notes == (f"{message}; the first is window 0",)
     assert check().text_notes == ()
 
 
@@ -175,7 +175,7 @@ def _edit(path, **changes):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda folder: (folder / "config.json").write_text("{"), "could not be read"),
         (lambda folder: _edit(folder / "config.json", model_type="no-such"), "could not be read"),
@@ -184,9 +184,9 @@ def _edit(path, **changes):
         (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer"),
     ],
 )
-def test_a_damaged_checkpoint_is_refused(check, folder, spoil, told):
+def test_a_damaged_checkpoint_is_refused(check, folder, spoil, message):
     spoil(folder)
-    with pytest.raises(SourceError, match=told) as refused:
+    with pytest.raises(SourceError, match=message) as refused:
         check(model=ModelSource(source=str(folder)))
     assert "\n" not in str(refused.value)
 

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, the newest first, and never another trial's."""
+"""Checkpoints: complete or absent, the newest first, and never another trial's."""
 
 import random
 
@@ -93,8 +93,8 @@ def test_a_damaged_checkpoint_is_passed_over_and_kept_aside(folder, damage):
     assert folder.newest().step == 5
 
 
-def test_whoever_reads_the_checkpoints_of_another_changes_nothing(folder, tmp_path):
-    """What the other is writing is not left over, and what cannot be read may be gone or whole in a moment."""
+def test_reading_the_checkpoints_of_another_process_changes_nothing(folder, tmp_path):
+    """A partial file may be one that it is writing, and a file that cannot be read may have been removed since."""
     theirs = CheckpointFolder(tmp_path / "trial", key=KEY, theirs=True)
     assert theirs.newest() is None
     folder.save(5, tensors=TENSORS, values=VALUES)
@@ -106,7 +106,7 @@ def test_whoever_reads_the_checkpoints_of_another_changes_nothing(folder, tmp_pa
     assert len(before) == 3
 
 
-def test_a_checkpoint_of_another_that_is_dropped_while_it_is_looked_for_is_passed_over(folder, tmp_path, monkeypatch):
+def test_a_checkpoint_that_another_process_removes_meanwhile_is_skipped(folder, tmp_path, monkeypatch):
     theirs = CheckpointFolder(tmp_path / "trial", key=KEY, theirs=True)
     folder.save(5, tensors=TENSORS, values=VALUES)
     dropped = tmp_path / "trial" / "checkpoint-000000006.safetensors"
@@ -130,7 +130,7 @@ def test_the_checkpoint_of_another_trial_is_refused(folder, tmp_path):
     assert folder.newest().step == 5
 
 
-def test_no_damage_to_the_header_is_anything_but_passed_over_or_refused(folder):
+def test_every_damage_to_the_header_is_skipped_or_refused(folder):
     path = folder.save(5, tensors=TENSORS, values=VALUES)
     whole = path.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")

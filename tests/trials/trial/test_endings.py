@@ -1,4 +1,4 @@
-"""However a trial ends, it says what it cost; and the evaluation of its start is none of what it learned."""
+"""Every result of a trial has its cost; and the evaluation of the initial mask is kept apart from later ones."""
 
 import json
 import math
@@ -20,7 +20,7 @@ EVERY_STEP = {"log_every": 1, "checkpoint_every": 2}
 
 @pytest.fixture
 def run(replica, tmp_path, listener):
-    """Run a trial in this test's folder; returns its result and everything it told."""
+    """Run a trial in this test's folder; returns its result and its events."""
 
     def go(spec, *, on=None, **behaviour):
         events = listener(**behaviour)
@@ -31,7 +31,7 @@ def run(replica, tmp_path, listener):
 
 @pytest.fixture
 def failing(random_model, freeze):
-    """Return a function that makes a workbench whose model fails, with an error, at a forward."""
+    """Return a function that makes a replica context whose model fails, with an error, at a forward."""
 
     def make(error, *, at):
         module, passed = random_model("llama"), []
@@ -47,17 +47,17 @@ def failing(random_model, freeze):
     return make
 
 
-def test_a_trial_that_diverges_says_what_it_cost_and_has_no_evaluation_but_that_of_its_start(run, make_spec, failing):
-    """Four forwards of the start, two of its evaluation, and five steps; then the loss is no number."""
+def test_a_trial_that_diverges_has_its_cost_and_no_evaluation_but_the_initial_one(run, make_spec, failing):
+    """Four forwards of the start, two of its evaluation, and five steps; then the loss is NaN."""
     result, events = run(make_spec(cadence=EVERY_STEP), on=failing(DivergedError("loss"), at=START + 2 + 5))
     assert (result.status, result.step) == ("diverged", 5)
     assert result.metrics.keys() >= COSTS | MEMORY | {"time/step_s"}
     assert result.metrics["cost/forwards"] == START + 5
     assert result.metrics["cost/tokens"] == (START + 5) * 2 * 16
     assert result.metrics["cost/seconds"] > 0
-    told = {name for _, values in events.points for name in values}
-    assert "initial/perplexity" in told
-    assert not {name for name in (*told, *result.metrics) if name.startswith("eval/")}
+    recorded = {name for _, values in events.points for name in values}
+    assert "initial/perplexity" in recorded
+    assert not {name for name in (*recorded, *result.metrics) if name.startswith("eval/")}
 
 
 def test_a_trial_that_diverges_at_its_first_step_has_no_time_of_a_step(run, make_spec, random_model, freeze):
@@ -69,7 +69,7 @@ def test_a_trial_that_diverges_at_its_first_step_has_no_time_of_a_step(run, make
     assert not [name for name in result.metrics if name.startswith("time/")]
 
 
-def test_a_trial_that_is_stopped_says_what_it_cost_so_far(run, make_spec):
+def test_a_stopped_trial_has_its_cost_so_far(run, make_spec):
     """As a scheduler that prunes it, an interrupted launch or a time limit stops it."""
     result, events = run(make_spec(cadence=EVERY_STEP), cancel_at=5)
     assert (result.status, result.step) == ("stopped", 5)
@@ -82,8 +82,8 @@ def test_a_trial_that_is_stopped_says_what_it_cost_so_far(run, make_spec):
 
 
 @pytest.mark.parametrize(("at", "forwards"), [(0, 0), (START + 2 + 6, START)])
-def test_a_trial_that_runs_out_of_memory_says_what_it_cost(run, make_spec, failing, at, forwards):
-    """In its very start, and while it learns; it is tried again with half as much at once, and fails again."""
+def test_a_trial_that_runs_out_of_memory_has_its_cost(run, make_spec, failing, at, forwards):
+    """At its start and while it learns; it is tried again with half the micro-batch, and fails again."""
     result, _ = run(make_spec(cadence=EVERY_STEP), on=failing(MemoryError("no room"), at=at))
     assert result.status == "oom"
     assert result.metrics.keys() >= {"cost/forwards", "cost/tokens", "cost/seconds"}
@@ -116,7 +116,7 @@ def test_a_trial_that_is_refused_has_cost_nothing(run, make_spec):
     assert account_of(ValueError("from elsewhere")).metrics == {}
 
 
-def test_a_checkpoint_says_what_was_spent_without_being_read_whole(run, make_spec, tmp_path):
+def test_a_checkpoint_gives_the_cost_without_being_read_whole(run, make_spec, tmp_path):
     spec = make_spec(cadence=EVERY_STEP)
     run(spec, cancel_at=5)
     step, values = saved_values(tmp_path / "trial", key=spec.key)
@@ -126,10 +126,10 @@ def test_a_checkpoint_says_what_was_spent_without_being_read_whole(run, make_spe
     newest = max((tmp_path / "trial").glob("checkpoint-*"))
     newest.write_bytes(b"damaged")
     assert saved_values(tmp_path / "trial", key=spec.key)[0] == 4
-    assert newest.exists(), "whoever only looks leaves everything as it is"
+    assert newest.exists(), "reading the values changes nothing"
 
 
-def test_of_a_model_in_stages_the_first_one_says_it(tmp_path):
+def test_for_a_model_in_stages_the_first_one_gives_the_cost(tmp_path):
     for stage, forwards in ((0, 7), (1, 8)):
         folder = CheckpointFolder(tmp_path / f"shard-{stage}-of-2", key="k")
         folder.save(3, tensors={}, values={"cost": {"forwards": forwards}})
@@ -137,7 +137,7 @@ def test_of_a_model_in_stages_the_first_one_says_it(tmp_path):
 
 
 def _as_earlier_versions_wrote(path):
-    """Name the evaluation of the start in a checkpoint like the others."""
+    """Rename the initial evaluation in a checkpoint to ``eval/*``."""
     with safetensors.safe_open(path, framework="pt") as file:
         header = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)

@@ -1,4 +1,4 @@
-"""What a trial records of its memory: by phase as measured, by kind as counted; and that looking changes nothing."""
+"""The memory that a trial records: measured by phase, counted by kind; measuring it changes no result."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -29,7 +29,7 @@ def replica():
 
 @pytest.fixture
 def run(replica, tmp_path, listener):
-    """Run a trial of a few steps: run("susi"); returns its result and what it told."""
+    """Run a trial of a few steps: run("susi"); returns its result and its events."""
 
     def go(method, *, on=replica, folder="trial", steps=STEPS, cadence=None, cancel_at=None, **hyperparameters):
         given = {"steps": steps, **hyperparameters} if registry.get(method).learned else {}
@@ -49,21 +49,21 @@ def _counted(result):
 
 
 @pytest.mark.parametrize("method", registry.names())
-def test_every_method_tells_phases_and_kinds(run, replica, method):
+def test_every_method_records_phases_and_kinds(run, replica, method):
     result, _ = run(method)
-    told, is_learned = _memory(result), registry.get(method).learned
+    recorded, is_learned = _memory(result), registry.get(method).learned
     phases = {"start", "evaluation", *(["learning"] if is_learned else [])}
-    assert {name.split("/")[1].split("_")[0] for name in told if name.endswith("_peak_bytes")} == phases
-    assert told.keys() >= KINDS | {"memory/evaluation_activation_bytes"}
-    assert ("memory/learning_activation_bytes" in told) is is_learned
-    assert told["memory/weight_bytes"] == sum(p.nbytes for p in replica.frozen.module.parameters()) + sum(
+    assert {name.split("/")[1].split("_")[0] for name in recorded if name.endswith("_peak_bytes")} == phases
+    assert recorded.keys() >= KINDS | {"memory/evaluation_activation_bytes"}
+    assert ("memory/learning_activation_bytes" in recorded) is is_learned
+    assert recorded["memory/weight_bytes"] == sum(p.nbytes for p in replica.frozen.module.parameters()) + sum(
         b.nbytes for b in replica.frozen.module.buffers()
     )
-    highest = max(value for name, value in told.items() if name.endswith("_peak_bytes"))
-    assert told["memory/peak_bytes"] >= highest
-    held = told["memory/weight_bytes"] + told["memory/state_bytes"]
-    assert all(value > held for name, value in told.items() if name.endswith("_peak_bytes"))
-    assert all(value > 0 for name, value in told.items() if name.endswith("_activation_bytes"))
+    highest = max(value for name, value in recorded.items() if name.endswith("_peak_bytes"))
+    assert recorded["memory/peak_bytes"] >= highest
+    held = recorded["memory/weight_bytes"] + recorded["memory/state_bytes"]
+    assert all(value > held for name, value in recorded.items() if name.endswith("_peak_bytes"))
+    assert all(value > 0 for name, value in recorded.items() if name.endswith("_activation_bytes"))
 
 
 def test_a_loaded_model_knows_what_loading_took(run):
@@ -80,7 +80,7 @@ def test_counts_are_the_same_every_time(run, method):
 
 
 def test_slots_beside_each_other_are_counted_apart(run, replica, text_file, tmp_path, listener):
-    """Threads on one frozen model: each trial counts its own tensors, and is told the peak of the process."""
+    """Threads on one frozen model: each trial counts its own tensors, and records the peak of the process."""
     cases = [("maskpro", 0), ("susi", 0), ("maskpro", 1), ("susi", 1)]
 
     def trial(case):
@@ -97,8 +97,8 @@ def test_slots_beside_each_other_are_counted_apart(run, replica, text_file, tmp_
 
 
 @pytest.mark.parametrize(("method", "above"), [("maskpro", 1.01), ("susi", 1.25)])
-def test_activations_are_those_of_the_rehearsal(run, method, above):
-    """A step makes little beside what its forward, and where it learns by gradient its backward, is made of."""
+def test_activations_are_those_of_the_dry_run(run, method, above):
+    """A step allocates little beside the activations of its forward and, in gradient methods, of its backward."""
     replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny")))
     result, _ = run(method, on=replica, **(TINY if method == "maskpro" else {"steps": 3}))
     stage = Stage(ModelSource(source="builtin:tiny"))
@@ -112,12 +112,12 @@ def test_activations_are_those_of_the_rehearsal(run, method, above):
 
 
 @pytest.mark.parametrize("method", registry.names())
-def test_looking_changes_no_result(run, tmp_path, monkeypatch, method):
-    watched, told = run(method, folder="watched", cadence={"log_every": 1})
+def test_measuring_changes_no_result(run, tmp_path, monkeypatch, method):
+    watched, recorded = run(method, folder="watched", cadence={"log_every": 1})
     monkeypatch.setattr(Footprint, "watch", lambda *_: nullcontext())
     plain, unwatched = run(method, folder="plain", cadence={"log_every": 1})
     assert not any("activation" in name for name in plain.metrics)
-    assert told.curve() == unwatched.curve()
+    assert recorded.curve() == unwatched.curve()
     with np.load(tmp_path / "watched" / "evaluation.npz") as one, np.load(tmp_path / "plain" / "evaluation.npz") as two:
         assert all(np.array_equal(one[name], two[name]) for name in one.files)
     if registry.get(method).sparse:
@@ -127,7 +127,7 @@ def test_looking_changes_no_result(run, tmp_path, monkeypatch, method):
 
 
 @pytest.mark.parametrize("cancel_at", [1, 5])
-def test_a_trial_that_goes_on_knows_what_it_took_before(run, cancel_at):
+def test_a_resumed_trial_keeps_its_earlier_peaks(run, cancel_at):
     cadence = {"log_every": 1}
     stopped, _ = run("maskpro", cadence=cadence, cancel_at=cancel_at)
     assert stopped.status == "stopped"
@@ -138,13 +138,13 @@ def test_a_trial_that_goes_on_knows_what_it_took_before(run, cancel_at):
     assert activations[0] == pytest.approx(activations[1], rel=0.05)
 
 
-def test_a_single_step_is_looked_at_as_well(run):
+def test_a_single_step_is_measured_too(run):
     result, _ = run("maskpro", steps=1)
     assert result.metrics["memory/learning_activation_bytes"] > 0
 
 
 def test_phases_are_left_out_where_the_system_cannot_tell(run, monkeypatch):
-    monkeypatch.setattr(footprint, "can_tell_stretches", lambda device: False)
+    monkeypatch.setattr(footprint, "can_measure_peaks", lambda device: False)
     result, _ = run("maskpro")
     assert not {f"memory/{phase}_peak_bytes" for phase in ("start", "learning", "evaluation")} & result.metrics.keys()
     assert KINDS | {"memory/peak_bytes", "memory/learning_activation_bytes"} <= result.metrics.keys()

@@ -1,4 +1,4 @@
-"""Curves: a point is the mean since the point before, and depends on the recorded steps alone."""
+"""Curves: a point is the mean since the previous point, and depends on the recorded steps alone."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_a_point_is_the_mean_since_the_point_before():
 
 
 @pytest.mark.parametrize(("steps", "every"), [(1, 1), (199, 1), (200, 1), (399, 1), (400, 2), (10_000, 50)])
-def test_about_two_hundred_points_unless_told_otherwise(steps, every):
+def test_about_two_hundred_points_by_default(steps, every):
     history = History(steps=steps, log_every=None)
     assert history.log_every == every
     assert sum(history.is_point(step) for step in range(1, steps + 1)) <= 400

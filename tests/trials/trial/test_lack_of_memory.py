@@ -1,4 +1,4 @@
-"""A trial that runs out of memory runs once more with half of the batch at a time, and says so."""
+"""A trial that runs out of memory runs once more with half the micro-batch, and notes it."""
 
 import json
 import os
@@ -59,7 +59,7 @@ print(json.dumps([run(spec, room, int(room)) for room in sys.argv[3:]]))
 
 
 def cramped(folder, *, method, rooms):
-    """Run a trial in a process that may take so many more megabytes of address space; 0 is no limit."""
+    """Run trials in a process whose address space may grow by ``rooms`` megabytes each; 0 is no limit."""
     command = [sys.executable, "-c", CRAMPED, str(folder), method, *map(str, rooms)]
     # Large blocks go back to the system when they are freed, so that what is left does not depend on chance.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "1"}
@@ -79,7 +79,7 @@ def test_real_lack_of_memory(tmp_path, method, room):
     assert (tight["key"], tight["forwards"]) == (free["key"], free["forwards"])
     assert tight["perplexity"] == pytest.approx(free["perplexity"], rel=1e-4)
     assert none["status"] == "oom"
-    assert none["notes"] == tight["notes"], "it was tried smaller, and that is on record"
+    assert none["notes"] == tight["notes"], "it was tried with half the micro-batch, and that is noted"
     assert "memory" in none["reason"]
 
 
@@ -95,7 +95,7 @@ def text(tmp_path):
 
 @pytest.mark.parametrize("micro_batch", [1, 3, 4])
 def test_micro_batches_change_rounding_only(replica, micro_batch):
-    """Of seven sequences the last part is smaller than the others, and every prediction counts alike all the same."""
+    """With seven sequences the last part is smaller than the others, and every prediction still counts the same."""
     tokens = torch.randint(0, 512, (7, 12), generator=torch.Generator().manual_seed(0))
     whole, parted = MaskedModel(replica.frozen), MaskedModel(replica.frozen)
     parted.micro_batch = micro_batch
@@ -139,7 +139,7 @@ class Quiet:
 
 
 def test_it_goes_on_from_its_checkpoint(replica, text, tmp_path, monkeypatch):
-    """What ran out of memory at its sixth step repeats none of the first five."""
+    """A trial that ran out of memory at its sixth step repeats none of the first five."""
     seen, step_of = [], MaskProRun.step
 
     def step(run, number):

@@ -1,4 +1,4 @@
-"""One trial on 1, 2 or 4 shards: the same masks, the same curves, the same perplexity, bit for bit."""
+"""One trial on 1, 2 or 4 pipeline stages: the same masks, the same curves, the same perplexity, bit for bit."""
 
 import threading
 import time
@@ -36,30 +36,30 @@ ONE_SHOT = ("dense", "magnitude", "random", "wanda", "sparsegpt", "sparsegpt_mas
 
 
 @pytest.fixture
-def on_shards(saved, run_pipeline, listener, tmp_path):
-    """Run a trial on so many shards; returns the leader's result, its curve and its folder."""
+def on_stages(saved, run_pipeline, listener, tmp_path):
+    """Run a trial on a number of pipeline stages; returns the leader's result, its curve and its folder."""
 
-    def run(spec, shards, *, model=ODD, source=None, folder=None, **behaviour):
+    def run(spec, stages, *, model=ODD, source=None, folder=None, **behaviour):
         source = source or saved("llama", **model)
-        place = tmp_path / (folder or f"{spec.method}-{shards}")
-        heard = listener(**behaviour)
+        place = tmp_path / (folder or f"{spec.method}-{stages}")
+        events = listener(**behaviour)
 
-        def member(pipeline):
+        def run_rank(pipeline):
             replica = ReplicaContext(FrozenModel.load(source, pipeline=pipeline))
             own = spec.model_copy(update={"model": source})
             return run_trial(
-                own, replica=replica, folder=place, events=heard if pipeline.leads else None, pipeline=pipeline
+                own, replica=replica, folder=place, events=events if pipeline.leads else None, pipeline=pipeline
             )
 
-        results = run_pipeline(shards, member)
+        results = run_pipeline(stages, run_rank)
         assert len({(result.status, result.step, result.reason) for result in results}) == 1
-        return results[0], heard.curve(), place
+        return results[0], events.curve(), place
 
     return run
 
 
-def _told(result, curve, place):
-    """Everything that must not depend on the number of shards."""
+def _invariant(result, curve, place):
+    """Return everything that must not depend on the number of pipeline stages."""
     curve = {step: {k: v for k, v in values.items() if not k.startswith("memory/")} for step, values in curve.items()}
     masks = read_bundle(place / "mask.safetensors").masks if (place / "mask.safetensors").exists() else {}
     left = {}
@@ -71,54 +71,54 @@ def _told(result, curve, place):
 
 
 @pytest.mark.parametrize("case", LEARNED)
-def test_learning_does_not_depend_on_the_number_of_shards(case, on_shards, make_spec):
+def test_learning_does_not_depend_on_the_number_of_stages(case, on_stages, make_spec):
     spec = make_spec(case.split()[0].strip(","), cadence=CADENCE, **LEARNED[case])
-    whole = _told(*on_shards(spec, 1))
+    whole = _invariant(*on_stages(spec, 1))
     assert len(whole[0]) > 3
-    assert whole == _told(*on_shards(spec, 2))
-    assert whole == _told(*on_shards(spec, 4))
+    assert whole == _invariant(*on_stages(spec, 2))
+    assert whole == _invariant(*on_stages(spec, 4))
 
 
 @pytest.mark.parametrize("method", ONE_SHOT)
-def test_one_shot_methods_do_not_depend_on_it_either(method, on_shards, make_spec):
+def test_one_shot_methods_do_not_depend_on_it_either(method, on_stages, make_spec):
     spec = make_spec(method)
-    assert _told(*on_shards(spec, 1)) == _told(*on_shards(spec, 3))
+    assert _invariant(*on_stages(spec, 1)) == _invariant(*on_stages(spec, 3))
 
 
 @pytest.mark.parametrize("method", ["susi", "maskpro", "maskllm"])
 @pytest.mark.parametrize(
     ("pattern", "sizes"), [("2:8", {}), ("2:4", {"hidden_size": 84, "intermediate_size": 172}), ("1:4", ODD)]
 )
-def test_other_patterns_and_larger_models(method, pattern, sizes, on_shards, make_spec):
-    """The larger has more groups than are worked on at a time."""
+def test_other_patterns_and_larger_models(method, pattern, sizes, on_stages, make_spec):
+    """The larger model has more groups than are processed at a time."""
     spec, model = make_spec(method, pattern=pattern, steps=4, cadence=CADENCE), {"num_hidden_layers": 4, **sizes}
-    assert _told(*on_shards(spec, 1, model=model)) == _told(*on_shards(spec, 4, model=model))
+    assert _invariant(*on_stages(spec, 1, model=model)) == _invariant(*on_stages(spec, 4, model=model))
 
 
 @pytest.mark.parametrize("method", ["maskpro", "susi"])
-def test_a_sharded_trial_that_was_stopped_goes_on_where_it_stood(method, on_shards, make_spec):
+def test_a_stopped_trial_on_two_stages_resumes_at_its_step(method, on_stages, make_spec):
     spec = make_spec(method, cadence=CADENCE, steps=9)
-    whole = _told(*on_shards(spec, 2))
-    stopped, _, place = on_shards(spec, 2, folder="again", cancel_at=4)
+    whole = _invariant(*on_stages(spec, 2))
+    stopped, _, place = on_stages(spec, 2, folder="again", cancel_at=4)
     assert (stopped.status, stopped.step) == ("stopped", 4)
     assert sorted(path.name for path in place.iterdir()) == ["shard-0-of-2", "shard-1-of-2"]
-    assert _told(*on_shards(spec, 2, folder="again")) == whole
+    assert _invariant(*on_stages(spec, 2, folder="again")) == whole
 
 
-def test_shards_go_on_from_the_newest_checkpoint_that_all_have(on_shards, make_spec):
+def test_stages_resume_from_the_newest_checkpoint_that_all_have(on_stages, make_spec):
     spec = make_spec("maskpro", cadence=CADENCE, steps=9)
-    whole = _told(*on_shards(spec, 2))
-    _, _, place = on_shards(spec, 2, folder="again", cancel_at=6)
-    newest = {shard: sorted((place / f"shard-{shard}-of-2").glob("checkpoint-*")) for shard in (0, 1)}
+    whole = _invariant(*on_stages(spec, 2))
+    _, _, place = on_stages(spec, 2, folder="again", cancel_at=6)
+    newest = {rank: sorted((place / f"shard-{rank}-of-2").glob("checkpoint-*")) for rank in (0, 1)}
     assert [path.name for path in newest[0]] == [path.name for path in newest[1]]
     newest[0][-1].unlink()
     newest[1][-2].write_bytes(b"damaged")
-    assert _told(*on_shards(spec, 2, folder="again")) == whole
+    assert _invariant(*on_stages(spec, 2, folder="again")) == whole
 
 
-def test_all_shards_end_a_diverged_trial_alike(on_shards, make_spec):
+def test_all_stages_end_a_diverged_trial_with_one_result(on_stages, make_spec):
     spec = make_spec("maskpro", learning_rate=1e6, steps=300, estimator="residual")
-    result, _, _ = on_shards(spec, 2, source=ModelSource(source="builtin:tiny"))
+    result, _, _ = on_stages(spec, 2, source=ModelSource(source="builtin:tiny"))
     assert result.status == "diverged"
     assert "worse than guessing" in result.reason
 
@@ -132,63 +132,63 @@ def test_all_shards_end_a_diverged_trial_alike(on_shards, make_spec):
         (KeyError("no such layer"), "other"),
     ],
 )
-def test_what_befalls_one_shard_ends_the_trial_on_all_and_the_next_one_runs(
+def test_an_error_on_one_stage_ends_the_trial_on_all_and_the_next_one_runs(
     error, ending, rank, saved, run_pipeline, listener, make_spec, tmp_path, monkeypatch
 ):
     source = saved("llama", num_hidden_layers=4)
     spec, descend = make_spec("maskpro", steps=4).model_copy(update={"model": source}), LinearEngine.descend
     failing = threading.local()
 
-    def fail_once(engine, draws, **contexts):
+    def fail_once(engine, draws, **options):
         if failing.countdown == 0:
             raise error
         failing.countdown -= 1
-        return descend(engine, draws, **contexts)
+        return descend(engine, draws, **options)
 
     monkeypatch.setattr(LinearEngine, "descend", fail_once)
 
-    def member(pipeline):
+    def run_rank(pipeline):
         replica = ReplicaContext(FrozenModel.load(source, pipeline=pipeline))
-        told = []
+        ends = []
         for folder, countdown in (("first", 2 if pipeline.rank == rank else -1), ("second", -1)):
             failing.countdown = countdown
             try:
                 result = run_trial(
                     spec, replica=replica, folder=tmp_path / folder, events=listener(), pipeline=pipeline
                 )
-                told.append((result.status, result.step, result.reason))
+                ends.append((result.status, result.step, result.reason))
             except (KeyError, PeerError) as raised:
-                told.append(raised)
-        return told
+                ends.append(raised)
+        return ends
 
-    ended = run_pipeline(3, member)
+    ended = run_pipeline(3, run_rank)
     assert [second for _, second in ended] == [("finished", 4, "")] * 3
     if ending == "other":
         assert isinstance(ended[rank][0], KeyError)
         others = [first for place, (first, _) in enumerate(ended) if place != rank]
-        assert {str(first) for first in others} == {f"shard {rank}: KeyError: 'no such layer'"}
+        assert {str(first) for first in others} == {f"pipeline stage {rank}: KeyError: 'no such layer'"}
     else:
         assert {(status, reason) for (status, _, reason), _ in ended} == {(ending, str(error))}
 
 
-def test_a_member_that_is_gone_for_good_is_missed_by_all(run_pipeline, monkeypatch):
+def test_all_ranks_notice_one_that_is_lost_for_good(run_pipeline, monkeypatch):
     monkeypatch.setattr(DistributedGroup, "_connect", _connect_once(DistributedGroup._connect))
 
-    def member(pipeline):
+    def run_rank(pipeline):
         if pipeline.rank == 1:
-            pipeline._disconnect()  # as its death would
+            pipeline._disconnect()  # as if its process had died
             return None
-        with pytest.raises(PeerError, match="no longer hears from another"):
+        with pytest.raises(PeerError, match="lost the connection to another"):
             pipeline.all_gather(pipeline.rank)
-        with pytest.raises(PipelineLostError, match="lost the other shards"):
+        with pytest.raises(PipelineLostError, match="lost the other stages"):
             pipeline.recover(PeerError())
-        return "knows"
+        return "noticed"
 
-    assert run_pipeline(3, member) == ["knows", None, "knows"]
+    assert run_pipeline(3, run_rank) == ["noticed", None, "noticed"]
 
 
 def _connect_once(connect):
-    """What a store does whose other clients are dead, without the wait for it."""
+    """Fail from the second connection on, as a store whose other clients are dead does after its timeout."""
 
     def once(pipeline):
         if pipeline._generation:
@@ -199,7 +199,7 @@ def _connect_once(connect):
 
 
 def test_two_trials_in_flight_share_what_is_computed_once(saved, run_pipeline, listener, make_spec, tmp_path):
-    """Whichever crew comes first on whichever shard: nobody waits for somebody who waits for him."""
+    """No deadlock, whichever pipeline group comes first on whichever stage."""
     source = saved("llama", num_hidden_layers=4)
     replicas, guard = {}, threading.Lock()
     specs = {
@@ -209,7 +209,7 @@ def test_two_trials_in_flight_share_what_is_computed_once(saved, run_pipeline, l
         for slot in range(3)
     }
 
-    def member(pipeline):
+    def run_rank(pipeline):
         frozen = FrozenModel.load(source, pipeline=pipeline)
         with guard:
             replica = replicas.setdefault(pipeline.rank, ReplicaContext(frozen, initial_masks=tmp_path / "masks"))
@@ -218,17 +218,17 @@ def test_two_trials_in_flight_share_what_is_computed_once(saved, run_pipeline, l
         result = run_trial(specs[pipeline.name], replica=replica, folder=folder, events=listener(), pipeline=pipeline)
         return result.status, tuple(result.initial_masks)
 
-    ended = run_pipeline(2, member, slots=3)
+    ended = run_pipeline(2, run_rank, slots=3)
     assert set(ended) == {("finished", ended[0][1])}
     assert len(list((tmp_path / "masks").glob("*/mask.safetensors"))) == 1
 
 
-def test_two_trials_in_flight_keep_both_shards_busy(saved, run_pipeline, make_spec):
-    """Blocks that sleep, one at a time on a shard, stand for blocks that compute; so it shows on a busy machine too."""
+def test_two_trials_in_flight_keep_both_stages_busy(saved, run_pipeline, make_spec):
+    """Blocks that sleep, one at a time on a stage, simulate computation, so that a busy machine shows it too."""
     source, calibration = saved("llama", num_hidden_layers=2), make_spec().calibration
     cores, steps = [threading.Lock(), threading.Lock()], 10
 
-    def member(pipeline):
+    def run_rank(pipeline):
         def compute(*_):
             with cores[pipeline.rank]:
                 time.sleep(0.08)
@@ -248,7 +248,7 @@ def test_two_trials_in_flight_keep_both_shards_busy(saved, run_pipeline, make_sp
         return start, time.perf_counter()
 
     def seconds(slots):
-        times = run_pipeline(2, member, slots=slots)
+        times = run_pipeline(2, run_rank, slots=slots)
         return max(end for _, end in times) - min(start for start, _ in times)
 
     assert any(2 * seconds(1) / seconds(2) >= 1.5 for _ in range(5))

@@ -1,4 +1,4 @@
-"""One trial from configuration to result: what it tells, what it leaves, when it stops, what it refuses."""
+"""One trial from configuration to result: its events, its artifacts, when it stops, what it refuses."""
 
 import json
 import math
@@ -28,7 +28,7 @@ PHASES = {"time/sample_s", "time/forward_s", "time/update_s"}
 
 @pytest.fixture
 def run(replica, tmp_path, listener):
-    """Run a trial in this test's folder; returns its result and everything it told."""
+    """Run a trial in this test's folder; returns its result and its events."""
 
     def go(spec, *, on=None, folder="trial"):
         events = listener()
@@ -38,7 +38,7 @@ def run(replica, tmp_path, listener):
 
 
 @pytest.mark.parametrize("method", ["dense", "random", "magnitude", "wanda"])
-def test_a_one_shot_trial_tells_one_point(run, make_spec, replica, method):
+def test_a_one_shot_trial_has_one_point(run, make_spec, replica, method):
     spec = make_spec(method)
     result, events = run(spec)
     assert (result.key, result.status, result.step, result.reason) == (spec.key, "finished", 0, "")
@@ -51,7 +51,7 @@ def test_a_one_shot_trial_tells_one_point(run, make_spec, replica, method):
     assert result.metrics["memory/state_bytes"] == (0 if method == "dense" else prunable)  # a byte a weight: its mask
 
 
-def test_a_learned_trial_tells_every_name_of_the_contract(run, make_spec):
+def test_a_learned_trial_records_every_metric_of_the_contract(run, make_spec):
     result, events = run(make_spec(steps=12, cadence={"log_every": 1}))
     curve = {}
     for step, values in events.points:
@@ -74,16 +74,16 @@ def test_points_come_in_order_of_steps(run, make_spec):
     assert sorted(set(steps)) == [0, 5, 7, 10, 14, 15, 20, 21, 23]
 
 
-def test_evaluations_are_of_the_masks_as_they_stand(run, make_spec, replica, make_setting):
-    """Step 0 is the initial mask, every seventh step the learned mask so far, the last step the one that is kept."""
+def test_evaluations_are_of_the_masks_as_they_stand(run, make_spec, replica, make_context):
+    """Step 0 is the initial mask, every seventh step the learned mask so far, the last step the final mask."""
     spec = make_spec(steps=16, learning_rate=100.0, cadence={"evaluate_every": 7})
     _, events = run(spec)
     curve = events.curve()
-    told = {step: values["eval/perplexity"] for step, values in curve.items() if "eval/perplexity" in values}
-    assert 0 not in told, "the start is no evaluation of what was learned"
-    told[0] = curve[0]["initial/perplexity"]
+    recorded = {step: values["eval/perplexity"] for step, values in curve.items() if "eval/perplexity" in values}
+    assert 0 not in recorded, "the initial mask is evaluated under another name"
+    recorded[0] = curve[0]["initial/perplexity"]
     method = registry.get("maskpro")
-    learning = method.start(make_setting(), method.configure(spec.hyperparameters))
+    learning = method.start(make_context(), method.configure(spec.hyperparameters))
     model, expected = MaskedModel(replica.frozen), {}
     for step in range(17):
         if step in (0, 7, 14, 16):
@@ -91,8 +91,8 @@ def test_evaluations_are_of_the_masks_as_they_stand(run, make_spec, replica, mak
             expected[step] = measure(model, replica.evaluation(spec.evaluation), batch_size=4).per_token
         if step < 16:
             learning.step(step)
-    assert told == expected
-    assert len(set(told.values())) > 1
+    assert recorded == expected
+    assert len(set(recorded.values())) > 1
 
 
 @pytest.mark.parametrize("kind", ["token", "word"])
@@ -221,7 +221,7 @@ def test_other_errors_are_not_hidden(run, make_spec, random_model, freeze):
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "message"),
     [
         ({"method": "mskpro"}, "unknown method 'mskpro'; did you mean 'maskpro'"),
         ({"pattern": "2-4"}, 'did you mean "2:4"'),
@@ -234,11 +234,11 @@ def test_other_errors_are_not_hidden(run, make_spec, random_model, freeze):
         ({"method": "wanda", "steps": 3}, "wanda takes no 'steps'"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_written(run, make_spec, tmp_path, spec, told):
+def test_bad_input_is_refused_before_anything_is_written(run, make_spec, tmp_path, spec, message):
     method = spec.pop("method", "maskpro")
     with pytest.raises(ValueError) as refused:
         run(make_spec(method, **spec))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "trial").exists()
 

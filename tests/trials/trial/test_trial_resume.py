@@ -1,4 +1,4 @@
-"""A trial that was interrupted, wherever and however, ends as if it had not been."""
+"""A trial that was interrupted, at any step and in any way, ends with the result of one that was not."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def _run(spec, *, replica, folder, events):
 
 @pytest.fixture
 def run(replica, tmp_path, listener):
-    """Run a trial in a folder; returns its result and everything it told."""
+    """Run a trial in a folder; returns its result and its events."""
 
     def go(spec, *, folder="trial", **behaviour):
         return _run(spec, replica=replica, folder=tmp_path / folder, events=listener(**behaviour))
@@ -42,7 +42,7 @@ def undisturbed_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(spec, replica, undisturbed_folder, listener):
-    """The result of the trial when nothing happens to it, and everything it told."""
+    """Return the result and the events of the trial without an interruption."""
     return _run(spec, replica=replica, folder=undisturbed_folder, events=listener())
 
 
@@ -83,7 +83,7 @@ def test_a_killed_trial_goes_on_from_its_newest_checkpoint(run, spec, undisturbe
     _assert_same_end(tmp_path / "trial", undisturbed_folder)
 
 
-def test_a_trial_that_dies_again_and_again_still_arrives(run, spec, undisturbed, undisturbed_folder, tmp_path):
+def test_a_trial_that_is_killed_repeatedly_still_finishes(run, spec, undisturbed, undisturbed_folder, tmp_path):
     for step in (4, 8, 12, 16, 20):
         run(spec, crash_at=step)
     resumed, after = run(spec)
@@ -92,11 +92,11 @@ def test_a_trial_that_dies_again_and_again_still_arrives(run, spec, undisturbed,
     _assert_same_end(tmp_path / "trial", undisturbed_folder)
 
 
-def test_a_finished_trial_tells_the_same_again_without_learning_again(run, spec, tmp_path):
-    first, told = run(spec)
+def test_a_finished_trial_repeats_its_points_without_learning_again(run, spec, tmp_path):
+    first, events = run(spec)
     checkpoints = CheckpointFolder(tmp_path / "trial", key=spec.key)
     before, (second, again), after = checkpoints.newest(), run(spec), checkpoints.newest()
-    assert again.curve() == told.curve()
+    assert again.curve() == events.curve()
     assert (before.step, before.values) == (after.step, after.values)
     assert all(torch.equal(tensor, after.tensors[name]) for name, tensor in before.tensors.items())
     assert (second.status, second.step, second.artifacts) == (first.status, first.step, first.artifacts)
@@ -107,10 +107,10 @@ def test_a_finished_trial_tells_the_same_again_without_learning_again(run, spec,
 
 def test_a_budget_that_ended_a_trial_still_holds_when_it_is_run_again(run, make_spec):
     spec = make_spec(steps=100, budget={"forwards": START + 7}, cadence=CADENCE)
-    _, told = run(spec)
+    _, first = run(spec)
     again, events = run(spec)
     assert (again.status, again.step) == ("finished", 7)
-    assert events.curve() == told.curve()
+    assert events.curve() == first.curve()
 
 
 def test_a_damaged_checkpoint_is_passed_over(run, spec, undisturbed, tmp_path):
@@ -129,7 +129,7 @@ def test_the_checkpoint_of_another_trial_is_refused(run, make_spec, spec):
         run(other)
 
 
-def test_how_often_a_trial_speaks_and_saves_changes_no_result(
+def test_intervals_of_logging_and_checkpoints_change_no_result(
     run, make_spec, undisturbed, undisturbed_folder, tmp_path
 ):
     quiet = make_spec(steps=22, learning_rate=20.0)

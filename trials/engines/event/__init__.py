@@ -1,4 +1,4 @@
-"""The engine that touches only groups which deviate from their mode; docs/engines.md explains and proves it."""
+"""The event engine, which touches only groups that deviate from their mode; docs/engines.md explains and proves it."""
 
 from nmlab.trials.engines.event.engine import EventEngine
 

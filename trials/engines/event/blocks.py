@@ -1,7 +1,7 @@
-"""Where groups stand among tiles and superblocks: no block holds groups of two layers.
+"""The arrangement of groups in tiles and superblocks: no block holds groups of two layers.
 
-A layer starts a new superblock, so its last one may end with slots that hold no group. What is decided for a block then
-depends on one layer alone, and a worker that holds some of the layers decides it as one that holds all of them.
+A layer starts a new superblock, so its last one may end with slots that hold no group. A decision for a block then
+depends on one layer alone, and is the same on a worker that holds some of the layers as on one that holds all.
 
 Legend: G groups, L layers, S slots, B superblocks, b some of them; g and s some groups and their slots.
 """
@@ -50,5 +50,5 @@ class Blocks:
         return groups_g + self._empty_L.index_select(0, torch.searchsorted(self._last_group_L, groups_g))
 
     def groups(self, slots_s: Tensor) -> Tensor:
-        """Return the groups in slots, none of which is empty."""
+        """Return the groups of slots, none of which may be empty."""
         return slots_s - self._empty_B.index_select(0, slots_s >> 2 * TILE_BITS)

@@ -1,4 +1,4 @@
-"""The update of groups that nobody touches, kept in two numbers for all of them.
+"""The update of groups that no draw touches, kept in two numbers for all of them.
 
 While a group stays at its mode, step t moves it by S_t g(logits), with S_t = -rate * sum of weights, the same number
 for every group, and g the gradient of the log-probability of the mode. Skipped steps from a to b amount, to second
@@ -22,12 +22,12 @@ from nmlab.trials.masks.deviation import Race
 # The derivative is a difference over this multiple of the gradient: its relative error is about |g| / 4000, and
 # rounding adds 1e-12 dA to the relative error of the whole move.
 _NUDGE = 2.0**-12
-# Steps that tell the pace.
+# Steps from which the pace is computed.
 _PACE_STEPS = 64
 
 
 class History:
-    """A and B after every step since the engine was made; float64, 16 bytes a step."""
+    """The sums A and B after every step since the engine was made; float64, 16 bytes a step."""
 
     def __init__(self, *, device: torch.device) -> None:
         self._sums = torch.zeros(2, 1024, dtype=torch.float64, device=device)
@@ -70,7 +70,7 @@ class History:
         return self._sums[:, : self.step + 1].clone()
 
     def load_state(self, sums: Tensor) -> None:
-        """Go on from what ``state`` returned."""
+        """Continue from what ``state`` returned."""
         self.step = sums.shape[1] - 1
         self.first, self.second = sums[:, -1].tolist()
         room = 1 << (self.step + 2).bit_length()

@@ -1,8 +1,27 @@
 """The event engine: what a step costs grows with the groups that deviate from their mode, not with all groups.
 
-A *cold* group is found when a point of a Poisson process falls on it (`rates`, `streams`) and passes a test against
-its true rate; all others keep their mode and drift unseen (`drift`), within bounds that hold while they do (`windows`).
-A *hot* group is looked at every step (`hot`). docs/engines.md says why this is exact.
+A *cold* group deviates when a point of a Poisson process falls on it (`rates`, `streams`) and passes a test against its
+true rate. All other cold groups keep their mode: they are not read, and their logits drift by a known formula (`drift`)
+while the upper bounds of their rates hold (`windows`). A *hot* group is drawn in every step (`hot`).
+
+Why the draws are exact: the points on a group are a Poisson process at the bound of its rate, and each passes with
+probability rate / bound, so the points that pass are a Poisson process at the true rate -log(1 - q). At least one
+passes with probability q, the probability that the group deviates, independently of all other groups. The mask is then
+drawn given the deviation. docs/engines.md has the proof with all bounds.
+
+An example: pattern 1:2, one layer "q" of three groups, C = 4, seed 29, learning rate 0.2; rates in units of 2^-35.
+Groups 0 and 2 keep their first weight, group 1 its second. Each deviates with q = 1 / (1 + e^4) = 0.017986, which is a
+rate of 0.018150. The bound, which allows for 0.02 nats of drift, is 0.018676 or 641,686,161 units. The three groups own
+1,925,058,483 units, on which a step draws 0.0560 points on average.
+
+* Step 0 draws no point: all groups keep their mode, and none is read. Its weight is 0.5, so S = -0.2 * 0.5 = -0.1 and
+  A = -0.1, B = 0.01. None is written; group 0, if it were read now, would have the logits (3.998201, 0.001799).
+* Step 1 draws one point, at unit 1,114,110,161: 472,424,000 units into those of group 1. With A and B its current
+  logits are (0.001799, 3.998201), so q = 0.018050 and its rate is 625,853,807 units. The point passes, because
+  472,424,000 is less, and group 1 keeps its first weight in this mask. The weight of the mask is -1, so S = 0.2 and
+  A = 0.1, B = 0.05. Group 1 moves by S times the score of its mask, (1 - q, q - 1), and is written as
+  (0.198189, 3.801811) with the stamp 2. Groups 0 and 2 are still stored as at the start; read now, group 0 has the
+  logits (4.001812, -0.001811).
 
 Legend: G groups, M group size, N kept; g some groups, p points, a those of them that passed; h hot groups that deviate,
 by their places in the list of hot ones, H.
@@ -27,12 +46,12 @@ from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.engines.logits import LogitStore, Rows
 from nmlab.trials.masks.deviation import LARGEST_N, Race, restore
 
-# Hot groups that have cooled down are let go every so many steps, at this share of what makes a group hot.
+# Every so many steps hot groups become cold whose deviation probability is below this share of the threshold.
 _COOLING_STEPS, _COOLED = 16, 0.5
 
 
 class _Standing(NamedTuple):
-    """Some cold groups, ascending, and where they stand."""
+    """Some cold groups, ascending, and their current logits."""
 
     groups_g: Tensor
     now: Arranged
@@ -40,7 +59,7 @@ class _Standing(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    """A draw by what it says of cold groups and of hot ones."""
+    """A draw, split into its cold and its hot groups."""
 
     cold_g: Tensor
     cold_gM: Tensor
@@ -49,7 +68,7 @@ class _Parts(NamedTuple):
 
 
 class _Remembered(NamedTuple):
-    """The last draw, with what `descend` would find again."""
+    """The last draw, with intermediate results that `descend` needs."""
 
     draw: Draw
     parts: _Parts
@@ -62,7 +81,7 @@ class EventEngine(Engine):
     Args:
         layout: the layers and the pattern.
         store: the logits; the engine changes them, and works on their device.
-        empty: begin with all layers in the hands of another engine.
+        empty: start with all layers delegated to another engine.
 
     Raises ``ValueError`` for a larger N.
     """
@@ -125,7 +144,7 @@ class EventEngine(Engine):
 
     def state(self) -> dict[str, Tensor]:
         own = {"history": self.history.state(), "away": torch.tensor(self.delegated)}
-        # Stored logits of hot groups are out of date and do not say what their modes are.
+        # Stored logits of hot groups are out of date, so their modes do not follow from them.
         hot_H = self.hot.groups_H
         hot = {"hot": hot_H, "hot_modes": self._groups.mode(hot_H), "hot_logits": self.hot.logits_MH}
         return {**own, **hot, **self._groups.state()}
@@ -146,7 +165,7 @@ class EventEngine(Engine):
         return self._groups.nbytes + self.watch.nbytes + self.hot.nbytes + self.history.nbytes
 
     def release(self, layer: int) -> Tensor:
-        """Write a layer's groups as they stand and leave them, in the store, to another engine.
+        """Write a layer's groups to the store and leave them to another engine.
 
         Returns those whose mode changed because the store rounds, int64 ascending.
         """
@@ -162,7 +181,7 @@ class EventEngine(Engine):
         return changed_g
 
     def reclaim(self, layer: int) -> None:
-        """Take back a layer's groups as they are in the store."""
+        """Take over a layer's groups from another engine, as they are in the store."""
         self.delegated[layer] = False
         for rows in pieces(self.watch.blocks.layer_groups(layer), self._groups.store.device):
             self._groups.refresh(rows, step=self.history.step)
@@ -171,11 +190,11 @@ class EventEngine(Engine):
         self.watch.rates.sum_up()
 
     def note_modes(self, groups_g: Tensor) -> None:
-        """Find the modes of groups of released layers after the store was written to."""
+        """Update the modes of groups of delegated layers after the store was written to."""
         self._groups.find_modes(groups_g)
 
     def _begin_watch(self, *, hot_H: Tensor | None = None, hot_MH: Tensor | None = None) -> None:
-        """Watch all groups as they are stored; the hot ones are given where that depends on the past."""
+        """Bound all groups as they are stored; ``hot_H`` are the hot groups where a checkpoint gives them."""
         device = self._groups.store.device
         self.watch = Watch(self.layout, device=device)
         self.hot = HotGroups(self._groups, self.watch.blocks.first_group, n=self._n, m=self.layout.pattern.m)
@@ -193,7 +212,7 @@ class EventEngine(Engine):
         self.watch.rates.sum_up()
 
     def _watch_stored(self, rows: slice, *, is_hot_g: Tensor | None = None) -> None:
-        """Bound groups as they are stored, but those that are hot already, or, where that is not known, become hot."""
+        """Bound groups as they are stored, except those that are hot: by ``is_hot_g``, or else by their probability."""
         if self._n == self.layout.pattern.m:
             return
         groups_g = torch.arange(rows.start, rows.stop, device=self._groups.store.device)
@@ -204,7 +223,7 @@ class EventEngine(Engine):
             self.watch.bound(groups_g, stored.race(n=self._n).probability().masked_fill_(is_hot_g, 0.0), sums=sums)
 
     def _watch(self, groups_g: Tensor, stored: Arranged, *, sums: tuple[Tensor | float, Tensor | float]) -> None:
-        """Bound groups that stood so when A and B were ``sums``; those that deviate too often become hot."""
+        """Bound groups with the logits ``stored`` as of the sums A and B; those that deviate too often become hot."""
         q_g = stored.race(n=self._n).probability()
         hot_h = (q_g > self.watch.windows.hottest(self.history)).nonzero().squeeze(1)
         if len(hot_h):
@@ -226,7 +245,7 @@ class EventEngine(Engine):
         rate_p = rate_of(race.probability())
         assert bool((rate_p <= rates.bound_S.index_select(0, points.slots_p)).all()), "a bound does not hold"
         passed_a = (points.depth_p + uniform_pU[:, 0] < rate_p).nonzero().squeeze(1)
-        # Several points on one group are one deviation: the first of them that passed draws the mask.
+        # Several points on one group are one deviation: the first of them that passes the test draws the mask.
         groups_a = groups_p.index_select(0, passed_a)
         chosen_g = passed_a[groups_a != F.pad(groups_a[:-1], (1, 0), value=-1)]
         cold = _Standing(groups_p.index_select(0, chosen_g), now[chosen_g], race[chosen_g])
@@ -239,7 +258,7 @@ class EventEngine(Engine):
         return _Parts(draw.groups_g[~is_hot_g], draw.masks_gM[~is_hot_g], hot_h, draw.masks_gM[is_hot_g])
 
     def _touch(self, draws: Sequence[Draw], parts: Sequence[_Parts], sizes: Sequence[float]) -> Tensor:
-        """Take the step with the cold groups that deviated; returns those whose mode changed."""
+        """Move the cold groups that deviated and record the step; return those whose mode changed."""
         if self._last is not None and len(draws) == 1 and draws[0] is self._last.draw:
             touched = self._last.cold
         else:
@@ -257,7 +276,7 @@ class EventEngine(Engine):
         return _Standing(groups_g, now, now.race(n=self._n) if len(groups_g) else Race(now.logits_Mg, self._n))
 
     def _moved(self, touched: _Standing, parts: Sequence[_Parts], sizes: Sequence[float]) -> Arranged:
-        """Return where the step takes the touched groups."""
+        """Return the logits of the touched groups after the step."""
         now, mode_score_Mg = touched.now, touched.race.mode_score()
         logits_Mg = now.logits_Mg + mode_score_Mg * sum(sizes)
         for part, size in zip(parts, sizes, strict=True):
@@ -270,20 +289,20 @@ class EventEngine(Engine):
         return Arranged(logits_Mg, now.order_gM)
 
     def _look_again(self, groups_g: Tensor) -> Tensor:
-        """Write and watch cold groups whose bounds may no longer hold.
+        """Write cold groups whose bounds may no longer hold, and bound them again.
 
-        Returns those whose mode changed: within its window no group's does, but one step may leap out of it.
+        Returns those whose mode changed: within its window no mode changes, but one step may leave the window.
         """
         return self._set(groups_g, self._groups.current(groups_g, history=self.history))
 
     def _set(self, groups_g: Tensor, logits: Arranged) -> Tensor:
-        """Write groups as they stand now and watch them; returns those whose mode changed."""
+        """Write groups with their current logits and bound them; return those whose mode changed."""
         stored, changed_g = self._groups.write(groups_g, logits, step=self.history.step)
         self._watch(groups_g, stored, sums=(self.history.first, self.history.second))
         return changed_g
 
     def _cool(self) -> None:
-        """Bound hot groups that have cooled down."""
+        """Turn hot groups that have cooled down into cold ones."""
         groups_h, now = self.hot.take(self.hot.q_H < _COOLED * self.watch.windows.hottest(self.history))
         if len(groups_h) == 0:
             return

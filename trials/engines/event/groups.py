@@ -1,4 +1,4 @@
-"""Every group as of its last touch: logits, mode, and the step at which it was touched.
+"""Every group as of its last write: logits, mode, and the step at which it was written (its stamp).
 
 Legend: G groups, g some of them, s those of them that have drifted since; M group size, N kept.
 """
@@ -60,19 +60,19 @@ class Groups:
         return _order(self._code_G[rows], self._pattern.m)
 
     def stored(self, rows: Rows) -> Arranged:
-        """Return groups as of their last touch."""
+        """Return groups as of their last write."""
         order_gM = self.order(rows)
         return Arranged(arrange(self.store.read(rows).double(), order_gM), order_gM)
 
     def current(self, rows: Rows, *, history: History) -> Arranged:
-        """Return groups as they stand now, without touching them."""
+        """Return groups with their current logits, without writing them."""
         then, since = self.stored(rows), history.since(self.stamp_G[rows])
         return Arranged(drifted(then.logits_Mg, n=self._pattern.n, since=since), then.order_gM)
 
     def write(self, groups_g: Tensor, logits: Arranged, *, step: int) -> tuple[Arranged, Tensor]:
-        """Set groups as of ``step``; return them as they were stored, and those whose mode changed, int64.
+        """Write groups as of ``step``; return them as stored, and those whose mode changed, int64.
 
-        Stored logits are rounded, so the modes of groups that come from elsewhere may change with nothing but this.
+        Stored logits are rounded, which alone may change the mode of a group.
         """
         self.store.write(groups_g, restore(logits.logits_Mg, logits.order_gM))
         self.stamp_G[groups_g] = step
@@ -88,7 +88,7 @@ class Groups:
         return (self.stored(groups_g) if len(changed_g) else stored), changed_g
 
     def state(self) -> dict[str, Tensor]:
-        """Return logits and stamps as they are held: the commonest stamp, and the groups that have another.
+        """Return logits and stamps, the latter as the most common stamp and a list of the groups with another.
 
         Where that list would take more than half of the bytes of all stamps, these are returned instead.
         """
@@ -112,7 +112,7 @@ class Groups:
         return {"stamp": common, "stamped": other_g, "stamps": self.stamp_G[other_g]}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what ``state`` returned; modes follow from the logits."""
+        """Continue from what ``state`` returned; modes follow from the logits."""
         prefix = "logits/"
         self.store.load_state({name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)})
         if "stamped" in state:
@@ -123,7 +123,7 @@ class Groups:
         self._code_G = self._modes()
 
     def refresh(self, rows: slice, *, step: int) -> None:
-        """Find the modes of a run of groups that another engine has moved until ``step``."""
+        """Compute the modes of a run of groups that another engine has moved until ``step``."""
         self._code_G[rows] = encode(topn(self.store.read(rows), self._pattern))
         self.stamp_G[rows] = step
 
@@ -137,11 +137,11 @@ class Groups:
         return torch.cat([encode(topn(self.store.read(part), self._pattern)) for part in rows])
 
     def put_modes(self, groups_g: Tensor, mode_gM: Tensor) -> None:
-        """Note the modes of groups that stand elsewhere than the store says."""
+        """Set the modes of groups whose current logits are not in the store."""
         self._code_G[groups_g] = encode(mode_gM)
 
     def set_modes(self, groups_g: Tensor, now: Arranged) -> tuple[Arranged, Tensor]:
-        """Find the modes of groups that stand elsewhere than the store says.
+        """Compute the modes of groups whose current logits are not in the store.
 
         Returns the groups arranged for these modes, and which modes are new, bool [g].
         """
@@ -153,7 +153,7 @@ class Groups:
         return Arranged(arrange(logits_gM, order_gM), order_gM), is_new_g
 
     def find_modes(self, groups_g: Tensor) -> Tensor:
-        """Find the modes of groups after the store was written to; returns those of them whose mode changed."""
+        """Compute the modes of groups after the store was written to; return those whose mode changed."""
         code_g = encode(topn(self.store.read(groups_g), self._pattern))
         changed_g = groups_g[code_g != self._code_G[groups_g]]
         self._code_G[groups_g] = code_g

@@ -1,7 +1,7 @@
-"""Groups that deviate so often, or drift so fast, that they are looked at every step, one uniform each.
+"""Hot groups: groups that deviate so often, or drift so fast, that each step draws one uniform for each of them.
 
-They lie side by side in float64, arranged for their modes, and take every step at once; the store learns of them when
-they leave.
+They are held in float64, arranged for their modes, and take every step at once; they are written to the store when they
+stop being hot.
 
 Legend: H hot groups, h some of them; g groups that join; L layers; M group size, N kept.
 """
@@ -20,7 +20,7 @@ Deviations = tuple[Tensor, Tensor]
 
 
 class HotGroups:
-    """``groups_H``, int64 ascending, how often each deviates, ``q_H`` float64, and where they stand."""
+    """The hot groups, ``groups_H`` int64 ascending, their deviation probabilities ``q_H``, and their logits."""
 
     def __init__(self, groups: Groups, first_group: Sequence[int], *, n: int, m: int) -> None:
         self._groups, self._n = groups, n
@@ -36,7 +36,7 @@ class HotGroups:
 
     @property
     def joins(self) -> bool:
-        """Whether groups are about to become hot."""
+        """Whether groups wait to be added by `settle`."""
         return bool(self._joining)
 
     def draw(self, streams: Streams) -> Deviations:
@@ -66,11 +66,11 @@ class HotGroups:
             self.logits_MH.index_add_(1, rows_h, change_Mh, alpha=size)
 
     def join(self, groups_g: Tensor, logits_Mg: Tensor) -> None:
-        """Take in groups, none of them hot yet, arranged for their modes; `settle` has to follow."""
+        """Add groups, none of them hot yet, arranged for their modes; `settle` has to follow."""
         self._joining.append((groups_g, logits_Mg))
 
     def settle(self) -> Tensor:
-        """Look at all hot groups where they stand now; returns those whose mode changed, int64 ascending."""
+        """Update modes, scores and probabilities of hot groups; return those whose mode changed, int64 ascending."""
         self._merge()
         if len(self) == 0:
             return self.groups_H
@@ -84,7 +84,7 @@ class HotGroups:
         return changed_g
 
     def take(self, which_H: Tensor) -> tuple[Tensor, Arranged]:
-        """Let groups (bool [H]) go; returns them, ascending, and where they stand."""
+        """Remove groups (bool [H]); return them, ascending, and their current logits."""
         rows_h, rest_h = which_H.nonzero().squeeze(1), (~which_H).nonzero().squeeze(1)
         taken = self.groups_H[rows_h], self._standing(rows_h)
         self.groups_H, self.q_H = self.groups_H[rest_h], self.q_H[rest_h]
@@ -99,7 +99,7 @@ class HotGroups:
         return among_H
 
     def logits(self) -> Tensor:
-        """Return where the hot groups stand, float32 [H, M]."""
+        """Return the current logits of the hot groups, float32 [H, M]."""
         return restore(self.logits_MH.float(), self._groups.order(self.groups_H))
 
     @property
@@ -131,7 +131,7 @@ class HotGroups:
         return Arranged(self.logits_MH.index_select(1, rows_h), self._groups.order(self.groups_H[rows_h]))
 
     def _rearrange(self, rows_h: Tensor) -> Tensor:
-        """Arrange groups whose mode may have changed for what it is now; returns those of which it has."""
+        """Arrange groups whose mode may have changed for their current mode; return those whose mode changed."""
         groups_h = self.groups_H[rows_h]
         now, is_new_h = self._groups.set_modes(groups_h, self._standing(rows_h))
         self.logits_MH[:, rows_h] = now.logits_Mg

@@ -16,7 +16,7 @@ from torch import Tensor
 from nmlab.trials.engines.event.blocks import SUPERBLOCK, TILE, TILE_BITS, Blocks
 
 UNIT = 2.0**-35
-# What a slot of 32 bits holds: a rate of 1/16. Groups that deviate more often are not kept here.
+# The largest number in a slot of 32 bits: a rate of 1/16. Groups that deviate more often are hot and not kept here.
 LARGEST = 2**31 - 1
 
 
@@ -27,7 +27,7 @@ def rate(q_g: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Points:
-    """Where points fell: ``slots_p``, and how far into the units of their slot, ``depth_p``; both int64."""
+    """Positions of points: ``slots_p``, and how far into the units of their slot, ``depth_p``; both int64."""
 
     slots_p: Tensor
     depth_p: Tensor
@@ -57,7 +57,7 @@ class RateSums:
         self._block_B[blocks] = 0
 
     def sum_up(self) -> None:
-        """Make the sums over superblocks follow the bounds."""
+        """Update the sums over superblocks after bounds have changed."""
         self._end_B = self._block_B.cumsum(0)
         edge_L = F.pad(self._end_B, (1, 0))[self._first_block]
         # Layers own contiguous runs of units: layer l those from edges[l] to edges[l + 1].

@@ -1,7 +1,8 @@
 """The random numbers of a mask: every layer has its own stream, keyed by (seed, step, layer, index).
 
-A layer draws from its stream, in this order: how many points fall on its units of rate, where they fall, what decides
-about each and its mask; then a uniform for each of its hot groups, ascending, and the masks of those that deviate.
+A layer draws from its stream, in this order: the number of points on its units of rate, their positions, the uniforms
+that decide about each point and its mask; then a uniform for each of its hot groups, ascending, and the masks of those
+that deviate.
 
 Legend: L layers, p points of all layers, N kept; H hot groups, h those of them that deviate.
 """
@@ -27,13 +28,13 @@ class Shots:
 
 
 class Streams:
-    """The streams of all layers for one mask. Call `shots` before `uniforms` and `masks`."""
+    """The streams of all layers for one mask. Call `shots` before `uniforms`."""
 
     def __init__(self, key: MaskKey, names: Sequence[str]) -> None:
         self._generators = [keyed_generator(key.seed, key.step, name, key.index) for name in names]
 
     def shots(self, edges: Sequence[int], *, n: int) -> Shots:
-        """A Poisson process of rate 2^-35 a unit: layer l owns the units from ``edges[l]`` to ``edges[l + 1]``."""
+        """Draw a Poisson process of rate 2^-35 a unit; layer l owns the units from ``edges[l]`` to ``edges[l + 1]``."""
         units, uniforms = [], []
         for generator, low, high in zip(self._generators, edges[:-1], edges[1:], strict=True):
             count = generator.poisson((high - low) * UNIT)
@@ -42,7 +43,7 @@ class Streams:
         return Shots(torch.from_numpy(np.concatenate(units)), torch.from_numpy(np.concatenate(uniforms)))
 
     def uniforms(self, counts: Sequence[int], *, width: int | None = None) -> Tensor:
-        """``counts[l]`` uniforms of layer l, one after the other; [sum] or [sum, width] float64."""
+        """Return ``counts[l]`` uniforms of every layer l, in order; [sum] or [sum, width] float64."""
         shapes = [count if width is None else (count, width) for count in counts]
         drawn = [generator.random(shape) for generator, shape in zip(self._generators, shapes, strict=True)]
         return torch.from_numpy(np.concatenate(drawn))

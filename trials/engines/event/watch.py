@@ -1,4 +1,4 @@
-"""Which cold groups to look at in a step: bounds of their rates, and the windows within which these hold.
+"""The watch on cold groups: upper bounds of their rates, and the windows of A and B within which these hold.
 
 Legend: G groups, g some of them, S slots, s some of them; C slots of a tile, t some tiles.
 """
@@ -16,7 +16,7 @@ from nmlab.trials.engines.layout import GroupLayout
 
 
 class Watch:
-    """The watch on the groups of a layout; it begins with none."""
+    """The bounds and windows of the groups of a layout; at first no group is bounded."""
 
     def __init__(self, layout: GroupLayout, *, device: torch.device) -> None:
         self.blocks = Blocks(layout, device=device)
@@ -24,7 +24,7 @@ class Watch:
         self.windows = Windows(self.blocks, n=layout.pattern.n, device=device)
 
     def bound(self, groups_g: Tensor, q_g: Tensor, *, sums: tuple[Tensor | float, Tensor | float]) -> None:
-        """Bound groups that deviate with ``q_g`` (0: not any longer), as they stood when A and B were ``sums``."""
+        """Bound groups with deviation probabilities ``q_g`` (0 ends the bound) as of the sums A and B in ``sums``."""
         slots_g, bound_g = self.blocks.slots(groups_g), bounds(q_g)
         self.rates.set(slots_g, bound_g)
         self.windows.narrow(slots_g, self.windows.ends(slots_g, bound_g, sums=sums))

@@ -1,13 +1,13 @@
-"""How far the sums A and B may move before the bound of a group no longer holds.
+"""Windows: how far the sums A and B may move before the bound of a group no longer holds.
 
 A group whose logits move by a vector d deviates with probability at most q e^(sqrt 2 |d|): docs/engines.md proves it,
-and that unseen drift moves it by at most
+and that drift without writes moves it by at most
 
     |dA| sqrt 2 x + (dA^2 + dB) / 2 * K x^2,     x = q / (1 - q),   K = sqrt 2 (2N + 1 + 2x).
 
 Every bound allows for `REACH` nats; a group is thus safe while |dA| <= W / x and dB <= V / x^2, W and V as made below.
-A group's window follows from its bound and from when it was bounded. Tiles and superblocks hold windows that those of
-none of their groups are narrower than: groups are looked at, each by its own, only where A or B leaves these.
+A group's window follows from its bound and from A and B when it was bounded. The window of a tile or superblock is at
+most as wide as that of any of its groups: single groups are checked only where A or B has left these.
 
 Legend: T tiles, t some of them, B superblocks, b some of them, s slots (different ones).
 """
@@ -22,21 +22,21 @@ from nmlab.trials.engines.event.blocks import TILE, TILE_BITS, Blocks
 from nmlab.trials.engines.event.drift import History
 from nmlab.trials.engines.event.rates import LARGEST, UNIT, rate
 
-# Nats that a group may drift before it is looked at again. More means fewer looks, and more points that fall on no
-# deviation (3 % at this reach); the error of the second-order update grows with its third power.
+# Nats that a group may drift before it is bounded again. A larger reach means fewer updates, and more points that are
+# rejected (3 % at this reach); the error of the second-order update grows with its third power.
 REACH = 0.02
 # The last factor covers rounding, and that the derivative is taken over a distance (`drift`).
 _GROWTH = math.exp(math.sqrt(2) * REACH) * (1 + 1e-6)
-# A group that deviates more often than this has no bound: it is hot, and looked at every step.
+# A group that deviates more often than this has no bound: it is hot, and drawn in every step.
 HOT = 1 / 20
 assert -math.log1p(-HOT * _GROWTH) < LARGEST * UNIT
 # Of the reach, what the first-order term may use.
 _SHARE = 0.75
-# A group is hot as well where its window would last for fewer steps than this: looking at it again and again would
-# cost more than looking at it every step. Exactness does not depend on this number.
+# A group is hot too where its window would last for fewer steps than this: bounding it again and again would cost more
+# than drawing it in every step. Exactness does not depend on this number.
 _LEAST_STEPS = 8
-# Groups that are alike would all reach the end of their windows in one step; so the windows of a layer's superblocks
-# are shortened by factors spread evenly between this and 1, by the golden ratio.
+# Equal groups would all reach the end of their windows in one step; so the windows of a layer's superblocks are
+# shortened by factors spread evenly between this and 1, by the golden ratio.
 _SHORTEST, _GOLDEN = 0.5, (math.sqrt(5) - 1) / 2
 
 End = TypeVar("End", float, Tensor)
@@ -49,7 +49,7 @@ def bounds(q_s: Tensor) -> Tensor:
 
 
 class Windows:
-    """Within which A and B all bounds hold: A from -row 0 to row 1, B to row 2; float32, rounded inwards."""
+    """The ranges of A and B in which all bounds hold: A from -row 0 to row 1, B to row 2; float32, rounded inwards."""
 
     def __init__(self, blocks: Blocks, *, n: int, device: torch.device) -> None:
         # x stays below twice the largest q of a cold group.
@@ -92,7 +92,7 @@ class Windows:
         return torch.stack([first_s - first, first_s + first, inverse_s.square_().mul_(reach_2s[1]).add_(second)])
 
     def narrow(self, slots_s: Tensor, ends_3s: Tensor) -> None:
-        """Take in the windows of groups."""
+        """Narrow the windows of tiles and superblocks to those of groups."""
         if len(slots_s) == 0:
             return
         ends_3s = _inwards(ends_3s)
@@ -101,13 +101,13 @@ class Windows:
         self._narrowest = list(map(min, self._narrowest, ends_3s.amin(1).tolist()))
 
     def hottest(self, history: History) -> float:
-        """Return up to which q a group is worth a bound, at the pace at which A has moved of late."""
+        """Return the largest q for which a group is bounded and not hot, at the recent pace of A."""
         # A walk of steps of size s leaves a window of half-width w after (w / s)^2 steps.
         pace = history.pace() * math.sqrt(_LEAST_STEPS)
         return min(HOT, (1 + _SHORTEST) / 2 * self._first / pace) if pace else HOT
 
     def looks(self, q_s: Tensor, history: History) -> Tensor:
-        """Return how many times a step cold groups are expected to be looked at because their windows end."""
+        """Return the expected number of times a step that the windows of cold groups end."""
         return (q_s / (1.0 - q_s) * (history.pace() / ((1 + _SHORTEST) / 2 * self._first))).square_()
 
     @property
@@ -130,12 +130,12 @@ class Windows:
 
 
 def left(history: History, low: End, high: End, second: End) -> End:
-    """Whether A or B has left windows with these ends."""
+    """Return whether A or B has left windows with these ends."""
     return (-low > history.first) | (high < history.first) | (second < history.second)
 
 
 def _inwards(ends_3s: Tensor) -> Tensor:
-    """Ends in float32 that A and B, rounded to float32 as well, pass no later than the exact ones."""
+    """Return ends in float32 that A and B, also rounded to float32, pass no later than the exact ones."""
     rounded_3s = ends_3s.float()
     return rounded_3s.nextafter(rounded_3s.new_tensor(-torch.inf))
 

@@ -1,4 +1,4 @@
-"""The linear engine on CUDA, in Triton kernels. Importing this package does not import ``triton``; making one does."""
+"""The linear engine on CUDA, in Triton kernels. Only making an engine imports ``triton``, not this package."""
 
 from nmlab.trials.engines.triton.availability import unavailable
 from nmlab.trials.engines.triton.engine import TritonEngine

@@ -1,4 +1,4 @@
-"""Whether the Triton engine can run here, and what to say where it cannot."""
+"""Find whether the Triton engine can run here, and the message if it cannot."""
 
 import os
 from importlib.util import find_spec
@@ -7,12 +7,12 @@ import torch
 
 
 def interpreting() -> bool:
-    """Tell whether kernels run in Triton's interpreter, on the CPU: TRITON_INTERPRET=1 as triton is imported."""
+    """Return whether kernels run in Triton's interpreter, on the CPU: TRITON_INTERPRET=1 when triton is imported."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def unavailable(device: torch.device) -> str | None:
-    """Say in one line why the engine cannot hold logits on ``device`` and what to choose instead; None where it can."""
+    """Return in one line why the engine cannot run on ``device`` and what to choose instead; None where it can."""
     instead = "choose engine 'linear' or 'event', which need torch alone"
     if find_spec("triton") is None:
         return f"engine 'triton': the package triton is not installed (pip install 'nmlab[gpu]'); {instead}"

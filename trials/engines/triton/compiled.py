@@ -1,6 +1,6 @@
-"""The kernels compiled ahead for a device that need not be there, and what the machine code says about them.
+"""Compile the kernels ahead of time, without a GPU, and read registers and instructions from the machine code.
 
-A kernel is compiled for the same types and constants that `launch` gives it, so whoever has no GPU can still see that
+A kernel is compiled for the same types and constants that `launch` gives it, so a machine without a GPU can check that
 it compiles, how many registers it takes and whether it spills. Importing this module imports ``triton``.
 """
 
@@ -35,7 +35,7 @@ _TYPES = {
     torch.int64: "*i64",
 }
 _SCALARS = {"capacity": "i32", "total": "i32", "draws": "i32", "magnitude": "fp32", "scale": "fp32"}
-_TABLES = ("layers", "keys", "found", "count", "rows", "row_layers", "worn", "dense")
+_TABLES = ("layers", "keys", "found", "count", "rows", "row_layers", "masked", "dense")
 _INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?PT?\d*\s+)?([A-Z][A-Z0-9_.]+)", re.MULTILINE)
 
 
@@ -43,7 +43,7 @@ _INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?PT?\d*\s+)?([A-Z][A
 class Compiled:
     """A kernel for one device generation: its PTX, and registers, stack bytes and instructions of the machine code.
 
-    ``stack`` is what a thread keeps in local memory, spilled registers included.
+    ``stack`` is the bytes of a thread in local memory, spilled registers included.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Compiled:
 
     @property
     def spills(self) -> bool:
-        """Whether any register lives in memory for a while."""
+        """Whether any register is spilled to memory."""
         return self.stack > 0 or any(name.startswith(("LDL", "STL")) for name in self.instructions)
 
 
@@ -121,6 +121,6 @@ def _compile(
 
 
 def _disassembler(option: str, path: str) -> str:
-    """Run the disassembler that comes with Triton."""
+    """Return the output of the disassembler that comes with Triton."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     return subprocess.run([str(tool), option, path], capture_output=True, text=True, check=True).stdout

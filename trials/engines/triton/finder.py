@@ -1,4 +1,4 @@
-"""The groups that a pass over all groups could not settle, sorted by what is to be done with them.
+"""The groups that a pass over all groups could not decide, sorted by what remains to be done for them.
 
 Legend: g some groups.
 """
@@ -28,7 +28,7 @@ class Finds:
 
 
 class Finder:
-    """Makes passes, with a list of finds that grows to what the logits need and is kept."""
+    """Runs passes over all groups, with a list of finds that grows when needed and is reused."""
 
     def __init__(self, words: GroupWords, tables: LayerTables) -> None:
         self._words, self._tables = words, tables
@@ -41,7 +41,7 @@ class Finder:
         return self._found.nbytes
 
     def find(self, *, keys: Sequence[MaskKey], order: bool, scale: float | None = None) -> Finds:
-        """Move the logits by -``scale`` times the modal score, unless it is None, and list what needs another look."""
+        """Move the logits by -``scale`` times the modal score, unless it is None, and list the undecided groups."""
         count = int(launch.scan(self._words, self._tables, scale=scale, order=order, keys=keys, found=self._found))
         if count > len(self._found):
             self._found = self._found.new_empty(count + count // 4)

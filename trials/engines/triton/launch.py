@@ -30,7 +30,7 @@ WEIGHTS = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16
 
 
 class Shape:
-    """What a kernel is compiled for: pattern and storage, and how many groups a program takes.
+    """Compile-time parameters of a kernel: pattern and storage, and how many groups a program takes.
 
     ``rows`` is for programs that hold a few numbers a lane; ``pair_rows`` for ``draw``, which compares all pairs of
     lanes and must stay within the registers. In the interpreter programs are as large as memory allows, because there
@@ -128,13 +128,13 @@ def touch(words: GroupWords, groups_g: Tensor, codes_Kg: Tensor, *, scales: Sequ
 def patch(
     tables: LayerTables, groups_g: Tensor, masks_gM: Tensor, *, dense: Sequence[Tensor], masked: Sequence[Tensor]
 ) -> None:
-    """Write dense weight times mask into ``worn`` in some groups, in one launch for all layers.
+    """Write dense weight times mask into ``masked`` in some groups, in one launch for all layers.
 
     Args:
         groups_g: int64, rows of the layout.
         masks_gM: bool.
         dense: the weight [out, in] of every layer, in order: contiguous, all of one floating-point type.
-        worn: the same shapes and type.
+        masked: the same shapes and type.
     """
     m, weight = masks_gM.shape[1], dense[0].dtype
     assert all(tensor.is_contiguous() and tensor.dtype == weight for tensor in (*dense, *masked))

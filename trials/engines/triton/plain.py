@@ -33,7 +33,7 @@ def move_modal(words: GroupWords, *, scale: float) -> None:
 
 
 def moved(words: GroupWords, groups_g: Tensor, codes_Kg: Tensor, *, scales: Sequence[float]) -> Tensor:
-    """Return where -sum_k scales[k] times the score of the k-th mask takes some groups, [g, M] float64."""
+    """Return some groups moved by -sum_k scales[k] times the score of their k-th mask, [g, M] float64."""
     logits_gM = words.store.read(groups_g).double()
     moved_gM = logits_gM.clone()
     for code_g, scale in zip(codes_Kg, scales, strict=True):

@@ -1,8 +1,8 @@
-"""Whether the kernels compute on a device what torch computes: a small fixed case, once a process.
+"""Check that the kernels compute on a device what torch computes: a small fixed case, once a process.
 
-A kernel can be compiled wrongly, by a version of Triton or for a device that nobody tried, and then draws masks of
-another law without any error. Masks must be equal to those that NumPy draws from the same random numbers, and moved
-logits to those of the torch engine within rounding.
+A kernel can be compiled wrongly, by an untested version of Triton or for an untested device, and then draws masks of
+another distribution without any error. Masks must be equal to those that NumPy draws from the same random numbers, and
+moved logits to those of the torch engine within rounding.
 
 Legend: G groups, M group size.
 """
@@ -30,9 +30,9 @@ _SLACK = 1e-5  # of float32 weights, absolute
 
 @cache
 def kernel_fault(device: torch.device, *, pattern: Pattern, kind: str) -> str | None:
-    """Return in a few words what the kernels do wrong on a device, None where they are right.
+    """Return the fault of the kernels on a device in a few words, or None.
 
-    ``kind`` is a name of `LOGIT_STORES`; kernels are compiled for it and for the pattern. The answer is remembered.
+    ``kind`` is a name of `LOGIT_STORES`; kernels are compiled for it and for the pattern. The result is cached.
     """
     layout = _layout(pattern)
     logits_GM = _logits(layout)
@@ -44,7 +44,7 @@ def kernel_fault(device: torch.device, *, pattern: Pattern, kind: str) -> str | 
 
 
 def compared(engine: Engine, reference: Engine, *, kind: str) -> str | None:
-    """Let both engines, at the same logits, take one step of two masks; return the first difference in words."""
+    """Take one step of two masks with both engines at the same logits; return the first difference in words."""
     for index in range(len(_WEIGHTS)):
         if wrong := _wrong_masks(engine, MaskKey(_SEED, 0, index)):
             return wrong

@@ -1,4 +1,4 @@
-"""What the kernels must know of the layers: where their groups stand, who serves them, and how their draws are keyed.
+"""Tables of the layers for the kernels: rows of their groups, programs that process them, and keys of their draws.
 
 Legend: L layers, P programs of a pass over all groups, D masks to draw, g some groups.
 """

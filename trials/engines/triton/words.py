@@ -1,4 +1,4 @@
-"""What the kernels work on: a store of logits, and the word of every group.
+"""The data of the kernels: a store of logits, and the word of every group.
 
 The word of a group holds its modal mask in the lowest M bits, position k in bit k. Where the store holds differences
 from the initial logits, the initial mask follows in the next M bits, so that one load serves both. A modal part of zero
@@ -37,7 +37,7 @@ class GroupWords:
 
     @property
     def held_GM(self) -> Tensor:
-        """What the store holds, [G, M]: logits in float32, or differences in bfloat16."""
+        """The values in the store, [G, M]: logits in float32, or differences in bfloat16."""
         return self.store.held_GM
 
     def pieces(self) -> list[slice]:
@@ -55,13 +55,13 @@ class GroupWords:
         self._set_modes(groups_g, torch.zeros(len(groups_g), dtype=code_dtype(self.pattern.m), device=groups_g.device))
 
     def find_modes(self, rows: Rows) -> Tensor:
-        """Make the modal masks of some groups those of their logits, and return their codes."""
+        """Update the modal masks of some groups from their logits, and return their codes."""
         code_g = encode(topn(self.store.read(rows), self.pattern))
         self._set_modes(rows, code_g)
         return code_g
 
     def refresh(self) -> None:
-        """Make all modal masks those of the logits."""
+        """Update all modal masks from the logits."""
         for rows in self.pieces():
             self.find_modes(rows)
 

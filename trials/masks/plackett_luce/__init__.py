@@ -6,8 +6,8 @@ that the policy-gradient update multiplies with the reward.
 
 Shapes: G groups, M group size, N kept. A logits tensor is [G, M] of finite floating-point numbers, a mask
 [G, M] bool. **Arguments are trusted**, as these functions run at every training step: a row that does not
-keep exactly N makes the result meaningless, so whoever takes a mask from outside calls
-`nmlab.trials.masks.check_mask` once. The samplers refuse logits that are not finite.
+keep exactly N makes the result meaningless, so check a mask from outside once with
+`nmlab.trials.masks.check_mask`. The samplers refuse logits that are not finite.
 """
 
 from nmlab.trials.masks.plackett_luce.official import official_score

@@ -1,7 +1,7 @@
 """Score of the most probable mask, for many groups at once, in the transposed layout.
 
-Nearly all groups of a cold run are worth their most probable mask at every step, and knowing that the kept logits are
-the largest admits forms that are simpler than those for any mask. N = 1 and 2 have closed forms in the dtype of the
+Nearly all groups of a cold run have their most probable mask in every step, and knowing that the kept logits are the
+largest allows simpler forms than those for any mask. N = 1 and 2 have closed forms in the dtype of the
 logits. For larger N inclusion and exclusion over the subsets A of the kept set S gives, with R the dropped total,
 
     p = sum over A of (-1)^|A| R / (R + W_A)

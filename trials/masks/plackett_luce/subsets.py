@@ -1,4 +1,4 @@
-"""Set probability and its gradient for any N:M: chooses the algorithm, and spreads its answer over the group.
+"""Set probability and its gradient for any N:M: chooses the algorithm, and extends its result to the whole group.
 
 The probability of a kept set depends on N numbers only, a_i = logit_i - logsumexp(dropped logits) of its
 items. With g_i the derivative by a_i, the gradient by the logits is g_i for a kept item and -share_k * sum(g)

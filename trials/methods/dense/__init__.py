@@ -1,4 +1,4 @@
-"""The dense model itself: the row that every sparse one is compared with."""
+"""The dense model itself: the baseline that sparse models are compared with."""
 
 from torch import Tensor
 

@@ -8,7 +8,10 @@ _SCRIPTS, _CODE = "the authors' training scripts", "the authors' code"
 
 
 class MaskLLMConfig(MethodConfig):
-    """Defaults are the scripts' for 256 sequences of 4096 tokens a step; a small model wants a larger learning rate."""
+    """The hyperparameters; defaults are the scripts' for 256 sequences of 4096 tokens a step.
+
+    A small model needs a larger learning rate.
+    """
 
     steps: int = Field(
         default=2000,

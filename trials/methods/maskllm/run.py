@@ -82,7 +82,7 @@ class MaskLLM(Method):
 
 
 class MaskLLMRun(SoftMaskRun):
-    """Draw a soft mask, take the loss less the reward for large weights, step."""
+    """A run of MaskLLM: draws a soft mask, computes the loss less the reward for large weights, and steps."""
 
     def __init__(self, context: TrialContext, config: MaskLLMConfig) -> None:
         self._config = config
@@ -103,7 +103,7 @@ class MaskLLMRun(SoftMaskRun):
 
     @torch.no_grad()
     def observe(self) -> Mapping[str, float]:
-        """Add the schedules at the last step, and how sure the gates are without noise."""
+        """Return also the schedules at the last step, and the confidence of the gates without noise."""
         kappa, tau = self._scale_and_temperature(self._last_step)
         surest_G = largest_share(self._gate_GK, kappa=kappa)
         own = {
@@ -138,15 +138,15 @@ class MaskLLMRun(SoftMaskRun):
         return -strength * self._over_all(torch.stack([weight.float().square().sum() for weight in weights.values()]))
 
     def _over_all(self, own_L: Tensor) -> Tensor:
-        """Return the sum over the layers of all shards, with the gradient of those that are held here."""
-        told = [value for theirs in self._pipeline.all_gather(own_L.detach().tolist()) for value in theirs]
-        return own_L.new_tensor(told).sum() + (own_L.sum() - own_L.detach().sum())
+        """Return the sum over the layers of all pipeline stages, with the gradient of those that are held here."""
+        sums = [value for theirs in self._pipeline.all_gather(own_L.detach().tolist()) for value in theirs]
+        return own_L.new_tensor(sums).sum() + (own_L.sum() - own_L.detach().sum())
 
     def _learning_rate(self, step: int) -> float:
         return cosine_to_a_tenth(self._config.learning_rate, step, steps=self.steps)
 
     def _scale_and_temperature(self, step: int) -> tuple[float, float]:
-        """kappa and tau, each linear in the step."""
+        """Return kappa and tau, each linear in the step."""
         config, share = self._config, step / self.steps
         return linear(config.kappa_init, config.kappa_end, share), linear(config.tau_init, config.tau_end, share)
 

@@ -8,7 +8,7 @@ from nmlab.trials.methods.base import MethodConfig, default_from
 
 
 class MaskProConfig(MethodConfig):
-    """Defaults are those of the paper's 7B models; a small model wants a smaller C and learning rate."""
+    """The hyperparameters; defaults are those of the paper's 7B models, a small model needs smaller C and rate."""
 
     alpha: float = Field(
         default=0.99,
@@ -21,7 +21,7 @@ class MaskProConfig(MethodConfig):
         default=10.0,
         gt=0,
         description="C: initial logits are C on kept weights, 0 on the others",
-        json_schema_extra=default_from("MaskPro, Table 2; 8 to 12 in Table 11; a small model wants less"),
+        json_schema_extra=default_from("MaskPro, Table 2; 8 to 12 in Table 11; a small model needs less"),
     )
     # The upper bound is far above any use; it keeps float32 logits finite, however long the run.
     learning_rate: float = Field(
@@ -29,7 +29,7 @@ class MaskProConfig(MethodConfig):
         gt=0,
         le=1e6,
         description="step on the logits, plain SGD",
-        json_schema_extra=default_from("MaskPro, Table 2: 25 to 200; a small model wants far less"),
+        json_schema_extra=default_from("MaskPro, Table 2: 25 to 200; a small model needs far less"),
     )
     steps: int = Field(
         default=10_000,
@@ -39,9 +39,9 @@ class MaskProConfig(MethodConfig):
     )
     initial_mask: str = Field(
         default="magnitude",
-        description="one-shot method whose mask m_0 is the start",
+        description="one-shot method whose mask m_0 the run starts from",
         json_schema_extra=default_from(
-            "MaskPro: top-N magnitude or SparseGPT; ours of the two, because it costs nothing"
+            "MaskPro: top-N magnitude or SparseGPT; magnitude here, because it costs nothing"
         ),
     )
     estimator: Literal["vanilla", "residual", "tracked"] = Field(
@@ -51,22 +51,22 @@ class MaskProConfig(MethodConfig):
     )
     sampler: Literal["multinomial", "gumbel_topk", "gaussian_topk", "event"] = Field(
         default="multinomial",
-        description="how masks are drawn: one law, and event names its engine; gaussian_topk is another",
+        description="how masks are drawn; all follow one distribution but gaussian_topk; event implies its engine",
         json_schema_extra=default_from("MaskPro, Table 17, and the authors' code"),
     )
     engine: Literal["auto", "reference", "linear", "event", "triton"] = Field(
         default="auto",
-        description="what samples and moves the logits; all are exact, they differ in speed",
-        json_schema_extra=default_from("ours: what touches the least"),
+        description="what samples masks and moves logits; all are exact, they differ in speed",
+        json_schema_extra=default_from("ours: the one that touches the fewest groups"),
     )
     logits: Literal["float32", "bfloat16_delta"] = Field(
         default="float32",
         description="how logits are held: 4 bytes a weight, or 2 as difference from the initial ones",
-        json_schema_extra=default_from("ours: the exact update wants float32, see docs/engines.md"),
+        json_schema_extra=default_from("ours: the exact update needs float32, see docs/engines.md"),
     )
     masked_weights: Literal["copied", "multiplied"] = Field(
         default="copied",
-        description="'copied' holds masked weights and patches them; 'multiplied' holds the mask and pays each forward",
+        description="'copied' holds masked weights and patches them; 'multiplied' holds masks, multiplies each forward",
         json_schema_extra=default_from("ours: the faster one"),
     )
     masks_per_step: int = Field(
@@ -102,11 +102,11 @@ class MaskProConfig(MethodConfig):
     @model_validator(mode="after")
     def _one_engine(self) -> Self:
         if self.sampler == "event" and self.engine not in ("auto", "event"):
-            raise ValueError(f"sampler event is drawn by the engine event, not by engine {self.engine}")
+            raise ValueError(f"sampler event needs engine event or auto, not engine {self.engine}")
         return self
 
     @model_validator(mode="after")
     def _others_to_leave_in(self) -> Self:
         if self.tracker == "leave_one_out" and self.masks_per_step < 2:
-            raise ValueError("tracker leave_one_out needs masks_per_step of 2 or more: one mask alone has no others")
+            raise ValueError("tracker leave_one_out needs masks_per_step of 2 or more")
         return self

@@ -1,4 +1,4 @@
-"""Losses of masks drawn from the final logits, minibatch by minibatch: what a policy gradient has to learn from.
+"""Losses of masks drawn from the final logits, minibatch by minibatch: the signal that a policy gradient learns from.
 
 MaskPro, Figure 2: on two minibatches the losses of the same masks lie far apart, so that a good mask on one can lose
 more than a bad one on the other.
@@ -20,7 +20,7 @@ from nmlab.trials.models import MaskedModel
 
 
 def mask_keys(seed: int, *, masks: int) -> list[MaskKey]:
-    """Return the names of the masks: a seed of their own keeps them apart from all that training drew with ``seed``."""
+    """Return the keys of the masks, under a seed of their own that differs from every draw of training."""
     own = key_bits("losses of masks", seed) % 2**64
     return [MaskKey(own, 0, index) for index in range(masks)]
 
@@ -34,9 +34,9 @@ def sampled_losses(
     account: Cost,
     cancelled: Callable[[], bool],
 ) -> NDArray[np.float64] | None:
-    """Return the losses [K, B] in nats of the masks that ``keys`` name, by the engine's logits, which do not change.
+    """Return the losses [K, B] in nats of the masks that ``keys`` name, drawn from the engine's unchanged logits.
 
-    Returns None as soon as ``cancelled()``. The model wears the last of the masks in the end.
+    Returns None as soon as ``cancelled()``. Afterwards the last of the masks is applied to the model.
     """
     patcher, loss_KB = MaskPatcher(model, engine), np.empty((len(keys), len(batches)))
     for mask, key in enumerate(keys):
@@ -48,7 +48,7 @@ def sampled_losses(
 
 
 def dense_losses(model: MaskedModel, batches: Sequence[Tensor], *, account: Cost) -> NDArray[np.float64]:
-    """Return the losses [B] in nats of the dense model, which it is from then on."""
+    """Remove the masks of the model and return its losses [B] in nats."""
     model.remove_masks()
     return np.array(_losses(model, batches, account))
 

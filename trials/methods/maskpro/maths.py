@@ -38,7 +38,7 @@ def score_weights(
     the tracker before it moves; the official code moves it first, which equals a learning rate of alpha times eta.
     With the corrected tracker the very first step has no baseline yet and does not move the logits. The leave-one-out
     baseline of a mask is the mean residual of the step's other masks, which is independent of it and so adds no bias;
-    the tracker is then followed and not used.
+    the tracker is then updated but not used.
     """
     residuals = [loss - initial_loss for loss in losses]
     after = tracker.moved(sum(residuals) / len(residuals))

@@ -34,7 +34,7 @@ from nmlab.trials.parallel.mask_parallel import digest_of
 # A run has collapsed when its sampled masks have been worse than uniform guessing for this many steps on average.
 _COLLAPSE_WINDOW = 100
 _MODES_COMPARED = 4096
-# Bytes a weight while it starts: the initial mask as booleans, by layer and joined, and its float32 logits being made.
+# Bytes a weight during the start: the initial mask as booleans, by layer and joined, and the float32 logits.
 _START = 6
 _PASSES = 5.0  # of a step in which all groups move; see benchmarks/plan_accuracy.py
 
@@ -98,7 +98,7 @@ class MaskPro(Method):
 
 
 class MaskProRun(Run):
-    """Sample a mask, read its loss, move the logits."""
+    """A run of MaskPro: in each step it samples masks, evaluates their losses, and moves the logits."""
 
     def __init__(self, context: TrialContext, config: MaskProConfig) -> None:
         self.steps = config.steps
@@ -149,7 +149,7 @@ class MaskProRun(Run):
         }
 
     def observe(self) -> Mapping[str, float]:
-        """Share of groups whose most probable mask is no longer the initial one."""
+        """Return the share of groups whose most probable mask is no longer the initial one."""
         groups = sum(self._layout.pattern.groups(layer.numel) for layer in self._model.frozen.all_layers)
         return {"train/mask_change": self._model.pipeline.all_reduce_count(self._changed.count) / groups}
 
@@ -160,7 +160,7 @@ class MaskProRun(Run):
         return self._layout.split(self._changed.initial())
 
     def diagnostics(self, cancelled: Callable[[], bool]) -> Mapping[str, Arrays] | None:
-        """Losses of masks drawn from the logits as they stand, beside those of the initial mask and the dense model."""
+        """Return the losses of masks drawn from the final logits, of the initial mask, and of the dense model."""
         config = self._config
         if not config.loss_masks:
             return {}
@@ -200,7 +200,7 @@ class MaskProRun(Run):
         return self._model.frozen.device
 
     def _sampled_losses(self, step: int, tokens: Tensor) -> tuple[list[Draw], list[float]]:
-        """Every participant draws all masks of the step, for the update, and evaluates its share of them."""
+        """Draw all masks of the step, evaluate those assigned to this slot, and return all draws and losses."""
         with self._cost.phase("sample", device=self._device):
             draws = [self._sample(MaskKey(self._seed, step, index)) for index in range(self._config.masks_per_step)]
 
@@ -211,12 +211,12 @@ class MaskProRun(Run):
                 return self._model.loss(tokens)
 
         losses = self._evaluators.losses(step, len(draws), evaluate=evaluate, digest=lambda: self._digest(step, draws))
-        for _ in losses:  # wherever they were evaluated, they belong to this trial
+        for _ in losses:  # forwards in other slots belong to this trial too
             self._cost.count_forward(tokens.numel())
         return draws, losses
 
     def _digest(self, step: int, draws: list[Draw]) -> bytes:
-        """Say which masks these are: where they differ from the mode, and the mode of some groups, each step others."""
+        """Return a digest of the masks: their differences from the mode, and the modes of some groups that rotate."""
         count = min(self._layout.groups, _MODES_COMPARED)
         groups_g = torch.arange(step * count, (step + 1) * count, device=self._device) % self._layout.groups
         differences = [tensor for draw in draws for tensor in (draw.groups_g, draw.masks_gM)]
@@ -241,7 +241,7 @@ class MaskProRun(Run):
             )
 
     def _losses_of_initial_mask(self, context: TrialContext, initial_GM: Tensor) -> list[float]:
-        """f(m_0) of every minibatch; all trials that start from the same mask on the same text share them."""
+        """Return f(m_0) of every minibatch; all trials that start from the same mask on the same text share them."""
 
         def compute(account: Cost) -> list[float]:
             self._model.apply_masks(self._layout.split(initial_GM))

@@ -8,7 +8,7 @@ _SCRIPTS = "the authors' scripts"
 
 
 class ProxSparseConfig(MethodConfig):
-    """Defaults are the scripts' for LLaMA-2-7B; prox_lambda has the unit 1/weight and is another for every model."""
+    """The hyperparameters; defaults are the scripts' for LLaMA-2-7B. prox_lambda, in 1/weight, depends on the model."""
 
     steps: int = Field(
         default=400,

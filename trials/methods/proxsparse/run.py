@@ -50,7 +50,7 @@ class ProxSparse(Method):
 
 
 class ProxSparseRun(GradientRun):
-    """Take the gradient at the trial's own weights, step, shrink every group."""
+    """A run of ProxSparse: gradient at the trial's own weights, a step of AdamW, the proximal step of every group."""
 
     def __init__(self, context: TrialContext, config: ProxSparseConfig) -> None:
         self._config = config
@@ -62,12 +62,12 @@ class ProxSparseRun(GradientRun):
         super().__init__(context, steps=config.steps, adamw=adamw)
 
     def initial_masks(self) -> dict[str, Tensor]:
-        """Return the top-2 of the untouched weights: what it would give if it did not learn. It starts from no mask."""
+        """Return the top-2 of the original weights: the result of a run without steps. It starts from no mask."""
         return {name: self._top_2(self._original[f"{name}.weight"]) for name in self._prunable}
 
     @torch.no_grad()
     def observe(self) -> Mapping[str, float]:
-        """Add the share of groups that are not yet 2:4."""
+        """Return also the share of groups that are not yet 2:4."""
         weights_GM = self._layout.join(self._prunable)
         dense = (weights_GM != 0).sum(dim=1) > self._context.pattern.n
         return {**super().observe(), "train/dense_groups": float(dense.double().mean())}

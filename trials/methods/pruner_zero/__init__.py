@@ -14,7 +14,7 @@ def scores(weight: Tensor, grad_norm: Tensor) -> Tensor:
     """Return W^2 (g - min g) / (max g - min g), float32 [out, in]; minimum and maximum are those of the whole matrix.
 
     g [out, in] is the root of the sum over sequences of squared gradients; its scale does not matter. Where all of g is
-    one number it tells no weight from another, and the score is W^2.
+    one number it does not distinguish weights, and the score is W^2.
     """
     square, norm = weight.detach().float().square(), grad_norm.float()
     least, most = norm.aminmax()

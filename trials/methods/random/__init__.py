@@ -1,4 +1,4 @@
-"""A mask drawn uniformly among all N:M masks: the floor of the comparison."""
+"""A mask drawn uniformly among all N:M masks: the lower bound of a comparison."""
 
 import torch
 
@@ -11,8 +11,8 @@ from nmlab.trials.methods.one_shot import OneShotRun
 class Random(Method):
     name = "random"
     about = About(
-        "Keeps N of every M weights at random, all masks alike, another one for every seed.\n"
-        "The floor of a comparison: what no method should fall below.",
+        "Keeps N of every M weights at random: all masks are equally probable, each seed draws another.\n"
+        "The lower bound of a comparison, which every method should exceed.",
         paper="-",
         cost="nothing",
     )

@@ -48,9 +48,9 @@ class SparseGPT(Method):
 
 
 def prune_model(context: TrialContext, config: SparseGPTConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return masks and updated weights [out, in] of all layers; every block sees what the updated ones before it give.
+    """Return masks and updated weights [out, in] of all layers; each block is measured behind updated ones.
 
-    A layer whose Hessian cannot be factored gets ten times the damping until it can, which ``setting.notes`` tells.
+    A layer whose Hessian cannot be factored gets ten times the damping until it can, which ``context.notes`` says.
     Raises ``DivergedError`` if a layer's inputs are not finite.
     """
     assert torch.get_float32_matmul_precision() == "highest", "a Hessian of TensorFloat-32 products is too coarse"
@@ -58,7 +58,7 @@ def prune_model(context: TrialContext, config: SparseGPTConfig) -> tuple[dict[st
     masks: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}
 
-    def masked_weight(layer: PrunableLayer, moment: SecondMoment) -> None:
+    def apply(layer: PrunableLayer, moment: SecondMoment) -> None:
         weight, hessian = frozen.module.get_parameter(f"{layer.name}.weight"), moment.hessian_II
         if not bool(hessian.isfinite().all()):
             raise DivergedError(f"the calibration inputs of {layer.name} are not finite")
@@ -71,7 +71,7 @@ def prune_model(context: TrialContext, config: SparseGPTConfig) -> tuple[dict[st
         context.model,
         context.batches,
         statistic=lambda layer: SecondMoment(layer, device=frozen.device),
-        masked_weight=masked_weight,
+        apply=apply,
         cost=context.cost,
     )
     return masks, weights

@@ -1,4 +1,4 @@
-"""The mask that SparseGPT chooses, on the dense weights: how MaskPro's tables compare with it."""
+"""The mask of SparseGPT on the dense weights, as in the comparisons of MaskPro's tables."""
 
 from nmlab.trials.methods.base import About, Run, TrialContext
 from nmlab.trials.methods.one_shot import OneShotRun

@@ -6,7 +6,10 @@ from nmlab.trials.methods.base import MethodConfig, default_from
 
 
 class SusiConfig(MethodConfig):
-    """Defaults are the paper's for 256 sequences of 4096 tokens a step; a small model wants a larger learning rate."""
+    """The hyperparameters; defaults are the paper's for 256 sequences of 4096 tokens a step.
+
+    A small model needs a larger learning rate.
+    """
 
     steps: int = Field(
         default=2000,

@@ -1,8 +1,8 @@
 """The relaxed draw of N of M without replacement (SUSI, Algorithm 1), and the same draw without relaxation.
 
 Legend: G groups, g groups of one chunk, M group size. Work is done in the transposed layout [M, g], a chunk at a time,
-and the backward repeats the forward of its chunk: a pass over all groups would be paid for in memory traffic, and what
-it leaves for the backward in a dozen tensors of the model's size.
+and the backward repeats the forward of its chunk: a pass over all groups would cost memory traffic, and would keep a
+dozen tensors of the model's size for the backward.
 """
 
 from collections.abc import Iterator, Sequence
@@ -79,7 +79,7 @@ def pick(keys_Mg: Tensor) -> Pick:
 
 
 class _RelaxedMask(torch.autograd.Function):
-    """The draw with its derivative written out; ``pick`` is computed anew in the backward."""
+    """The draw with an explicit derivative; the backward computes ``pick`` again."""
 
     @staticmethod
     def forward(
@@ -103,10 +103,10 @@ class _RelaxedMask(torch.autograd.Function):
         out_GM = torch.empty_like(logits_GM)
         tensors = logits_GM, gumbel_GM, gradient_GM, out_GM
         for logits_gM, gumbel_gM, gradient_gM, out_gM in chunks(*tensors, layers=ctx.layers):
-            told_Mg = columns(gradient_gM)
-            toward_keys_Mg = torch.zeros_like(told_Mg)
+            outer_Mg = columns(gradient_gM)
+            toward_keys_Mg = torch.zeros_like(outer_Mg)
             for share_Mg, picked in reversed(list(_picks(logits_gM, gumbel_gM, tau, lam, n))):
-                toward_keys_Mg = _before_pick(told_Mg, toward_keys_Mg, share_Mg, picked, tau)
+                toward_keys_Mg = _before_pick(outer_Mg, toward_keys_Mg, share_Mg, picked, tau)
             write_columns(toward_keys_Mg.div_(tau * lam), out_GM=out_gM)
         return out_GM, None, None, None, None, None
 
@@ -125,22 +125,22 @@ def _picks(
     yield keys_Mg.softmax(dim=0), None
 
 
-def _before_pick(told_Mg: Tensor, after_Mg: Tensor, share_Mg: Tensor, picked: Pick | None, tau: float) -> Tensor:
+def _before_pick(outer_Mg: Tensor, after_Mg: Tensor, share_Mg: Tensor, picked: Pick | None, tau: float) -> Tensor:
     """Return the gradient with respect to the keys before a pick.
 
-    ``told_Mg`` is the gradient with respect to the mask, to which the pick adds its shares; ``after_Mg`` that with
+    ``outer_Mg`` is the gradient with respect to the mask, to which the pick adds its shares; ``after_Mg`` that with
     respect to the keys after it. d share_i / d key_j is share_i ((i = j) - share_j); d log(1 - share_i) / d key_j is
     odds_i (share_j - (i = j)) for a follower, odds = share / (1 - share) <= 1; for the leader, whose odds may overflow,
     it is behind_j / beside - share_j.
     """
-    common_g = (share_Mg * told_Mg).sum(dim=0).neg_()
+    common_g = (share_Mg * outer_Mg).sum(dim=0).neg_()
     if picked is None:
-        return share_Mg * (told_Mg + common_g)
+        return share_Mg * (outer_Mg + common_g)
     follower_Mg = after_Mg.masked_fill(picked.leads_Mg, 0)
     leader_g = (after_Mg - follower_Mg).sum(dim=0)
     odds_Mg = follower_Mg.mul_(share_Mg).div_((1 - share_Mg).clamp_(min=0.5))  # below a half for the leader only
     common_g.add_(odds_Mg.sum(dim=0).sub_(leader_g), alpha=1 / tau)
-    before_Mg = torch.addcmul(after_Mg, share_Mg, told_Mg + common_g)
+    before_Mg = torch.addcmul(after_Mg, share_Mg, outer_Mg + common_g)
     before_Mg.addcmul_(picked.behind_Mg, leader_g / picked.beside_g, value=1 / tau)
     return before_Mg.sub_(odds_Mg, alpha=1 / tau)
 

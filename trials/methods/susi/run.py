@@ -54,7 +54,7 @@ class Susi(Method):
 
 
 class SusiRun(SoftMaskRun):
-    """Draw a soft mask, take the loss and its gradient, step."""
+    """A run of SUSI: in each step it draws a soft mask, computes the loss and its gradient, and steps."""
 
     def __init__(self, context: TrialContext, config: SusiConfig) -> None:
         self._config = config
@@ -67,7 +67,7 @@ class SusiRun(SoftMaskRun):
         return self._layout.split(topn(_initial_logits(self._context, self._config), self._context.pattern))
 
     def observe(self) -> Mapping[str, float]:
-        """Add the temperatures of the last step."""
+        """Return also the temperatures of the last step."""
         tau, lam = self._temperatures(self._last_step)
         return {**super().observe(), "train/tau": tau, "train/lambda": lam}
 
@@ -95,7 +95,7 @@ class SusiRun(SoftMaskRun):
         return cosine_to_a_tenth(self._config.learning_rate, step, steps=self.steps)
 
     def _temperatures(self, step: int) -> tuple[float, float]:
-        """tau and lambda of Eq. 13."""
+        """Return tau and lambda of Eq. 13."""
         config = self._config
         share = step / (config.anneal_steps or max(1, config.steps * 3 // 4))
         tau = geometric(config.tau_init, config.tau_end, share)

@@ -21,8 +21,8 @@ DEVICE = torch.device("cpu" if interpreting() else "cuda")
 SPAN = {2: 256, 4: 256, 8: 64, 16: 32, 32: 16} if interpreting() else dict.fromkeys((2, 4, 8, 16, 32), 1)
 
 
-class Bench:
-    """What the checks make their engines from."""
+class TritonLab:
+    """Layouts, logits and engines for the checks."""
 
     device = DEVICE
 
@@ -35,10 +35,10 @@ class Bench:
         return GroupLayout(layers, pattern=Pattern.parse(pattern))
 
     @staticmethod
-    def engine(layout: GroupLayout, logits_GM: torch.Tensor, *, kind="float32", **contexts) -> TritonEngine:
+    def engine(layout: GroupLayout, logits_GM: torch.Tensor, *, kind="float32", **options) -> TritonEngine:
         lanes = 1 << max(1, (layout.pattern.m - 1).bit_length())
-        contexts = {"span": SPAN[lanes], **contexts}
-        return TritonEngine(layout, store=store_of(layout, logits_GM.float().to(DEVICE), kind=kind), **contexts)
+        options = {"span": SPAN[lanes], **options}
+        return TritonEngine(layout, store=store_of(layout, logits_GM.float().to(DEVICE), kind=kind), **options)
 
     @staticmethod
     def random_logits(groups: int, m: int, *, seed=0) -> torch.Tensor:
@@ -81,5 +81,5 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
-def lab() -> type[Bench]:
-    return Bench
+def lab() -> type[TritonLab]:
+    return TritonLab

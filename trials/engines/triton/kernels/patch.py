@@ -23,7 +23,7 @@ def patch(
     L: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """Write dense weight times mask into each row; ``worn`` and ``dense`` int64 hold the address of each layer."""
+    """Write dense weight times mask into each row; ``masked`` and ``dense`` int64 hold the address of each layer."""
     at_R = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     live_R = at_R < total
     layer_R = tl.load(row_layers + at_R, mask=live_R, other=0)

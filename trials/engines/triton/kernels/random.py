@@ -2,11 +2,10 @@
 
 The 128 bits of a layer's key (`nmlab.trials.masks.randomness.key_bits` of seed, step, layer and mask index) are the
 generator's 64-bit key and the upper half of its counter; the lower half is the group within the layer and the number
-of the draw within the group. No number depends on which program, shard or launch asks for it.
+of the draw within the group. No number depends on which program, pipeline stage or kernel launch asks for it.
 
-Four groups share the four words of one block for the first look at their fate: ``SHARE`` apart, so that each thread
-that computes a block also owns the four groups. Whatever a group needs after that first word comes from blocks of its
-own.
+Four groups, ``SHARE`` apart, share the four words of one block as their first words, so that each thread that computes
+a block also owns the four groups. All further numbers of a group come from blocks of its own.
 
 Legend: R rows (groups), L lanes (positions within a group).
 """
@@ -14,7 +13,7 @@ Legend: R rows (groups), L lanes (positions within a group).
 import triton
 import triton.language as tl
 
-# Part of what a key means: with another distance the same key names another mask.
+# The draws of a key depend on it: with another distance the same key names another mask.
 SHARE = tl.constexpr(128)
 # Blocks of a group: 0 is the shared first look, 1 + lane belongs to a position, the others to the whole group.
 SHARED_BLOCK = tl.constexpr(0)

@@ -1,12 +1,12 @@
-"""The pass over all groups: move the logits along the score of the modal mask, and look once at each group's fate.
+"""The pass over all groups: move the logits along the score of the modal mask, and list the groups that may deviate.
 
-Nearly every group keeps its modal mask, and nearly every group's mode stays what it was. The pass touches each group
-once, settles the many, and lists the few: the groups whose mode may have changed, and for every mask to be drawn the
-groups that may deviate from the mode (first word below the bound of `law.leaving`). Both lists are supersets, sorted
-out in float64 by `draw` and by a fresh look at the order.
+Nearly every group keeps its modal mask, and nearly every group's mode stays the same. The pass reads each group once
+and lists the exceptions: the groups whose mode may have changed, and for every mask to be drawn the groups that may
+deviate from the mode (first word below the bound of `law.leaving`). Both lists are supersets, which `draw` and a new
+comparison of the order decide in float64.
 
-A program serves ``SPAN`` times four stretches of ``SHARE`` groups of one layer; all four are loaded before the first is
-worked on, so that the memory always has something to do.
+A program processes ``SPAN`` times four stretches of ``SHARE`` groups of one layer; all four are loaded before the first
+is processed, so that the memory is always busy.
 
 Legend: R rows (groups), L lanes (positions within a group), j which of the four stretches.
 """
@@ -55,7 +55,7 @@ def scan(
     DRAWS: tl.constexpr,
     SPAN: tl.constexpr,
 ):
-    """Move by -scale times the score where UPDATE; append to ``found`` what needs another look.
+    """Move by -scale times the score where UPDATE; append the undecided groups to ``found``.
 
     ``layers`` int64 [layers, 3]: first row, groups, first program. ``keys`` int64 [layers, DRAWS, 2]. ``count`` counts
     all finds, also those beyond ``capacity``, which are not stored.
@@ -136,7 +136,7 @@ def _below(word_R, bound_R):
 
 @triton.jit
 def _bits(a_R, b_R, c_R, d_R):
-    """Put the answers of the four stretches into the four lowest bits."""
+    """Put the flags of the four stretches into the four lowest bits."""
     return a_R.to(tl.int32) + b_R.to(tl.int32) * 2 + c_R.to(tl.int32) * 4 + d_R.to(tl.int32) * 8
 
 
