@@ -112,7 +112,7 @@ def test_the_longest_socket_of_the_longest_folder_fits():
 def test_nowhere_to_go_is_said_in_one_line(monkeypatch):
     monkeypatch.setattr(sessions, "_is_writable", lambda folder: False)
     with pytest.raises(
-        ValueError, match=r"TMPDIR '/a': .* at most \d+ bytes, .* set TMPDIR to such a folder"
+        ValueError, match=r"TMPDIR '/a': .* at most \d+ bytes; .* set TMPDIR to such a folder"
     ) as refused:
         base_folder({"TMPDIR": "/a"})
     assert "\n" not in str(refused.value)

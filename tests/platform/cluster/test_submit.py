@@ -134,7 +134,7 @@ def test_what_is_sent_is_the_whole_package_and_runs_by_itself(tmp_path):
             check=True,
         )
         file, studies, has_model = json.loads(done.stdout)
-        assert file == str(folder / "nmlab" / "trials" / "trial.py")
+        assert file == str(folder / "nmlab" / "trials" / "trial" / "loop.py")
         assert (studies, has_model) == (len(loader.studies()), True)
         assert not list(folder.rglob("__pycache__")) or all(
             "nmlab" in str(path) for path in folder.rglob("__pycache__")

@@ -238,7 +238,7 @@ def test_the_verb_refuses_in_one_line(nmlab, made):
     made = made().deliver()
     code, printed = nmlab("--whole", "--yes")
     assert code == 2
-    assert "expected the name of one: nmlab clean LAUNCH --whole" in printed.err
+    assert "expected its name: nmlab clean LAUNCH --whole" in printed.err
     code, printed = nmlab("no-such-study")
     assert code == 2
     with owned(made.launch.folder):
