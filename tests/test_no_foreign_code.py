@@ -18,7 +18,7 @@ RUNS = {
     "pd.read_pickle", "torch.load", "torch.hub.load", "torch.jit.load", "yaml.load", "yaml.unsafe_load",
     "yaml.full_load",
 }  # fmt: skip
-# Not files: what the members of one crew tell each other over connections of their own, and what tests made themselves.
+# Not files: what the stages of a pipeline send each other over connections of their own, and what tests made.
 # The reader of studies is a SafeLoader; see the last test.
 EXCEPTIONS = {
     "search_spaces/reading/dialect.py": {"yaml.load"},

@@ -29,7 +29,7 @@ def diff(
     """
     from rich.table import Table
 
-    from nmlab.platform.tracking.targets import located
+    from nmlab.platform.tracking.result_files import located
     from nmlab.trials.export.overlap import compare
     from nmlab.trials.export.subject import Base, read_masks
 

@@ -68,7 +68,7 @@ def evaluate(
     """
     from nmlab.platform.tracking.address import check_store
     from nmlab.platform.tracking.external_model import table_of
-    from nmlab.platform.tracking.targets import located
+    from nmlab.platform.tracking.result_files import located
     from nmlab.trials.evaluation import evaluate as measure
     from nmlab.trials.evaluation.throughput import Workload
     from nmlab.trials.export.subject import Base, open_subject

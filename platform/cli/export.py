@@ -48,7 +48,7 @@ def export(
 
     Example: nmlab export results/runs/KEY --format hf --output pruned-model
     """
-    from nmlab.platform.tracking.targets import located
+    from nmlab.platform.tracking.result_files import located
     from nmlab.trials.export import formats
     from nmlab.trials.export.exporter import ExportError
     from nmlab.trials.export.exporter import export as write

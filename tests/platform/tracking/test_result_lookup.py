@@ -12,8 +12,8 @@ from nmlab.platform.cli.next_steps import evaluate_command, launch_argument
 from nmlab.platform.launches.launch import create
 from nmlab.platform.tracking import MlflowStore
 from nmlab.platform.tracking.provenance import provenance
+from nmlab.platform.tracking.result_files import located
 from nmlab.platform.tracking.result_lookup import find_result
-from nmlab.platform.tracking.targets import located
 from nmlab.trials.contract.run_artifacts import MASK_FILE
 
 VALUES = {"magnitude": (30.0, 31.0), "random": (20.0, 24.0), "wanda": (21.0, float("nan")), "dense": (5.0, 5.0)}
