@@ -221,7 +221,7 @@ def test_a_nested_configuration_is_read(tmp_path):
     [
         (None, "can't be read"),
         ("{", "can't be read"),
-        ('{"model_type": "mamba"}', "layers of 'mamba' are not known here; --groups"),
+        ('{"model_type": "mamba"}', "layers of 'mamba' are not known here; give the number with --groups"),
         ('{"model_type": "llama"}', "has no 'hidden_size'"),
         (json.dumps({**LLAMA, "intermediate_size": 11010}), "groups of 4 do not divide a layer of 11010 inputs"),
     ],
@@ -285,8 +285,8 @@ def test_one_size_says_what_is_assumed(writer, trial):
 @pytest.mark.parametrize(
     ("magnitudes", "rates", "options", "message"),
     [
-        ((4.0, 5.0), (1.0, 3.0), {}, r"2 value\(s\) of logit_magnitude \(4, 5\) but at least 3.*run: nmlab sweep"),
-        ((3.0, 4.0, 5.0), (1.0,), {}, r"1 value\(s\) of learning_rate \(1\) but at least 2"),
+        ((4.0, 5.0), (1.0, 3.0), {}, r"2 value\(s\) of logit_magnitude \(4, 5\) but needs at least 3.*run: nmlab sweep"),
+        ((3.0, 4.0, 5.0), (1.0,), {}, r"1 value\(s\) of learning_rate \(1\) but needs at least 2"),
         ((3.0, 4.0, 5.0), (1.0, 3.0), {"groups": None}, "either --groups N or --model FOLDER"),
         ((3.0, 4.0, 5.0), (1.0, 3.0), {"groups": 0}, "--groups 0: expected a positive"),
         ((3.0, 4.0, 5.0), (1.0, 3.0), {"pattern": "4:2"}, "--pattern '4:2': expected \"N:M\""),
