@@ -40,7 +40,7 @@ NewAddress = Annotated[
 NewTrackingUri = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow store to use from now on instead of the stored one.")
 ]
-MaxFailures = Annotated[int, typer.Option("--max-failures", min=0, help="How often a replica or a trial may be lost.")]
+MaxFailures = Annotated[int, typer.Option("--max-failures", min=0, help="Losses that a replica, or a trial, survives.")]
 LaunchName = Annotated[
     str | None,
     typer.Argument(

@@ -23,7 +23,8 @@ TrackingUri = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Print the job's output until it ends.")]
 MaxFailures = Annotated[
-    int | None, typer.Option("--max-failures", min=0, help="How often a replica or a trial may be lost. Default: 3.")
+    int | None,
+    typer.Option("--max-failures", min=0, help="Losses that a replica, or a trial, survives. Default: 3."),
 ]
 Study = Annotated[
     str | None, typer.Argument(help="Name of a study (see `nmlab studies`) or a YAML file.", show_default=False)

@@ -14,7 +14,7 @@ class MaskProConfig(MethodConfig):
         default=0.99,
         ge=0,
         lt=1,
-        description="decay of the residual tracker",
+        description="decay of the residual tracker; used by estimator tracked only, and not with tracker leave_one_out",
         json_schema_extra=default_from("MaskPro, Algorithm 1; best of Table 10"),
     )
     logit_magnitude: float = Field(
