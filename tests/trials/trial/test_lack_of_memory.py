@@ -23,7 +23,7 @@ from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.trial.run import run_trial
 from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.context.replica_context import Workbench, ReplicaContext
+from nmlab.trials.context.replica_context import ReplicaContext
 
 class Quiet:
     def metrics(self, step, values): pass
