@@ -209,7 +209,10 @@ def add_blind_node(nmlab: Nmlab, process) -> subprocess.Popen | None:
     out = nmlab.folder / f"blind-{time.monotonic_ns()}.txt"
     access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     node = start_blind_node(address[1], nmlab.folder / "results", out=out, RAY_USAGE_STATS_ENABLED="0", **access)
-    joined = lambda: "Ray runtime started" in out.read_text() or process.poll() is not None  # noqa: E731
+
+    def joined() -> bool:
+        return "Ray runtime started" in out.read_text() or process.poll() is not None
+
     wait_until(joined, seconds=JOINED_S, what=f"the node to join: {out.read_text()}")
     return node
 

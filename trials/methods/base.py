@@ -51,10 +51,21 @@ class About:
     patterns: str = "any N:M"
 
 
+def _check_renamed(cls: type, renamed: Mapping[str, str]) -> None:
+    """Raise ``TypeError`` for a subclass that still overrides a method by its earlier name, which nothing calls."""
+    for old, new in renamed.items():
+        if old in vars(cls):
+            raise TypeError(f"{cls.__name__}.{old} is called {new} now; rename it")
+
+
 class Run(ABC):
     """One run of a method. One-shot methods have no steps: their masks are ready once the run is made."""
 
     steps: int = 0
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        _check_renamed(cls, {"extras": "diagnostics"})
 
     def step(self, step: int) -> Mapping[str, float]:
         """Learn from one minibatch (``step`` counts from 0) and return the values to record, by metric name.
@@ -124,6 +135,10 @@ class Method(ABC):
     """Whether it measures the inputs of every layer, block by block, which some layers of some models do not allow."""
     shardable: ClassVar[bool] = False
     """Whether it supports pipeline stages: it works layer by layer, and all-reduces its sums."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        _check_renamed(cls, {"refuse": "unsupported_reason", "refuse_text": "unsupported_text_reason"})
 
     def unsupported_reason(self, pattern: Pattern, config: Any) -> str | None:
         """Return why this method cannot do ``pattern`` with ``config``, or None if it can."""

@@ -5,7 +5,7 @@ import torch
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.methods import registry
-from nmlab.trials.methods.base import Method
+from nmlab.trials.methods.base import Method, Run
 from nmlab.trials.methods.initial_masks import available, initial_mask
 
 
@@ -47,3 +47,16 @@ def test_an_initial_mask_drawn_at_random_is_the_trials_own(make_context):
     zero, one, again = (initial_mask("random", make_context(seed=seed)) for seed in (0, 1, 0))
     assert any(not torch.equal(zero[name], one[name]) for name in zero)
     assert all(torch.equal(zero[name], again[name]) for name in zero)
+
+
+@pytest.mark.parametrize(
+    ("base", "old", "new"),
+    [
+        (Method, "refuse", "unsupported_reason"),
+        (Method, "refuse_text", "unsupported_text_reason"),
+        (Run, "extras", "diagnostics"),
+    ],
+)
+def test_an_override_by_an_earlier_name_is_refused_and_not_passed_over(base, old, new):
+    with pytest.raises(TypeError, match=f"Mine.{old} is called {new} now"):
+        type("Mine", (base,), {old: lambda self: None})
