@@ -18,8 +18,8 @@ from nmlab.platform.dispatch.notifier import Notifier
 from nmlab.platform.mask_parallel.group import LEADER, Answer, Losses, MaskParallelGroup
 
 Record = dict[str, Any]
-_SILENT_S = 10.0
-_LEADER_SILENT_S = 60.0  # longer: it evaluates held-out text and writes checkpoints while the others wait
+_SILENT_S = 60.0
+_STARTING_S = 600.0  # longer: a peer makes its initial mask, or loads a checkpoint, before its first message
 
 
 @dataclass
@@ -31,6 +31,7 @@ class _OpenGroup:
         size: how many slots are wanted, the leader among them.
         seen: when the last message of each member came.
         joined: how many peers have joined so far, for their names.
+        starting: when each peer joined that has not sent a message yet; it has a place, but gets no masks.
     """
 
     epoch: int
@@ -39,6 +40,18 @@ class _OpenGroup:
     group: MaskParallelGroup
     seen: dict[str, float] = field(default_factory=dict)
     joined: int = 0
+    starting: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def lacking(self) -> int:
+        """How many slots are wanted beside those that have a place."""
+        return self.size - len(self.seen) - len(self.starting)
+
+    def arrive(self, member: str, *, now: float) -> None:
+        """Note a message of a member; the first one of a peer makes it a member that gets masks."""
+        if self.starting.pop(member, None) is not None:
+            self.group.join(member)
+        self.seen[member] = now
 
 
 class MaskParallelCoordinator:
@@ -61,15 +74,14 @@ class MaskParallelCoordinator:
     def offer(self, *, now: float) -> Record | None:
         """Add a peer to the group that lacks most; return the trial and the peer's name (``member``), or None."""
         self._expire(now)
-        lacking = [(held.size - len(held.group.members), key) for key, held in self._open.items()]
+        lacking = [(held.lacking, key) for key, held in self._open.items()]
         if not lacking or max(lacking)[0] <= 0:
             return None
         key = max(lacking)[1]
         held = self._open[key]
         held.joined += 1
         member = f"peer-{held.joined}"
-        held.group.join(member)
-        held.seen[member] = now
+        held.starting[member] = now
         return {"key": key, "epoch": held.epoch, "spec": held.spec, "member": member}
 
     def attend(
@@ -83,9 +95,10 @@ class MaskParallelCoordinator:
         held = self._open.get(key)
         if held is None or held.epoch < epoch:
             return {"unknown": True} if member == LEADER else {"over": True}
-        if held.epoch > epoch or (member not in held.seen):
+        if held.epoch > epoch or not (member in held.seen or member in held.starting):
             return {"over": True}
-        self._expire(now, sender=(key, member))
+        held.arrive(member, now=now)
+        self._expire(now)
         if member == LEADER:
             held.group.saved(saved)
         answer = held.group.attend(member, step, given, digest)
@@ -94,6 +107,12 @@ class MaskParallelCoordinator:
         elif answer and "reload" in answer:
             held.group.join(member)  # its next message is about the step of the others
         return answer
+
+    def present(self, key: str, epoch: int, member: str, *, now: float) -> None:
+        """Note that a member still works on its masks, or replays steps, and is not lost."""
+        held = self._open.get(key)
+        if held is not None and held.epoch == epoch and member in held.seen:
+            held.seen[member] = now
 
     def take_over(self, key: str) -> None:
         """Let the leader evaluate the masks whose losses are missing."""
@@ -112,22 +131,25 @@ class MaskParallelCoordinator:
         notices, self._open[key].group.notices = self._open[key].group.notices, []
         return notices
 
-    def _expire(self, now: float, *, sender: tuple[str, str] = ("", "")) -> None:
-        """Remove groups whose leader, and peers that, have sent nothing for too long; ``sender`` just has."""
-        if sender[0]:
-            self._open[sender[0]].seen[sender[1]] = now
+    def _expire(self, now: float) -> None:
+        """Remove groups whose leader, and peers that, have sent nothing for too long."""
         for key, held in list(self._open.items()):
-            if now - held.seen[LEADER] > _LEADER_SILENT_S:
+            if now - held.seen[LEADER] > _SILENT_S:
                 del self._open[key]
                 continue
             for member in [member for member, seen in held.seen.items() if now - seen > _SILENT_S]:
-                if member != LEADER:
-                    held.group.notices.append(f"{member} was silent for {_SILENT_S:g} s; the trial goes on without it")
-                    self._remove(held, member)
+                self._give_up(held, member, f"{member} was silent for {_SILENT_S:g} s")
+            for member in [member for member, joined in held.starting.items() if now - joined > _STARTING_S]:
+                self._give_up(held, member, f"{member} did not start within {_STARTING_S:g} s")
+
+    def _give_up(self, held: _OpenGroup, member: str, why: str) -> None:
+        held.group.notices.append(f"{why}; the trial goes on without it")
+        self._remove(held, member)
 
     def _remove(self, held: _OpenGroup, member: str) -> None:
         held.group.leave(member)
         held.seen.pop(member, None)
+        held.starting.pop(member, None)
 
 
 @dataclass(frozen=True)
@@ -158,7 +180,7 @@ class MaskParallelCoordinatorActor:
 
     async def call(self, name: str, *args: Any) -> Any:
         """Call ``MaskParallelCoordinator.name`` and notify waiters."""
-        timed = {"now": time.monotonic()} if name == "open" else {}
+        timed = {"now": time.monotonic()} if name in ("open", "present") else {}
         answer = getattr(self._coordinator, name)(*args, **timed)
         await self._notifier.notify()
         return answer

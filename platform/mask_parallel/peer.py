@@ -1,5 +1,6 @@
 """One member of a mask-parallel group: what the run of a trial calls to evaluate the masks of a step together."""
 
+import math
 import pickle
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ _WAIT_S = 5.0
 _LEADER_WAITS_S = 2.0
 _PATIENCE = 4.0  # times as long as its own share took
 _IDLE_LIMIT_S = 15.0
+_PRESENT_S = 10.0  # a sixth of the silence after which the coordinator gives a member up
 
 
 class CoordinatorClient(Protocol):
@@ -54,6 +56,7 @@ class Peer:
         self._spec, self._size, self._leaving = spec or {}, size, leaving
         self._known: dict[int, list[float]] = {}
         self._saved = 0
+        self._last_message = -math.inf
         self.exchanged_bytes = 0
 
     def losses(
@@ -68,7 +71,7 @@ class Peer:
             if "mine" in answer:
                 start = time.monotonic()
                 seen = seen or digest()
-                given = {index: evaluate(index) for index in answer["mine"]}
+                given = {index: self._evaluated(evaluate, index) for index in answer["mine"]}
                 patience = max(_LEADER_WAITS_S, _PATIENCE * (time.monotonic() - start))
                 since = time.monotonic()
             elif "losses" in answer:
@@ -81,6 +84,7 @@ class Peer:
                 raise GroupClosedError("the trial has ended, or another slot leads it now")
             elif self._member != LEADER and (self._leaving() or time.monotonic() - since > _IDLE_LIMIT_S):
                 raise GroupClosedError("nothing came from the other slots, or this replica ends")
+        self._stay_present()
         return self._known.pop(step)
 
     def saved(self, step: int) -> None:
@@ -99,6 +103,16 @@ class Peer:
         else:
             self._coordinator.ask("call", "leave", self._key, self._epoch, self._member)
 
+    def _evaluated(self, evaluate: Callable[[int], float], index: int) -> float:
+        self._stay_present()
+        return evaluate(index)
+
+    def _stay_present(self) -> None:
+        """Tell the coordinator, at most every 10 s, that this member works: on a share of masks, or on a replay."""
+        if time.monotonic() - self._last_message > _PRESENT_S:
+            self._last_message = time.monotonic()
+            self._coordinator.ask("call", "present", self._key, self._epoch, self._member)
+
     def _open(self, masks: int, step: int) -> None:
         self._coordinator.ask("call", "open", self._key, self._epoch, self._spec, self._size, masks, step)
 
@@ -106,5 +120,6 @@ class Peer:
         message = (self._key, self._epoch, self._member, step, given, digest, self._saved)
         within = patience if self._member == LEADER else _WAIT_S
         answer: Record = self._coordinator.ask("attend", *message, within=within)
+        self._last_message = time.monotonic()
         self.exchanged_bytes += len(pickle.dumps(message)) + len(pickle.dumps(answer))
         return answer

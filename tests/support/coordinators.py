@@ -21,13 +21,20 @@ class SharedCoordinator:
         with self._changed:
             if method == "call":
                 name, *rest = args
-                timed = {"now": time.monotonic()} if name == "open" else {}
+                timed = {"now": time.monotonic()} if name in ("open", "present") else {}
                 answer = getattr(self.coordinator, name)(*rest, **timed)
                 self._changed.notify_all()
                 return answer
             if method == "offer":
                 return self.coordinator.offer(now=time.monotonic())
             return self._attend(*args, within=within)
+
+    def wait_for_members(self, count, *, within=60.0):
+        """Wait until the group that is open, if one is, has so many members that have sent a message."""
+        deadline = time.monotonic() + within
+        while any(len(held.seen) < count for held in list(self.coordinator._open.values())):
+            assert time.monotonic() < deadline, f"not all {count} members have started within {within:g} s"
+            time.sleep(0.01)
 
     def _attend(self, key, epoch, member, step, given, digest, saved, *, within):
         deadline = time.monotonic() + within
@@ -42,16 +49,29 @@ class SharedCoordinator:
         return answer or {"wait": True}
 
 
-class Listener:
-    """The events of a trial, which keeps their metrics by step."""
+def once_all_are_in(coordinator, count, *, when=lambda: True):
+    """Return what holds a leader back, once its group is open and ``when()``, until all members have started."""
+    held_back = []
 
-    def __init__(self):
-        self.points = {}
+    def hold_back():
+        if coordinator.coordinator._open and not held_back and when():
+            coordinator.wait_for_members(count)
+            held_back.append(True)
+
+    return hold_back
+
+
+class Listener:
+    """The events of a trial, which keeps their metrics by step, and calls ``before_step`` before each step."""
+
+    def __init__(self, before_step=lambda: None):
+        self.points, self._before_step = {}, before_step
 
     def metrics(self, step, values):
         self.points.setdefault(step, {}).update(values)
 
     def cancelled(self):
+        self._before_step()
         return False
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 import safetensors.torch
-from coordinators import Counting, Listener, SharedCoordinator, assert_same_masks, in_threads, trained
+from coordinators import Counting, Listener, SharedCoordinator, assert_same_masks, in_threads, once_all_are_in, trained
 
 from nmlab.platform.mask_parallel.coordinator import MaskParallelCoordinator
 from nmlab.platform.mask_parallel.group import LEADER
@@ -43,8 +43,9 @@ def spec(plan_of):
     return trial_spec(plan.study, next(points(plan.study)), seed=0)
 
 
-def lead(coordinator, spec, replica, folder, *, epoch=1, size=3):
-    events = Listener()
+def lead(coordinator, spec, replica, folder, *, epoch=1, size=2, when=lambda: True):
+    """Lead a trial; ``when()``, and after the first step, wait until all peers have started."""
+    events = Listener(once_all_are_in(coordinator, size, when=when))
     body = spec.model_dump(mode="json")
     leader = Peer(coordinator, key=spec.key, epoch=epoch, spec=body, size=size)
     result = run_trial(spec, replica=replica, folder=folder, events=events, evaluators=leader)
@@ -120,13 +121,12 @@ def test_a_late_peer_replays_the_losses_since_a_checkpoint(spec, frozen, tmp_pat
             time.sleep(0.01)
         return follow_leader(coordinator, spec, replica, folder)
 
-    class Slow(Listener):
-        def cancelled(self):
-            time.sleep(0.03)
-            return False
+    def has_joined():
+        time.sleep(0.03)
+        return any(held.starting for held in coordinator.coordinator._open.values())
 
     def leader():
-        events = Slow()
+        events = Listener(once_all_are_in(coordinator, 2, when=has_joined))
         evaluators = Peer(coordinator, key=spec.key, epoch=1, spec=spec.model_dump(mode="json"), size=2)
         run_trial(spec, replica=replica, folder=folder, events=events, evaluators=evaluators)
         evaluators.leave()
@@ -158,7 +158,9 @@ def test_a_peer_that_joins_while_a_checkpoint_is_written_does_not_touch_it(spec,
         return follow_leader(coordinator, spec, replica, folder)
 
     monkeypatch.setattr(safetensors.torch, "save_file", written_but_not_in_place)
-    (result, events, notices, _), evaluated = in_threads(lambda: lead(coordinator, spec, replica, folder, size=2), late)
+    (result, events, notices, _), evaluated = in_threads(
+        lambda: lead(coordinator, spec, replica, folder, when=looked.is_set), late
+    )
     assert (result.status, notices) == ("finished", [])
     assert trained(events) == trained(alone)
     assert evaluated
@@ -180,7 +182,7 @@ def test_a_peer_out_of_sync_starts_again_and_the_journal_says_so(spec, frozen, t
 
     monkeypatch.setattr(MaskProRun, "step", step)
     (_, events, notices, _), evaluated = in_threads(
-        lambda: lead(coordinator, spec, replica, folder, size=2),
+        lambda: lead(coordinator, spec, replica, folder),
         lambda: follow_leader(coordinator, spec, replica, folder),
     )
     assert spoiled.is_set()
@@ -241,13 +243,63 @@ def test_silent_peers_and_groups_with_a_silent_leader_are_removed():
     first, second = coordinator.offer(now=0.0), coordinator.offer(now=0.0)
     assert coordinator.offer(now=1.0) is None
     assert {first["member"], second["member"]} == {"peer-1", "peer-2"}
-    assert coordinator.attend("k", 1, LEADER, 0, {}, b"", 0, now=9.0) == {"mine": [0, 3]}
-    assert coordinator.attend("k", 1, "peer-1", 0, {}, b"", 0, now=9.0) == {"mine": [1]}
-    assert coordinator.offer(now=12.0)["member"] == "peer-3"
-    assert coordinator.attend("k", 1, "peer-2", 0, {}, b"", 0, now=12.0) == {"over": True}
-    assert coordinator.notices("k") == ["peer-2 was silent for 10 s; the trial goes on without it"]
-    assert coordinator.offer(now=100.0) is None
-    assert coordinator.attend("k", 1, LEADER, 0, {}, b"", 0, now=100.0) == {"unknown": True}
+    assert coordinator.attend("k", 1, "peer-2", 0, {}, b"", 0, now=2.0) == {"mine": [1, 3]}
+    assert coordinator.attend("k", 1, "peer-1", 0, {}, b"", 0, now=59.0) is None, "it joined within the step"
+    assert coordinator.attend("k", 1, LEADER, 0, {}, b"", 0, now=59.0) == {"mine": [0, 2]}
+    assert coordinator.offer(now=63.0)["member"] == "peer-3"
+    assert coordinator.attend("k", 1, LEADER, 0, {}, b"", 0, now=63.0) == {"mine": [0, 1, 2, 3]}
+    assert coordinator.attend("k", 1, "peer-2", 0, {}, b"", 0, now=63.0) == {"over": True}
+    assert coordinator.notices("k") == ["peer-2 was silent for 60 s; the trial goes on without it"]
+    assert coordinator.offer(now=200.0) is None
+    assert coordinator.attend("k", 1, LEADER, 0, {}, b"", 0, now=200.0) == {"unknown": True}
+
+
+def test_a_peer_that_starts_slowly_has_a_place_and_costs_the_others_nothing():
+    """With a large model it makes its initial mask, or loads a checkpoint, for minutes before its first message."""
+    coordinator = MaskParallelCoordinator()
+    coordinator.open("k", 1, {}, 2, 2, 0, now=0.0)
+    assert coordinator.offer(now=0.0)["member"] == "peer-1"
+    for step in range(20):
+        assert coordinator.attend("k", 1, LEADER, step, {}, b"", 0, now=20.0 * step) == {"mine": [0, 1]}
+        answer = coordinator.attend("k", 1, LEADER, step, {0: 1.0, 1: 2.0}, b"d", 0, now=20.0 * step)
+        assert answer == {"losses": [[1.0, 2.0]]}
+        assert coordinator.offer(now=20.0 * step) is None, "its place is kept"
+    assert coordinator.attend("k", 1, "peer-1", 0, {}, b"", 0, now=390.0) == {"losses": [[1.0, 2.0]] * 20}
+    assert coordinator.attend("k", 1, LEADER, 20, {}, b"", 0, now=400.0) == {"mine": [0]}
+    assert coordinator.attend("k", 1, "peer-1", 20, {}, b"", 0, now=400.0) == {"mine": [1]}
+    assert coordinator.notices("k") == []
+
+
+def test_a_peer_that_never_starts_loses_its_place():
+    coordinator = MaskParallelCoordinator()
+    coordinator.open("k", 1, {}, 2, 2, 0, now=0.0)
+    assert coordinator.offer(now=0.0)["member"] == "peer-1"
+    for seconds in range(0, 620, 50):
+        coordinator.attend("k", 1, LEADER, 0, {}, b"", 0, now=float(seconds))
+    assert coordinator.offer(now=620.0)["member"] == "peer-2"
+    assert coordinator.notices("k") == ["peer-1 did not start within 600 s; the trial goes on without it"]
+
+
+def test_a_member_that_works_for_long_is_not_silent(monkeypatch):
+    """A share of masks, or a replay of many steps, can take longer than the limit of silence."""
+    coordinator, clock = MaskParallelCoordinator(), [0.0]
+
+    class Direct:
+        def ask(self, method, *args, within=0.0):
+            name, *rest = args if method == "call" else ("attend", *args)
+            timed = {"now": clock[0]} if name in ("open", "present", "attend") else {}
+            return getattr(coordinator, name)(*rest, **timed) or {"wait": True}
+
+    def takes_long(index):
+        clock[0] += 40.0
+        return float(index)
+
+    monkeypatch.setattr("nmlab.platform.mask_parallel.peer.time.monotonic", lambda: clock[0])
+    leader = Peer(Direct(), key="k", epoch=1, spec={}, size=1)
+    for step in range(3):
+        leader.losses(step, 4, evaluate=takes_long, digest=lambda: b"8 bytes.")
+        coordinator.offer(now=clock[0])
+    assert coordinator.attend("k", 1, LEADER, 3, {}, b"", 0, now=clock[0]) == {"mine": [0, 1, 2, 3]}
 
 
 def test_the_group_that_lacks_most_peers_is_offered_first():

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from coordinators import Listener, SharedCoordinator, assert_same_masks, trained
+from coordinators import Listener, SharedCoordinator, assert_same_masks, once_all_are_in, trained
 
 from nmlab.platform.mask_parallel.peer import Peer
 from nmlab.platform.planning.study_plan import trial_spec
@@ -48,10 +48,15 @@ class Sharing:
     """A trial that pipeline group 0 leads and every other group follows once ``joins()`` is true."""
 
     def __init__(self, spec, folder, *, pipelines, joins=lambda: True, delay=0.0):
-        self.spec, self.folder, self.coordinator, self.events = spec, folder, SharedCoordinator(), Listener()
+        self.spec, self.folder, self.coordinator = spec, folder, SharedCoordinator()
         self._pipelines, self._joins, self._delay = pipelines, joins, delay
+        self._hold_back = once_all_are_in(self.coordinator, pipelines, when=joins)
+        self.events = Listener(self._before_step)
         self.evaluated, self.notices = [], []
-        self.events.cancelled = lambda: bool(time.sleep(delay))
+
+    def _before_step(self):
+        time.sleep(self._delay)
+        self._hold_back()
 
     def work(self, pipeline):
         replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny"), pipeline=pipeline))
