@@ -32,6 +32,7 @@ LAYERS = {
         {"cli"},
     ),
     "trials": (
+        {"compat"},
         {"contract", "files", "measure"},
         {"data", "masks", "parallel"},
         {"models"},

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from torch._C._distributed_c10d import Store
+from nmlab.trials.compat import Store
 
 _MAC = 32
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.002, 0.1

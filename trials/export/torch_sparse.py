@@ -15,9 +15,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.sparse import SparseSemiStructuredTensor, to_sparse_semi_structured
+from torch.sparse import to_sparse_semi_structured
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from nmlab.trials.compat import sparse_shape_limits
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.export.exporter import plain_tree
 from nmlab.trials.export.huggingface import HuggingFace
@@ -125,13 +126,11 @@ def choose(weights_OI: Mapping[str, Tensor], *, timer: Timer) -> list[Verdict]:
 
 def misfit(weight_OI: Tensor) -> str:
     """Return why the kernels do not take a weight of this shape and type, "" where they do."""
-    tensor: Any = SparseSemiStructuredTensor  # the table of limits is not part of its typed interface
-    classes = tensor.__subclasses__()
-    limits = [kind._DTYPE_SHAPE_CONSTRAINTS.get(weight_OI.dtype) for kind in classes]
-    if not any(limits):
+    limits = sparse_shape_limits(weight_OI.dtype)
+    if not limits:
         return f"no kernel for {weight_OI.dtype}"
     rows, columns = weight_OI.shape
-    if any(each and not rows % each.sparse_min_rows and not columns % each.sparse_min_cols for each in limits):
+    if any(rows % least_rows == columns % least_columns == 0 for least_rows, least_columns in limits):
         return ""
     return f"no kernel for {rows} by {columns}: the sides are not multiples of what it works on"
 

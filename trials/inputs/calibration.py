@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from nmlab.trials.compat import writes_to
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.models import MaskedModel, PrunableLayer
@@ -265,8 +266,8 @@ class _Observer:
         return {layer.name: self._statistics[self._measured_as[layer.name]] for layer in self._layers}
 
     def _see(self, layer: PrunableLayer, inputs: Tensor, *, sequences: int) -> None:
-        if self._last is None or self._last[1] is not inputs or self._last[2] != inputs._version:
-            self._last = (layer.name, inputs, inputs._version)
+        if self._last is None or self._last[1] is not inputs or self._last[2] != writes_to(inputs):
+            self._last = (layer.name, inputs, writes_to(inputs))
         source = self._last[0]
         assert self._measured_as.setdefault(layer.name, source) == source, f"{layer.name} shares its inputs at times"
         if source == layer.name:

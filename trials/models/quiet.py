@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 from transformers.utils import logging as transformers_logging
 
-_FAKE = "torch._subclasses.fake_tensor"
+from nmlab.trials.compat import FAKE_TENSOR_LOGGER
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Python warnings, what transformers logs below errors, and torch's log of kernels on fake tensors."""
-    before, fake = transformers_logging.get_verbosity(), logging.getLogger(_FAKE)
+    before, fake = transformers_logging.get_verbosity(), logging.getLogger(FAKE_TENSOR_LOGGER)
     level = fake.level
     transformers_logging.set_verbosity_error()
     fake.setLevel(logging.CRITICAL)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from nmlab.trials.compat import empty_module
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.sections import ModelSource
 from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks, find_prunable
@@ -109,9 +110,7 @@ class _Placeholders:
         blocks = decoder_blocks(model)[1]
         others = [block for index, block in enumerate(blocks) if index not in self.stage.blocks]
         for module in (*others, *self._ends(model)):
-            for held in (module._modules, module._parameters, module._buffers):
-                held.clear()
-            module._is_hf_initialized = True  # type: ignore[assignment] # transformers has nothing to initialise in it
+            empty_module(module)
 
     def pass_ends_by(self, model: PreTrainedModel) -> None:
         """Let placeholder embeddings return zeros, and a placeholder output layer nothing."""

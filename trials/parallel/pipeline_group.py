@@ -18,8 +18,8 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import PrefixStore, Store
 
+from nmlab.trials.compat import PrefixStore, Store, gloo_options, nccl_options
 from nmlab.trials.contract.errors import (
     DivergedError,
     GroupClosedError,
@@ -276,16 +276,12 @@ def _gathered(group: Any, own: bytes, size: int) -> list[bytes]:
 
 
 def _gloo(store: Store, name: str, rank: int, size: int, *, address: str) -> Any:
-    options: Any = dist.ProcessGroupGloo._Options()  # type: ignore[attr-defined]
-    options._devices = [dist.ProcessGroupGloo.create_device(hostname=address)]
-    options._timeout = PATIENCE
-    options._threads = 1
+    options = gloo_options(address=address, timeout=PATIENCE)
     return dist.ProcessGroupGloo(PrefixStore(name, store), rank, size, options)
 
 
 def _nccl(store: Store, name: str, rank: int, size: int) -> Any:
-    options = dist.ProcessGroupNCCL.Options()
-    options._timeout = PATIENCE
+    options = nccl_options(timeout=PATIENCE)
     return dist.ProcessGroupNCCL(PrefixStore(name, store), rank, size, options)
 
 
