@@ -12,7 +12,9 @@ from typing import Any
 
 Record = dict[str, Any]
 COMPARED = ("nmlab", "code", "torch", "transformers", "python")
-PACKAGES = ("platform", "trials", "search_spaces", "reports")
+ROOT = "nmlab"
+PACKAGES = (ROOT, f"{ROOT}.platform", f"{ROOT}.trials", f"{ROOT}.search_spaces", f"{ROOT}.reports")
+"""What is compared: the files of the first package alone, and everything below the others, which are linked into it."""
 _PREFIX = ".nonce-"
 
 
@@ -30,22 +32,20 @@ def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
         from pathlib import Path
 
         def version(name: str) -> str:
-            try:
-                return metadata.version(name).partition("+")[0]
-            except metadata.PackageNotFoundError:
-                return ""
+            found = next(iter(metadata.distributions(name=name)), None)
+            return found.version.partition("+")[0] if found else ""
 
         def code() -> str:
             digest = hashlib.blake2b(digest_size=4)
             for package in packages:
                 try:
-                    spec = util.find_spec(f"nmlab.{package}")
+                    spec = util.find_spec(package)
                 except ModuleNotFoundError:
                     return ""
                 if spec is None or not spec.submodule_search_locations:
                     return ""
                 folder = Path(next(iter(spec.submodule_search_locations)))
-                for path in sorted(folder.rglob("*.py")):
+                for path in sorted(folder.glob("**/*.py" if "." in package else "*.py")):
                     digest.update(str(path.relative_to(folder)).encode() + b"|" + path.read_bytes())
             return digest.hexdigest()
 
