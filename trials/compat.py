@@ -1,7 +1,7 @@
 """Private parts of torch and transformers, all of them: nothing else in nmlab names one.
 
 Every entry says what it is, ``Instead:`` why no public interface does the same, and ``Seen:`` the version in which it
-was last found. ``tests/trials/test_compat.py`` uses each of them, so an upgrade that breaks one says which.
+was last found. ``tests/trials/test_trials_compat.py`` uses each of them, so an upgrade that breaks one says which.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from nmlab.platform.compat.ray_core import ask_head
+
 LOST_S = 8.0
 """Seconds without an answer after which the head counts as lost."""
 _ASK_S, _PAUSE_S = 3.0, 1.0
@@ -50,9 +52,7 @@ class HeadWatch:
 
 
 def _ask_gcs() -> None:
-    from ray._private.worker import global_worker
-
-    global_worker.gcs_client.internal_kv_exists(b"nmlab", None, timeout=_ASK_S)
+    ask_head(timeout=_ASK_S)
 
 
 def watch_head(lost: Callable[[str], None]) -> HeadWatch:

@@ -12,6 +12,7 @@ from typing import Any
 from nmlab.platform.cluster.connection_check import check_reachable
 from nmlab.platform.cluster.joining import why_not_joined
 from nmlab.platform.cluster.local_session import local_session
+from nmlab.platform.compat.ray_core import session_folder
 from nmlab.platform.process.leaving import bounded, end_processes, started_processes
 
 NAMESPACE = "nmlab"
@@ -83,7 +84,7 @@ def _start(folder: Path, *, cpus: float, quiet: dict[str, Any]) -> None:
             num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
             include_dashboard=False,
             object_store_memory=200 * 2**20,
-            _temp_dir=str(folder),
+            **session_folder(folder),
             **quiet,
         )
     except BaseException:  # a signal too

@@ -19,6 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from nmlab.platform.compat.optuna_trials import open_trial
 from nmlab.platform.search.initial_points import Given, initial_points
 from nmlab.platform.search.points import RandomDraw, configurations_tried
 from nmlab.search_spaces.schema.study import Study
@@ -100,20 +101,20 @@ class _PatientFile(JournalFileBackend):  # type: ignore[misc]
     """
 
     def __init__(self, file_path: str) -> None:
-        path = Path(file_path)
-        if path.exists():
-            _check_lines(path)
+        self._path = Path(file_path)
+        if self._path.exists():
+            _check_lines(self._path)
         super().__init__(file_path)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         checked = [{**log, "crc": checksum_of(log)} for log in logs]
 
         def append() -> None:
-            before = Path(self._file_path).stat().st_size
+            before = self._path.stat().st_size
             try:
                 super(_PatientFile, self).append_logs(checked)
             except OSError:
-                os.truncate(self._file_path, before)
+                os.truncate(self._path, before)
                 raise
 
         once_there_is_room(append, given_up=lambda: False)  # Ctrl-C ends the wait
@@ -192,7 +193,7 @@ class OptunaStrategy:
 
     def tell(self, number: int, outcome: Outcome) -> None:
         known = self._optuna.get_trials(deepcopy=False)[number]
-        trial = optuna.trial.Trial(self._optuna, known._trial_id)
+        trial = open_trial(self._optuna, known)
         if len(self._search.metrics) == 1:
             for step, value in sorted(outcome.intermediate.items()):
                 # An earlier process may have reported the value.
