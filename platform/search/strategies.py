@@ -4,11 +4,13 @@ Optuna gets every outcome as what it is: COMPLETE with its objectives, PRUNED wi
 stopped early, FAIL if it diverged or failed. No configuration that has ended is left RUNNING.
 """
 
+import logging
 import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +19,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from nmlab.platform.compat.optuna_trials import open_trial
@@ -24,16 +27,15 @@ from nmlab.platform.search.initial_points import Given, initial_points
 from nmlab.platform.search.points import RandomDraw, configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
+from nmlab.trials.contract.log_levels import at_least
 from nmlab.trials.files.checked_json import DamagedFileError, checksum_of, has_checksum, read_line
 from nmlab.trials.files.disk import once_there_is_room
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-warnings.filterwarnings(
-    "ignore", category=ExperimentalWarning
-)  # grouped multivariate TPE is what conditional spaces need
-
 _CONFIGURATION = "nmlab:configuration"
 _REPEATS = 10
+_DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
+_quiet = partial(at_least, logging.ERROR, "optuna")
+"""Around every call of Optuna: its report of each trial is not shown, and other users of Optuna keep theirs."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class GridStrategy:
         """Do nothing: a grid does not learn."""
 
 
-class _PatientFile(JournalFileBackend):  # type: ignore[misc]
+class _PatientFile(JournalFileBackend):
     """The file of an Optuna journal: waits for room on a full disk, and takes a failed write back.
 
     The sweep proposes nothing while it waits; running trials go on. Each line has a checksum, which Optuna ignores. A
@@ -143,12 +145,13 @@ def _check_lines(path: Path) -> None:
 class OptunaStrategy:
     """An Optuna study in a journal file; a later process that opens the file continues the study."""
 
+    @_quiet()
     def __init__(self, study: Study, *, journal: Path) -> None:
         self._space = DefineByRun(study)
         self._configurations = configurations_tried(study)
         self._search = study.search
         self._first = initial_points(study)
-        directions = ["minimize" if mode == "min" else "maximize" for mode in study.search.modes]
+        directions = [_DIRECTIONS[mode] for mode in study.search.modes]
         self._optuna = optuna.create_study(
             study_name=study.name,
             storage=JournalStorage(_PatientFile(str(journal))),
@@ -156,6 +159,7 @@ class OptunaStrategy:
             load_if_exists=True,
         )
 
+    @_quiet()
     def open(self) -> list[Proposal]:
         proposals = []
         for trial in self._optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
@@ -172,6 +176,7 @@ class OptunaStrategy:
             if trial.state == TrialState.FAIL
         ]
 
+    @_quiet()
     def next(self) -> Proposal | None:
         known = [trial.user_attrs[_CONFIGURATION] for trial in self._counted()]
         if len(known) >= self._configurations:
@@ -191,6 +196,7 @@ class OptunaStrategy:
             self._optuna.tell(trial, state=TrialState.FAIL)
         raise AssertionError("a point that was not tried before turned out to be known")
 
+    @_quiet()
     def tell(self, number: int, outcome: Outcome) -> None:
         known = self._optuna.get_trials(deepcopy=False)[number]
         trial = open_trial(self._optuna, known)
@@ -231,7 +237,9 @@ class OptunaStrategy:
         if self._search.algorithm == "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=population(self._configurations))
         startup = startup_trials(self._configurations)
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
+        with warnings.catch_warnings():  # both arguments are experimental, and conditional spaces need them
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
 
 
 def startup_trials(configurations: int) -> int:

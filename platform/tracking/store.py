@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from nmlab.platform.launches.journal import is_over
 from nmlab.platform.launches.ownership import user_name
-from nmlab.reports.read.mlflow_access import settings  # noqa: F401 - before MLflow
+from nmlab.reports.read.mlflow_access import library
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
@@ -73,9 +73,7 @@ class MlflowStore:
     """The parent run and the child runs of one launch of a study."""
 
     def __init__(self, study: str, *, launch: str, uri: str) -> None:
-        from mlflow.tracking import MlflowClient
-
-        self._client = MlflowClient(tracking_uri=uri)
+        self._client = library.client(uri)
         self._study, self._launch, self.uri = study, launch, uri
         self.recall()
 
@@ -146,15 +144,13 @@ class MlflowStore:
 
     def log_points(self, key: str, points: Sequence[Mapping[str, Any]]) -> None:
         """Log metric points; a metric that already has a value at a step keeps it."""
-        from mlflow.entities import Metric
-
         run = self._children[key]
         seen = self._seen_in(key, run)
-        fresh: dict[tuple[str, int], Metric] = {}
+        fresh: dict[tuple[str, int], Any] = {}
         for point in points:
             for name, value in point["values"].items():
                 if (name, point["step"]) not in seen:
-                    fresh[name, point["step"]] = Metric(name, value, point["time"], point["step"])
+                    fresh[name, point["step"]] = library.metric(name, value, time=point["time"], step=point["step"])
         metrics = list(fresh.values())
         for start in range(0, len(metrics), _BATCH):
             self._client.log_batch(run, metrics=metrics[start : start + _BATCH], synchronous=True)
@@ -331,8 +327,6 @@ class MlflowStore:
         return self._seen[key]
 
     def _log_params(self, run: str, params: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
-
-        items = [Param(name, masked(str(value))[:6000]) for name, value in params.items()]
+        items = [library.param(name, masked(str(value))[:6000]) for name, value in params.items()]
         for start in range(0, len(items), _PARAMS):
             self._client.log_batch(run, params=items[start : start + _PARAMS], synchronous=True)

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy
 
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.mlflow_access import settings
+from nmlab.reports.read.mlflow_access import library, settings
 from nmlab.reports.read.mlflow_access.addresses import DATABASES, EXPECTED, canonical, check_address, dialect, shown
 from nmlab.reports.read.mlflow_access.failures import reason
 from nmlab.trials.contract import run_tags
@@ -27,15 +27,13 @@ def connect(uri: str) -> Any:
     Raises:
         ReportError: one line that names the store, without its password, and says why it cannot be used.
     """
-    from mlflow import MlflowClient
-
     uri = canonical(uri)
     check_address(uri)
     if dialect(uri) in DATABASES:
         _check_database(uri)
     with settings.environment(_PATIENCE):
         try:
-            client = MlflowClient(tracking_uri=uri)
+            client = library.client(uri)
             client.search_experiments(max_results=1)
         except Exception as error:  # MLflow raises errors of many kinds on unexpected answers
             raise unusable(uri, reason(error, uri=uri)) from error
