@@ -14,7 +14,9 @@ from nmlab.platform.cluster.joining import why_not_joined
 from nmlab.platform.cluster.local_session import local_session
 from nmlab.platform.compat.ray_core import session_folder
 from nmlab.platform.process.leaving import bounded, end_processes, started_processes
+from nmlab.trials.contract.log_levels import at_least
 
+_log = logging.getLogger(__name__)
 NAMESPACE = "nmlab"
 SHUTDOWN_S, _LINGER_S = 5.0, 0.5
 
@@ -64,8 +66,14 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
 @contextmanager
 def _connected(connect: Callable[[dict[str, Any]], None]) -> Iterator[None]:
     before = {process.pid for process in started_processes()}
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # calls incomplete what another actor completed
+    with (
+        at_least(logging.ERROR, "ray"),
+        at_least(logging.CRITICAL, "ray.tune.tune"),  # it calls incomplete what another actor completed
+    ):
+        yield from _connection(connect, before)
+
+
+def _connection(connect: Callable[[dict[str, Any]], None], before: set[int]) -> Iterator[None]:
     connect({"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR})
     try:
         yield
@@ -110,5 +118,6 @@ def _shut_down(before: set[int]) -> None:
 
     ours = [process for process in started_processes() if process.pid not in before]
     if not bounded(ray.shutdown, within=SHUTDOWN_S, name="ray-shutdown"):
+        _log.info("Ray did not shut down within %.0f s; its processes are killed", SHUTDOWN_S)
         atexit.unregister(ray.shutdown)  # which would hang once more
     end_processes(ours, within=_LINGER_S)

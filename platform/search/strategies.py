@@ -31,6 +31,7 @@ from nmlab.trials.contract.log_levels import at_least
 from nmlab.trials.files.checked_json import DamagedFileError, checksum_of, has_checksum, read_line
 from nmlab.trials.files.disk import once_there_is_room
 
+_log = logging.getLogger(__name__)
 _CONFIGURATION = "nmlab:configuration"
 _REPEATS = 10
 _DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
@@ -131,6 +132,7 @@ def _check_lines(path: Path) -> None:
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         os.truncate(path, whole)
+        _log.info("removed the last line of Optuna's journal %s, which a crash had cut off", path)
     is_checked = False
     for number, line in enumerate(content[:whole].splitlines(), start=1):
         try:
@@ -193,6 +195,7 @@ class OptunaStrategy:
                 trial.set_user_attr(_CONFIGURATION, configuration)
                 return Proposal(trial.number, configuration)
             # A repeated point would be the same trials again, so Optuna gets a FAIL.
+            _log.debug("proposal %d repeats an earlier point", trial.number)
             self._optuna.tell(trial, state=TrialState.FAIL)
         raise AssertionError("a point that was not tried before turned out to be known")
 

@@ -72,14 +72,14 @@ def find_result(name: str, *, tracking_uri: str, results: Path) -> Found | None:
         raise ValueError(f"{name!r} may mean several: {named}{more}; give more characters")
     if not meanings:
         if _HEXADECIMAL.fullmatch(wanted):
-            raise ValueError(_unknown(name, tracking_uri, results, trouble))
+            raise ValueError(_unknown(name, tracking_uri=tracking_uri, results=results, trouble=trouble))
         return None
     if meanings[0] in launches:
         return _best_of_launch(wanted, meanings[0][1], launches[meanings[0]], store=store)
     return _chosen([each for each in found if (each.kind, each.id) == meanings[0]])
 
 
-def _unknown(name: str, tracking_uri: str, results: Path, trouble: str) -> str:
+def _unknown(name: str, *, tracking_uri: str, results: Path, trouble: str) -> str:
     where = f"{tracking_uri} ({trouble})" if trouble else tracking_uri
     return (
         f"no run {name!r} in {where} or in {str(results)!r}, and no such file; expected a run id, a trial key, a "

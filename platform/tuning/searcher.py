@@ -5,6 +5,7 @@ or before it, are counted and not run again. A trial that Tune gives up is propo
 sense is a lost actor, while a trial that failed has a result with this status.
 """
 
+import logging
 import math
 from collections import Counter, deque
 from collections.abc import Container, Mapping
@@ -18,6 +19,7 @@ from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
 
+_log = logging.getLogger(__name__)
 Result = Mapping[str, Any]
 
 
@@ -106,6 +108,7 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         spec = self._running.pop(trial_id)
         if error and self._errors[spec.key] < self._max_failures:
             self._errors[spec.key] += 1
+            _log.info("trial %s lost its actor and is proposed again", spec.key)
             self._queue.appendleft(spec)
             return
         if error or result is None:

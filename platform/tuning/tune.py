@@ -88,7 +88,7 @@ def tune_trials(
     same, as when a reused actor dies before it has begun, the searcher proposes it again as often. The other arguments
     are those of `ReplicateSearcher`; ``folder`` is that of the launch.
     """
-    search, seconds = plan.study.search, plan.study.budget.time_limit_seconds
+    search = plan.study.search
     searcher = ReplicateSearcher(
         plan,
         strategy,
@@ -100,7 +100,12 @@ def tune_trials(
         metric_mode=(search.metrics[0], search.modes[0]),
         max_failures=max_failures,
     )
-    Tuner(
+    _tuner(searcher, plan=plan, folder=folder, watch=watch, max_failures=max_failures).fit()
+
+
+def _tuner(searcher: ReplicateSearcher, *, plan: Plan, folder: Path, watch: TuneWatch, max_failures: int) -> Tuner:
+    search, seconds = plan.study.search, plan.study.budget.time_limit_seconds
+    return Tuner(
         _beside_driver(TrialActor),
         tune_config=TuneConfig(
             metric=search.metrics[0],
@@ -120,7 +125,7 @@ def tune_trials(
             failure_config=FailureConfig(max_failures=max_failures),
             checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
-    ).fit()
+    )
 
 
 def _beside_driver(actor: type[TrialActor]) -> Any:
