@@ -66,19 +66,13 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
 @contextmanager
 def _connected(connect: Callable[[dict[str, Any]], None]) -> Iterator[None]:
     before = {process.pid for process in started_processes()}
-    with (
-        at_least(logging.ERROR, "ray"),
-        at_least(logging.CRITICAL, "ray.tune.tune"),  # it calls incomplete what another actor completed
-    ):
-        yield from _connection(connect, before)
-
-
-def _connection(connect: Callable[[dict[str, Any]], None], before: set[int]) -> Iterator[None]:
-    connect({"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR})
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(at_least(logging.ERROR, "ray"))
+        # It calls incomplete what another actor completed.
+        stack.enter_context(at_least(logging.CRITICAL, "ray.tune.tune"))
+        connect({"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR})
+        stack.callback(_shut_down, before)
         yield
-    finally:
-        _shut_down(before)
 
 
 def _start(folder: Path, *, cpus: float, quiet: dict[str, Any]) -> None:
