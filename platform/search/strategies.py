@@ -24,7 +24,7 @@ from optuna.trial import TrialState
 
 from nmlab.platform.compat.optuna_trials import open_trial
 from nmlab.platform.search.initial_points import Given, initial_points
-from nmlab.platform.search.points import RandomDraw, configurations_tried
+from nmlab.platform.search.points import Configuration, RandomDraw, configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
 from nmlab.trials.contract.log_levels import at_least
@@ -44,7 +44,7 @@ class Proposal:
     """A configuration to try, under its number in the search."""
 
     number: int
-    configuration: dict[str, Any]
+    configuration: Configuration
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class OptunaStrategy:
         self._optuna.sampler = self._sampler(len(self._optuna.get_trials(deepcopy=False)))
         return self._optuna.ask()
 
-    def _untried(self, known: list[dict[str, Any]]) -> dict[str, Any]:
+    def _untried(self, known: list[Configuration]) -> Configuration:
         """Draw a point that is not known; there is one, because no more are tried than the space has."""
         for seed in count(len(self._optuna.get_trials(deepcopy=False)) * 100_003):
             draw = RandomDraw(seed)

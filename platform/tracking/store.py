@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import time_ns
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nmlab.platform.launches.journal import is_over
 from nmlab.platform.launches.ownership import user_name
@@ -16,6 +16,9 @@ from nmlab.trials.contract.run_tags import Role, RunKind, condition
 from nmlab.trials.contract.secrets import masked
 from nmlab.trials.contract.trial_spec import flat_settings
 from nmlab.trials.methods.initial_masks import initial_mask_file
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
 
 _BATCH = 1000  # MLflow's limit on metrics a call
 _PARAMS = 100  # and on parameters
@@ -146,7 +149,7 @@ class MlflowStore:
         """Log metric points; a metric that already has a value at a step keeps it."""
         run = self._children[key]
         seen = self._seen_in(key, run)
-        fresh: dict[tuple[str, int], Any] = {}
+        fresh: dict[tuple[str, int], Metric] = {}
         for point in points:
             for name, value in point["values"].items():
                 if (name, point["step"]) not in seen:
@@ -302,7 +305,7 @@ class MlflowStore:
         wanted = f"{self._of_launch} and {condition(run_tags.KIND, RunKind.LAUNCH, comparison='!=')}"
         return [run.info.run_id for run in self._search(wanted)]
 
-    def _search(self, wanted: str) -> Iterator[Any]:
+    def _search(self, wanted: str) -> "Iterator[Run]":
         """Yield every run of the experiment that matches an MLflow filter."""
         token: str | None = None
         while True:
@@ -312,7 +315,7 @@ class MlflowStore:
             if not token:
                 return
 
-    def _find_initial_mask(self, digest: str) -> Any:
+    def _find_initial_mask(self, digest: str) -> "Run | None":
         """Return the run of an initial mask of this launch; without a parent run, of any single run; else None."""
         wanted = [condition(run_tags.KIND, RunKind.INITIAL_MASK), condition(run_tags.INITIAL_MASK_DIGEST, digest)]
         wanted += [self._of_launch] if self.parent else []

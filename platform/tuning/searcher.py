@@ -10,7 +10,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ray.tune.search import Searcher
 
@@ -21,6 +21,7 @@ from nmlab.trials.contract.trial_spec import TrialSpec
 
 _log = logging.getLogger(__name__)
 Result = Mapping[str, Any]
+_NO_MORE = cast(dict[str, Any], Searcher.FINISHED)  # a text, while Ray declares a dictionary or None
 
 
 @dataclass
@@ -33,7 +34,7 @@ class _Replicates:
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
-class ReplicateSearcher(Searcher):  # type: ignore[misc]
+class ReplicateSearcher(Searcher):
     """Proposes the trials of a study to Tune, baselines first.
 
     Args:
@@ -77,14 +78,14 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         """Accept Tune's metric and mode, which are those of the study."""
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next trial; None while running trials may have to be proposed again; FINISHED after the last."""
         if not self._opened:
             self._open()
         while not self._queue:
             proposal = self._strategy.next()
             if proposal is None:
-                return None if self._running else str(Searcher.FINISHED)
+                return None if self._running else _NO_MORE
             self._enqueue(proposal)
         spec = self._queue.popleft()
         self._running[trial_id] = spec

@@ -13,7 +13,7 @@ from nmlab.platform.dispatch.client import DispatchClient
 _WAIT_S = 1.0  # Tune can stop an actor only between two waits
 
 
-class TrialActor(tune.Trainable):  # type: ignore[misc]
+class TrialActor(tune.Trainable):
     """Tune's trainable; ``config`` holds key and specification of the trial, dispatcher, namespace and objectives."""
 
     _attempts: int

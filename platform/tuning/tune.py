@@ -24,7 +24,7 @@ from nmlab.platform.tuning.trainable import TrialActor
 _NODE_SHARE = 0.001
 
 
-class TuneWatch(Callback):  # type: ignore[misc]
+class TuneWatch(Callback):
     """Tune's callback that calls the sweep: between events, and when a trial actor was lost.
 
     Args:
@@ -58,7 +58,7 @@ class TuneWatch(Callback):  # type: ignore[misc]
             self._lost(trial.config["key"], _last_line(trial))
 
 
-class _TimeLimit(TimeoutStopper):  # type: ignore[misc]
+class _TimeLimit(TimeoutStopper):
     """Tune's time limit; it sets ``is_over`` before Tune waits for the trials that it stops."""
 
     def __init__(self, seconds: float, watch: TuneWatch) -> None:
@@ -66,7 +66,8 @@ class _TimeLimit(TimeoutStopper):  # type: ignore[misc]
         self._watch = watch
 
     def stop_all(self) -> bool:
-        self._watch.is_over = self._watch.is_over or super().stop_all()
+        if not self._watch.is_over:
+            self._watch.is_over = super().stop_all()  # type: ignore[no-untyped-call] # Ray declares no types
         return self._watch.is_over
 
 

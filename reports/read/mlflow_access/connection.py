@@ -1,7 +1,7 @@
 """Clients of tracking stores, returned only once a store has answered; MLflow alone waits for minutes or hours."""
 
 import socket
-from typing import Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy
 
@@ -11,6 +11,9 @@ from nmlab.reports.read.mlflow_access.addresses import DATABASES, EXPECTED, cano
 from nmlab.reports.read.mlflow_access.failures import reason
 from nmlab.trials.contract import run_tags
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 CONNECT_SECONDS = 5.0
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -18,7 +21,7 @@ _DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLd
 """Packages whose name differs from that of their module."""
 
 
-def connect(uri: str) -> Any:
+def connect(uri: str) -> "MlflowClient":
     """Return MLflow's client of a store that has answered a request.
 
     The request is for one experiment, by MLflow's own client, and so uses the same credentials, certificates and
@@ -40,7 +43,7 @@ def connect(uri: str) -> Any:
     return client
 
 
-def check_writing(client: Any, study: str, *, uri: str) -> None:
+def check_writing(client: "MlflowClient", study: str, *, uri: str) -> None:
     """Check that a store can be written: create the study's experiment, if it is new, and set its tag.
 
     A launch writes the same first, and nothing else is written.
