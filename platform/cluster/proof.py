@@ -24,7 +24,7 @@ def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
     It is a nested function, which Ray sends as code, so that it runs on a node without nmlab.
     """
 
-    def look(packages: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
+    def look(packages: Sequence[str], files: Sequence[str]) -> Record:
         import hashlib
         import os
         import sys
@@ -59,7 +59,7 @@ def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
     return look
 
 
-def difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+def difference(found: Mapping[str, object], expected: Mapping[str, object]) -> str:
     """Return how the code or versions of a process differ from the expected ones; "" if they do not."""
     if not found.get("code"):
         return f"nmlab is not installed; expected nmlab {expected['nmlab']} (code {expected['code']})"
@@ -99,7 +99,7 @@ def prove(nonce: Path) -> Record:
 
 
 def why_refused(
-    proofs: Sequence[Mapping[str, Any]], expected: Mapping[str, Any], *, node_id: str = ""
+    proofs: Sequence[Mapping[str, Any]], expected: Mapping[str, object], *, node_id: str = ""
 ) -> dict[str, str]:
     """Return why nodes are refused, by node id; empty if every proof is the expected one.
 
@@ -115,7 +115,7 @@ def why_refused(
     return {node: problem for node, problem in problems.items() if problem}
 
 
-def _problem(proof: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+def _problem(proof: Mapping[str, object], expected: Mapping[str, object]) -> str:
     problem = difference(proof, expected)
     if not problem and proof["nonce"] != expected["nonce"]:
         problem = f"cannot read the launch's folder {expected['folder']!r}; expected a folder that all nodes share"

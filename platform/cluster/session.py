@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from nmlab.platform.cluster.connection_check import check_reachable
 from nmlab.platform.cluster.joining import why_not_joined
@@ -41,6 +41,14 @@ _ENVIRONMENT = {
 }
 
 
+class _Settings(TypedDict):
+    """The arguments of ``ray.init`` that every session has."""
+
+    namespace: str
+    log_to_driver: bool
+    logging_level: int
+
+
 @contextmanager
 def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     """Join the cluster at ``address``, or start a local one of at least ``cpus``, until the context ends.
@@ -64,7 +72,9 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
 
 
 @contextmanager
-def _connected(connect: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+def _connected(connect: Callable[[_Settings], None]) -> Iterator[None]:
+    import ray  # noqa: F401 - sets the levels of its loggers when it is imported
+
     before = {process.pid for process in started_processes()}
     with ExitStack() as stack:
         stack.enter_context(at_least(logging.ERROR, "ray"))
@@ -75,7 +85,7 @@ def _connected(connect: Callable[[dict[str, Any]], None]) -> Iterator[None]:
         yield
 
 
-def _start(folder: Path, *, cpus: float, quiet: dict[str, Any]) -> None:
+def _start(folder: Path, *, cpus: float, quiet: _Settings) -> None:
     import ray
 
     before = {process.pid for process in started_processes()}
@@ -94,7 +104,7 @@ def _start(folder: Path, *, cpus: float, quiet: dict[str, Any]) -> None:
         raise
 
 
-def _join(address: str, *, quiet: dict[str, Any]) -> None:
+def _join(address: str, *, quiet: _Settings) -> None:
     import ray
 
     connected = ray.is_initialized()
