@@ -59,9 +59,10 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     Raises ``ValueError`` with one line if the cluster cannot be joined: nothing answers at ``address``, its token or
     its versions differ, or this machine is not one of its nodes.
     """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     with ExitStack() as stack:
+        for name in _ENVIRONMENT.keys() - os.environ.keys():
+            os.environ[name] = _ENVIRONMENT[name]
+            stack.callback(os.environ.pop, name, None)
         if address is None:
             folder = stack.enter_context(local_session())
             stack.enter_context(_connected(lambda quiet: _start(folder, cpus=cpus, quiet=quiet)))

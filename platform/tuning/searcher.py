@@ -74,7 +74,9 @@ class ReplicateSearcher(Searcher):
         self._max_failures = max_failures
         self._opened = False
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, object], **spec: object
+    ) -> bool:
         """Accept Tune's metric and mode, which are those of the study."""
         return True
 

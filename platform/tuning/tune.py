@@ -6,7 +6,6 @@ configurations.
 
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
-from typing import Any
 
 import ray
 from ray import tune
@@ -17,7 +16,7 @@ from ray.tune.stopper import TimeoutStopper
 from nmlab.platform.cluster.session import NAMESPACE
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.search.strategies import SearchStrategy
-from nmlab.platform.tuning.searcher import ReplicateSearcher
+from nmlab.platform.tuning.searcher import ReplicateSearcher, Result
 from nmlab.platform.tuning.trainable import TrialActor
 
 # A node has 1 of the resource that marks it; Tune refuses a trial that reserves nothing.
@@ -39,16 +38,16 @@ class TuneWatch(Callback):
         self._last_end: tuple[int, Trial] | None = None
         self.is_over = False
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {}  # Tune pickles its callbacks for a restore that nmlab does not use
 
-    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
         self._check()
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         self._note_end(iteration, trial)
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         self._note_end(iteration, trial)
 
     def _note_end(self, iteration: int, trial: Trial) -> None:
@@ -76,7 +75,7 @@ def tune_trials(
     strategy: SearchStrategy,
     *,
     dispatcher: str,
-    ended: Mapping[str, Any],
+    ended: Mapping[str, Result],
     evaluated: Mapping[str, Mapping[int, float]],
     stopped: Container[str],
     folder: Path,
@@ -129,11 +128,13 @@ def _tuner(searcher: ReplicateSearcher, *, plan: Plan, folder: Path, watch: Tune
     )
 
 
-def _beside_driver(actor: type[TrialActor]) -> Any:
+def _beside_driver(actor: type[TrialActor]) -> type[tune.Trainable]:
     """Return the trainable with its actors placed on the driver's node: the loss of another node ends no actor."""
     node = next(node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
     marks = sorted(name for name in node["Resources"] if name.startswith("node:"))
-    pinned = tune.with_resources(actor, {marks[-1]: _NODE_SHARE})  # the head's own mark, if any, sorts last
+    pinned: type[tune.Trainable] = tune.with_resources(
+        actor, {marks[-1]: _NODE_SHARE}
+    )  # the head's own mark, if any, sorts last
     pinned.__qualname__ = actor.__qualname__  # the name by which Ray shows its process
     return pinned
 
