@@ -132,9 +132,8 @@ def _beside_driver(actor: type[TrialActor]) -> type[tune.Trainable]:
     """Return the trainable with its actors placed on the driver's node: the loss of another node ends no actor."""
     node = next(node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
     marks = sorted(name for name in node["Resources"] if name.startswith("node:"))
-    pinned: type[tune.Trainable] = tune.with_resources(
-        actor, {marks[-1]: _NODE_SHARE}
-    )  # the head's own mark, if any, sorts last
+    share = {marks[-1]: _NODE_SHARE}  # the head's own mark, if any, sorts last
+    pinned: type[tune.Trainable] = tune.with_resources(actor, share)
     pinned.__qualname__ = actor.__qualname__  # the name by which Ray shows its process
     return pinned
 
