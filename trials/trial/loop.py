@@ -115,7 +115,7 @@ class TrialLoop:
 
     def _is_due(self, every: int | None) -> bool:
         """Return whether something is due that happens every so many steps; what follows the last step is not."""
-        return bool(every) and self.step % every == 0 and self.step < self._run.steps
+        return every is not None and self.step % every == 0 and self.step < self._run.steps
 
     def _report_point(self) -> None:
         if self._history.is_point(self.step):

@@ -13,8 +13,7 @@ from nmlab.trials.measure.memory import empty_cache
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 from nmlab.trials.trial.attempt import Attempt
-from nmlab.trials.trial.ending import Ended, account_for, ended_by
-from nmlab.trials.trial.loop import TrialLoop
+from nmlab.trials.trial.ending import Ended, Progress, account_for, ended_by
 from nmlab.trials.trial.outcome import Events, NullEvents, TrialResult
 from nmlab.trials.trial.start import TrialStart
 
@@ -75,11 +74,12 @@ def _run_or_halve(attempt: Attempt, *, smaller_because: str) -> TrialResult:
 
 def _make(attempt: Attempt) -> Ended:
     """Start the trial, resume it from its newest checkpoint, and complete it."""
-    trial: TrialStart | TrialLoop = TrialStart(attempt)
+    start = TrialStart(attempt)
+    trial: Progress = start
     try:
-        trial = trial.begin()
-        trial.resume()
-        return Ended(trial.complete())
+        trial = loop = start.begin()
+        loop.resume()
+        return Ended(loop.complete())
     except Exception as error:
         return ended_by(attempt.pipeline.recover(error), trial)
     except BaseException as interruption:  # of this very process
