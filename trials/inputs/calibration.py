@@ -110,9 +110,9 @@ def visit_blocks(
     check_measurable(model.frozen.layers)
     model.remove_masks()
     _, blocks = decoder_blocks(model.module)
-    besides = _forms(model, blocks, batches[0][:1], cost)
+    besides = _forms(model, blocks, tokens_1T=batches[0][:1], cost=cost)
     with nullcontext() if model.hooks is None else model.hooks.still():
-        calls = _record_calls(model, blocks, batches, besides)
+        calls = _record_calls(model, blocks, batches=batches, besides=besides)
         _visit_own(model, blocks, calls, statistic=statistic, apply=apply)
     cost.forwards += 2 * len(batches)  # each block but the last runs twice: to be measured, then pruned
     cost.tokens += 2 * sum(batch.numel() for batch in batches)
@@ -150,7 +150,7 @@ def _visit_own(
             hooks.give(states)
 
 
-def _forms(model: MaskedModel, blocks: nn.ModuleList, tokens_1T: Tensor, cost: Cost) -> list[Beside]:
+def _forms(model: MaskedModel, blocks: nn.ModuleList, *, tokens_1T: Tensor, cost: Cost) -> list[Beside]:
     """Return what every block returns beside hidden states, found by running one sequence through the model."""
     besides: list[Beside] = []
 
@@ -164,7 +164,7 @@ def _forms(model: MaskedModel, blocks: nn.ModuleList, tokens_1T: Tensor, cost: C
 
 
 def _record_calls(
-    model: MaskedModel, blocks: nn.ModuleList, batches: Sequence[Tensor], besides: Sequence[Beside]
+    model: MaskedModel, blocks: nn.ModuleList, *, batches: Sequence[Tensor], besides: Sequence[Beside]
 ) -> list[list[_Call]]:
     """Return for every batch the positional and keyword arguments that each block was called with.
 

@@ -63,7 +63,7 @@ def coverage_of(weights: Sequence[BlockWeight], *, problem: str = "", architectu
     if unsupported := [weight for weight in weights if weight.role == "unsupported"]:
         prunable = [weight for weight in weights if weight.role == "pruned"]
         names = sorted({_suggested(weight, prunable) for weight in unsupported})
-        raise SourceError(_refusal(left, names, total, architecture))
+        raise SourceError(_refusal(left, names, total=total, architecture=architecture))
     pruned = sum(weight.numel for weight in weights if weight.role == "pruned")
     if not pruned:
         raise SourceError(f"{architecture}: nothing is left to prune; left dense: {_listed(left, total)}")
@@ -78,7 +78,7 @@ def percent(part: int, whole: int) -> str:
     return "<0.1%" if share < 0.05 else ">99.9%" if share > 99.95 else f"{share:.1f}%"
 
 
-def _refusal(left: Sequence[DenseWeights], names: Sequence[str], total: int, architecture: str) -> str:
+def _refusal(left: Sequence[DenseWeights], names: Sequence[str], *, total: int, architecture: str) -> str:
     stay = sum(group.numel for group in left)
     return (
         f"{architecture}: {percent(stay, total)} of the decoder blocks' matrix weights would stay dense: "
