@@ -16,7 +16,7 @@ from nmlab.trials.files.disk import is_disk_full, once_there_is_room
 from nmlab.trials.measure.memory import give_back
 from nmlab.trials.methods.base import Arrays, Run
 from nmlab.trials.trial.account import cost_metrics, memory_metrics
-from nmlab.trials.trial.artifacts import gather_masks, gather_weights, write_artifacts
+from nmlab.trials.trial.artifacts import FinishedTrial, gather_masks, gather_weights, write_artifacts
 from nmlab.trials.trial.attempt import Attempt
 from nmlab.trials.trial.ending import result_of
 from nmlab.trials.trial.evaluations import Evaluations
@@ -169,9 +169,7 @@ class TrialLoop:
         weights = gather_weights(self._run.weights(), pipeline=self._pipeline)
         if not self._pipeline.leads:
             return self._pipeline.broadcast({})
-        write = partial(
-            write_artifacts,
-            self.attempt.folder,
+        finished = FinishedTrial(
             spec=self._spec,
             frozen=frozen,
             masks=masks,
@@ -185,6 +183,7 @@ class TrialLoop:
             started_from=self.started_from,
             diagnostics=diagnostics,
         )
+        write = partial(write_artifacts, self.attempt.folder, finished)
         return self._pipeline.broadcast(once_there_is_room(write, given_up=self.attempt.events.cancelled))
 
     def _account(self) -> dict[str, float]:
