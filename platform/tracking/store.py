@@ -223,7 +223,7 @@ class MlflowStore:
         """Record a mask that trials start from, once, as a child run of the launch.
 
         It is not one of the planned trials: its kind is ``initial_mask``. ``record`` is that of
-        ``PackedMask``; its file is in ``folder``. Trials that started from it have its digest as a tag.
+        ``SharedMask``; its file is in ``folder``. Trials that started from it have its digest as a tag.
         """
         if digest not in self._initial_masks:
             self._keep_initial_mask(digest, record=record, folder=folder, tags=tags)

@@ -7,13 +7,13 @@ from nmlab.trials.masks.bits import pack
 from nmlab.trials.measure.cost import Priced
 from nmlab.trials.methods.base import Method, TrialContext
 from nmlab.trials.methods.initial_masks.identity import Identity
-from nmlab.trials.methods.initial_masks.lookup import PackedMask, packed
+from nmlab.trials.methods.initial_masks.lookup import SharedMask, packed
 from nmlab.trials.models import MaskedModel
 
 
 def compute(
     method: Method, context: TrialContext, *, identity: Identity, notes: Sequence[str] = ()
-) -> Priced[PackedMask]:
+) -> Priced[SharedMask]:
     """Compute the mask; the ranks of a pipeline group do so together, and the leader gets the whole of it."""
     own = TrialContext(
         replica=context.replica,

@@ -17,7 +17,7 @@ from nmlab.trials.models.finished import check_fits
 
 
 @dataclass(frozen=True, eq=False)
-class PackedMask:
+class SharedMask:
     """A mask that the trials of a process share: bits by layer, an eighth of a byte a weight, and their digest.
 
     ``record`` is plain JSON: the key of the file, the method and data it was made from, its cost, and notes.
@@ -34,16 +34,16 @@ class PackedMask:
         }
 
 
-def packed(bits: Mapping[str, Tensor], record: dict[str, Any]) -> PackedMask:
+def packed(bits: Mapping[str, Tensor], record: dict[str, Any]) -> SharedMask:
     """Return bits by layer as a mask, with their digest."""
-    return PackedMask(bits, bits_digest(bits), record)
+    return SharedMask(bits, bits_digest(bits), record)
 
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
     """The mask that was found in a file, or None with notes on why the file could not be used."""
 
-    mask: Priced[PackedMask] | None = None
+    mask: Priced[SharedMask] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -62,12 +62,12 @@ def look_up(path: Path, *, identity: Identity, frozen: FrozenModel) -> Lookup:
         return Lookup(notes=(f"computed again, because its file could not be used: {error}",))
 
 
-def keep(path: Path, mask: PackedMask, *, identity: Identity, frozen: FrozenModel) -> None:
+def keep(path: Path, mask: SharedMask, *, identity: Identity, frozen: FrozenModel) -> None:
     """Write the file of a mask of all layers."""
     save_bundle(path, mask.unpacked(frozen.all_layers), info=identity.info, origin=mask.record)
 
 
-def _read(path: Path, *, identity: Identity, frozen: FrozenModel) -> Priced[PackedMask]:
+def _read(path: Path, *, identity: Identity, frozen: FrozenModel) -> Priced[SharedMask]:
     """Return the mask in a file; raises ``ValueError`` for a file that is damaged or holds another mask."""
     bundle = read_bundle(path)
     check_fits(bundle.masks, info=bundle.info, frozen=frozen)

@@ -19,7 +19,7 @@ from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, TrialContext
 from nmlab.trials.methods.initial_masks.compute import compute
 from nmlab.trials.methods.initial_masks.identity import available, identity_of, initial_mask_key
-from nmlab.trials.methods.initial_masks.lookup import PackedMask, initial_mask_file, keep, look_up
+from nmlab.trials.methods.initial_masks.lookup import SharedMask, initial_mask_file, keep, look_up
 
 
 def initial_mask(name: str, context: TrialContext) -> dict[str, Tensor]:
@@ -39,7 +39,7 @@ def initial_mask(name: str, context: TrialContext) -> dict[str, Tensor]:
     return {layer: mask.to(frozen.device) for layer, mask in found.unpacked(frozen.layers).items()}
 
 
-def _find_or_compute(method: Method, context: TrialContext) -> Priced[PackedMask]:
+def _find_or_compute(method: Method, context: TrialContext) -> Priced[SharedMask]:
     """Read the mask from its file, or compute it and write the file; only one of several processes computes it.
 
     In a pipeline group the leader reads and writes, and each rank gets the part of its own layers.
@@ -70,7 +70,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _scattered(whole: Priced[PackedMask] | None, context: TrialContext) -> Priced[PackedMask]:
+def _scattered(whole: Priced[SharedMask] | None, context: TrialContext) -> Priced[SharedMask]:
     """Scatter the leader's mask to the ranks of a pipeline group by layer; digest and record are those of the whole."""
     pipeline = context.model.pipeline
     if context.replica.frozen.stage is None:
@@ -85,5 +85,5 @@ def _scattered(whole: Priced[PackedMask] | None, context: TrialContext) -> Price
         bits = whole.value.bits
         parts = [{"bits": {name: bits[name] for name in theirs}, **common, **costs} for theirs in names]
     own = pipeline.scatter(parts)
-    mask = PackedMask(own["bits"], own["digest"], own["record"])
+    mask = SharedMask(own["bits"], own["digest"], own["record"])
     return Priced(mask, Bill(**own["bill"]), Bill(**own["spent"]))
