@@ -9,7 +9,7 @@ Legend: B batch, T tokens, R rows (tokens of all sequences of a batch), I inputs
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ class InputStatistic(Protocol):
     """A running statistic of one layer's inputs."""
 
     def update(self, inputs_BTI: Tensor) -> None: ...
+
+
+Statistic = TypeVar("Statistic", bound=InputStatistic)
 
 
 class SquareMean:
@@ -68,8 +71,8 @@ def prune_blocks(
     model: MaskedModel,
     batches: Sequence[Tensor],
     *,
-    statistic: Callable[[PrunableLayer], Any],
-    mask_of: Callable[[PrunableLayer, Any], Tensor],
+    statistic: Callable[[PrunableLayer], Statistic],
+    mask_of: Callable[[PrunableLayer, Statistic], Tensor],
     cost: Cost,
 ) -> dict[str, Tensor]:
     """Prune block after block: statistics see pruned previous blocks and a dense current one; return all masks.
@@ -78,7 +81,7 @@ def prune_blocks(
     """
     masks: dict[str, Tensor] = {}
 
-    def apply(layer: PrunableLayer, gathered: Any) -> None:
+    def apply(layer: PrunableLayer, gathered: Statistic) -> None:
         masks[layer.name] = mask_of(layer, gathered)
         model.apply_masks({layer.name: masks[layer.name]})
 
@@ -91,8 +94,8 @@ def visit_blocks(
     model: MaskedModel,
     batches: Sequence[Tensor],
     *,
-    statistic: Callable[[PrunableLayer], Any],
-    apply: Callable[[PrunableLayer, Any], None],
+    statistic: Callable[[PrunableLayer], Statistic],
+    apply: Callable[[PrunableLayer, Statistic], None],
     cost: Cost,
 ) -> None:
     """Visit the blocks in order: measure the inputs of a dense block behind pruned ones, then prune it.
@@ -126,8 +129,8 @@ def _visit_own(
     blocks: nn.ModuleList,
     calls: Sequence[Sequence[_Call]],
     *,
-    statistic: Callable[[PrunableLayer], Any],
-    apply: Callable[[PrunableLayer, Any], None],
+    statistic: Callable[[PrunableLayer], Statistic],
+    apply: Callable[[PrunableLayer, Statistic], None],
 ) -> None:
     """Visit the blocks that this process holds."""
     hidden, stage, hooks = [calls_of_batch[0][0][0] for calls_of_batch in calls], model.frozen.stage, model.hooks
@@ -232,16 +235,16 @@ def _run(block: nn.Module, hidden: Tensor, call: _Call) -> Tensor:
     return first
 
 
-class _Observer:
+class _Observer(Generic[Statistic]):
     """Updates every layer's statistic with its inputs as [B, T, I]; some blocks (OPT's) flatten B and T for their MLP.
 
     Queries, keys and values are given one tensor, and so are gate and up, so they share one statistic.
     """
 
-    def __init__(self, layers: Sequence[PrunableLayer], *, statistic: Callable[[PrunableLayer], Any]) -> None:
+    def __init__(self, layers: Sequence[PrunableLayer], *, statistic: Callable[[PrunableLayer], Statistic]) -> None:
         self._layers = layers
         self._statistic = statistic
-        self._statistics: dict[str, InputStatistic] = {}
+        self._statistics: dict[str, Statistic] = {}
         self._measured_as: dict[str, str] = {}
         self._last: tuple[str, Tensor, int] | None = None
 
@@ -254,7 +257,7 @@ class _Observer:
             yield
         self._last = None
 
-    def gathered(self) -> dict[str, InputStatistic]:
+    def gathered(self) -> dict[str, Statistic]:
         """Return the statistic of every layer by name."""
         for layer in self._layers:
             if layer.name not in self._measured_as:
