@@ -221,8 +221,8 @@ class MlflowStore:
     ) -> None:
         """Record a mask that trials start from, once, as a child run of the launch.
 
-        It is not one of the planned trials: its kind is ``initial_mask``. ``record`` holds the fields of
-        ``InitialMask``; its file is in ``folder``. Trials that started from it have its digest as a tag.
+        It is not one of the planned trials: its kind is ``initial_mask``. ``record`` is that of
+        ``SharedMask``; its file is in ``folder``. Trials that started from it have its digest as a tag.
         """
         if digest not in self._initial_masks:
             self._keep_initial_mask(digest, record=record, folder=folder, tags=tags)

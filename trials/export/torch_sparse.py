@@ -33,7 +33,7 @@ _DTYPES = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TimedLayer:
     """One layer: milliseconds dense and sparse (None where it was not timed), and why it is sparse or stays dense."""
 
     layer: str
@@ -112,7 +112,7 @@ def _convert(tree: nn.Module, layers: Sequence[str]) -> None:
         linear.weight = nn.Parameter(to_sparse_semi_structured(linear.weight.detach()), requires_grad=False)
 
 
-def choose(weights_OI: Mapping[str, Tensor], *, timer: Timer) -> list[Verdict]:
+def choose(weights_OI: Mapping[str, Tensor], *, timer: Timer) -> list[TimedLayer]:
     """Decide for every layer whether it is converted; each shape is timed once, because only the shape matters."""
     times: dict[tuple[int, ...], tuple[float, float] | str] = {}
     verdicts = []
@@ -154,11 +154,11 @@ def _milliseconds(inputs_BI: Tensor, weight_OI: Tensor, *, repeats: int = 50) ->
     return float(statistics.median(times))
 
 
-def _verdict(name: str, times: tuple[float, float] | str) -> Verdict:
+def _verdict(name: str, times: tuple[float, float] | str) -> TimedLayer:
     if isinstance(times, str):
-        return Verdict(name, False, times)
+        return TimedLayer(name, False, times)
     dense, sparse = times
     gain = dense / sparse
     wins = gain >= _LEAST_GAIN
     why = f"{gain:.2f} times the speed of dense" + ("" if wins else f", less than {_LEAST_GAIN}")
-    return Verdict(name, wins, why, dense, sparse)
+    return TimedLayer(name, wins, why, dense, sparse)

@@ -175,10 +175,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.selecting |= self._products(given)
         for made in tree_leaves(result):
             if isinstance(made, Tensor):
-                self._mark(made, self._derived(op, args, given, made))
+                self._mark(made, self._derived(op, args=args, given=given, made=made))
         return result
 
-    def _derived(self, op: Any, args: Any, given: list[Tensor], made: Tensor) -> _Marks:
+    def _derived(self, op: Any, *, args: Any, given: list[Tensor], made: Tensor) -> _Marks:
         packet = op.overloadpacket
         if packet in _OPERANDS:
             operands = [operand for operand in args[_OPERANDS[packet]] if isinstance(operand, Tensor)]

@@ -209,15 +209,15 @@ class DistributedGroup(PipelineGroup):
 
     def _connect(self) -> None:
         prefix = f"{self.name}/{self._generation}"
-        self._all = _gloo(self._store, f"{prefix}/all", self.rank, self.size, address=self._address)
+        self._all = _gloo(self._store, f"{prefix}/all", rank=self.rank, size=self.size, address=self._address)
         self._links: dict[int, Any] = {}
         for low in (self.rank - 1, self.rank):  # a link has two ranks, so a broadcast of one reaches the other alone
             if 0 <= low < self.size - 1:
                 place, name = self.rank - low, f"{prefix}/link-{low}"
                 if self._by_nccl:
-                    self._links[low] = _nccl(self._store, name, place, 2)
+                    self._links[low] = _nccl(self._store, name, rank=place, size=2)
                 else:
-                    self._links[low] = _gloo(self._store, name, place, 2, address=self._address)
+                    self._links[low] = _gloo(self._store, name, rank=place, size=2, address=self._address)
         self._prove(prefix)
 
     def _prove(self, prefix: str) -> None:
@@ -275,12 +275,12 @@ def _gathered(group: Any, own: bytes, size: int) -> list[bytes]:
     return [buffer.numpy().tobytes() for buffer in buffers]
 
 
-def _gloo(store: Store, name: str, rank: int, size: int, *, address: str) -> Any:
+def _gloo(store: Store, name: str, *, rank: int, size: int, address: str) -> Any:
     options = gloo_options(address=address, timeout=PATIENCE)
     return dist.ProcessGroupGloo(PrefixStore(name, store), rank, size, options)
 
 
-def _nccl(store: Store, name: str, rank: int, size: int) -> Any:
+def _nccl(store: Store, name: str, *, rank: int, size: int) -> Any:
     options = nccl_options(timeout=PATIENCE)
     return dist.ProcessGroupNCCL(PrefixStore(name, store), rank, size, options)
 

@@ -44,7 +44,7 @@ class Measured:
     flops: int
 
 
-class Stage:
+class EmptyModel:
     """A model without contents, for dry runs of forwards and backwards."""
 
     def __init__(self, source: ModelSource) -> None:
@@ -53,7 +53,7 @@ class Stage:
         self._begin(lambda: AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False))
 
     @classmethod
-    def of(cls, make: Callable[[], PreTrainedModel]) -> "Stage":
+    def of(cls, make: Callable[[], PreTrainedModel]) -> "EmptyModel":
         """Return the stage of the model that ``make`` returns; ``make`` is called where tensors get no contents."""
         stage = cls.__new__(cls)
         stage._begin(make)
