@@ -11,8 +11,7 @@ from nmlab.reports.analysis.pairwise import (
     PairwiseComparison,
     Side,
     Winner,
-    adjusted_tasks,
-    best_versus_rest,
+    compared_with_best,
     winners_of,
 )
 from nmlab.reports.analysis.planned import planned_values
@@ -86,11 +85,8 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         summary_rows=summary_rows,
         evaluations=evaluations,
         check=check_evaluations(found, rows=rows),
-        comparisons=adjusted_tasks(
-            {
-                metric: best_versus_rest(summary_rows, metric=metric, evaluations=evaluations)
-                for metric in sorted(metrics)
-            }
+        comparisons=compared_with_best(
+            [row.competitor for row in summary_rows], metrics=sorted(metrics), evaluations=evaluations
         ),
         winners=winners_of(configurations, evaluations=evaluations, progress=runs.progress),
         budgets=equal_budgets(configurations, progress=runs.progress),

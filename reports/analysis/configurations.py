@@ -83,7 +83,7 @@ class Configuration:
         """How many runs it has or should have, those that never began included."""
         return max(self.expected, len(self.trials))
 
-    @property
+    @cached_property
     def run_ids(self) -> tuple[str, ...]:
         """All its runs, by seed."""
         return tuple(self.trials["run_id"])
@@ -218,6 +218,11 @@ def constant(configurations: Sequence[Configuration]) -> dict[str, Value]:
 def comparable_group(item: Configuration) -> tuple[str, ...]:
     """Return what two masks must share for their numbers to be compared: pattern, model and evaluation data."""
     return (item.pattern, *evaluation_setting(item))
+
+
+def competing_group(item: Configuration) -> tuple[str, ...] | None:
+    """Return the group in which a mask competes for the best; None for the dense model and where a seed is missing."""
+    return None if item.is_dense or not item.is_complete else comparable_group(item)
 
 
 def evaluation_setting(item: Configuration) -> tuple[str, ...]:

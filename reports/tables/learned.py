@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, baselines
+from nmlab.reports.analysis.marks import ONLY_SEEDS, Evidence, configuration_marks
 from nmlab.reports.analysis.metrics import difference_style, metric_column, plain_name
 from nmlab.reports.analysis.starts import has_telling_start
 from nmlab.reports.tables.cells import (
@@ -11,11 +12,9 @@ from nmlab.reports.tables.cells import (
     PATTERN,
     RANK,
     SEEDS,
-    UNTESTED,
     Settings,
-    Tests,
     has_several,
-    marked_by_tests,
+    marked_means,
     rank_cell,
     ranks,
     seeds_cell,
@@ -40,14 +39,15 @@ CAPTION = (
 EXCLUDES_ZERO = {None: "one seed", True: "yes", False: "no"}
 
 
-def learned_table(configurations: Sequence[Configuration], *, tests: Tests = UNTESTED) -> Table:
+def learned_table(configurations: Sequence[Configuration], *, evidence: Evidence = ONLY_SEEDS) -> Table:
     """Return initial mean, learned mean and paired difference of every configuration that learned a mask."""
     learned = [item for item in configurations if item.is_learned]
     if not learned:
         return Table(KEY, TITLE, CAPTION, (), ())
     objective = learned[0].objective
     final = metric_column(objective.metric, objective=objective, title="learned mask")
-    values = marked_by_tests(learned, column=final, tests=tests)
+    marks = configuration_marks(learned, metrics=[final.key], evidence=evidence)[final.key]
+    values = marked_means(learned, metric=final.key, marks=marks)
     settings, places = Settings.of(learned, baselines=baselines(learned)), ranks(configurations)
     several = {name: has_several(learned, attribute=name) for name in ("method", "pattern")}
     telling = {item.key for item in learned if has_telling_start(item, members=configurations)}

@@ -1,24 +1,19 @@
 """A pivot table of configurations: its rows, its columns, and the best configuration of each cell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from nmlab.reports.analysis.configurations import Configuration, value_text
-from nmlab.reports.analysis.metrics import direction_of, metric_column, plain_name
-from nmlab.reports.analysis.pairwise import (
-    PairwiseComparison,
-    Side,
-    best_side,
-    pairwise_comparisons,
-    tied_with_best,
-    untested_groups,
-)
+from nmlab.reports.analysis.marks import ONLY_SEEDS, Evidence, configuration_marks
+from nmlab.reports.analysis.metrics import metric_column, plain_name
+from nmlab.reports.analysis.pairwise import Side, best_side
 from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import Value
+from nmlab.reports.tables.cells import metric_cell
 from nmlab.reports.tables.compared import ATTRIBUTES, Member
-from nmlab.reports.values import Cell, Column, Row, Table, estimate_cell, marked
+from nmlab.reports.values import Cell, Column, Row, Table
 from nmlab.reports.values.wording import counted
 from nmlab.trials.contract.near_names import unknown_name
 
@@ -68,12 +63,16 @@ def layout_of(
     return Layout(chosen_rows, chosen_columns, tuple(metrics) or (objective.metric,), objective)
 
 
-def crosstab(members: Sequence[Member], *, layout: Layout) -> Table:
+def crosstab(members: Sequence[Member], *, layout: Layout, evidence: Evidence = ONLY_SEEDS) -> Table:
     """Return the table: in each cell the mean of its best complete configuration, with interval and runs.
 
-    Within a column the best and all that no test over seeds separates from it are bold, and the next best mean is
-    underlined, by the layout's metric; where nothing could be tested, nothing is marked. The dense model has no
-    pattern: it is in the column of every pattern and never competes.
+    Masks of a column that may be compared are marked as in every table. The dense model has no pattern: it is in the
+    column of every pattern and never competes.
+
+    Args:
+        members: the configurations.
+        layout: rows, columns and metrics.
+        evidence: what marks rest on beside the seeds.
     """
     row_keys, column_keys = _keys(members, layout.rows), _column_keys(members, layout.columns)
     cells: dict[tuple[Key, Key], Configuration | None] = {}
@@ -88,41 +87,28 @@ def crosstab(members: Sequence[Member], *, layout: Layout) -> Table:
     body: list[list[Cell]] = [[_key_cell(value) for value in key] for key in row_keys]
     for key, metric in product(column_keys, layout.metrics):
         columns.append(_value_column(key, metric, layout))
-        for own, cell in zip(body, _marked([cells[row, key] for row in row_keys], metric, layout), strict=True):
+        for own, cell in zip(body, _marked([cells[row, key] for row in row_keys], metric, evidence), strict=True):
             own.append(cell)
     rows = [_row(own) for own in body if any(cell.value is not None for cell in own[len(layout.rows) :])]
     return Table(
         key="compare",
         title="Studies compared" if len({member.study for member in members}) > 1 else "Configurations compared",
         caption="Mean and 95% t-interval over seeds of the best complete configuration of each cell, by "
-        f"{plain_name(layout.objective.metric)}. Bold: the best of its column and all that no test over seeds "
-        "separates from it; underlined: the next best mean. Where nothing could be tested, nothing is marked.",
+        f"{plain_name(layout.objective.metric)}. Among masks of the same pattern, model and evaluation text, bold "
+        "marks the best of a column and all that no test separates from it; underlined is the next best mean. Where "
+        "nothing could be tested, nothing is marked.",
         columns=tuple(columns),
         rows=tuple(rows),
         notes=_notes(members, counts),
     )
 
 
-def _marked(items: Sequence[Configuration | None], metric: str, layout: Layout) -> tuple[Cell, ...]:
+def _marked(items: Sequence[Configuration | None], metric: str, evidence: Evidence) -> tuple[Cell, ...]:
     """Return one column's cells with their marks."""
-    cells = [
-        estimate_cell(item.estimate(metric), run_ids=item.runs_with(metric)) if item is not None else Cell(None)
-        for item in items
-    ]
-    direction = direction_of(metric, objective=layout.objective)
-    competing = [Side(item) for item in items if item is not None and not item.is_dense and Side(item).values(metric)]
-    best = best_side(competing, metric=metric)
-    comparisons: tuple[PairwiseComparison, ...] = ()
-    if best is not None:
-        others = [side for side in competing if side is not best]
-        comparisons = pairwise_comparisons(best, others=others, metric=metric, evaluations={})
-    tied = {key for key, _ in tied_with_best({0: comparisons})}
-    is_marked = not untested_groups({0: comparisons})
-    return marked(
-        cells,
-        direction=direction,
-        groups=[0 if is_marked and item is not None and not item.is_dense else None for item in items],
-        tied=[item is not None and item.key in tied for item in items],
+    present = [item for item in items if item is not None]
+    marks = iter(configuration_marks(present, metrics=[metric], evidence=evidence)[metric])
+    return tuple(
+        Cell(None) if item is None else replace(metric_cell(item, metric=metric), mark=next(marks)) for item in items
     )
 
 

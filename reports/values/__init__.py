@@ -1,7 +1,6 @@
 """Tables as values, and how their numbers become text."""
 
 from nmlab.reports.values.format import cell_text, half_width_text, number_text, title_text
-from nmlab.reports.values.marks import marked
 from nmlab.reports.values.table import (
     Cell,
     Column,
@@ -30,7 +29,6 @@ __all__ = [
     "estimate_cell",
     "for_pages",
     "half_width_text",
-    "marked",
     "number_text",
     "title_text",
     "with_notes",
