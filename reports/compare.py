@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nmlab.reports.analysis.comparability import refuse_mixed
+from nmlab.reports.analysis.compared_studies import differences_between, evidence_of, read_studies
 from nmlab.reports.narrative.provenance import moment_text
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import open_store
 from nmlab.reports.render import csv_text, html_text, latex_text, markdown_text, table_json
 from nmlab.reports.render.document import Document, RunLinks
-from nmlab.reports.tables.compared import differences_between, evidence_of, read_studies
 from nmlab.reports.tables.pivot import Layout, crosstab, layout_of
 from nmlab.reports.values import with_notes
 from nmlab.trials.contract.near_names import unknown_name

@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from nmlab.reports.analysis.compared_studies import read_studies
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.metrics import is_compared_by_ratio
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore
 from nmlab.reports.scaling.evidence import FEWEST_MAGNITUDES, FEWEST_RATES, ModelSize, Tried
-from nmlab.reports.tables.compared import read_studies
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.pattern import Pattern
 

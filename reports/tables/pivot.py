@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from nmlab.reports.analysis.compared_studies import ATTRIBUTES, Member
 from nmlab.reports.analysis.configurations import Configuration, value_text
 from nmlab.reports.analysis.marks import ONLY_SEEDS, Evidence, configuration_marks
 from nmlab.reports.analysis.metrics import metric_column, plain_name
@@ -12,7 +13,6 @@ from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import Value
 from nmlab.reports.tables.cells import metric_cell
-from nmlab.reports.tables.compared import ATTRIBUTES, Member
 from nmlab.reports.values import Cell, Column, Row, Table
 from nmlab.reports.values.wording import counted
 from nmlab.trials.contract.near_names import unknown_name
