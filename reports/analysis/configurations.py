@@ -125,6 +125,10 @@ class Configuration:
         """Return the finished runs that have a value of this metric."""
         return tuple(self.by_run(metric))
 
+    def highest(self, metric: str) -> float | None:
+        """Return the highest value of a metric over its finished runs, or None where none has one."""
+        return max(self.by_run(metric).values(), default=None)
+
     def estimate(self, metric: str) -> Estimate | None:
         """Return the mean of a metric over its finished runs, or None where it has no finite mean."""
         values = list(self.by_run(metric).values())
@@ -169,6 +173,12 @@ def searched(configurations: Iterable[Configuration]) -> tuple[Configuration, ..
 def baselines(configurations: Iterable[Configuration]) -> tuple[Configuration, ...]:
     """Return the configurations that were run for comparison, dense first, then in the order given."""
     return tuple(sorted((item for item in configurations if item.is_baseline), key=lambda item: not item.is_dense))
+
+
+def ranks(configurations: Sequence[Configuration]) -> dict[str, int]:
+    """Return the rank, from 1, within its group of each searched configuration with all its runs finished."""
+    groups = groups_of(item for item in searched(configurations) if item.is_complete)
+    return {item.key: place for members in groups.values() for place, item in enumerate(members, start=1)}
 
 
 def varying(configurations: Sequence[Configuration]) -> tuple[str, ...]:

@@ -102,6 +102,11 @@ class StudyRuns:
         """Return how many of the launch's own runs ended with this status."""
         return int(((self.trials["status"] == status) & ~self.trials["is_external_model"].astype(bool)).sum())
 
+    def started_from(self, mask: InitialMask) -> tuple[str, ...]:
+        """Return the runs that started from a mask."""
+        rows = self.trials[[mask.digest in text.split(",") for text in self.trials["initial_mask_digest"]]]
+        return tuple(rows["run_id"])
+
     @property
     def recorded(self) -> int:
         """The launch's own runs, each trial counted once."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from scipy import stats
@@ -40,6 +40,13 @@ class Comparison:
         """Return whether the sides differ, by ``p_value`` (an adjusted one) or else its own; None where untested."""
         decisive = self.p_value if p_value is None else p_value
         return None if decisive is None else decisive < level
+
+    def as_ratio(self) -> "Comparison":
+        """Return a comparison of logarithms as one of ratios."""
+        ends = (self.difference, self.low, self.high, self.detectable)
+        ratio, low, high, detectable = (None if end is None else math.exp(end) for end in ends)
+        assert ratio is not None
+        return replace(self, difference=ratio, low=low, high=high, detectable=detectable)
 
 
 def compare_paired(first: Sequence[float], *, second: Sequence[float]) -> Comparison:

@@ -1,6 +1,5 @@
 """The table "Is the best really better?": each mask of the summary tested against the best of its group, corrected."""
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration
@@ -105,19 +104,14 @@ def _row(
 ) -> Row:
     own, best = item.side, item.reference
     run_ids = (*own.run_ids, *best.run_ids)
-    training = item.training
-    stated = training if training is not None else item.decisive
-    detectable = stated.detectable if stated is not None else None
-    if detectable is not None and item.is_ratio:
-        detectable = math.exp(detectable)
     cells = (
         Cell(names[own.item.key, own.is_initial], run_ids=own.run_ids),
         Cell(own.item.pattern if has_pattern else ""),
         Cell(names[best.item.key, best.is_initial], run_ids=best.run_ids),
         *([Cell(item.difference, run_ids=run_ids)] if item.is_ratio else []),
-        interval_cell(training, run_ids, is_ratio=item.is_ratio),
-        Cell(detectable, run_ids=run_ids),
-        interval_cell(item.evaluation, run_ids, is_ratio=item.is_ratio),
+        interval_cell(item.as_stated(item.training), run_ids),
+        Cell(item.detectable, run_ids=run_ids),
+        interval_cell(item.as_stated(item.evaluation), run_ids),
         Cell(noise_text(item.decisive)),
         Cell(item.p_adjusted, run_ids=run_ids),
         Cell(verdict_text(item, evaluations=evaluations)),
@@ -125,13 +119,11 @@ def _row(
     return Row(cells, run_ids=run_ids, kind="initial" if own.is_initial else "searched")
 
 
-def interval_cell(found: Comparison | None, run_ids: tuple[str, ...], *, is_ratio: bool) -> Cell:
-    """Return a comparison with its interval, as a ratio where it was made on the log scale."""
+def interval_cell(found: Comparison | None, run_ids: tuple[str, ...]) -> Cell:
+    """Return a comparison with its interval."""
     if found is None:
         return Cell(None)
-    ends = (found.difference, found.low, found.high)
-    shown = [math.exp(end) if is_ratio and end is not None else end for end in ends]
-    return Cell(shown[0], low=shown[1], high=shown[2], n=found.n, run_ids=run_ids)
+    return Cell(found.difference, low=found.low, high=found.high, n=found.n, run_ids=run_ids)
 
 
 def noise_text(decisive: Comparison | None) -> str | None:

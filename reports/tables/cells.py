@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 
 from nmlab.reports.analysis.configurations import (
     Configuration,
-    groups_of,
-    searched,
     setting_text,
     value_text,
     varying,
@@ -54,12 +52,6 @@ class Settings:
             return Cell(setting_text(item, names=self.of_baselines.get(item.method, ())))
         bare = " · ".join(value_text(item.settings[name]) for name in self.names) if self.is_bare else ""
         return Cell(setting_text(item, names=self.names), shown=bare)
-
-
-def ranks(configurations: Sequence[Configuration]) -> dict[str, int]:
-    """Return the rank, from 1, within its group of each searched configuration with all its runs finished."""
-    groups = groups_of(item for item in searched(configurations) if item.is_complete)
-    return {item.key: place for members in groups.values() for place, item in enumerate(members, start=1)}
 
 
 def rank_cell(item: Configuration, *, places: dict[str, int]) -> Cell:

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, baselines, searched
-from nmlab.reports.analysis.totals import SECONDS, SPENT, total_of, totals_by_method, totals_line
+from nmlab.reports.analysis.totals import (
+    SECONDS,
+    SPENT,
+    STEP_PARTS,
+    step_shares,
+    total_of,
+    totals_by_method,
+    totals_line,
+)
 from nmlab.reports.tables.cells import (
     CONFIGURATION,
     METHOD,
@@ -34,7 +42,7 @@ COSTS = (
     Column("memory/state_bytes", "state MiB", Style.MEBIBYTES, help="memory/state_bytes: the trial's own state"),
     Column("time/step_s", "step ms", Style.MILLISECONDS, help="time/step_s: one training step"),
 )
-PARTS = {"time/sample_s": "sample", "time/forward_s": "forward", "time/update_s": "update"}
+PARTS = dict(zip(STEP_PARTS, ("sample", "forward", "update"), strict=True))
 CAPTION = "Means over finished runs, with a 95% t-interval where runs differ."
 SPLIT = Column("split", " · ".join(PARTS.values()), help="shares of these parts of a step in their sum")
 
@@ -90,12 +98,10 @@ def _cost_cell(item: Configuration, metric: str) -> Cell:
 
 
 def _split_cell(item: Configuration) -> Cell:
-    parts = {name: item.estimate(metric) for metric, name in PARTS.items()}
-    means = {name: part.mean if part is not None else 0.0 for name, part in parts.items()}
-    total = sum(means.values())
-    if not total:
+    found = step_shares(item)
+    if found is None:
         return Cell(None)
-    shares = {name: f"{100 * mean / total:.0f}%" for name, mean in means.items()}
+    shares = {PARTS[metric]: f"{share:.0f}%" for metric, share in found.items()}
     run_ids = tuple(dict.fromkeys(run for metric in PARTS for run in item.runs_with(metric)))
     return Cell(
         ", ".join(f"{name} {share}" for name, share in shares.items()),

@@ -31,14 +31,14 @@ def initial_masks_table(runs: StudyRuns) -> Table:
 
 
 def _row(mask: InitialMask, runs: StudyRuns) -> Row:
-    from_here = runs.trials[[mask.digest in text.split(",") for text in runs.trials["initial_mask_digest"]]]
+    from_here = runs.started_from(mask)
     own = (mask.run_id,)
     cells = (
         Cell(mask.run_id, run_ids=own),
         Cell(mask.method),
         Cell(mask.pattern),
         Cell(mask.seed),
-        Cell(len(from_here), run_ids=tuple(from_here["run_id"])),
+        Cell(len(from_here), run_ids=from_here),
         *(Cell(mask.metrics.get(column.key), run_ids=own) for column in COSTS),
         Cell(mask.digest, run_ids=own),
     )

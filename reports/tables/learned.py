@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from nmlab.reports.analysis.configurations import Configuration, baselines
+from nmlab.reports.analysis.configurations import Configuration, baselines, ranks
 from nmlab.reports.analysis.marks import ONLY_SEEDS, Evidence, configuration_marks
 from nmlab.reports.analysis.metrics import difference_style, metric_column, plain_name
 from nmlab.reports.analysis.starts import has_telling_start
@@ -16,7 +16,6 @@ from nmlab.reports.tables.cells import (
     has_several,
     marked_means,
     rank_cell,
-    ranks,
     seeds_cell,
 )
 from nmlab.reports.values import (

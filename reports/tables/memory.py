@@ -58,5 +58,5 @@ def _row(item: Configuration, patterns: Sequence[Column]) -> Row:
 
 
 def _highest(item: Configuration, metric: str) -> Cell:
-    values = item.finished[metric].dropna() if metric in item.finished else ()
-    return Cell(float(max(values)), run_ids=item.runs_with(metric)) if len(values) else Cell(None)
+    value = item.highest(metric)
+    return Cell(None) if value is None else Cell(value, run_ids=item.runs_with(metric))

@@ -6,6 +6,7 @@ from nmlab.reports.analysis.configurations import (
     Configuration,
     baselines,
     constant,
+    ranks,
     searched,
     setting_text,
     varying,
@@ -23,7 +24,6 @@ from nmlab.reports.tables.cells import (
     pattern_cells,
     pattern_columns,
     rank_cell,
-    ranks,
 )
 from nmlab.reports.values import Cell, Column, Row, Style, Table, without_empty_columns
 from nmlab.trials.contract import run_params

@@ -98,14 +98,13 @@ def _row(
 ) -> Row:
     item, best = other.item, winner.best
     run_ids = (*item.run_ids, *best.run_ids)
-    is_ratio = is_on_log_scale(item, metric=best.objective.metric)
     cells = (
         Cell(item.method),
         Cell(item.pattern if has_pattern else ""),
         settings.cell(item),
         metric_cell(item, metric=item.objective.metric),
         Cell(best.key),
-        interval_cell(other.decisive, run_ids, is_ratio=is_ratio),
+        interval_cell(other.stated, run_ids),
         Cell(noise_text(other.decisive)),
         Cell(other.p_adjusted if other.is_tested else None, run_ids=run_ids),
         Cell(standing_text(other)),

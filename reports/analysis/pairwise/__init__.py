@@ -16,6 +16,7 @@ from nmlab.reports.analysis.pairwise.partial import is_on_log_scale
 from nmlab.reports.analysis.pairwise.question_outcomes import divided_questions
 from nmlab.reports.analysis.pairwise.reasons import reasons_text, untested_reason
 from nmlab.reports.analysis.pairwise.side import Competitor, Side
+from nmlab.reports.analysis.pairwise.task_comparisons import TaskComparison, task_comparisons
 from nmlab.reports.analysis.pairwise.winner import OtherConfiguration, Standing, Winner, winners_of
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PairwiseComparison",
     "Side",
     "Standing",
+    "TaskComparison",
     "WindowLosses",
     "Winner",
     "adjusted_together",
@@ -36,6 +38,7 @@ __all__ = [
     "over_seeds",
     "pairwise_comparisons",
     "reasons_text",
+    "task_comparisons",
     "untested_reason",
     "winners_of",
 ]

@@ -62,6 +62,16 @@ class PairwiseComparison:
         """Whether the comparisons are on the log scale, so that their exponentials are ratios."""
         return is_compared_by_ratio(self.metric)
 
+    def as_stated(self, found: Comparison | None) -> Comparison | None:
+        """Return one of the comparisons as tables state it: as a ratio where it was made on the log scale."""
+        return found.as_ratio() if found is not None and self.is_ratio else found
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest true difference, or ratio, that such a study detects: over seeds, else by the deciding test."""
+        found = self.as_stated(self.training if self.training is not None else self.decisive)
+        return None if found is None else found.detectable
+
     @property
     def difference(self) -> float:
         """The difference of the means over the seeds that both sides have; NaN where a side has none."""

@@ -18,7 +18,13 @@ from nmlab.reports.analysis.configurations import Configuration, best_of, groups
 from nmlab.reports.analysis.metrics import direction_of, is_counted
 from nmlab.reports.analysis.outcomes import is_stopped_early
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, pairwise_comparisons
-from nmlab.reports.analysis.pairwise.partial import Partial, at_last_common_step, at_the_end, points_by_run
+from nmlab.reports.analysis.pairwise.partial import (
+    Partial,
+    at_last_common_step,
+    at_the_end,
+    is_on_log_scale,
+    points_by_run,
+)
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Comparison, holm
@@ -59,6 +65,12 @@ class OtherConfiguration:
         if self.partial is not None:
             return self.partial.comparison
         return self.comparison.decisive if self.comparison is not None else None
+
+    @property
+    def stated(self) -> Comparison | None:
+        """The deciding test as tables state it: as a ratio where it was made on the log scale."""
+        found, metric = self.decisive, self.item.objective.metric
+        return found.as_ratio() if found is not None and is_on_log_scale(self.item, metric=metric) else found
 
     @property
     def is_tested(self) -> bool:
