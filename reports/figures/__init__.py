@@ -75,7 +75,7 @@ def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
         draw_residual(residual_info(configurations, curves=runs.curves)),
         draw_estimators(estimators_info(configurations, curves=runs.curves)),
         draw_losses(losses_info(configurations, curves=runs.curves)),
-        draw_sampled(sampled_info(analysis.sampled, configurations=configurations)),
+        draw_sampled(sampled_info(analysis.mask_losses, configurations=configurations)),
         draw_ranks(rank_info(configurations, progress=runs.progress)),
         draw_overlap(overlap_info(summary_rows, masks=analysis.masks)),
         draw_pictures(pictures_info(summary_rows, masks=analysis.masks)),

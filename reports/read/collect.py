@@ -82,7 +82,7 @@ class StudyRuns:
         trials: one row per child run; see :func:`nmlab.reports.read.frame.trial_frame` for the columns.
         settings: the columns of ``trials`` that are parameters of the runs, hyperparameters first.
         metrics: the columns of ``trials`` that are final metrics, sorted.
-        curves: ``run_id, metric, step, value`` of the loss residual, of up to 300 runs; see :func:`curve_runs`.
+        curves: ``run_id, metric, step, value`` of MaskPro's loss residual, of up to 300 runs; see :func:`curve_runs`.
         progress: the same of the searched metric at every evaluation of a run, its start included.
         initial_masks: the masks that trials started from, each computed once; they are not trials.
     """
@@ -157,8 +157,8 @@ def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyR
 def curve_runs(rows: pd.DataFrame, *, objective: Objective, most: int = MOST_CURVES) -> list[str]:
     """Return the runs whose residuals are read: all of a small study, else some configurations with all their seeds.
 
-    These are the best of each method, pattern and estimator, and configurations at even distances in the order of the
-    searched metric, so that the figures show good and bad ones.
+    These are the best of each method, pattern and estimator (of MaskPro), and configurations at even distances in the
+    order of the searched metric, so that the figures show good and bad ones.
     """
     kept = rows[(rows["status"] != TrialStatus.DUPLICATE) & (rows["role"] == Role.SEARCH)]
     if len(kept) <= most or objective.metric not in kept:

@@ -1,4 +1,4 @@
-"""Scaling from small models to a large one: the best logit magnitude, learning rate and steps by number of groups."""
+"""Scaling MaskPro from small models to a large one: its best magnitude, learning rate and steps by number of groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
