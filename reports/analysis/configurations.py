@@ -13,7 +13,7 @@ import pandas as pd
 
 from nmlab.reports.read.collect import Objective, StudyRuns
 from nmlab.reports.read.frame import Value
-from nmlab.reports.statistics import Estimate, mean_interval, paired_difference
+from nmlab.reports.statistics import MeanEstimate, mean_interval, paired_difference
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
@@ -89,17 +89,17 @@ class Configuration:
         return tuple(self.trials["run_id"])
 
     @cached_property
-    def value(self) -> Estimate | None:
+    def value(self) -> MeanEstimate | None:
         """The searched metric of its finished runs."""
         return self.estimate(self.objective.metric)
 
     @cached_property
-    def initial(self) -> Estimate | None:
+    def initial(self) -> MeanEstimate | None:
         """The searched metric of its finished runs' own initial masks."""
         return self.estimate(self.objective.initial)
 
     @cached_property
-    def gain(self) -> Estimate | None:
+    def gain(self) -> MeanEstimate | None:
         """Learned minus own initial mask, paired by seed; None where it is not learned or a value is not finite."""
         if not self.is_learned:
             return None
@@ -129,7 +129,7 @@ class Configuration:
         """Return the highest value of a metric over its finished runs, or None where none has one."""
         return max(self.by_run(metric).values(), default=None)
 
-    def estimate(self, metric: str) -> Estimate | None:
+    def estimate(self, metric: str) -> MeanEstimate | None:
         """Return the mean of a metric over its finished runs, or None where it has no finite mean."""
         values = list(self.by_run(metric).values())
         return mean_interval(values) if values and all(map(math.isfinite, values)) else None

@@ -39,7 +39,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class LaunchRecord:
     """The parent run: one launch of a study.
 
     ``planned`` is the number of child runs that were planned, None where it was not recorded; times are UTC.
@@ -63,7 +63,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class InitialMask:
+class InitialMaskRecord:
     """A mask that trials of a launch started from: its method, pattern, seed and metrics such as ``cost/*``."""
 
     run_id: str
@@ -89,20 +89,20 @@ class StudyRuns:
 
     study: str
     experiment_id: str
-    launch: Launch
+    launch: LaunchRecord
     objective: Objective
     trials: pd.DataFrame
     settings: tuple[str, ...]
     metrics: tuple[str, ...]
     curves: pd.DataFrame
     progress: pd.DataFrame
-    initial_masks: tuple[InitialMask, ...] = ()
+    initial_masks: tuple[InitialMaskRecord, ...] = ()
 
     def count(self, status: str) -> int:
         """Return how many of the launch's own runs ended with this status."""
         return int(((self.trials["status"] == status) & ~self.trials["is_external_model"].astype(bool)).sum())
 
-    def started_from(self, mask: InitialMask) -> tuple[str, ...]:
+    def started_from(self, mask: InitialMaskRecord) -> tuple[str, ...]:
         """Return the runs that started from a mask."""
         rows = self.trials[[mask.digest in text.split(",") for text in self.trials["initial_mask_digest"]]]
         return tuple(rows["run_id"])
@@ -188,11 +188,11 @@ def objective_of(params: Mapping[str, str]) -> Objective:
     return Objective(metric=metric, mode=mode)
 
 
-def launch_of(parent: Any, *, position: tuple[int, int]) -> Launch:
+def launch_of(parent: Any, *, position: tuple[int, int]) -> LaunchRecord:
     """Return the launch of a parent run; ``position`` is its number and the number of launches of the study."""
     tags, info = parent.data.tags, parent.info
     planned = tags.get(run_tags.PLANNED)
-    return Launch(
+    return LaunchRecord(
         run_id=info.run_id,
         name=tags.get(run_tags.LAUNCH, info.run_id),
         status=tags.get(run_tags.STATUS, info.status.lower()),
@@ -205,9 +205,9 @@ def launch_of(parent: Any, *, position: tuple[int, int]) -> Launch:
     )
 
 
-def _initial_mask(run: Any) -> InitialMask:
+def _initial_mask(run: Any) -> InitialMaskRecord:
     tags, params = run.data.tags, run.data.params
-    return InitialMask(
+    return InitialMaskRecord(
         run_id=run.info.run_id,
         digest=tags.get(run_tags.INITIAL_MASK_DIGEST, ""),
         method=params.get(run_params.METHOD, "unknown"),

@@ -13,9 +13,9 @@ from nmlab.reports.analysis.metrics import (
 )
 from nmlab.reports.analysis.pairwise import PairwiseComparison, reasons_text, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.statistics import Comparison, Noise
+from nmlab.reports.statistics import Noise, SideComparison
 from nmlab.reports.tables.cells import PATTERN, has_several
-from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, Interval, ReportTable, Row, Style, without_empty_columns
 from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "rivals", "Is the best really better?"
@@ -40,7 +40,7 @@ def best_versus_rest_table(
     names: Mapping[tuple[str, bool], str],
     comparisons: Mapping[Hashable, Sequence[PairwiseComparison]],
     evaluations: Mapping[str, Evaluation] | None = None,
-) -> Table:
+) -> ReportTable:
     """Return one row for each mask that is compared with the best of its group.
 
     Args:
@@ -59,7 +59,7 @@ def best_versus_rest_table(
         "Each mask of the summary against the best mask that it may be compared with. Differences over seeds show "
         "training noise; differences over windows or questions show evaluation noise. The two are never mixed."
     )
-    return without_empty_columns(Table(KEY, TITLE, caption, columns, rows, notes=_notes(ordered, known)))
+    return without_empty_columns(ReportTable(KEY, TITLE, caption, columns, rows, notes=_notes(ordered, known)))
 
 
 def _columns(metric: str) -> tuple[Column, ...]:
@@ -119,14 +119,14 @@ def _row(
     return Row(cells, run_ids=run_ids, kind="initial" if own.is_initial else "searched")
 
 
-def interval_cell(found: Comparison | None, run_ids: tuple[str, ...]) -> Cell:
+def interval_cell(found: SideComparison | None, run_ids: tuple[str, ...]) -> Cell:
     """Return a comparison with its interval."""
     if found is None:
         return Cell(None)
     return Cell(found.difference, low=found.low, high=found.high, n=found.n, run_ids=run_ids)
 
 
-def noise_text(decisive: Comparison | None) -> str | None:
+def noise_text(decisive: SideComparison | None) -> str | None:
     """Return the replicates of the deciding test, such as ``3 seeds``; None where there is none."""
     return None if decisive is None else f"{decisive.n} {decisive.noise}"
 

@@ -6,7 +6,7 @@ from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, Reached
 from nmlab.reports.analysis.configurations import Configuration, baselines, searched
 from nmlab.reports.analysis.metrics import metric_column
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, marked
-from nmlab.reports.values import Cell, Column, Row, Style, Table, estimate_cell, number_text
+from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, estimate_cell, number_text
 from nmlab.reports.values import without_empty_columns as without_empty
 
 BUDGET = Column("budget", "budget", help="what the cheapest trained method spent on one run")
@@ -21,7 +21,7 @@ COST_COLUMNS = {
 }
 
 
-def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequence[EqualBudget]) -> Table:
+def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequence[EqualBudget]) -> ReportTable:
     """Return what each method reached within the same budget: one block of rows for each budget, best first, marked."""
     objective = configurations[0].objective
     column = metric_column(objective.metric, objective=objective)
@@ -36,7 +36,7 @@ def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequ
             rest = (settings.cell(entry.item), cell, Cell(_within_text(entry)), Cell(entry.item.key))
             kind = "baseline" if entry.item.is_baseline else "searched"
             rows.append(Row((*lead, *rest), run_ids=entry.run_ids, kind=kind))
-    table = Table(
+    table = ReportTable(
         key="equal_budget",
         title="At equal budget",
         caption="What each method reached with the cost of one run of the cheapest trained method: its best "
@@ -49,7 +49,7 @@ def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequ
     return without_empty(table)
 
 
-def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[FrontPoint]) -> Table:
+def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[FrontPoint]) -> ReportTable:
     """Return the configurations on the front of quality against at least one cost."""
     objective = configurations[0].objective
     settings = Settings.of(searched(configurations), baselines=baselines(configurations))
@@ -64,7 +64,7 @@ def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[Fr
         lead = (Cell(item.pattern if several else ""), Cell(item.method), settings.cell(item), value)
         cells = (*lead, *costs, Cell(fronts), Cell(item.key, run_ids=item.run_ids))
         rows.append(Row(cells, run_ids=item.run_ids, kind="baseline" if item.is_baseline else "searched"))
-    table = Table(
+    table = ReportTable(
         key="pareto",
         title="The front of quality against cost",
         caption="Configurations for which no other is both better and cheaper in one of the costs; all others are "

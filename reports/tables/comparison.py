@@ -16,7 +16,7 @@ from nmlab.reports.tables.settings import configurations_table
 from nmlab.reports.tables.summary import summary_table
 from nmlab.reports.tables.tasks import tasks_table
 from nmlab.reports.tables.winner import winner_table
-from nmlab.reports.values import Table
+from nmlab.reports.values import ReportTable
 
 __all__ = [
     "best_versus_rest_table",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
+def comparison_tables(analysis: Analysis) -> tuple[ReportTable, ...]:
     """Return every table of the report that has a row, in the order of the page."""
     configurations, names = analysis.configurations, names_of(analysis.summary_rows)
     evidence = Evidence(analysis.evaluations, tuple(analysis.winners.values()))
@@ -58,7 +58,7 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
     return tuple(table for table in built if table.rows)
 
 
-def _published_tables(analysis: Analysis) -> tuple[Table, ...]:
+def _published_tables(analysis: Analysis) -> tuple[ReportTable, ...]:
     """Return the published tables that the study reproduces and of which it ran at least one row, with our numbers."""
     run = {name: pairs for name, pairs in analysis.pairs.items() if any(pair.has_ours for pair in pairs)}
     return tuple(published_table(pairs, reproduces=name) for name, pairs in run.items())

@@ -22,7 +22,7 @@ from nmlab.reports.tables.cells import (
     pattern_columns,
     seeds_cell,
 )
-from nmlab.reports.values import Cell, Column, Row, Style, Table, number_text, without_empty_columns
+from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, number_text, without_empty_columns
 from nmlab.trials.contract.run_status import TrialStatus
 
 COSTS = (
@@ -47,7 +47,7 @@ CAPTION = "Means over finished runs, with a 95% t-interval where runs differ."
 SPLIT = Column("split", " · ".join(PARTS.values()), help="shares of these parts of a step in their sum")
 
 
-def cost_table(configurations: Sequence[Configuration]) -> Table:
+def cost_table(configurations: Sequence[Configuration]) -> ReportTable:
     """Return the mean cost of a finished run of every configuration, in the order of the other tables."""
     tried = searched(configurations)
     ordered = [item for item in (*tried, *baselines(configurations)) if item.count(TrialStatus.FINISHED)]
@@ -60,7 +60,7 @@ def cost_table(configurations: Sequence[Configuration]) -> Table:
     for item in ordered:
         lead = (Cell(item.method), *pattern_cells(item, columns=patterns), settings.cell(item))
         rows.append(_row(item, lead=lead, costs=costs))
-    table = Table(
+    table = ReportTable(
         key="cost",
         title="Cost",
         caption=f"{CAPTION} {totals_by_method(configurations)}".strip(),

@@ -22,8 +22,8 @@ from nmlab.reports.values import (
     Cell,
     Column,
     Interval,
+    ReportTable,
     Row,
-    Table,
     estimate_cell,
     without_empty_columns,
 )
@@ -38,11 +38,11 @@ CAPTION = (
 EXCLUDES_ZERO = {None: "one seed", True: "yes", False: "no"}
 
 
-def learned_table(configurations: Sequence[Configuration], *, evidence: Evidence = ONLY_SEEDS) -> Table:
+def learned_table(configurations: Sequence[Configuration], *, evidence: Evidence = ONLY_SEEDS) -> ReportTable:
     """Return initial mean, learned mean and paired difference of every configuration that learned a mask."""
     learned = [item for item in configurations if item.is_learned]
     if not learned:
-        return Table(KEY, TITLE, CAPTION, (), ())
+        return ReportTable(KEY, TITLE, CAPTION, (), ())
     objective = learned[0].objective
     final = metric_column(objective.metric, objective=objective, title="learned mask")
     marks = configuration_marks(learned, metrics=[final.key], evidence=evidence)[final.key]
@@ -64,7 +64,7 @@ def learned_table(configurations: Sequence[Configuration], *, evidence: Evidence
         for item, value in zip(learned, values, strict=True)
     ]
     columns = (RANK, METHOD, PATTERN, settings.column, *_columns(learned[0], final))
-    return without_empty_columns(Table(KEY, TITLE, CAPTION, columns, tuple(rows), notes=_notes(learned, telling)))
+    return without_empty_columns(ReportTable(KEY, TITLE, CAPTION, columns, tuple(rows), notes=_notes(learned, telling)))
 
 
 def _columns(first: Configuration, final: Column) -> tuple[Column, ...]:

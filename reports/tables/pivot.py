@@ -10,11 +10,11 @@ from nmlab.reports.analysis.cross_tabulation import CrossTabulation, Key, Layout
 from nmlab.reports.analysis.metrics import metric_column, plain_name
 from nmlab.reports.read.frame import Value
 from nmlab.reports.tables.cells import metric_cell
-from nmlab.reports.values import Cell, Column, Row, Table
+from nmlab.reports.values import Cell, Column, ReportTable, Row
 from nmlab.reports.values.wording import counted
 
 
-def pivot_table(found: CrossTabulation, *, members: Sequence[Member]) -> Table:
+def pivot_table(found: CrossTabulation, *, members: Sequence[Member]) -> ReportTable:
     """Return the table: in each cell the mean of its best complete configuration, with interval, mark and runs.
 
     Args:
@@ -23,7 +23,7 @@ def pivot_table(found: CrossTabulation, *, members: Sequence[Member]) -> Table:
     """
     layout = found.layout
     places = list(product(found.columns, layout.metrics))
-    return Table(
+    return ReportTable(
         key="compare",
         title="Studies compared" if len({member.study for member in members}) > 1 else "Configurations compared",
         caption="Mean and 95% t-interval over seeds of the best complete configuration of each cell, by "

@@ -7,7 +7,16 @@ from dataclasses import replace
 from nmlab.reports.analysis.metrics import plain_name, style_of
 from nmlab.reports.analysis.published import published_tables, remarks
 from nmlab.reports.analysis.published.versus_published import Pair, agreement, order_p_values
-from nmlab.reports.values import Cell, Column, Row, Style, Table, estimate_cell, number_text, without_empty_columns
+from nmlab.reports.values import (
+    Cell,
+    Column,
+    ReportTable,
+    Row,
+    Style,
+    estimate_cell,
+    number_text,
+    without_empty_columns,
+)
 
 LEVEL = 0.05
 
@@ -32,11 +41,11 @@ COLUMNS = (
 )
 
 
-def published_table(pairs: Sequence[Pair], *, reproduces: str) -> Table:
+def published_table(pairs: Sequence[Pair], *, reproduces: str) -> ReportTable:
     """Return the printed rows with our numbers, differences and ranks; rows that we did not run are empty."""
     rows = tuple(_row(pair) for pair in pairs)
     name = published_tables()[reproduces].caption
-    table = Table(
+    table = ReportTable(
         key=f"published-{reproduces.replace('/', '-')}",
         title=f"Published versus ours: {reproduces}",
         caption=f"{name}. The papers' models are far larger than ours and their texts differ, so only the order of the "

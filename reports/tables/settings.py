@@ -25,7 +25,7 @@ from nmlab.reports.tables.cells import (
     pattern_columns,
     rank_cell,
 )
-from nmlab.reports.values import Cell, Column, Row, Style, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, without_empty_columns
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import UNFINISHED, WITH_ERROR, TrialStatus
 
@@ -44,7 +44,7 @@ OUTCOMES = (
 MACHINERY = (run_params.MODEL, run_params.DATA, run_params.SEARCH)
 
 
-def configurations_table(configurations: Sequence[Configuration], *, evidence: Evidence = ONLY_SEEDS) -> Table:
+def configurations_table(configurations: Sequence[Configuration], *, evidence: Evidence = ONLY_SEEDS) -> ReportTable:
     """Return one row for each configuration, baselines last, with the number of runs of each outcome.
 
     Args:
@@ -69,7 +69,7 @@ def configurations_table(configurations: Sequence[Configuration], *, evidence: E
             _row(item, lead=(*lead, *_setting_cells(item, names, of_baselines)), values=values, outcomes=outcomes)
         )
     hyperparameters = [_setting_column(name, tried) for name in names]
-    table = Table(
+    table = ReportTable(
         key="configurations",
         title="Every configuration",
         caption="Mean and 95% t-interval over the finished seeds of each configuration, best first. "

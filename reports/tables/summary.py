@@ -9,7 +9,7 @@ from nmlab.reports.analysis.metrics import alias_of, chosen_on, evaluation_metri
 from nmlab.reports.analysis.pairwise import PairwiseComparison, Winner, compared_with_best
 from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows_of
 from nmlab.reports.tables.cells import CONFIGURATION, PATTERN, SEEDS, marked, mean_cell, metric_columns, seeds_cell
-from nmlab.reports.values import Cell, Column, Row, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, ReportTable, Row, without_empty_columns
 
 PairwiseComparisons: TypeAlias = Mapping[str, Mapping[Hashable, Sequence[PairwiseComparison]]]
 
@@ -28,7 +28,7 @@ def summary_table(
     *,
     comparisons: PairwiseComparisons | None = None,
     winners: Collection[Winner] = (),
-) -> Table:
+) -> ReportTable:
     """Return the summary table of a study.
 
     Rows: dense, the baselines, and for each searched method the initial mask of its best configuration and
@@ -44,7 +44,7 @@ def summary_table(
     metrics = evaluation_metrics(configurations, objective=configurations[0].objective)
     shared = set.intersection(*(set(evaluation_setting(row.item)) for row in summary_rows))
     means = _means(summary_rows, metrics, comparisons, winners=winners)
-    table = Table(
+    table = ReportTable(
         key="summary",
         title="Summary",
         caption=CAPTION,

@@ -15,7 +15,7 @@ from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Noise
 from nmlab.reports.tables.best_versus_rest import BEST, NOISE, OTHER, VERDICT, interval_cell, noise_text, verdict_text
 from nmlab.reports.tables.cells import PATTERN, has_several
-from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, Interval, ReportTable, Row, Style, without_empty_columns
 from nmlab.reports.values.wording import counted
 
 PairwiseComparisons = Mapping[str, Mapping[Hashable, Sequence[PairwiseComparison]]]
@@ -58,7 +58,7 @@ def tasks_table(
     names: Mapping[tuple[str, bool], str],
     comparisons: PairwiseComparisons,
     evaluations: Mapping[str, Evaluation],
-) -> Table:
+) -> ReportTable:
     """Return one row for each measure of a task and each mask that is compared with the best of its group.
 
     Args:
@@ -75,7 +75,7 @@ def tasks_table(
         "differ; tests over seeds tell whether the methods differ. The two are never mixed."
     )
     return without_empty_columns(
-        Table(KEY, TITLE, caption, COLUMNS, rows, notes=_notes([item.comparison for item in found], evaluations))
+        ReportTable(KEY, TITLE, caption, COLUMNS, rows, notes=_notes([item.comparison for item in found], evaluations))
     )
 
 

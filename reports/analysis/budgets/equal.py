@@ -15,7 +15,7 @@ from nmlab.reports.analysis.configurations import Configuration, groups_of
 from nmlab.reports.analysis.marks import group_marks
 from nmlab.reports.analysis.metrics import is_compared_by_ratio
 from nmlab.reports.analysis.pairwise import over_seeds
-from nmlab.reports.statistics import Estimate, adjusted, mean_interval
+from nmlab.reports.statistics import MeanEstimate, adjusted, mean_interval
 from nmlab.reports.values import Direction, Mark
 
 BUDGET_KINDS = ("tokens", "forwards", "seconds")
@@ -27,7 +27,7 @@ class Reached:
     """The best value of one method within a budget, at ``step`` of ``steps``; ``value`` is None where unknown."""
 
     item: Configuration
-    value: Estimate | None
+    value: MeanEstimate | None
     by_seed: Mapping[int, float]
     step: int
     steps: int

@@ -17,14 +17,14 @@ from nmlab.reports.analysis.pairwise.question_outcomes import divided_questions
 from nmlab.reports.analysis.pairwise.reasons import reasons_text, untested_reason
 from nmlab.reports.analysis.pairwise.side import Competitor, Side
 from nmlab.reports.analysis.pairwise.task_comparisons import TaskComparison, task_comparisons
-from nmlab.reports.analysis.pairwise.winner import OtherConfiguration, Standing, Winner, winners_of
+from nmlab.reports.analysis.pairwise.winner import Completion, OtherConfiguration, Winner, winners_of
 
 __all__ = [
     "Competitor",
+    "Completion",
     "OtherConfiguration",
     "PairwiseComparison",
     "Side",
-    "Standing",
     "TaskComparison",
     "WindowLosses",
     "Winner",

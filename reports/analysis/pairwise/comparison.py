@@ -9,8 +9,8 @@ from nmlab.reports.analysis.pairwise.evaluation import evaluation_comparisons
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import (
-    Comparison,
     Noise,
+    SideComparison,
     adjusted,
     compare_constant,
     compare_paired,
@@ -34,12 +34,12 @@ class PairwiseComparison:
     side: Side
     reference: Side
     metric: str
-    training: Comparison | None
-    evaluation: Comparison | None
+    training: SideComparison | None
+    evaluation: SideComparison | None
     p_adjusted: float | None = None
 
     @property
-    def decisive(self) -> Comparison | None:
+    def decisive(self) -> SideComparison | None:
         """The comparison that the verdict rests on: training noise where it was measured, else evaluation noise."""
         if self.training is not None and self.training.p_value is not None:
             return self.training
@@ -62,7 +62,7 @@ class PairwiseComparison:
         """Whether the comparisons are on the log scale, so that their exponentials are ratios."""
         return is_compared_by_ratio(self.metric)
 
-    def as_stated(self, found: Comparison | None) -> Comparison | None:
+    def as_stated(self, found: SideComparison | None) -> SideComparison | None:
         """Return one of the comparisons as tables state it: as a ratio where it was made on the log scale."""
         return found.as_ratio() if found is not None and self.is_ratio else found
 
@@ -115,7 +115,7 @@ def adjusted_together(comparisons: Sequence[PairwiseComparison]) -> tuple[Pairwi
 
 def over_seeds(
     own: Mapping[int, float], *, reference: Mapping[int, float], has_noise: tuple[bool, bool], is_ratio: bool
-) -> Comparison | None:
+) -> SideComparison | None:
     """Compare values by seed: in pairs where both sides were trained, and a value without a seed as a constant.
 
     Args:
@@ -135,7 +135,7 @@ def over_seeds(
     return compare_paired([first[seed] for seed in seeds], second=[second[seed] for seed in seeds]) if seeds else None
 
 
-def _training(side: Side, reference: Side, metric: str) -> Comparison | None:
+def _training(side: Side, reference: Side, metric: str) -> SideComparison | None:
     has_noise = (side.has_training_noise, reference.has_training_noise)
     own, other = side.values(metric), reference.values(metric)
     return over_seeds(own, reference=other, has_noise=has_noise, is_ratio=is_compared_by_ratio(metric))

@@ -10,7 +10,7 @@ from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.frame import records_of, seed_of
-from nmlab.reports.statistics import Comparison, compare_paired
+from nmlab.reports.statistics import SideComparison, compare_paired
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Partial:
     step: int | None
     own: tuple[float, ...]
     best: tuple[float, ...]
-    comparison: Comparison | None
+    comparison: SideComparison | None
 
     @property
     def difference(self) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.read.frame import seed_of
-from nmlab.reports.statistics import Estimate
+from nmlab.reports.statistics import MeanEstimate
 from nmlab.trials.contract.metrics import initial_name
 
 
@@ -21,7 +21,7 @@ class Side:
         """Return the name under which the runs hold a metric of these masks."""
         return initial_name(metric) if self.is_initial else metric
 
-    def estimate(self, metric: str) -> Estimate | None:
+    def estimate(self, metric: str) -> MeanEstimate | None:
         """Return the mean of a metric over the finished runs; None where it has no finite mean."""
         return self.item.estimate(self.column(metric))
 

@@ -7,7 +7,7 @@ from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
 from nmlab.reports.analysis.pairwise.question_outcomes import divided_questions
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.statistics import Comparison, adjusted
+from nmlab.reports.statistics import SideComparison, adjusted
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class TaskComparison:
     divided: tuple[int, int] | None
 
     @property
-    def stated(self) -> Comparison | None:
+    def stated(self) -> SideComparison | None:
         """The comparison whose detectable difference is stated: the deciding one, else that over questions."""
         return self.comparison.decisive or self.comparison.evaluation
 

@@ -10,7 +10,7 @@ from scipy import stats
 from nmlab.reports.analysis.configurations import Configuration, best_of
 from nmlab.reports.analysis.published import numbers_of, settings_of
 from nmlab.reports.analysis.published.quantities import is_counted, printed_direction, printed_measure, quantity
-from nmlab.reports.statistics import Estimate, adjusted
+from nmlab.reports.statistics import MeanEstimate, adjusted
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.measures import Direction
 
@@ -37,8 +37,8 @@ class Pair:
     value: float
     flags: tuple[str, ...]
     item: Configuration | None
-    ours: Estimate | None
-    searched: Estimate | None
+    ours: MeanEstimate | None
+    searched: MeanEstimate | None
     rank: int | None = None
     our_rank: int | None = None
 
