@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nmlab.reports.analysis.comparability import refuse_mixed
+from nmlab.reports.analysis.compared_studies import differences_between, evidence_of, read_studies
+from nmlab.reports.analysis.cross_tabulation import cross_tabulation, layout_of
 from nmlab.reports.narrative.provenance import moment_text
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import open_store
 from nmlab.reports.render import csv_text, html_text, latex_text, markdown_text, table_json
 from nmlab.reports.render.document import Document, RunLinks
-from nmlab.reports.tables.compared import differences_between, members_of
-from nmlab.reports.tables.pivot import Layout, crosstab, layout_of
+from nmlab.reports.tables.pivot import pivot_table
 from nmlab.reports.values import with_notes
 from nmlab.trials.contract.near_names import unknown_name
 
-__all__ = ["FORMATS", "Compared", "Layout", "compare", "crosstab", "layout_of", "members_of", "rendered"]
+__all__ = ["FORMATS", "Compared", "compare", "rendered"]
 
 FORMATS = ("html", "md", "tex", "csv", "json")
 UI_BASE = "http://127.0.0.1:5000"
@@ -59,16 +60,18 @@ def compare(
 
     Raises:
         ReportError: an unknown study, launch, row, column or metric (with the nearest names), a study without a
-            finished run, or runs that were not evaluated alike where ``mixed`` does not allow it.
+            finished run, a corrupted artifact, or runs that were not evaluated alike where ``mixed`` does not allow it.
     """
     if not studies:
         raise ReportError("name at least one study to compare")
     store = open_store(tracking_uri)
-    members = members_of(store, studies=studies)
+    read = read_studies(store, studies=studies)
+    members = [member for study in read for member in study.members]
     layout = layout_of(members, rows=rows, columns=columns, metrics=metrics)
     found = differences_between(members, dimensions=layout.dimensions, metrics=layout.metrics)
     warnings = refuse_mixed(found, mixed=mixed)
-    table = with_notes(crosstab(members, layout=layout), notes=warnings)
+    tabulated = cross_tabulation(members, layout=layout, evidence=evidence_of(store, studies=read))
+    table = with_notes(pivot_table(tabulated, members=members), notes=warnings)
     experiments = {run_id: member.experiment_id for member in members for run_id in member.item.run_ids}
     launches = {member.study: member.launch for member in members}
     return Compared(

@@ -13,7 +13,7 @@ from nmlab.reports.render import html_text, markdown_text
 from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.render.public import Anonymiser
 from nmlab.reports.report import UI_BASE, document_of, write_document
-from nmlab.reports.values import Cell, Column, Row, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, ReportTable, Row, without_empty_columns
 from nmlab.reports.values.wording import counted
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexedStudy:
     """One study on the page; ``problem`` is the reason where it has no report."""
 
     study: str
@@ -42,7 +42,7 @@ class Entry:
 
 def write_index(
     *, tracking_uri: str, output: Path, mixed: bool = False, ui_base: str = UI_BASE, public: bool = False
-) -> tuple[Path, tuple[Entry, ...]]:
+) -> tuple[Path, tuple[IndexedStudy, ...]]:
     """Write the report of the newest launch of every study, and a page that links to them.
 
     Reports go to ``output/STUDY``, the page to ``output/index.html`` and ``output/index.md``. A study without a report,
@@ -67,7 +67,7 @@ def write_index(
         entry = _entry(store, study, mixed=mixed, ui_base=ui_base, public=public)
         if entry.document is not None:
             write_document(entry.document, output=output / study)
-        entries.append(Entry(entry.study, entry.runs, _without_drawings(entry.document), entry.problem))
+        entries.append(IndexedStudy(entry.study, entry.runs, _without_drawings(entry.document), entry.problem))
     document = index_document(entries, uri=tracking_uri, ui_base=ui_base)
     if public:
         document = Anonymiser().everywhere(document)
@@ -81,10 +81,10 @@ def write_index(
     return page, tuple(entries)
 
 
-def index_document(entries: list[Entry], *, uri: str, ui_base: str = UI_BASE) -> Document:
+def index_document(entries: list[IndexedStudy], *, uri: str, ui_base: str = UI_BASE) -> Document:
     """Return the page as a document: one table with one row for each study."""
     reports = sum(entry.document is not None for entry in entries)
-    table = Table(
+    table = ReportTable(
         key="studies",
         title="Studies",
         caption="The newest launch of every study in the store, with the first finding of its report. The report has "
@@ -106,12 +106,12 @@ def index_document(entries: list[Entry], *, uri: str, ui_base: str = UI_BASE) ->
     )
 
 
-def _entry(store: RunStore, study: str, *, mixed: bool, ui_base: str, public: bool) -> Entry:
+def _entry(store: RunStore, study: str, *, mixed: bool, ui_base: str, public: bool) -> IndexedStudy:
     try:
         document = document_of(store, study=study, mixed=mixed, ui_base=ui_base, public=public)
-        return Entry(study, collect(store, study=study), document)
+        return IndexedStudy(study, collect(store, study=study), document)
     except ReportError as error:
-        return Entry(study, None, None, problem=str(error))
+        return IndexedStudy(study, None, None, problem=str(error))
 
 
 def _without_drawings(document: Document | None) -> Document | None:
@@ -121,7 +121,7 @@ def _without_drawings(document: Document | None) -> Document | None:
     return replace(document, figures=())
 
 
-def _row(entry: Entry) -> Row:
+def _row(entry: IndexedStudy) -> Row:
     if entry.runs is None or entry.document is None:
         cells = [Cell(entry.study), *(Cell("") for _ in COLUMNS[1:5]), Cell("no report, see above"), Cell(""), Cell("")]
         return Row(tuple(cells), run_ids=(), is_flawed=True)

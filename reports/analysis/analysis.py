@@ -11,8 +11,7 @@ from nmlab.reports.analysis.pairwise import (
     PairwiseComparison,
     Side,
     Winner,
-    adjusted_tasks,
-    best_versus_rest,
+    compared_with_best,
     winners_of,
 )
 from nmlab.reports.analysis.planned import planned_values
@@ -21,7 +20,7 @@ from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
 from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows_of
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import Evaluation, EvaluationCheck, check_evaluations, read_evaluations
-from nmlab.reports.read.masks import PackedMask, SampledLosses, overlap, read_masks, read_sampled_losses
+from nmlab.reports.read.masks import MaskLosses, PackedMask, overlap, read_mask_losses, read_masks
 from nmlab.reports.read.store import RunStore
 
 LOSS_MASKS = "loss_masks"
@@ -40,7 +39,7 @@ class Analysis:
         budgets: the result of each method at the same budget.
         front: every complete configuration with the fronts of quality against cost that it is on.
         masks: the masks of the rows and the initial masks of trials, by run id and layer, as far as kept.
-        sampled: losses of masks drawn from the final logits of one run of the best configuration that drew some.
+        mask_losses: losses of masks drawn from the final logits of one run of the best configuration that drew some.
         judgements: the verdicts of the study on the papers' claims.
         pairs: printed numbers with ours, for each published table that the study reproduces.
     """
@@ -55,7 +54,7 @@ class Analysis:
     budgets: tuple[EqualBudget, ...]
     front: tuple[FrontPoint, ...]
     masks: Mapping[str, Mapping[str, PackedMask]]
-    sampled: SampledLosses | None
+    mask_losses: MaskLosses | None
     judgements: tuple[Judgement, ...]
     pairs: Mapping[str, tuple[Pair, ...]]
 
@@ -86,17 +85,14 @@ def analyse(store: RunStore, *, runs: StudyRuns) -> Analysis:
         summary_rows=summary_rows,
         evaluations=evaluations,
         check=check_evaluations(found, rows=rows),
-        comparisons=adjusted_tasks(
-            {
-                metric: best_versus_rest(summary_rows, metric=metric, evaluations=evaluations)
-                for metric in sorted(metrics)
-            }
+        comparisons=compared_with_best(
+            [row.competitor for row in summary_rows], metrics=sorted(metrics), evaluations=evaluations
         ),
         winners=winners_of(configurations, evaluations=evaluations, progress=runs.progress),
         budgets=equal_budgets(configurations, progress=runs.progress),
         front=front_points(configurations),
         masks=masks,
-        sampled=_sampled(store, configurations),
+        mask_losses=_mask_losses(store, configurations),
         judgements=judgements_of(
             configurations,
             reproduces=reproduces,
@@ -124,11 +120,11 @@ def _pairs(reproduces: Sequence[str], configurations: Sequence[Configuration]) -
     return {table: pairs_of(table, configurations=configurations) for table in tables}
 
 
-def _sampled(store: RunStore, configurations: Sequence[Configuration]) -> SampledLosses | None:
-    """Read the losses of sampled masks of one run: the first of the best configuration with ``loss_masks``."""
+def _mask_losses(store: RunStore, configurations: Sequence[Configuration]) -> MaskLosses | None:
+    """Read the losses of masks that one run drew: the first of the best configuration with ``loss_masks`` (MaskPro)."""
     asked = [item for item in searched(configurations) if float(str(item.settings.get(LOSS_MASKS, 0))) > 0]
     run_ids = [str(run_id) for item in asked for run_id in item.finished["run_id"]]
-    return read_sampled_losses(store, run_id=run_ids[0]) if run_ids else None
+    return read_mask_losses(store, run_id=run_ids[0]) if run_ids else None
 
 
 def _masks_wanted(summary_rows: Sequence[SummaryRow], runs: StudyRuns) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from nmlab.reports.read.collect import Objective, StudyRuns
 from nmlab.reports.read.frame import Value
-from nmlab.reports.statistics import Estimate, mean_interval, paired_difference
+from nmlab.reports.statistics import MeanEstimate, mean_interval, paired_difference
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import Role
@@ -83,23 +83,23 @@ class Configuration:
         """How many runs it has or should have, those that never began included."""
         return max(self.expected, len(self.trials))
 
-    @property
+    @cached_property
     def run_ids(self) -> tuple[str, ...]:
         """All its runs, by seed."""
         return tuple(self.trials["run_id"])
 
     @cached_property
-    def value(self) -> Estimate | None:
+    def value(self) -> MeanEstimate | None:
         """The searched metric of its finished runs."""
         return self.estimate(self.objective.metric)
 
     @cached_property
-    def initial(self) -> Estimate | None:
+    def initial(self) -> MeanEstimate | None:
         """The searched metric of its finished runs' own initial masks."""
         return self.estimate(self.objective.initial)
 
     @cached_property
-    def gain(self) -> Estimate | None:
+    def gain(self) -> MeanEstimate | None:
         """Learned minus own initial mask, paired by seed; None where it is not learned or a value is not finite."""
         if not self.is_learned:
             return None
@@ -125,7 +125,11 @@ class Configuration:
         """Return the finished runs that have a value of this metric."""
         return tuple(self.by_run(metric))
 
-    def estimate(self, metric: str) -> Estimate | None:
+    def highest(self, metric: str) -> float | None:
+        """Return the highest value of a metric over its finished runs, or None where none has one."""
+        return max(self.by_run(metric).values(), default=None)
+
+    def estimate(self, metric: str) -> MeanEstimate | None:
         """Return the mean of a metric over its finished runs, or None where it has no finite mean."""
         values = list(self.by_run(metric).values())
         return mean_interval(values) if values and all(map(math.isfinite, values)) else None
@@ -169,6 +173,12 @@ def searched(configurations: Iterable[Configuration]) -> tuple[Configuration, ..
 def baselines(configurations: Iterable[Configuration]) -> tuple[Configuration, ...]:
     """Return the configurations that were run for comparison, dense first, then in the order given."""
     return tuple(sorted((item for item in configurations if item.is_baseline), key=lambda item: not item.is_dense))
+
+
+def ranks(configurations: Sequence[Configuration]) -> dict[str, int]:
+    """Return the rank, from 1, within its group of each searched configuration with all its runs finished."""
+    groups = groups_of(item for item in searched(configurations) if item.is_complete)
+    return {item.key: place for members in groups.values() for place, item in enumerate(members, start=1)}
 
 
 def varying(configurations: Sequence[Configuration]) -> tuple[str, ...]:
@@ -218,6 +228,11 @@ def constant(configurations: Sequence[Configuration]) -> dict[str, Value]:
 def comparable_group(item: Configuration) -> tuple[str, ...]:
     """Return what two masks must share for their numbers to be compared: pattern, model and evaluation data."""
     return (item.pattern, *evaluation_setting(item))
+
+
+def competing_group(item: Configuration) -> tuple[str, ...] | None:
+    """Return the group in which a mask competes for the best; None for the dense model and where a seed is missing."""
+    return None if item.is_dense or not item.is_complete else comparable_group(item)
 
 
 def evaluation_setting(item: Configuration) -> tuple[str, ...]:

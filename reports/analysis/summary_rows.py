@@ -7,12 +7,13 @@ from nmlab.reports.analysis.configurations import (
     Configuration,
     baselines,
     best_of,
-    comparable_group,
+    competing_group,
     groups_of,
     searched,
     setting_text,
     varying,
 )
+from nmlab.reports.analysis.pairwise import Competitor, Side
 from nmlab.trials.contract import run_params
 
 
@@ -27,6 +28,11 @@ class SummaryRow:
     group: Hashable | None = None
     tried: int = 1
 
+    @property
+    def competitor(self) -> Competitor:
+        """The row as it competes for a mark."""
+        return Competitor(Side(self.item, self.kind == "initial"), self.group)
+
 
 def summary_rows_of(configurations: Sequence[Configuration]) -> list[SummaryRow]:
     """Return the rows of the summary, in order."""
@@ -37,7 +43,7 @@ def summary_rows_of(configurations: Sequence[Configuration]) -> list[SummaryRow]
         for item in others:
             same = [other for other in others if other.method == item.method]
             setting = setting_text(item, names=varying(same))
-            summary_rows.append(SummaryRow(item, "baseline", item.method, setting, competes(item)))
+            summary_rows.append(SummaryRow(item, "baseline", item.method, setting, competing_group(item)))
         for method in dict.fromkeys(item.method for item in searched(members)):
             summary_rows += _method_rows([item for item in searched(members) if item.method == method])
     return summary_rows
@@ -46,11 +52,6 @@ def summary_rows_of(configurations: Sequence[Configuration]) -> list[SummaryRow]
 def names_of(summary_rows: Sequence[SummaryRow]) -> dict[tuple[str, bool], str]:
     """Return the name of each configuration and each initial mask in the summary."""
     return {(row.item.key, row.kind == "initial"): _name(row) for row in summary_rows}
-
-
-def competes(item: Configuration) -> tuple[str, ...] | None:
-    """Return the group in which a row is compared; None for the dense model and where a seed is missing."""
-    return None if item.is_dense or not item.is_complete else comparable_group(item)
 
 
 def _name(row: SummaryRow) -> str:
@@ -63,9 +64,9 @@ def _method_rows(tried: list[Configuration]) -> list[SummaryRow]:
         return []
     setting = setting_text(best, names=varying(tried))
     name = f"{best.method}, best of {len(tried)}" if len(tried) > 1 else best.method
-    summary_rows = [SummaryRow(best, "best", name, setting, competes(best), tried=len(tried))]
+    summary_rows = [SummaryRow(best, "best", name, setting, competing_group(best), tried=len(tried))]
     if best.is_learned:
         start = best.settings.get(run_params.INITIAL_MASK)
         title = f"{best.method}, its initial mask" + (f" ({start})" if start else "")
-        summary_rows.insert(0, SummaryRow(best, "initial", title, "", competes(best)))
+        summary_rows.insert(0, SummaryRow(best, "initial", title, "", competing_group(best)))
     return summary_rows

@@ -10,6 +10,7 @@ from nmlab.reports.values.wording import counted
 from nmlab.trials.contract.run_tags import KnownCost
 
 SECONDS, SPENT = "cost/seconds", "cost/spent_seconds"
+STEP_PARTS = ("time/sample_s", "time/forward_s", "time/update_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,14 @@ def total_of(configurations: Iterable[Configuration], *, metric: str = SECONDS) 
         unknown += sum(map(math.isnan, costs))
         in_part += int((rows["cost_known"] == KnownCost.IN_PART).sum()) if "cost_known" in rows else 0
     return Total(value, runs, unknown, in_part)
+
+
+def step_shares(item: Configuration) -> dict[str, float] | None:
+    """Return the percentage of each part of a training step in their sum, by metric; None where none was timed."""
+    parts = {metric: item.estimate(metric) for metric in STEP_PARTS}
+    means = {metric: part.mean if part is not None else 0.0 for metric, part in parts.items()}
+    total = sum(means.values())
+    return {metric: 100 * mean / total for metric, mean in means.items()} if total else None
 
 
 def total_text(total: Total) -> str:

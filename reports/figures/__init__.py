@@ -2,10 +2,12 @@
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.figures.by_setting import by_setting_info, draw_by_setting
-from nmlab.reports.figures.estimators import draw_estimators, estimators_info
 from nmlab.reports.figures.importance import draw_importance, importance_info
 from nmlab.reports.figures.layers import draw_layers, layer_info
-from nmlab.reports.figures.losses import draw_losses, losses_info
+from nmlab.reports.figures.maskpro.estimators import draw_estimators, estimators_info
+from nmlab.reports.figures.maskpro.losses import draw_losses, losses_info
+from nmlab.reports.figures.maskpro.residual import draw_residual, residual_info
+from nmlab.reports.figures.maskpro.sampled import draw_sampled, sampled_info
 from nmlab.reports.figures.memory import draw_memory, memory_info
 from nmlab.reports.figures.overlaps import draw_overlap, draw_pictures, overlap_info, pictures_info
 from nmlab.reports.figures.parallel import draw_parallel, parallel_info
@@ -13,8 +15,6 @@ from nmlab.reports.figures.pareto import draw_pareto, pareto_info
 from nmlab.reports.figures.progress import draw_progress, progress_info
 from nmlab.reports.figures.ranking import draw_ranking, ranking_info
 from nmlab.reports.figures.ranks import draw_ranks, rank_info
-from nmlab.reports.figures.residual import draw_residual, residual_info
-from nmlab.reports.figures.sampled import draw_sampled, sampled_info
 from nmlab.reports.figures.sensitivity import draw_sensitivity, sensitivity_info
 from nmlab.reports.figures.style import DARK, LIGHT, FigureFile
 from nmlab.reports.figures.timing import draw_timing, timing_info
@@ -75,7 +75,7 @@ def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
         draw_residual(residual_info(configurations, curves=runs.curves)),
         draw_estimators(estimators_info(configurations, curves=runs.curves)),
         draw_losses(losses_info(configurations, curves=runs.curves)),
-        draw_sampled(sampled_info(analysis.sampled, configurations=configurations)),
+        draw_sampled(sampled_info(analysis.mask_losses, configurations=configurations)),
         draw_ranks(rank_info(configurations, progress=runs.progress)),
         draw_overlap(overlap_info(summary_rows, masks=analysis.masks)),
         draw_pictures(pictures_info(summary_rows, masks=analysis.masks)),

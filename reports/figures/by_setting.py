@@ -20,7 +20,7 @@ from nmlab.reports.figures.style import (
     wants_log,
 )
 from nmlab.reports.read.frame import Value
-from nmlab.reports.statistics import Estimate
+from nmlab.reports.statistics import MeanEstimate
 
 KEY, TITLE = "by_setting", "Methods by a setting"
 FEWEST = 2  # methods of a panel, and values of a method
@@ -32,7 +32,7 @@ class MethodLine:
 
     method: str
     places: tuple[float, ...]
-    values: tuple[Estimate, ...]
+    values: tuple[MeanEstimate, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from nmlab.reports.analysis.configurations import Configuration, groups_of, searched
-from nmlab.reports.figures.residual import labels_of
+from nmlab.reports.figures.maskpro.residual import labels_of
 from nmlab.reports.figures.style import GRID, INK, SETTINGS, FigureFile, look_of, new_figure, saved
 from nmlab.reports.values.wording import counted
 

@@ -21,7 +21,7 @@ from nmlab.reports.analysis.statements import change_text, is_nothing, mean_text
 from nmlab.reports.narrative.winner_words import winner_sentence
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.statistics import Estimate
+from nmlab.reports.statistics import MeanEstimate
 from nmlab.reports.values import Style, number_text
 from nmlab.reports.values.wording import counted
 from nmlab.trials.contract import run_params
@@ -114,16 +114,16 @@ def _gain_sentence(best: Configuration, configurations: Sequence[Configuration])
     return f"That is {_gain_text(best, gain, of=mask)}{_interval_words(best, gain)}."
 
 
-def _gain_text(best: Configuration, gain: Estimate, *, of: str) -> str:
+def _gain_text(best: Configuration, gain: MeanEstimate, *, of: str) -> str:
     note = quality(gain.mean, objective=best.objective) if gain.excludes_zero else ""
     return change_text(gain.mean, objective=best.objective, of=of, note=note)
 
 
-def _is_unchanged(gain: Estimate) -> bool:
+def _is_unchanged(gain: MeanEstimate) -> bool:
     return gain.mean == 0 and not gain.half_width
 
 
-def _interval_words(best: Configuration, gain: Estimate) -> str:
+def _interval_words(best: Configuration, gain: MeanEstimate) -> str:
     if gain.low is None or gain.high is None:
         return " (one seed, so no interval)"
     if is_nothing(gain.mean, metric=best.objective.metric):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nmlab.reports.analysis.outcomes import pruned_runs
-from nmlab.reports.read.collect import Launch, StudyRuns
+from nmlab.reports.read.collect import LaunchRecord, StudyRuns
 from nmlab.reports.read.evaluations import EvaluationCheck
 from nmlab.reports.read.frame import tag_json
 from nmlab.reports.values.wording import counted
@@ -26,14 +26,14 @@ DIRTY = {run_tags.TRUE: "yes: uncommitted changes", run_tags.FALSE: "no"}
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ProvenanceSection:
     """A titled list of facts."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
 
 
-def provenance_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[Section, ...]:
+def provenance_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[ProvenanceSection, ...]:
     """Return the provenance of a launch: study, code, model and data, hardware, and the whole study's settings.
 
     Raises:
@@ -43,11 +43,11 @@ def provenance_of(runs: StudyRuns, *, check: EvaluationCheck | None) -> tuple[Se
     versions = _json_tag(launch, run_tags.VERSIONS)
     hardware = _json_tag(launch, run_tags.HARDWARE)
     sections = (
-        Section("Study", _study_facts(runs)),
-        Section("Code", (*_code_facts(launch.tags), *sorted(versions.items()))),
-        Section("Model and data", (*_data_facts(launch), *_check_facts(check))),
-        Section("Hardware", tuple(sorted(hardware.items())) or (("hardware", UNKNOWN),)),
-        Section("All settings of the study", tuple(sorted(launch.params.items()))),
+        ProvenanceSection("Study", _study_facts(runs)),
+        ProvenanceSection("Code", (*_code_facts(launch.tags), *sorted(versions.items()))),
+        ProvenanceSection("Model and data", (*_data_facts(launch), *_check_facts(check))),
+        ProvenanceSection("Hardware", tuple(sorted(hardware.items())) or (("hardware", UNKNOWN),)),
+        ProvenanceSection("All settings of the study", tuple(sorted(launch.params.items()))),
     )
     return tuple(section for section in sections if section.facts)
 
@@ -113,7 +113,7 @@ def _code_facts(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _data_facts(launch: Launch) -> tuple[tuple[str, str], ...]:
+def _data_facts(launch: LaunchRecord) -> tuple[tuple[str, str], ...]:
     sections = (run_params.MODEL, run_params.DATA)
     named = [(name, value) for name, value in sorted(launch.params.items()) if name.startswith(sections)]
     return (
@@ -155,7 +155,7 @@ def _code_warnings(runs: StudyRuns) -> list[str]:
     return found
 
 
-def _weights_warnings(launch: Launch) -> list[str]:
+def _weights_warnings(launch: LaunchRecord) -> list[str]:
     state = launch.tags.get(run_tags.FROZEN_WEIGHTS, FrozenWeights.UNVERIFIED)
     if state == FrozenWeights.VERIFIED:
         return []
@@ -199,6 +199,6 @@ def _runs_text(run_ids: list[str]) -> str:
     return f"noted by run {run_ids[0]}" if len(run_ids) == 1 else f"noted by {len(run_ids)} runs, first {run_ids[0]}"
 
 
-def _json_tag(launch: Launch, name: str) -> dict[str, str]:
+def _json_tag(launch: LaunchRecord, name: str) -> dict[str, str]:
     value = tag_json(launch.tags.get(name, "{}"), tag=name, run_id=launch.run_id)
     return {key: item if isinstance(item, str) else json.dumps(item) for key, item in value.items()}

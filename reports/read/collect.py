@@ -39,7 +39,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class LaunchRecord:
     """The parent run: one launch of a study.
 
     ``planned`` is the number of child runs that were planned, None where it was not recorded; times are UTC.
@@ -63,7 +63,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class InitialMask:
+class InitialMaskRecord:
     """A mask that trials of a launch started from: its method, pattern, seed and metrics such as ``cost/*``."""
 
     run_id: str
@@ -82,25 +82,30 @@ class StudyRuns:
         trials: one row per child run; see :func:`nmlab.reports.read.frame.trial_frame` for the columns.
         settings: the columns of ``trials`` that are parameters of the runs, hyperparameters first.
         metrics: the columns of ``trials`` that are final metrics, sorted.
-        curves: ``run_id, metric, step, value`` of the loss residual, of up to 300 runs; see :func:`curve_runs`.
+        curves: ``run_id, metric, step, value`` of MaskPro's loss residual, of up to 300 runs; see :func:`curve_runs`.
         progress: the same of the searched metric at every evaluation of a run, its start included.
         initial_masks: the masks that trials started from, each computed once; they are not trials.
     """
 
     study: str
     experiment_id: str
-    launch: Launch
+    launch: LaunchRecord
     objective: Objective
     trials: pd.DataFrame
     settings: tuple[str, ...]
     metrics: tuple[str, ...]
     curves: pd.DataFrame
     progress: pd.DataFrame
-    initial_masks: tuple[InitialMask, ...] = ()
+    initial_masks: tuple[InitialMaskRecord, ...] = ()
 
     def count(self, status: str) -> int:
         """Return how many of the launch's own runs ended with this status."""
         return int(((self.trials["status"] == status) & ~self.trials["is_external_model"].astype(bool)).sum())
+
+    def started_from(self, mask: InitialMaskRecord) -> tuple[str, ...]:
+        """Return the runs that started from a mask."""
+        rows = self.trials[[mask.digest in text.split(",") for text in self.trials["initial_mask_digest"]]]
+        return tuple(rows["run_id"])
 
     @property
     def recorded(self) -> int:
@@ -152,8 +157,8 @@ def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyR
 def curve_runs(rows: pd.DataFrame, *, objective: Objective, most: int = MOST_CURVES) -> list[str]:
     """Return the runs whose residuals are read: all of a small study, else some configurations with all their seeds.
 
-    These are the best of each method, pattern and estimator, and configurations at even distances in the order of the
-    searched metric, so that the figures show good and bad ones.
+    These are the best of each method, pattern and estimator (of MaskPro), and configurations at even distances in the
+    order of the searched metric, so that the figures show good and bad ones.
     """
     kept = rows[(rows["status"] != TrialStatus.DUPLICATE) & (rows["role"] == Role.SEARCH)]
     if len(kept) <= most or objective.metric not in kept:
@@ -183,11 +188,11 @@ def objective_of(params: Mapping[str, str]) -> Objective:
     return Objective(metric=metric, mode=mode)
 
 
-def launch_of(parent: Any, *, position: tuple[int, int]) -> Launch:
+def launch_of(parent: Any, *, position: tuple[int, int]) -> LaunchRecord:
     """Return the launch of a parent run; ``position`` is its number and the number of launches of the study."""
     tags, info = parent.data.tags, parent.info
     planned = tags.get(run_tags.PLANNED)
-    return Launch(
+    return LaunchRecord(
         run_id=info.run_id,
         name=tags.get(run_tags.LAUNCH, info.run_id),
         status=tags.get(run_tags.STATUS, info.status.lower()),
@@ -200,9 +205,9 @@ def launch_of(parent: Any, *, position: tuple[int, int]) -> Launch:
     )
 
 
-def _initial_mask(run: Any) -> InitialMask:
+def _initial_mask(run: Any) -> InitialMaskRecord:
     tags, params = run.data.tags, run.data.params
-    return InitialMask(
+    return InitialMaskRecord(
         run_id=run.info.run_id,
         digest=tags.get(run_tags.INITIAL_MASK_DIGEST, ""),
         method=params.get(run_params.METHOD, "unknown"),

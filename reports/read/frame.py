@@ -109,6 +109,11 @@ def records_of(rows: pd.DataFrame, *, columns: Sequence[str] | None = None) -> l
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 
+def seed_of(value: object) -> int:
+    """Return the seed of a row; a method without seeds has the seed 0."""
+    return int(value) if isinstance(value, int | float) and not math.isnan(value) else 0
+
+
 def tag_json(text: str, *, tag: str, run_id: str) -> dict[str, Any]:
     """Return the JSON object that a tag of a run holds.
 

@@ -3,11 +3,11 @@
 import csv
 import io
 
-from nmlab.reports.values import Cell, Column, Table
+from nmlab.reports.values import Cell, Column, ReportTable
 from nmlab.trials.contract.escaping import csv_cell
 
 
-def csv_text(table: Table) -> str:
+def csv_text(table: ReportTable) -> str:
     """Return a table as CSV.
 
     A column of means gives ``key, key_low, key_high, key_n`` and, where it was marked, ``key_mark``; the last

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from nmlab.reports.figures import FigureFile
-from nmlab.reports.narrative.provenance import Section
-from nmlab.reports.values import Table, for_pages
+from nmlab.reports.narrative.provenance import ProvenanceSection
+from nmlab.reports.values import ReportTable, for_pages
 
 LEADING = ("summary", "winner", "rivals", "tasks", "claims", "published")
 """The leading tables; there may be several published ones, named published-PAPER-ITEM."""
@@ -54,9 +54,9 @@ class Document:
     facts: tuple[tuple[str, str], ...]
     headline: tuple[str, ...]
     warnings: tuple[str, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[ReportTable, ...]
     figures: tuple[FigureFile, ...]
-    provenance: tuple[Section, ...]
+    provenance: tuple[ProvenanceSection, ...]
     links: RunLinks
     written: datetime
     title: str = ""
@@ -70,12 +70,12 @@ class Document:
         return self.title or self.study
 
     @property
-    def lead(self) -> tuple[Table, ...]:
+    def lead(self) -> tuple[ReportTable, ...]:
         """The leading tables, which come before the figures."""
         return tuple(for_pages(table) for table in self.tables if _leads(table))
 
     @property
-    def details(self) -> tuple[Table, ...]:
+    def details(self) -> tuple[ReportTable, ...]:
         """All other tables, which come after the figures."""
         return tuple(for_pages(table) for table in self.tables if not _leads(table))
 
@@ -90,5 +90,5 @@ class Document:
         return tuple(figure for figure in self.figures if figure.skipped)
 
 
-def _leads(table: Table) -> bool:
+def _leads(table: ReportTable) -> bool:
     return table.key.partition("-")[0] in LEADING

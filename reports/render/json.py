@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from nmlab.reports.render.document import Document
-from nmlab.reports.values import Cell, Column, Table, cell_text, title_text
+from nmlab.reports.values import Cell, Column, ReportTable, cell_text, title_text
 from nmlab.trials.contract.escaping import json_escaped
 
 
@@ -33,12 +33,12 @@ def json_text(document: Document) -> str:
     return _encoded(value)
 
 
-def table_json(table: Table) -> str:
+def table_json(table: ReportTable) -> str:
     """Return one table as JSON."""
     return _encoded(table_value(table))
 
 
-def table_value(table: Table) -> dict[str, Any]:
+def table_value(table: ReportTable) -> dict[str, Any]:
     """Return one table as plain values: columns, rows of cells by column, notes."""
     return {
         "key": table.key,

@@ -5,7 +5,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from nmlab.reports.values import Cell, Column, Direction, Mark, Row, Style, Table, cell_text
+from nmlab.reports.values import Cell, Column, Direction, Mark, ReportTable, Row, Style, cell_text
 from nmlab.trials.contract.escaping import one_line
 
 MARKS = {Mark.NONE: "{}", Mark.BEST: "\\textbf{{{}}}", Mark.TIED: "\\textbf{{{}}}", Mark.SECOND: "\\underline{{{}}}"}
@@ -41,7 +41,7 @@ CHARACTERS_OF_A_NOTE = 110
 LINES_ON_A_PAGE = 40  # of A4 in landscape, the lower orientation
 
 
-def latex_text(table: Table) -> str:
+def latex_text(table: ReportTable) -> str:
     """Return one table: a float that fits the text width, or a ``longtable`` where it is longer than a page.
 
     The preamble needs ``array``, ``booktabs`` and ``graphicx``, and ``longtable`` for long ones.
@@ -66,7 +66,7 @@ def _breakable(text: str) -> str:
     return re.sub(r"(=|(?:\\_|\.)(?=[A-Za-z]))", r"\1\\allowbreak{}", escaped(text))
 
 
-def _long(table: Table) -> str:
+def _long(table: ReportTable) -> str:
     top, head, rule, *rows, bottom = _lines(table)
     size = "tiny" if _is_wide(table) else "scriptsize"
     lines = [
@@ -85,7 +85,7 @@ def _long(table: Table) -> str:
     return "\n".join(lines)
 
 
-def _begin(name: str, table: Table) -> str:
+def _begin(name: str, table: ReportTable) -> str:
     widths = zip(table.columns, _widths(table), strict=True)
     places = "".join(_place(column, width, _limit(table)) for column, width in widths)
     return f"\\begin{{{name}}}{{{places}}}"
@@ -97,7 +97,7 @@ def _place(column: Column, width: int, limit: int) -> str:
     return "l" if width < limit else f">{{\\raggedright\\arraybackslash}}p{{{width / 2:g}em}}"
 
 
-def _is_long(table: Table) -> bool:
+def _is_long(table: ReportTable) -> bool:
     """Return whether a table is higher than a page and so does not fit a float; notes and multi-line rows count."""
     notes = sum(_height(len(note), CHARACTERS_OF_A_NOTE) for note in table.notes)
     return notes + sum(_height(_longest(row, table.columns), LONG_TEXT) for row in table.rows) > LINES_ON_A_PAGE
@@ -117,16 +117,16 @@ def _height(characters: int, width: int) -> int:
     return max(1, math.ceil(characters / width))
 
 
-def _limit(table: Table) -> int:
+def _limit(table: ReportTable) -> int:
     return LONG_TEXT_ON_PAGES if _is_long(table) else LONG_TEXT
 
 
-def _is_wide(table: Table) -> bool:
+def _is_wide(table: ReportTable) -> bool:
     widths = _widths(table)
     return sum(widths) + 2 * len(widths) > CHARACTERS_THAT_FIT
 
 
-def _widths(table: Table) -> list[int]:
+def _widths(table: ReportTable) -> list[int]:
     """Return the characters that each column takes, text that breaks into lines counted as one of them."""
     widths = []
     for column in table.columns:
@@ -137,7 +137,7 @@ def _widths(table: Table) -> list[int]:
     return widths
 
 
-def _lines(table: Table) -> list[str]:
+def _lines(table: ReportTable) -> list[str]:
     head = " & ".join(_title(column) for column in table.columns)
     rows = [
         _after_break(" & ".join(_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)))
@@ -174,7 +174,7 @@ def _cell(cell: Cell, column: Column) -> str:
     return MARKS[cell.mark].format(_breakable(text) if len(text) > LONG_TEXT_ON_PAGES else escaped(text))
 
 
-def _caption(table: Table) -> str:
+def _caption(table: ReportTable) -> str:
     title = table.title if table.title.endswith("?") else f"{table.title}."
     return f"\\caption{{{escaped(title)} {escaped(table.caption)}}}\\label{{tab:{_label(table.key)}}}"
 
@@ -184,5 +184,5 @@ def _label(key: str) -> str:
     return re.sub(r"[^\w.:-]", "-", key)
 
 
-def _notes(table: Table) -> list[str]:
+def _notes(table: ReportTable) -> list[str]:
     return [f"\\par\\smallskip\\footnotesize {escaped(note)}" for note in table.notes]

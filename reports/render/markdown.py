@@ -3,7 +3,7 @@
 from nmlab.reports.narrative.provenance import moment_text
 from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.render.templates import environment
-from nmlab.reports.values import Cell, Column, Mark, Style, Table, cell_text, title_text
+from nmlab.reports.values import Cell, Column, Mark, ReportTable, Style, cell_text, title_text
 from nmlab.trials.contract.escaping import markdown_code, safe_link
 from nmlab.trials.contract.escaping import markdown_text as escaped
 
@@ -24,7 +24,7 @@ def markdown_text(document: Document) -> str:
     )
 
 
-def markdown_table(table: Table, *, links: RunLinks) -> str:
+def markdown_table(table: ReportTable, *, links: RunLinks) -> str:
     """Return one table as a pipe table."""
     head = [escaped(title_text(column)) for column in table.columns]
     rule = ["---:" if column.is_numeric else ":---" for column in table.columns]

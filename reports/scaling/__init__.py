@@ -1,4 +1,4 @@
-"""Scaling from small models to a large one: the best logit magnitude, learning rate and steps by number of groups."""
+"""Scaling MaskPro from small models to a large one: its best magnitude, learning rate and steps by number of groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import open_store
 from nmlab.reports.scaling.evidence import BestPlace, best_place
 from nmlab.reports.scaling.observed import sizes_of
-from nmlab.reports.scaling.proposal import Proposal, propose, space_yaml
+from nmlab.reports.scaling.proposal import SpaceProposal, propose, space_yaml
 from nmlab.reports.scaling.sizes import groups_of_model
 from nmlab.reports.scaling.words import sentences
 from nmlab.trials.contract.pattern import Pattern, expected_pattern
@@ -21,7 +21,7 @@ class Scaled:
     """The evidence by model size, the proposal, the proposal as part of a study in YAML, and sentences on both."""
 
     places: tuple[BestPlace, ...]
-    proposal: Proposal
+    proposal: SpaceProposal
     space: str
     sentences: tuple[str, ...]
 

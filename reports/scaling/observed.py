@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from nmlab.reports.analysis.compared_studies import read_studies
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.metrics import is_compared_by_ratio
-from nmlab.reports.compare import members_of
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.store import RunStore
 from nmlab.reports.scaling.evidence import FEWEST_MAGNITUDES, FEWEST_RATES, ModelSize, Tried
@@ -31,7 +31,8 @@ def sizes_of(store: RunStore, *, studies: Sequence[str]) -> tuple[ModelSize, ...
     """
     found: dict[Key, list[Tried]] = {}
     named: dict[Key, dict[str, None]] = {}
-    for member in members_of(store, studies=studies):
+    members = [member for study in read_studies(store, studies=studies) for member in study.members]
+    for member in members:
         tried = _tried(member.item) if member.item.method == METHOD and not member.item.is_baseline else None
         if tried is not None:
             key = _key(member.item)

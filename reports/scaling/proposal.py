@@ -34,7 +34,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class SpaceProposal:
     """The proposed search on a model with a given number of groups, and its basis.
 
     Attributes:
@@ -76,7 +76,7 @@ class Published:
         return _holds(self.logit_magnitude, self.printed_magnitudes) and _holds(self.learning_rate, self.printed_rates)
 
 
-def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Proposal:
+def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> SpaceProposal:
     """Return the proposed search on a model with ``groups`` groups of N:M.
 
     Raises:
@@ -96,7 +96,7 @@ def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Prop
     largest = max(places, key=lambda place: place.size.groups)
     kept = math.exp(laws["flips"].predicted(largest.size.groups)[0])
     ends = (kept, kept * groups / largest.size.groups)
-    return Proposal(
+    return SpaceProposal(
         groups=groups,
         n=n,
         m=m,
@@ -116,7 +116,7 @@ def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Prop
     )
 
 
-def space_yaml(proposal: Proposal) -> str:
+def space_yaml(proposal: SpaceProposal) -> str:
     """Return the proposal as part of a study in YAML, ready to paste."""
     magnitude, rate = proposal.searched
     body = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from nmlab.reports.scaling.evidence import BestPlace
 from nmlab.reports.scaling.flips import expected_flips
 from nmlab.reports.scaling.law import Law
-from nmlab.reports.scaling.proposal import PRIORS, Proposal, Range
+from nmlab.reports.scaling.proposal import PRIORS, Range, SpaceProposal
 from nmlab.reports.values.wording import counted
 
 FAR = 10.0
@@ -17,7 +17,7 @@ WHAT = {
 }
 
 
-def sentences(places: Sequence[BestPlace], proposal: Proposal) -> tuple[str, ...]:
+def sentences(places: Sequence[BestPlace], proposal: SpaceProposal) -> tuple[str, ...]:
     """Return the sentences on the evidence, the laws, the proposal and its cautions."""
     return (
         *(_place_sentence(place) for place in places),
@@ -55,7 +55,7 @@ def _law_sentence(name: str, law: Law) -> str:
     )
 
 
-def _proposal_sentence(proposal: Proposal) -> str:
+def _proposal_sentence(proposal: SpaceProposal) -> str:
     return (
         f"For {proposal.groups:,} groups of {proposal.n}:{proposal.m}, with 95% prediction intervals: logit_magnitude "
         f"{_shown(proposal.logit_magnitude)}, learning_rate {_shown(proposal.learning_rate)}, steps "
@@ -63,7 +63,7 @@ def _proposal_sentence(proposal: Proposal) -> str:
     )
 
 
-def _reach_sentence(proposal: Proposal) -> str:
+def _reach_sentence(proposal: SpaceProposal) -> str:
     times = proposal.extrapolation
     if times <= 1:
         return "The model is no larger than the largest one tried."
@@ -71,7 +71,7 @@ def _reach_sentence(proposal: Proposal) -> str:
     return f"The model has {times:,.3g} times the groups of the largest one tried.{far}"
 
 
-def _limits_sentence(places: Sequence[BestPlace], proposal: Proposal) -> tuple[str, ...]:
+def _limits_sentence(places: Sequence[BestPlace], proposal: SpaceProposal) -> tuple[str, ...]:
     if len({place.size.groups for place in places}) > 1:
         return ()
     number, share = proposal.limits
@@ -81,7 +81,7 @@ def _limits_sentence(places: Sequence[BestPlace], proposal: Proposal) -> tuple[s
     )
 
 
-def _published_sentence(proposal: Proposal) -> tuple[str, ...]:
+def _published_sentence(proposal: SpaceProposal) -> tuple[str, ...]:
     found = proposal.published
     if found is None:
         return ()

@@ -6,9 +6,9 @@ bootstrap and permutation over the windows or questions of one text.
 """
 
 from nmlab.reports.statistics.bootstrap import Bootstrapped, paired_bootstrap
-from nmlab.reports.statistics.comparison import Comparison, Noise, compare_constant, compare_paired, compare_windows
+from nmlab.reports.statistics.comparison import Noise, SideComparison, compare_constant, compare_paired, compare_windows
 from nmlab.reports.statistics.equivalence import beyond, equivalent
-from nmlab.reports.statistics.intervals import CONFIDENCE, Estimate, mean_interval, paired_difference
+from nmlab.reports.statistics.intervals import CONFIDENCE, MeanEstimate, mean_interval, paired_difference
 from nmlab.reports.statistics.multiplicity import adjusted, holm
 from nmlab.reports.statistics.power import detectable_by_normal, detectable_by_t
 from nmlab.reports.statistics.questions import compare_questions, detectable_by_questions, divided, mcnemar
@@ -17,9 +17,9 @@ from nmlab.reports.statistics.winning import winner_margin, winner_power
 __all__ = [
     "CONFIDENCE",
     "Bootstrapped",
-    "Comparison",
-    "Estimate",
+    "MeanEstimate",
     "Noise",
+    "SideComparison",
     "adjusted",
     "beyond",
     "compare_constant",

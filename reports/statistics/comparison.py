@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from scipy import stats
@@ -21,7 +21,7 @@ class Noise(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class SideComparison:
     """First side minus second side.
 
     ``low``, ``high``, ``p_value`` and ``detectable`` are None where nothing was repeated. ``n`` counts the
@@ -41,8 +41,15 @@ class Comparison:
         decisive = self.p_value if p_value is None else p_value
         return None if decisive is None else decisive < level
 
+    def as_ratio(self) -> "SideComparison":
+        """Return a comparison of logarithms as one of ratios."""
+        ends = (self.difference, self.low, self.high, self.detectable)
+        ratio, low, high, detectable = (None if end is None else math.exp(end) for end in ends)
+        assert ratio is not None
+        return replace(self, difference=ratio, low=low, high=high, detectable=detectable)
 
-def compare_paired(first: Sequence[float], *, second: Sequence[float]) -> Comparison:
+
+def compare_paired(first: Sequence[float], *, second: Sequence[float]) -> SideComparison:
     """Compare two configurations seed by seed with a paired t-test (Student 1908).
 
     Raises:
@@ -53,14 +60,14 @@ def compare_paired(first: Sequence[float], *, second: Sequence[float]) -> Compar
     return _over_seeds([a - b for a, b in zip(first, second, strict=True)])
 
 
-def compare_constant(first: Sequence[float], *, constant: float) -> Comparison:
+def compare_constant(first: Sequence[float], *, constant: float) -> SideComparison:
     """Compare a trained configuration, seed by seed, with a value that has no seed: a one-sample t-test."""
     return _over_seeds([value - constant for value in first])
 
 
-def compare_windows(found: Bootstrapped) -> Comparison:
+def compare_windows(found: Bootstrapped) -> SideComparison:
     """Return the result of the bootstrap over windows as a comparison."""
-    return Comparison(
+    return SideComparison(
         found.value,
         found.low,
         found.high,
@@ -71,11 +78,11 @@ def compare_windows(found: Bootstrapped) -> Comparison:
     )
 
 
-def _over_seeds(differences: Sequence[float]) -> Comparison:
+def _over_seeds(differences: Sequence[float]) -> SideComparison:
     estimate = mean_interval(differences)
     n, half = estimate.n, estimate.half_width
     if half is None:
-        return Comparison(estimate.mean, None, None, None, None, n, Noise.TRAINING)
+        return SideComparison(estimate.mean, None, None, None, None, n, Noise.TRAINING)
     deviation = half * math.sqrt(n) / t_quantile(n)
     error = deviation / math.sqrt(n)
     if error <= 1e-12 * abs(estimate.mean):
@@ -83,4 +90,4 @@ def _over_seeds(differences: Sequence[float]) -> Comparison:
     else:
         p_value = float(2 * stats.t.sf(abs(estimate.mean) / error, df=n - 1))
     detectable = detectable_by_t(deviation, n=n)
-    return Comparison(estimate.mean, estimate.low, estimate.high, p_value, detectable, n, Noise.TRAINING)
+    return SideComparison(estimate.mean, estimate.low, estimate.high, p_value, detectable, n, Noise.TRAINING)

@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class MeanEstimate:
     """A mean with its interval; ``low`` and ``high`` are None for a single value."""
 
     mean: float
@@ -44,7 +44,7 @@ def t_quantile(n: int, *, confidence: float = CONFIDENCE) -> float:
     return float(stats.t.ppf((1 + confidence) / 2, df=n - 1))
 
 
-def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Estimate:
+def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> MeanEstimate:
     """Return the mean of independent replicates and its t-interval.
 
     Args:
@@ -58,13 +58,15 @@ def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) ->
     n = len(values)
     mean = math.fsum(values) / n
     if n == 1:
-        return Estimate(mean=mean, low=None, high=None, n=1)
+        return MeanEstimate(mean=mean, low=None, high=None, n=1)
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
     half = t_quantile(n, confidence=confidence) * math.sqrt(variance / n)
-    return Estimate(mean=mean, low=mean - half, high=mean + half, n=n)
+    return MeanEstimate(mean=mean, low=mean - half, high=mean + half, n=n)
 
 
-def paired_difference(after: Sequence[float], *, before: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+def paired_difference(
+    after: Sequence[float], *, before: Sequence[float], confidence: float = CONFIDENCE
+) -> MeanEstimate:
     """Return the mean of ``after - before`` over pairs and its t-interval.
 
     Args:

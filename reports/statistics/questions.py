@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import optimize, stats
 
 from nmlab.reports.statistics.bootstrap import Bootstrapped
-from nmlab.reports.statistics.comparison import Comparison, Noise
+from nmlab.reports.statistics.comparison import Noise, SideComparison
 from nmlab.reports.statistics.power import LEVEL, POWER, detectable_by_normal
 
 NEGLIGIBLE = 1e-9
@@ -40,7 +40,7 @@ def divided(first_Q: npt.NDArray[np.float64], *, second_Q: npt.NDArray[np.float6
 
 def compare_questions(
     first_Q: npt.NDArray[np.float64], *, second_Q: npt.NDArray[np.float64], found: Bootstrapped
-) -> Comparison:
+) -> SideComparison:
     """Compare two masks question by question.
 
     Outcomes that are all right or wrong are compared by McNemar's test. Means over seeds are compared by flipping the
@@ -57,7 +57,7 @@ def compare_questions(
         detectable = detectable_by_questions(sum(divided(first_Q, second_Q=second_Q)), questions=len(first_Q))
     else:
         p_value, detectable = found.p_value, detectable_by_normal(found.error)
-    return Comparison(found.value, found.low, found.high, p_value, detectable, len(first_Q), Noise.QUESTIONS)
+    return SideComparison(found.value, found.low, found.high, p_value, detectable, len(first_Q), Noise.QUESTIONS)
 
 
 @cache

@@ -1,6 +1,5 @@
 """The table "Is the best really better?": each mask of the summary tested against the best of its group, corrected."""
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration
@@ -14,9 +13,9 @@ from nmlab.reports.analysis.metrics import (
 )
 from nmlab.reports.analysis.pairwise import PairwiseComparison, reasons_text, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.statistics import Comparison, Noise
+from nmlab.reports.statistics import Noise, SideComparison
 from nmlab.reports.tables.cells import PATTERN, has_several
-from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, Interval, ReportTable, Row, Style, without_empty_columns
 from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "rivals", "Is the best really better?"
@@ -41,7 +40,7 @@ def best_versus_rest_table(
     names: Mapping[tuple[str, bool], str],
     comparisons: Mapping[Hashable, Sequence[PairwiseComparison]],
     evaluations: Mapping[str, Evaluation] | None = None,
-) -> Table:
+) -> ReportTable:
     """Return one row for each mask that is compared with the best of its group.
 
     Args:
@@ -60,7 +59,7 @@ def best_versus_rest_table(
         "Each mask of the summary against the best mask that it may be compared with. Differences over seeds show "
         "training noise; differences over windows or questions show evaluation noise. The two are never mixed."
     )
-    return without_empty_columns(Table(KEY, TITLE, caption, columns, rows, notes=_notes(ordered, known)))
+    return without_empty_columns(ReportTable(KEY, TITLE, caption, columns, rows, notes=_notes(ordered, known)))
 
 
 def _columns(metric: str) -> tuple[Column, ...]:
@@ -105,19 +104,14 @@ def _row(
 ) -> Row:
     own, best = item.side, item.reference
     run_ids = (*own.run_ids, *best.run_ids)
-    training = item.training
-    stated = training if training is not None else item.decisive
-    detectable = stated.detectable if stated is not None else None
-    if detectable is not None and item.is_ratio:
-        detectable = math.exp(detectable)
     cells = (
         Cell(names[own.item.key, own.is_initial], run_ids=own.run_ids),
         Cell(own.item.pattern if has_pattern else ""),
         Cell(names[best.item.key, best.is_initial], run_ids=best.run_ids),
         *([Cell(item.difference, run_ids=run_ids)] if item.is_ratio else []),
-        interval_cell(training, run_ids, is_ratio=item.is_ratio),
-        Cell(detectable, run_ids=run_ids),
-        interval_cell(item.evaluation, run_ids, is_ratio=item.is_ratio),
+        interval_cell(item.as_stated(item.training), run_ids),
+        Cell(item.detectable, run_ids=run_ids),
+        interval_cell(item.as_stated(item.evaluation), run_ids),
         Cell(noise_text(item.decisive)),
         Cell(item.p_adjusted, run_ids=run_ids),
         Cell(verdict_text(item, evaluations=evaluations)),
@@ -125,16 +119,14 @@ def _row(
     return Row(cells, run_ids=run_ids, kind="initial" if own.is_initial else "searched")
 
 
-def interval_cell(found: Comparison | None, run_ids: tuple[str, ...], *, is_ratio: bool) -> Cell:
-    """Return a comparison with its interval, as a ratio where it was made on the log scale."""
+def interval_cell(found: SideComparison | None, run_ids: tuple[str, ...]) -> Cell:
+    """Return a comparison with its interval."""
     if found is None:
         return Cell(None)
-    ends = (found.difference, found.low, found.high)
-    shown = [math.exp(end) if is_ratio and end is not None else end for end in ends]
-    return Cell(shown[0], low=shown[1], high=shown[2], n=found.n, run_ids=run_ids)
+    return Cell(found.difference, low=found.low, high=found.high, n=found.n, run_ids=run_ids)
 
 
-def noise_text(decisive: Comparison | None) -> str | None:
+def noise_text(decisive: SideComparison | None) -> str | None:
     """Return the replicates of the deciding test, such as ``3 seeds``; None where there is none."""
     return None if decisive is None else f"{decisive.n} {decisive.noise}"
 

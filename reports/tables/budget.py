@@ -1,15 +1,12 @@
 """The tables of quality against cost: equal budgets, and the configurations on a front."""
 
-import math
 from collections.abc import Sequence
 
 from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, Reached
 from nmlab.reports.analysis.configurations import Configuration, baselines, searched
-from nmlab.reports.analysis.metrics import is_compared_by_ratio, metric_column
-from nmlab.reports.statistics import compare_constant, compare_paired
-from nmlab.reports.statistics.multiplicity import adjusted
-from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several
-from nmlab.reports.values import Cell, Column, Row, Style, Table, estimate_cell, marked, number_text
+from nmlab.reports.analysis.metrics import metric_column
+from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, marked
+from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, estimate_cell, number_text
 from nmlab.reports.values import without_empty_columns as without_empty
 
 BUDGET = Column("budget", "budget", help="what the cheapest trained method spent on one run")
@@ -24,7 +21,7 @@ COST_COLUMNS = {
 }
 
 
-def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequence[EqualBudget]) -> Table:
+def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequence[EqualBudget]) -> ReportTable:
     """Return what each method reached within the same budget: one block of rows for each budget, best first, marked."""
     objective = configurations[0].objective
     column = metric_column(objective.metric, objective=objective)
@@ -32,18 +29,14 @@ def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequ
     several = has_several(configurations, attribute="pattern")
     rows: list[Row] = []
     for budget in budgets:
-        cells = marked(
-            [estimate_cell(entry.value, run_ids=entry.run_ids) for entry in budget.reached],
-            direction=column.direction,
-            groups=_competing(budget.reached),
-            tied=_tied(budget.reached),
-        )
+        means = [estimate_cell(entry.value, run_ids=entry.run_ids) for entry in budget.reached]
+        cells = marked(means, marks=budget.marks)
         for entry, cell in zip(budget.reached, cells, strict=True):
             lead = (Cell(budget_text(budget)), Cell(entry.item.pattern if several else ""), Cell(entry.item.method))
             rest = (settings.cell(entry.item), cell, Cell(_within_text(entry)), Cell(entry.item.key))
             kind = "baseline" if entry.item.is_baseline else "searched"
             rows.append(Row((*lead, *rest), run_ids=entry.run_ids, kind=kind))
-    table = Table(
+    table = ReportTable(
         key="equal_budget",
         title="At equal budget",
         caption="What each method reached with the cost of one run of the cheapest trained method: its best "
@@ -56,7 +49,7 @@ def equal_budget_table(configurations: Sequence[Configuration], *, budgets: Sequ
     return without_empty(table)
 
 
-def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[FrontPoint]) -> Table:
+def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[FrontPoint]) -> ReportTable:
     """Return the configurations on the front of quality against at least one cost."""
     objective = configurations[0].objective
     settings = Settings.of(searched(configurations), baselines=baselines(configurations))
@@ -71,7 +64,7 @@ def pareto_table(configurations: Sequence[Configuration], *, points: Sequence[Fr
         lead = (Cell(item.pattern if several else ""), Cell(item.method), settings.cell(item), value)
         cells = (*lead, *costs, Cell(fronts), Cell(item.key, run_ids=item.run_ids))
         rows.append(Row(cells, run_ids=item.run_ids, kind="baseline" if item.is_baseline else "searched"))
-    table = Table(
+    table = ReportTable(
         key="pareto",
         title="The front of quality against cost",
         caption="Configurations for which no other is both better and cheaper in one of the costs; all others are "
@@ -100,35 +93,6 @@ def _within_text(entry: Reached) -> str:
     if entry.value is None:
         return "not evaluated within it"
     return f"{entry.step:,} of {entry.steps:,}" if entry.steps else "no steps"
-
-
-def _competing(reached: Sequence[Reached]) -> list[int | None]:
-    """Return which entries compete for a mark: those with a value, where any could be tested against the first."""
-    is_tested = any(_p_value(entry, reached[0]) is not None for entry in reached[1:])
-    return [0 if is_tested and entry.value is not None else None for entry in reached]
-
-
-def _tied(reached: Sequence[Reached]) -> list[bool]:
-    """Return which entries no t-test over seeds separates from the first; a value without seeds is a constant."""
-    first = reached[0]
-    p_values = [_p_value(entry, first) if entry is not first else None for entry in reached]
-    found = adjusted(p_values)
-    return [entry is not first and (p is None or p >= 0.05) for entry, p in zip(reached, found, strict=True)]
-
-
-def _p_value(entry: Reached, first: Reached) -> float | None:
-    own, best = list(entry.by_seed), list(first.by_seed)
-    if is_compared_by_ratio(first.item.objective.metric) and min((*own, *best), default=0) > 0:
-        own, best = [math.log(value) for value in own], [math.log(value) for value in best]
-    if not own or not best:
-        return None
-    if len(own) == len(best) > 1:
-        return compare_paired(own, second=best).p_value
-    if len(own) == 1 and not entry.item.is_learned:
-        return compare_constant(best, constant=own[0]).p_value
-    if len(best) == 1 and not first.item.is_learned:
-        return compare_constant(own, constant=best[0]).p_value
-    return None
 
 
 def _notes(budgets: Sequence[EqualBudget]) -> tuple[str, ...]:

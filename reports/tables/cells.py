@@ -1,22 +1,18 @@
 """Cells and columns that several tables of a report share."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from nmlab.reports.analysis.configurations import (
     Configuration,
-    groups_of,
-    searched,
     setting_text,
     value_text,
     varying,
     varying_by_method,
 )
 from nmlab.reports.analysis.metrics import metric_column
-from nmlab.reports.analysis.pairwise import Winner, best_versus_rest, tied_with_best, untested_groups
-from nmlab.reports.analysis.summary_rows import SummaryRow, competes
-from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.values import Cell, Column, Style, estimate_cell, marked
+from nmlab.reports.analysis.pairwise import Side
+from nmlab.reports.values import Cell, Column, Mark, Style, estimate_cell
 
 RANK = Column("rank", "#", Style.GENERAL, help="rank among the searched configurations of the same pattern")
 CONFIGURATION = Column("configuration", "configuration", Style.CODE, help="hash of the setting without its seed")
@@ -58,12 +54,6 @@ class Settings:
         return Cell(setting_text(item, names=self.names), shown=bare)
 
 
-def ranks(configurations: Sequence[Configuration]) -> dict[str, int]:
-    """Return the rank, from 1, within its group of each searched configuration with all its runs finished."""
-    groups = groups_of(item for item in searched(configurations) if item.is_complete)
-    return {item.key: place for members in groups.values() for place, item in enumerate(members, start=1)}
-
-
 def rank_cell(item: Configuration, *, places: dict[str, int]) -> Cell:
     """Return a configuration's rank; empty where it has none."""
     return Cell(places.get(item.key, ""))
@@ -79,43 +69,24 @@ def pattern_cells(item: Configuration, *, columns: Sequence[Column]) -> tuple[Ce
     return tuple(Cell("" if item.is_dense else item.pattern) for _ in columns)
 
 
+def mean_cell(side: Side, *, metric: str) -> Cell:
+    """Return the mean of a metric over the finished runs of a side, with those runs."""
+    return estimate_cell(side.estimate(metric), run_ids=side.item.runs_with(side.column(metric)))
+
+
 def metric_cell(item: Configuration, *, metric: str) -> Cell:
     """Return the mean of a metric over the configuration's finished runs, with those runs."""
-    return estimate_cell(item.estimate(metric), run_ids=item.runs_with(metric))
+    return mean_cell(Side(item), metric=metric)
 
 
-@dataclass(frozen=True, slots=True)
-class Tests:
-    """The basis of marks: losses by window and outcomes by question, by run id, and the winners."""
-
-    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
-    winners: Mapping[Hashable, Winner] = field(default_factory=dict)
-
-    def open_keys(self, metric: str) -> set[str]:
-        """Return the configurations that are not separable from the best of the search, in the searched metric."""
-        found = [winner for winner in self.winners.values() if winner.best.objective.metric == metric]
-        return {other.item.key for winner in found for other in winner.undecided}
+def marked(cells: Iterable[Cell], *, marks: Iterable[Mark]) -> tuple[Cell, ...]:
+    """Return cells with their marks, which :mod:`nmlab.reports.analysis.marks` decides."""
+    return tuple(replace(cell, mark=mark) for cell, mark in zip(cells, marks, strict=True))
 
 
-UNTESTED = Tests()
-
-
-def marked_by_tests(items: Sequence[Configuration], *, column: Column, tests: Tests) -> tuple[Cell, ...]:
-    """Return the means of a metric, marked; values that no test separates from the best of a group share its mark.
-
-    A group in which nothing could be tested has no marks.
-    """
-    cells = [metric_cell(item, metric=column.key) for item in items]
-    summary_rows = [SummaryRow(item, "searched", item.key, group=competes(item)) for item in items]
-    comparisons = best_versus_rest(summary_rows, metric=column.key, evaluations=tests.evaluations)
-    unmarked, tied = untested_groups(comparisons), {key for key, _ in tied_with_best(comparisons)}
-    tied |= tests.open_keys(column.key)
-    return marked(
-        cells,
-        direction=column.direction,
-        groups=[None if row.group in unmarked else row.group for row in summary_rows],
-        tied=[item.key in tied for item in items],
-    )
+def marked_means(items: Iterable[Configuration], *, metric: str, marks: Iterable[Mark]) -> tuple[Cell, ...]:
+    """Return the means of a metric with their marks."""
+    return marked((metric_cell(item, metric=metric) for item in items), marks=marks)
 
 
 def seeds_cell(item: Configuration) -> Cell:

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from nmlab.reports.analysis.claims import Judgement, Verdict
+from nmlab.reports.analysis.claims import ClaimVerdict, Judgement
 from nmlab.reports.analysis.metrics import chosen_on
-from nmlab.reports.values import Cell, Column, Row, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, ReportTable, Row, without_empty_columns
 
 CLAIM = Column("claim", "claim", is_prose=True)
 SOURCE = Column("source", "published in", help="tables and figures of the paper that the claim summarises")
@@ -15,10 +15,10 @@ SELECTED = Column(
     "selected", "selected", help="sides chosen as the best of several by the same numbers that decide", is_prose=True
 )
 SCALE = Column("scale", "at small scale", help="how likely the effect shows in a small model: strong, medium, weak")
-ORDER = {verdict: place for place, verdict in enumerate(Verdict)}
+ORDER = {verdict: place for place, verdict in enumerate(ClaimVerdict)}
 
 
-def claims_table(judgements: Sequence[Judgement], *, notes: Sequence[str] = ()) -> Table:
+def claims_table(judgements: Sequence[Judgement], *, notes: Sequence[str] = ()) -> ReportTable:
     """Return one row for each claim of the study, reproduced ones first and untested ones last.
 
     Args:
@@ -28,7 +28,7 @@ def claims_table(judgements: Sequence[Judgement], *, notes: Sequence[str] = ()) 
     ordered = sorted(judgements, key=lambda item: ORDER[item.verdict])
     rows = tuple(_row(item) for item in ordered)
     return without_empty_columns(
-        Table(
+        ReportTable(
             key="claims",
             title="The papers' claims",
             caption="Each claim with the test that decides it. Reproduced: every comparison it rests on is significant "
@@ -45,7 +45,7 @@ def claims_table(judgements: Sequence[Judgement], *, notes: Sequence[str] = ()) 
 def summary_of(judgements: Sequence[Judgement]) -> str:
     """Return the verdicts in one sentence: ``Of 3 claims: 2 reproduced, 1 not tested at this scale.``"""
     counts = Counter(item.verdict for item in judgements)
-    shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ClaimVerdict if counts[verdict])
     noun = "claim" if len(judgements) == 1 else "claims"
     return f"Of {len(judgements)} {noun} of the papers: {shown}.{_about_selected(judgements)}"
 
@@ -60,7 +60,7 @@ def selected_text(item: Judgement) -> str:
 
 def _about_selected(judgements: Sequence[Judgement]) -> str:
     """Return how many decided claims compare a configuration that was selected by the numbers that decide."""
-    decided = [item for item in judgements if item.selected and item.verdict is not Verdict.NOT_TESTED]
+    decided = [item for item in judgements if item.selected and item.verdict is not ClaimVerdict.NOT_TESTED]
     if not decided:
         return ""
     verb = "compares" if len(decided) == 1 else "compare"

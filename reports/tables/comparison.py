@@ -1,10 +1,10 @@
 """The tables of a comparison report, built from the configurations of one launch."""
 
 from nmlab.reports.analysis.analysis import Analysis
+from nmlab.reports.analysis.marks import Evidence
 from nmlab.reports.analysis.summary_rows import names_of
 from nmlab.reports.tables.best_versus_rest import best_versus_rest_table
 from nmlab.reports.tables.budget import equal_budget_table, pareto_table
-from nmlab.reports.tables.cells import Tests
 from nmlab.reports.tables.claims import claims_table
 from nmlab.reports.tables.cost import cost_table
 from nmlab.reports.tables.initial_masks import initial_masks_table
@@ -16,7 +16,7 @@ from nmlab.reports.tables.settings import configurations_table
 from nmlab.reports.tables.summary import summary_table
 from nmlab.reports.tables.tasks import tasks_table
 from nmlab.reports.tables.winner import winner_table
-from nmlab.reports.values import Table
+from nmlab.reports.values import ReportTable
 
 __all__ = [
     "best_versus_rest_table",
@@ -33,12 +33,12 @@ __all__ = [
 ]
 
 
-def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
+def comparison_tables(analysis: Analysis) -> tuple[ReportTable, ...]:
     """Return every table of the report that has a row, in the order of the page."""
     configurations, names = analysis.configurations, names_of(analysis.summary_rows)
-    tests = Tests(analysis.evaluations, analysis.winners)
+    evidence = Evidence(analysis.evaluations, tuple(analysis.winners.values()))
     built = (
-        summary_table(configurations, comparisons=analysis.comparisons),
+        summary_table(configurations, comparisons=analysis.comparisons, winners=evidence.winners),
         winner_table(configurations, winners=analysis.winners, evaluations=analysis.evaluations),
         claims_table(analysis.judgements, notes=_not_run(analysis)),
         best_versus_rest_table(
@@ -46,8 +46,8 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
         ),
         tasks_table(configurations, names=names, comparisons=analysis.comparisons, evaluations=analysis.evaluations),
         *_published_tables(analysis),
-        learned_table(configurations, tests=tests),
-        configurations_table(configurations, tests=tests),
+        learned_table(configurations, evidence=evidence),
+        configurations_table(configurations, evidence=evidence),
         equal_budget_table(configurations, budgets=analysis.budgets),
         pareto_table(configurations, points=analysis.front),
         cost_table(configurations),
@@ -58,7 +58,7 @@ def comparison_tables(analysis: Analysis) -> tuple[Table, ...]:
     return tuple(table for table in built if table.rows)
 
 
-def _published_tables(analysis: Analysis) -> tuple[Table, ...]:
+def _published_tables(analysis: Analysis) -> tuple[ReportTable, ...]:
     """Return the published tables that the study reproduces and of which it ran at least one row, with our numbers."""
     run = {name: pairs for name, pairs in analysis.pairs.items() if any(pair.has_ours for pair in pairs)}
     return tuple(published_table(pairs, reproduces=name) for name, pairs in run.items())

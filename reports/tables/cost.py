@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, baselines, searched
-from nmlab.reports.analysis.totals import SECONDS, SPENT, total_of, totals_by_method, totals_line
+from nmlab.reports.analysis.totals import (
+    SECONDS,
+    SPENT,
+    STEP_PARTS,
+    step_shares,
+    total_of,
+    totals_by_method,
+    totals_line,
+)
 from nmlab.reports.tables.cells import (
     CONFIGURATION,
     METHOD,
@@ -14,7 +22,7 @@ from nmlab.reports.tables.cells import (
     pattern_columns,
     seeds_cell,
 )
-from nmlab.reports.values import Cell, Column, Row, Style, Table, number_text, without_empty_columns
+from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, number_text, without_empty_columns
 from nmlab.trials.contract.run_status import TrialStatus
 
 COSTS = (
@@ -34,12 +42,12 @@ COSTS = (
     Column("memory/state_bytes", "state MiB", Style.MEBIBYTES, help="memory/state_bytes: the trial's own state"),
     Column("time/step_s", "step ms", Style.MILLISECONDS, help="time/step_s: one training step"),
 )
-PARTS = {"time/sample_s": "sample", "time/forward_s": "forward", "time/update_s": "update"}
+PARTS = dict(zip(STEP_PARTS, ("sample", "forward", "update"), strict=True))
 CAPTION = "Means over finished runs, with a 95% t-interval where runs differ."
 SPLIT = Column("split", " · ".join(PARTS.values()), help="shares of these parts of a step in their sum")
 
 
-def cost_table(configurations: Sequence[Configuration]) -> Table:
+def cost_table(configurations: Sequence[Configuration]) -> ReportTable:
     """Return the mean cost of a finished run of every configuration, in the order of the other tables."""
     tried = searched(configurations)
     ordered = [item for item in (*tried, *baselines(configurations)) if item.count(TrialStatus.FINISHED)]
@@ -52,7 +60,7 @@ def cost_table(configurations: Sequence[Configuration]) -> Table:
     for item in ordered:
         lead = (Cell(item.method), *pattern_cells(item, columns=patterns), settings.cell(item))
         rows.append(_row(item, lead=lead, costs=costs))
-    table = Table(
+    table = ReportTable(
         key="cost",
         title="Cost",
         caption=f"{CAPTION} {totals_by_method(configurations)}".strip(),
@@ -90,12 +98,10 @@ def _cost_cell(item: Configuration, metric: str) -> Cell:
 
 
 def _split_cell(item: Configuration) -> Cell:
-    parts = {name: item.estimate(metric) for metric, name in PARTS.items()}
-    means = {name: part.mean if part is not None else 0.0 for name, part in parts.items()}
-    total = sum(means.values())
-    if not total:
+    found = step_shares(item)
+    if found is None:
         return Cell(None)
-    shares = {name: f"{100 * mean / total:.0f}%" for name, mean in means.items()}
+    shares = {PARTS[metric]: f"{share:.0f}%" for metric, share in found.items()}
     run_ids = tuple(dict.fromkeys(run for metric in PARTS for run in item.runs_with(metric)))
     return Cell(
         ", ".join(f"{name} {share}" for name, share in shares.items()),

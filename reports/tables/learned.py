@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
-from nmlab.reports.analysis.configurations import Configuration, baselines
+from nmlab.reports.analysis.configurations import Configuration, baselines, ranks
+from nmlab.reports.analysis.marks import ONLY_SEEDS, Evidence, configuration_marks
 from nmlab.reports.analysis.metrics import difference_style, metric_column, plain_name
 from nmlab.reports.analysis.starts import has_telling_start
 from nmlab.reports.tables.cells import (
@@ -11,21 +12,18 @@ from nmlab.reports.tables.cells import (
     PATTERN,
     RANK,
     SEEDS,
-    UNTESTED,
     Settings,
-    Tests,
     has_several,
-    marked_by_tests,
+    marked_means,
     rank_cell,
-    ranks,
     seeds_cell,
 )
 from nmlab.reports.values import (
     Cell,
     Column,
     Interval,
+    ReportTable,
     Row,
-    Table,
     estimate_cell,
     without_empty_columns,
 )
@@ -40,14 +38,15 @@ CAPTION = (
 EXCLUDES_ZERO = {None: "one seed", True: "yes", False: "no"}
 
 
-def learned_table(configurations: Sequence[Configuration], *, tests: Tests = UNTESTED) -> Table:
+def learned_table(configurations: Sequence[Configuration], *, evidence: Evidence = ONLY_SEEDS) -> ReportTable:
     """Return initial mean, learned mean and paired difference of every configuration that learned a mask."""
     learned = [item for item in configurations if item.is_learned]
     if not learned:
-        return Table(KEY, TITLE, CAPTION, (), ())
+        return ReportTable(KEY, TITLE, CAPTION, (), ())
     objective = learned[0].objective
     final = metric_column(objective.metric, objective=objective, title="learned mask")
-    values = marked_by_tests(learned, column=final, tests=tests)
+    marks = configuration_marks(learned, metrics=[final.key], evidence=evidence)[final.key]
+    values = marked_means(learned, metric=final.key, marks=marks)
     settings, places = Settings.of(learned, baselines=baselines(learned)), ranks(configurations)
     several = {name: has_several(learned, attribute=name) for name in ("method", "pattern")}
     telling = {item.key for item in learned if has_telling_start(item, members=configurations)}
@@ -65,7 +64,7 @@ def learned_table(configurations: Sequence[Configuration], *, tests: Tests = UNT
         for item, value in zip(learned, values, strict=True)
     ]
     columns = (RANK, METHOD, PATTERN, settings.column, *_columns(learned[0], final))
-    return without_empty_columns(Table(KEY, TITLE, CAPTION, columns, tuple(rows), notes=_notes(learned, telling)))
+    return without_empty_columns(ReportTable(KEY, TITLE, CAPTION, columns, tuple(rows), notes=_notes(learned, telling)))
 
 
 def _columns(first: Configuration, final: Column) -> tuple[Column, ...]:

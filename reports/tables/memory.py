@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, baselines, searched
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, pattern_cells, pattern_columns
-from nmlab.reports.values import Cell, Column, Row, Style, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, without_empty_columns
 
 
 def _column(metric: str, title: str, meaning: str) -> Column:
@@ -29,14 +29,14 @@ CAPTION = (
 )
 
 
-def memory_table(configurations: Sequence[Configuration]) -> Table:
+def memory_table(configurations: Sequence[Configuration]) -> ReportTable:
     """Return a row for the first complete configuration of each method and pattern that recorded its kinds."""
     ordered = (*searched(configurations), *baselines(configurations))
     recorded = [item for item in ordered if item.is_complete and item.estimate(KINDS[0].key) is not None]
     first = {(item.method, item.pattern): item for item in reversed(recorded)}
     items = [item for item in recorded if first[item.method, item.pattern] is item]
     patterns = pattern_columns(configurations)
-    table = Table(
+    table = ReportTable(
         key="memory",
         title="Memory",
         caption=CAPTION,
@@ -58,5 +58,5 @@ def _row(item: Configuration, patterns: Sequence[Column]) -> Row:
 
 
 def _highest(item: Configuration, metric: str) -> Cell:
-    values = item.finished[metric].dropna() if metric in item.finished else ()
-    return Cell(float(max(values)), run_ids=item.runs_with(metric)) if len(values) else Cell(None)
+    value = item.highest(metric)
+    return Cell(None) if value is None else Cell(value, run_ids=item.runs_with(metric))

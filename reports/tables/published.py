@@ -4,13 +4,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scipy import stats
-
 from nmlab.reports.analysis.metrics import plain_name, style_of
 from nmlab.reports.analysis.published import published_tables, remarks
-from nmlab.reports.analysis.published.versus_published import Pair, agreement
-from nmlab.reports.statistics import adjusted
-from nmlab.reports.values import Cell, Column, Row, Style, Table, estimate_cell, number_text, without_empty_columns
+from nmlab.reports.analysis.published.versus_published import Pair, agreement, order_p_values
+from nmlab.reports.values import (
+    Cell,
+    Column,
+    ReportTable,
+    Row,
+    Style,
+    estimate_cell,
+    number_text,
+    without_empty_columns,
+)
 
 LEVEL = 0.05
 
@@ -35,11 +41,11 @@ COLUMNS = (
 )
 
 
-def published_table(pairs: Sequence[Pair], *, reproduces: str) -> Table:
+def published_table(pairs: Sequence[Pair], *, reproduces: str) -> ReportTable:
     """Return the printed rows with our numbers, differences and ranks; rows that we did not run are empty."""
     rows = tuple(_row(pair) for pair in pairs)
     name = published_tables()[reproduces].caption
-    table = Table(
+    table = ReportTable(
         key=f"published-{reproduces.replace('/', '-')}",
         title=f"Published versus ours: {reproduces}",
         caption=f"{name}. The papers' models are far larger than ours and their texts differ, so only the order of the "
@@ -91,23 +97,16 @@ def _columns(pairs: Sequence[Pair]) -> tuple[Column, ...]:
 
 def _notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
     orders = agreement(pairs)
-    p_values = adjusted([_order_p_value(pairs, *key) for key in orders])
+    p_values = order_p_values(pairs)
     notes = [
         f"{model}, {metric}: Kendall's tau of the printed order of {count} rows with that of our means is {tau:+.2f}"
-        f"{_sureness(p_value)}."
-        for ((model, metric), (tau, count)), p_value in zip(orders.items(), p_values, strict=True)
+        f"{_sureness(p_values[model, metric])}."
+        for (model, metric), (tau, count) in orders.items()
         if not math.isnan(tau)
     ]
     flags = dict.fromkeys(flag for pair in pairs for flag in pair.flags)
     notes += [f"{flag}: {remarks()[flag].says}" for flag in flags]
     return tuple(notes)
-
-
-def _order_p_value(pairs: Sequence[Pair], model: str, metric: str) -> float | None:
-    """Return the exact two-sided p-value of Kendall's tau between the printed order and ours."""
-    own = [pair for pair in pairs if (pair.model, pair.metric) == (model, metric) and pair.rank is not None]
-    found = stats.kendalltau([pair.rank for pair in own], [pair.our_rank for pair in own])
-    return None if math.isnan(found.pvalue) else float(found.pvalue)
 
 
 def _sureness(p_value: float | None) -> str:

@@ -10,7 +10,7 @@ from nmlab.reports.analysis.metrics import evaluation_metrics, metric_column, pl
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.frame import records_of
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, Settings, pattern_cells, pattern_columns
-from nmlab.reports.values import Cell, Column, Row, Style, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, without_empty_columns
 from nmlab.trials.contract.run_status import TrialStatus
 
 RUN = Column("run", "run", Style.RUN, help="MLflow run id")
@@ -20,7 +20,7 @@ REASON = Column("reason", "reason", help="why a run did not finish", is_prose=Tr
 SECONDS = Column("cost/seconds", "seconds", Style.SECONDS, help="cost/seconds")
 
 
-def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> Table:
+def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> ReportTable:
     """Return one row for each child run, in the order of the configurations and then by seed."""
     tried = searched(configurations)
     ordered = (*tried, *baselines(configurations))
@@ -33,7 +33,7 @@ def runs_table(runs: StudyRuns, *, configurations: Sequence[Configuration]) -> T
     rows += _duplicate_rows(runs, patterns, numbers)
     columns = (RUN, METHOD, *patterns, settings.column, SEED, STATUS, *numbers, CONFIGURATION, REASON)
     caption = "One row for each configuration and seed, whatever its outcome."
-    return without_empty_columns(Table("runs", "Every run", caption, columns, tuple(rows)))
+    return without_empty_columns(ReportTable("runs", "Every run", caption, columns, tuple(rows)))
 
 
 def _number_columns(runs: StudyRuns, configurations: Sequence[Configuration]) -> tuple[Column, ...]:

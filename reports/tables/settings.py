@@ -6,27 +6,26 @@ from nmlab.reports.analysis.configurations import (
     Configuration,
     baselines,
     constant,
+    ranks,
     searched,
     setting_text,
     varying,
     varying_by_method,
 )
+from nmlab.reports.analysis.marks import ONLY_SEEDS, Evidence, configuration_marks
 from nmlab.reports.analysis.metrics import evaluation_metrics
 from nmlab.reports.read.frame import Value
 from nmlab.reports.tables.cells import (
     CONFIGURATION,
     METHOD,
     RANK,
-    UNTESTED,
-    Tests,
-    marked_by_tests,
+    marked_means,
     metric_columns,
     pattern_cells,
     pattern_columns,
     rank_cell,
-    ranks,
 )
-from nmlab.reports.values import Cell, Column, Row, Style, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, ReportTable, Row, Style, without_empty_columns
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import UNFINISHED, WITH_ERROR, TrialStatus
 
@@ -45,12 +44,12 @@ OUTCOMES = (
 MACHINERY = (run_params.MODEL, run_params.DATA, run_params.SEARCH)
 
 
-def configurations_table(configurations: Sequence[Configuration], *, tests: Tests = UNTESTED) -> Table:
+def configurations_table(configurations: Sequence[Configuration], *, evidence: Evidence = ONLY_SEEDS) -> ReportTable:
     """Return one row for each configuration, baselines last, with the number of runs of each outcome.
 
     Args:
         configurations: of one launch, best first.
-        tests: the basis of marks other than the seeds.
+        evidence: what marks rest on beside the seeds.
     """
     tried = searched(configurations)
     ordered = (*tried, *baselines(configurations))
@@ -58,7 +57,8 @@ def configurations_table(configurations: Sequence[Configuration], *, tests: Test
     names = tuple(dict.fromkeys((*varying(tried), *(name for own in of_baselines.values() for name in own))))
     objective = configurations[0].objective
     metrics = metric_columns(evaluation_metrics(configurations, objective=objective), configurations=configurations)
-    cells = {column.key: marked_by_tests(ordered, column=column, tests=tests) for column in metrics}
+    marks = configuration_marks(ordered, metrics=[column.key for column in metrics], evidence=evidence)
+    cells = {metric: marked_means(ordered, metric=metric, marks=own) for metric, own in marks.items()}
     outcomes = _outcomes(ordered)
     places, patterns = ranks(configurations), pattern_columns(ordered)
     rows = []
@@ -69,7 +69,7 @@ def configurations_table(configurations: Sequence[Configuration], *, tests: Test
             _row(item, lead=(*lead, *_setting_cells(item, names, of_baselines)), values=values, outcomes=outcomes)
         )
     hyperparameters = [_setting_column(name, tried) for name in names]
-    table = Table(
+    table = ReportTable(
         key="configurations",
         title="Every configuration",
         caption="Mean and 95% t-interval over the finished seeds of each configuration, best first. "

@@ -1,25 +1,34 @@
 """The summary: the dense model, the baselines, and the best configuration of each searched method."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import TypeAlias
 
 from nmlab.reports.analysis.configurations import Configuration, comparable_group, evaluation_setting
+from nmlab.reports.analysis.marks import marks_of
 from nmlab.reports.analysis.metrics import alias_of, chosen_on, evaluation_metrics, is_counted, plain_name
-from nmlab.reports.analysis.pairwise import PairwiseComparison, tied_with_best, untested_groups
+from nmlab.reports.analysis.pairwise import PairwiseComparison, Winner, compared_with_best
 from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows_of
-from nmlab.reports.tables.cells import CONFIGURATION, PATTERN, SEEDS, metric_cell, metric_columns, seeds_cell
-from nmlab.reports.values import Cell, Column, Row, Table, estimate_cell, marked, without_empty_columns
-from nmlab.trials.contract.metrics import initial_name
+from nmlab.reports.tables.cells import CONFIGURATION, PATTERN, SEEDS, marked, mean_cell, metric_columns, seeds_cell
+from nmlab.reports.values import Cell, Column, ReportTable, Row, without_empty_columns
 
 PairwiseComparisons: TypeAlias = Mapping[str, Mapping[Hashable, Sequence[PairwiseComparison]]]
 
 MASK = Column("mask", "mask")
 EVALUATED = Column("evaluated", "evaluated", help="model and evaluation text, where rows differ in them")
 SETTING = Column("setting", "setting", help="the settings that the search varied, as in the best configuration")
+CAPTION = (
+    "Mean and 95% t-interval over seeds. Among masks of the same pattern, model and evaluation text, bold "
+    "marks the best and all that no test separates from it; underlined is the next best mean. Where nothing could "
+    "be tested, nothing is marked. The dense model is shown for scale and does not compete."
+)
 
 
-def summary_table(configurations: Sequence[Configuration], *, comparisons: PairwiseComparisons | None = None) -> Table:
+def summary_table(
+    configurations: Sequence[Configuration],
+    *,
+    comparisons: PairwiseComparisons | None = None,
+    winners: Collection[Winner] = (),
+) -> ReportTable:
     """Return the summary table of a study.
 
     Rows: dense, the baselines, and for each searched method the initial mask of its best configuration and
@@ -28,62 +37,57 @@ def summary_table(configurations: Sequence[Configuration], *, comparisons: Pairw
 
     Args:
         configurations: all of a launch, best first.
-        comparisons: for each metric, the rows of each group against its best; they decide which rows share its mark.
+        comparisons: for each metric, the rows of each group against its best; by default over seeds alone.
+        winners: the best of each search against all others of the search.
     """
     summary_rows = summary_rows_of(configurations)
-    objective = configurations[0].objective
-    metrics = evaluation_metrics(configurations, objective=objective)
-    columns = (
-        MASK,
-        PATTERN,
-        EVALUATED,
-        SETTING,
-        *metric_columns(metrics, configurations=configurations),
-        SEEDS,
-        CONFIGURATION,
-    )
+    metrics = evaluation_metrics(configurations, objective=configurations[0].objective)
     shared = set.intersection(*(set(evaluation_setting(row.item)) for row in summary_rows))
-    rows = [_row(row, metrics, shared) for row in summary_rows]
-    for index, column in enumerate(columns):
-        if column.key in metrics:
-            tested = (comparisons or {}).get(column.key, {})
-            tied, unmarked = tied_with_best(tested), untested_groups(tested)
-            cells = marked(
-                [row.cells[index] for row in rows],
-                direction=column.direction,
-                groups=[None if row.group in unmarked else row.group for row in summary_rows],
-                tied=[(row.item.key, row.kind == "initial") in tied for row in summary_rows],
-            )
-            rows = [_with_cell(row, index, cell) for row, cell in zip(rows, cells, strict=True)]
-    table = Table(
+    means = _means(summary_rows, metrics, comparisons, winners=winners)
+    table = ReportTable(
         key="summary",
         title="Summary",
-        caption="Mean and 95% t-interval over seeds. Among masks of the same pattern, model and evaluation text, bold "
-        "marks the best and all that no test separates from it; underlined is the next best mean. Where nothing could "
-        "be tested, nothing is marked. The dense model is shown for scale and does not compete.",
-        columns=columns,
-        rows=tuple(rows),
+        caption=CAPTION,
+        columns=(
+            MASK,
+            PATTERN,
+            EVALUATED,
+            SETTING,
+            *metric_columns(metrics, configurations=configurations),
+            SEEDS,
+            CONFIGURATION,
+        ),
+        rows=tuple(_row(row, own, shared) for row, *own in zip(summary_rows, *means, strict=True)),
         notes=_notes(configurations, summary_rows),
     )
     return without_empty_columns(table)
 
 
-def _row(row: SummaryRow, metrics: Sequence[str], shared: set[str]) -> Row:
+def _means(
+    summary_rows: Sequence[SummaryRow],
+    metrics: Sequence[str],
+    comparisons: PairwiseComparisons | None,
+    *,
+    winners: Collection[Winner],
+) -> list[tuple[Cell, ...]]:
+    """Return the marked means of every metric, from top to bottom."""
+    competitors = [row.competitor for row in summary_rows]
+    compared = comparisons or compared_with_best(competitors, metrics=metrics, evaluations={})
+    return [
+        marked(
+            (mean_cell(row.side, metric=metric) for row in competitors),
+            marks=marks_of(competitors, metric=metric, comparisons=compared[metric], winners=winners),
+        )
+        for metric in metrics
+    ]
+
+
+def _row(row: SummaryRow, means: Sequence[Cell], shared: set[str]) -> Row:
     item = row.item
     evaluated = ", ".join(part for part in evaluation_setting(item) if part not in shared)
-    cells = [Cell(row.name), Cell("" if item.is_dense else item.pattern), Cell(evaluated), Cell(row.setting)]
-    for metric in metrics:
-        if row.kind == "initial":
-            name = initial_name(metric)
-            cells.append(estimate_cell(item.estimate(name), run_ids=item.runs_with(name)))
-        else:
-            cells.append(metric_cell(item, metric=metric))
-    cells += [seeds_cell(item), Cell(item.key, run_ids=item.run_ids)]
-    return Row(tuple(cells), run_ids=item.run_ids, kind=row.kind, is_flawed=not item.is_complete)
-
-
-def _with_cell(row: Row, index: int, cell: Cell) -> Row:
-    return replace(row, cells=(*row.cells[:index], cell, *row.cells[index + 1 :]))
+    lead = (Cell(row.name), Cell("" if item.is_dense else item.pattern), Cell(evaluated), Cell(row.setting))
+    cells = (*lead, *means, seeds_cell(item), Cell(item.key, run_ids=item.run_ids))
+    return Row(cells, run_ids=item.run_ids, kind=row.kind, is_flawed=not item.is_complete)
 
 
 def _notes(configurations: Sequence[Configuration], summary_rows: Sequence[SummaryRow]) -> tuple[str, ...]:

@@ -3,13 +3,19 @@
 from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_of_task, plain_name
-from nmlab.reports.analysis.pairwise import PairwiseComparison, divided_questions, reasons_text, untested_reason
+from nmlab.reports.analysis.metrics import plain_name
+from nmlab.reports.analysis.pairwise import (
+    PairwiseComparison,
+    TaskComparison,
+    reasons_text,
+    task_comparisons,
+    untested_reason,
+)
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.statistics import Noise, adjusted
+from nmlab.reports.statistics import Noise
 from nmlab.reports.tables.best_versus_rest import BEST, NOISE, OTHER, VERDICT, interval_cell, noise_text, verdict_text
 from nmlab.reports.tables.cells import PATTERN, has_several
-from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, Interval, ReportTable, Row, Style, without_empty_columns
 from nmlab.reports.values.wording import counted
 
 PairwiseComparisons = Mapping[str, Mapping[Hashable, Sequence[PairwiseComparison]]]
@@ -52,7 +58,7 @@ def tasks_table(
     names: Mapping[tuple[str, bool], str],
     comparisons: PairwiseComparisons,
     evaluations: Mapping[str, Evaluation],
-) -> Table:
+) -> ReportTable:
     """Return one row for each measure of a task and each mask that is compared with the best of its group.
 
     Args:
@@ -61,57 +67,40 @@ def tasks_table(
         comparisons: of every metric; p-values adjusted over all measures of tasks.
         evaluations: outcomes of questions by run id.
     """
-    found = [
-        item
-        for metric, groups in comparisons.items()
-        if is_of_task(metric) and not is_compared_by_ratio(metric)
-        for group in groups.values()
-        for item in group
-    ]
+    found = task_comparisons(comparisons, evaluations=evaluations)
     several = has_several(configurations, attribute="pattern")
-    p_values = adjusted([item.evaluation.p_value if item.evaluation else None for item in found])
-    rows = tuple(
-        _row(
-            item,
-            names,
-            evaluations,
-            p_questions=p_value,
-            divided=divided_questions(item.side, second=item.reference, metric=item.metric, evaluations=evaluations),
-            has_pattern=several,
-        )
-        for item, p_value in zip(found, p_values, strict=True)
-    )
+    rows = tuple(_row(item, names, evaluations, has_pattern=several) for item in found)
     caption = (
         "Each mask of the summary against the best mask in the task. Tests over questions tell whether these masks "
         "differ; tests over seeds tell whether the methods differ. The two are never mixed."
     )
-    return without_empty_columns(Table(KEY, TITLE, caption, COLUMNS, rows, notes=_notes(found, evaluations)))
+    return without_empty_columns(
+        ReportTable(KEY, TITLE, caption, COLUMNS, rows, notes=_notes([item.comparison for item in found], evaluations))
+    )
 
 
 def _row(
-    item: PairwiseComparison,
+    found: TaskComparison,
     names: Mapping[tuple[str, bool], str],
     evaluations: Mapping[str, Evaluation],
     *,
-    p_questions: float | None,
-    divided: tuple[int, int] | None,
     has_pattern: bool,
 ) -> Row:
+    item, divided = found.comparison, found.divided
     own, best = item.side, item.reference
     run_ids = (*own.run_ids, *best.run_ids)
-    stated = item.decisive or item.evaluation
     cells = (
         Cell(plain_name(item.metric)),
         Cell(names[own.item.key, own.is_initial], run_ids=own.run_ids),
         Cell(own.item.pattern if has_pattern else ""),
         Cell(names[best.item.key, best.is_initial], run_ids=best.run_ids),
         Cell(f"{divided[0]} : {divided[1]}" if divided else None, run_ids=run_ids),
-        interval_cell(item.evaluation, run_ids, is_ratio=False),
-        Cell(p_questions, run_ids=run_ids),
-        interval_cell(item.training, run_ids, is_ratio=False),
+        interval_cell(item.evaluation, run_ids),
+        Cell(found.p_questions, run_ids=run_ids),
+        interval_cell(item.training, run_ids),
         Cell(noise_text(item.decisive)),
         Cell(item.p_adjusted, run_ids=run_ids),
-        Cell(stated.detectable if stated else None, run_ids=run_ids),
+        Cell(found.stated.detectable if found.stated else None, run_ids=run_ids),
         Cell(verdict_text(item, evaluations=evaluations)),
     )
     return Row(cells, run_ids=run_ids, kind="searched")

@@ -4,11 +4,11 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.metrics import difference_style, is_counted, metric_column, plain_name
-from nmlab.reports.analysis.pairwise import OtherConfiguration, Standing, Winner, is_on_log_scale, untested_reason
+from nmlab.reports.analysis.pairwise import Completion, OtherConfiguration, Winner, is_on_log_scale, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, metric_cell
-from nmlab.reports.values import Cell, Column, Interval, Row, Style, Table, without_empty_columns
+from nmlab.reports.values import Cell, Column, Interval, ReportTable, Row, Style, without_empty_columns
 
 KEY, TITLE = "winner", "Is there a winner?"
 BEST = Column("best", "against", Style.CODE, help="the best configuration of the group, by its mean")
@@ -29,7 +29,7 @@ def winner_table(
     *,
     winners: Mapping[Hashable, Winner],
     evaluations: Mapping[str, Evaluation],
-) -> Table:
+) -> ReportTable:
     """Return one row for each searched configuration that is compared with the best of its group.
 
     Args:
@@ -59,12 +59,12 @@ def winner_table(
         for other in winner.against_all
     )
     notes = tuple(_note(winner, has_pattern=several) for winner in winners.values() if winner.against_all)
-    return without_empty_columns(Table(KEY, TITLE, CAPTION, columns, rows, notes=notes))
+    return without_empty_columns(ReportTable(KEY, TITLE, CAPTION, columns, rows, notes=notes))
 
 
 def standing_text(other: OtherConfiguration) -> str:
     """Return how far a configuration got: ``ran to the end``, ``stopped early at step 40``, ``2 of 3 runs``."""
-    if other.standing is Standing.LACKS_RUNS:
+    if other.standing is Completion.LACKS_RUNS:
         return f"{len(other.item.finished)} of {other.item.planned} runs"
     step = other.partial.step if other.partial is not None else None
     return str(other.standing) if step is None else f"{other.standing}, compared at step {step:,}"
@@ -98,21 +98,20 @@ def _row(
 ) -> Row:
     item, best = other.item, winner.best
     run_ids = (*item.run_ids, *best.run_ids)
-    is_ratio = is_on_log_scale(item, metric=best.objective.metric)
     cells = (
         Cell(item.method),
         Cell(item.pattern if has_pattern else ""),
         settings.cell(item),
         metric_cell(item, metric=item.objective.metric),
         Cell(best.key),
-        interval_cell(other.decisive, run_ids, is_ratio=is_ratio),
+        interval_cell(other.stated, run_ids),
         Cell(noise_text(other.decisive)),
         Cell(other.p_adjusted if other.is_tested else None, run_ids=run_ids),
         Cell(standing_text(other)),
         Cell(verdict_text(other, evaluations=evaluations)),
         Cell(item.key, run_ids=item.run_ids),
     )
-    return Row(cells, run_ids=run_ids, kind="searched", is_flawed=other.standing is not Standing.COMPLETE)
+    return Row(cells, run_ids=run_ids, kind="searched", is_flawed=other.standing is not Completion.COMPLETE)
 
 
 def _note(winner: Winner, *, has_pattern: bool) -> str:

@@ -1,15 +1,14 @@
 """Tables as values, and how their numbers become text."""
 
 from nmlab.reports.values.format import cell_text, half_width_text, number_text, title_text
-from nmlab.reports.values.marks import marked
 from nmlab.reports.values.table import (
     Cell,
     Column,
     Interval,
     Mark,
+    ReportTable,
     Row,
     Style,
-    Table,
     estimate_cell,
     for_pages,
     with_notes,
@@ -23,14 +22,13 @@ __all__ = [
     "Direction",
     "Interval",
     "Mark",
+    "ReportTable",
     "Row",
     "Style",
-    "Table",
     "cell_text",
     "estimate_cell",
     "for_pages",
     "half_width_text",
-    "marked",
     "number_text",
     "title_text",
     "with_notes",

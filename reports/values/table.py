@@ -1,13 +1,13 @@
 """Tables as values: their numbers, the runs they come from, and their marks.
 
-Renderers turn a :class:`Table` into HTML, Markdown, LaTeX and CSV; none of them computes anything.
+Renderers turn a :class:`ReportTable` into HTML, Markdown, LaTeX and CSV; none of them computes anything.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from nmlab.reports.statistics import Estimate
+from nmlab.reports.statistics import MeanEstimate
 from nmlab.trials.contract.measures import Direction
 
 MOST_ROWS_ON_PAGES = 400
@@ -96,7 +96,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """A table with its title, its caption, and the notes that a reader needs to trust it."""
 
     key: str
@@ -117,7 +117,7 @@ class Table:
         return tuple(row.cells[index] for row in self.rows)
 
 
-def for_pages(table: Table, *, most: int = MOST_ROWS_ON_PAGES) -> Table:
+def for_pages(table: ReportTable, *, most: int = MOST_ROWS_ON_PAGES) -> ReportTable:
     """Return a table cut to its first ``most`` rows, with a note on where all of them are."""
     left = len(table.rows) - most
     if left <= 0:
@@ -126,19 +126,19 @@ def for_pages(table: Table, *, most: int = MOST_ROWS_ON_PAGES) -> Table:
     return replace(table, rows=table.rows[:most], notes=(note, *table.notes))
 
 
-def with_notes(table: Table, *, notes: Sequence[str]) -> Table:
+def with_notes(table: ReportTable, *, notes: Sequence[str]) -> ReportTable:
     """Return a table with these notes before its own."""
     return replace(table, notes=(*notes, *table.notes))
 
 
-def estimate_cell(estimate: Estimate | None, *, run_ids: Sequence[str] = ()) -> Cell:
+def estimate_cell(estimate: MeanEstimate | None, *, run_ids: Sequence[str] = ()) -> Cell:
     """Return the cell of a mean over seeds; an empty one for None."""
     if estimate is None:
         return Cell(value=None)
     return Cell(value=estimate.mean, low=estimate.low, high=estimate.high, n=estimate.n, run_ids=tuple(run_ids))
 
 
-def without_empty_columns(table: Table) -> Table:
+def without_empty_columns(table: ReportTable) -> ReportTable:
     """Return the table without the columns that hold no value in any row."""
     kept = [
         index

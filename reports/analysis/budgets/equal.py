@@ -6,14 +6,20 @@ method is represented by its best configuration within the budget.
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from nmlab.reports.analysis.budgets.trajectory import Trajectory, trajectories_of
 from nmlab.reports.analysis.configurations import Configuration, groups_of
-from nmlab.reports.statistics import Estimate, mean_interval
+from nmlab.reports.analysis.marks import group_marks
+from nmlab.reports.analysis.metrics import is_compared_by_ratio
+from nmlab.reports.analysis.pairwise import over_seeds
+from nmlab.reports.statistics import MeanEstimate, adjusted, mean_interval
+from nmlab.reports.values import Direction, Mark
 
 BUDGET_KINDS = ("tokens", "forwards", "seconds")
+LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +27,19 @@ class Reached:
     """The best value of one method within a budget, at ``step`` of ``steps``; ``value`` is None where unknown."""
 
     item: Configuration
-    value: Estimate | None
-    by_seed: tuple[float, ...]
+    value: MeanEstimate | None
+    by_seed: Mapping[int, float]
     step: int
     steps: int
     run_ids: tuple[str, ...]
 
+    @property
+    def has_training_noise(self) -> bool:
+        """Whether the value varies between seeds, as far as is known; false where several seeds gave the same value."""
+        return len(set(self.by_seed.values())) > 1 if len(self.by_seed) > 1 else self.item.depends_on_seed
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class EqualBudget:
     """The results of all methods of one group of comparable masks within ``budget`` of one kind, best first."""
 
@@ -36,6 +47,17 @@ class EqualBudget:
     kind: str
     budget: float
     reached: tuple[Reached, ...]
+
+    @cached_property
+    def marks(self) -> tuple[Mark, ...]:
+        """The mark of each result: tests are over seeds, adjusted over the results of this budget."""
+        known = [entry for entry in self.reached if entry.value is not None]
+        means = [entry.value.mean for entry in known if entry.value is not None]
+        p_values = adjusted([None if entry is known[0] else _p_value(entry, known[0]) for entry in known])
+        direction = Direction.LOWER if self.reached[0].item.objective.mode == "min" else Direction.HIGHER
+        is_distinct = [None if p_value is None else p_value < LEVEL for p_value in p_values]
+        own = group_marks(means, direction=direction, is_distinct=is_distinct)
+        return (*own, *(Mark.NONE for _ in self.reached[len(known) :]))
 
 
 def equal_budgets(configurations: Sequence[Configuration], *, progress: pd.DataFrame) -> tuple[EqualBudget, ...]:
@@ -77,9 +99,18 @@ def _reached(item: Configuration, paths: Sequence[Trajectory], kind: str, budget
     run_ids = tuple(path.run_id for path in paths)
     last = max(path.steps[-1] for path in paths)
     if len(within) < len(ends):
-        return Reached(item, None, (), 0, last, run_ids)
-    values = tuple(value for _, value in within)
-    return Reached(item, mean_interval(values), values, min(step for step, _ in within), last, run_ids)
+        return Reached(item, None, {}, 0, last, run_ids)
+    values = {path.seed: value for path, (_, value) in zip(paths, within, strict=True)}
+    value = mean_interval([value for _, value in within])
+    return Reached(item, value, values, min(step for step, _ in within), last, run_ids)
+
+
+def _p_value(entry: Reached, best: Reached) -> float | None:
+    """Return the p-value of a test over seeds; a value without seeds is a constant."""
+    has_noise = (entry.has_training_noise, best.has_training_noise)
+    is_ratio = is_compared_by_ratio(best.item.objective.metric)
+    found = over_seeds(entry.by_seed, reference=best.by_seed, has_noise=has_noise, is_ratio=is_ratio)
+    return None if found is None else found.p_value
 
 
 def _order(entry: Reached, sign: float) -> tuple[bool, float]:

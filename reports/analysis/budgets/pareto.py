@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.configurations import Configuration, groups_of
-from nmlab.reports.statistics import Estimate
+from nmlab.reports.statistics import MeanEstimate
 
 FRONT_COSTS = ("cost/seconds", "cost/tokens", "memory/peak_bytes", "memory/state_bytes")
 
@@ -15,7 +15,7 @@ class FrontPoint:
 
     item: Configuration
     group: tuple[str, ...]
-    value: Estimate
+    value: MeanEstimate
     costs: dict[str, float]
     on_front: tuple[str, ...]
 

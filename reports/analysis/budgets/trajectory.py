@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.read.frame import records_of
+from nmlab.reports.read.frame import records_of, seed_of
 
 ROUNDING = 1e-9
 
@@ -30,6 +30,7 @@ class Trajectory:
     spent: Mapping[str, float]
     start: Mapping[str, float]
     is_trained: bool
+    seed: int = 0
 
     def cost_at(self, step: int, *, kind: str) -> float:
         """Return the cost spent up to and including this step."""
@@ -63,7 +64,7 @@ def trajectories_of(
     """
     found = []
     costs = [name for kind in kinds for name in (f"cost/{kind}", f"cost/initial_{kind}") if name in item.finished]
-    for record in records_of(item.finished, columns=["run_id", *costs]):
+    for record in records_of(item.finished, columns=["run_id", "seed", *costs]):
         history = points.get(str(record["run_id"]))
         spent = {kind: float(record.get(f"cost/{kind}", math.nan)) for kind in kinds}
         if history is None or any(map(math.isnan, spent.values())):
@@ -71,7 +72,8 @@ def trajectories_of(
         start = {kind: _or_zero(record.get(f"cost/initial_{kind}")) for kind in kinds}
         steps = tuple(int(step) for step in history["step"])
         values = tuple(float(value) for value in history["value"])
-        found.append(Trajectory(str(record["run_id"]), steps, values, spent, start, item.is_learned))
+        run_id, seed = str(record["run_id"]), seed_of(record["seed"])
+        found.append(Trajectory(run_id, steps, values, spent, start, item.is_learned, seed))
     return tuple(found)
 
 

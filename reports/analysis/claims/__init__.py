@@ -6,12 +6,12 @@ from dataclasses import replace
 from nmlab.reports.analysis.claims.claim import ChoiceTest, Claim, FlatTest, claims
 from nmlab.reports.analysis.claims.decide import checks_of
 from nmlab.reports.analysis.claims.evidence import Evidence
-from nmlab.reports.analysis.claims.judge import Check, Judgement, Shortfall, Verdict, corrected
+from nmlab.reports.analysis.claims.judge import Check, ClaimVerdict, Judgement, Shortfall, corrected
 from nmlab.reports.analysis.claims.select import NotTestableError, Planned
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.read.evaluations import Evaluation
 
-__all__ = ["Check", "Claim", "Evidence", "Judgement", "Verdict", "checks_of", "claims", "judgements_of"]
+__all__ = ["Check", "Claim", "ClaimVerdict", "Evidence", "Judgement", "checks_of", "claims", "judgements_of"]
 
 
 def judgements_of(
@@ -77,7 +77,7 @@ def _patterns_missing(reasons: Mapping[str, NotTestableError], patterns: int) ->
     partly = {named: str(reason) for named, reason in reasons.items() if reason.ran_in_part}
     gap = Shortfall(patterns - len(partly), patterns, "patterns")
     return tuple(
-        Check(reason, decided=Verdict.NOT_TESTED, missing=f"{named.removesuffix(', ')} ({reason})", shortfall=gap)
+        Check(reason, decided=ClaimVerdict.NOT_TESTED, missing=f"{named.removesuffix(', ')} ({reason})", shortfall=gap)
         for named, reason in partly.items()
     )
 

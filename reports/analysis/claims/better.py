@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from nmlab.reports.analysis.claims.counted import too_few
 from nmlab.reports.analysis.claims.evidence import Part
-from nmlab.reports.analysis.claims.judge import FEWEST_TIMINGS, Check, Verdict
+from nmlab.reports.analysis.claims.judge import FEWEST_TIMINGS, Check, ClaimVerdict
 from nmlab.reports.analysis.pairwise import Side, pairwise_comparisons, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.values.wording import counted
@@ -27,7 +27,7 @@ def better_than(first: Part, second: Part, *, metric: str, evaluations: Mapping[
     (comparison,) = pairwise_comparisons(second.side, others=[first.side], metric=metric, evaluations=evaluations)
     selected = tuple(part.name for part in (first, second) if part.is_selected)
     if gap := _unpaired(first.side, second.side, metric) or _too_few_timings(first.side, second.side, metric):
-        return Check(text, comparison=comparison, decided=Verdict.NOT_TESTED, untested=gap, selected=selected)
+        return Check(text, comparison=comparison, decided=ClaimVerdict.NOT_TESTED, untested=gap, selected=selected)
     return Check(
         text, comparison=comparison, untested=untested_reason(comparison, evaluations=evaluations), selected=selected
     )
@@ -58,9 +58,9 @@ def _diverged(first: Part, second: Part, metric: str, text: str) -> Check:
         part.side.item.depends_on_seed for part in (first, second) if len(part.side.item.run_ids) < 2
     ):
         return Check(
-            f"{text}: every run of {gone} diverged", decided=Verdict.NOT_TESTED, run_ids=both, untested="one seed"
+            f"{text}: every run of {gone} diverged", decided=ClaimVerdict.NOT_TESTED, run_ids=both, untested="one seed"
         )
-    decided = {(True, False): Verdict.REPRODUCED, (False, True): Verdict.CONTRADICTED}
-    verdict = decided.get((finished[0], finished[1]), Verdict.NOT_SEPARABLE)
+    decided = {(True, False): ClaimVerdict.REPRODUCED, (False, True): ClaimVerdict.CONTRADICTED}
+    verdict = decided.get((finished[0], finished[1]), ClaimVerdict.NOT_SEPARABLE)
     shown = f"{text}: every run of {gone} diverged ({counts[0]} against {counts[1]} runs)"
     return Check(shown, decided=verdict, run_ids=both)

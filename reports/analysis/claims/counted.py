@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from nmlab.reports.analysis.claims.claim import DominatesTest, RatioTest, Selector
 from nmlab.reports.analysis.claims.evidence import Evidence
-from nmlab.reports.analysis.claims.judge import FEWEST_TIMINGS, Check, Tested, Verdict
+from nmlab.reports.analysis.claims.judge import FEWEST_TIMINGS, Check, ClaimVerdict, Tested
 from nmlab.reports.analysis.claims.select import NotTestableError
 from nmlab.reports.analysis.metrics import is_counted, plain_name
 from nmlab.reports.analysis.pairwise import Side
@@ -34,12 +34,12 @@ def ratio(test: RatioTest, evidence: Evidence) -> Iterable[Check]:
     run_ids = tuple(run_id for side in sides for run_id in side.run_ids)
     if is_counted(test.metric) and all(len(set(own.values())) == 1 for own in values):
         agrees = abs(first / second - test.value) <= test.tolerance * test.value
-        verdict = Verdict.REPRODUCED if agrees else Verdict.CONTRADICTED
+        verdict = ClaimVerdict.REPRODUCED if agrees else ClaimVerdict.CONTRADICTED
         yield Check(f"{text} (counted, the same in every run)", decided=verdict, run_ids=run_ids)
         return
     seeds = [seed for seed in values[0] if seed in values[1]]
     if len(seeds) < FEWEST_TIMINGS or any(len(own) != len(seeds) for own in values):
-        yield Check(text, decided=Verdict.NOT_TESTED, untested=too_few(len(seeds)), run_ids=run_ids)
+        yield Check(text, decided=ClaimVerdict.NOT_TESTED, untested=too_few(len(seeds)), run_ids=run_ids)
         return
     logs = [math.log(values[0][seed] / values[1][seed] / test.value) for seed in seeds]
     yield Check(text, tested=_within(logs, math.log1p(test.tolerance)), run_ids=run_ids)
@@ -56,7 +56,7 @@ def dominates(test: DominatesTest, evidence: Evidence) -> Iterable[Check]:
     name = test.part.removeprefix("time/").removesuffix("_s")
     text = f"{name}: {math.fsum(shares) / len(shares):.0f}% of a step's time on this machine"
     if len(shares) < FEWEST_TIMINGS:
-        yield Check(text, decided=Verdict.NOT_TESTED, untested=too_few(len(shares)), run_ids=side.run_ids)
+        yield Check(text, decided=ClaimVerdict.NOT_TESTED, untested=too_few(len(shares)), run_ids=side.run_ids)
         return
     found = compare_constant(shares, constant=50.0)
     assert found.p_value is not None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from nmlab.reports.analysis.claims.claim import Selector
-from nmlab.reports.analysis.claims.judge import Check, Shortfall, Verdict
+from nmlab.reports.analysis.claims.judge import Check, ClaimVerdict, Shortfall
 from nmlab.reports.analysis.claims.select import NotTestableError, Planned, chosen, selected_from
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.pairwise import Side
@@ -76,7 +76,7 @@ class Parts:
         """Yield a check for each part that is missing."""
         shortfall = Shortfall(len(self.ran), len(self.ran) + len(self.absent), self.noun)
         for part in self.absent:
-            yield Check(part.reason, decided=Verdict.NOT_TESTED, missing=part.name, shortfall=shortfall)
+            yield Check(part.reason, decided=ClaimVerdict.NOT_TESTED, missing=part.name, shortfall=shortfall)
 
     def require(self, fewest: int) -> None:
         """Refuse a claim with too few sides to compare.

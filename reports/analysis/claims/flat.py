@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from nmlab.reports.analysis.claims.claim import FlatTest, Selector
 from nmlab.reports.analysis.claims.evidence import Evidence, Part, parts_of
-from nmlab.reports.analysis.claims.judge import Check, Tested, Verdict
+from nmlab.reports.analysis.claims.judge import Check, ClaimVerdict, Tested
 from nmlab.reports.analysis.claims.select import NotTestableError, values_of
 from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.statistics import beyond, equivalent
@@ -42,7 +42,7 @@ def _check(test: FlatTest, part: Part, largest: Part, metric: str) -> Check:
     text = f"{part.name} against {largest.name.removeprefix(f'{test.setting}=')}"
     if len(seeds) < max(2, len(own), len(other)):
         why = "an equivalence test needs at least two seeds, the same on both sides"
-        return Check(text, decided=Verdict.NOT_TESTED, untested=why, run_ids=run_ids, selected=selected)
+        return Check(text, decided=ClaimVerdict.NOT_TESTED, untested=why, run_ids=run_ids, selected=selected)
     first, second = [own[seed] for seed in seeds], [other[seed] for seed in seeds]
     mean = sum(second) / len(second)
     apart, margin = sum(first) / len(first) - mean, abs(test.margin * mean)

@@ -8,14 +8,14 @@ from nmlab.reports.analysis.claims.claim import Claim
 from nmlab.reports.analysis.claims.words import difference_text, p_value_text
 from nmlab.reports.analysis.metrics import direction_of
 from nmlab.reports.analysis.pairwise import PairwiseComparison
-from nmlab.reports.statistics import Comparison, Noise, adjusted
+from nmlab.reports.statistics import Noise, SideComparison, adjusted
 from nmlab.reports.values import Direction
 
 LEVEL = 0.05
 FEWEST_TIMINGS = 3  # of a side; two runs on a busy machine agree by chance too often
 
 
-class Verdict(StrEnum):
+class ClaimVerdict(StrEnum):
     """The verdict on a claim."""
 
     REPRODUCED = "reproduced"
@@ -60,7 +60,7 @@ class Check:
 
     text: str
     comparison: PairwiseComparison | None = None
-    decided: Verdict | None = None
+    decided: ClaimVerdict | None = None
     run_ids: tuple[str, ...] = ()
     tested: Tested | None = None
     untested: str = ""
@@ -69,16 +69,16 @@ class Check:
     selected: tuple[str, ...] = ()
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ClaimVerdict:
         """The verdict on this check alone."""
         if self.decided is not None:
             return self.decided
         p_value, supports = self._result()
         if p_value is None:
-            return Verdict.NOT_TESTED
+            return ClaimVerdict.NOT_TESTED
         if p_value >= LEVEL:
-            return Verdict.NOT_SEPARABLE
-        return Verdict.REPRODUCED if supports else Verdict.CONTRADICTED
+            return ClaimVerdict.NOT_SEPARABLE
+        return ClaimVerdict.REPRODUCED if supports else ClaimVerdict.CONTRADICTED
 
     @property
     def evidence(self) -> str:
@@ -125,21 +125,21 @@ class Judgement:
         return tuple(dict.fromkeys(name for check in self.checks for name in check.selected))
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ClaimVerdict:
         """Contradicted if any check is, not tested if any could not be, reproduced if all are."""
         found = {check.verdict for check in self.checks}
-        if Verdict.CONTRADICTED in found:
-            return Verdict.CONTRADICTED
-        if not found or Verdict.NOT_TESTED in found:
-            return Verdict.NOT_TESTED
-        return Verdict.REPRODUCED if found == {Verdict.REPRODUCED} else Verdict.NOT_SEPARABLE
+        if ClaimVerdict.CONTRADICTED in found:
+            return ClaimVerdict.CONTRADICTED
+        if not found or ClaimVerdict.NOT_TESTED in found:
+            return ClaimVerdict.NOT_TESTED
+        return ClaimVerdict.REPRODUCED if found == {ClaimVerdict.REPRODUCED} else ClaimVerdict.NOT_SEPARABLE
 
     @property
     def evidence(self) -> str:
         """The evidence as text: first what is missing, then each check."""
         if self.reason:
             return self.reason
-        head = "" if self.verdict is Verdict.CONTRADICTED else "not tested "
+        head = "" if self.verdict is ClaimVerdict.CONTRADICTED else "not tested "
         gaps = [f"{head}({self._gap_text(gap)})" for gap in self._gaps()]
         return "; ".join([*gaps, *(check.evidence for check in self.checks if not check.missing)])
 
@@ -188,7 +188,7 @@ def _with_p_value(check: Check, p_value: float | None) -> Check:
 
 
 def _is_better(comparison: PairwiseComparison) -> bool:
-    decisive: Comparison | None = comparison.decisive
+    decisive: SideComparison | None = comparison.decisive
     assert decisive is not None
     direction = direction_of(comparison.metric, objective=comparison.side.item.objective)
     return decisive.difference > 0 if direction is Direction.HIGHER else decisive.difference < 0

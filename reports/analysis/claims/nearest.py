@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from nmlab.reports.analysis.claims.claim import OverlapTest
 from nmlab.reports.analysis.claims.evidence import Evidence, Overlaps, Part, part_of, parts_of
-from nmlab.reports.analysis.claims.judge import Check, Tested, Verdict
+from nmlab.reports.analysis.claims.judge import Check, ClaimVerdict, Tested
 from nmlab.reports.analysis.claims.select import NotTestableError
 from nmlab.reports.analysis.pairwise import Side
 from nmlab.reports.statistics import compare_paired
@@ -37,13 +37,13 @@ def _check(side: Part, nearest: Part, other: Part, overlaps: Overlaps) -> Check:
     run_ids = tuple(run_id for part in (side, nearest, other) for run_id in part.side.run_ids)
     selected = tuple(part.name for part in (side, nearest, other) if part.is_selected)
     if not any(part.side.has_training_noise for part in (side, nearest, other)):
-        order = {True: Verdict.REPRODUCED, False: Verdict.CONTRADICTED}
-        verdict = Verdict.NOT_SEPARABLE if means[0] == means[1] else order[means[0] > means[1]]
+        order = {True: ClaimVerdict.REPRODUCED, False: ClaimVerdict.CONTRADICTED}
+        verdict = ClaimVerdict.NOT_SEPARABLE if means[0] == means[1] else order[means[0] > means[1]]
         return Check(f"{text} (counted, the same in every run)", decided=verdict, run_ids=run_ids, selected=selected)
     wanted = max(len(part.side.run_ids) for part in (side, nearest, other))
     if len(seeds) < max(2, wanted):
         why = "one seed, so no interval" if wanted < 2 else f"masks of {len(seeds)} of {wanted} seeds can be paired"
-        return Check(text, decided=Verdict.NOT_TESTED, untested=why, run_ids=run_ids, selected=selected)
+        return Check(text, decided=ClaimVerdict.NOT_TESTED, untested=why, run_ids=run_ids, selected=selected)
     found = compare_paired(first, second=second)
     assert found.p_value is not None
     tested = Tested(found.p_value, found.difference > 0, found.n)

@@ -1,38 +1,44 @@
 """Pairwise comparisons of masks, with training noise and evaluation noise kept apart."""
 
 from nmlab.reports.analysis.pairwise.best_versus_rest import (
-    adjusted_tasks,
     best_side,
     best_versus_rest,
-    tied_with_best,
-    untested_groups,
+    compared_with_best,
 )
-from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, adjusted_together, pairwise_comparisons
+from nmlab.reports.analysis.pairwise.comparison import (
+    PairwiseComparison,
+    adjusted_together,
+    over_seeds,
+    pairwise_comparisons,
+)
 from nmlab.reports.analysis.pairwise.losses import WindowLosses, losses_of
 from nmlab.reports.analysis.pairwise.partial import is_on_log_scale
 from nmlab.reports.analysis.pairwise.question_outcomes import divided_questions
 from nmlab.reports.analysis.pairwise.reasons import reasons_text, untested_reason
-from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.analysis.pairwise.winner import OtherConfiguration, Standing, Winner, winners_of
+from nmlab.reports.analysis.pairwise.side import Competitor, Side
+from nmlab.reports.analysis.pairwise.task_comparisons import TaskComparison, task_comparisons
+from nmlab.reports.analysis.pairwise.winner import Completion, OtherConfiguration, Winner, winners_of
 
 __all__ = [
+    "Competitor",
+    "Completion",
     "OtherConfiguration",
     "PairwiseComparison",
     "Side",
-    "Standing",
+    "TaskComparison",
     "WindowLosses",
     "Winner",
-    "adjusted_tasks",
     "adjusted_together",
     "best_side",
     "best_versus_rest",
+    "compared_with_best",
     "divided_questions",
     "is_on_log_scale",
     "losses_of",
+    "over_seeds",
     "pairwise_comparisons",
     "reasons_text",
-    "tied_with_best",
-    "untested_groups",
+    "task_comparisons",
     "untested_reason",
     "winners_of",
 ]

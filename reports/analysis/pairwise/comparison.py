@@ -4,13 +4,13 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nmlab.reports.analysis.metrics import is_compared_by_ratio
+from nmlab.reports.analysis.metrics import is_compared_by_ratio, is_counted
 from nmlab.reports.analysis.pairwise.evaluation import evaluation_comparisons
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import (
-    Comparison,
     Noise,
+    SideComparison,
     adjusted,
     compare_constant,
     compare_paired,
@@ -34,12 +34,12 @@ class PairwiseComparison:
     side: Side
     reference: Side
     metric: str
-    training: Comparison | None
-    evaluation: Comparison | None
+    training: SideComparison | None
+    evaluation: SideComparison | None
     p_adjusted: float | None = None
 
     @property
-    def decisive(self) -> Comparison | None:
+    def decisive(self) -> SideComparison | None:
         """The comparison that the verdict rests on: training noise where it was measured, else evaluation noise."""
         if self.training is not None and self.training.p_value is not None:
             return self.training
@@ -53,9 +53,24 @@ class PairwiseComparison:
         return None if self.p_adjusted is None else self.p_adjusted < 0.05
 
     @property
+    def is_distinct(self) -> bool | None:
+        """Whether the side is known to differ: by its test, or because the metric is counted; None where untested."""
+        return True if self.is_separated is None and is_counted(self.metric) else self.is_separated
+
+    @property
     def is_ratio(self) -> bool:
         """Whether the comparisons are on the log scale, so that their exponentials are ratios."""
         return is_compared_by_ratio(self.metric)
+
+    def as_stated(self, found: SideComparison | None) -> SideComparison | None:
+        """Return one of the comparisons as tables state it: as a ratio where it was made on the log scale."""
+        return found.as_ratio() if found is not None and self.is_ratio else found
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest true difference, or ratio, that such a study detects: over seeds, else by the deciding test."""
+        found = self.as_stated(self.training if self.training is not None else self.decisive)
+        return None if found is None else found.detectable
 
     @property
     def difference(self) -> float:
@@ -98,24 +113,35 @@ def adjusted_together(comparisons: Sequence[PairwiseComparison]) -> tuple[Pairwi
     return tuple(result)
 
 
-def _training(side: Side, reference: Side, metric: str) -> Comparison | None:
-    """Compare over seeds: pairs where both were trained, and a value without a seed as a constant."""
-    own, other = _comparable(side, metric), _comparable(reference, metric)
-    if not own or not other or not (side.has_training_noise or reference.has_training_noise):
+def over_seeds(
+    own: Mapping[int, float], *, reference: Mapping[int, float], has_noise: tuple[bool, bool], is_ratio: bool
+) -> SideComparison | None:
+    """Compare values by seed: in pairs where both sides were trained, and a value without a seed as a constant.
+
+    Args:
+        own: the values of one side.
+        reference: the values of the other.
+        has_noise: for each of the two whether its values vary between seeds.
+        is_ratio: whether to compare on the log scale.
+    """
+    first, second = ((_logs(side) if is_ratio else side) for side in (own, reference))
+    if not first or not second or not any(has_noise):
         return None
-    if not reference.has_training_noise:
-        return compare_constant(list(own.values()), constant=_mean(other.values()))
-    if not side.has_training_noise:
-        return compare_constant([-value for value in other.values()], constant=-_mean(own.values()))
-    seeds = [seed for seed in own if seed in other]
-    return compare_paired([own[seed] for seed in seeds], second=[other[seed] for seed in seeds]) if seeds else None
+    if not has_noise[1]:
+        return compare_constant(list(first.values()), constant=_mean(second.values()))
+    if not has_noise[0]:
+        return compare_constant([-value for value in second.values()], constant=-_mean(first.values()))
+    seeds = [seed for seed in first if seed in second]
+    return compare_paired([first[seed] for seed in seeds], second=[second[seed] for seed in seeds]) if seeds else None
 
 
-def _comparable(side: Side, metric: str) -> dict[int, float]:
-    """Return a side's values by seed on the scale on which they are compared."""
-    values = side.values(metric)
-    if not is_compared_by_ratio(metric):
-        return values
+def _training(side: Side, reference: Side, metric: str) -> SideComparison | None:
+    has_noise = (side.has_training_noise, reference.has_training_noise)
+    own, other = side.values(metric), reference.values(metric)
+    return over_seeds(own, reference=other, has_noise=has_noise, is_ratio=is_compared_by_ratio(metric))
+
+
+def _logs(values: Mapping[int, float]) -> dict[int, float]:
     return {seed: math.log(value) for seed, value in values.items() if value > 0}
 
 

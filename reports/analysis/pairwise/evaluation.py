@@ -9,7 +9,7 @@ from nmlab.reports.analysis.pairwise.losses import losses_of
 from nmlab.reports.analysis.pairwise.question_outcomes import outcomes_of
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation, Floats_W
-from nmlab.reports.statistics import Comparison, compare_questions, compare_windows, paired_bootstrap
+from nmlab.reports.statistics import SideComparison, compare_questions, compare_windows, paired_bootstrap
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
 
 _ROUNDING = 1e-12
@@ -18,7 +18,7 @@ _ROUNDING = 1e-12
 
 def evaluation_comparisons(
     reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
-) -> dict[int, Comparison]:
+) -> dict[int, SideComparison]:
     """Return the comparisons with the reference by place, for sides with the same windows or questions.
 
     Args:
@@ -35,7 +35,7 @@ def evaluation_comparisons(
 
 def _over_windows(
     reference: Side, others: Sequence[Side], evaluations: Mapping[str, Evaluation]
-) -> dict[int, Comparison]:
+) -> dict[int, SideComparison]:
     base = losses_of(reference, evaluations=evaluations)
     if base is None or len(base.tokens_W) < FEWEST_WINDOWS or not (base.tokens_W > 0).all():
         return {}
@@ -50,7 +50,7 @@ def _over_windows(
 
 def _over_questions(
     reference: Side, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
-) -> dict[int, Comparison]:
+) -> dict[int, SideComparison]:
     base = outcomes_of(reference, metric=metric, evaluations=evaluations)
     if base is None or len(base.outcome_Q) < FEWEST_WINDOWS:
         return {}

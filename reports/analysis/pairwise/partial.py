@@ -9,8 +9,8 @@ import pandas as pd
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison
 from nmlab.reports.analysis.pairwise.side import Side
-from nmlab.reports.read.frame import records_of
-from nmlab.reports.statistics import Comparison, compare_paired
+from nmlab.reports.read.frame import records_of, seed_of
+from nmlab.reports.statistics import SideComparison, compare_paired
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Partial:
     step: int | None
     own: tuple[float, ...]
     best: tuple[float, ...]
-    comparison: Comparison | None
+    comparison: SideComparison | None
 
     @property
     def difference(self) -> float:
@@ -75,7 +75,7 @@ def is_on_log_scale(item: Configuration, *, metric: str) -> bool:
 
 def _curves(item: Configuration, points: Mapping[str, "pd.Series[float]"]) -> dict[int, "pd.Series[float]"]:
     rows = records_of(item.trials, columns=["run_id", "seed"])
-    return {_seed(row["seed"]): points[str(row["run_id"])] for row in rows if str(row["run_id"]) in points}
+    return {seed_of(row["seed"]): points[str(row["run_id"])] for row in rows if str(row["run_id"]) in points}
 
 
 def _partial(
@@ -94,7 +94,3 @@ def _partial(
     scaled = [[math.log(value) for value in side] if is_ratio else side for side in (first, second)]
     found = compare_paired(scaled[0], second=scaled[1]) if seeds else None
     return Partial(step, tuple(first), tuple(second), found)
-
-
-def _seed(value: object) -> int:
-    return int(value) if isinstance(value, int | float) and not math.isnan(value) else 0

@@ -1,9 +1,12 @@
 """One side of a comparison: a configuration's learned masks, or the initial masks they started from."""
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.configurations import Configuration
+from nmlab.reports.read.frame import seed_of
+from nmlab.reports.statistics import MeanEstimate
 from nmlab.trials.contract.metrics import initial_name
 
 
@@ -14,13 +17,21 @@ class Side:
     item: Configuration
     is_initial: bool = False
 
+    def column(self, metric: str) -> str:
+        """Return the name under which the runs hold a metric of these masks."""
+        return initial_name(metric) if self.is_initial else metric
+
+    def estimate(self, metric: str) -> MeanEstimate | None:
+        """Return the mean of a metric over the finished runs; None where it has no finite mean."""
+        return self.item.estimate(self.column(metric))
+
     def values(self, metric: str) -> dict[int, float]:
         """Return a metric by seed over the finished runs, leaving out what is missing or not finite."""
-        rows, column = self.item.finished, initial_name(metric) if self.is_initial else metric
+        rows, column = self.item.finished, self.column(metric)
         if column not in rows:
             return {}
         pairs = zip(rows["seed"], rows[column], strict=True)
-        return {_seed(seed): float(value) for seed, value in pairs if math.isfinite(value)}
+        return {seed_of(seed): float(value) for seed, value in pairs if math.isfinite(value)}
 
     @property
     def has_training_noise(self) -> bool:
@@ -38,7 +49,15 @@ class Side:
         """The finished runs behind the values."""
         return tuple(self.item.finished["run_id"])
 
+    @property
+    def identity(self) -> tuple[str | bool, ...]:
+        """What tells this side from every other, of other studies too, where keys of configurations repeat."""
+        return (*self.item.run_ids, self.is_initial)
 
-def _seed(value: object) -> int:
-    """Return a seed; a method without seeds has the seed 0."""
-    return int(value) if isinstance(value, int | float) and not math.isnan(value) else 0
+
+@dataclass(frozen=True)
+class Competitor:
+    """A side and the group in which it competes for the best mean; None where it does not compete."""
+
+    side: Side
+    group: Hashable | None

@@ -18,16 +18,22 @@ from nmlab.reports.analysis.configurations import Configuration, best_of, groups
 from nmlab.reports.analysis.metrics import direction_of, is_counted
 from nmlab.reports.analysis.outcomes import is_stopped_early
 from nmlab.reports.analysis.pairwise.comparison import PairwiseComparison, pairwise_comparisons
-from nmlab.reports.analysis.pairwise.partial import Partial, at_last_common_step, at_the_end, points_by_run
+from nmlab.reports.analysis.pairwise.partial import (
+    Partial,
+    at_last_common_step,
+    at_the_end,
+    is_on_log_scale,
+    points_by_run,
+)
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.statistics import Comparison, holm
+from nmlab.reports.statistics import SideComparison, holm
 from nmlab.reports.values import Direction
 
 LEVEL = 0.05
 
 
-class Standing(StrEnum):
+class Completion(StrEnum):
     """How far a configuration got."""
 
     COMPLETE = "ran to the end"
@@ -47,18 +53,24 @@ class OtherConfiguration:
     """
 
     item: Configuration
-    standing: Standing
+    standing: Completion
     comparison: PairwiseComparison | None
     partial: Partial | None
     p_adjusted: float
     is_better: bool
 
     @property
-    def decisive(self) -> Comparison | None:
+    def decisive(self) -> SideComparison | None:
         """The deciding test; None where there is none."""
         if self.partial is not None:
             return self.partial.comparison
         return self.comparison.decisive if self.comparison is not None else None
+
+    @property
+    def stated(self) -> SideComparison | None:
+        """The deciding test as tables state it: as a ratio where it was made on the log scale."""
+        found, metric = self.decisive, self.item.objective.metric
+        return found.as_ratio() if found is not None and is_on_log_scale(self.item, metric=metric) else found
 
     @property
     def is_tested(self) -> bool:
@@ -87,7 +99,7 @@ class Winner:
     @property
     def complete(self) -> tuple[OtherConfiguration, ...]:
         """The others that ran to the end."""
-        return tuple(item for item in self.against_all if item.standing is Standing.COMPLETE)
+        return tuple(item for item in self.against_all if item.standing is Completion.COMPLETE)
 
     @property
     def runner_up(self) -> OtherConfiguration | None:
@@ -102,7 +114,7 @@ class Winner:
     @property
     def better_but_incomplete(self) -> tuple[OtherConfiguration, ...]:
         """The others that look better on what both have, but did not run to the end."""
-        return tuple(item for item in self.against_all if item.standing is not Standing.COMPLETE and item.is_better)
+        return tuple(item for item in self.against_all if item.standing is not Completion.COMPLETE and item.is_better)
 
     @property
     def is_claimed(self) -> bool:
@@ -112,7 +124,7 @@ class Winner:
         """
         if not self.best.is_complete or not self.against_all:
             return False
-        if any(item.standing is Standing.LACKS_RUNS for item in self.better_but_incomplete):
+        if any(item.standing is Completion.LACKS_RUNS for item in self.better_but_incomplete):
             return False
         return all(item.is_worse for item in self.complete or self.against_all)
 
@@ -149,7 +161,7 @@ def _rest(
         Side(best), others=[Side(item) for item in whole], metric=metric, evaluations=evaluations
     )
     rest = [
-        OtherConfiguration(item, Standing.COMPLETE, own, None, 1.0, False)
+        OtherConfiguration(item, Completion.COMPLETE, own, None, 1.0, False)
         for item, own in zip(whole, comparisons, strict=True)
     ]
     unfinished = [item for item in others if not item.is_complete]
@@ -163,8 +175,8 @@ def _incomplete(
 ) -> OtherConfiguration | None:
     """Return an incomplete configuration compared with the best; None where it has no known value."""
     partial = at_the_end(item, best=best, metric=metric)
-    standing = Standing.STOPPED_EARLY if is_stopped_early(item) else Standing.LACKS_RUNS
-    if standing is Standing.STOPPED_EARLY and item.value is None:
+    standing = Completion.STOPPED_EARLY if is_stopped_early(item) else Completion.LACKS_RUNS
+    if standing is Completion.STOPPED_EARLY and item.value is None:
         partial = at_last_common_step(item, best=best, metric=metric, points=points)
     elif item.value is None:
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.statistics import Estimate
+from nmlab.reports.statistics import MeanEstimate
 from nmlab.trials.contract.measures import Direction
 from nmlab.trials.contract.metrics import Metric, task_metric
 
@@ -46,7 +46,7 @@ def printed_measure(metric: str) -> Metric | None:
     return None if is_counted(metric) else task_metric(f"eval/{task}/{GAINS.get(measure, measure)}")
 
 
-def quantity(metric: str, item: Configuration, *, row_like: RowLike) -> Estimate | None:
+def quantity(metric: str, item: Configuration, *, row_like: RowLike) -> MeanEstimate | None:
     """Return the printed quantity ``metric`` of ``item`` in the printed unit; None where we did not measure it.
 
     ``row_like(changes)`` finds the configuration of the same printed row with ``changes`` applied: some numbers are
@@ -69,14 +69,14 @@ def quantity(metric: str, item: Configuration, *, row_like: RowLike) -> Estimate
     return None if same is None else _scaled(same, factor)
 
 
-def _measured(item: Configuration | None, name: str) -> Estimate | None:
+def _measured(item: Configuration | None, name: str) -> MeanEstimate | None:
     return item.estimate(name) if item is not None and name else None
 
 
-def _over(estimate: Estimate | None, number: float) -> Estimate | None:
-    return None if estimate is None or number <= 0 else Estimate(estimate.mean / number, None, None, estimate.n)
+def _over(estimate: MeanEstimate | None, number: float) -> MeanEstimate | None:
+    return None if estimate is None or number <= 0 else MeanEstimate(estimate.mean / number, None, None, estimate.n)
 
 
-def _scaled(estimate: Estimate, factor: float) -> Estimate:
+def _scaled(estimate: MeanEstimate, factor: float) -> MeanEstimate:
     low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
-    return Estimate(estimate.mean * factor, low, high, estimate.n)
+    return MeanEstimate(estimate.mean * factor, low, high, estimate.n)

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
+from scipy import stats
 
 from nmlab.reports.analysis.configurations import Configuration, best_of
 from nmlab.reports.analysis.published import numbers_of, settings_of
 from nmlab.reports.analysis.published.quantities import is_counted, printed_direction, printed_measure, quantity
-from nmlab.reports.statistics import Estimate
+from nmlab.reports.statistics import MeanEstimate, adjusted
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.measures import Direction
 
@@ -36,8 +37,8 @@ class Pair:
     value: float
     flags: tuple[str, ...]
     item: Configuration | None
-    ours: Estimate | None
-    searched: Estimate | None
+    ours: MeanEstimate | None
+    searched: MeanEstimate | None
     rank: int | None = None
     our_rank: int | None = None
 
@@ -78,6 +79,16 @@ def agreement(pairs: Sequence[Pair]) -> dict[tuple[str, str], tuple[float, int]]
             frame = pd.DataFrame({"theirs": [pair.rank for pair in own], "ours": [pair.our_rank for pair in own]})
             found[key] = (float(frame["theirs"].corr(frame["ours"], method="kendall")), len(own))
     return found
+
+
+def order_p_values(pairs: Sequence[Pair]) -> dict[tuple[str, str], float | None]:
+    """Return the exact two-sided p-value of each :func:`agreement`, adjusted over all of them; None where undefined."""
+    found = {}
+    for model, metric in agreement(pairs):
+        own = [pair for pair in pairs if (pair.model, pair.metric) == (model, metric) and pair.rank is not None]
+        p_value = stats.kendalltau([pair.rank for pair in own], [pair.our_rank for pair in own]).pvalue
+        found[model, metric] = None if math.isnan(p_value) else float(p_value)
+    return dict(zip(found, adjusted(list(found.values())), strict=True))
 
 
 def _pair(record: dict[str, object], configurations: Sequence[Configuration]) -> Pair:

@@ -3,10 +3,9 @@
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.narrative.caveats.basis import basis_caveats
 from nmlab.reports.narrative.caveats.outcomes import outcome_caveats
-from nmlab.reports.narrative.caveats.region import Region, diverged_region
 from nmlab.reports.narrative.provenance import warnings_of
 
-__all__ = ["Region", "caveats_of", "diverged_region"]
+__all__ = ["caveats_of"]
 
 
 def caveats_of(analysis: Analysis) -> tuple[str, ...]:

@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable
 
+from nmlab.reports.read.masks.losses import MaskLosses, read_mask_losses
 from nmlab.reports.read.masks.overlap import layer_change, overlap
 from nmlab.reports.read.masks.packed import PackedMask, parse_masks
-from nmlab.reports.read.masks.sampled import SampledLosses, read_sampled_losses
 from nmlab.reports.read.store import RunStore
 from nmlab.trials.contract.run_artifacts import MASK_FILE
 
 __all__ = [
+    "MaskLosses",
     "PackedMask",
-    "SampledLosses",
     "layer_change",
     "overlap",
     "parse_masks",
+    "read_mask_losses",
     "read_masks",
-    "read_sampled_losses",
 ]
 
 MOST_BYTES = 512 * 2**20

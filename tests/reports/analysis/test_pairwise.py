@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nmlab.reports.analysis.pairwise import Side, best_versus_rest, losses_of, pairwise_comparisons, tied_with_best
+from nmlab.reports.analysis.marks import marks_of
+from nmlab.reports.analysis.pairwise import Competitor, Side, best_versus_rest, losses_of, pairwise_comparisons
 from nmlab.reports.analysis.summary_rows import SummaryRow, names_of
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import Noise, adjusted
@@ -148,17 +149,16 @@ def test_each_kind_of_noise_is_corrected_separately(configuration):
 def test_what_is_not_separated_from_the_best_is_tied_with_it(configuration):
     near, far = configuration([10.0, 14.0, 12.2], alpha=2), configuration([50.0, 51.0, 52.0], alpha=3)
     best = configuration([10.0, 13.0, 12.0], alpha=1)
-    summary_rows = [SummaryRow(item, "best", item.key, group="2:4") for item in (far, near, best)]
-    found = best_versus_rest(summary_rows, metric=METRIC, evaluations={})
+    competitors = [Competitor(Side(item), "2:4") for item in (far, near, best)]
+    found = best_versus_rest(competitors, metric=METRIC, evaluations={})
     assert {comparison.reference.item.key for comparison in found["2:4"]} == {best.key}
-    assert tied_with_best(found) == {(near.key, False)}
+    assert {item.side.item.key for item in found["2:4"] if not item.is_distinct} == {near.key}
+    assert [str(mark) for mark in marks_of(competitors, metric=METRIC, comparisons=found)] == ["second", "tied", "best"]
 
 
 def test_the_best_of_a_metric_that_grows_is_the_highest(configuration):
     low, high = configuration([1.0, 2.0], mode="max", alpha=1), configuration([5.0, 6.0], mode="max", alpha=2)
-    found = best_versus_rest(
-        [SummaryRow(item, "best", "x", group="g") for item in (low, high)], metric=METRIC, evaluations={}
-    )
+    found = best_versus_rest([Competitor(Side(item), "g") for item in (low, high)], metric=METRIC, evaluations={})
     assert found["g"][0].reference.item is high
 
 
@@ -182,7 +182,7 @@ def test_the_table_of_the_small_study(analysis):
 def test_untested_rows_say_so(configuration):
     first, second = configuration([10.0], alpha=1), configuration([12.0], alpha=2)
     summary_rows = [SummaryRow(item, "best", item.key, group="g") for item in (first, second)]
-    comparisons = best_versus_rest(summary_rows, metric=METRIC, evaluations={})
+    comparisons = best_versus_rest([row.competitor for row in summary_rows], metric=METRIC, evaluations={})
     table = best_versus_rest_table((first, second), names=names_of(summary_rows), comparisons=comparisons)
     assert [cell.value for cell in table.column("verdict")] == [
         "not tested: one value each, and no losses by window were stored"

@@ -5,7 +5,7 @@ import math
 import pytest
 from judging import METRIC, judge, trained, with_metric
 
-from nmlab.reports.analysis.claims import Verdict, claims, judgements_of
+from nmlab.reports.analysis.claims import ClaimVerdict, claims, judgements_of
 from nmlab.reports.analysis.claims.claim import (
     ChoiceTest,
     DominatesTest,
@@ -37,10 +37,10 @@ def test_every_claim_speaks_of_published_items_and_has_a_name():
 @pytest.mark.parametrize(
     ("second", "verdict"),
     [
-        ([20.0, 21.0, 22.0], Verdict.REPRODUCED),
-        ([10.2, 10.9, 12.1], Verdict.NOT_SEPARABLE),
-        ([4.0, 4.1, 4.3], Verdict.CONTRADICTED),
-        ([math.inf, math.inf, math.inf], Verdict.REPRODUCED),
+        ([20.0, 21.0, 22.0], ClaimVerdict.REPRODUCED),
+        ([10.2, 10.9, 12.1], ClaimVerdict.NOT_SEPARABLE),
+        ([4.0, 4.1, 4.3], ClaimVerdict.CONTRADICTED),
+        ([math.inf, math.inf, math.inf], ClaimVerdict.REPRODUCED),
     ],
 )
 def test_an_order_of_two(configuration, second, verdict):
@@ -59,8 +59,8 @@ def test_an_order_breaks_at_its_weakest_neighbours(configuration):
     ]
     sides = tuple(Selector(method="maskpro", settings={"alpha": value}) for value in (1, 2, 3))
     found = judge(OrderTest(kind="order", sides=sides), items)
-    assert [check.verdict for check in found.checks] == [Verdict.REPRODUCED, Verdict.NOT_SEPARABLE]
-    assert found.verdict is Verdict.NOT_SEPARABLE
+    assert [check.verdict for check in found.checks] == [ClaimVerdict.REPRODUCED, ClaimVerdict.NOT_SEPARABLE]
+    assert found.verdict is ClaimVerdict.NOT_SEPARABLE
 
 
 def test_a_difference_says_what_of(configuration):
@@ -70,7 +70,7 @@ def test_a_difference_says_what_of(configuration):
         items.append(with_metric(item, "time/sample_s", times))
     sides = tuple(Selector(method="maskpro", settings={"sampler": name}) for name in ("gumbel_topk", "multinomial"))
     found = judge(OrderTest(kind="order", metric="time/sample_s", sides=sides), items)
-    assert found.verdict is Verdict.REPRODUCED
+    assert found.verdict is ClaimVerdict.REPRODUCED
     assert "−0.001 sample seconds (p " in found.evidence
 
 
@@ -81,7 +81,7 @@ def test_two_timings_decide_nothing(configuration):
     ]
     sides = tuple(Selector(method="maskpro", settings={"sampler": name}) for name in ("gumbel_topk", "multinomial"))
     found = judge(OrderTest(kind="order", metric="time/sample_s", sides=sides), items)
-    assert found.verdict is Verdict.NOT_TESTED
+    assert found.verdict is ClaimVerdict.NOT_TESTED
     assert "untested (2 seeds, a measurement needs at least 3)" in found.evidence
 
 
@@ -89,7 +89,7 @@ def test_one_seed_decides_nothing(configuration):
     items = [trained(configuration, [10.0], alpha=1), trained(configuration, [20.0], alpha=2)]
     sides = tuple(Selector(method="maskpro", settings={"alpha": value}) for value in (1, 2))
     found = judge(OrderTest(kind="order", sides=sides), items)
-    assert found.verdict is Verdict.NOT_TESTED
+    assert found.verdict is ClaimVerdict.NOT_TESTED
     assert "untested (one seed each)" in found.evidence
 
 
@@ -123,18 +123,18 @@ def test_a_choice_is_compared_with_every_other_value(configuration):
     ]
     found = judge(ChoiceTest(kind="choice", method="maskpro", setting="alpha", value=0.99), items)
     assert {check.text: check.verdict for check in found.checks} == {
-        "alpha=0.99 against alpha=0.7": Verdict.REPRODUCED,
-        "alpha=0.99 against alpha=0.9": Verdict.CONTRADICTED,
+        "alpha=0.99 against alpha=0.7": ClaimVerdict.REPRODUCED,
+        "alpha=0.99 against alpha=0.9": ClaimVerdict.CONTRADICTED,
     }
-    assert found.verdict is Verdict.CONTRADICTED
+    assert found.verdict is ClaimVerdict.CONTRADICTED
 
 
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [
-        ([100.0, 101.0, 102.1], Verdict.REPRODUCED),
-        ([90.0, 103.0, 112.0], Verdict.NOT_SEPARABLE),
-        ([130.0, 131.0, 132.0], Verdict.CONTRADICTED),
+        ([100.0, 101.0, 102.1], ClaimVerdict.REPRODUCED),
+        ([90.0, 103.0, 112.0], ClaimVerdict.NOT_SEPARABLE),
+        ([130.0, 131.0, 132.0], ClaimVerdict.CONTRADICTED),
     ],
 )
 def test_flat_is_an_equivalence_test(configuration, values, verdict):
@@ -149,14 +149,14 @@ def test_learned_masks_against_their_own_starts(configuration):
         trained(configuration, [99.0, 101.0, 100.5], initial_mask="random"),
     ]
     found = judge(ImprovesTest(kind="improves", method="maskpro"), items)
-    assert [check.verdict for check in found.checks] == [Verdict.NOT_SEPARABLE, Verdict.REPRODUCED]
+    assert [check.verdict for check in found.checks] == [ClaimVerdict.NOT_SEPARABLE, ClaimVerdict.REPRODUCED]
 
 
 def test_counts_need_no_test(configuration):
     first = with_metric(trained(configuration, [10.0], method="maskllm"), "cost/trainable_params", [15.0])
     second = with_metric(trained(configuration, [10.0], method="susi"), "cost/trainable_params", [10.0])
     sides = {"side": Selector(method="maskllm"), "other": Selector(method="susi")}
-    for value, verdict in ((1.5, Verdict.REPRODUCED), (3.5, Verdict.CONTRADICTED)):
+    for value, verdict in ((1.5, ClaimVerdict.REPRODUCED), (3.5, ClaimVerdict.CONTRADICTED)):
         test = RatioTest(kind="ratio", metric="cost/trainable_params", value=value, **sides)
         found = judge(test, [first, second])
         assert found.verdict is verdict
@@ -166,10 +166,10 @@ def test_counts_need_no_test(configuration):
 @pytest.mark.parametrize(
     ("times", "verdict"),
     [
-        ([15.0], Verdict.NOT_TESTED),
-        ([15.0, 15.1, 15.05], Verdict.REPRODUCED),
-        ([12.0, 15.0, 19.0], Verdict.NOT_SEPARABLE),
-        ([30.0, 30.1, 30.2], Verdict.CONTRADICTED),
+        ([15.0], ClaimVerdict.NOT_TESTED),
+        ([15.0, 15.1, 15.05], ClaimVerdict.REPRODUCED),
+        ([12.0, 15.0, 19.0], ClaimVerdict.NOT_SEPARABLE),
+        ([30.0, 30.1, 30.2], ClaimVerdict.CONTRADICTED),
     ],
 )
 def test_a_ratio_of_measurements_is_tested_over_seeds(configuration, times, verdict):
@@ -184,12 +184,12 @@ def test_a_ratio_of_measurements_is_tested_over_seeds(configuration, times, verd
 @pytest.mark.parametrize(
     ("sampling", "verdict"),
     [
-        ([3.0], Verdict.NOT_TESTED),
-        ([0.5], Verdict.NOT_TESTED),  # a machine that was busy once contradicts no paper
-        ([0.5, 0.5001], Verdict.NOT_TESTED),
-        ([3.0, 3.1, 3.2], Verdict.REPRODUCED),
-        ([0.5, 0.51, 0.52], Verdict.CONTRADICTED),
-        ([0.5, 4.0, 2.0], Verdict.NOT_SEPARABLE),
+        ([3.0], ClaimVerdict.NOT_TESTED),
+        ([0.5], ClaimVerdict.NOT_TESTED),  # a machine that was busy once contradicts no paper
+        ([0.5, 0.5001], ClaimVerdict.NOT_TESTED),
+        ([3.0, 3.1, 3.2], ClaimVerdict.REPRODUCED),
+        ([0.5, 0.51, 0.52], ClaimVerdict.CONTRADICTED),
+        ([0.5, 4.0, 2.0], ClaimVerdict.NOT_SEPARABLE),
     ],
 )
 def test_a_share_of_time_is_decided_over_the_timings_of_several_seeds(configuration, sampling, verdict):
@@ -205,10 +205,10 @@ def test_a_share_of_time_is_decided_over_the_timings_of_several_seeds(configurat
 @pytest.mark.parametrize(
     ("near", "far", "verdict"),
     [
-        ([0.7], [0.6], Verdict.NOT_TESTED),
-        ([0.70, 0.71, 0.72], [0.60, 0.60, 0.63], Verdict.REPRODUCED),
-        ([0.60, 0.60, 0.63], [0.70, 0.71, 0.72], Verdict.CONTRADICTED),
-        ([0.60, 0.70, 0.65], [0.66, 0.65, 0.66], Verdict.NOT_SEPARABLE),
+        ([0.7], [0.6], ClaimVerdict.NOT_TESTED),
+        ([0.70, 0.71, 0.72], [0.60, 0.60, 0.63], ClaimVerdict.REPRODUCED),
+        ([0.60, 0.60, 0.63], [0.70, 0.71, 0.72], ClaimVerdict.CONTRADICTED),
+        ([0.60, 0.70, 0.65], [0.66, 0.65, 0.66], ClaimVerdict.NOT_SEPARABLE),
     ],
 )
 def test_overlaps_are_compared_seed_by_seed(configuration, near, far, verdict):
@@ -231,7 +231,7 @@ def test_overlaps_are_compared_seed_by_seed(configuration, near, far, verdict):
     if len(near) > 1:
         overlaps.pop((items["susi"].run_ids[0], items["maskllm"].run_ids[0]))
         some = judge(test, list(items.values()), overlaps=overlaps)
-        assert some.verdict is Verdict.NOT_TESTED
+        assert some.verdict is ClaimVerdict.NOT_TESTED
         assert "masks of 2 of 3 seeds can be paired" in some.evidence
 
 
@@ -246,7 +246,7 @@ def test_overlaps_of_masks_without_training_noise_are_counts(configuration):
     )
     overlaps = {(ids["susi"], ids["maskllm"]): 0.7, (ids["susi"], ids["wanda"]): 0.6}
     found = judge(test, list(items.values()), overlaps=overlaps)
-    assert [check.verdict for check in found.checks] == [Verdict.NOT_TESTED, Verdict.REPRODUCED]
+    assert [check.verdict for check in found.checks] == [ClaimVerdict.NOT_TESTED, ClaimVerdict.REPRODUCED]
     assert "1 of 2 others ran; missing: magnitude" in found.evidence
 
 
@@ -270,7 +270,7 @@ def test_a_study_that_reproduces_an_item_lists_its_claims_tested_or_not(configur
         "susi-soft-beats-straight-through",
     ]
     missing = judgements_of(items, reproduces=("susi/table-7",), evaluations={})
-    assert [item.verdict for item in missing] == [Verdict.NOT_TESTED]
+    assert [item.verdict for item in missing] == [ClaimVerdict.NOT_TESTED]
     assert missing[0].evidence == (
         "not tested (0 of 2 sides ran; missing: susi, straight_through=False, susi, straight_through=True)"
     )
@@ -308,4 +308,4 @@ def test_the_table_of_the_small_study(analysis):
     assert "maskpro-alpha-099" not in verdicts  # the study reproduces nothing
     assert "maskllm-beats-maskpro" not in verdicts
     assert table.notes == (summary_of(analysis.judgements),)
-    assert list(verdicts.values()) == sorted(verdicts.values(), key=[str(item) for item in Verdict].index)
+    assert list(verdicts.values()) == sorted(verdicts.values(), key=[str(item) for item in ClaimVerdict].index)

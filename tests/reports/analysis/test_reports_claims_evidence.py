@@ -5,7 +5,7 @@ import math
 import pytest
 from judging import METRIC, judge, trained
 
-from nmlab.reports.analysis.claims import Evidence, Verdict, checks_of
+from nmlab.reports.analysis.claims import ClaimVerdict, Evidence, checks_of
 from nmlab.reports.analysis.claims.claim import BeatsTest, ChoiceTest, FlatTest, ImprovesTest, OrderTest, Selector
 from nmlab.reports.analysis.claims.select import NotTestableError
 from nmlab.reports.analysis.planned import planned_values
@@ -25,10 +25,10 @@ def test_a_claim_about_every_rule_is_not_decided_on_some_of_them(configuration):
         configuration([32.0], method="magnitude", role="baseline"),
     ]
     found = judge(beats("magnitude", "wanda", "ria", "sparsegpt", "gblm"), items)
-    assert found.verdict is Verdict.NOT_TESTED
+    assert found.verdict is ClaimVerdict.NOT_TESTED
     assert found.missing == ("ria", "sparsegpt", "gblm")
     assert found.evidence.startswith("not tested (2 of 5 rules ran; missing: ria, sparsegpt, gblm); susi 2:4 against ")
-    assert judge(beats("magnitude", "wanda"), items).verdict is Verdict.REPRODUCED
+    assert judge(beats("magnitude", "wanda"), items).verdict is ClaimVerdict.REPRODUCED
     with pytest.raises(NotTestableError, match=r"not tested \(0 of 1 rules ran; missing: ria\)"):
         judge(beats("ria"), items)
 
@@ -40,7 +40,7 @@ def test_what_ran_can_contradict_a_claim_whose_evidence_is_not_complete(configur
         configuration([5.0], method="wanda", role="baseline"),
     ]
     found = judge(beats("wanda", "ria"), items)
-    assert found.verdict is Verdict.CONTRADICTED
+    assert found.verdict is ClaimVerdict.CONTRADICTED
     assert found.evidence.startswith("(1 of 2 rules ran; missing: ria); ")
 
 
@@ -51,7 +51,7 @@ def test_a_rule_that_ran_in_part_is_missing_with_its_reason(configuration):
         configuration([30.0, 31.0], method="ria", role="baseline"),
     ]
     found = judge(beats("wanda", "ria"), items)
-    assert found.verdict is Verdict.NOT_TESTED
+    assert found.verdict is ClaimVerdict.NOT_TESTED
     assert "missing: wanda (not every seed finished)" in found.evidence
 
 
@@ -59,24 +59,24 @@ def test_an_order_with_a_side_missing_is_not_decided(configuration):
     items = [trained(configuration, [10.0 * k, 10.0 * k + 0.3], alpha=k) for k in (1, 3)]
     sides = tuple(Selector(method="maskpro", settings={"alpha": value}) for value in (1, 2, 3))
     found = judge(OrderTest(kind="order", sides=sides), items)
-    assert found.verdict is Verdict.NOT_TESTED
+    assert found.verdict is ClaimVerdict.NOT_TESTED
     assert found.evidence.startswith("not tested (2 of 3 sides ran; missing: maskpro, alpha=2); ")
     backwards = judge(OrderTest(kind="order", sides=sides[::-1]), items)
-    assert backwards.verdict is Verdict.CONTRADICTED
+    assert backwards.verdict is ClaimVerdict.CONTRADICTED
 
 
 def test_seeds_that_only_one_side_has_leave_a_claim_untested(configuration):
     items = [trained(configuration, [10.0, 10.1, 10.3], alpha=1), trained(configuration, [20.0, 20.4], alpha=2)]
     sides = tuple(Selector(method="maskpro", settings={"alpha": value}) for value in (1, 2))
     found = judge(OrderTest(kind="order", sides=sides), items)
-    assert found.verdict is Verdict.NOT_TESTED
+    assert found.verdict is ClaimVerdict.NOT_TESTED
     assert "untested (2 of 3 seeds ran on both sides)" in found.evidence
 
 
 def test_one_run_that_diverged_decides_nothing(configuration):
     items = [trained(configuration, [10.0], alpha=1), trained(configuration, [math.inf], alpha=2)]
     sides = tuple(Selector(method="maskpro", settings={"alpha": value}) for value in (1, 2))
-    assert judge(OrderTest(kind="order", sides=sides), items).verdict is Verdict.NOT_TESTED
+    assert judge(OrderTest(kind="order", sides=sides), items).verdict is ClaimVerdict.NOT_TESTED
 
 
 def test_a_side_is_not_compared_where_one_that_lacks_a_seed_looks_better(configuration):
@@ -110,7 +110,7 @@ def test_values_that_the_paper_tried_or_the_study_planned_are_evidence_too(confi
     items = [trained(configuration, [value, value + 0.1], alpha=alpha) for alpha, value in ((0.7, 30.0), (0.99, 10.0))]
     test = ChoiceTest(kind="choice", method="maskpro", setting="alpha", value=0.99, others=(0.7, 0.9))
     found = judge(test, items)
-    assert found.verdict is Verdict.NOT_TESTED
+    assert found.verdict is ClaimVerdict.NOT_TESTED
     assert found.evidence.startswith("not tested (1 of 2 other values ran; missing: 0.9); ")
     planned = Evidence(items, METRIC, {}, {}, {"alpha": [0.7, 0.95, 0.99]})
     checks = checks_of(ChoiceTest(kind="choice", method="maskpro", setting="alpha", value=0.99), evidence=planned)
@@ -122,7 +122,7 @@ def test_values_that_the_paper_tried_or_the_study_planned_are_evidence_too(confi
 def test_every_start_of_the_paper_is_evidence(configuration):
     items = [trained(configuration, [80.0, 81.0, 82.0], initial_mask="wanda")]
     found = judge(ImprovesTest(kind="improves", method="maskpro", starts=("wanda", "random")), items)
-    assert found.verdict is Verdict.NOT_TESTED
+    assert found.verdict is ClaimVerdict.NOT_TESTED
     assert "1 of 2 starts ran; missing: random" in found.evidence
     object.__setattr__(items[0], "trials", items[0].trials.assign(**{initial_name(METRIC): [100.0, 100.0, math.nan]}))
     items[0].__dict__.pop("finished", None)

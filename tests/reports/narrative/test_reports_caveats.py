@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from nmlab.reports.analysis.analysis import analyse
+from nmlab.reports.analysis.diverged_region import diverged_region
 from nmlab.reports.analysis.starts import has_telling_start
 from nmlab.reports.analysis.statements import change_text, quality
-from nmlab.reports.narrative.caveats import caveats_of, diverged_region
+from nmlab.reports.narrative.caveats import caveats_of
 from nmlab.reports.narrative.headline import headline_of
 from nmlab.reports.read.collect import Objective, collect
 from nmlab.reports.render import html_text, json_text, markdown_text

@@ -9,7 +9,7 @@ from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.figures import draw_sampled, sampled_info, study_figures
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.masks import SampledLosses, read_sampled_losses
+from nmlab.reports.read.masks import MaskLosses, read_mask_losses
 
 
 def drawn(*, masks=400, means=(3.0, 3.5), deviation=0.02, agreement=0.9, seed=0):
@@ -22,7 +22,7 @@ def drawn(*, masks=400, means=(3.0, 3.5), deviation=0.02, agreement=0.9, seed=0)
 
 
 def kept(loss_KB, run_id="run"):
-    return SampledLosses(run_id, loss_KB, loss_KB.mean(axis=0) - 0.01, np.full(loss_KB.shape[1], 2.0))
+    return MaskLosses(run_id, loss_KB, loss_KB.mean(axis=0) - 0.01, np.full(loss_KB.shape[1], 2.0))
 
 
 def test_the_ratio_is_that_of_the_standard_deviations(configuration):
@@ -91,7 +91,7 @@ def test_the_best_run_that_drew_masks_is_shown_in_the_report(writer, store, tria
         if value > 60:
             put(run_id, loss_KB=loss_KB + value, initial_loss_B=np.ones(2), dense_loss_B=np.ones(2))
     found = analyse(store, runs=runs)
-    assert found.sampled.loss_KB == pytest.approx(loss_KB + 70.0)
+    assert found.mask_losses.loss_KB == pytest.approx(loss_KB + 70.0)
     (figure,) = [figure for figure in study_figures(found) if figure.key == "sampled_losses"]
     assert figure.svg
 
@@ -99,10 +99,10 @@ def test_the_best_run_that_drew_masks_is_shown_in_the_report(writer, store, tria
 def test_a_corrupted_archive_names_run_and_array(writer, store, trial, put):
     writer.launch("sampled-broken", [trial("maskpro", 0, 60.0, 99.0, residual=[0.0])], name="sampled-broken-1")
     (run_id,) = collect(store, study="sampled-broken").trials["run_id"]
-    assert read_sampled_losses(store, run_id=run_id) is None
+    assert read_mask_losses(store, run_id=run_id) is None
     put(run_id, loss_KB=np.ones((3, 2)))
     with pytest.raises(ReportError, match=f"mask_losses.npz of run {run_id} has no array 'initial_loss_B'"):
-        read_sampled_losses(store, run_id=run_id)
+        read_mask_losses(store, run_id=run_id)
     put(run_id, loss_KB=np.ones((3, 2)), initial_loss_B=np.ones(3), dense_loss_B=np.ones(2))
     with pytest.raises(ReportError, match="do not fit together"):
-        read_sampled_losses(store, run_id=run_id)
+        read_mask_losses(store, run_id=run_id)

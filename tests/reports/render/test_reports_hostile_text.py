@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import pytest
 
 from nmlab.reports.figures.style import SETTINGS, new_figure, saved
-from nmlab.reports.narrative.provenance import Section
+from nmlab.reports.narrative.provenance import ProvenanceSection
 from nmlab.reports.render import csv_text, html_text, latex_text, markdown_text
 from nmlab.reports.render.document import Command, Document, RunLinks
 from nmlab.reports.render.json import json_text
-from nmlab.reports.values import Cell, Column, Row, Style, Table
+from nmlab.reports.values import Cell, Column, ReportTable, Row, Style
 from nmlab.trials.contract.escaping import csv_cell, markdown_code, printable, safe_link
 from nmlab.trials.contract.escaping import markdown_text as escaped
 
@@ -55,7 +55,7 @@ def document_of(texts, *, links=None):
         Column("number", "number", Style.FIXED2),
     )
     rows = tuple(Row((Cell(text), Cell(text), Cell(text), Cell(-0.5)), (text,)) for text in texts)
-    table = Table("hostile", texts[0], texts[0], columns, rows, notes=tuple(texts))
+    table = ReportTable("hostile", texts[0], texts[0], columns, rows, notes=tuple(texts))
     facts = tuple((text, text) for text in texts)
     return Document(
         study=texts[0],
@@ -64,7 +64,7 @@ def document_of(texts, *, links=None):
         warnings=tuple(texts),
         tables=(table,),
         figures=(),
-        provenance=(Section("section", facts),),
+        provenance=(ProvenanceSection("section", facts),),
         links=links or RunLinks("http://127.0.0.1:5000", "7"),
         written=datetime(2026, 1, 1, tzinfo=UTC),
         title=texts[0],

@@ -18,7 +18,7 @@ from nmlab.reports.render.html import cell_html, inline_svg
 from nmlab.reports.render.latex import escaped
 from nmlab.reports.render.markdown import markdown_table
 from nmlab.reports.report import document_of
-from nmlab.reports.values import Cell, Column, Direction, Interval, Mark, Row, Style, Table, cell_text, for_pages
+from nmlab.reports.values import Cell, Column, Direction, Interval, Mark, ReportTable, Row, Style, cell_text, for_pages
 
 LINKS = RunLinks("http://127.0.0.1:5000", "7")
 
@@ -183,7 +183,7 @@ def test_text_from_the_store_is_never_markup():
 
 
 def test_markdown_escapes_what_would_be_markup():
-    table = Table("t", "t", "t", (Column("a|b", "a|b"),), (Row((Cell("x|y *z* `c` <b> _q_ snake_case"),), ()),))
+    table = ReportTable("t", "t", "t", (Column("a|b", "a|b"),), (Row((Cell("x|y *z* `c` <b> _q_ snake_case"),), ()),))
     text = markdown_table(table, links=LINKS)
     assert text.splitlines()[0] == r"| a\|b |"
     assert text.splitlines()[2] == r"| x\|y \*z\* \`c\` \<b> \_q\_ snake_case |"
@@ -205,7 +205,7 @@ def test_latex_escapes_what_would_be_a_command(text, latex):
 def test_latex_arrows_and_rules():
     columns = (Column("a", "a", Style.FIXED2, Direction.LOWER), Column("b", "b", Style.FIXED2, Direction.HIGHER))
     rows = (Row((Cell(1.0, mark=Mark.BEST), Cell(2.0)), ()),)
-    text = latex_text(Table("t", "Title", "Says.", columns, rows, notes=("50% of it",)))
+    text = latex_text(ReportTable("t", "Title", "Says.", columns, rows, notes=("50% of it",)))
     assert r"a $\downarrow$ & b $\uparrow$ \\" in text
     assert r"\begin{tabular}{rr}" in text
     assert r"\textbf{1.00} & 2.00 \\" in text
@@ -217,7 +217,7 @@ def test_latex_arrows_and_rules():
 
 def test_a_long_latex_table_goes_over_pages():
     rows = tuple(Row((Cell(i),), ()) for i in range(60))
-    text = latex_text(Table("t", "T", "C.", (Column("a", "a", Style.INTEGER),), rows))
+    text = latex_text(ReportTable("t", "T", "C.", (Column("a", "a", Style.INTEGER),), rows))
     assert text.count(r"\toprule") == 2
     assert r"\endfirsthead" in text
     assert r"\endhead" in text
@@ -229,18 +229,20 @@ def test_a_long_latex_table_goes_over_pages():
 def test_lines_within_rows_and_notes_count_for_the_height_of_a_latex_table(words, notes, is_long):
     """A float that is higher than the page runs off it; these have 30 rows."""
     rows = tuple(Row((Cell("setting=1, " * words),), ()) for _ in range(30))
-    text = latex_text(Table("t", "T", "C.", (Column("a", "a"),), rows, notes=("Mind this.",) * notes))
+    text = latex_text(ReportTable("t", "T", "C.", (Column("a", "a"),), rows, notes=("Mind this.",) * notes))
     assert (r"\begin{longtable}" in text) == is_long
 
 
 @pytest.mark.parametrize(("title", "opening"), [("Cost", "Cost. Says."), ("Really better?", "Really better? Says.")])
 def test_a_latex_caption_is_title_and_text(title, opening):
-    table = Table("t", title, "Says.", (Column("a", "a"),), (Row((Cell("x"),), ()),))
+    table = ReportTable("t", title, "Says.", (Column("a", "a"),), (Row((Cell("x"),), ()),))
     assert rf"\caption{{{opening}}}\label{{tab:t}}" in latex_text(table)
 
 
 def test_long_names_in_latex_may_break_but_numbers_may_not():
-    table = Table("t", "T", "C.", (Column("a", "a"),), (Row((Cell("data.calibration.samples=128, alpha=0.97"),), ()),))
+    table = ReportTable(
+        "t", "T", "C.", (Column("a", "a"),), (Row((Cell("data.calibration.samples=128, alpha=0.97"),), ()),)
+    )
     written = r"data.\allowbreak{}calibration.\allowbreak{}samples=\allowbreak{}128, alpha=\allowbreak{}0.97"
     assert written in latex_text(table)
 
@@ -318,7 +320,7 @@ def test_json_knows_no_infinity(document):
 
 def test_a_long_table_is_cut_on_pages_and_whole_in_data_files():
     rows = tuple(Row((Cell(float(place)),), ()) for place in range(12))
-    table = Table("long", "Long", "Rows.", (Column("x", "x", Style.FIXED2),), rows, notes=("A note.",))
+    table = ReportTable("long", "Long", "Rows.", (Column("x", "x", Style.FIXED2),), rows, notes=("A note.",))
     cut = for_pages(table, most=10)
     assert len(cut.rows) == 10
     assert cut.notes == ("2 further rows are in tables/long.csv and in report.json.", "A note.")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from nmlab.reports.statistics import Estimate, mean_interval, paired_difference
+from nmlab.reports.statistics import MeanEstimate, mean_interval, paired_difference
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12)
 
@@ -67,7 +67,7 @@ def test_pairing_removes_what_seeds_share():
 
 def test_one_value_has_no_interval():
     estimate = mean_interval([3.5])
-    assert estimate == Estimate(mean=3.5, low=None, high=None, n=1)
+    assert estimate == MeanEstimate(mean=3.5, low=None, high=None, n=1)
     assert estimate.half_width is None
     assert estimate.excludes_zero is None
 
@@ -76,7 +76,7 @@ def test_one_value_has_no_interval():
     ("low", "high", "expected"), [(0.1, 2.0, True), (-2.0, -0.1, True), (-0.1, 0.1, False), (0.0, 1.0, False)]
 )
 def test_excludes_zero(low, high, expected):
-    assert Estimate(mean=(low + high) / 2, low=low, high=high, n=3).excludes_zero is expected
+    assert MeanEstimate(mean=(low + high) / 2, low=low, high=high, n=3).excludes_zero is expected
 
 
 @pytest.mark.parametrize(

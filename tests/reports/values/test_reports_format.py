@@ -1,4 +1,4 @@
-"""Numbers as text, and the marks of best and second best."""
+"""Numbers as text."""
 
 import math
 
@@ -17,10 +17,8 @@ from nmlab.reports.values import (
     Column,
     Direction,
     Interval,
-    Mark,
     Style,
     cell_text,
-    marked,
     number_text,
     title_text,
 )
@@ -86,42 +84,6 @@ def test_cells():
     bracket = Column("x", "x", Style.SIGNED2, interval=Interval.BRACKET)
     assert cell_text(Cell(-40.0, -42.48, 1.0, 3), column=bracket) == "−40.00 [−42.48, +1.00]"
     assert cell_text(Cell(-40.0, -42.0, -38.0, 3), column=Column("x", "x", Style.SIGNED2)) == "−40.00 ± 2.00"
-
-
-def marks(values, direction=Direction.LOWER, groups=None):
-    cells = marked([Cell(v) for v in values], direction=direction, groups=groups or ["g"] * len(values))
-    return [str(cell.mark) for cell in cells]
-
-
-def test_lowest_is_best_and_highest_where_higher_is_better():
-    assert marks([3.0, 1.0, 2.0]) == ["", "best", "second"]
-    assert marks([3.0, 1.0, 2.0], Direction.HIGHER) == ["best", "", "second"]
-    assert marks([3.0, 1.0], Direction.NONE) == ["", ""]
-
-
-def test_equal_values_share_a_mark():
-    assert marks([1.0, 1.0, 2.0, 3.0]) == ["best", "best", "second", ""]
-    assert marks([2.0, 1.0, 2.0 + 1e-12]) == ["second", "best", "second"]
-
-
-def test_rows_compete_only_within_their_group():
-    assert marks([37.0, 80.0, 70.0, 60.0, 50.0], groups=[None, "a", "a", "b", "b"]) == [
-        "",
-        "second",
-        "best",
-        "second",
-        "best",
-    ]
-
-
-def test_a_lone_row_and_an_empty_cell_win_nothing():
-    assert marks([1.0]) == [""]
-    assert marks([None, 1.0, 2.0]) == ["", "best", "second"]
-
-
-def test_marks_keep_everything_else():
-    (cell, _) = marked([Cell(1.0, 0.5, 1.5, 3, ("r",)), Cell(2.0)], direction=Direction.LOWER, groups=["g", "g"])
-    assert cell == Cell(1.0, 0.5, 1.5, 3, ("r",), Mark.BEST)
 
 
 @pytest.mark.parametrize(

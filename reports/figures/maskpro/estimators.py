@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nmlab.reports.analysis.configurations import Configuration, best_of, groups_of, searched
-from nmlab.reports.figures.residual import ResidualInfo, draw_residual, residual_info
+from nmlab.reports.figures.maskpro.residual import ResidualInfo, draw_residual, residual_info
 from nmlab.reports.figures.style import FigureFile
 
 KEY, TITLE = "estimators", "Loss residual by estimator"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.figures.style import DASHES, INK, MUTED, SETTINGS, FigureFile, look_of, new_figure, saved
-from nmlab.reports.read.masks import SampledLosses
+from nmlab.reports.read.masks import MaskLosses
 
 KEY, TITLE = "sampled_losses", "Losses of masks drawn from the final logits"
 MOST_BATCHES, FEWEST_MASKS = 4, 10
@@ -57,7 +57,7 @@ class SampledInfo:
         return self.batch_deviation / self.mask_deviation if self.mask_deviation else float("inf")
 
 
-def sampled_info(found: SampledLosses | None, *, configurations: Sequence[Configuration]) -> SampledInfo:
+def sampled_info(found: MaskLosses | None, *, configurations: Sequence[Configuration]) -> SampledInfo:
     """Return the losses by minibatch and their spreads.
 
     Args:

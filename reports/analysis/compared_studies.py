@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from nmlab.reports.analysis.comparability import Difference, differences, evaluated_runs
 from nmlab.reports.analysis.configurations import Configuration, configurations_of
+from nmlab.reports.analysis.marks import Evidence
 from nmlab.reports.analysis.metrics import is_of_task
-from nmlab.reports.read.collect import collect
+from nmlab.reports.analysis.pairwise import Side, winners_of
+from nmlab.reports.read.collect import StudyRuns, collect
 from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.evaluations import read_evaluations
 from nmlab.reports.read.frame import Value
 from nmlab.reports.read.store import RunStore
 
@@ -32,8 +35,23 @@ class Member:
         return self.item.settings.get(dimension)
 
 
-def members_of(store: RunStore, *, studies: Sequence[str]) -> tuple[Member, ...]:
-    """Return the configurations of several studies.
+@dataclass(frozen=True)
+class ComparedStudy:
+    """One launch of a study under the name that the table gives it, with its configurations, best first."""
+
+    name: str
+    runs: StudyRuns
+    configurations: tuple[Configuration, ...]
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The configurations as members of the table."""
+        launch, experiment = self.runs.launch.name, self.runs.experiment_id
+        return tuple(Member(self.name, launch, experiment, item) for item in self.configurations)
+
+
+def read_studies(store: RunStore, *, studies: Sequence[str]) -> tuple[ComparedStudy, ...]:
+    """Read several studies.
 
     Args:
         store: an opened store.
@@ -42,17 +60,32 @@ def members_of(store: RunStore, *, studies: Sequence[str]) -> tuple[Member, ...]
     Raises:
         ReportError: an unknown study or launch, one without a finished run, or a study that is named twice.
     """
-    found: list[Member] = []
-    seen: set[str] = set()
+    found: dict[str, ComparedStudy] = {}
     for text in studies:
         study, _, launch = text.partition("@")
-        if text in seen:
+        if text in found:
             raise ReportError(f"study {text!r} is named twice")
-        seen.add(text)
         runs = collect(store, study=study, launch=launch or None)
-        name = text if launch else study
-        found += [Member(name, runs.launch.name, runs.experiment_id, item) for item in configurations_of(runs)]
-    return tuple(found)
+        found[text] = ComparedStudy(text if launch else study, runs, configurations_of(runs))
+    return tuple(found.values())
+
+
+def evidence_of(store: RunStore, *, studies: Sequence[ComparedStudy]) -> Evidence:
+    """Return what marks rest on beside the seeds: evaluations of masks without training noise, and the winners.
+
+    Raises:
+        ReportError: a corrupted artifact.
+    """
+    items = [item for study in studies for item in study.configurations if not item.is_dense]
+    fixed = [item for item in items if not Side(item).has_training_noise]
+    read = read_evaluations(store, run_ids=[str(run_id) for item in fixed for run_id in item.finished["run_id"]])
+    known = {run_id: item for run_id, item in read.items() if item is not None}
+    winners = [
+        winner
+        for study in studies
+        for winner in winners_of(study.configurations, evaluations=known, progress=study.runs.progress).values()
+    ]
+    return Evidence(known, tuple(winners))
 
 
 def differences_between(

@@ -15,7 +15,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SampledLosses:
+class MaskLosses:
     """Losses in nats per token on each minibatch: of the same masks, of the initial mask and of the dense model."""
 
     run_id: str
@@ -24,8 +24,8 @@ class SampledLosses:
     dense_B: Floats
 
 
-def read_sampled_losses(store: RunStore, *, run_id: str) -> SampledLosses | None:
-    """Read the losses of a run's sampled masks; None where it drew none.
+def read_mask_losses(store: RunStore, *, run_id: str) -> MaskLosses | None:
+    """Read the losses of the masks that a run drew; None where it drew none.
 
     Raises:
         ReportError: the artifact is corrupted, or its arrays do not fit together.
@@ -40,4 +40,4 @@ def read_sampled_losses(store: RunStore, *, run_id: str) -> SampledLosses | None
     if loss_KB.ndim != 2 or not loss_KB.shape[1:] == initial_B.shape == dense_B.shape:
         shapes = {name: arrays[name].shape for name in MASK_LOSS_ARRAYS}
         raise ReportError(f"{MASK_LOSSES_FILE} of run {run_id} has arrays that do not fit together: {shapes}")
-    return SampledLosses(run_id, loss_KB, initial_B, dense_B)
+    return MaskLosses(run_id, loss_KB, initial_B, dense_B)

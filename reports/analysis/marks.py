@@ -1,0 +1,108 @@
+"""Which masks are marked in a table: one rule for the tables of a report and for comparisons of studies.
+
+Among comparable masks the best mean is marked, and with it every mask that is not found worse: what no test separates
+from the best, what could not be tested, and, in the searched metric, what the tests of the winner leave undecided. Of
+the rest, the best mean is second. Where nothing could be tested, nothing is marked.
+"""
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nmlab.reports.analysis.configurations import Configuration, competing_group
+from nmlab.reports.analysis.metrics import direction_of
+from nmlab.reports.analysis.pairwise import Competitor, PairwiseComparison, Side, Winner, compared_with_best
+from nmlab.reports.read.evaluations import Evaluation
+from nmlab.reports.values import Direction, Mark
+
+DIGITS = 9  # in which means count as equal, since rounding moves the mean of equal numbers in the tenth
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What marks rest on beside the seeds: losses by window and outcomes by question, by run id, and the winners."""
+
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    winners: Collection[Winner] = ()
+
+
+ONLY_SEEDS = Evidence()
+
+
+def group_marks(
+    means: Sequence[float], *, direction: Direction, is_distinct: Sequence[bool | None]
+) -> tuple[Mark, ...]:
+    """Return the marks of comparable masks; a mask alone, or a metric without a direction, has none.
+
+    Args:
+        means: of the masks, in the order of the table.
+        direction: which way the metric gets better.
+        is_distinct: for each mask whether a test separates it from the best; None where there is no test, and for the
+            best itself.
+    """
+    if len(means) < 2 or direction is Direction.NONE or all(found is None for found in is_distinct):
+        return (Mark.NONE,) * len(means)
+    choose = max if direction is Direction.HIGHER else min
+    rounded = [_rounded(mean) for mean in means]
+    best = choose(rounded)
+    rest = [mean for mean, found in zip(rounded, is_distinct, strict=True) if found and mean != best]
+    second = choose(rest, default=None)
+    return tuple(
+        Mark.BEST if mean == best else Mark.TIED if not found else Mark.SECOND if mean == second else Mark.NONE
+        for mean, found in zip(rounded, is_distinct, strict=True)
+    )
+
+
+def marks_of(
+    competitors: Sequence[Competitor],
+    *,
+    metric: str,
+    comparisons: Mapping[Hashable, Sequence[PairwiseComparison]],
+    winners: Collection[Winner] = (),
+) -> tuple[Mark, ...]:
+    """Return the mark of each row of a table in one metric.
+
+    Args:
+        competitors: the rows.
+        metric: the metric of the column.
+        comparisons: the rows of each group against its best, as by :func:`compared_with_best`.
+        winners: the best of each search against all others of the search.
+    """
+    marks = [Mark.NONE] * len(competitors)
+    for group, compared in comparisons.items():
+        found = {item.side.identity: item.is_distinct for item in compared}
+        rows = [(place, row.side) for place, row in enumerate(competitors) if row.group == group]
+        valued = [(place, side, mean.mean) for place, side in rows if (mean := side.estimate(metric)) is not None]
+        undecided = _undecided(compared[0].reference, metric, winners)
+        distinct = [
+            False if found.get(side.identity) and side.identity in undecided else found.get(side.identity)
+            for _, side, _ in valued
+        ]
+        direction = direction_of(metric, objective=compared[0].reference.item.objective)
+        own = group_marks([mean for *_, mean in valued], direction=direction, is_distinct=distinct)
+        for (place, *_), mark in zip(valued, own, strict=True):
+            marks[place] = mark
+    return tuple(marks)
+
+
+def configuration_marks(
+    items: Sequence[Configuration], *, metrics: Sequence[str], evidence: Evidence = ONLY_SEEDS
+) -> dict[str, tuple[Mark, ...]]:
+    """Return the marks of configurations, metric by metric; the dense model and means that lack a seed have none."""
+    competitors = [Competitor(Side(item), competing_group(item)) for item in items]
+    compared = compared_with_best(competitors, metrics=metrics, evaluations=evidence.evaluations)
+    return {
+        metric: marks_of(competitors, metric=metric, comparisons=compared[metric], winners=evidence.winners)
+        for metric in metrics
+    }
+
+
+def _undecided(best: Side, metric: str, winners: Collection[Winner]) -> set[tuple[str | bool, ...]]:
+    """Return what the tests of the winner leave undecided, where the best of the table is the best of a search."""
+    if metric != best.item.objective.metric:
+        return set()
+    own = [winner for winner in winners if Side(winner.best).identity == best.identity]
+    return {Side(other.item).identity for winner in own for other in winner.undecided}
+
+
+def _rounded(mean: float) -> float:
+    return float(f"{mean:.{DIGITS}g}")
