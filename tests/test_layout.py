@@ -28,6 +28,7 @@ LAYERS = {
         {"dispatch", "run_one"},
         {"mask_parallel", "tuning"},
         {"replicas"},
+        {"driver"},
         {"sweep"},
         {"cli"},
     ),
