@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from nmlab.platform.planning.study_plan import check_pipeline_stages, plan_study
+from nmlab.platform.planning.checks import check_pipeline_stages
+from nmlab.platform.planning.study_plan import plan_study
 from nmlab.search_spaces import loader
 
 NMLAB = Path(sys.executable).with_name("nmlab")
@@ -47,10 +48,10 @@ def test_more_stages_than_blocks_are_refused_before_anything_starts():
 
 
 def test_methods_that_need_the_whole_model_are_refused_by_name():
-    points = [{"method": name, "pattern": "2:4"} for name in ("maskpro", "proxsparse", "wanda", "susi")]
+    methods = ["maskpro", "proxsparse", "wanda", "susi"]
     with pytest.raises(ValueError, match=r"shards = 2: proxsparse works on whole models only; use shards: 1"):
-        check_pipeline_stages(study(shards=2), points, blocks=8)
-    check_pipeline_stages(study(shards=1), points, blocks=8)
+        check_pipeline_stages(study(shards=2), methods, blocks=8)
+    check_pipeline_stages(study(shards=1), methods, blocks=8)
 
 
 def test_tasks_are_refused_with_pipeline_stages():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from nmlab.platform.planning.study_plan import baseline_specs, longest_trial, plan_study, trial_spec
+from nmlab.platform.planning.study_plan import baseline_specs, example_specs, longest_trial, plan_study, trial_spec
 from nmlab.platform.search.points import configurations_tried, points
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.space import grid_points
@@ -207,4 +207,4 @@ def test_a_plan_counts_baselines_and_replicates(plan_of):
     ],
 )
 def test_the_longest_trial_is_what_a_scheduler_may_expect(overrides, steps):
-    assert longest_trial(loader.load("quickstart", overrides=overrides)) == steps
+    assert longest_trial(example_specs(loader.load("quickstart", overrides=overrides))) == steps
