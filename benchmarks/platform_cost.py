@@ -34,7 +34,7 @@ STUDY = {
     "fixed": {**GRID["fixed"], "steps": 1_000_000},
     "space": {"alpha": {"grid": [0.9]}},
     "baselines": [],
-    "cadence": {"log_every": 100, "checkpoint_every": 500},
+    "intervals": {"log_every": 100, "checkpoint_every": 500},
 }
 TRIALS, STEPS, VALUES = 10, 1000, ("loss", "residual", "delta", "flips", "mask_change")
 

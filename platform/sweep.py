@@ -130,4 +130,4 @@ def _launch_began(opened: OpenLaunch) -> dict[str, Any]:
 
 def _local_cpus(study: Study) -> float:
     cpus = study.replica.resources.cpus
-    return study.replica.count * study.replica.shards * (1.0 if cpus is None else cpus)
+    return study.replica.count * study.replica.pipeline_stages * (1.0 if cpus is None else cpus)

@@ -50,7 +50,7 @@ def run_trials(
     nonce, expected = proof
     study, launch = opened.plan.study, opened.launch
     dispatcher = start_dispatcher(launch.name, max_failures=max_failures, expected=expected)
-    coordinator = start_coordinator(launch.name, size=study.replica.participants)
+    coordinator = start_coordinator(launch.name, size=study.replica.mask_parallel)
     replicas = start_replicas(
         study,
         dispatcher=dispatcher.name,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nmlab.search_spaces.reading.earlier_names import recorded
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights
@@ -49,7 +50,10 @@ def not_run(key: str) -> dict[str, Any]:
 
 
 def flat_study(study: Study) -> dict[str, Any]:
-    """Return the study's settings under dotted names, for the parameters of the parent run."""
+    """Return the study's settings under dotted names, for the parameters of the parent run.
+
+    Keys that had another name in earlier versions are recorded under that, so that all runs have the same parameters.
+    """
 
     def walk(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
         flat: dict[str, Any] = {}
@@ -57,4 +61,5 @@ def flat_study(study: Study) -> dict[str, Any]:
             flat |= walk(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
         return flat
 
-    return walk(study.model_dump(mode="json", by_alias=True, exclude_none=True), "")
+    flat = walk(study.model_dump(mode="json", by_alias=True, exclude_none=True), "")
+    return {recorded(path): value for path, value in flat.items()}

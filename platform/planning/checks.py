@@ -71,27 +71,32 @@ def check_baseline(study: Study, baseline: ConfiguredTrial) -> None:
 
 def check_pipeline_stages(study: Study, methods: Iterable[str], *, blocks: int) -> None:
     """Refuse more pipeline stages than decoder blocks, and what stages do not support."""
-    stages = study.replica.shards
+    stages = study.replica.pipeline_stages
     if stages == 1:
         return
     if stages > blocks:
         raise ValueError(
-            f"replica.shards = {stages}: {study.model.source} has {blocks} decoder blocks; expected at most {blocks}"
+            f"replica.pipeline_stages = {stages}: {study.model.source} has {blocks} decoder blocks; "
+            f"expected at most {blocks}"
         )
     if study.data.evaluation.tasks:
-        raise ValueError(f"replica.shards = {stages}: tasks need a whole model; use shards: 1 or tasks: []")
+        raise ValueError(
+            f"replica.pipeline_stages = {stages}: tasks need a whole model; use pipeline_stages: 1 or tasks: []"
+        )
     if whole := sorted(method for method in set(methods) if not registry.get(method).shardable):
-        raise ValueError(f"replica.shards = {stages}: {', '.join(whole)} works on whole models only; use shards: 1")
+        raise ValueError(
+            f"replica.pipeline_stages = {stages}: {', '.join(whole)} works on whole models only; use pipeline_stages: 1"
+        )
 
 
 def check_mask_parallel(study: Study, trials: Iterable[ConfiguredTrial]) -> None:
     """Refuse more mask-parallel peers than slots, and trials with too few masks a step."""
     replica, slots = study.replica, study.replica.count * study.replica.slots
-    asked = f"replica.participants = {replica.participants}"
-    if replica.participants == 1:
+    asked = f"replica.mask_parallel = {replica.mask_parallel}"
+    if replica.mask_parallel == 1:
         return
-    if replica.participants > slots:
+    if replica.mask_parallel > slots:
         raise ValueError(f"{asked}: {replica.count} replica(s) of {replica.slots} slot(s) are {slots} in all")
     most = max(int(trial.spec.hyperparameters.get("masks_per_step") or 1) for trial in trials)
-    if most < replica.participants:
+    if most < replica.mask_parallel:
         raise ValueError(f"{asked}: no trial draws more than {most} mask(s) a step; raise masks_per_step")

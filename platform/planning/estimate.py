@@ -130,7 +130,7 @@ class Estimate:
                 "slot": self.load.slot,
                 "shared": self.shared.most,
                 "shared budget": CACHE_BYTES,
-                "worker": self.load.worker(slots=study.replica.slots, stages=study.replica.shards),
+                "worker": self.load.worker(slots=study.replica.slots, stages=study.replica.pipeline_stages),
                 "needed": needed(study, self.load, machine=self.machine),
                 "free": usable(study, machine=self.machine),
                 "device": self.machine.device,
@@ -168,7 +168,7 @@ class Estimate:
         return self._forecaster.of(spec, probed=self.probes.get((spec.method, spec.pattern)))
 
     def _seconds(self, spec: TrialSpec) -> float:
-        every = self.plan.study.cadence.evaluate_every
+        every = self.plan.study.intervals.evaluate_every
         steps = _steps(spec)
         evaluations = 1 + (steps - 1) // every if every and steps else 1
         return self._forecast(spec).seconds(steps=steps, evaluations=evaluations)
@@ -242,8 +242,8 @@ def _facts_record(plan: Plan, facts: Facts) -> dict[str, Any]:
 
 def _replicas(study: Study) -> str:
     replica = study.replica
-    stages = f", each over {replica.shards} workers" if replica.shards > 1 else ""
-    peers = f", {replica.participants} of them on the masks of one trial" if replica.participants > 1 else ""
+    stages = f", each over {replica.pipeline_stages} workers" if replica.pipeline_stages > 1 else ""
+    peers = f", {replica.mask_parallel} of them on the masks of one trial" if replica.mask_parallel > 1 else ""
     return f"{replica.count} with {replica.slots} slot(s) each{peers}{stages}"
 
 

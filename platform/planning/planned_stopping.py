@@ -31,9 +31,9 @@ def early_stopping(plan: Plan) -> EarlyStopping:
 
 def _rule(plan: Plan) -> Rule:
     study, steps = plan.study, plan.longest_trial
-    every = study.cadence.evaluate_every
+    every = study.intervals.evaluate_every
     if not study.search.metrics[0].startswith(EVAL):  # a point of the training curve
-        every = study.cadence.log_every or max(1, steps // CURVE_POINTS)
+        every = study.intervals.log_every or max(1, steps // CURVE_POINTS)
     assert every is not None, "a study without evaluations on the way is refused"
     first = study.search.grace_period
     grace = every * math.ceil(first / every) if first else default_grace_period(steps=steps, every=every)

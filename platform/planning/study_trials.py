@@ -72,7 +72,7 @@ def configured_trial(study: Study, configuration: Configuration, *, seed: int) -
         calibration=calibration.with_samples(configuration.get(SAMPLES, calibration.sizes[0])),
         evaluation=study.data.evaluation,
         budget=study.budget.of_a_trial,
-        cadence=study.cadence,
+        cadence=study.intervals,
     )
     return ConfiguredTrial(spec, method, config)
 

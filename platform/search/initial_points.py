@@ -49,8 +49,8 @@ def initial_points(study: Study) -> list[dict[str, Any]]:
     the first pattern and number of samples. Raises ``ValueError`` with one line for a point that is not in the space.
     """
     points: list[dict[str, Any]] = []
-    for index, given in enumerate(study.search.points):
-        where = f"search.points[{index}]"
+    for index, given in enumerate(study.search.initial_points):
+        where = f"search.initial_points[{index}]"
         if given == DEFAULTS:
             points += [_point(study, _defaults(study, method), f"{where} ({method})") for method in study.methods]
         else:

@@ -115,7 +115,7 @@ def test_a_baseline_inside_any_kind_of_space_is_found(alpha):
 
 def test_points_that_are_tried_first_are_checked_as_well():
     space = "{alpha: {uniform: [0.5, 0.9]}, masks_per_step: {int: [1, 4]}}"
-    point = "search={algorithm: random, samples: 5, points: [{alpha: 0.7, masks_per_step: 3}]}"
+    point = "search={algorithm: random, samples: 5, initial_points: [{alpha: 0.7, masks_per_step: 3}]}"
     check_settings(_study(space, point))
 
 

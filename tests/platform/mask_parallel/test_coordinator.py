@@ -37,7 +37,7 @@ def spec(plan_of):
     plan = plan_of(
         f"fixed.steps={STEPS}",
         "fixed.masks_per_step=6",
-        "cadence={log_every: 1, checkpoint_every: 5}",
+        "intervals={log_every: 1, checkpoint_every: 5}",
         "search.samples=1",
     )
     return trial_spec(plan.study, next(points(plan.study)), seed=0)

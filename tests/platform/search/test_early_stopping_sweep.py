@@ -29,7 +29,7 @@ STUDY = {
         "scheduler": "asha",
     },
     "replica": {"count": 1, "slots": 2},
-    "cadence": {"evaluate_every": 10, "checkpoint_every": 10},
+    "intervals": {"evaluate_every": 10, "checkpoint_every": 10},
 }
 
 
