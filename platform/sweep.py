@@ -5,7 +5,7 @@ apart, only sets an event (`StopRequests`) or is put into a queue (`RecordKeeper
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from nmlab.platform.cluster.session import cluster
 from nmlab.platform.driver.close_launch import close_launch
 from nmlab.platform.driver.open_launch import OpenLaunch, open_launch
 from nmlab.platform.driver.record_keeper import RecordKeeper
+from nmlab.platform.driver.start_launch import ReadyLaunch
 from nmlab.platform.driver.stop_requests import StopRequests
 from nmlab.platform.launches.endings import (
     HeadLostError,
@@ -30,7 +31,7 @@ from nmlab.platform.planning.study_plan import Plan
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract import run_tags
 
-__all__ = ["HeadLostError", "RefusedError", "Sweep", "SweepError", "SweepResult"]
+__all__ = ["HeadLostError", "RefusedError", "Sweep", "SweepError", "SweepResult", "run_launch"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,30 @@ class Sweep:
                 yield
             finally:
                 watch.stop()
+
+
+def run_launch(
+    ready: ReadyLaunch, *, watch: Callable[[dict[str, Any]], None], exits: bool = False, resumed_as: str = ""
+) -> SweepResult:
+    """Run a launch that is ready; the other arguments, what is returned and raised are as for `Sweep`.
+
+    What Ray prints on the standard output meanwhile goes to ``ray.log`` in the launch's folder.
+    """
+    sweep = Sweep(
+        ready.plan,
+        ready.launch,
+        tracking_uri=ready.tracking_uri,
+        load=ready.load,
+        address=ready.address,
+        max_failures=ready.max_failures,
+        watch=watch,
+        take_over=ready.take_over,
+        exits=exits,
+        resumed_as=resumed_as,
+    )
+    # Ray reports lost workers there, whatever its settings say.
+    with (ready.launch.folder / "ray.log").open("a", encoding="utf-8") as noise, redirect_stdout(noise):
+        return sweep.run()
 
 
 @contextmanager

@@ -38,6 +38,16 @@ class SweepResult:
     refused: Mapping[str, str] = field(default_factory=dict)
     """The records that MLflow refuses: what each is about -> why. MLflow has everything else."""
 
+    @property
+    def finished_trials(self) -> int:
+        """The number of trials that finished."""
+        return self.counts.get(TrialStatus.FINISHED, 0)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the launch ended as planned: all trials have ended, one finished at least, MLflow has everything."""
+        return self.status == LaunchStatus.FINISHED and not self.undelivered and self.finished_trials > 0
+
 
 def not_run(key: str) -> dict[str, Any]:
     """Return the ``ended`` record of a trial that no replica was left to run; a later process may continue it."""
