@@ -155,7 +155,7 @@ def _run(ready: "ReadyLaunch", *, report: bool, quiet: bool, as_json: bool) -> N
 
 def _result_of(ready: "ReadyLaunch", *, quiet: bool, out: Console) -> "SweepResult":
     """Run a launch with its progress on ``out``; print why it could not go on, and exit."""
-    from nmlab.platform.launches.progress import ProgressView
+    from nmlab.platform.launches.status import ProgressView
     from nmlab.platform.sweep import SweepError, run_launch
 
     plan, launch = ready.plan, ready.launch

@@ -14,7 +14,7 @@ from nmlab.platform.planning.study_trials import (
     longest_trial,
     trial_spec,
 )
-from nmlab.platform.search.points import configurations_tried
+from nmlab.platform.search.initial_points import configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec

@@ -19,8 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from nmlab.platform.search.initial_points import Given, initial_points
-from nmlab.platform.search.points import RandomDraw, configurations_tried
+from nmlab.platform.search.initial_points import Given, RandomDraw, configurations_tried, initial_points
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
 from nmlab.trials.files.checked_json import DamagedFileError, checksum_of, has_checksum, read_line

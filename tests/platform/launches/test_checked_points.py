@@ -9,7 +9,7 @@ from nmlab.platform.planning.estimate import Estimate
 from nmlab.platform.planning.examples import covering, to_check, to_plan
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.study_plan import check_settings
-from nmlab.platform.search.points import points
+from nmlab.platform.search.initial_points import points
 from nmlab.search_spaces import loader
 from nmlab.trials.sizing.dry_run import Stage
 

@@ -15,7 +15,7 @@ from nmlab.platform.mask_parallel.coordinator import MaskParallelCoordinator
 from nmlab.platform.mask_parallel.group import LEADER
 from nmlab.platform.mask_parallel.peer import Peer
 from nmlab.platform.planning.study_plan import trial_spec
-from nmlab.platform.search.points import points
+from nmlab.platform.search.initial_points import points
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import GroupClosedError
 from nmlab.trials.engines import MaskKey

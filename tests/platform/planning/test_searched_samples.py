@@ -3,8 +3,7 @@
 import pytest
 
 from nmlab.platform.planning.study_plan import baseline_specs, check_settings, example_specs, plan_study, trial_spec
-from nmlab.platform.search.initial_points import initial_points
-from nmlab.platform.search.points import configurations_tried, points
+from nmlab.platform.search.initial_points import configurations_tried, initial_points, points
 from nmlab.platform.search.strategies import OptunaStrategy, Outcome
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.reading.problems import StudyError
