@@ -25,7 +25,7 @@ STUDY = {
     "search": {
         "algorithm": "random",
         "samples": 5,
-        "points": [{"learning_rate": rate} for rate in RATES],
+        "initial_points": [{"learning_rate": rate} for rate in RATES],
         "scheduler": "asha",
     },
     "replica": {"count": 1, "slots": 2},
