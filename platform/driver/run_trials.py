@@ -48,13 +48,13 @@ def run_trials(
         SweepError: no replica is left, the head is lost, or records cannot be kept.
     """
     nonce, expected = proof
-    study, launch = opened.plan.study, opened.launch
-    dispatcher = start_dispatcher(launch.name, max_failures=max_failures, expected=expected)
-    coordinator = start_coordinator(launch.name, size=study.replica.mask_parallel)
+    dispatcher = start_dispatcher(opened.launch.name, max_failures=max_failures, expected=expected)
+    # Held until the end: Ray ends an actor when nothing refers to it any more.
+    coordinator = start_coordinator(opened.launch.name, size=opened.plan.study.replica.mask_parallel)
     replicas = start_replicas(
-        study,
+        opened.plan.study,
         dispatcher=dispatcher.name,
-        folder=launch.folder,
+        folder=opened.launch.folder,
         max_failures=max_failures,
         load=load,
         nonce=nonce,
