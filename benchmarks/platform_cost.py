@@ -34,7 +34,7 @@ STUDY = {
     "fixed": {**GRID["fixed"], "steps": 1_000_000},
     "space": {"alpha": {"grid": [0.9]}},
     "baselines": [],
-    "cadence": {"log_every": 100, "checkpoint_every": 500},
+    "intervals": {"log_every": 100, "checkpoint_every": 500},
 }
 TRIALS, STEPS, VALUES = 10, 1000, ("loss", "residual", "delta", "flips", "mask_change")
 
@@ -78,7 +78,7 @@ def mlflow_rate() -> dict[str, float]:
     from nmlab.platform.launches import launch as launches
     from nmlab.platform.launches.journal import Journal
     from nmlab.platform.planning.study_plan import trial_spec
-    from nmlab.platform.search.points import points
+    from nmlab.platform.search.initial_points import points
     from nmlab.platform.tracking import MlflowStore, Recorder
     from nmlab.search_spaces import loader
 

@@ -36,7 +36,7 @@ STUDY = {
     "space": {"alpha": {"grid": [0.9]}},
     "baselines": ["dense"],
     "seeds": [0],
-    "replica": {"count": 1, "shards": 2},
+    "replica": {"count": 1, "pipeline_stages": 2},
 }
 _LISTS = ("NodeInfoGcsService/GetAllNodeInfo", "ActorInfoGcsService/GetAllActorInfo", "JobInfoGcsService/GetAllJobInfo")
 # Service and method; an empty request is enough to learn who is let in.

@@ -124,9 +124,9 @@ class Soak:
     def _study(self) -> dict:
         """Return a study of small trials, all different: a quarter of them by alpha, times four seeds."""
         alphas = [round(0.5 + 0.49 * index / (self.trials // 4), 4) for index in range(self.trials // 4)]
-        fixed, cadence = {**GRID["fixed"], "steps": 60}, {"log_every": 5, "checkpoint_every": 10}
+        fixed, intervals = {**GRID["fixed"], "steps": 60}, {"log_every": 5, "checkpoint_every": 10}
         space = {"alpha": {"grid": alphas}}
-        return {**GRID, "fixed": fixed, "cadence": cadence, "space": space, "seeds": [0, 1, 2, 3]}
+        return {**GRID, "fixed": fixed, "intervals": intervals, "space": space, "seeds": [0, 1, 2, 3]}
 
     def _wait(self, nmlab: Nmlab, process, seconds: float) -> None:
         """Wait so long, or until the process ends; sample the driver's memory meanwhile, once its imports are done."""

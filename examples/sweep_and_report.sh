@@ -6,7 +6,7 @@ set -euo pipefail
 
 cat > learning-rate.yaml <<'YAML'
 name: learning-rate
-answers: Which learning rate suits a short MaskPro run on the built-in model?
+question: Which learning rate suits a short MaskPro run on the built-in model?
 model: {source: builtin:tiny}
 data:
   calibration: {source: builtin:python-docs, samples: 32, sequence_length: 64, batch_size: 16}

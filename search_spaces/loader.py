@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading import dialect, earlier_names
 from nmlab.search_spaces.reading import overrides as changes
 from nmlab.search_spaces.reading import presets as sizes
 from nmlab.search_spaces.reading.problems import StudyError, lines
@@ -20,24 +21,41 @@ from nmlab.trials.contract.wording import shown
 # (NotADirectoryError on setuptools' path hook), so the folder is found beside this file.
 _STUDIES = Path(__file__).with_name("studies")
 _SUFFIXES = (".yaml", ".yml")
+_LOGGER = logging.getLogger(__name__)
 
 
-def load(name_or_path: str | Path, *, preset: str | None = None, overrides: Sequence[str] = ()) -> Study:
+def load(
+    name_or_path: str | Path, *, preset: str | None = None, overrides: Sequence[str] = (), is_kept: bool = False
+) -> Study:
     """Return a packaged study by its name, or a study from a YAML file, with `overrides` such as "a.b=c".
 
     A text without a folder and without .yaml or .yml is a name. Without `preset` the first preset of the file is taken.
+    Earlier names of keys are read, with a warning for each, unless the file ``is_kept``: it is that of a launch.
     Raises StudyError, one line for each problem: unknown name or preset, unreadable file, invalid YAML, or invalid
     values.
     """
     path = _locate(name_or_path)
-    return loads(_text(path), source=path.name, preset=preset, overrides=overrides)
+    return loads(_text(path), source=path.name, preset=preset, overrides=overrides, is_kept=is_kept)
 
 
-def loads(text: str, *, source: str = "study.yaml", preset: str | None = None, overrides: Sequence[str] = ()) -> Study:
-    """Return the study in the YAML `text`; `source` names it in errors. Raises StudyError."""
-    data = sizes.settled(_mapping(text, source=source), preset=preset, source=source)
+def loads(
+    text: str,
+    *,
+    source: str = "study.yaml",
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+    is_kept: bool = False,
+) -> Study:
+    """Return the study in the YAML `text`; `source` names it in errors, and `is_kept` is as in `load`.
+
+    Raises StudyError.
+    """
+    given, earlier = earlier_names.replaced(_mapping(text, source=source), source=source)
+    for line in () if is_kept else earlier_names.notes(earlier, source=source):
+        _LOGGER.warning(line)
+    data = sizes.settled(given, preset=preset, source=source)
     where = source if preset is None else f"{source}, preset {preset}"
-    changed = changes.apply(data, overrides)
+    changed = changes.apply(data, overrides, note=_LOGGER.warning)
     if changed.get("preset") != data.get("preset"):
         raise StudyError(["preset: expected --preset NAME to choose a preset"], source="--set")
     return _validated(changed, source=where)

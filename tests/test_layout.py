@@ -29,6 +29,7 @@ LAYERS = {
         {"dispatch", "run_one"},
         {"mask_parallel", "tuning"},
         {"replicas"},
+        {"driver"},
         {"sweep"},
         {"cli"},
     ),

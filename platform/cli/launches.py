@@ -1,12 +1,12 @@
 """``nmlab sweep``, ``resume`` and ``status``: launch a study, continue a launch, show a launch."""
 
-import os
 import time
-from contextlib import redirect_stdout
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from nmlab.platform.cli.next_steps import evaluate_command, export_command, launch_argument, print_steps
 from nmlab.platform.cli.options import (
@@ -20,17 +20,13 @@ from nmlab.platform.cli.options import (
     console,
     print_json,
 )
-from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
-from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
+from nmlab.trials.contract.run_status import LaunchStatus
 
 if TYPE_CHECKING:
+    from nmlab.platform.driver.launch_report import LaunchReport
+    from nmlab.platform.driver.start_launch import ReadyLaunch
     from nmlab.platform.launches.launch import Launch
-    from nmlab.platform.planning.admission import Load
-    from nmlab.platform.planning.study_plan import Plan
     from nmlab.platform.sweep import SweepResult
-
-LOCAL = "local"
-_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the command of a submitted job
 
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to join. Default: start a local one.")]
 NewAddress = Annotated[
@@ -69,19 +65,17 @@ def sweep(
 
     Example: nmlab sweep quickstart --set search.samples=12
     """
-    from nmlab.platform.launches import launch as launches
-    from nmlab.platform.planning.study_plan import plan_study
-    from nmlab.platform.tracking.address import absolute_uri, check_store
+    from nmlab.platform.driver.start_launch import start_launch
     from nmlab.search_spaces import loader
 
-    plan = plan_study(loader.load(study, preset=preset, overrides=overrides or []))
-    address = None if address == LOCAL else address
-    load = _admitted(plan, address, results)
-    uri = absolute_uri(tracking_uri)
-    check_store(uri, study=plan.study.name)
-    settings = {"tracking_uri": uri, "address": address, "max_failures": max_failures}
-    launch = launches.create(plan.study, results=results, settings=settings)
-    _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
+    ready = start_launch(
+        loader.load(study, preset=preset, overrides=overrides or []),
+        results=results,
+        tracking_uri=tracking_uri,
+        address=address,
+        max_failures=max_failures,
+    )
+    _run(ready, report=not no_report, quiet=quiet, as_json=as_json)
 
 
 def resume(
@@ -100,25 +94,13 @@ def resume(
 
     Example: nmlab resume quickstart
     """
+    from nmlab.platform.driver.start_launch import continue_launch
     from nmlab.platform.launches import launch as launches
-    from nmlab.platform.launches.journal import ended_trials, read_journal
-    from nmlab.platform.planning.study_plan import plan_study
-    from nmlab.platform.process.credentials import restored_uri
-    from nmlab.platform.tracking.address import absolute_uri, check_store
 
-    launch = launches.find(name, results=results)
-    settings = launch.settings()
-    if tracking_uri is None:
-        settings["tracking_uri"] = restored_uri(settings["tracking_uri"])
-    else:
-        settings["tracking_uri"] = absolute_uri(tracking_uri)
-    is_over = len(ended_trials(read_journal(launch))) >= (plan := plan_study(launch.study())).trials
-    if address is not None or not is_over:
-        settings["address"] = resumed_address(address, stored=settings["address"], launch=launch.name)
-    load = None if is_over else _admitted(plan, settings["address"], launch.folder, has_begun=True)
-    check_store(settings["tracking_uri"], study=plan.study.name)
-    settings |= {"take_over": take_over}
-    _execute(plan, launch, settings, load=load, report=not no_report, quiet=quiet, as_json=as_json)
+    ready = continue_launch(
+        launches.find(name, results=results), tracking_uri=tracking_uri, address=address, take_over=take_over
+    )
+    _run(ready, report=not no_report, quiet=quiet, as_json=as_json)
 
 
 def status(
@@ -151,89 +133,46 @@ def status(
             live.update(render_status(snapshot))
 
 
-def resumed_address(given: str | None, *, stored: str | None, launch: str) -> str | None:
-    """Return the cluster that a resumed launch joins: ``given``, else ``stored``; None is a local one.
+def _run(ready: "ReadyLaunch", *, report: bool, quiet: bool, as_json: bool) -> None:
+    """Run a launch and print how it ended; exit code 1 unless it ended as planned, 2 if it fits nowhere."""
+    from nmlab.platform.driver.launch_report import report_launch
 
-    Raises ``ValueError`` if the stored address is ``auto`` and this process is not a job of a cluster. Which cluster
-    ``auto`` finds depends on where the command runs, so the user must name it.
-    """
-    if given is not None:
-        return None if given == LOCAL else given
-    if stored == "auto" and _JOB not in os.environ:
-        raise ValueError(
-            f"launch {launch} ran on the cluster that its own machine was part of (address 'auto'); give --address: "
-            "HOST:PORT of its head node, auto to join the one this machine is part of, or local; in a job: "
-            f"nmlab submit --resume {launch}"
-        )
-    return stored
-
-
-def _admitted(plan: "Plan", address: str | None, results: Path, *, has_begun: bool = False) -> "Load":
-    """Return the memory that a replica puts on its device; refuse a study that this machine or the cluster cannot hold.
-
-    Without an address this machine is checked. On a cluster that is joined, every replica checks its own node or GPU
-    before it loads the model. A launch that has begun needs only one usable node: others may have joined since.
-    """
-    from nmlab.platform.cluster.nodes import check_nodes, check_room
-    from nmlab.platform.cluster.session import cluster
-    from nmlab.platform.planning.estimate import Estimate
-
-    estimate = Estimate.here(plan)
-    if address is None:
-        estimate.check()
-    else:
-        with cluster(address):
-            note = check_nodes(plan.study, results=results, all_of_them=not has_begun)
-            if note:
-                console(stderr=True).print(f"note: {note}", markup=False)
-            check_room(plan.study, estimate.load)
-    return estimate.load
-
-
-def _execute(
-    plan: "Plan",
-    launch: "Launch",
-    settings: dict[str, Any],
-    *,
-    load: "Load | None",
-    report: bool,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    from nmlab.platform.launches.progress import ProgressView
-    from nmlab.platform.sweep import Sweep, SweepError
-
-    out = console(stderr=as_json)
     quiet = quiet or as_json
+    for note in ready.notes:
+        console(stderr=True).print(f"note: {note}", markup=False)
+    result = _result_of(ready, quiet=quiet, out=console(stderr=as_json))
+    written = report_launch(ready, result) if report else None
+    _print_result(result, ready.launch, written, quiet=quiet, as_json=as_json)
+    if result.finished_trials and not result.undelivered and not quiet:
+        uri, results = ready.tracking_uri, ready.launch.folder.parents[1]
+        steps = (evaluate_command, export_command)
+        print_steps(console(), [step(ready.launch.name, tracking_uri=uri, results=results) for step in steps])
+    if not result.finished_trials:
+        _print_nothing_finished(result, ready.launch)
+    if not result.is_success:
+        raise typer.Exit(1)
+
+
+def _result_of(ready: "ReadyLaunch", *, quiet: bool, out: Console) -> "SweepResult":
+    """Run a launch with its progress on ``out``; print why it could not go on, and exit."""
+    from nmlab.platform.launches.status import ProgressView
+    from nmlab.platform.sweep import SweepError, run_launch
+
+    plan, launch = ready.plan, ready.launch
     if not quiet:
         out.print(f"{plan.study.name}: {plan.trials} trials, launch {launch.name}")
         for note in plan.facts.text_notes:
             out.print(f"note: {note}", markup=False)
     with ProgressView(out, quiet=quiet) as view:
-        named = launch_argument(launch.folder)
-        sweep = Sweep(plan, launch, load=load, watch=view.show, exits=True, resumed_as=named, **settings)
         try:
-            # Ray reports lost workers on the standard output, whatever its settings say.
-            with (launch.folder / "ray.log").open("a", encoding="utf-8") as noise, redirect_stdout(noise):
-                result = sweep.run()
+            return run_launch(ready, watch=view.show, exits=True, resumed_as=launch_argument(launch.folder))
         except SweepError as error:
             console(stderr=True).print(f"nmlab: {error}", markup=False)
             raise typer.Exit(2 if isinstance(error, ValueError) else 1) from error
-    finished = result.counts.get(TrialStatus.FINISHED, 0)
-    reportable = report and finished and not result.undelivered and not result.interrupted
-    written = _report(plan, launch, settings["tracking_uri"]) if reportable else None
-    _print_result(result, launch, written, quiet=quiet, as_json=as_json)
-    if finished and not result.undelivered and not (quiet or as_json):
-        where = {"tracking_uri": settings["tracking_uri"], "results": launch.folder.parents[1]}
-        print_steps(console(), [step(launch.name, **where) for step in (evaluate_command, export_command)])
-    if not finished:
-        _print_nothing_finished(result, launch)
-    if result.status != LaunchStatus.FINISHED or result.undelivered or not finished:
-        raise typer.Exit(1)
 
 
 def _print_nothing_finished(result: "SweepResult", launch: "Launch") -> None:
-    ended = ", ".join(f"{count} {status}" for status, count in sorted(result.counts.items())) or "none began"
+    ended = _counts(result) or "none began"
     console(stderr=True).print(
         f"nmlab: no trial of {launch.name} finished ({ended}), so no report was written; "
         f"`nmlab status {launch_argument(launch.folder)}` says why",
@@ -241,25 +180,13 @@ def _print_nothing_finished(result: "SweepResult", launch: "Launch") -> None:
     )
 
 
-def _report(plan: "Plan", launch: "Launch", tracking_uri: str) -> dict[str, Any]:
-    from nmlab.platform.tracking import MlflowStore
-    from nmlab.reports.report import write_report
-
-    report = write_report(
-        plan.study.name,
-        tracking_uri=tracking_uri,
-        output=launch.report_folder,
-        launch=launch.name,
-        mixed=True,  # a launch resumed with other versions is one table; the report says what differs
-    )
-    store = MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri)
-    store.attach(launch.report_folder, folder=REPORT_FOLDER)
-    return {"html": str(report.html), "headline": list(report.headline)}
+def _counts(result: "SweepResult") -> str:
+    return ", ".join(f"{count} {status}" for status, count in sorted(result.counts.items()))
 
 
 def _summary(result: "SweepResult") -> str:
     """Return in one line how the launch ended, and what this process did for it."""
-    ended = ", ".join(f"{count} {status}" for status, count in sorted(result.counts.items()))
+    ended = _counts(result)
     if result.model_loads:
         times = "once" if result.model_loads == 1 else f"{result.model_loads} times"
         return (
@@ -272,26 +199,30 @@ def _summary(result: "SweepResult") -> str:
 
 
 def _print_result(
-    result: "SweepResult", launch: "Launch", report: dict[str, Any] | None, *, quiet: bool, as_json: bool
+    result: "SweepResult", launch: "Launch", report: "LaunchReport | None", *, quiet: bool, as_json: bool
 ) -> None:
-    record = {**vars(result), "launch": str(launch.folder), "report": report}
     if as_json:
-        print_json(record)
+        written = {"html": str(report.html), "headline": list(report.headline)} if report else None
+        print_json({**vars(result), "launch": str(launch.folder), "report": written})
         return
     out = console()
     if not quiet:
         out.print(_summary(result))
-    for sentence in report["headline"] if report else ():
+    for sentence in report.headline if report else ():
         out.print(sentence, markup=False)
     if report:
-        out.print(f"report: {report['html']}", markup=False)
+        out.print(f"report: {report.html}", markup=False)
+    for line in _what_is_left(result, launch):
+        out.print(line, markup=False)
+
+
+def _what_is_left(result: "SweepResult", launch: "Launch") -> Iterator[str]:
+    """Yield what MLflow does not have, and the command that goes on."""
+    resume_it = f"nmlab resume {launch_argument(launch.folder)}"
     for about, why in result.refused.items():
-        out.print(f"MLflow does not take {about}: {why}; `nmlab resume {launch.name}` tries again", markup=False)
+        yield f"MLflow does not take {about}: {why}; `nmlab resume {launch.name}` tries again"
     if result.undelivered:
-        out.print(f"MLflow does not have all records yet: {result.undelivered}", markup=False)
-        out.print(
-            f"nothing is lost; deliver them and write the report with: nmlab resume {launch_argument(launch.folder)}",
-            markup=False,
-        )
+        yield f"MLflow does not have all records yet: {result.undelivered}"
+        yield f"nothing is lost; deliver them and write the report with: {resume_it}"
     elif result.status == LaunchStatus.STOPPED:
-        out.print(f"go on with: nmlab resume {launch_argument(launch.folder)}", markup=False)
+        yield f"go on with: {resume_it}"

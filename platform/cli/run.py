@@ -79,7 +79,8 @@ def run(
 
     Example: nmlab run maskpro --set steps=500 --set learning_rate=3 --set logit_magnitude=5 --tasks quiz.jsonl
     """
-    from nmlab.platform.planning.study_plan import check_inputs, check_text
+    from nmlab.platform.planning.checks import check_inputs, check_text
+    from nmlab.platform.planning.study_trials import configured
     from nmlab.platform.run_one import make_folder, run_one
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.trials.contract.pattern import Pattern
@@ -100,7 +101,8 @@ def run(
         calibration=calibration_spec({"samples": samples, **learned, **sizes}),
         evaluation=evaluation_spec({**held_out, **sizes, **given}, options=held_out_options),
     )
-    check_text([spec])
+    trial = configured(spec)
+    check_text(trial)
     uri = absolute_uri(tracking_uri)
     facts = preflight(
         spec.model,
@@ -108,7 +110,7 @@ def run(
         calibration=spec.calibration,
         evaluation=spec.evaluation,
     )
-    check_inputs([spec], facts)
+    check_inputs(trial, facts)
     check_store(uri, study=SINGLE_RUNS)
     folder = make_folder(results, key=spec.key)
     watch = _Watcher(quiet=quiet or as_json)

@@ -57,7 +57,7 @@ def _show(name: str, *, as_json: bool) -> None:
         return
     out, study = console(), sizes[0]
     out.print(Text.assemble((study.name, "bold"), f"  {study.title or ''}\n"))
-    for text in (study.answers, study.description):
+    for text in (study.question, study.description):
         if text:
             out.print(Padding(text, (0, 0, 1, 0)), soft_wrap=False, markup=False)
     if study.reproduces:
@@ -89,7 +89,7 @@ def _record(study: "Study", *, presets: tuple[str, ...]) -> dict[str, Any]:
         "name": study.name,
         "preset": study.preset,
         "title": study.title,
-        "answers": study.answers,
+        "answers": study.question,
         "reproduces": list(study.reproduces),
         "presets": list(presets),
         "model": study.model.source,

@@ -54,7 +54,9 @@ def check_room(study: Study, load: Load) -> None:
         return
     free = {node: found for node, found in _ask_all(free_bytes, "cpu").items() if isinstance(found, int)}
     node, most = max(free.items(), key=lambda item: item[1])
-    if refusal := refuses(load, slots=study.replica.slots, stages=study.replica.shards, device="cpu", room=most):
+    if refusal := refuses(
+        load, slots=study.replica.slots, stages=study.replica.pipeline_stages, device="cpu", room=most
+    ):
         raise ValueError(f"no node has room for a replica; on {node}, which has most, {refusal}")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nmlab.search_spaces.reading.earlier_names import recorded
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights
@@ -37,6 +38,16 @@ class SweepResult:
     refused: Mapping[str, str] = field(default_factory=dict)
     """The records that MLflow refuses: what each is about -> why. MLflow has everything else."""
 
+    @property
+    def finished_trials(self) -> int:
+        """The number of trials that finished."""
+        return self.counts.get(TrialStatus.FINISHED, 0)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the launch ended as planned: all trials have ended, one finished at least, MLflow has everything."""
+        return self.status == LaunchStatus.FINISHED and not self.undelivered and self.finished_trials > 0
+
 
 def not_run(key: str) -> dict[str, Any]:
     """Return the ``ended`` record of a trial that no replica was left to run; a later process may continue it."""
@@ -49,7 +60,10 @@ def not_run(key: str) -> dict[str, Any]:
 
 
 def flat_study(study: Study) -> dict[str, Any]:
-    """Return the study's settings under dotted names, for the parameters of the parent run."""
+    """Return the study's settings under dotted names, for the parameters of the parent run.
+
+    Keys that had another name in earlier versions are recorded under that, so that all runs have the same parameters.
+    """
 
     def walk(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
         flat: dict[str, Any] = {}
@@ -57,4 +71,5 @@ def flat_study(study: Study) -> dict[str, Any]:
             flat |= walk(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
         return flat
 
-    return walk(study.model_dump(mode="json", by_alias=True, exclude_none=True), "")
+    flat = walk(study.model_dump(mode="json", by_alias=True, exclude_none=True), "")
+    return {recorded(path): value for path, value in flat.items()}

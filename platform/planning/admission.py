@@ -78,7 +78,7 @@ def admit(study: Study, load: Load, *, machine: Machine) -> None:
 
 def _check_host(study: Study, load: Load, *, machine: Machine) -> None:
     """Raise ``ValueError`` if the machine's memory does not hold what the trials of replicas on GPUs share."""
-    workers = study.replica.count * study.replica.shards
+    workers = study.replica.count * study.replica.pipeline_stages
     need = workers * load.host
     if machine.host is not None and need > machine.host:
         raise ValueError(
@@ -94,7 +94,7 @@ def check_slots(study: Study, *, has_gpus: bool) -> None:
     """
     replica = study.replica
     on_gpus = has_gpus if replica.resources.gpus is None else replica.resources.gpus > 0
-    if why := _why_deadlocked(slots=replica.slots, stages=replica.shards, on_gpus=on_gpus):
+    if why := _why_deadlocked(slots=replica.slots, stages=replica.pipeline_stages, on_gpus=on_gpus):
         raise ValueError(why)
 
 
@@ -107,8 +107,8 @@ def _why_deadlocked(*, slots: int, stages: int, on_gpus: bool) -> str:
     if slots == 1 or stages == 1 or not on_gpus:
         return ""
     return (
-        f"replica.slots = {slots} with replica.shards = {stages}: on GPUs, trials that run at once on one model in "
-        "pipeline stages deadlock; use slots: 1 (or shards: 1, and more replicas)"
+        f"replica.slots = {slots} with replica.pipeline_stages = {stages}: on GPUs, trials that run at once on one "
+        "model in pipeline stages deadlock; use slots: 1 (or pipeline_stages: 1, and more replicas)"
     )
 
 
@@ -132,19 +132,19 @@ def refuses(load: Load, *, slots: int, stages: int, device: str, room: int | Non
 
 def needed(study: Study, load: Load, *, machine: Machine) -> int:
     """Return the bytes that a study puts on one GPU; on the CPU those of all workers, which share one memory."""
-    one = load.worker(slots=study.replica.slots, stages=study.replica.shards)
+    one = load.worker(slots=study.replica.slots, stages=study.replica.pipeline_stages)
     if machine.device == "cuda":
         return one
     # Weights are pages of one file, held once however many replicas and stages there are.
     slots = study.replica.count * study.replica.slots * load.slot
-    return load.weights + slots + study.replica.count * study.replica.shards * load.shared
+    return load.weights + slots + study.replica.count * study.replica.pipeline_stages * load.shared
 
 
 def usable(study: Study, *, machine: Machine) -> int:
     """Return the free bytes less those that the processes themselves take."""
     if machine.device == "cuda":
         return max(0, machine.free - CUDA_BYTES)
-    return max(0, machine.free - study.replica.count * (study.replica.shards * WORKER_BYTES + BESIDE_BYTES))
+    return max(0, machine.free - study.replica.count * (study.replica.pipeline_stages * WORKER_BYTES + BESIDE_BYTES))
 
 
 def proposal(study: Study, load: Load, *, machine: Machine) -> Proposal:
@@ -162,9 +162,9 @@ def proposal(study: Study, load: Load, *, machine: Machine) -> Proposal:
         return Proposal(slots, 1, f"slots: {slots} would fit")
     stages = load.fewest_stages(free, slots=1)
     if stages is None:
-        return Proposal(None, None, f"not even one block a GPU (shards: {load.blocks}) would fit")
+        return Proposal(None, None, f"not even one block a GPU (pipeline_stages: {load.blocks}) would fit")
     have = "" if stages <= machine.devices else f", of which this machine has {machine.devices}"
-    return Proposal(1, stages, f"slots: 1 with shards: {stages} would fit on {stages} GPUs{have}")
+    return Proposal(1, stages, f"slots: 1 with pipeline_stages: {stages} would fit on {stages} GPUs{have}")
 
 
 def size(count: float) -> str:

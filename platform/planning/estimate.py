@@ -12,7 +12,7 @@ from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.shared_results import SharedResults, shared_results
-from nmlab.platform.planning.study_plan import Plan, example_specs
+from nmlab.platform.planning.study_plan import Plan
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -73,7 +73,7 @@ class Estimate:
     def shared(self) -> SharedResults:
         """The results that a worker keeps for all of its trials, in host memory."""
         study = self.plan.study
-        specs = [*self.plan.baselines, *example_specs(study)]
+        specs = [*self.plan.baselines, *self.plan.examples]
         return shared_results(
             [(spec, self._forecast(spec).shared) for spec in specs],
             evaluation_tokens=self.plan.facts.evaluation_windows * (study.data.evaluation.sequence_length + 1),
@@ -85,7 +85,7 @@ class Estimate:
     def forecasts(self) -> list[tuple[TrialSpec, Forecast]]:
         """One trial of every method, pattern and size in bytes, with its forecast."""
         found: dict[Any, tuple[TrialSpec, Forecast]] = {}
-        for spec in [*self.plan.baselines, *example_specs(self.plan.study)]:
+        for spec in [*self.plan.baselines, *self.plan.examples]:
             forecast = self._forecast(spec)
             found.setdefault((spec.method, spec.pattern, forecast.slot_bytes), (spec, forecast))
         return list(found.values())
@@ -130,7 +130,7 @@ class Estimate:
                 "slot": self.load.slot,
                 "shared": self.shared.most,
                 "shared budget": CACHE_BYTES,
-                "worker": self.load.worker(slots=study.replica.slots, stages=study.replica.shards),
+                "worker": self.load.worker(slots=study.replica.slots, stages=study.replica.pipeline_stages),
                 "needed": needed(study, self.load, machine=self.machine),
                 "free": usable(study, machine=self.machine),
                 "device": self.machine.device,
@@ -168,7 +168,7 @@ class Estimate:
         return self._forecaster.of(spec, probed=self.probes.get((spec.method, spec.pattern)))
 
     def _seconds(self, spec: TrialSpec) -> float:
-        every = self.plan.study.cadence.evaluate_every
+        every = self.plan.study.intervals.evaluate_every
         steps = _steps(spec)
         evaluations = 1 + (steps - 1) // every if every and steps else 1
         return self._forecast(spec).seconds(steps=steps, evaluations=evaluations)
@@ -200,7 +200,7 @@ def probe_methods(plan: Plan) -> dict[tuple[str, str], Probed]:
     try:
         source = plan.study.model
         replica = ReplicaContext(FrozenModel.load(source, device=best_device()))
-        specs = _one_of_each([*plan.baselines, *example_specs(plan.study)])
+        specs = _one_of_each([*plan.baselines, *plan.examples])
         return {kind: probe(spec, replica=replica) for kind, spec in specs.items()}
     finally:
         torch.set_num_threads(before)
@@ -242,8 +242,8 @@ def _facts_record(plan: Plan, facts: Facts) -> dict[str, Any]:
 
 def _replicas(study: Study) -> str:
     replica = study.replica
-    stages = f", each over {replica.shards} workers" if replica.shards > 1 else ""
-    peers = f", {replica.participants} of them on the masks of one trial" if replica.participants > 1 else ""
+    stages = f", each over {replica.pipeline_stages} workers" if replica.pipeline_stages > 1 else ""
+    peers = f", {replica.mask_parallel} of them on the masks of one trial" if replica.mask_parallel > 1 else ""
     return f"{replica.count} with {replica.slots} slot(s) each{peers}{stages}"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, islice
 from typing import Any
 
-from nmlab.platform.search.points import RandomDraw, points
+from nmlab.platform.search.initial_points import RandomDraw, points
 from nmlab.search_spaces.schema.conditions import TOP_LEVEL
 from nmlab.search_spaces.schema.entries import Entry, Int, Listed, LogUniform, Uniform
 from nmlab.search_spaces.schema.scalars import has

@@ -2,7 +2,7 @@
 
 import math
 
-from nmlab.platform.planning.study_plan import Plan, longest_trial
+from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.search.early_stopping import EarlyStopping
 from nmlab.platform.search.stopping_rules import (
     MedianStopping,
@@ -30,10 +30,10 @@ def early_stopping(plan: Plan) -> EarlyStopping:
 
 
 def _rule(plan: Plan) -> Rule:
-    study, steps = plan.study, longest_trial(plan.study)
-    every = study.cadence.evaluate_every
+    study, steps = plan.study, plan.longest_trial
+    every = study.intervals.evaluate_every
     if not study.search.metrics[0].startswith(EVAL):  # a point of the training curve
-        every = study.cadence.log_every or max(1, steps // CURVE_POINTS)
+        every = study.intervals.log_every or max(1, steps // CURVE_POINTS)
     assert every is not None, "a study without evaluations on the way is refused"
     first = study.search.grace_period
     grace = every * math.ceil(first / every) if first else default_grace_period(steps=steps, every=every)

@@ -230,7 +230,7 @@ def _train_run(
         worker_loop,
         train_loop_config=config,
         scaling_config=ScalingConfig(
-            num_workers=study.replica.shards,
+            num_workers=study.replica.pipeline_stages,
             use_gpu="GPU" in resources,
             resources_per_worker=resources,
             label_selector=elsewhere,

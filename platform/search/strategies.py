@@ -23,8 +23,13 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from nmlab.platform.compat.optuna_trials import open_trial
-from nmlab.platform.search.initial_points import Given, initial_points
-from nmlab.platform.search.points import Configuration, RandomDraw, configurations_tried
+from nmlab.platform.search.initial_points import (
+    Configuration,
+    Given,
+    RandomDraw,
+    configurations_tried,
+    initial_points,
+)
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
 from nmlab.trials.contract.log_levels import at_least

@@ -46,7 +46,7 @@ def study_of(algorithm: str, *, space: str, points: str = "[]", samples: int = S
     if algorithm == "nsga2":
         search += ", metric: [eval/perplexity, cost/forwards], mode: [min, min]"
     if algorithm != "grid":
-        search += f", samples: {samples}, points: {points}"
+        search += f", samples: {samples}, initial_points: {points}"
     overrides = [f"space={space}", f"search={{{search}}}", "baselines=[]", "seeds=[0]", "fixed={steps: 4}"]
     return loader.load("quickstart", overrides=overrides)
 

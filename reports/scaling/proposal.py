@@ -125,7 +125,11 @@ def space_yaml(proposal: SpaceProposal) -> str:
             "logit_magnitude": {"uniform": [round(magnitude.low, 2), round(magnitude.high, 2)]},
             "learning_rate": {"loguniform": [_short(rate.low), _short(rate.high)]},
         },
-        "search": {"algorithm": "tpe", "samples": SAMPLES, "points": [dict(point) for point in proposal.points]},
+        "search": {
+            "algorithm": "tpe",
+            "samples": SAMPLES,
+            "initial_points": [dict(point) for point in proposal.points],
+        },
     }
     return yaml.safe_dump(body, sort_keys=False, default_flow_style=None, width=100)
 

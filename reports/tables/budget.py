@@ -104,5 +104,5 @@ def _notes(budgets: Sequence[EqualBudget]) -> tuple[str, ...]:
             "A run with more steps counts with its last evaluation within the budget; its schedule was for all steps."
         )
     if unknown:
-        notes.append("Set cadence.evaluate_every to evaluate runs during training.")
+        notes.append("Set intervals.evaluate_every to evaluate runs during training.")
     return tuple(notes)

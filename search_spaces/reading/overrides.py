@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading import dialect, earlier_names
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.trials.contract.wording import shown
 
@@ -31,16 +31,22 @@ def split(override: str) -> tuple[list[str], Any]:
     return keys, dialect.parse(text, source=f"{_OPTION} {path.strip()}")
 
 
-def apply(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def apply(
+    data: Mapping[str, Any], overrides: Sequence[str], *, note: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
     """Return a copy of the raw study `data` with each override set, in order; the last one wins.
 
     Setting a name under `fixed` removes it from `space`, and the other way round, because a name is in one section
-    only. Unknown keys are set too: the schema refuses them, with the nearest valid key.
+    only. Unknown keys are set too: the schema refuses them, with the nearest valid key. Earlier names of keys are
+    replaced, and ``note`` is called with a line for each.
     Raises StudyError if an override is malformed or its path leads through a value.
     """
     changed = copy.deepcopy(dict(data))
     for override in overrides:
-        keys, value = split(override)
+        given, raw = split(override)
+        keys, value, found = earlier_names.replaced_override(given, raw, source=_OPTION)
+        for line in earlier_names.notes(found, source=_OPTION):
+            note(line)
         _set(changed, keys=keys, value=value)
         _take_from_twin(changed, keys=keys)
     return changed

@@ -18,7 +18,7 @@ from nmlab.search_spaces.schema.study import SLUG, Study
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.wording import shown
 
-SCALE_KEYS = ("model", "data", "replica", "budget", "cadence")
+SCALE_KEYS = ("model", "data", "replica", "budget", "intervals")
 """The sections that a scale may set."""
 
 SCALES = Path(__file__).parents[1] / "scales"

@@ -68,11 +68,12 @@ def algorithm(search: Search, *, entries: Mapping[str, Entry]) -> Iterator[str]:
             yield f"search.samples null: {search.algorithm} needs a number of samples, for example 20"
         if not entries:
             yield f"search.algorithm {search.algorithm!r}: nothing to search; expected entries in space"
-        if search.samples is not None and len(search.points) > search.samples:
-            yield f"search.points: {len(search.points)} points, but search.samples {search.samples}; expected no more"
+        if search.samples is not None and len(search.initial_points) > search.samples:
+            given = f"search.initial_points: {len(search.initial_points)} points"
+            yield f"{given}, but search.samples {search.samples}; expected no more"
         return
-    if search.points:
-        yield "search.points: expected none, because a grid visits every point"
+    if search.initial_points:
+        yield "search.initial_points: expected none, because a grid visits every point"
     if search.samples is not None:
         yield f"search.samples {search.samples}: expected null, because a grid visits every point"
     for name, entry in entries.items():

@@ -40,7 +40,7 @@ def objectives(search: Search, *, methods: tuple[str, ...], tasks: tuple[str, ..
             yield from mode_problems(metric, mode=search.modes[place])
 
 
-def scheduler(search: Search, *, cadence: Cadence) -> Iterator[str]:
+def scheduler(search: Search, *, intervals: Cadence) -> Iterator[str]:
     """Check that early stopping has one objective, and values of it while a trial runs."""
     if search.scheduler is None:
         if search.grace_period is not None:
@@ -54,9 +54,9 @@ def scheduler(search: Search, *, cadence: Cadence) -> Iterator[str]:
             f"search.scheduler {search.scheduler!r}: expected null, because {name} is measured once, at the end of a "
             "trial"
         )
-    elif cadence.evaluate_every is None:
+    elif intervals.evaluate_every is None:
         yield (
-            f"cadence.evaluate_every null: {search.scheduler} compares {name} during training; expected a number of "
+            f"intervals.evaluate_every null: {search.scheduler} compares {name} during training; expected a number of "
             "steps, for example 250"
         )
 

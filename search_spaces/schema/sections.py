@@ -92,7 +92,7 @@ class Search(Section):
     """The objective; a list of several for `nsga2`."""
     mode: Modes = "min"
     """`min` or `max`; a list for `nsga2`. By default the direction in which the metric gets better."""
-    points: Annotated[tuple[Point, ...], AfterValidator(distinct)] = ()
+    initial_points: Annotated[tuple[Point, ...], AfterValidator(distinct)] = ()
     """Initial points, tried first: `defaults` (each method's own values), or mappings of the searched names."""
     scheduler: Literal["asha", "median"] | None = None
     """Early stopping of configurations that fall behind, by the mean over their seeds."""
@@ -133,9 +133,9 @@ class Replica(Section):
     """Replicas of the model."""
     slots: Count = 1
     """Trials that run at once on one replica."""
-    shards: Count = 1
+    pipeline_stages: Count = 1
     """Pipeline stages: workers over which the decoder blocks of one replica are spread."""
-    participants: Count = 1
+    mask_parallel: Count = 1
     """Mask-parallel peers: slots, of any replicas, that share the masks of a step; for several masks a step."""
     resources: Resources = Resources()
 

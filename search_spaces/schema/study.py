@@ -122,7 +122,7 @@ class Study(Section):
     """The preset of the file that this is; null if the file has none."""
     title: Line | None = None
     """Heading of the report; null takes the name."""
-    answers: Line | None = None
+    question: Line | None = None
     """The question that the study answers, in one line."""
     description: Text | None = None
     """Anything a reader should know before reading the results."""
@@ -153,7 +153,7 @@ class Study(Section):
     """Copies of the model, and the slots on which trials run."""
     budget: Budget = Budget()
     """Limits of the launch and of a trial."""
-    cadence: Cadence = Cadence()
+    intervals: Cadence = Cadence()
     """How often a trial logs, evaluates and saves."""
 
     @model_validator(mode="after")
@@ -165,7 +165,7 @@ class Study(Section):
             *conditions.problems(self.entries, fixed=self.fixed),
             *checks.algorithm(self.search, entries=self.entries),
             *objectives.objectives(self.search, methods=self.methods, tasks=self.data.evaluation.tasks),
-            *objectives.scheduler(self.search, cadence=self.cadence),
+            *objectives.scheduler(self.search, intervals=self.intervals),
             *checks.calibration(self.data),
         ]
         if problems:
@@ -197,7 +197,7 @@ class Study(Section):
     def concurrency(self) -> int:
         """The trials that run at once: the budget's limit, else one for each slot, or for each group of peers."""
         slots = self.replica.count * self.replica.slots
-        return self.budget.max_concurrent or max(1, slots // self.replica.participants)
+        return self.budget.max_concurrent or max(1, slots // self.replica.mask_parallel)
 
 
 def _texts(value: str | Listed) -> tuple[str, ...]:

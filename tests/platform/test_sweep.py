@@ -162,7 +162,7 @@ def damaged(new_nmlab):
         f"fixed.steps={STEPS}",
         "search={algorithm: tpe, samples: 2, scheduler: asha}",
         "seeds=[0, 1]",
-        "cadence={evaluate_every: 100, checkpoint_every: 20, log_every: 10}",
+        "intervals={evaluate_every: 100, checkpoint_every: 20, log_every: 10}",
         "baselines=[dense]",
     ]
     overrides = [part for setting in settings for part in ("--set", setting)]

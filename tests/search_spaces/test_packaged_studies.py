@@ -63,8 +63,8 @@ def test_each_file_is_a_study_of_its_name(path):
     study = loader.load(path)
     assert study.name == path.stem
     assert study.title
-    assert study.answers
-    assert study.answers.endswith("?")
+    assert study.question
+    assert study.question.endswith("?")
     assert loader.loads(loader.dump(study)) == study
 
 

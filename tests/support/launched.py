@@ -33,7 +33,7 @@ GRID = {
     "search": {"algorithm": "grid"},
     "seeds": [0, 1],
     "replica": {"count": 2, "slots": 1},
-    "cadence": {"log_every": 10, "checkpoint_every": 20},
+    "intervals": {"log_every": 10, "checkpoint_every": 20},
 }
 PLANNED = 2 + 2 * 2
 

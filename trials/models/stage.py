@@ -94,7 +94,8 @@ def _check_apart(layers: Sequence[PrunableLayer], stages: Sequence[range], *, pr
         for alias in layer.aliases:
             if int(alias.removeprefix(f"{prefix}.").split(".")[0]) not in own:
                 raise SourceError(
-                    f"{layer.name} and {alias} share one weight but lie in two pipeline stages; set replica.shards to 1"
+                    f"{layer.name} and {alias} share one weight but lie in two pipeline stages; "
+                    "set replica.pipeline_stages to 1"
                 )
 
 

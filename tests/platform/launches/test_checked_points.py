@@ -9,7 +9,7 @@ from nmlab.platform.planning.estimate import Estimate
 from nmlab.platform.planning.examples import covering, to_check, to_plan
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.study_plan import check_settings
-from nmlab.platform.search.points import points
+from nmlab.platform.search.initial_points import points
 from nmlab.search_spaces import loader
 from nmlab.trials.sizing.dry_run import EmptyModel
 
@@ -115,7 +115,7 @@ def test_a_baseline_inside_any_kind_of_space_is_found(alpha):
 
 def test_points_that_are_tried_first_are_checked_as_well():
     space = "{alpha: {uniform: [0.5, 0.9]}, masks_per_step: {int: [1, 4]}}"
-    point = "search={algorithm: random, samples: 5, points: [{alpha: 0.7, masks_per_step: 3}]}"
+    point = "search={algorithm: random, samples: 5, initial_points: [{alpha: 0.7, masks_per_step: 3}]}"
     check_settings(_study(space, point))
 
 

@@ -8,8 +8,7 @@ from damage import check_damage
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.launches.launch import Launch
-from nmlab.platform.launches.progress import StatusFile
-from nmlab.platform.launches.status import read_status
+from nmlab.platform.launches.status import StatusFile, read_status
 from nmlab.platform.search.strategies import Outcome, strategy_of
 from nmlab.trials.files.checked_json import DamagedFileError, NewerFormatError, write_checked
 

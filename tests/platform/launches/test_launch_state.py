@@ -12,9 +12,8 @@ import pytest
 from rich.console import Console
 
 from nmlab.platform.launches import launch as launches
-from nmlab.platform.launches.progress import StatusFile, render
 from nmlab.platform.launches.state import LaunchState
-from nmlab.platform.launches.status import read_status, render_status
+from nmlab.platform.launches.status import StatusFile, read_status, render, render_status
 from nmlab.trials.files.checked_json import read_checked, write_checked
 
 METRIC = "eval/perplexity"

@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from nmlab.platform import cli
 from nmlab.platform.cli.app import app
-from nmlab.platform.cli.launches import resumed_address
 from nmlab.platform.cluster.submit import resume_command
+from nmlab.platform.driver.start_launch import resumed_address
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal, read_journal
 from nmlab.platform.planning.listing import list_trials

@@ -12,7 +12,7 @@ from coordinators import Listener, SharedCoordinator, assert_same_masks, once_al
 
 from nmlab.platform.mask_parallel.peer import Peer
 from nmlab.platform.planning.study_plan import trial_spec
-from nmlab.platform.search.points import points
+from nmlab.platform.search.initial_points import points
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.engines import MaskKey
 from nmlab.trials.methods.maskpro.run import MaskProRun
@@ -30,7 +30,7 @@ def spec(plan_of):
     plan = plan_of(
         f"fixed.steps={STEPS}",
         "fixed.masks_per_step=4",
-        "cadence={log_every: 1, checkpoint_every: 5}",
+        "intervals={log_every: 1, checkpoint_every: 5}",
         "search.samples=1",
     )
     return trial_spec(plan.study, next(points(plan.study)), seed=0)

@@ -41,7 +41,7 @@ def test_masks_are_shared_by_nodes_and_the_trial_is_as_if_run_alone(new_nmlab, a
     try:
         for _ in range(nodes):
             cluster.add()
-        shared = {"count": slots, "participants": slots, "shards": stages}
+        shared = {"count": slots, "mask_parallel": slots, "pipeline_stages": stages}
         replica = {**shared, "resources": {"cpus": 0.5}}
         nmlab, process = start(new_nmlab, replica, "--address", cluster.address)
         try:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from nmlab.platform.planning.study_plan import check_pipeline_stages, plan_study
+from nmlab.platform.planning.checks import check_pipeline_stages
+from nmlab.platform.planning.study_plan import plan_study
 from nmlab.search_spaces import loader
 
 NMLAB = Path(sys.executable).with_name("nmlab")
@@ -31,7 +32,7 @@ STUDY = {
     "baselines": ["dense", {"method": "susi", "steps": 20}],
     "search": {"algorithm": "grid"},
     "seeds": [0],
-    "cadence": {"log_every": 10, "checkpoint_every": 20},
+    "intervals": {"log_every": 10, "checkpoint_every": 20},
 }
 TINY_BLOCKS = 2
 
@@ -41,21 +42,25 @@ def study(**replica):
 
 
 def test_more_stages_than_blocks_are_refused_before_anything_starts():
-    with pytest.raises(ValueError, match=r"replica\.shards = 3: builtin:tiny has 2 decoder blocks; expected at most 2"):
-        plan_study(study(shards=3))
-    assert plan_study(study(shards=TINY_BLOCKS)).study.replica.shards == TINY_BLOCKS
+    with pytest.raises(
+        ValueError, match=r"replica\.pipeline_stages = 3: builtin:tiny has 2 decoder blocks; expected at most 2"
+    ):
+        plan_study(study(pipeline_stages=3))
+    assert plan_study(study(pipeline_stages=TINY_BLOCKS)).study.replica.pipeline_stages == TINY_BLOCKS
 
 
 def test_methods_that_need_the_whole_model_are_refused_by_name():
-    points = [{"method": name, "pattern": "2:4"} for name in ("maskpro", "proxsparse", "wanda", "susi")]
-    with pytest.raises(ValueError, match=r"shards = 2: proxsparse works on whole models only; use shards: 1"):
-        check_pipeline_stages(study(shards=2), points, blocks=8)
-    check_pipeline_stages(study(shards=1), points, blocks=8)
+    methods = ["maskpro", "proxsparse", "wanda", "susi"]
+    with pytest.raises(
+        ValueError, match=r"pipeline_stages = 2: proxsparse works on whole models only; use pipeline_stages: 1"
+    ):
+        check_pipeline_stages(study(pipeline_stages=2), methods, blocks=8)
+    check_pipeline_stages(study(pipeline_stages=1), methods, blocks=8)
 
 
 def test_tasks_are_refused_with_pipeline_stages():
-    asked = loader.load("quickstart", overrides=["replica.shards=2", "data.evaluation.tasks=[piqa]"])
-    with pytest.raises(ValueError, match=r"shards = 2: tasks need a whole model; .* or tasks: \[\]"):
+    asked = loader.load("quickstart", overrides=["replica.pipeline_stages=2", "data.evaluation.tasks=[piqa]"])
+    with pytest.raises(ValueError, match=r"pipeline_stages = 2: tasks need a whole model; .* or tasks: \[\]"):
         check_pipeline_stages(asked, [], blocks=8)
 
 
@@ -144,8 +149,8 @@ def _in_the_middle(sweep):
 @pytest.mark.timeout(600)
 def test_a_replica_of_two_stages_that_loses_one_gives_the_results_of_one_worker(start):
     """A stage is killed while two trials run: Train starts both stages again, and the trials go on."""
-    whole = start(shards=1).finish()
-    sweep = start(shards=2)
+    whole = start(pipeline_stages=1).finish()
+    sweep = start(pipeline_stages=2)
     before = sweep.wait_until(lambda: _in_the_middle(sweep))
     assert [stage["layers"] for stage in before["shards"]] == [7, 7]
     os.kill(before["shards"][1]["pid"], signal.SIGKILL)

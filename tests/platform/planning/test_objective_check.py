@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from nmlab.platform.planning.objective_check import check_objectives
+from nmlab.platform.planning.checks import check_objectives
 from nmlab.search_spaces import loader
 from nmlab.trials.methods import registry
 

@@ -39,7 +39,7 @@ def processes(replicas, stages=1):
 @pytest.fixture
 def study_of(plan_of):
     def build(*, count=1, slots=1, shards=1):
-        return plan_of(f"replica={{count: {count}, slots: {slots}, shards: {shards}}}").study
+        return plan_of(f"replica={{count: {count}, slots: {slots}, pipeline_stages: {shards}}}").study
 
     return build
 
@@ -63,9 +63,11 @@ def test_a_refusal_names_the_slots_that_fit(study_of):
 
 
 def test_a_model_larger_than_a_gpu_is_offered_pipeline_stages(study_of):
-    with pytest.raises(ValueError, match=r"each GPU has 600 MB free; slots: 1 with shards: 3 would fit on 3 GPUs$"):
+    with pytest.raises(
+        ValueError, match=r"each GPU has 600 MB free; slots: 1 with pipeline_stages: 3 would fit on 3 GPUs$"
+    ):
         admit(study_of(), LOAD, machine=gpu(600 * MB, devices=4))
-    with pytest.raises(ValueError, match="shards: 3 would fit on 3 GPUs, of which this machine has 2"):
+    with pytest.raises(ValueError, match="pipeline_stages: 3 would fit on 3 GPUs, of which this machine has 2"):
         admit(study_of(), LOAD, machine=gpu(600 * MB, devices=2))
     with pytest.raises(ValueError, match="not even one block a GPU"):
         admit(study_of(), LOAD, machine=gpu(200 * MB, devices=8))

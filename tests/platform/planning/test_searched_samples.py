@@ -3,8 +3,7 @@
 import pytest
 
 from nmlab.platform.planning.study_plan import baseline_specs, check_settings, example_specs, plan_study, trial_spec
-from nmlab.platform.search.initial_points import initial_points
-from nmlab.platform.search.points import configurations_tried, points
+from nmlab.platform.search.initial_points import configurations_tried, initial_points, points
 from nmlab.platform.search.strategies import OptunaStrategy, Outcome
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.reading.problems import StudyError
@@ -116,7 +115,7 @@ def test_conditions_may_name_it():
 
 
 def test_a_sampler_proposes_it_and_a_resumed_one_knows_it(tmp_path):
-    asked = loader.load("quickstart", overrides=[SIZES, "search.samples=6", "search.points=[defaults]", *SMALL])
+    asked = loader.load("quickstart", overrides=[SIZES, "search.samples=6", "search.initial_points=[defaults]", *SMALL])
     journal = tmp_path / "optuna.journal"
     strategy = OptunaStrategy(asked, journal=journal)
     first = strategy.next()
@@ -132,7 +131,7 @@ def test_examples_use_every_number():
     asked = loader.load("quickstart", overrides=[SIZES, *SMALL])
     check_settings(asked)
     assert {spec.calibration.samples for spec in example_specs(asked)} == {1, 8, 64}
-    given = "search.points=[{alpha: 0.9, learning_rate: 1.0, data.calibration.samples: 8}]"
+    given = "search.initial_points=[{alpha: 0.9, learning_rate: 1.0, data.calibration.samples: 8}]"
     assert initial_points(loader.load("quickstart", overrides=[SIZES, *SMALL, given]))[0][SAMPLES] == 8
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from nmlab.platform.planning.study_plan import baseline_specs, longest_trial, plan_study, trial_spec
-from nmlab.platform.search.points import configurations_tried, points
+from nmlab.platform.planning.study_plan import baseline_specs, example_specs, longest_trial, plan_study, trial_spec
+from nmlab.platform.search.initial_points import configurations_tried, points
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.space import grid_points
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
@@ -31,7 +31,7 @@ GRID = "search={algorithm: grid}"
         (["pattern='2:40'"], "1 <= N <= M <= 32"),
         (["pattern='7:13'", "baselines=[]"], "pattern 7:13: M=13 does not divide the input size of model.layers.0."),
         (["pattern={grid: ['2:4', '3:7']}", GRID, "space={}", "baselines=[]"], "pattern 3:7: M=7 does not divide"),
-        (["replica.shards=3"], "replica.shards = 3"),
+        (["replica.pipeline_stages=3"], "replica.pipeline_stages = 3"),
         (["data.evaluation.tasks=[no-such.jsonl]"], "task file 'no-such.jsonl' does not exist"),
         (["data.evaluation.tasks=[arc_eazy]"], "unknown task 'arc_eazy'; did you mean 'arc_easy'?"),
         (["data.calibration.samples=1000000"], "1000000 samples were asked"),
@@ -110,11 +110,11 @@ def test_a_trial_takes_over_every_setting_of_its_study():
         "micro_batch: 1, sequence_length: 32, seed: 5}",
         "data.evaluation": "{source: b.txt, windowing: rolling, tasks: [quiz.jsonl], few_shot: 0}",
         "budget": "{tokens: 100, forwards: 10, seconds: 5, max_concurrent: 1, time_limit: 1h}",
-        "cadence": "{log_every: 3}",
+        "intervals": "{log_every: 3}",
     }
     study = loader.load("quickstart", overrides=[f"{name}={value}" for name, value in given.items()])
     spec = trial_spec(study, {"method": "wanda", "pattern": "2:4", SAMPLES: 16}, seed=3)
-    assert (spec.model, spec.evaluation, spec.cadence) == (study.model, study.data.evaluation, study.cadence)
+    assert (spec.model, spec.evaluation, spec.cadence) == (study.model, study.data.evaluation, study.intervals)
     assert spec.model.leave_dense == ("o_proj", "v_proj")
     assert dict(spec.calibration) == {**dict(study.data.calibration), "samples": 16}
     assert spec.calibration.column == " body"
@@ -139,7 +139,7 @@ def test_a_trial_carries_the_defaults_it_was_not_given(plan_of):
     assert spec.hyperparameters == registry.get("maskpro").config(steps=7).model_dump()
 
 
-@pytest.mark.parametrize("section", ["cadence.log_every=1", "cadence.checkpoint_every=7", "replica.slots=2"])
+@pytest.mark.parametrize("section", ["intervals.log_every=1", "intervals.checkpoint_every=7", "replica.slots=2"])
 def test_how_a_trial_is_watched_and_where_it_runs_does_not_change_its_key(plan_of, section):
     plain, watched = plan_of().study, plan_of(section).study
     point = next(points(plain))
@@ -207,4 +207,4 @@ def test_a_plan_counts_baselines_and_replicates(plan_of):
     ],
 )
 def test_the_longest_trial_is_what_a_scheduler_may_expect(overrides, steps):
-    assert longest_trial(loader.load("quickstart", overrides=overrides)) == steps
+    assert longest_trial(example_specs(loader.load("quickstart", overrides=overrides))) == steps

@@ -15,7 +15,7 @@ SETTINGS = (
     "space={alpha: {choice: [0.9, 0.95, 0.97, 0.99]}, learning_rate: {loguniform: [0.1, 10]}}",
     "fixed.steps=50",
     "baselines=[wanda]",
-    "cadence={evaluate_every: 10}",
+    "intervals={evaluate_every: 10}",
 )
 
 
@@ -199,7 +199,7 @@ def test_the_plan_says_when_configurations_are_compared(plan_of):
 
 
 def test_the_plan_says_when_no_evaluation_lies_before_the_end(plan_of):
-    plan = plan_of(*SETTINGS, "search={algorithm: random, samples: 8, scheduler: asha}", "cadence.evaluate_every=50")
+    plan = plan_of(*SETTINGS, "search={algorithm: random, samples: 8, scheduler: asha}", "intervals.evaluate_every=50")
     assert early_stopping(plan).describe().endswith("so nothing is stopped early")
 
 

@@ -25,11 +25,11 @@ STUDY = {
     "search": {
         "algorithm": "random",
         "samples": 5,
-        "points": [{"learning_rate": rate} for rate in RATES],
+        "initial_points": [{"learning_rate": rate} for rate in RATES],
         "scheduler": "asha",
     },
     "replica": {"count": 1, "slots": 2},
-    "cadence": {"evaluate_every": 10, "checkpoint_every": 10},
+    "intervals": {"evaluate_every": 10, "checkpoint_every": 10},
 }
 
 

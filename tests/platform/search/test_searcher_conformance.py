@@ -39,15 +39,15 @@ class TestNsga2(OwnStrategies):
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ("[{masks_per_step: 2}]", "search.points[0]: lacks 'learning_rate'"),
+        ("[{masks_per_step: 2}]", "search.initial_points[0]: lacks 'learning_rate'"),
         ("[{learning_rate: 99, masks_per_step: 2, estimator: vanilla}]", "learning_rate = 99, expected 0.1 to 10"),
         ("[{learning_rate: 1, masks_per_step: 2.5, estimator: vanilla}]", "masks_per_step = 2.5, expected a whole"),
         ("[{learning_rate: 1, masks_per_step: 2, estimator: x}]", "estimator = 'x', expected one of vanilla, tracked"),
         (
             "[{learning_rate: 1, masks_per_step: 2, estimator: vanilla, alpha: 0.9}]",
-            "search.points[0]: 'alpha' is not searched there",
+            "search.initial_points[0]: 'alpha' is not searched there",
         ),
-        ("[defaults]", "search.points[0] (maskpro): learning_rate = 50.0, expected 0.1 to 10"),
+        ("[defaults]", "search.initial_points[0] (maskpro): learning_rate = 50.0, expected 0.1 to 10"),
     ],
 )
 def test_a_point_outside_of_the_space(points, message):
@@ -60,12 +60,12 @@ def test_a_point_outside_of_the_space(points, message):
 @pytest.mark.parametrize(
     ("search", "message"),
     [
-        ("{algorithm: grid, points: [defaults]}", "a grid visits every point"),
+        ("{algorithm: grid, initial_points: [defaults]}", "a grid visits every point"),
         (
-            "{algorithm: tpe, samples: 1, points: [defaults, {alpha: 0.9}]}",
+            "{algorithm: tpe, samples: 1, initial_points: [defaults, {alpha: 0.9}]}",
             "2 points, but search.samples 1",
         ),
-        ("{algorithm: tpe, samples: 3, points: [default]}", "search.points"),
+        ("{algorithm: tpe, samples: 3, initial_points: [default]}", "search.initial_points"),
     ],
 )
 def test_points_that_a_study_cannot_have(search, message):

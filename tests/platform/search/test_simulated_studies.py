@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 from simulated import METRIC, SimulatedSweep
 
-from nmlab.platform.planning.study_plan import Plan, baseline_specs, plan_study
-from nmlab.platform.search.points import configurations_tried
+from nmlab.platform.planning.study_plan import Plan, plan_study
 from nmlab.reports.analysis.configurations import configurations_of
 from nmlab.reports.analysis.pairwise import winners_of
 from nmlab.reports.read.collect import Objective
@@ -37,7 +36,7 @@ SETTINGS = (
     f"space={{mutation: {{grid: {CHANGES}}}}}",
     f"seeds={list(range(SEEDS))}",
     "baselines=[]",
-    "cadence={evaluate_every: 10}",
+    "intervals={evaluate_every: 10}",
     "data.calibration={source: 'builtin:python-docs', samples: 4, sequence_length: 32, batch_size: 2}",
     "data.evaluation={source: 'builtin:python-docs', sequence_length: 32, windows: 4}",
 )
@@ -56,7 +55,7 @@ def plan_of(thirteenth):
 
         def build(search):
             study = loader.load("quickstart", overrides=[*SETTINGS, search])
-            return Plan(study, tuple(baseline_specs(study)), configurations_tried(study), facts)
+            return Plan.unchecked(study, facts=facts)
 
         yield build
     registry.rescan()

@@ -17,7 +17,7 @@ from outages import disk, fill, locked, moved_away, read_only
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.planning.study_plan import trial_spec
-from nmlab.platform.search.points import points
+from nmlab.platform.search.initial_points import points
 from nmlab.platform.tracking import MlflowStore, Recorder, UndeliveredError
 from nmlab.trials.files.disk import DiskFullError, is_disk_full, once_there_is_room
 

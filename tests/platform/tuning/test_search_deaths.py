@@ -20,10 +20,10 @@ STEPS = (2, 4, 6)
 SEARCH = (
     "space={alpha: {choice: [0.9, 0.95, 0.99]}, learning_rate: {loguniform: [0.1, 10]}}",
     "search.samples=5",
-    "search.points=[{alpha: 0.99, learning_rate: 1.0}]",
+    "search.initial_points=[{alpha: 0.99, learning_rate: 1.0}]",
     "seeds=[0, 1]",
     "baselines=[]",
-    "cadence={evaluate_every: 2}",
+    "intervals={evaluate_every: 2}",
 )
 
 

@@ -14,7 +14,7 @@ SCALAR = "expected a number, text, true, false or null; write compound values as
 NAME = "expected a name of lower-case letters, digits and underscores, such as alpha"
 LIST = "expected a list of at least one value, for example [0.9, 0.99]"
 BASELINE = "expected a method, or a mapping with method and hyperparameters, as in {method: wanda}"
-TOP = "name, preset, title, answers, description, reproduces, model, data, pattern, method, fixed, space, baselines, search, seeds, replica, budget, cadence"  # noqa: E501
+TOP = "name, preset, title, question, description, reproduces, model, data, pattern, method, fixed, space, baselines, search, seeds, replica, budget, intervals"  # noqa: E501
 
 # Each row: an override of the packaged quickstart study, and all that is said about it.
 VALUES = [
@@ -44,7 +44,7 @@ VALUES = [
         "name 'My Study': expected lower-case letters and digits, joined by hyphens, for example maskpro-alpha",
     ),
     ("reproduces=table-10", "reproduces[0] 'table-10': expected paper/item, for example maskpro/table-10"),
-    ('answers="a\\nb"', r"answers 'a\nb': expected one line"),
+    ('question="a\\nb"', r"question 'a\nb': expected one line"),
     ("title=' '", "title ' ': expected text that is not empty"),
     # unknown keys
     ("serch.samples=4", "serch: unknown key; did you mean 'search'?"),
@@ -178,7 +178,7 @@ VALUES = [
     ("search.scheduler=ahsa", "search.scheduler 'ahsa': expected asha or median; did you mean 'asha'?"),
     (
         "search.scheduler=asha",
-        "cadence.evaluate_every null: asha compares eval/perplexity during training; "
+        "intervals.evaluate_every null: asha compares eval/perplexity during training; "
         "expected a number of steps, for example 250",
     ),
     (
@@ -267,15 +267,15 @@ COMBINED = [
         ["search.metric 'train/flips': susi records no such metric; recorded by maskpro"],
     ),
     (
-        ["search={algorithm: tpe, samples: 3, metric: cost/tokens, scheduler: median}", "cadence.evaluate_every=5"],
+        ["search={algorithm: tpe, samples: 3, metric: cost/tokens, scheduler: median}", "intervals.evaluate_every=5"],
         [
             "search.scheduler 'median': expected null, because cost/tokens is measured once, at the end of a trial",
         ],
     ),
     (
-        ["search={algorithm: tpe, samples: 3, metric: train/loss, scheduler: asha}", "cadence.evaluate_every=null"],
+        ["search={algorithm: tpe, samples: 3, metric: train/loss, scheduler: asha}", "intervals.evaluate_every=null"],
         [
-            "cadence.evaluate_every null: asha compares train/loss during training; expected a number of steps, for "
+            "intervals.evaluate_every null: asha compares train/loss during training; expected a number of steps, for "
             "example 250",
         ],
     ),
@@ -380,7 +380,7 @@ def test_early_stopping_cannot_look_at_what_is_measured_at_the_end():
     overrides = [
         "data.evaluation.tasks=[quiz.jsonl]",
         "search={algorithm: tpe, samples: 3, metric: eval/quiz/acc, mode: max, scheduler: asha}",
-        "cadence.evaluate_every=50",
+        "intervals.evaluate_every=50",
     ]
     with pytest.raises(StudyError) as caught:
         loader.load("quickstart", overrides=overrides)

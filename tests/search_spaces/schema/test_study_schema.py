@@ -22,8 +22,8 @@ def test_defaults(study_of):
         ("eval/perplexity",),
         ("min",),
     )
-    assert (study.replica.count, study.replica.slots, study.replica.shards) == (1, 1, 1)
-    assert (study.cadence.log_every, study.cadence.evaluate_every, study.cadence.checkpoint_every) == (
+    assert (study.replica.count, study.replica.slots, study.replica.pipeline_stages) == (1, 1, 1)
+    assert (study.intervals.log_every, study.intervals.evaluate_every, study.intervals.checkpoint_every) == (
         None,
         None,
         500,
@@ -33,7 +33,7 @@ def test_defaults(study_of):
     assert study.budget.time_limit_seconds is None
 
 
-@pytest.mark.parametrize("section", ["search", "model", "data", "budget", "replica", "cadence"])
+@pytest.mark.parametrize("section", ["search", "model", "data", "budget", "replica", "intervals"])
 def test_nothing_changes_after_reading(study_of, section):
     study = study_of()
     with pytest.raises(ValidationError, match="frozen"):
@@ -93,8 +93,9 @@ def test_accuracy_of_a_listed_task_is_a_metric(study_of, minimal, task):
 
 def test_what_a_trial_has_as_well_is_declared_for_trials_alone():
     of_study = {name: field.annotation for name, field in {**Study.model_fields, **Data.model_fields}.items()}
-    for name in ("model", "evaluation", "cadence"):
-        assert of_study[name] is TrialSpec.model_fields[name].annotation
+    of_trial = {"model": "model", "evaluation": "evaluation", "intervals": "cadence"}
+    for name, of_the_trial in of_trial.items():
+        assert of_study[name] is TrialSpec.model_fields[of_the_trial].annotation
     assert issubclass(of_study["calibration"], CalibrationText)
     assert issubclass(of_study["budget"], TrialBudget)
     assert own_fields(of_study["calibration"]) == own_fields(CalibrationSpec) == set()

@@ -1,0 +1,62 @@
+"""Close a launch: record how it ended, wait for MLflow, and return the result."""
+
+import time
+
+from nmlab.platform.driver.open_launch import OpenLaunch
+from nmlab.platform.driver.record_keeper import RecordKeeper
+from nmlab.platform.launches.endings import SweepResult
+from nmlab.platform.launches.journal import Record
+from nmlab.platform.launches.ownership import OwnershipLostError
+from nmlab.platform.tracking import GRACE_S, UndeliveredError
+from nmlab.trials.contract import run_tags
+from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
+from nmlab.trials.files.disk import DiskFullError
+
+_INTERRUPTED_GRACE_S = 2.0
+
+
+def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bool) -> SweepResult:
+    """Record how a launch ended, in any case, so that no MLflow run is left running; return the result."""
+    keeper.claim()  # also from a driver loop that has not ended
+    state, loads = opened.state, keeper.model_loads
+    status, frozen = _final_status(opened, is_interrupted=is_interrupted), state.frozen_weights
+    undelivered = ""
+    try:
+        keeper.keep_noted()
+        keeper.keep([_ended(opened, status=status, loads=loads)])
+        opened.recorder.close(grace=_INTERRUPTED_GRACE_S if is_interrupted else GRACE_S)
+    except (UndeliveredError, DiskFullError, OwnershipLostError) as error:
+        undelivered = str(error)
+    state.phase = status
+    keeper.publish(force=True)
+    opened.journal.close()
+    return SweepResult(
+        status,
+        dict(state.counts()),
+        model_loads=loads,
+        frozen_weights=frozen,
+        seconds=time.time() - state.started,
+        interrupted=is_interrupted,
+        undelivered=undelivered,
+        refused=dict(opened.recorder.refused),
+    )
+
+
+def _ended(opened: OpenLaunch, *, status: LaunchStatus, loads: int) -> Record:
+    tags: dict[str, str] = {run_tags.FROZEN_WEIGHTS: opened.state.frozen_weights}
+    if loads:  # a resumed launch without trials to run has loaded no model
+        tags[run_tags.MODEL_LOADS] = str(loads)
+        digests = sorted({replica["model_digest"] for replica in opened.state.replicas.values()} - {""})
+        if digests:
+            tags[run_tags.MODEL_DIGEST] = ",".join(digests)
+    return {"event": "launch ended", "status": status, "time": int(time.time() * 1000), "tags": tags}
+
+
+def _final_status(opened: OpenLaunch, *, is_interrupted: bool) -> LaunchStatus:
+    state, plan = opened.state, opened.plan
+    if state.ended >= plan.trials:
+        return LaunchStatus.FINISHED
+    limit = plan.study.budget.time_limit_seconds
+    out_of_time = limit is not None and time.time() - state.started >= limit
+    was_stopped = is_interrupted or out_of_time or state.counts()[TrialStatus.STOPPED]
+    return LaunchStatus.STOPPED if was_stopped else LaunchStatus.FAILED

@@ -1,0 +1,38 @@
+"""The report of a launch that has ended, in its folder and in MLflow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmlab.platform.driver.start_launch import ReadyLaunch
+from nmlab.platform.launches.endings import SweepResult
+from nmlab.platform.tracking import MlflowStore
+from nmlab.reports.report import write_report
+from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
+
+
+@dataclass(frozen=True)
+class LaunchReport:
+    """A report that was written: its page, and its findings in a few sentences."""
+
+    html: Path
+    headline: tuple[str, ...]
+
+
+def report_launch(ready: ReadyLaunch, result: SweepResult) -> LaunchReport | None:
+    """Write the report of a launch and attach it to its MLflow run.
+
+    Returns None, and writes nothing, if no trial has finished, MLflow lacks records, or a signal ended the launch.
+    """
+    if not result.finished_trials or result.undelivered or result.interrupted:
+        return None
+    study, launch = ready.plan.study.name, ready.launch
+    report = write_report(
+        study,
+        tracking_uri=ready.tracking_uri,
+        output=launch.report_folder,
+        launch=launch.name,
+        mixed=True,  # a launch resumed with other versions is one table; the report says what differs
+    )
+    store = MlflowStore(study, launch=launch.name, uri=ready.tracking_uri)
+    store.attach(launch.report_folder, folder=REPORT_FOLDER)
+    return LaunchReport(report.html, tuple(report.headline))

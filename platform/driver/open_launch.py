@@ -1,0 +1,95 @@
+"""Open a launch for one process: its journal, what the journal tells of earlier processes, and the MLflow writer."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nmlab.platform.launches.journal import Journal, Record, ended_trials
+from nmlab.platform.launches.launch import Launch
+from nmlab.platform.launches.record_completion import RecordCompletion
+from nmlab.platform.launches.state import LaunchState
+from nmlab.platform.launches.status import StatusFile
+from nmlab.platform.planning.planned_stopping import early_stopping
+from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.search.early_stopping import EarlyStopping
+from nmlab.platform.tracking import MlflowStore, Recorder
+from nmlab.platform.tracking.provenance import environment, facts_tags, provenance
+
+
+@dataclass(frozen=True)
+class OpenLaunch:
+    """A launch that this process owns, with its files open.
+
+    Attributes:
+        plan: of the launch's study.
+        launch: its folder.
+        journal: every record, in order.
+        recorder: writes records into the journal, and copies them into MLflow in a thread of its own.
+        state: the launch at this moment, earlier processes included.
+        status_file: what ``nmlab status`` reads.
+        stopping: which configurations are stopped early, and why.
+        completion: completes the records of trials that end.
+        ended: the results of the trials that ended for good in earlier processes, by trial key.
+        tags: the tags that all runs of this process get.
+    """
+
+    plan: Plan
+    launch: Launch
+    journal: Journal
+    recorder: Recorder
+    state: LaunchState
+    status_file: StatusFile
+    stopping: EarlyStopping
+    completion: RecordCompletion
+    ended: Mapping[str, Record]
+    tags: Mapping[str, str]
+
+    @property
+    def has_trials_left(self) -> bool:
+        """Whether this process has trials to run."""
+        return len(self.ended) < self.plan.trials
+
+
+def open_launch(plan: Plan, launch: Launch, *, tracking_uri: str) -> OpenLaunch:
+    """Open a launch that this process owns; raises ``ValueError`` if its journal is damaged or of a newer nmlab."""
+    store = MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri)
+    journal = Journal(launch)
+    ended = ended_trials(journal.read())
+    state = _new_state(plan, launch)
+    state.recall(journal.read(), over=ended)
+    stopping = early_stopping(plan)
+    stopping.follow(journal.read())
+    completion = RecordCompletion(launch, stopped_early=stopping.reasons, text_notes=plan.facts.text_notes)
+    completion.recall(journal.read())
+    launch.environment_file.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+    tags = {**provenance(), **facts_tags(plan.facts)}
+    baselines = [spec.key for spec in plan.baselines]
+    recorder = Recorder(launch, journal=journal, store=store, baselines=baselines, tags=tags)
+    return OpenLaunch(
+        plan=plan,
+        launch=launch,
+        journal=journal,
+        recorder=recorder,
+        state=state,
+        status_file=StatusFile(launch.status_file),
+        stopping=stopping,
+        completion=completion,
+        ended=ended,
+        tags=tags,
+    )
+
+
+def _new_state(plan: Plan, launch: Launch) -> LaunchState:
+    study = plan.study
+    seeds = Counter(spec.configuration for spec in plan.baselines)
+    return LaunchState(
+        study.name,
+        launch.name,
+        plan.trials,
+        study.search.metrics[0],
+        study.search.modes[0],
+        searched=study.searched,
+        seeds=len(study.seeds),
+        baselines={spec.key: seeds[spec.configuration] for spec in plan.baselines},
+    )

@@ -1,0 +1,128 @@
+"""Keeps the records of a sweep: in the journal first, then in the state that people see. One thread at a time."""
+
+import threading
+from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from nmlab.platform.driver.open_launch import OpenLaunch
+from nmlab.platform.launches.journal import Record
+from nmlab.platform.launches.node_trouble import NodeTrouble
+from nmlab.platform.launches.ownership import Ownership
+from nmlab.trials.contract.run_status import LaunchStatus
+from nmlab.trials.files.disk import is_disk_full, once_there_is_room
+
+
+class RecordKeeper:
+    """Writes records into the journal, follows them in the launch's state, and publishes the state.
+
+    It belongs to one thread at a time: to the one that made it, after `hand_over` to the first that calls it, and after
+    `claim` to the caller. A call from any other thread raises ``RuntimeError``. Two methods are for every thread:
+    `note`, which puts a record into a queue, and `show_stopping`, which sets an event.
+
+    Args:
+        opened: the launch.
+        ownership: of the launch, without which nothing is written.
+        gives_up: whether a write that waits for room on the disk is given up.
+        watch: is called with a snapshot of the launch, by the thread to which this belongs.
+    """
+
+    def __init__(
+        self,
+        opened: OpenLaunch,
+        *,
+        ownership: Ownership,
+        gives_up: Callable[[], bool],
+        watch: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self._opened, self._state = opened, opened.state
+        self._ownership, self._gives_up, self._watch = ownership, gives_up, watch
+        self._thread: int | None = threading.get_ident()
+        self._noted: SimpleQueue[Record] = SimpleQueue()
+        self._is_stopping = threading.Event()
+        self._nodes = NodeTrouble()
+        self._disk_trouble = ""
+        self.model_loads = 0
+        """How often a replica of this process loaded the model."""
+
+    def hand_over(self) -> None:
+        """Give this to the thread that calls it next."""
+        self._check_thread()
+        self._thread = None
+
+    def claim(self) -> None:
+        """Give this to the calling thread; the thread to which it belonged records nothing more."""
+        self._thread = threading.get_ident()
+
+    def note(self, record: Record) -> None:
+        """Leave a record for the thread to which this belongs, which keeps it within half a second. Any thread."""
+        self._noted.put(record)
+
+    def show_stopping(self) -> None:
+        """Let the state say that the launch stops. Any thread."""
+        self._is_stopping.set()
+
+    def accept(self, records: list[Record]) -> None:
+        """Accept new records of the dispatcher; they are in the journal when this returns."""
+        self._check_thread()
+        for record in records:
+            self.model_loads += record["event"] == "replica"
+            self._nodes.note(record, replicas=self._state.replicas)
+        self._opened.completion.complete(records)
+        self.keep(records)
+        self._state.update(records)
+        self._opened.stopping.follow(records)
+
+    def keep_noted(self) -> None:
+        """Keep the records that other threads have left."""
+        if records := list(self._take_noted()):
+            self.keep(records)
+
+    def keep(self, records: list[Record]) -> None:
+        """Write records into the journal; on a full disk wait for room, until that is given up.
+
+        Raises ``OwnershipLostError`` if another process has taken the launch over, and ``DiskFullError``.
+        """
+        self._check_thread()
+        once_there_is_room(lambda: self._write(records), given_up=self._gives_up)
+
+    def publish(self, *, force: bool = False) -> None:
+        """Write the state for ``nmlab status``, unless the last one is younger than a second, and show it."""
+        self._check_thread()
+        if self._is_stopping.is_set() and self._state.phase in (LaunchStatus.STARTING, LaunchStatus.RUNNING):
+            self._state.phase = LaunchStatus.STOPPING
+        self._state.trouble = self._trouble()
+        snapshot = self._state.snapshot()
+        self._opened.status_file.write(snapshot, force=force)
+        self._watch(snapshot)
+
+    def _check_thread(self) -> None:
+        caller = threading.get_ident()
+        if self._thread is None:
+            self._thread = caller
+        if self._thread != caller:
+            raise RuntimeError(f"the thread {threading.current_thread().name!r} may not record: another one does")
+
+    def _take_noted(self) -> Iterable[Record]:
+        while True:
+            try:
+                yield self._noted.get_nowait()
+            except Empty:
+                return
+
+    def _write(self, records: list[Record]) -> None:
+        self._ownership.check()
+        try:
+            self._opened.recorder.record(records)
+            self._disk_trouble = ""
+        except OSError as error:
+            if is_disk_full(error):
+                self._disk_trouble = f"{self._opened.launch.folder}: {error.strerror}; waiting for room"
+                self.publish()
+            raise
+
+    def _trouble(self) -> dict[str, str]:
+        recorder = self._opened.recorder
+        behind = f"MLflow takes nothing ({recorder.trouble}); {recorder.waiting_bytes} bytes wait in the journal"
+        lines = {"disk": self._disk_trouble, "mlflow": behind if recorder.trouble else ""}
+        return {source: line for source, line in (lines | self._nodes.lines).items() if line}

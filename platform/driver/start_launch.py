@@ -1,0 +1,128 @@
+"""What comes before a sweep runs: plan the study, check that it fits and can be recorded, make or find its launch."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmlab.platform.cluster.nodes import check_nodes, check_room
+from nmlab.platform.cluster.session import cluster
+from nmlab.platform.launches import launch as launches
+from nmlab.platform.launches.journal import ended_trials, read_journal
+from nmlab.platform.launches.launch import Launch
+from nmlab.platform.planning.admission import Load
+from nmlab.platform.planning.estimate import Estimate
+from nmlab.platform.planning.study_plan import Plan, plan_study
+from nmlab.platform.process.credentials import restored_uri
+from nmlab.platform.tracking.address import absolute_uri, check_store
+from nmlab.search_spaces.schema.study import Study
+
+LOCAL = "local"
+"""The address that asks for a local Ray cluster."""
+_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the command of a submitted job
+
+
+@dataclass(frozen=True)
+class ReadyLaunch:
+    """A launch whose trials fit where they will run, and whose records have a place.
+
+    Attributes:
+        plan: of its study.
+        launch: its folder.
+        tracking_uri: the MLflow store, with an absolute path.
+        address: the Ray cluster to join; None starts one in this process.
+        max_failures: see `Sweep`.
+        load: what a replica needs on its device; None if no trial is left to run.
+        take_over: whether to take the launch from an owner whose machine is gone.
+        notes: one line for each thing that the user should know before the start.
+    """
+
+    plan: Plan
+    launch: Launch
+    tracking_uri: str
+    address: str | None
+    max_failures: int
+    load: Load | None
+    take_over: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def start_launch(
+    study: Study, *, results: Path, tracking_uri: str, address: str | None, max_failures: int
+) -> ReadyLaunch:
+    """Make the folder of a new launch of a study, after all checks; ``address`` as in `joined_address`.
+
+    Raises ``ValueError`` with one line for a study that is wrong or does not fit, a cluster that cannot be joined, a
+    store that cannot be used, and a results folder that cannot be written.
+    """
+    plan, address = plan_study(study), joined_address(address)
+    load, note = _admitted(plan, address, results)
+    uri = absolute_uri(tracking_uri)
+    check_store(uri, study=study.name)
+    settings = {"tracking_uri": uri, "address": address, "max_failures": max_failures}
+    launch = launches.create(study, results=results, settings=settings)
+    return ReadyLaunch(plan, launch, uri, address, max_failures, load, notes=(note,) if note else ())
+
+
+def continue_launch(
+    launch: Launch, *, tracking_uri: str | None = None, address: str | None = None, take_over: bool = False
+) -> ReadyLaunch:
+    """Make a launch ready that was stopped or killed; a cluster is joined only if trials are left to run.
+
+    Args:
+        launch: its folder.
+        tracking_uri: the MLflow store from now on; None is the one it has.
+        address: the cluster from now on, as in `resumed_address`.
+        take_over: whether to take it from an owner whose machine is gone.
+
+    Raises ``ValueError`` as `start_launch` does, and for a damaged launch.
+    """
+    stored = launch.settings()
+    uri = restored_uri(stored["tracking_uri"]) if tracking_uri is None else absolute_uri(tracking_uri)
+    plan = plan_study(launch.study())
+    is_over = len(ended_trials(read_journal(launch))) >= plan.trials
+    joined = stored["address"]
+    if address is not None or not is_over:
+        joined = resumed_address(address, stored=joined, launch=launch.name)
+    load, note = (None, "") if is_over else _admitted(plan, joined, launch.folder, has_begun=True)
+    check_store(uri, study=plan.study.name)
+    notes = (note,) if note else ()
+    return ReadyLaunch(plan, launch, uri, joined, stored["max_failures"], load, take_over=take_over, notes=notes)
+
+
+def joined_address(given: str | None) -> str | None:
+    """Return the cluster that a new launch joins; None, which ``local`` asks for too, is one of its own."""
+    return None if given == LOCAL else given
+
+
+def resumed_address(given: str | None, *, stored: str | None, launch: str) -> str | None:
+    """Return the cluster that a resumed launch joins: ``given``, else ``stored``; None is a local one.
+
+    Raises ``ValueError`` if the stored address is ``auto`` and this process is not a job of a cluster. Which cluster
+    ``auto`` finds depends on where the command runs, so the user must name it.
+    """
+    if given is not None:
+        return joined_address(given)
+    if stored == "auto" and _JOB not in os.environ:
+        raise ValueError(
+            f"launch {launch} ran on the cluster that its own machine was part of (address 'auto'); give --address: "
+            "HOST:PORT of its head node, auto to join the one this machine is part of, or local; in a job: "
+            f"nmlab submit --resume {launch}"
+        )
+    return stored
+
+
+def _admitted(plan: Plan, address: str | None, results: Path, *, has_begun: bool = False) -> tuple[Load, str]:
+    """Return the memory that a replica puts on its device, and a note on the cluster's nodes ("" without one).
+
+    Raises ``ValueError`` for a study that this machine or the cluster cannot hold. Without an address this machine is
+    checked. On a cluster that is joined, every replica checks its own node or GPU before it loads the model. A launch
+    that has begun needs only one usable node: others may have joined since.
+    """
+    estimate = Estimate.here(plan)
+    if address is None:
+        estimate.check()
+        return estimate.load, ""
+    with cluster(address):
+        note = check_nodes(plan.study, results=results, all_of_them=not has_begun)
+        check_room(plan.study, estimate.load)
+    return estimate.load, note

@@ -1,0 +1,102 @@
+"""What is refused before a study or a trial starts, one check a function; each raises ``ValueError`` with one line."""
+
+from collections.abc import Iterable
+
+from nmlab.platform.planning.study_trials import ConfiguredTrial, trial_spec
+from nmlab.platform.search.initial_points import Given
+from nmlab.search_spaces.schema.modes import mode_problems
+from nmlab.search_spaces.schema.study import Study
+from nmlab.search_spaces.space import DefineByRun
+from nmlab.trials.contract.declarations import common_metric, recorded_by
+from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.near_names import hint
+from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
+from nmlab.trials.methods import registry
+from nmlab.trials.models.prunable import check_measurable
+from nmlab.trials.sizing.preflight import Facts
+
+
+def check_pattern(trial: ConfiguredTrial) -> None:
+    """Refuse a pattern that a trial's method cannot learn with these hyperparameters."""
+    if reason := trial.method.unsupported_reason(Pattern.parse(trial.spec.pattern), trial.config):
+        raise ValueError(f"{trial.method.name}: {reason}")
+
+
+def check_text(trial: ConfiguredTrial) -> None:
+    """Refuse a trial whose method needs more calibration text than it has."""
+    minibatches = trial.spec.calibration.minibatches
+    if reason := trial.method.unsupported_text_reason(trial.config, minibatches=minibatches):
+        raise ValueError(f"{trial.method.name}: {reason}")
+
+
+def check_inputs(trial: ConfiguredTrial, facts: Facts) -> None:
+    """Refuse a method, or that of an initial mask, that measures layer inputs which cannot be measured."""
+    for name in (trial.method.name, trial.spec.hyperparameters.get("initial_mask")):
+        if name in registry.names() and registry.get(str(name)).measures_inputs:
+            try:
+                check_measurable(facts.prunable_layers)
+            except SourceError as error:
+                raise ValueError(f"{name}: {error}") from error
+
+
+def check_objectives(study: Study) -> None:
+    """Refuse objectives that a method does not record, and a search that goes in their worse direction.
+
+    It concerns methods that declare their metrics only in their class; the schema checks all others. A method that
+    declares nothing may record anything.
+    """
+    for method in study.methods:
+        declared = {metric.name: metric for metric in registry.metrics_of(method)}
+        if recorded_by(method) is not None or not declared:
+            continue
+        for name, mode in zip(study.search.metrics, study.search.modes, strict=True):
+            if common_metric(name) is None and name not in declared:
+                raise ValueError(f"search.metric {name!r}: {method} records no such metric{hint(name, declared)}")
+            for problem in mode_problems(declared[name], mode=mode) if name in declared else ():
+                raise ValueError(problem)
+
+
+def check_baseline(study: Study, baseline: ConfiguredTrial) -> None:
+    """Refuse a baseline that the search runs too: it would be counted twice."""
+    own = baseline.spec
+    beside = {"method": own.method, "pattern": own.pattern, SAMPLES: own.calibration.samples}
+    try:
+        point = DefineByRun(study)(Given({**own.hyperparameters, **beside}))
+    except ValueError:
+        return  # the space does not have it
+    if point["method"] == own.method and trial_spec(study, point, seed=own.seed).configuration == own.configuration:
+        raise ValueError(f"baselines: {own.method} {own.pattern} is a point of the search too; take it out of one")
+
+
+def check_pipeline_stages(study: Study, methods: Iterable[str], *, blocks: int) -> None:
+    """Refuse more pipeline stages than decoder blocks, and what stages do not support."""
+    stages = study.replica.pipeline_stages
+    if stages == 1:
+        return
+    if stages > blocks:
+        raise ValueError(
+            f"replica.pipeline_stages = {stages}: {study.model.source} has {blocks} decoder blocks; "
+            f"expected at most {blocks}"
+        )
+    if study.data.evaluation.tasks:
+        raise ValueError(
+            f"replica.pipeline_stages = {stages}: tasks need a whole model; use pipeline_stages: 1 or tasks: []"
+        )
+    if whole := sorted(method for method in set(methods) if not registry.get(method).shardable):
+        raise ValueError(
+            f"replica.pipeline_stages = {stages}: {', '.join(whole)} works on whole models only; use pipeline_stages: 1"
+        )
+
+
+def check_mask_parallel(study: Study, trials: Iterable[ConfiguredTrial]) -> None:
+    """Refuse more mask-parallel peers than slots, and trials with too few masks a step."""
+    replica, slots = study.replica, study.replica.count * study.replica.slots
+    asked = f"replica.mask_parallel = {replica.mask_parallel}"
+    if replica.mask_parallel == 1:
+        return
+    if replica.mask_parallel > slots:
+        raise ValueError(f"{asked}: {replica.count} replica(s) of {replica.slots} slot(s) are {slots} in all")
+    most = max(int(trial.spec.hyperparameters.get("masks_per_step") or 1) for trial in trials)
+    if most < replica.mask_parallel:
+        raise ValueError(f"{asked}: no trial draws more than {most} mask(s) a step; raise masks_per_step")

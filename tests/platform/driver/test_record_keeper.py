@@ -1,0 +1,113 @@
+"""The records of a sweep belong to one thread at a time; other threads leave theirs in a queue."""
+
+import contextlib
+import threading
+
+import pytest
+
+from nmlab.platform.driver.close_launch import close_launch
+from nmlab.platform.driver.open_launch import open_launch
+from nmlab.platform.driver.record_keeper import RecordKeeper
+from nmlab.platform.launches import launch as launches
+from nmlab.platform.launches.journal import read_journal
+from nmlab.platform.launches.ownership import owned
+from nmlab.trials.contract.run_status import LaunchStatus
+
+LOST = {"event": "train run lost", "host": "replica-0", "error": "gone"}
+REPLICA = {"event": "replica", "host": "replica-0", "incarnation": 1, "slots": 1, "device": "cpu"}
+
+
+@pytest.fixture
+def opened(plan_of, tracking_uri, tmp_path):
+    plan = plan_of()
+    settings = {"tracking_uri": tracking_uri, "address": None, "max_failures": 3}
+    launch = launches.create(plan.study, results=tmp_path / "results", settings=settings)
+    return open_launch(plan, launch, tracking_uri=tracking_uri)
+
+
+@pytest.fixture
+def shown():
+    return []
+
+
+@pytest.fixture
+def keeper(opened, shown):
+    with owned(opened.launch.folder) as ownership:
+        keeper = RecordKeeper(opened, ownership=ownership, gives_up=lambda: False, watch=shown.append)
+        yield keeper
+        with contextlib.suppress(OSError):  # closed already
+            close_launch(opened, keeper=keeper, is_interrupted=True)
+
+
+def in_a_thread(work):
+    """Run ``work`` in a thread of its own; raise what it raised."""
+    errors = []
+
+    def run():
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+def events(opened):
+    return [record["event"] for record in read_journal(opened.launch)]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda keeper: keeper.keep([LOST]),
+        lambda keeper: keeper.accept([LOST]),
+        lambda keeper: keeper.publish(force=True),
+        lambda keeper: keeper.hand_over(),
+    ],
+)
+def test_a_thread_that_does_not_own_the_records_is_refused(opened, keeper, shown, call):
+    with pytest.raises(RuntimeError, match="may not record: another one does"):
+        in_a_thread(lambda: call(keeper))
+    assert events(opened) == []
+    assert not shown
+    assert not opened.launch.status_file.exists()
+
+
+def test_the_records_go_to_the_thread_that_calls_first_and_come_back(opened, keeper):
+    keeper.hand_over()
+    in_a_thread(lambda: keeper.keep([LOST]))
+    with pytest.raises(RuntimeError, match="may not record"):
+        keeper.keep([LOST])
+    keeper.claim()
+    keeper.keep([LOST])
+    with pytest.raises(RuntimeError, match="may not record"):
+        in_a_thread(lambda: keeper.keep([LOST]))
+    assert events(opened) == [LOST["event"]] * 2
+
+
+def test_what_another_thread_notes_is_kept_in_order_by_the_owner(opened, keeper):
+    in_a_thread(lambda: [keeper.note({**LOST, "error": str(number)}) for number in range(3)])
+    assert events(opened) == []
+    keeper.keep_noted()
+    assert [record["error"] for record in read_journal(opened.launch)] == ["0", "1", "2"]
+    keeper.keep_noted()
+    assert len(events(opened)) == 3
+
+
+def test_what_is_noted_last_is_kept_before_the_end(opened, keeper):
+    keeper.hand_over()
+    in_a_thread(lambda: keeper.accept([{**REPLICA, "model_digest": "d" * 16}]))
+    in_a_thread(lambda: keeper.note(LOST))
+    result = close_launch(opened, keeper=keeper, is_interrupted=True)
+    assert events(opened) == ["replica", "train run lost", "launch ended"]
+    assert (result.model_loads, result.status, result.interrupted) == (1, LaunchStatus.STOPPED, True)
+
+
+def test_every_thread_may_say_that_the_launch_stops(keeper, shown):
+    in_a_thread(keeper.show_stopping)
+    keeper.publish(force=True)
+    assert shown[-1]["phase"] == LaunchStatus.STOPPING
