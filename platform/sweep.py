@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +25,7 @@ from nmlab.platform.launches.endings import (
     flat_study,
     not_run,
 )
-from nmlab.platform.launches.journal import Journal, Record, ended_trials, evaluations
+from nmlab.platform.launches.journal import Journal, ended_trials, evaluations
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.node_trouble import NodeTrouble, why_unreadable
 from nmlab.platform.launches.ownership import OwnershipLostError, owned
@@ -36,6 +36,7 @@ from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.process.leaving import Leaving
+from nmlab.platform.records import events
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tracking import GRACE_S, MlflowStore, Recorder, UndeliveredError
 from nmlab.platform.tracking.provenance import environment, facts_tags, provenance
@@ -128,7 +129,7 @@ class Sweep:
         with ExitStack() as stack:
             stack.callback(self._close)
             stack.callback(self.launch.tidy)
-            self._keep([{"event": "launch began", "tags": self._parent_tags(), "params": flat_study(study)}])
+            self._keep([events.LaunchBegan(tags=self._parent_tags(), params=flat_study(study))])
             self._publish(force=True)
             if len(ended) < self.plan.trials:
                 stack.enter_context(suppress(KeyboardInterrupt))  # what was recorded is returned below
@@ -138,7 +139,7 @@ class Sweep:
                 self._fit(ended, *stack.enter_context(expected_proof(self.launch.folder)))
         return self._result
 
-    def _fit(self, ended: dict[str, Any], nonce: Path, expected: Record) -> None:
+    def _fit(self, ended: dict[str, Any], nonce: Path, expected: dict[str, Any]) -> None:
         """Start dispatcher, coordinator and replicas, and run Tune; the model loads while Tune starts actors."""
         from nmlab.platform.dispatch.dispatcher import start_dispatcher
         from nmlab.platform.mask_parallel.coordinator import start_coordinator
@@ -236,11 +237,11 @@ class Sweep:
 
     def _actor_lost(self, key: str, error: str) -> None:
         """Record that a trial's actor died; called by Tune, which starts another for the same trial."""
-        self._keep([{"event": "trial actor lost", "key": key, "error": error}])
+        self._keep([events.TrialActorLost(key=key, error=error)])
 
     def _run_lost(self, name: str, error: str) -> None:
         """Record that a replica's Train run ended with an error; called by the thread that watches the run."""
-        self._keep([{"event": "train run lost", "host": name, "error": error}])
+        self._keep([events.TrainRunLost(host=name, error=error)])
 
     def _stop_and_save(self, driver_loop: DriverLoop) -> None:
         """Let running trials write checkpoints and replicas check their weights, and take the last records."""
@@ -288,21 +289,21 @@ class Sweep:
             self._driver_loop.stop_replicas()
         self._publish()
 
-    def _accept(self, records: list[dict[str, Any]]) -> None:
+    def _accept(self, records: Sequence[events.JournalRecord]) -> None:
         """Accept new records of the dispatcher; they are in the journal when this returns."""
         for record in records:
-            if record["event"] == "replica":
-                self._replicas.came_up(record["host"])
-            elif record["event"] == "replica refused":
-                self._refusals[record["host"]] = record["reason"]
-                self._replicas.refused(record["host"], record["reason"], filter(None, record.get("nodes", ())))
-            self._nodes.note(record, replicas=self._state.replicas)
-        self._completion.complete(records)
+            if isinstance(record, events.ReplicaStarted):
+                self._replicas.came_up(record.host)
+            elif isinstance(record, events.ReplicaRefused):
+                self._refusals[record.host] = record.reason
+                self._replicas.refused(record.host, record.reason, filter(None, record.nodes or ()))
+        located = [self._nodes.note(record, replicas=self._state.replicas) for record in records]
+        records = self._completion.complete(located)
         self._keep(records)
         self._state.update(records)
         self._stopping.follow(records)
 
-    def _keep(self, records: list[Record]) -> None:
+    def _keep(self, records: Sequence[events.JournalRecord]) -> None:
         """Write records into the journal; on a full disk wait for room, until the launch is interrupted."""
 
         def write() -> None:
@@ -338,7 +339,7 @@ class Sweep:
         tags: dict[str, str] = {run_tags.FROZEN_WEIGHTS: frozen}
         if loads:  # a resumed launch without trials to run has loaded no model
             tags |= {run_tags.MODEL_LOADS: str(loads), **self._digest_tag()}
-        ended = {"event": "launch ended", "status": status, "time": int(time.time() * 1000), "tags": tags}
+        ended = events.LaunchEnded(status=status, time=int(time.time() * 1000), tags=tags)
         try:
             self._keep([ended])
             self._recorder.close(grace=_INTERRUPTED_GRACE_S if self._interrupted else GRACE_S)

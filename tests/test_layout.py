@@ -22,6 +22,7 @@ FORBIDDEN = {
 }
 LAYERS = {
     "platform": (
+        {"records"},
         {"failures", "process", "pipeline", "search"},
         {"launches", "planning", "testing"},
         {"cluster", "tracking"},
