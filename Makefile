@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Test files run side by side in this many processes, in the order of their names: those that start Ray clusters, which
 # take longest and want a core each, come early.
 PROCESSES ?= 2
-PYTEST := $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5
 READY := $(VENV)/.nmlab-ready
 
 .PHONY: demo test quick lint types check clean

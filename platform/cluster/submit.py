@@ -23,6 +23,8 @@ from nmlab.trials.contract.secrets import has_secret, masked
 _EXPECTED = "expected the dashboard of its head node, for example http://10.0.0.1:8265"
 _START = ("python", "-m", "nmlab")
 _POLL_S = 2.0
+_STOP_S = 30
+"""How long ``ray job stop`` waits for a sweep to save its trials before it kills it; Ray's own default is 3 seconds."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,11 @@ def _submit(command: str, *, address: str, files: Mapping[str, str], metadata: d
         (folder / "work").mkdir()
         for name, text in files.items():
             (folder / "work" / name).write_text(text, encoding="utf-8")
-        environment = {"working_dir": str(folder / "work"), "py_modules": [str(folder / "nmlab")]}
+        environment = {
+            "working_dir": str(folder / "work"),
+            "py_modules": [str(folder / "nmlab")],
+            "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_S)},
+        }
         try:
             number = client.submit_job(entrypoint=command, runtime_env=environment, metadata=metadata)
         except RuntimeError as error:

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -183,22 +184,44 @@ def dashboard(tmp_path, short):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not all(map(has, DASHBOARD)), reason="the dashboard, which takes jobs, needs ray[default]")
-def test_a_study_sent_to_a_real_cluster(dashboard, tmp_path):
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
+def test_a_study_sent_to_a_real_cluster_stopped_and_resumed_there(dashboard, tmp_path):
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**STUDY, "seeds": [0, 1, 2], "fixed": {"steps": 3000}}))
     results = tmp_path / "shared"
     results.mkdir()
-    done = subprocess.run(
-        [BIN / "nmlab", "submit", "study.yaml", "--address", dashboard, "--results", str(results), "--wait"],
-        cwd=tmp_path,
-        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "follow it with: ray job logs raysubmit_" in done.stdout
-    (launch,) = (results / "sent").iterdir()
-    status = json.loads((launch / "status.json").read_text())
-    assert (status["phase"], status["counts"]) == ("finished", {"finished": 1})
+
+    def nmlab_submit(*arguments):
+        done = subprocess.run(
+            [BIN / "nmlab", "submit", *arguments, "--address", dashboard, "--results", str(results)],
+            cwd=tmp_path,
+            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "follow it with: ray job logs raysubmit_" in done.stdout
+        return done.stdout
+
+    def status():
+        (launch,) = (results / "sent").iterdir()
+        return launch, json.loads((launch / "status.json").read_text())
+
+    job = re.search(r"raysubmit_\w+", nmlab_submit("study.yaml"))[0]
+    wait_until(lambda: list(results.glob("sent/*/status.json")) and status()[1]["counts"].get("running"))
+    stop = [BIN / "ray", "job", "stop", job, "--address", dashboard]
+    subprocess.run(stop, env={**os.environ, "RAY_AUTH_MODE": "disabled"}, check=True, capture_output=True, timeout=60)
+    launch, stopped = status()
+    assert stopped["phase"] == "stopped"
+    assert stopped["counts"].get("finished", 0) < 3
+    nmlab_submit("--resume", launch.name, "--wait")
+    assert status()[1]["phase"] == "finished"
+    assert status()[1]["counts"] == {"finished": 3}
     assert (results / "nmlab.db").is_file()
+
+
+def wait_until(condition, *, within=120):
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
