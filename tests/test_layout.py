@@ -22,7 +22,7 @@ FORBIDDEN = {
 }
 LAYERS = {
     "platform": (
-        {"records"},
+        {"compat", "records"},
         {"failures", "process", "pipeline", "search"},
         {"launches", "planning", "testing"},
         {"cluster", "tracking"},
@@ -33,6 +33,7 @@ LAYERS = {
         {"cli"},
     ),
     "trials": (
+        {"compat"},
         {"contract", "files", "measure"},
         {"data", "masks", "parallel"},
         {"models"},

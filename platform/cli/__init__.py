@@ -6,6 +6,7 @@ import sys
 from nmlab.platform.cli.app import app
 from nmlab.platform.cluster.home import prepare_home
 from nmlab.platform.process.command_line import arguments_without_secrets
+from nmlab.platform.process.logs import show_log
 from nmlab.platform.process.openmp_policy import patience
 from nmlab.trials.contract.escaping import printable
 from nmlab.trials.contract.secrets import masked
@@ -19,6 +20,7 @@ def main() -> None:
     os.environ.update(patience())
     os.umask(os.umask(0) | OTHERS_MAY_WRITE)
     _hide_secrets()
+    show_log()
     try:
         prepare_home(os.environ)
         app()

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 def export(
     target: TargetName,
-    format_: Annotated[
-        str, typer.Option("--format", "-f", help="mask, hf, onnx, torch-sparse, or the legacy sparse-24-bitmask.")
-    ],
+    format_: Annotated[str, typer.Option("--format", "-f", help="mask, hf, onnx or torch-sparse.")],
     output: Annotated[
         Path,
         typer.Option(

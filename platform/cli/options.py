@@ -10,6 +10,7 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from nmlab.platform.process.logs import quieten
 from nmlab.trials.contract.escaping import printable
 from nmlab.trials.contract.secrets import masked
 
@@ -77,7 +78,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to 
 Mixed = Annotated[
     bool, typer.Option("--mixed", help="Allow runs that were not evaluated alike; the output marks them.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.", callback=quieten)]
 
 
 class PlainConsole(Console):

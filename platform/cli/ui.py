@@ -21,6 +21,7 @@ def ui(
     Example: nmlab ui quickstart --port 5001
     """
     from nmlab.platform.tracking.address import absolute_uri, check_store, experiment_id
+    from nmlab.reports.read.mlflow_access.library import apply_settings
 
     uri = absolute_uri(tracking_uri)
     check_store(uri)
@@ -40,6 +41,7 @@ def ui(
         str(port),
     ]
     # Every user sees the command line of a process, and an address may hold a password.
+    apply_settings()
     store = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
     if serve([*command, "--workers", "1"], environment=store):
         raise typer.Exit(1)

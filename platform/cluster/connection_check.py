@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from nmlab.platform.compat.ray_core import ask_server, has_token
 from nmlab.platform.failures import reason_line
 
 CONNECT_S, ANSWER_S = 3.0, 8.0
@@ -49,10 +50,8 @@ def _ask(address: str) -> None:
     answer: list[Exception | None] = []
 
     def ask() -> None:
-        from ray._raylet import GcsClient  # type: ignore[attr-defined]
-
         try:
-            GcsClient(address=address).get_all_node_info(timeout=ANSWER_S)
+            ask_server(address, timeout=ANSWER_S)
             answer.append(None)
         except Exception as error:  # the caller turns it into a message
             answer.append(error)
@@ -100,7 +99,5 @@ def token_refused(address: str) -> str:
 
 
 def _has_token() -> bool:
-    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
-
     mode = os.environ.get("RAY_AUTH_MODE", "").lower()
-    return mode == "token" and bool(AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+    return mode == "token" and has_token()

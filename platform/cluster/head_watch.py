@@ -1,11 +1,15 @@
 """Watch the head node of the Ray cluster; without this, Ray ends a driver a minute after the head is lost."""
 
+import logging
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from nmlab.platform.compat.ray_core import ask_head
+
+_log = logging.getLogger(__name__)
 LOST_S = 8.0
 """Seconds without an answer after which the head counts as lost."""
 _ASK_S, _PAUSE_S = 3.0, 1.0
@@ -46,13 +50,12 @@ class HeadWatch:
             silent = time.monotonic() - self._answered
             if silent > LOST_S:
                 self._over.set()
+                _log.info("the head at %s is silent for more than %.0f s", self._address, LOST_S)
                 self._lost(f"the head of the Ray cluster, {self._address}, has not answered for {silent:.0f} s")
 
 
 def _ask_gcs() -> None:
-    from ray._private.worker import global_worker
-
-    global_worker.gcs_client.internal_kv_exists(b"nmlab", None, timeout=_ASK_S)
+    ask_head(timeout=_ASK_S)
 
 
 def watch_head(lost: Callable[[str], None]) -> HeadWatch:

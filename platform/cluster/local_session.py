@@ -10,12 +10,13 @@ import os
 import secrets
 import shutil
 import stat
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from nmlab.platform.compat.ray_core import at_loopback, reread_authentication
 
 PREFIX = "nmlab-ray-"
 TOKEN_FILE, LOCK_FILE = "token", "lock"
@@ -45,7 +46,7 @@ def local_session() -> Iterator[Path]:
     try:
         token = folder / TOKEN_FILE
         _write_secret(token, secrets.token_hex(32))
-        with _environment(session_environment(os.environ, token=token), removed=_FOREIGN), _at_loopback():
+        with _environment(session_environment(os.environ, token=token), removed=_FOREIGN), at_loopback():
             yield folder / _RAYS
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -133,7 +134,7 @@ def _environment(values: Mapping[str, str], *, removed: tuple[str, ...]) -> Iter
     for name in removed:
         os.environ.pop(name, None)
     os.environ.update(values)
-    _reread()
+    reread_authentication()
     try:
         yield
     finally:
@@ -142,26 +143,4 @@ def _environment(values: Mapping[str, str], *, removed: tuple[str, ...]) -> Iter
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        _reread()
-
-
-@contextmanager
-def _at_loopback() -> Iterator[None]:
-    """Let Ray use 127.0.0.1 as the address of this machine; once imported, it does not read the environment again."""
-    from ray._private import ray_constants
-
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-def _reread() -> None:
-    """Let Ray's C++ part read the mode and the token again, which it caches."""
-    if "ray._raylet" in sys.modules:
-        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
-
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+        reread_authentication()

@@ -5,17 +5,18 @@ node without nmlab. A node that joins later is checked by its replica (`cluster/
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from nmlab.platform.cluster.proof import PACKAGES, difference, looker
+from nmlab.platform.cluster.proof import PACKAGES, Record, difference, looker
 from nmlab.platform.planning.admission import Load, check_slots, refuses
 from nmlab.platform.planning.machine import free_bytes
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.models import locate
 
+T = TypeVar("T")
 _ANSWER_S = 60.0
 
 
@@ -57,7 +58,7 @@ def check_room(study: Study, load: Load) -> None:
         raise ValueError(f"no node has room for a replica; on {node}, which has most, {refusal}")
 
 
-def _ask_all(look: Any, *arguments: Any) -> dict[str, Any]:
+def _ask_all(look: Callable[..., T], *arguments: object) -> dict[str, T | Exception]:
     """Run a function on every working node; return its result, or the error, by address. Nodes that left have none.
 
     Raises ``ValueError`` if there is no working node.
@@ -73,7 +74,7 @@ def _ask_all(look: Any, *arguments: Any) -> dict[str, Any]:
             name = node["NodeManagerAddress"]
             key = name if name not in asked else f"{name} ({node['NodeID'][:8]})"
             asked[key] = task.options(scheduling_strategy=there).remote(*arguments)
-    answers: dict[str, Any] = {}
+    answers: dict[str, T | Exception] = {}
     for name, reference in asked.items():
         try:
             answers[name] = ray.get(reference, timeout=_ANSWER_S)
@@ -86,7 +87,7 @@ def _ask_all(look: Any, *arguments: Any) -> dict[str, Any]:
     return answers
 
 
-def _problem(found: Any, expected: dict[str, Any], mark: Path) -> str:
+def _problem(found: Record | Exception, expected: Record, mark: Path) -> str:
     if isinstance(found, Exception):
         return f"does not answer: {type(found).__name__}: {str(found).strip().splitlines()[0]}"
     if problem := difference(found, expected):

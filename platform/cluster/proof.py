@@ -12,7 +12,9 @@ from typing import Any
 
 Record = dict[str, Any]
 COMPARED = ("nmlab", "code", "torch", "transformers", "python")
-PACKAGES = ("platform", "trials", "search_spaces", "reports")
+ROOT = "nmlab"
+PACKAGES = (ROOT, f"{ROOT}.platform", f"{ROOT}.trials", f"{ROOT}.search_spaces", f"{ROOT}.reports")
+"""What is compared: the files of the first package alone, and everything below the others, which are linked into it."""
 _PREFIX = ".nonce-"
 
 
@@ -22,7 +24,7 @@ def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
     It is a nested function, which Ray sends as code, so that it runs on a node without nmlab.
     """
 
-    def look(packages: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
+    def look(packages: Sequence[str], files: Sequence[str]) -> Record:
         import hashlib
         import os
         import sys
@@ -30,22 +32,20 @@ def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
         from pathlib import Path
 
         def version(name: str) -> str:
-            try:
-                return metadata.version(name).partition("+")[0]
-            except metadata.PackageNotFoundError:
-                return ""
+            found = next(iter(metadata.distributions(name=name)), None)
+            return found.version.partition("+")[0] if found else ""
 
         def code() -> str:
             digest = hashlib.blake2b(digest_size=4)
             for package in packages:
                 try:
-                    spec = util.find_spec(f"nmlab.{package}")
+                    spec = util.find_spec(package)
                 except ModuleNotFoundError:
                     return ""
                 if spec is None or not spec.submodule_search_locations:
                     return ""
                 folder = Path(next(iter(spec.submodule_search_locations)))
-                for path in sorted(folder.rglob("*.py")):
+                for path in sorted(folder.glob("**/*.py" if "." in package else "*.py")):
                     digest.update(str(path.relative_to(folder)).encode() + b"|" + path.read_bytes())
             return digest.hexdigest()
 
@@ -59,7 +59,7 @@ def looker() -> Callable[[Sequence[str], Sequence[str]], Record]:
     return look
 
 
-def difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+def difference(found: Mapping[str, object], expected: Mapping[str, object]) -> str:
     """Return how the code or versions of a process differ from the expected ones; "" if they do not."""
     if not found.get("code"):
         return f"nmlab is not installed; expected nmlab {expected['nmlab']} (code {expected['code']})"
@@ -99,7 +99,7 @@ def prove(nonce: Path) -> Record:
 
 
 def why_refused(
-    proofs: Sequence[Mapping[str, Any]], expected: Mapping[str, Any], *, node_id: str = ""
+    proofs: Sequence[Mapping[str, Any]], expected: Mapping[str, object], *, node_id: str = ""
 ) -> dict[str, str]:
     """Return why nodes are refused, by node id; empty if every proof is the expected one.
 
@@ -115,7 +115,7 @@ def why_refused(
     return {node: problem for node, problem in problems.items() if problem}
 
 
-def _problem(proof: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+def _problem(proof: Mapping[str, object], expected: Mapping[str, object]) -> str:
     problem = difference(proof, expected)
     if not problem and proof["nonce"] != expected["nonce"]:
         problem = f"cannot read the launch's folder {expected['folder']!r}; expected a folder that all nodes share"

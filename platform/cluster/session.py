@@ -7,13 +7,16 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from nmlab.platform.cluster.connection_check import check_reachable
 from nmlab.platform.cluster.joining import why_not_joined
 from nmlab.platform.cluster.local_session import local_session
+from nmlab.platform.compat.ray_core import session_folder
 from nmlab.platform.process.leaving import bounded, end_processes, started_processes
+from nmlab.trials.contract.log_levels import at_least
 
+_log = logging.getLogger(__name__)
 NAMESPACE = "nmlab"
 SHUTDOWN_S, _LINGER_S = 5.0, 0.5
 
@@ -38,6 +41,14 @@ _ENVIRONMENT = {
 }
 
 
+class _Settings(TypedDict):
+    """The arguments of ``ray.init`` that every session has."""
+
+    namespace: str
+    log_to_driver: bool
+    logging_level: int
+
+
 @contextmanager
 def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     """Join the cluster at ``address``, or start a local one of at least ``cpus``, until the context ends.
@@ -48,9 +59,10 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
     Raises ``ValueError`` with one line if the cluster cannot be joined: nothing answers at ``address``, its token or
     its versions differ, or this machine is not one of its nodes.
     """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     with ExitStack() as stack:
+        for name in _ENVIRONMENT.keys() - os.environ.keys():
+            os.environ[name] = _ENVIRONMENT[name]
+            stack.callback(os.environ.pop, name, None)
         if address is None:
             folder = stack.enter_context(local_session())
             stack.enter_context(_connected(lambda quiet: _start(folder, cpus=cpus, quiet=quiet)))
@@ -61,18 +73,20 @@ def cluster(address: str | None = None, *, cpus: float = 1.0) -> Iterator[None]:
 
 
 @contextmanager
-def _connected(connect: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+def _connected(connect: Callable[[_Settings], None]) -> Iterator[None]:
+    import ray  # noqa: F401 - sets the levels of its loggers when it is imported
+
     before = {process.pid for process in started_processes()}
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # calls incomplete what another actor completed
-    connect({"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR})
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(at_least(logging.ERROR, "ray"))
+        # It calls incomplete what another actor completed.
+        stack.enter_context(at_least(logging.CRITICAL, "ray.tune.tune"))
+        connect({"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR})
+        stack.callback(_shut_down, before)
         yield
-    finally:
-        _shut_down(before)
 
 
-def _start(folder: Path, *, cpus: float, quiet: dict[str, Any]) -> None:
+def _start(folder: Path, *, cpus: float, quiet: _Settings) -> None:
     import ray
 
     before = {process.pid for process in started_processes()}
@@ -83,7 +97,7 @@ def _start(folder: Path, *, cpus: float, quiet: dict[str, Any]) -> None:
             num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)) + 1,
             include_dashboard=False,
             object_store_memory=200 * 2**20,
-            _temp_dir=str(folder),
+            **session_folder(folder),
             **quiet,
         )
     except BaseException:  # a signal too
@@ -91,7 +105,7 @@ def _start(folder: Path, *, cpus: float, quiet: dict[str, Any]) -> None:
         raise
 
 
-def _join(address: str, *, quiet: dict[str, Any]) -> None:
+def _join(address: str, *, quiet: _Settings) -> None:
     import ray
 
     connected = ray.is_initialized()
@@ -109,5 +123,6 @@ def _shut_down(before: set[int]) -> None:
 
     ours = [process for process in started_processes() if process.pid not in before]
     if not bounded(ray.shutdown, within=SHUTDOWN_S, name="ray-shutdown"):
+        _log.info("Ray did not shut down within %.0f s; its processes are killed", SHUTDOWN_S)
         atexit.unregister(ray.shutdown)  # which would hang once more
     end_processes(ours, within=_LINGER_S)

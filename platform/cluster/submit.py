@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import nmlab
@@ -18,7 +18,11 @@ from nmlab.platform.failures import reason_line
 from nmlab.platform.launches.launch import check_is_local
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.contract.log_levels import at_least
 from nmlab.trials.contract.secrets import has_secret, masked
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
 
 _EXPECTED = "expected the dashboard of its head node, for example http://10.0.0.1:8265"
 _START = ("python", "-m", "nmlab")
@@ -62,8 +66,7 @@ def submit_resume(launch: str, *, address: str, results: str, tracking_uri: str 
 
 def _submit(command: str, *, address: str, files: Mapping[str, str], metadata: dict[str, str]) -> Job:
     """Start a command as a job, with the package and ``files`` in its working folder."""
-    client = _client(address)
-    with package() as folder:
+    with _client(address) as client, package() as folder:
         (folder / "work").mkdir()
         for name, text in files.items():
             (folder / "work" / name).write_text(text, encoding="utf-8")
@@ -118,16 +121,17 @@ def _check_shared(results: str) -> None:
 
 def follow(job: Job, *, show: Callable[[str], None]) -> bool:
     """Wait for a job and pass its output to ``show``; return whether it succeeded. An interrupt leaves it running."""
-    client, printed = _client(job.address), 0
-    while True:
-        status = client.get_job_status(job.id)
-        logs = client.get_job_logs(job.id)
-        if len(logs) > printed:
-            show(logs[printed:])
-            printed = len(logs)
-        if status.is_terminal():
-            return str(status.value) == "SUCCEEDED"
-        time.sleep(_POLL_S)
+    printed = 0
+    with _client(job.address) as client:
+        while True:
+            status = client.get_job_status(job.id)
+            logs = client.get_job_logs(job.id)
+            if len(logs) > printed:
+                show(logs[printed:])
+                printed = len(logs)
+            if status.is_terminal():
+                return str(status.value) == "SUCCEEDED"
+            time.sleep(_POLL_S)
 
 
 @contextmanager
@@ -140,11 +144,17 @@ def package() -> Iterator[Path]:
         yield folder
 
 
-def _client(address: str) -> Any:
+@contextmanager
+def _client(address: str) -> "Iterator[JobSubmissionClient]":
+    client = _connected(address)
+    with at_least(logging.WARNING, "ray"):  # it reports each upload
+        yield client
+
+
+def _connected(address: str) -> "JobSubmissionClient":
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"address {address!r}: {_EXPECTED}")
-    logging.getLogger("ray").setLevel(logging.WARNING)
     check_listens(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), address, expected=_EXPECTED)
     try:
         from ray.job_submission import JobSubmissionClient

@@ -14,10 +14,10 @@ from typing import Any, Final, Literal
 
 import ray
 import torch
-from torch._C._distributed_c10d import Store
 from torch.distributed import is_nccl_available
 
 from nmlab.platform.pipeline.stage_store import RayKeys, StageStore
+from nmlab.trials.compat import Store
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PeerError, PipelineLostError
 from nmlab.trials.contract.trial_spec import TrialSpec

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from torch._C._distributed_c10d import Store
+from nmlab.platform.compat import ray_core
+from nmlab.trials.compat import Store
 
 _MAC = 32
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.002, 0.1
@@ -34,20 +35,13 @@ class RayKeys:
     _NAMESPACE = b"nmlab stages"
 
     def put(self, key: bytes, value: bytes) -> None:
-        from ray.experimental.internal_kv import _internal_kv_put
-
-        _internal_kv_put(key, value, namespace=self._NAMESPACE)
+        ray_core.put_key(key, value, namespace=self._NAMESPACE)
 
     def get(self, key: bytes) -> bytes | None:
-        from ray.experimental.internal_kv import _internal_kv_get
-
-        value: bytes | None = _internal_kv_get(key, namespace=self._NAMESPACE)
-        return value
+        return ray_core.get_key(key, namespace=self._NAMESPACE)
 
     def delete(self, key: bytes) -> None:
-        from ray.experimental.internal_kv import _internal_kv_del
-
-        _internal_kv_del(key, namespace=self._NAMESPACE)
+        ray_core.delete_key(key, namespace=self._NAMESPACE)
 
 
 class StageStore(Store):

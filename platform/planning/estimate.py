@@ -18,7 +18,7 @@ from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.methods import registry
-from nmlab.trials.sizing.dry_run import Stage
+from nmlab.trials.sizing.dry_run import EmptyModel
 from nmlab.trials.sizing.preflight import Facts
 from nmlab.trials.sizing.probe import Probed
 
@@ -37,7 +37,7 @@ class Estimate:
     plan: Plan
     machine: Machine
     probes: Probes = field(default_factory=dict)
-    stage: Stage | None = None
+    stage: EmptyModel | None = None
 
     @classmethod
     def here(cls, plan: Plan, *, probes: Probes | None = None) -> "Estimate":

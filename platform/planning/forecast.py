@@ -16,7 +16,7 @@ from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape
 from nmlab.trials.models.reading import first_line
-from nmlab.trials.sizing.dry_run import Measured, Stage
+from nmlab.trials.sizing.dry_run import EmptyModel, Measured
 from nmlab.trials.sizing.preflight import Facts
 from nmlab.trials.sizing.probe import Probed
 
@@ -65,7 +65,7 @@ class Forecast:
 class Forecaster:
     """Makes the forecasts of the trials of one study; dry runs that they have in common are made once."""
 
-    def __init__(self, study: Study, facts: Facts, *, machine: Machine, stage: Stage | None = None) -> None:
+    def __init__(self, study: Study, facts: Facts, *, machine: Machine, stage: EmptyModel | None = None) -> None:
         self._study, self._facts, self._machine = study, facts, machine
         self._given = stage
         self._backwards: dict[tuple[str, str], Measured] = {}
@@ -143,8 +143,8 @@ class Forecaster:
         return self._backwards[key]
 
     @cached_property
-    def _stage(self) -> Stage:
-        return self._given or Stage(self._study.model)
+    def _stage(self) -> EmptyModel:
+        return self._given or EmptyModel(self._study.model)
 
     @cached_property
     def _forward(self) -> Measured:

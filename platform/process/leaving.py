@@ -21,6 +21,8 @@ LEAVE_S = 8.5
 """Seconds after a signal after which processes that have not ended are killed."""
 _LONGEST_S = 45.0
 """Seconds that trials from which messages still arrive may take to write checkpoints, with all that follows them."""
+Handler = Callable[[int, FrameType | None], object] | int | None
+"""What ``signal.getsignal`` returns: a function, one of ``signal.Handlers``, or None for a handler in C."""
 
 
 class Leaving:
@@ -36,7 +38,7 @@ class Leaving:
 
     def __init__(self, asked: Callable[[], None], *, is_saving: Callable[[], bool], resume: str, exits: bool) -> None:
         self._asked, self._is_saving, self._resume, self._exits = asked, is_saving, resume, exits
-        self._before: dict[signal.Signals, object] = {}
+        self._before: dict[signal.Signals, Handler] = {}
         self._over = threading.Event()
         self._is_watched = False
         self._raises = True
@@ -52,7 +54,7 @@ class Leaving:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         for number, before in self._before.items():
-            signal.signal(number, before)  # type: ignore[arg-type]
+            signal.signal(number, before)
 
     def listen(self) -> None:
         """Install the signal handlers again: Ray installs its own when it starts."""

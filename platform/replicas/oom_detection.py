@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 
+from nmlab.platform.compat.ray_core import death_of, killed_by_ray
 from nmlab.trials.files.disk import is_disk_full
 
 _MARK = "at_work.json"
@@ -43,7 +44,7 @@ def reason(folder: Path) -> str:
         before = json.loads((folder / _MARK).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return ""
-    if killed_by_ray(_death_of(before["actor"])):
+    if killed_by_ray(death_of(before["actor"])):
         return "its worker was killed by Ray's memory monitor"
     here = _name()
     if before["node"] == here["node"] and here["oom_kills"] > before["oom_kills"]:
@@ -51,18 +52,9 @@ def reason(folder: Path) -> str:
     return ""
 
 
-def killed_by_ray(death: Any) -> bool:
-    """Return whether a ``DeathCause`` of Ray's actor table is that of its memory monitor."""
-    return death is not None and death.WhichOneof("context") == "oom_context"
-
-
 def _name() -> dict[str, Any]:
     context = ray.get_runtime_context()
     return {"actor": context.get_actor_id(), "node": context.get_node_id(), "oom_kills": oom_kills()}
-
-
-def _death_of(actor: str) -> Any:
-    return ray._private.state.actors(actor).get("DeathCause")
 
 
 def oom_kills() -> int:

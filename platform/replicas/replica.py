@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined]
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, WorkerGroupError
 
 from nmlab.platform.cluster.session import NAMESPACE
+from nmlab.platform.compat.ray_core import NODE_ID_LABEL
 from nmlab.platform.failures import back_off_seconds, reason_line
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorSettings
@@ -226,7 +226,7 @@ def _train_run(
     from nmlab.platform.replicas.worker import worker_loop
 
     resources = worker_resources(study)
-    elsewhere = {RAY_NODE_ID_KEY: f"!in({','.join(sorted(avoided))})"} if avoided else None
+    elsewhere = {NODE_ID_LABEL: f"!in({','.join(sorted(avoided))})"} if avoided else None
     return TrainRun(
         worker_loop,
         train_loop_config=config,

@@ -1,25 +1,20 @@
 """A Ray Train run that can be ended while it is still starting."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined]
-from ray.train.v2._internal.constants import get_env_vars_to_propagate
-from ray.train.v2._internal.execution.controller import TrainController
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from nmlab.platform.compat.ray_train import TrainerWithController, result_of
 
 
 class CalledOffError(RuntimeError):
     """The run was called off before it began."""
 
 
-class TrainRun(DataParallelTrainer):  # type: ignore[misc]
-    """A Train run that a thread waits for and another can end. It overrides internals of Ray 2.60: check at upgrades.
-
-    Train gives no handle of its controller, so a thread that waits for a starting run could not be released. A thread
-    that still waits when Ray is shut down ends the whole process, with exit code 1.
-    """
+class TrainRun(TrainerWithController):
+    """A Train run that a thread waits for and another can end."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -34,14 +29,10 @@ class TrainRun(DataParallelTrainer):  # type: ignore[misc]
             if self._controller is not None:
                 ray.kill(self._controller)
 
-    def _initialize_and_run_controller(self, **settings: Any) -> Any:
-        """Start the controller on the driver's node, as Train does, and wait for it."""
-        here = {RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
-        environment = {"env_vars": get_env_vars_to_propagate()}
-        actor = ray.remote(num_cpus=0, label_selector=here, runtime_env=environment)(TrainController)
+    def run_controller(self, start: Callable[[], Any]) -> Any:
+        """Start the controller, unless the run was called off before, and wait for it."""
         with self._guard:
             if self._called_off:
                 raise CalledOffError("the run was called off before it began")
-            self._controller = actor.remote(**settings)
-        ray.get(self._controller.run.remote())
-        return ray.get(self._controller.get_result.remote())
+            self._controller = start()
+        return result_of(self._controller)

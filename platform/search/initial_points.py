@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nmlab.platform.search.points import Configuration
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun
 from nmlab.trials.contract.near_names import hint
@@ -17,7 +18,7 @@ class Given:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
-        self.asked: dict[str, Any] = {}
+        self.asked: Configuration = {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         return self._take(name, self._value(name) in choices, expected=f"one of {', '.join(map(str, choices))}")
@@ -42,13 +43,13 @@ class Given:
         return self._values[name]
 
 
-def initial_points(study: Study) -> list[dict[str, Any]]:
+def initial_points(study: Study) -> list[Configuration]:
     """Return the searched values of every point that a study names to be tried first, in its order.
 
     ``defaults`` stands for one point for each method of the study: its own default of every searched hyperparameter, at
     the first pattern and number of samples. Raises ``ValueError`` with one line for a point that is not in the space.
     """
-    points: list[dict[str, Any]] = []
+    points: list[Configuration] = []
     for index, given in enumerate(study.search.points):
         where = f"search.points[{index}]"
         if given == DEFAULTS:
@@ -69,7 +70,7 @@ def _why_not(name: str, study: Study) -> str:
     return hint(name, tuple(study.entries))
 
 
-def _point(study: Study, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _point(study: Study, values: Mapping[str, Any], where: str) -> Configuration:
     draw = Given(values)
     try:
         DefineByRun(study)(draw)
@@ -78,7 +79,7 @@ def _point(study: Study, values: Mapping[str, Any], where: str) -> dict[str, Any
     return draw.asked
 
 
-def _defaults(study: Study, method: str) -> dict[str, Any]:
+def _defaults(study: Study, method: str) -> Configuration:
     others = {"method": method, "pattern": study.patterns[0], SAMPLES: study.data.calibration.sizes[0]}
     return {**registry.get(method).configure({}).model_dump(), **others}
 

@@ -4,11 +4,13 @@ Optuna gets every outcome as what it is: COMPLETE with its objectives, PRUNED wi
 stopped early, FAIL if it diverged or failed. No configuration that has ended is left RUNNING.
 """
 
+import logging
 import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,22 +19,24 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from nmlab.platform.compat.optuna_trials import open_trial
 from nmlab.platform.search.initial_points import Given, initial_points
-from nmlab.platform.search.points import RandomDraw, configurations_tried
+from nmlab.platform.search.points import Configuration, RandomDraw, configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
+from nmlab.trials.contract.log_levels import at_least
 from nmlab.trials.files.checked_json import DamagedFileError, checksum_of, has_checksum, read_line
 from nmlab.trials.files.disk import once_there_is_room
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-warnings.filterwarnings(
-    "ignore", category=ExperimentalWarning
-)  # grouped multivariate TPE is what conditional spaces need
-
+_log = logging.getLogger(__name__)
 _CONFIGURATION = "nmlab:configuration"
 _REPEATS = 10
+_DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
+_quiet = partial(at_least, logging.ERROR, "optuna")
+"""Around every call of Optuna: its report of each trial is not shown, and other users of Optuna keep theirs."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Proposal:
     """A configuration to try, under its number in the search."""
 
     number: int
-    configuration: dict[str, Any]
+    configuration: Configuration
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class GridStrategy:
         """Do nothing: a grid does not learn."""
 
 
-class _PatientFile(JournalFileBackend):  # type: ignore[misc]
+class _PatientFile(JournalFileBackend):
     """The file of an Optuna journal: waits for room on a full disk, and takes a failed write back.
 
     The sweep proposes nothing while it waits; running trials go on. Each line has a checksum, which Optuna ignores. A
@@ -100,20 +104,20 @@ class _PatientFile(JournalFileBackend):  # type: ignore[misc]
     """
 
     def __init__(self, file_path: str) -> None:
-        path = Path(file_path)
-        if path.exists():
-            _check_lines(path)
+        self._path = Path(file_path)
+        if self._path.exists():
+            _check_lines(self._path)
         super().__init__(file_path)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         checked = [{**log, "crc": checksum_of(log)} for log in logs]
 
         def append() -> None:
-            before = Path(self._file_path).stat().st_size
+            before = self._path.stat().st_size
             try:
                 super(_PatientFile, self).append_logs(checked)
             except OSError:
-                os.truncate(self._file_path, before)
+                os.truncate(self._path, before)
                 raise
 
         once_there_is_room(append, given_up=lambda: False)  # Ctrl-C ends the wait
@@ -128,6 +132,7 @@ def _check_lines(path: Path) -> None:
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         os.truncate(path, whole)
+        _log.info("removed the last line of Optuna's journal %s, which a crash had cut off", path)
     is_checked = False
     for number, line in enumerate(content[:whole].splitlines(), start=1):
         try:
@@ -142,12 +147,13 @@ def _check_lines(path: Path) -> None:
 class OptunaStrategy:
     """An Optuna study in a journal file; a later process that opens the file continues the study."""
 
+    @_quiet()
     def __init__(self, study: Study, *, journal: Path) -> None:
         self._space = DefineByRun(study)
         self._configurations = configurations_tried(study)
         self._search = study.search
         self._first = initial_points(study)
-        directions = ["minimize" if mode == "min" else "maximize" for mode in study.search.modes]
+        directions = [_DIRECTIONS[mode] for mode in study.search.modes]
         self._optuna = optuna.create_study(
             study_name=study.name,
             storage=JournalStorage(_PatientFile(str(journal))),
@@ -155,6 +161,7 @@ class OptunaStrategy:
             load_if_exists=True,
         )
 
+    @_quiet()
     def open(self) -> list[Proposal]:
         proposals = []
         for trial in self._optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
@@ -171,6 +178,7 @@ class OptunaStrategy:
             if trial.state == TrialState.FAIL
         ]
 
+    @_quiet()
     def next(self) -> Proposal | None:
         known = [trial.user_attrs[_CONFIGURATION] for trial in self._counted()]
         if len(known) >= self._configurations:
@@ -187,12 +195,14 @@ class OptunaStrategy:
                 trial.set_user_attr(_CONFIGURATION, configuration)
                 return Proposal(trial.number, configuration)
             # A repeated point would be the same trials again, so Optuna gets a FAIL.
+            _log.debug("proposal %d repeats an earlier point", trial.number)
             self._optuna.tell(trial, state=TrialState.FAIL)
         raise AssertionError("a point that was not tried before turned out to be known")
 
+    @_quiet()
     def tell(self, number: int, outcome: Outcome) -> None:
         known = self._optuna.get_trials(deepcopy=False)[number]
-        trial = optuna.trial.Trial(self._optuna, known._trial_id)
+        trial = open_trial(self._optuna, known)
         if len(self._search.metrics) == 1:
             for step, value in sorted(outcome.intermediate.items()):
                 # An earlier process may have reported the value.
@@ -214,7 +224,7 @@ class OptunaStrategy:
         self._optuna.sampler = self._sampler(len(self._optuna.get_trials(deepcopy=False)))
         return self._optuna.ask()
 
-    def _untried(self, known: list[dict[str, Any]]) -> dict[str, Any]:
+    def _untried(self, known: list[Configuration]) -> Configuration:
         """Draw a point that is not known; there is one, because no more are tried than the space has."""
         for seed in count(len(self._optuna.get_trials(deepcopy=False)) * 100_003):
             draw = RandomDraw(seed)
@@ -230,7 +240,9 @@ class OptunaStrategy:
         if self._search.algorithm == "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=population(self._configurations))
         startup = startup_trials(self._configurations)
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
+        with warnings.catch_warnings():  # both arguments are experimental, and conditional spaces need them
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
 
 
 def startup_trials(configurations: int) -> int:

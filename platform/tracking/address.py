@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from nmlab.reports.read.mlflow_access import settings  # noqa: F401 - before MLflow
 from nmlab.reports.read.mlflow_access.addresses import canonical, check_address
 from nmlab.trials.contract.near_names import unknown_name
 

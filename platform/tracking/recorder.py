@@ -1,5 +1,6 @@
 """The only writer: the dispatcher's records go into the journal, and a thread copies the journal into MLflow."""
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -36,6 +37,7 @@ _LOOK_S = 0.5
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 _TRIES = 3
 """Failures in a row after which a store that works counts as refusing a record."""
+_log = logging.getLogger(__name__)
 GRACE_S = 30.0
 """Seconds that the end of a launch waits for a store that takes nothing; sqlite itself waits 20 s for a lock."""
 
@@ -125,6 +127,7 @@ class Recorder:
                 self._deliver_some(records)
             except Exception as error:  # stores fail in many ways; whichever it is, the records stay in the journal
                 self.trouble, self._failures = _in_a_line(error), self._failures + 1
+                _log.info("MLflow took no records, which stay in the journal: %s", self.trouble)
                 self._given_up.wait(_FIRST_WAIT_S if self._closing.is_set() else wait)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
             else:
@@ -151,6 +154,7 @@ class Recorder:
                 if not self._store.works():
                     raise
                 self.refused.setdefault(_about(record), _in_a_line(error))
+                _log.info("MLflow refuses %s: %s", _about(record), self.refused[_about(record)])
 
     def _deliver(self, records: Sequence[JournalRecord]) -> None:
         """Write records to the store, which skips what it has taken before a failure."""

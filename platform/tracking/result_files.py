@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.launches.launch import LAUNCH_FILE
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE, WEIGHTS_FILE
 from nmlab.trials.contract.run_tags import RunKind
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def located(target: str, *, tracking_uri: str, results: Path = Path("results")) 
             yield Target(folder, found.run.info.run_id, found.key, found.said)
 
 
-def _fetch(run: Any, folder: Path, tracking_uri: str) -> None:
+def _fetch(run: "Run", folder: Path, tracking_uri: str) -> None:
     from nmlab.reports.read.store import open_store
 
     store = open_store(tracking_uri)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.launches.best import best_in_folder, best_in_store
 from nmlab.platform.launches.launch import LAUNCH_FILE
@@ -20,6 +20,9 @@ from nmlab.trials.contract.run_artifacts import RECORD_FILE
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import RunKind, condition
 from nmlab.trials.contract.trial_spec import TrialSpec
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 LEAST = 6  # characters that an abbreviated id needs
 _HEXADECIMAL = re.compile(rf"[0-9a-f]{{{LEAST},32}}")
@@ -37,7 +40,7 @@ class Candidate:
     key: str
     seed: int
     finished: bool
-    run: Any = None
+    run: "Run | None" = None
     folder: Path | None = None
 
 
@@ -45,7 +48,7 @@ class Candidate:
 class Found:
     """The trial that a name means: its run in MLflow or its folder, and in words how it was chosen."""
 
-    run: Any
+    run: "Run | None"
     folder: Path | None
     key: str
     said: str = ""
@@ -72,14 +75,14 @@ def find_result(name: str, *, tracking_uri: str, results: Path) -> Found | None:
         raise ValueError(f"{name!r} may mean several: {named}{more}; give more characters")
     if not meanings:
         if _HEXADECIMAL.fullmatch(wanted):
-            raise ValueError(_unknown(name, tracking_uri, results, trouble))
+            raise ValueError(_unknown(name, tracking_uri=tracking_uri, results=results, trouble=trouble))
         return None
     if meanings[0] in launches:
         return _best_of_launch(wanted, meanings[0][1], launches[meanings[0]], store=store)
     return _chosen([each for each in found if (each.kind, each.id) == meanings[0]])
 
 
-def _unknown(name: str, tracking_uri: str, results: Path, trouble: str) -> str:
+def _unknown(name: str, *, tracking_uri: str, results: Path, trouble: str) -> str:
     where = f"{tracking_uri} ({trouble})" if trouble else tracking_uri
     return (
         f"no run {name!r} in {where} or in {str(results)!r}, and no such file; expected a run id, a trial key, a "
@@ -103,7 +106,7 @@ def _candidates(name: str, *, store: RunStore | None, results: Path) -> Iterator
 
 def _in_store(name: str, store: RunStore) -> Iterator[Candidate]:
     """Yield the runs whose id, trial key, configuration or mask digest starts with ``name``, the newest first."""
-    ids: dict[str, tuple[str, Callable[[Any], str]]] = {
+    ids: dict[str, tuple[str, Callable[[Run], str]]] = {
         "trial": (_begins(run_tags.TRIAL_KEY, name), lambda run: str(run.data.tags.get(run_tags.TRIAL_KEY, ""))),
         "configuration": (
             _begins(run_tags.CONFIGURATION, name),
@@ -120,7 +123,7 @@ def _in_store(name: str, store: RunStore) -> Iterator[Candidate]:
                     yield _candidate(kind, id_of(run), run)
 
 
-def _own_digest(run: Any) -> str:
+def _own_digest(run: "Run") -> str:
     """Return the digest of a run that is an initial mask; a trial's tag of this name means its initial masks."""
     tags = run.data.tags
     return str(tags.get(run_tags.INITIAL_MASK_DIGEST, "")) if tags.get(run_tags.KIND) == RunKind.INITIAL_MASK else ""
@@ -131,7 +134,7 @@ def _begins(tag: str, name: str) -> str:
     return condition(tag, f"{name}%", comparison="LIKE")
 
 
-def _candidate(kind: str, id_: str, run: Any) -> Candidate:
+def _candidate(kind: str, id_: str, run: "Run") -> Candidate:
     tags = run.data.tags
     key = tags.get(run_tags.TRIAL_KEY, run.info.run_id)
     seed = str(run.data.params.get(run_params.SEED, "0"))
@@ -139,9 +142,9 @@ def _candidate(kind: str, id_: str, run: Any) -> Candidate:
     return Candidate(kind, id_, key, int(seed) if seed.isdigit() else 0, finished, run)
 
 
-def search(store: RunStore, where: str) -> list[Any]:
+def search(store: RunStore, where: str) -> list["Run"]:
     """Return the runs of all experiments that match an MLflow filter, the newest first."""
-    found: list[Any] = []
+    found: list[Run] = []
     with reading(store.uri):
         experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
         token: str | None = None
@@ -176,9 +179,9 @@ def spec_of(folder: Path) -> TrialSpec | None:
         return None
 
 
-def _launches(name: str, *, store: RunStore | None, results: Path) -> dict[tuple[str, str], Any]:
+def _launches(name: str, *, store: RunStore | None, results: Path) -> "dict[tuple[str, str], Run | Path]":
     """Return the launches whose name or run id starts with ``name``: (kind, id) -> parent run, or folder."""
-    found: dict[tuple[str, str], Any] = {}
+    found: dict[tuple[str, str], Run | Path] = {}
     for marker in sorted(results.glob(f"*/*/{LAUNCH_FILE}")):
         launch = marker.parent.name
         if launch.startswith(name):
@@ -195,7 +198,7 @@ def _launches(name: str, *, store: RunStore | None, results: Path) -> dict[tuple
     return found
 
 
-def _best_of_launch(name: str, id_: str, launch: Any, *, store: RunStore | None) -> Found:
+def _best_of_launch(name: str, id_: str, launch: "Run | Path", *, store: RunStore | None) -> Found:
     if isinstance(launch, Path):
         best = best_in_folder(launch)
         candidates = [

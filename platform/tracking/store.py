@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import time_ns
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nmlab.platform.launches.journal import is_over
 from nmlab.platform.launches.ownership import user_name
-from nmlab.reports.read.mlflow_access import settings  # noqa: F401 - before MLflow
+from nmlab.reports.read.mlflow_access import library
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
@@ -16,6 +16,9 @@ from nmlab.trials.contract.run_tags import Role, RunKind, condition
 from nmlab.trials.contract.secrets import masked
 from nmlab.trials.contract.trial_spec import flat_settings
 from nmlab.trials.methods.initial_masks import initial_mask_file
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
 
 _BATCH = 1000  # MLflow's limit on metrics a call
 _PARAMS = 100  # and on parameters
@@ -73,9 +76,7 @@ class MlflowStore:
     """The parent run and the child runs of one launch of a study."""
 
     def __init__(self, study: str, *, launch: str, uri: str) -> None:
-        from mlflow.tracking import MlflowClient
-
-        self._client = MlflowClient(tracking_uri=uri)
+        self._client = library.client(uri)
         self._study, self._launch, self.uri = study, launch, uri
         self.recall()
 
@@ -146,15 +147,13 @@ class MlflowStore:
 
     def log_points(self, key: str, points: Sequence[Mapping[str, Any]]) -> None:
         """Log metric points; a metric that already has a value at a step keeps it."""
-        from mlflow.entities import Metric
-
         run = self._children[key]
         seen = self._seen_in(key, run)
         fresh: dict[tuple[str, int], Metric] = {}
         for point in points:
             for name, value in point["values"].items():
                 if (name, point["step"]) not in seen:
-                    fresh[name, point["step"]] = Metric(name, value, point["time"], point["step"])
+                    fresh[name, point["step"]] = library.metric(name, value, time=point["time"], step=point["step"])
         metrics = list(fresh.values())
         for start in range(0, len(metrics), _BATCH):
             self._client.log_batch(run, metrics=metrics[start : start + _BATCH], synchronous=True)
@@ -222,8 +221,8 @@ class MlflowStore:
     ) -> None:
         """Record a mask that trials start from, once, as a child run of the launch.
 
-        It is not one of the planned trials: its kind is ``initial_mask``. ``record`` holds the fields of
-        ``InitialMask``; its file is in ``folder``. Trials that started from it have its digest as a tag.
+        It is not one of the planned trials: its kind is ``initial_mask``. ``record`` is that of
+        ``SharedMask``; its file is in ``folder``. Trials that started from it have its digest as a tag.
         """
         if digest not in self._initial_masks:
             self._keep_initial_mask(digest, record=record, folder=folder, tags=tags)
@@ -306,7 +305,7 @@ class MlflowStore:
         wanted = f"{self._of_launch} and {condition(run_tags.KIND, RunKind.LAUNCH, comparison='!=')}"
         return [run.info.run_id for run in self._search(wanted)]
 
-    def _search(self, wanted: str) -> Iterator[Any]:
+    def _search(self, wanted: str) -> "Iterator[Run]":
         """Yield every run of the experiment that matches an MLflow filter."""
         token: str | None = None
         while True:
@@ -316,7 +315,7 @@ class MlflowStore:
             if not token:
                 return
 
-    def _find_initial_mask(self, digest: str) -> Any:
+    def _find_initial_mask(self, digest: str) -> "Run | None":
         """Return the run of an initial mask of this launch; without a parent run, of any single run; else None."""
         wanted = [condition(run_tags.KIND, RunKind.INITIAL_MASK), condition(run_tags.INITIAL_MASK_DIGEST, digest)]
         wanted += [self._of_launch] if self.parent else []
@@ -331,8 +330,6 @@ class MlflowStore:
         return self._seen[key]
 
     def _log_params(self, run: str, params: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
-
-        items = [Param(name, masked(str(value))[:6000]) for name, value in params.items()]
+        items = [library.param(name, masked(str(value))[:6000]) for name, value in params.items()]
         for start in range(0, len(items), _PARAMS):
             self._client.log_batch(run, params=items[start : start + _PARAMS], synchronous=True)

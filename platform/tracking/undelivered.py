@@ -57,7 +57,8 @@ def _runs(launch: Launch, uri: str) -> list[Mapping[str, str]]:
     experiment = client.get_experiment_by_name(launch.study().name)
     if experiment is None:
         return []
-    wanted, found, token = condition(run_tags.LAUNCH, launch.name), [], None
+    wanted, token = condition(run_tags.LAUNCH, launch.name), None
+    found: list[Mapping[str, str]] = []
     while True:
         page = client.search_runs([experiment.experiment_id], wanted, max_results=1000, page_token=token)
         found += [run.data.tags for run in page]

@@ -5,11 +5,12 @@ or before it, are counted and not run again. A trial that Tune gives up is propo
 sense is a lost actor, while a trial that failed has a result with this status.
 """
 
+import logging
 import math
 from collections import Counter, deque
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ray.tune.search import Searcher
 
@@ -18,7 +19,9 @@ from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
 
+_log = logging.getLogger(__name__)
 Result = Mapping[str, Any]
+_NO_MORE = cast(dict[str, Any], Searcher.FINISHED)  # a text, while Ray declares a dictionary or None
 
 
 @dataclass
@@ -31,7 +34,7 @@ class _Replicates:
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
-class ReplicateSearcher(Searcher):  # type: ignore[misc]
+class ReplicateSearcher(Searcher):
     """Proposes the trials of a study to Tune, baselines first.
 
     Args:
@@ -71,18 +74,20 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         self._max_failures = max_failures
         self._opened = False
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, object], **spec: object
+    ) -> bool:
         """Accept Tune's metric and mode, which are those of the study."""
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next trial; None while running trials may have to be proposed again; FINISHED after the last."""
         if not self._opened:
             self._open()
         while not self._queue:
             proposal = self._strategy.next()
             if proposal is None:
-                return None if self._running else str(Searcher.FINISHED)
+                return None if self._running else _NO_MORE
             self._enqueue(proposal)
         spec = self._queue.popleft()
         self._running[trial_id] = spec
@@ -106,6 +111,7 @@ class ReplicateSearcher(Searcher):  # type: ignore[misc]
         spec = self._running.pop(trial_id)
         if error and self._errors[spec.key] < self._max_failures:
             self._errors[spec.key] += 1
+            _log.info("trial %s lost its actor and is proposed again", spec.key)
             self._queue.appendleft(spec)
             return
         if error or result is None:

@@ -15,7 +15,7 @@ from nmlab.platform.records.events import TrialMetrics
 _WAIT_S = 1.0  # Tune can stop an actor only between two waits
 
 
-class TrialActor(tune.Trainable):  # type: ignore[misc]
+class TrialActor(tune.Trainable):
     """Tune's trainable; ``config`` holds key and specification of the trial, dispatcher, namespace and objectives."""
 
     _attempts: int

@@ -6,7 +6,6 @@ configurations.
 
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
-from typing import Any
 
 import ray
 from ray import tune
@@ -17,14 +16,14 @@ from ray.tune.stopper import TimeoutStopper
 from nmlab.platform.cluster.session import NAMESPACE
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.search.strategies import SearchStrategy
-from nmlab.platform.tuning.searcher import ReplicateSearcher
+from nmlab.platform.tuning.searcher import ReplicateSearcher, Result
 from nmlab.platform.tuning.trainable import TrialActor
 
 # A node has 1 of the resource that marks it; Tune refuses a trial that reserves nothing.
 _NODE_SHARE = 0.001
 
 
-class TuneWatch(Callback):  # type: ignore[misc]
+class TuneWatch(Callback):
     """Tune's callback that calls the sweep: between events, and when a trial actor was lost.
 
     Args:
@@ -39,16 +38,16 @@ class TuneWatch(Callback):  # type: ignore[misc]
         self._last_end: tuple[int, Trial] | None = None
         self.is_over = False
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {}  # Tune pickles its callbacks for a restore that nmlab does not use
 
-    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
         self._check()
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         self._note_end(iteration, trial)
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         self._note_end(iteration, trial)
 
     def _note_end(self, iteration: int, trial: Trial) -> None:
@@ -58,7 +57,7 @@ class TuneWatch(Callback):  # type: ignore[misc]
             self._lost(trial.config["key"], _last_line(trial))
 
 
-class _TimeLimit(TimeoutStopper):  # type: ignore[misc]
+class _TimeLimit(TimeoutStopper):
     """Tune's time limit; it sets ``is_over`` before Tune waits for the trials that it stops."""
 
     def __init__(self, seconds: float, watch: TuneWatch) -> None:
@@ -66,7 +65,8 @@ class _TimeLimit(TimeoutStopper):  # type: ignore[misc]
         self._watch = watch
 
     def stop_all(self) -> bool:
-        self._watch.is_over = self._watch.is_over or super().stop_all()
+        if not self._watch.is_over:
+            self._watch.is_over = super().stop_all()  # type: ignore[no-untyped-call] # Ray declares no types
         return self._watch.is_over
 
 
@@ -75,7 +75,7 @@ def tune_trials(
     strategy: SearchStrategy,
     *,
     dispatcher: str,
-    ended: Mapping[str, Any],
+    ended: Mapping[str, Result],
     evaluated: Mapping[str, Mapping[int, float]],
     stopped: Container[str],
     folder: Path,
@@ -88,7 +88,7 @@ def tune_trials(
     same, as when a reused actor dies before it has begun, the searcher proposes it again as often. The other arguments
     are those of `ReplicateSearcher`; ``folder`` is that of the launch.
     """
-    search, seconds = plan.study.search, plan.study.budget.time_limit_seconds
+    search = plan.study.search
     searcher = ReplicateSearcher(
         plan,
         strategy,
@@ -100,7 +100,12 @@ def tune_trials(
         metric_mode=(search.metrics[0], search.modes[0]),
         max_failures=max_failures,
     )
-    Tuner(
+    _tuner(searcher, plan=plan, folder=folder, watch=watch, max_failures=max_failures).fit()
+
+
+def _tuner(searcher: ReplicateSearcher, *, plan: Plan, folder: Path, watch: TuneWatch, max_failures: int) -> Tuner:
+    search, seconds = plan.study.search, plan.study.budget.time_limit_seconds
+    return Tuner(
         _beside_driver(TrialActor),
         tune_config=TuneConfig(
             metric=search.metrics[0],
@@ -120,14 +125,15 @@ def tune_trials(
             failure_config=FailureConfig(max_failures=max_failures),
             checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
-    ).fit()
+    )
 
 
-def _beside_driver(actor: type[TrialActor]) -> Any:
+def _beside_driver(actor: type[TrialActor]) -> type[tune.Trainable]:
     """Return the trainable with its actors placed on the driver's node: the loss of another node ends no actor."""
     node = next(node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
     marks = sorted(name for name in node["Resources"] if name.startswith("node:"))
-    pinned = tune.with_resources(actor, {marks[-1]: _NODE_SHARE})  # the head's own mark, if any, sorts last
+    share = {marks[-1]: _NODE_SHARE}  # the head's own mark, if any, sorts last
+    pinned: type[tune.Trainable] = tune.with_resources(actor, share)
     pinned.__qualname__ = actor.__qualname__  # the name by which Ray shows its process
     return pinned
 

@@ -5,6 +5,7 @@ Subspaces", IJCAI 2023, as implemented in Optuna, on an in-memory study rebuilt 
 replicates, so a configuration is one trial whose value is its mean.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ import matplotlib
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.study import StudyDirection
 
 from nmlab.reports.analysis.configurations import Configuration, distinguishing, searched, setting_of
 from nmlab.reports.analysis.metrics import plain_name
 from nmlab.reports.figures.style import INK, SERIES, SETTINGS, FigureFile, new_figure, saved, wants_log
 from nmlab.reports.read.frame import Value
+from nmlab.trials.contract.log_levels import at_least
 
 KEY, TITLE = "importance", "Hyperparameter importance"
 FEWEST_CONFIGURATIONS = 8
@@ -143,13 +146,9 @@ def _share(name: str, fits: Sequence[dict[str, float]]) -> Share:
 
 
 def _study(tried: Sequence[Configuration], space: dict[str, BaseDistribution]) -> optuna.Study:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        direction = "minimize" if tried[0].objective.mode == "min" else "maximize"
+    direction = StudyDirection.MINIMIZE if tried[0].objective.mode == "min" else StudyDirection.MAXIMIZE
+    with at_least(logging.WARNING, "optuna"):
         study = optuna.create_study(direction=direction)
-    finally:
-        optuna.logging.set_verbosity(before)
     for item in tried:
         study.add_trial(_trial(item, space))
     return study

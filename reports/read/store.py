@@ -15,7 +15,7 @@ import requests
 import sqlalchemy
 
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.mlflow_access import settings
+from nmlab.reports.read.mlflow_access import library, settings
 from nmlab.reports.read.mlflow_access.addresses import canonical, shown
 from nmlab.reports.read.mlflow_access.connection import connect
 from nmlab.reports.read.mlflow_access.failures import reason
@@ -144,11 +144,10 @@ def reading(uri: str) -> Iterator[None]:
     Raises:
         ReportError: naming the store and the first line of the cause.
     """
-    from mlflow.exceptions import MlflowException
-
+    mlflow_error = library.error_type()
     try:
         yield
-    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
+    except (mlflow_error, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
         raise ReportError(f"the MLflow store {shown(uri)} can't be read: {reason(error, uri=uri)}") from error
 
 

@@ -4,7 +4,10 @@ The packages ``nmlab.platform``, ``nmlab.trials``, ``nmlab.search_spaces`` and `
 of the repository. Here are links to them, which become folders in a wheel.
 """
 
+import logging
 from typing import TYPE_CHECKING
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a program that uses nmlab decides what is shown
 
 if TYPE_CHECKING:
     __version__: str

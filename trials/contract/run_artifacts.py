@@ -21,7 +21,7 @@ TASKS_FILE: Final = "tasks.npz"
 STEPS_FILE: Final = "steps.npz"
 """Every step's values of each curve: arrays ``step_array(metric)``."""
 MASK_LOSSES_FILE: Final = "mask_losses.npz"
-"""Losses of masks that MaskPro drew from its final logits: ``MASK_LOSS_ARRAYS``."""
+"""Losses of masks that a method drew from its final logits: ``MASK_LOSS_ARRAYS``."""
 
 # Of a trial: files of its folder alone.
 CHECKPOINT_FILES: Final = "checkpoint-*.safetensors"

@@ -25,7 +25,7 @@ def check_readable(text: TextSource, *, tokenizer: PreTrainedTokenizerBase, rows
             raise SourceError(f"the tokenizer's {name} {_beyond(own, tokenizer, rows)}")
     documents, total, unknown, first = read_documents(text), 0, 0, None
     for number, tokens in enumerate(_encoded(documents, text, tokenizer)):
-        if problem := _problem(documents[number], tokens, tokenizer, rows):
+        if problem := _problem(documents[number], tokens=tokens, tokenizer=tokenizer, rows=rows):
             raise SourceError(f"data {place_of(documents[number], number, text)}: {problem}")
         own = 0 if tokenizer.unk_token_id is None else tokens.count(tokenizer.unk_token_id)
         total, unknown, first = total + len(tokens), unknown + own, number if own and first is None else first
@@ -55,7 +55,10 @@ def _encoded(documents: Sequence[str], text: TextSource, tokenizer: PreTrainedTo
         try:
             tokens = _tokens(some, tokenizer)
         except _Refused:
-            tokens = [_own_tokens(document, start + index, text, tokenizer) for index, document in enumerate(some)]
+            tokens = [
+                _own_tokens(document, number=start + index, text=text, tokenizer=tokenizer)
+                for index, document in enumerate(some)
+            ]
         yield from tokens
 
 
@@ -73,7 +76,7 @@ def _tokens(documents: list[str], tokenizer: PreTrainedTokenizerBase) -> list[li
         raise _Refused((str(error).strip() or type(error).__name__).splitlines()[0]) from error
 
 
-def _own_tokens(document: str, number: int, text: TextSource, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _own_tokens(document: str, *, number: int, text: TextSource, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     try:
         return _tokens([document], tokenizer)[0]
     except _Refused as error:
@@ -81,7 +84,7 @@ def _own_tokens(document: str, number: int, text: TextSource, tokenizer: PreTrai
         raise SourceError(f"data {where}: the tokenizer cannot read it ({error})") from error
 
 
-def _problem(document: str, tokens: Sequence[int], tokenizer: PreTrainedTokenizerBase, rows: int) -> str:
+def _problem(document: str, *, tokens: Sequence[int], tokenizer: PreTrainedTokenizerBase, rows: int) -> str:
     if not tokens:
         return "the tokenizer makes no token of it" if document.strip() else ""
     worst = max(tokens)

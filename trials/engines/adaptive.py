@@ -1,9 +1,11 @@
 """The adaptive engine: for each layer the cheaper of two, `event` where few groups deviate, `linear` where many do.
 
 The choice depends on the layer's own state and on the steps that were taken, never on timing or on other layers, so
-every pipeline stage that holds a layer makes the same one. The costs of a layer are compared every `PERIOD` steps, and
-after 1, 2, 4, ... steps, while the pace of the walk is not yet known; the engine of a layer changes only when the other
-one is clearly cheaper.
+every pipeline stage that holds a layer makes the same one. The costs of a layer (`layer_costs`) are compared every
+`PERIOD` steps, and after 1, 2, 4, ... steps, while the pace of the walk is not yet known.
+
+Each layer is in one of two states (`Holder`). All begin delegated: LINEAR -> EVENT when the event engine *reclaims* a
+layer, EVENT -> LINEAR when it writes the layer to the store and *delegates* it; `next_holder` decides.
 
 Legend: G groups of all layers, g some of them, M group size.
 """
@@ -11,6 +13,7 @@ Legend: G groups of all layers, g some of them, M group size.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import accumulate, groupby
 from typing import ClassVar
 
@@ -19,26 +22,34 @@ from torch import Tensor
 
 from nmlab.trials.engines.checks import check_descent
 from nmlab.trials.engines.engine import Draw, Engine, MaskKey
-from nmlab.trials.engines.event.blocks import SUPERBLOCK
 from nmlab.trials.engines.event.engine import EventEngine
-from nmlab.trials.engines.event.rates import UNIT
+from nmlab.trials.engines.layer_costs import LayerCosts
 from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.engines.linear import LinearEngine
 from nmlab.trials.engines.logits import LogitStore
-from nmlab.trials.masks import deviation
 
 PERIOD = 64
-# Costs of the event engine, in units of the linear engine's cost of a group a step: of a group that deviates (beyond
-# what it costs the linear engine too), of a group whose window has ended, and of a hot group a step. Medians of 1:4 to
-# 8:16 on one core, which lie between 5 and 8, 3 and 7, and 1.0 and 1.3.
-DEVIATION, LOOK, HOT_STEP = 6.0, 4.5, 1.25
-# A layer is delegated when the event engine costs more than the linear engine, and reclaimed when it costs clearly
-# less: changing the engine costs as much as some twenty steps.
-RETURN = 0.75
 # A layer of fewer groups is updated as a whole in less time than it takes to find which groups to update.
 SMALL = 2**11
-# Groups of a layer, evenly spaced, from which its cost is estimated.
-_PROBES = 2**14
+# Changing the engine of a layer costs as much as some twenty steps, so a layer returns only where that clearly pays.
+RETURN = 0.75
+
+
+class Holder(Enum):
+    """The engine that holds a layer."""
+
+    EVENT = "event"
+    LINEAR = "linear"
+
+
+def next_holder(now: Holder, *, cost: float) -> Holder:
+    """Return which engine is to hold a layer; ``cost`` is that of the event engine, in steps of the linear one.
+
+    EVENT -> LINEAR (delegate) where ``cost`` > 1, LINEAR -> EVENT (reclaim) where ``cost`` < ``RETURN``.
+    """
+    if now is Holder.EVENT:
+        return Holder.LINEAR if cost > 1 else now
+    return Holder.EVENT if cost < RETURN else now
 
 
 class AdaptiveEngine(Engine):
@@ -54,6 +65,7 @@ class AdaptiveEngine(Engine):
         self._store = store
         self._event = EventEngine(layout, store=store, empty=True)
         self._ends = list(accumulate((layout.pattern.groups(layer.numel) for layer in layout.layers), initial=0))
+        self._costs = LayerCosts(self._event, store=store)
         self._linear: list[_Delegation] = []
         self._steps = 0
         # The last draw, and its part that belongs to the event engine.
@@ -102,7 +114,7 @@ class AdaptiveEngine(Engine):
         self._event.load_state(state)
         self._steps = int(state["steps"])
         self._last = None
-        self._delegate()
+        self._start_linear()
 
     @property
     def state_bytes(self) -> int:
@@ -117,59 +129,40 @@ class AdaptiveEngine(Engine):
         return [layer.name for delegation in self._linear for layer in delegation.engine.layout.layers]
 
     def _choose(self) -> list[Tensor]:
-        """Compare the costs of every layer, and delegate or reclaim those for which the other engine is cheaper.
+        """Compare the costs of every layer, and move those to the other engine for which that one is cheaper.
 
         Returns groups whose modes changed, because the store rounds.
         """
         changed = []
-        for layer, delegated in enumerate(list(self._event.delegated)):
-            price = self._price(layer)
-            if delegated and price < RETURN:
-                self._event.reclaim(layer)
-            elif not delegated and price > 1:
+        for layer in range(len(self.layout.layers)):
+            now = self._holder(layer)
+            after = next_holder(now, cost=self._cost(layer))
+            if (now, after) == (Holder.EVENT, Holder.LINEAR):
                 changed.append(self._event.release(layer))
-        self._delegate()
+            elif (now, after) == (Holder.LINEAR, Holder.EVENT):
+                self._event.reclaim(layer)
+        self._start_linear()
         return changed
 
-    def _price(self, layer: int) -> float:
+    def _holder(self, layer: int) -> Holder:
+        return Holder.LINEAR if self._event.delegated[layer] else Holder.EVENT
+
+    def _cost(self, layer: int) -> float:
         """Return the cost of a step of the event engine for a layer, in steps of the linear engine."""
         rows = slice(*self._ends[layer : layer + 2])
-        if rows.stop - rows.start < SMALL:
+        groups = rows.stop - rows.start
+        if groups < SMALL:
             return math.inf
         if self.layout.pattern.n == self.layout.pattern.m:
             return 0.0
-        return self._price_of_stored(rows) if self._event.delegated[layer] else self._price_of_watched(layer)
+        if self._holder(layer) is Holder.LINEAR:
+            return self._costs.of_delegated(rows)
+        return self._costs.of_watched(layer, groups=groups)
 
-    def _price_of_stored(self, rows: slice) -> float:
-        probe_g = torch.arange(rows.start, rows.stop, self._stride(rows), device=self._store.device)
-        logits_gM, mode_gM = self._store.read(probe_g), self._event.mode(probe_g)
-        return float(self._prices(deviation.probability(logits_gM, mode_gM, n=self.layout.pattern.n)).mean())
-
-    def _price_of_watched(self, layer: int) -> float:
-        watch, groups = self._event.watch, self._ends[layer + 1] - self._ends[layer]
-        blocks = watch.blocks.layer_blocks(layer)
-        first = blocks.start * SUPERBLOCK
-        bound_g = watch.rates.bound_S[first : first + groups : self._stride(slice(0, groups))]
-        # Hot groups have no bound and count as free here.
-        hot = self._event.hot.by_layer()[layer]
-        return float(self._prices(bound_g.double() * UNIT).mean()) + HOT_STEP * hot / groups
-
-    def _prices(self, q_g: Tensor) -> Tensor:
-        """Return the cost of a step of the event engine for groups that deviate with probability ``q_g``; [g]."""
-        windows, history = self._event.watch.windows, self._event.history
-        cold_g = q_g * DEVIATION + windows.looks(q_g, history) * LOOK
-        return cold_g.masked_fill_(q_g > windows.hottest(history), HOT_STEP)
-
-    def _stride(self, rows: slice) -> int:
-        groups: int = rows.stop - rows.start
-        return max(1, groups // _PROBES)
-
-    def _delegate(self) -> None:
+    def _start_linear(self) -> None:
         """Start a linear engine for every run of delegated layers; its state follows from the logits alone."""
-        self._linear = []
-        for delegated, run in groupby(range(len(self.layout.layers)), key=self._event.delegated.__getitem__):
-            if delegated:
-                self._linear.append(self._delegation(list(run)))
+        runs = groupby(range(len(self.layout.layers)), key=self._holder)
+        self._linear = [self._delegation(list(run)) for holder, run in runs if holder is Holder.LINEAR]
 
     def _delegation(self, run: Sequence[int]) -> "_Delegation":
         rows = slice(self._ends[run[0]], self._ends[run[-1] + 1])

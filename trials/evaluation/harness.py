@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.log_levels import at_least
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.evaluation.questions import LocalTask, local_task
 from nmlab.trials.models import MaskedModel
@@ -30,10 +31,18 @@ def _silent(*arguments: Any, **options: Any) -> Any:
     return tqdm(*arguments, **{**options, "disable": True})
 
 
-# Nobody sees progress bars and hints of the library in a trial.
-logging.getLogger("lm_eval").setLevel(logging.ERROR)
-for _module in (lm_eval.api.task, lm_eval.models.huggingface, lm_eval.api.model):
-    _module.tqdm = _silent
+_quiet = partial(at_least, logging.ERROR, "lm_eval")
+"""Around every use of the library: nobody sees its hints in a trial."""
+
+
+@cache
+def _without_bars() -> None:
+    """Take the library its progress bars, for which it has no option, when it is first used.
+
+    They do not come back after each use, since trials that run side by side share the library.
+    """
+    for module in (lm_eval.api.task, lm_eval.models.huggingface, lm_eval.api.model):
+        module.tqdm = _silent
 
 
 class MaskedLM(HFLM):  # type: ignore[misc]
@@ -58,11 +67,13 @@ class MaskedLM(HFLM):  # type: ignore[misc]
         return super()._loglikelihood_tokens(requests, **options)
 
 
+@_quiet()
 def load(references: Sequence[str], *, few_shot: int | None) -> dict[str, Any]:
     """Return the harness's tasks for local files and registered names, ready to be run once.
 
     Raises ``SourceError`` for a name that is unknown, given twice, or whose data cannot be reached.
     """
+    _without_bars()
     loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
     for reference in references:
         found = _load_one(reference)
@@ -75,6 +86,7 @@ def load(references: Sequence[str], *, few_shot: int | None) -> dict[str, Any]:
     return loaded
 
 
+@_quiet()
 def run(model: MaskedModel, loaded: dict[str, Any], *, batch_size: int, limit: int | None) -> dict[str, Any]:
     """Return the harness's results, with one sample for every question; ``loaded`` can be run only once."""
     found: dict[str, Any] = evaluate(
@@ -83,6 +95,7 @@ def run(model: MaskedModel, loaded: dict[str, Any], *, batch_size: int, limit: i
     return found
 
 
+@_quiet()
 def longest_answer(loaded: dict[str, Any], *, tokenizer: PreTrainedTokenizerBase, limit: int | None) -> tuple[str, int]:
     """Return the task with the longest answer and how many tokens that has; ``loaded`` can't be run afterwards."""
     longest = {}

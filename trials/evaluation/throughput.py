@@ -84,7 +84,7 @@ def _interleaved(modules: Mapping[str, nn.Module], load: Workload, *, device: to
     decode: dict[str, list[float]] = {name: [] for name in modules}
     for repeat in range(load.repeats + 1):
         for name, module in modules.items():
-            first, rest = _timed(module, prompt_BT, load.generated, device)
+            first, rest = _timed(module, prompt_BT, count=load.generated, device=device)
             if repeat:  # the first round loads kernels and caches
                 prefill[name].append(first)
                 decode[name].append(rest)
@@ -93,7 +93,7 @@ def _interleaved(modules: Mapping[str, nn.Module], load: Workload, *, device: to
     return [Speed(name, tokens[0] / median(prefill[name]), tokens[1] / median(decode[name])) for name in modules]
 
 
-def _timed(module: nn.Module, prompt_BT: Tensor, count: int, device: torch.device) -> tuple[float, float]:
+def _timed(module: nn.Module, prompt_BT: Tensor, *, count: int, device: torch.device) -> tuple[float, float]:
     """Return the seconds of one prefill, and of appending the likeliest token ``count`` times."""
     start = _now(device)
     output: Any = module(input_ids=prompt_BT, use_cache=True)

@@ -39,7 +39,7 @@ def read_maskllm(path: Path, *, frozen: FrozenModel) -> tuple[dict[str, Tensor],
     if wrong := sorted(packed.keys() ^ shapes.keys()):
         where = "is not in the file" if wrong[0] in shapes else f"is no prunable layer of {frozen.source.source}"
         raise ValueError(f"masks {path}: {wrong[0]!r} {where}")
-    masks = {name: _unpack(bits, shapes[name], name, path) for name, bits in packed.items()}
+    masks = {name: _unpack(bits, shape=shapes[name], name=name, path=path) for name, bits in packed.items()}
     pattern = pattern_of_mask(dict(list(masks.items())[:1]))
     if pattern is None:
         raise ValueError(f"masks {path}: {next(iter(masks))!r} keeps no fixed number of every 2, 4, 8, 16 or 32 inputs")
@@ -70,7 +70,7 @@ def _layer_name(key: str) -> str:
     return key.replace(".mask", "").removesuffix(".weight")
 
 
-def _unpack(bits: np.ndarray, shape: tuple[int, int], name: str, path: Path) -> Tensor:
+def _unpack(bits: np.ndarray, *, shape: tuple[int, int], name: str, path: Path) -> Tensor:
     numel = math.prod(shape)
     if bits.dtype != np.uint8 or bits.shape != (packed_size(numel),):
         raise ValueError(

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nmlab.trials.contract.log_levels import at_least
 from nmlab.trials.export.exporter import Exporter, plain_tree, probe
 from nmlab.trials.export.subject import Subject
 
@@ -43,7 +44,7 @@ class Onnx(Exporter):
     def write(self, subject: Subject, folder: Path) -> dict[str, Any]:
         graph = _Logits(plain_tree(subject))
         any_size = torch.export.Dim.DYNAMIC
-        with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
+        with warnings.catch_warnings(), at_least(logging.ERROR, "torch.onnx", "onnxscript", "onnx_ir"):
             warnings.simplefilter("ignore")  # of packages that are not there and interfaces that will change
             torch.onnx.export(
                 graph.eval(),
@@ -85,22 +86,6 @@ class _Logits(nn.Module):
     def forward(self, input_ids: Tensor) -> Tensor:
         logits: Tensor = self.model(input_ids=input_ids, use_cache=False).logits
         return logits
-
-
-class _quiet:  # noqa: N801 (reads as the verb it is)
-    """Within the block, let loggers report errors only."""
-
-    def __init__(self, *names: str) -> None:
-        self._loggers = [logging.getLogger(name) for name in names]
-
-    def __enter__(self) -> None:
-        self._levels = [logger.level for logger in self._loggers]
-        for logger in self._loggers:
-            logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        for logger, level in zip(self._loggers, self._levels, strict=True):
-            logger.setLevel(level)
 
 
 def _matrices(path: Path) -> list[np.ndarray]:

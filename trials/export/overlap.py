@@ -29,7 +29,7 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MaskComparison:
     """Two masks by layer and over the model; ``chance`` is what two independent uniform masks would reach."""
 
     chance: Overlap
@@ -52,7 +52,7 @@ class _Counts:
 
 def compare(
     first: Mapping[str, Tensor], second: Mapping[str, Tensor], *, patterns: tuple[Pattern, Pattern]
-) -> Comparison:
+) -> MaskComparison:
     """Compare masks (boolean [out, in] by layer); raises ``ValueError`` naming a layer that is not the same in both."""
     if first.keys() != second.keys():
         wrong = sorted(first.keys() ^ second.keys())[0]
@@ -64,7 +64,7 @@ def compare(
     m = patterns[0].m if patterns[0].m == patterns[1].m else None
     counts = {name: _count(mask, second[name], m) for name, mask in first.items()}
     layers = tuple(_overlap(name, counted) for name, counted in counts.items())
-    return Comparison(_chance(*patterns), _overlap("all layers", sum(counts.values(), _Counts())), layers)
+    return MaskComparison(_chance(*patterns), _overlap("all layers", sum(counts.values(), _Counts())), layers)
 
 
 def _count(first: Tensor, second: Tensor, m: int | None) -> _Counts:

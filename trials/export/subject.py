@@ -122,7 +122,7 @@ def _trial(folder: Path, base: Base, device: torch.device | str) -> Subject:
         )
     if spec.method == "dense":
         return Subject("trial", MaskedModel(frozen), None, spec)
-    return _masked("trial", frozen, load_finished(folder), spec)
+    return _masked("trial", frozen, load_finished(folder), spec=spec)
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _mask(path: Path, base: Base, device: torch.device | str) -> Subject:
     settings = {name: own[name] for name in ("revision", "dtype", "leave_dense") if name in own}
     source = model_source({"source": bundle.info.model_source, **settings}, is_kept=True)
     frozen = FrozenModel.load(base.over(source), device=device)
-    return _masked("mask", frozen, load_finished(path), None)
+    return _masked("mask", frozen, load_finished(path), spec=None)
 
 
 def _maskllm(path: Path, base: Base, device: torch.device | str) -> Subject:
@@ -157,10 +157,10 @@ def _maskllm(path: Path, base: Base, device: torch.device | str) -> Subject:
     frozen = FrozenModel.load(base.over(ModelSource(source=base.source)), device=device)
     masks, pattern = read_maskllm(path, frozen=frozen)
     info = BundleInfo(frozen.source.source, frozen.digest, str(pattern), "maskllm", masks_digest(masks))
-    return _masked("maskllm", frozen, FinishedMask(masks, None, info), None)
+    return _masked("maskllm", frozen, FinishedMask(masks, None, info), spec=None)
 
 
-def _masked(kind: Kind, frozen: FrozenModel, finished: FinishedMask, spec: TrialSpec | None) -> Subject:
+def _masked(kind: Kind, frozen: FrozenModel, finished: FinishedMask, *, spec: TrialSpec | None) -> Subject:
     model = MaskedModel(frozen)
     finished.apply_to(model)
     return Subject(kind, model, finished, spec)

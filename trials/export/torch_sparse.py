@@ -15,9 +15,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.sparse import SparseSemiStructuredTensor, to_sparse_semi_structured
+from torch.sparse import to_sparse_semi_structured
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from nmlab.trials.compat import sparse_shape_limits
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.export.exporter import plain_tree
 from nmlab.trials.export.huggingface import HuggingFace
@@ -32,7 +33,7 @@ _DTYPES = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TimedLayer:
     """One layer: milliseconds dense and sparse (None where it was not timed), and why it is sparse or stays dense."""
 
     layer: str
@@ -111,7 +112,7 @@ def _convert(tree: nn.Module, layers: Sequence[str]) -> None:
         linear.weight = nn.Parameter(to_sparse_semi_structured(linear.weight.detach()), requires_grad=False)
 
 
-def choose(weights_OI: Mapping[str, Tensor], *, timer: Timer) -> list[Verdict]:
+def choose(weights_OI: Mapping[str, Tensor], *, timer: Timer) -> list[TimedLayer]:
     """Decide for every layer whether it is converted; each shape is timed once, because only the shape matters."""
     times: dict[tuple[int, ...], tuple[float, float] | str] = {}
     verdicts = []
@@ -125,13 +126,11 @@ def choose(weights_OI: Mapping[str, Tensor], *, timer: Timer) -> list[Verdict]:
 
 def misfit(weight_OI: Tensor) -> str:
     """Return why the kernels do not take a weight of this shape and type, "" where they do."""
-    tensor: Any = SparseSemiStructuredTensor  # the table of limits is not part of its typed interface
-    classes = tensor.__subclasses__()
-    limits = [kind._DTYPE_SHAPE_CONSTRAINTS.get(weight_OI.dtype) for kind in classes]
-    if not any(limits):
+    limits = sparse_shape_limits(weight_OI.dtype)
+    if not limits:
         return f"no kernel for {weight_OI.dtype}"
     rows, columns = weight_OI.shape
-    if any(each and not rows % each.sparse_min_rows and not columns % each.sparse_min_cols for each in limits):
+    if any(rows % least_rows == columns % least_columns == 0 for least_rows, least_columns in limits):
         return ""
     return f"no kernel for {rows} by {columns}: the sides are not multiples of what it works on"
 
@@ -155,11 +154,11 @@ def _milliseconds(inputs_BI: Tensor, weight_OI: Tensor, *, repeats: int = 50) ->
     return float(statistics.median(times))
 
 
-def _verdict(name: str, times: tuple[float, float] | str) -> Verdict:
+def _verdict(name: str, times: tuple[float, float] | str) -> TimedLayer:
     if isinstance(times, str):
-        return Verdict(name, False, times)
+        return TimedLayer(name, False, times)
     dense, sparse = times
     gain = dense / sparse
     wins = gain >= _LEAST_GAIN
     why = f"{gain:.2f} times the speed of dense" + ("" if wins else f", less than {_LEAST_GAIN}")
-    return Verdict(name, wins, why, dense, sparse)
+    return TimedLayer(name, wins, why, dense, sparse)

@@ -9,12 +9,13 @@ Legend: B batch, T tokens, R rows (tokens of all sequences of a batch), I inputs
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from nmlab.trials.compat import writes_to
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.models import MaskedModel, PrunableLayer
@@ -26,6 +27,9 @@ class InputStatistic(Protocol):
     """A running statistic of one layer's inputs."""
 
     def update(self, inputs_BTI: Tensor) -> None: ...
+
+
+Statistic = TypeVar("Statistic", bound=InputStatistic)
 
 
 class SquareMean:
@@ -68,8 +72,8 @@ def prune_blocks(
     model: MaskedModel,
     batches: Sequence[Tensor],
     *,
-    statistic: Callable[[PrunableLayer], Any],
-    mask_of: Callable[[PrunableLayer, Any], Tensor],
+    statistic: Callable[[PrunableLayer], Statistic],
+    mask_of: Callable[[PrunableLayer, Statistic], Tensor],
     cost: Cost,
 ) -> dict[str, Tensor]:
     """Prune block after block: statistics see pruned previous blocks and a dense current one; return all masks.
@@ -78,7 +82,7 @@ def prune_blocks(
     """
     masks: dict[str, Tensor] = {}
 
-    def apply(layer: PrunableLayer, gathered: Any) -> None:
+    def apply(layer: PrunableLayer, gathered: Statistic) -> None:
         masks[layer.name] = mask_of(layer, gathered)
         model.apply_masks({layer.name: masks[layer.name]})
 
@@ -91,8 +95,8 @@ def visit_blocks(
     model: MaskedModel,
     batches: Sequence[Tensor],
     *,
-    statistic: Callable[[PrunableLayer], Any],
-    apply: Callable[[PrunableLayer, Any], None],
+    statistic: Callable[[PrunableLayer], Statistic],
+    apply: Callable[[PrunableLayer, Statistic], None],
     cost: Cost,
 ) -> None:
     """Visit the blocks in order: measure the inputs of a dense block behind pruned ones, then prune it.
@@ -110,9 +114,9 @@ def visit_blocks(
     check_measurable(model.frozen.layers)
     model.remove_masks()
     _, blocks = decoder_blocks(model.module)
-    besides = _forms(model, blocks, batches[0][:1], cost)
+    besides = _forms(model, blocks, tokens_1T=batches[0][:1], cost=cost)
     with nullcontext() if model.hooks is None else model.hooks.still():
-        calls = _record_calls(model, blocks, batches, besides)
+        calls = _record_calls(model, blocks, batches=batches, besides=besides)
         _visit_own(model, blocks, calls, statistic=statistic, apply=apply)
     cost.forwards += 2 * len(batches)  # each block but the last runs twice: to be measured, then pruned
     cost.tokens += 2 * sum(batch.numel() for batch in batches)
@@ -126,8 +130,8 @@ def _visit_own(
     blocks: nn.ModuleList,
     calls: Sequence[Sequence[_Call]],
     *,
-    statistic: Callable[[PrunableLayer], Any],
-    apply: Callable[[PrunableLayer, Any], None],
+    statistic: Callable[[PrunableLayer], Statistic],
+    apply: Callable[[PrunableLayer, Statistic], None],
 ) -> None:
     """Visit the blocks that this process holds."""
     hidden, stage, hooks = [calls_of_batch[0][0][0] for calls_of_batch in calls], model.frozen.stage, model.hooks
@@ -150,7 +154,7 @@ def _visit_own(
             hooks.give(states)
 
 
-def _forms(model: MaskedModel, blocks: nn.ModuleList, tokens_1T: Tensor, cost: Cost) -> list[Beside]:
+def _forms(model: MaskedModel, blocks: nn.ModuleList, *, tokens_1T: Tensor, cost: Cost) -> list[Beside]:
     """Return what every block returns beside hidden states, found by running one sequence through the model."""
     besides: list[Beside] = []
 
@@ -164,7 +168,7 @@ def _forms(model: MaskedModel, blocks: nn.ModuleList, tokens_1T: Tensor, cost: C
 
 
 def _record_calls(
-    model: MaskedModel, blocks: nn.ModuleList, batches: Sequence[Tensor], besides: Sequence[Beside]
+    model: MaskedModel, blocks: nn.ModuleList, *, batches: Sequence[Tensor], besides: Sequence[Beside]
 ) -> list[list[_Call]]:
     """Return for every batch the positional and keyword arguments that each block was called with.
 
@@ -232,16 +236,16 @@ def _run(block: nn.Module, hidden: Tensor, call: _Call) -> Tensor:
     return first
 
 
-class _Observer:
+class _Observer(Generic[Statistic]):
     """Updates every layer's statistic with its inputs as [B, T, I]; some blocks (OPT's) flatten B and T for their MLP.
 
     Queries, keys and values are given one tensor, and so are gate and up, so they share one statistic.
     """
 
-    def __init__(self, layers: Sequence[PrunableLayer], *, statistic: Callable[[PrunableLayer], Any]) -> None:
+    def __init__(self, layers: Sequence[PrunableLayer], *, statistic: Callable[[PrunableLayer], Statistic]) -> None:
         self._layers = layers
         self._statistic = statistic
-        self._statistics: dict[str, InputStatistic] = {}
+        self._statistics: dict[str, Statistic] = {}
         self._measured_as: dict[str, str] = {}
         self._last: tuple[str, Tensor, int] | None = None
 
@@ -254,7 +258,7 @@ class _Observer:
             yield
         self._last = None
 
-    def gathered(self) -> dict[str, InputStatistic]:
+    def gathered(self) -> dict[str, Statistic]:
         """Return the statistic of every layer by name."""
         for layer in self._layers:
             if layer.name not in self._measured_as:
@@ -265,8 +269,8 @@ class _Observer:
         return {layer.name: self._statistics[self._measured_as[layer.name]] for layer in self._layers}
 
     def _see(self, layer: PrunableLayer, inputs: Tensor, *, sequences: int) -> None:
-        if self._last is None or self._last[1] is not inputs or self._last[2] != inputs._version:
-            self._last = (layer.name, inputs, inputs._version)
+        if self._last is None or self._last[1] is not inputs or self._last[2] != writes_to(inputs):
+            self._last = (layer.name, inputs, writes_to(inputs))
         source = self._last[0]
         assert self._measured_as.setdefault(layer.name, source) == source, f"{layer.name} shares its inputs at times"
         if source == layer.name:

@@ -81,7 +81,7 @@ def read_bundle(path: Path) -> Bundle:
     if packed.keys() != shapes.keys():
         wrong = sorted(packed.keys() ^ shapes.keys())[0]
         raise ValueError(f"mask bundle {path}: tensor {wrong!r} is not both in the file and in its header")
-    masks = {name: _mask(bits, shapes[name], info, name, path) for name, bits in packed.items()}
+    masks = {name: _mask(bits, shape=shapes[name], info=info, name=name, path=path) for name, bits in packed.items()}
     # Last, because what is found before says where the damage is; this finds what still looks like an N:M mask.
     if header.get("digest") != _digest(header, packed):
         raise ValueError(f"mask bundle {path}: damaged, {_damage(header, packed)} not match the digest in its header")
@@ -120,7 +120,7 @@ def _header(header: Mapping[str, str], path: Path) -> tuple[BundleInfo, dict[str
     return info, shapes
 
 
-def _mask(bits: Tensor, shape: list[int], info: BundleInfo, name: str, path: Path) -> Tensor:
+def _mask(bits: Tensor, *, shape: list[int], info: BundleInfo, name: str, path: Path) -> Tensor:
     try:
         if bits.dtype != torch.uint8:
             raise ValueError(f"expected packed bits in uint8, found {bits.dtype}")

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from nmlab.trials.compat import TorchDispatchMode, storage_id
 
 
 class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -52,14 +53,14 @@ class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Register every new storage among the arguments or results of an operation: tensors and lists of them."""
         if isinstance(value, Tensor):
             storage = value.untyped_storage()
-            if storage._cdata not in self._sizes:
+            if storage_id(storage) not in self._sizes:
                 self._note(storage, storage.nbytes() if made else 0)
         elif isinstance(value, tuple | list):
             for item in value:
                 self._see(item, made=made)
 
     def _note(self, storage: torch.UntypedStorage, size: int) -> None:
-        place = storage._cdata
+        place = storage_id(storage)
         self._sizes[place] = size
         self._watched[place] = weakref.ref(storage, partial(self._gone, place))
         self._now += size

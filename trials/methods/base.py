@@ -1,4 +1,34 @@
-"""The interface of a method: a name, a configuration, and a run that turns a frozen model into an N:M mask."""
+"""The contract of a method, whole: a `Method` is what is known before a trial, a `Run` is one trial of it.
+
+`Method.configure` validates hyperparameters, `Method.start` makes a run from a trial's context (the frozen model, the
+text, the pattern, the seed, the account of cost), and `Run.masks` returns the masks. A method without steps is done
+when it is started; a learned one is asked to `step` as often as `Run.steps` says, and gives and takes its `state` so
+that a trial resumes. Unlike an optimiser of optax, a run keeps its own state and is not differentiated through: the
+loop, checkpoints, evaluation and records are the same for all methods and not their concern.
+
+A whole method, which keeps the first N of every M inputs:
+
+    >>> import torch
+    >>> from nmlab.trials.masks.topn import topn
+    >>> from nmlab.trials.methods.one_shot import OneShotRun
+    >>> class Leading(Method):
+    ...     name = "leading"
+    ...     about = About("Keeps the first N of every M inputs.", paper="-", cost="nothing")
+    ...
+    ...     def start(self, context, config):
+    ...         scores = {
+    ...             layer.name: -torch.arange(layer.in_features).expand(layer.out_features, -1)
+    ...             for layer in context.model.frozen.layers
+    ...         }
+    ...         return OneShotRun({name: topn(score, context.pattern) for name, score in scores.items()})
+    >>> method = Leading()
+    >>> run = method.start(context, method.configure({}))  # of a trial with the pattern 2:4
+    >>> run.masks()["model.layers.0.mlp.up_proj"][0, :8].int().tolist()
+    [1, 1, 0, 0, 1, 1, 0, 0]
+
+docs/methods.md says how a method of another package is registered. `magnitude` is the shortest method here, `susi` and
+`maskpro` are learned ones; each names its paper in `About.paper`, and formulas cite it where they stand.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -7,38 +37,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
-from pydantic.fields import FieldInfo
 from torch import Tensor
 
 from nmlab.trials.context.trial_context import TrialContext as TrialContext
 from nmlab.trials.contract.metrics import Metric
-from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.values import Scalar
-from nmlab.trials.contract.wording import expectation
+from nmlab.trials.methods.hyperparameters import MethodConfig as MethodConfig
+from nmlab.trials.methods.hyperparameters import default_from as default_from
+from nmlab.trials.methods.hyperparameters import source_of_default as source_of_default
+from nmlab.trials.methods.hyperparameters import validated
 from nmlab.trials.models.needs import Needs, Shape, one_shot_needs
 
 Arrays = Mapping[str, NDArray[np.generic]]
-
-_DEFAULT_FROM = "default_from"
-
-
-class MethodConfig(BaseModel):
-    """The hyperparameters of a method; each field has a description and the source of its default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def default_from(source: str) -> dict[str, JsonValue]:
-    """Return the ``json_schema_extra`` of a ``MethodConfig`` field that records the source of its default."""
-    return {_DEFAULT_FROM: source}
-
-
-def source_of_default(field: FieldInfo) -> str:
-    """Return the source of a hyperparameter's default, or "" where its field does not give it."""
-    extra = field.json_schema_extra
-    return str(extra.get(_DEFAULT_FROM, "")) if isinstance(extra, dict) else ""
 
 
 @dataclass(frozen=True)
@@ -46,8 +57,11 @@ class About:
     """The description of a method that ``nmlab methods`` shows."""
 
     summary: str
+    """What it does, in one line; then how it differs from the others."""
     paper: str
+    """Authors, year and arXiv number; "-" where there is none."""
     cost: str
+    """What it takes, in passes over the weights or the text."""
     patterns: str = "any N:M"
 
 
@@ -159,18 +173,8 @@ class Method(ABC):
         return None if self.learned else one_shot_needs(shape)
 
     def configure(self, hyperparameters: Mapping[str, Scalar]) -> MethodConfig:
-        """Validate hyperparameters and return the configuration; raises ``ValueError`` naming the wrong one."""
-        known = self.config.model_fields
-        for name in hyperparameters:
-            if name not in known:
-                kind = f"hyperparameter of {self.name}"
-                raise ValueError(
-                    unknown_name(name, kind=kind, known=known) if known else f"{self.name} takes no {name!r}"
-                )
-        try:
-            return self.config.model_validate(dict(hyperparameters))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            shown = f"{where} = {first['input']!r}: {expectation(first)}" if where else expectation(first)
-            raise ValueError(f"{self.name}: {shown}") from error
+        """Return hyperparameters as an instance of ``self.config``, with defaults for those that are not given.
+
+        Raises ``ValueError`` that names the wrong one, its value and what was expected.
+        """
+        return validated(self.config, hyperparameters, method=self.name)

@@ -17,7 +17,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Dense:
+class DenseWeights:
     """A group of weights that stay dense: their name within the blocks, the reason, and the number of elements."""
 
     name: str
@@ -34,7 +34,7 @@ class Coverage:
 
     pruned: int
     total: int
-    dense: tuple[Dense, ...] = ()
+    dense: tuple[DenseWeights, ...] = ()
     problem: str = ""
 
     @property
@@ -63,7 +63,7 @@ def coverage_of(weights: Sequence[BlockWeight], *, problem: str = "", architectu
     if unsupported := [weight for weight in weights if weight.role == "unsupported"]:
         prunable = [weight for weight in weights if weight.role == "pruned"]
         names = sorted({_suggested(weight, prunable) for weight in unsupported})
-        raise SourceError(_refusal(left, names, total, architecture))
+        raise SourceError(_refusal(left, names, total=total, architecture=architecture))
     pruned = sum(weight.numel for weight in weights if weight.role == "pruned")
     if not pruned:
         raise SourceError(f"{architecture}: nothing is left to prune; left dense: {_listed(left, total)}")
@@ -78,7 +78,7 @@ def percent(part: int, whole: int) -> str:
     return "<0.1%" if share < 0.05 else ">99.9%" if share > 99.95 else f"{share:.1f}%"
 
 
-def _refusal(left: Sequence[Dense], names: Sequence[str], total: int, architecture: str) -> str:
+def _refusal(left: Sequence[DenseWeights], names: Sequence[str], *, total: int, architecture: str) -> str:
     stay = sum(group.numel for group in left)
     return (
         f"{architecture}: {percent(stay, total)} of the decoder blocks' matrix weights would stay dense: "
@@ -98,13 +98,15 @@ def _suggested(weight: BlockWeight, pruned: Sequence[BlockWeight]) -> str:
     return next(fitting, weight.names[0])
 
 
-def _grouped(weights: Iterable[BlockWeight]) -> tuple[Dense, ...]:
+def _grouped(weights: Iterable[BlockWeight]) -> tuple[DenseWeights, ...]:
     """Return weights grouped by their name within a block and the reason, the largest group first."""
     sums: dict[tuple[str, str], int] = {}
     for weight in weights:
         key = (_inner(weight.names[0]).removesuffix(".weight"), _WHY.get(weight.role, weight.kind))
         sums[key] = sums.get(key, 0) + weight.numel
-    return tuple(Dense(name, why, numel) for (name, why), numel in sorted(sums.items(), key=lambda it: (-it[1], it[0])))
+    return tuple(
+        DenseWeights(name, why, numel) for (name, why), numel in sorted(sums.items(), key=lambda it: (-it[1], it[0]))
+    )
 
 
 def _inner(name: str) -> str:
@@ -112,7 +114,7 @@ def _inner(name: str) -> str:
     return re.sub(r"(?<=\.)\d+(?=\.)", "*", _BLOCK.sub("", name, count=1))
 
 
-def _listed(groups: Sequence[Dense], total: int) -> str:
+def _listed(groups: Sequence[DenseWeights], total: int) -> str:
     named = [f"{group.name} ({percent(group.numel, total)}, {group.why})" for group in groups[:_SHOWN]]
     more = groups[_SHOWN:]
     rest = [f"{len(more)} more ({percent(sum(group.numel for group in more), total)})"] if more else []

@@ -24,7 +24,7 @@ def dequantised(folder: Path, *, block: tuple[int, int], dtype: torch.dtype) -> 
     """
     stored = dict(_stored(folder))
     return {
-        name: _plain(name, tensor, stored, block).to(dtype) if tensor.is_floating_point() else tensor
+        name: _plain(name, tensor, stored=stored, block=block).to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in stored.items()
         if not name.endswith(_SCALE)
     }
@@ -37,7 +37,7 @@ def _stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
                 yield name, file.get_tensor(name)
 
 
-def _plain(name: str, tensor: Tensor, stored: Mapping[str, Tensor], block: tuple[int, int]) -> Tensor:
+def _plain(name: str, tensor: Tensor, *, stored: Mapping[str, Tensor], block: tuple[int, int]) -> Tensor:
     if tensor.dtype not in _KINDS:
         return tensor
     scale = stored.get(f"{name}{_SCALE}")

@@ -7,20 +7,17 @@ from contextlib import contextmanager
 
 from transformers.utils import logging as transformers_logging
 
-_FAKE = "torch._subclasses.fake_tensor"
+from nmlab.trials.compat import FAKE_TENSOR_LOGGER
+from nmlab.trials.contract.log_levels import at_least
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Python warnings, what transformers logs below errors, and torch's log of kernels on fake tensors."""
-    before, fake = transformers_logging.get_verbosity(), logging.getLogger(_FAKE)
-    level = fake.level
-    transformers_logging.set_verbosity_error()
-    fake.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers_logging.set_verbosity(before)
-        fake.setLevel(level)
+    with (
+        at_least(logging.ERROR, transformers_logging.get_logger().name),
+        at_least(logging.CRITICAL, FAKE_TENSOR_LOGGER),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield

@@ -56,12 +56,14 @@ def block_weights(model: PreTrainedModel, *, leave_dense: Sequence[str] = ()) ->
             name = f"{prefix}.{index}.{own}"
             same = (name, *(other for other in names[id(parameter)] if other != name))
             if id(parameter) not in found and _is_matrix(model, same, usage):
-                found[id(parameter)] = _weight(model, same, index, prefix, usage, selectors)
+                found[id(parameter)] = _weight(
+                    model, same, block=index, prefix=prefix, usage=usage, selectors=selectors
+                )
     return _with_named(list(found.values()), leave_dense), usage.problem
 
 
 def _weight(
-    model: PreTrainedModel, names: tuple[str, ...], block: int, prefix: str, usage: Usage, selectors: "_Selectors"
+    model: PreTrainedModel, names: tuple[str, ...], *, block: int, prefix: str, usage: Usage, selectors: "_Selectors"
 ) -> BlockWeight:
     parameter = model.get_parameter(names[0])
     owners = [_owner(model, name) for name in names]

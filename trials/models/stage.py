@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from nmlab.trials.compat import empty_module
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.sections import ModelSource
 from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks, find_prunable
@@ -109,9 +110,7 @@ class _Placeholders:
         blocks = decoder_blocks(model)[1]
         others = [block for index, block in enumerate(blocks) if index not in self.stage.blocks]
         for module in (*others, *self._ends(model)):
-            for held in (module._modules, module._parameters, module._buffers):
-                held.clear()
-            module._is_hf_initialized = True  # type: ignore[assignment] # transformers has nothing to initialise in it
+            empty_module(module)
 
     def pass_ends_by(self, model: PreTrainedModel) -> None:
         """Let placeholder embeddings return zeros, and a placeholder output layer nothing."""
@@ -156,7 +155,11 @@ def _nothing(hidden_BTH: Tensor, *_: Any, **__: Any) -> Tensor:
 
 
 def _with_placeholders(architecture: type[PreTrainedModel], placeholders: _Placeholders) -> type[PreTrainedModel]:
-    """Return a subclass that makes its placeholders as soon as it is built, before any memory is allocated."""
+    """Return the architecture with a constructor that empties the placeholders before any memory is allocated.
+
+    ``from_pretrained`` calls the constructor itself and then reads the tensors that the model has, so nothing outside
+    the class can act between the two.
+    """
 
     def build(self: PreTrainedModel, *args: Any, **kwargs: Any) -> None:
         architecture.__init__(self, *args, **kwargs)
@@ -165,28 +168,17 @@ def _with_placeholders(architecture: type[PreTrainedModel], placeholders: _Place
     return type(architecture.__name__, (architecture,), {"__init__": build, "__module__": architecture.__module__})
 
 
-class _CalledError(Exception):
-    """Stops a forward at its first block and carries the block's arguments."""
-
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.called_with = args, kwargs
-
-
 @torch.no_grad()
 def _beside(model: PreTrainedModel, *, own: range) -> Beside:
-    """Return the form of a block's output, found by calling one held here with the arguments of the first block."""
-
-    def stop(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        raise _CalledError(args, kwargs)
-
-    blocks = decoder_blocks(model)[1]
-    hook = blocks[0].register_forward_pre_hook(stop, with_kwargs=True)
+    """Return the form of a block's output, as seen in a forward through the blocks held here and no others."""
+    prefix, blocks = decoder_blocks(model)
+    outputs: list[Any] = []
+    hook = blocks[own.start].register_forward_hook(lambda _, __, output: outputs.append(output))
+    model.set_submodule(prefix, nn.ModuleList(blocks[index] for index in own))
     try:
         model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.device), use_cache=False)
-        raise AssertionError("the model has a forward that does not reach its first block")
-    except _CalledError as call:
-        args, kwargs = call.called_with
     finally:
+        model.set_submodule(prefix, blocks)
         hook.remove()
-    output = blocks[own.start](*args, **kwargs)
-    return output[1:] if isinstance(output, tuple) else None
+    assert outputs, "the model has a forward that does not call its blocks"
+    return outputs[0][1:] if isinstance(outputs[0], tuple) else None

@@ -11,6 +11,9 @@ from typing import Any
 from nmlab.trials.contract.errors import SourceError
 
 FP8 = "fp8"
+BITMASK = "sparse-24-bitmask"
+BITMASK_READERS = "compressed-tensors 0.9.4 to 0.14 and vLLM before 0.19"
+"""What reads the layout in which compressed-tensors kept 2:4 weights, and nmlab exported them once."""
 # Files of other tools that mark quantised weights where config.json does not.
 _QUANTISED = ("quantize_config.json", "quant_config.json", "quantization_config.json", "hf_quant_config.json")
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
@@ -18,8 +21,13 @@ _KEYS = ("quantization_config", "compression_config")
 
 
 def check_stored(folder: Path, *, name: str) -> None:
-    """Raise ``SourceError`` for quantised weights other than FP8, and for adapters, with a base model or without."""
+    """Raise ``SourceError`` for quantised weights other than FP8, 2:4 bitmasks, and adapters."""
     _check_adapters(folder, name)
+    if _is_bitmask(_read(folder / "config.json")):
+        raise SourceError(
+            f"model {name!r}: its weights are stored as {BITMASK}, which {BITMASK_READERS} read; decompress it with "
+            "one of them, or export the trial again as hf"
+        )
     method = quantisation(folder)
     if method and method != FP8:
         raise SourceError(
@@ -52,6 +60,11 @@ def _quantised_parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
                     yield value
             else:
                 yield from _quantised_parts(value)
+
+
+def _is_bitmask(config: Mapping[str, Any]) -> bool:
+    sparsities = (part.get("sparsity_config") for part in _quantised_parts(config))
+    return any(isinstance(each, dict) and each.get("format") == BITMASK for each in sparsities)
 
 
 def _method(settings: Mapping[str, Any]) -> str:

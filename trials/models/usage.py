@@ -13,11 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedModel
 
+from nmlab.trials.compat import (
+    CAST,
+    GROUPED_PRODUCT,
+    RESHAPE,
+    FakeTensorMode,
+    TorchDispatchMode,
+    computes_experts_at_once,
+    tree_leaves,
+)
 from nmlab.trials.models.quiet import quiet
 
 # Prime numbers of tokens, which equal no dimension of a model; the long text reaches parameters that a short one skips.
@@ -30,7 +36,7 @@ _OPERANDS: Mapping[Any, slice] = {
     _aten.bmm: slice(0, 2),
     _aten.mv: slice(0, 2),
     _aten.dot: slice(0, 2),
-    _aten._grouped_mm: slice(0, 2),
+    GROUPED_PRODUCT: slice(0, 2),
     _aten.addmm: slice(1, 3),
     _aten.baddbmm: slice(1, 3),
     _aten.addbmm: slice(1, 3),
@@ -40,7 +46,7 @@ _OPERANDS: Mapping[Any, slice] = {
 _CHOOSE = {_aten.topk, _aten.sort, _aten.argsort, _aten.argmax, _aten.argmin, _aten.kthvalue, _aten.multinomial}
 # Operations whose result holds elements of their input unchanged, beside those that return a view of it.
 _COPY = {
-    *(_aten._to_copy, _aten.clone, _aten._unsafe_view, _aten.repeat, _aten.cat, _aten.stack, _aten.constant_pad_nd),
+    *(CAST, _aten.clone, RESHAPE, _aten.repeat, _aten.cat, _aten.stack, _aten.constant_pad_nd),
     *(_aten.index, _aten.index_select, _aten.gather, _aten.embedding),
 }
 
@@ -102,7 +108,7 @@ def _followed(model: PreTrainedModel, *, tokens: int) -> Usage:
 @contextmanager
 def _experts_at_once(model: PreTrainedModel) -> Iterator[None]:
     """Compute all experts for all tokens, without reading the routing, where an architecture can do so."""
-    if not getattr(model, "_can_set_experts_implementation", lambda: False)():
+    if not computes_experts_at_once(model):
         yield
         return
     before = model.get_experts_implementation()
@@ -169,10 +175,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.selecting |= self._products(given)
         for made in tree_leaves(result):
             if isinstance(made, Tensor):
-                self._mark(made, self._derived(op, args, given, made))
+                self._mark(made, self._derived(op, args=args, given=given, made=made))
         return result
 
-    def _derived(self, op: Any, args: Any, given: list[Tensor], made: Tensor) -> _Marks:
+    def _derived(self, op: Any, *, args: Any, given: list[Tensor], made: Tensor) -> _Marks:
         packet = op.overloadpacket
         if packet in _OPERANDS:
             operands = [operand for operand in args[_OPERANDS[packet]] if isinstance(operand, Tensor)]

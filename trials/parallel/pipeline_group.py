@@ -18,8 +18,8 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import PrefixStore, Store
 
+from nmlab.trials.compat import PrefixStore, Store, gloo_options, nccl_options
 from nmlab.trials.contract.errors import (
     DivergedError,
     GroupClosedError,
@@ -209,15 +209,15 @@ class DistributedGroup(PipelineGroup):
 
     def _connect(self) -> None:
         prefix = f"{self.name}/{self._generation}"
-        self._all = _gloo(self._store, f"{prefix}/all", self.rank, self.size, address=self._address)
+        self._all = _gloo(self._store, f"{prefix}/all", rank=self.rank, size=self.size, address=self._address)
         self._links: dict[int, Any] = {}
         for low in (self.rank - 1, self.rank):  # a link has two ranks, so a broadcast of one reaches the other alone
             if 0 <= low < self.size - 1:
                 place, name = self.rank - low, f"{prefix}/link-{low}"
                 if self._by_nccl:
-                    self._links[low] = _nccl(self._store, name, place, 2)
+                    self._links[low] = _nccl(self._store, name, rank=place, size=2)
                 else:
-                    self._links[low] = _gloo(self._store, name, place, 2, address=self._address)
+                    self._links[low] = _gloo(self._store, name, rank=place, size=2, address=self._address)
         self._prove(prefix)
 
     def _prove(self, prefix: str) -> None:
@@ -275,17 +275,13 @@ def _gathered(group: Any, own: bytes, size: int) -> list[bytes]:
     return [buffer.numpy().tobytes() for buffer in buffers]
 
 
-def _gloo(store: Store, name: str, rank: int, size: int, *, address: str) -> Any:
-    options: Any = dist.ProcessGroupGloo._Options()  # type: ignore[attr-defined]
-    options._devices = [dist.ProcessGroupGloo.create_device(hostname=address)]
-    options._timeout = PATIENCE
-    options._threads = 1
+def _gloo(store: Store, name: str, *, rank: int, size: int, address: str) -> Any:
+    options = gloo_options(address=address, timeout=PATIENCE)
     return dist.ProcessGroupGloo(PrefixStore(name, store), rank, size, options)
 
 
-def _nccl(store: Store, name: str, rank: int, size: int) -> Any:
-    options = dist.ProcessGroupNCCL.Options()
-    options._timeout = PATIENCE
+def _nccl(store: Store, name: str, *, rank: int, size: int) -> Any:
+    options = nccl_options(timeout=PATIENCE)
     return dist.ProcessGroupNCCL(PrefixStore(name, store), rank, size, options)
 
 

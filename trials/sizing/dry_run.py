@@ -12,10 +12,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from nmlab.trials.compat import ATTENTION_ON_CPU, FakeTensorMode
 from nmlab.trials.measure.tensor_meter import TensorMeter
 from nmlab.trials.models import ModelSource, locate
 from nmlab.trials.models.quiet import quiet
@@ -31,10 +31,7 @@ def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any
 
 
 # Attention kernels of the CPU, which torch's counter leaves out.
-_ATTENTION = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-}
+_ATTENTION = dict(zip(ATTENTION_ON_CPU, (_attention, _attention_backward), strict=True))
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Measured:
     flops: int
 
 
-class Stage:
+class EmptyModel:
     """A model without contents, for dry runs of forwards and backwards."""
 
     def __init__(self, source: ModelSource) -> None:
@@ -56,7 +53,7 @@ class Stage:
         self._begin(lambda: AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False))
 
     @classmethod
-    def of(cls, make: Callable[[], PreTrainedModel]) -> "Stage":
+    def of(cls, make: Callable[[], PreTrainedModel]) -> "EmptyModel":
         """Return the stage of the model that ``make`` returns; ``make`` is called where tensors get no contents."""
         stage = cls.__new__(cls)
         stage._begin(make)

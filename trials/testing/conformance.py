@@ -83,13 +83,13 @@ class MethodConformance:
         self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:
         run = self._start(method, self._context(replica, text, pattern))
-        self._assert_exact(run.masks(), replica, method, pattern)
+        self._assert_exact(run.masks(), replica=replica, method=method, pattern=pattern)
         initial = run.initial_masks()
         _walk(run)
-        self._assert_exact(run.masks(), replica, method, pattern)
+        self._assert_exact(run.masks(), replica=replica, method=method, pattern=pattern)
         assert (initial is not None) is method.learned, "a learned run has masks that it starts from, no other has"
         if initial is not None:
-            self._assert_exact(initial, replica, method, pattern)
+            self._assert_exact(initial, replica=replica, method=method, pattern=pattern)
         assert replica.frozen.unchanged()
         assert all(p.grad is None and not p.requires_grad for p in replica.frozen.module.parameters())
 
@@ -185,7 +185,7 @@ class MethodConformance:
         context = self._context(replica, text)
         start = self._start(method, context).steps and getattr(context.cost.bill, limited)
         limit = {"tokens": start + BATCH * LENGTH + 1, "forwards": start + 2, "seconds": 1e-9}[limited]
-        result = self._trial(method, replica, text, tmp_path, budget={limited: limit})
+        result = self._trial(method, replica, text=text, folder=tmp_path, budget={limited: limit})
         assert result.status == TrialStatus.FINISHED
         used, noted = result.metrics[f"cost/{limited}"], any("over the budget" in note for note in result.notes)
         if method.learned and limited != "seconds":
@@ -199,10 +199,10 @@ class MethodConformance:
     def test_an_interrupted_trial_ends_as_an_undisturbed_one(
         self, method: Method, replica: ReplicaContext, text: Path, tmp_path: Path
     ) -> None:
-        undisturbed = self._trial(method, replica, text, tmp_path / "one")
-        stopped = self._trial(method, replica, text, tmp_path / "other", stop_at=STEPS // 2)
+        undisturbed = self._trial(method, replica, text=text, folder=tmp_path / "one")
+        stopped = self._trial(method, replica, text=text, folder=tmp_path / "other", stop_at=STEPS // 2)
         assert (stopped.status == TrialStatus.STOPPED) is method.learned
-        resumed = self._trial(method, replica, text, tmp_path / "other")
+        resumed = self._trial(method, replica, text=text, folder=tmp_path / "other")
         assert resumed.status == undisturbed.status == TrialStatus.FINISHED
         assert resumed.step == undisturbed.step
         for name in ("eval/perplexity", "cost/forwards", "cost/tokens"):
@@ -215,7 +215,7 @@ class MethodConformance:
     def test_its_artifacts_are_what_was_evaluated(
         self, method: Method, replica: ReplicaContext, text: Path, tmp_path: Path
     ) -> None:
-        result = self._trial(method, replica, text, tmp_path)
+        result = self._trial(method, replica, text=text, folder=tmp_path)
         if not method.sparse:
             pytest.skip(f"{method.name} leaves no mask")
         spec, model = self._spec(method, text), MaskedModel(replica.frozen)
@@ -265,16 +265,18 @@ class MethodConformance:
         self,
         method: Method,
         replica: ReplicaContext,
+        *,
         text: Path,
         folder: Path,
-        *,
         stop_at: int | None = None,
         **fields: Any,
     ) -> TrialResult:
         spec = self._spec(method, text, cadence={"log_every": 1, "checkpoint_every": 1}, **fields)
         return run_trial(spec, replica=replica, folder=folder, events=_Events(stop_at))
 
-    def _assert_exact(self, masks: Mapping[str, Tensor], replica: ReplicaContext, method: Method, pattern: str) -> None:
+    def _assert_exact(
+        self, masks: Mapping[str, Tensor], *, replica: ReplicaContext, method: Method, pattern: str
+    ) -> None:
         layers = replica.frozen.layers if method.sparse else ()
         assert masks.keys() == {layer.name for layer in layers}
         for layer in layers:

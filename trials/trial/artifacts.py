@@ -1,6 +1,7 @@
 """The artifacts of a finished trial: mask, new weights, losses of every evaluation window, curves, and its record."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,56 +38,53 @@ RECORD_FORMAT = 1
 _FIRST_RECORD = ("key", "model_digest", "spec", "metrics", "tasks", "notes", "initial_masks")
 
 
-def write_artifacts(
-    folder: Path,
-    *,
-    spec: TrialSpec,
-    frozen: FrozenModel,
-    masks: Mapping[str, Tensor],
-    weights: Mapping[str, Tensor] | None,
-    perplexity: Perplexity,
-    initial: Perplexity | None,
-    tasks: TaskResults | None,
-    history: History | None,
-    metrics: Mapping[str, float],
-    notes: Sequence[str],
-    started_from: Mapping[str, Mapping[str, Any]],
-    diagnostics: Mapping[str, Arrays] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Write every artifact of a finished trial into ``folder``; return size and digest by file name, in order.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FinishedTrial:
+    """Everything about a finished trial that is written: the masks of all layers, and what was measured with them."""
 
-    ``trial.json`` is written last. ``diagnostics`` are further arrays of the method, by the name of their file.
-    """
+    spec: TrialSpec
+    frozen: FrozenModel
+    masks: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor] | None
+    perplexity: Perplexity
+    initial: Perplexity | None
+    tasks: TaskResults | None
+    history: History | None
+    """None for a method without steps."""
+    metrics: Mapping[str, float]
+    notes: Sequence[str]
+    started_from: Mapping[str, Mapping[str, Any]]
+    diagnostics: Mapping[str, Arrays] = field(default_factory=dict)
+    """Further arrays of the method, by the name of their file."""
+
+
+def write_artifacts(folder: Path, trial: FinishedTrial) -> dict[str, dict[str, Any]]:
+    """Write every artifact of a finished trial; return size and digest by file name, in order, ``trial.json`` last."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = [EVALUATION_FILE]
-    save_windows(folder / EVALUATION_FILE, perplexity, initial)
-    if tasks is not None:
-        save_questions(folder / TASKS_FILE, tasks)
-        written.append(TASKS_FILE)
-    if masks:
-        info = BundleInfo(spec.model.source, frozen.digest, spec.pattern, spec.method, spec.key)
-        origin = {"model": origin_of(spec.model)}
-        written += _save_masks(folder, masks, weights, info=info, origin=origin, started_from=list(started_from))
-    if history is not None:
-        history.save(folder / STEPS_FILE)
+    written = [*_save_evaluations(folder, trial), *_save_masks(folder, trial)]
+    if trial.history is not None:
+        trial.history.save(folder / STEPS_FILE)
         written.append(STEPS_FILE)
-    for name, arrays in (diagnostics or {}).items():
+    for name, arrays in trial.diagnostics.items():
         assert name.endswith(".npz"), f"diagnostics are arrays, so {name} must end in .npz"
         assert name not in written, f"{name} is written by every trial"
         np.savez_compressed(folder / name, **arrays)  # type: ignore[arg-type]
         written.append(name)
-    record = {
-        "key": spec.key,
-        "model_digest": frozen.digest,
-        "spec": spec.model_dump(mode="json"),
-        "metrics": dict(metrics),
-        "coverage": frozen.coverage.sentence(),
-        "tasks": None if tasks is None else dict(tasks.facts),
-        "notes": list(notes),
-        "initial_masks": dict(started_from),
-    }
-    write_checked(folder / RECORD_FILE, record, format=RECORD_FORMAT)
+    write_checked(folder / RECORD_FILE, _record(trial), format=RECORD_FORMAT)
     return describe_files(folder, (*written, RECORD_FILE))
+
+
+def _record(trial: FinishedTrial) -> dict[str, Any]:
+    return {
+        "key": trial.spec.key,
+        "model_digest": trial.frozen.digest,
+        "spec": trial.spec.model_dump(mode="json"),
+        "metrics": dict(trial.metrics),
+        "coverage": trial.frozen.coverage.sentence(),
+        "tasks": None if trial.tasks is None else dict(trial.tasks.facts),
+        "notes": list(trial.notes),
+        "initial_masks": dict(trial.started_from),
+    }
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -94,22 +92,29 @@ def read_record(path: Path) -> dict[str, Any]:
     return read_checked(path, kind="record of a trial", format=RECORD_FORMAT, before=_FIRST_RECORD)
 
 
-def _save_masks(
-    folder: Path,
-    masks: Mapping[str, Tensor],
-    weights: Mapping[str, Tensor] | None,
-    *,
-    info: BundleInfo,
-    origin: Mapping[str, object],
-    started_from: Sequence[str],
-) -> list[str]:
+def _save_evaluations(folder: Path, trial: FinishedTrial) -> list[str]:
+    save_windows(folder / EVALUATION_FILE, trial.perplexity, trial.initial)
+    if trial.tasks is None:
+        return [EVALUATION_FILE]
+    save_questions(folder / TASKS_FILE, trial.tasks)
+    return [EVALUATION_FILE, TASKS_FILE]
+
+
+def _save_masks(folder: Path, trial: FinishedTrial) -> list[str]:
     """Write weights and mask, the weights first, so that a mask that refers to them never exists without them."""
-    origin = {**origin, **({"initial_masks": list(started_from)} if started_from else {})}
-    if weights is not None:
-        save_weights(folder / WEIGHTS_FILE, weights, masks=masks, info=info)
-        origin = {**origin, WEIGHTS: WEIGHTS_FILE}
-    save_bundle(folder / MASK_FILE, masks, info=info, origin=origin)
-    return [MASK_FILE] if weights is None else [MASK_FILE, WEIGHTS_FILE]
+    if not trial.masks:
+        return []
+    spec, written = trial.spec, [MASK_FILE]
+    info = BundleInfo(spec.model.source, trial.frozen.digest, spec.pattern, spec.method, spec.key)
+    origin: dict[str, Any] = {"model": origin_of(spec.model)}
+    if trial.started_from:
+        origin["initial_masks"] = list(trial.started_from)
+    if trial.weights is not None:
+        save_weights(folder / WEIGHTS_FILE, trial.weights, masks=trial.masks, info=info)
+        origin[WEIGHTS] = WEIGHTS_FILE
+        written.append(WEIGHTS_FILE)
+    save_bundle(folder / MASK_FILE, trial.masks, info=info, origin=origin)
+    return written
 
 
 def gather_masks(masks: Mapping[str, Tensor], *, frozen: FrozenModel, pipeline: PipelineGroup) -> Mapping[str, Tensor]:

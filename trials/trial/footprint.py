@@ -9,7 +9,7 @@ tensor, activations as the most bytes of tensors that one step, or one batch of 
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -62,11 +62,11 @@ class Footprint:
         everyone = pipeline.all_gather({**peaks, **activations})
         return {name: float(max(theirs.get(name, 0) for theirs in everyone)) for name in everyone[0]}
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, dict[str, int]]:
         """Return plain values for a checkpoint, from which ``restore`` continues."""
         return {"peaks": self._peaks, "activations": self._activations}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Mapping[str, int]]) -> None:
         """Continue from ``state``; of a phase that was begun again, the higher peak counts."""
         for phase, peak in state.get("peaks", {}).items():
             self._peaks[phase] = max(self._peaks.get(phase, 0), peak)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,9 @@ from nmlab.trials.contract.metrics import EVAL, initial_name
 from nmlab.trials.contract.run_artifacts import step_array
 
 CURVE_POINTS = 200
+
+Noted = dict[str, float]
+"""Values by metric name that exist at one step only."""
 
 
 class History:
@@ -68,18 +70,18 @@ class History:
         """Return the recorded steps as tensors for a checkpoint."""
         return {f"history/{name}": torch.tensor(column, dtype=torch.float64) for name, column in self._columns.items()}
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Noted]:
         """Return the noted values as plain JSON for a checkpoint."""
         return {str(step): values for step, values in self._rare.items()}
 
-    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Mapping[str, float]]) -> None:
         """Continue from what ``tensors`` and ``values`` returned."""
         prefix = "history/"
         self._columns = {k.removeprefix(prefix): t.tolist() for k, t in tensors.items() if k.startswith(prefix)}
         self._rare = {int(step): dict(noted) for step, noted in values.items()}
 
 
-def with_start_named(values: Mapping[str, Any]) -> dict[str, Any]:
+def with_start_named(values: Mapping[str, Noted]) -> dict[str, Noted]:
     """Return the noted values of a checkpoint with the evaluation of the initial mask under ``initial/*``.
 
     Earlier versions recorded it under ``eval/*``. Only runs with steps have checkpoints, so an evaluation at step 0 is

@@ -3,19 +3,19 @@
 A trial that runs out of memory runs again with smaller micro-batches; a peer that follows a trial replays its steps.
 """
 
-from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import DivergedError, GroupClosedError, ReloadError
-from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.measure.memory import empty_cache
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
-from nmlab.trials.trial.loop import TrialLoop
+from nmlab.trials.trial.attempt import Attempt
+from nmlab.trials.trial.ending import Ended, Progress, account_for, ended_by
 from nmlab.trials.trial.outcome import Events, NullEvents, TrialResult
+from nmlab.trials.trial.start import TrialStart
 
 
 def run_trial(
@@ -47,42 +47,43 @@ def run_trial(
     Raises ``ValueError`` for bad input, and ``PeerError`` where another rank failed. Divergence and lack of memory are
     results, not exceptions. ``account_of`` returns the cost up to an exception.
     """
-    trial = partial(
-        TrialLoop,
-        spec,
-        replica,
-        folder,
-        events if pipeline.leads else NullEvents(),
-        pipeline,
-        evaluators or SingleEvaluator(),
+    attempt = Attempt(
+        spec=spec,
+        replica=replica,
+        folder=folder,
+        events=events if pipeline.leads else NullEvents(),
+        pipeline=pipeline,
+        evaluators=evaluators or SingleEvaluator(),
     )
     with replica.results.in_use():
-        return _run_or_halve(trial, smaller_because=smaller_because)
+        return _run_or_halve(attempt, smaller_because=smaller_because)
 
 
-def _run_or_halve(trial: "Callable[..., TrialLoop]", *, smaller_because: str) -> TrialResult:
-    first = trial()
-    spec, replica = first.spec, first.replica
-    can_be_halved = spec.batches_can_be_halved and first.pipeline.size == 1
+def _run_or_halve(attempt: Attempt, *, smaller_because: str) -> TrialResult:
+    """Make one attempt, and where that runs out of memory another one with half as many sequences at a time."""
+    can_be_halved = attempt.spec.batches_can_be_halved and attempt.pipeline.size == 1
     if smaller_because and can_be_halved:
-        return _attempt(trial(halved=True, why=smaller_because))
-    result = _attempt(first)
-    if result.status != TrialStatus.OOM or not can_be_halved or not first.shrinks:
-        return result
-    del first
-    empty_cache(replica.frozen.device)
-    why = f"ran out of memory with micro-batches of {spec.calibration.at_once}"
-    return _attempt(trial(halved=True, why=why))
+        return _make(replace(attempt, halved_because=smaller_because)).result
+    first = _make(attempt)
+    if not (can_be_halved and first.may_fit_halved):
+        return first.result
+    empty_cache(attempt.replica.frozen.device)
+    why = f"ran out of memory with micro-batches of {attempt.spec.calibration.at_once}"
+    return _make(replace(attempt, halved_because=why)).result
 
 
-def _attempt(trial: "TrialLoop") -> TrialResult:
+def _make(attempt: Attempt) -> Ended:
+    """Start the trial, resume it from its newest checkpoint, and complete it."""
+    start = TrialStart(attempt)
+    trial: Progress = start
     try:
-        trial.begin()
-        return trial.go()
+        trial = loop = start.begin()
+        loop.resume()
+        return Ended(loop.complete())
     except Exception as error:
-        return trial.ended_by(trial.pipeline.recover(error))
+        return ended_by(attempt.pipeline.recover(error), trial)
     except BaseException as interruption:  # of this very process
-        trial.account_for(interruption)
+        account_for(interruption, trial)
         raise
 
 
@@ -99,20 +100,29 @@ def follow_trial(
     Steps that the group has taken since the checkpoint are replayed from their losses alone. Nothing is written. In a
     pipeline group every rank calls this function.
     """
-    again = True
+    attempt = Attempt(
+        spec=spec,
+        replica=replica,
+        folder=folder,
+        events=NullEvents(),
+        pipeline=pipeline,
+        evaluators=evaluators,
+        follows=True,
+    )
     with replica.results.in_use():
-        while again:
-            again = _follow(TrialLoop(spec, replica, folder, NullEvents(), pipeline, evaluators, follows=True))
+        while _follow(attempt):
+            pass
 
 
-def _follow(trial: "TrialLoop") -> bool:
+def _follow(attempt: Attempt) -> bool:
     """Follow a trial until it ends; return whether to start again from the newest checkpoint."""
     try:
-        trial.begin()
+        trial = TrialStart(attempt).begin()
+        trial.resume()
         trial.replay()
         return False
     except Exception as error:
-        ended = trial.pipeline.recover(error)
+        ended = attempt.pipeline.recover(error)
     if not isinstance(ended, ReloadError | GroupClosedError | DivergedError):
         raise ended
     return isinstance(ended, ReloadError)  # divergence is reported by the leader, which has the same losses

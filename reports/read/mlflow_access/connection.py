@@ -1,15 +1,18 @@
 """Clients of tracking stores, returned only once a store has answered; MLflow alone waits for minutes or hours."""
 
 import socket
-from typing import Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy
 
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.mlflow_access import settings
+from nmlab.reports.read.mlflow_access import library, settings
 from nmlab.reports.read.mlflow_access.addresses import DATABASES, EXPECTED, canonical, check_address, dialect, shown
 from nmlab.reports.read.mlflow_access.failures import reason
 from nmlab.trials.contract import run_tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 CONNECT_SECONDS = 5.0
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -18,7 +21,7 @@ _DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLd
 """Packages whose name differs from that of their module."""
 
 
-def connect(uri: str) -> Any:
+def connect(uri: str) -> "MlflowClient":
     """Return MLflow's client of a store that has answered a request.
 
     The request is for one experiment, by MLflow's own client, and so uses the same credentials, certificates and
@@ -27,22 +30,20 @@ def connect(uri: str) -> Any:
     Raises:
         ReportError: one line that names the store, without its password, and says why it cannot be used.
     """
-    from mlflow import MlflowClient
-
     uri = canonical(uri)
     check_address(uri)
     if dialect(uri) in DATABASES:
         _check_database(uri)
     with settings.environment(_PATIENCE):
         try:
-            client = MlflowClient(tracking_uri=uri)
+            client = library.client(uri)
             client.search_experiments(max_results=1)
         except Exception as error:  # MLflow raises errors of many kinds on unexpected answers
             raise unusable(uri, reason(error, uri=uri)) from error
     return client
 
 
-def check_writing(client: Any, study: str, *, uri: str) -> None:
+def check_writing(client: "MlflowClient", study: str, *, uri: str) -> None:
     """Check that a store can be written: create the study's experiment, if it is new, and set its tag.
 
     A launch writes the same first, and nothing else is written.

@@ -1,33 +1,8 @@
-"""Environment settings for MLflow; import this module before MLflow, wherever MLflow is imported.
+"""Variables of the environment that MLflow reads, set for the duration of a block."""
 
-MLflow starts its telemetry on import, unless the environment already forbids it. A choice that the user made in the
-environment stays.
-"""
-
-import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-
-_SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",  # creating a store needs no message
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would break JSON output, and may contain a password
-    # MLflow retries an unreachable server for minutes; the writer of records retries later.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
-
-
-def apply_settings() -> None:
-    """Set the variables that the user did not set, for this process and its children."""
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints the traceback of what it raises
-    if "mlflow" in sys.modules:
-        _stop_telemetry()
 
 
 @contextmanager
@@ -43,18 +18,3 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _stop_telemetry() -> None:
-    """Remove the telemetry client of an MLflow that was imported before this module.
-
-    MLflow's own function reads the environment again and removes the client where telemetry is off.
-    """
-    try:
-        from mlflow.telemetry import set_telemetry_client
-    except ImportError:  # an older MLflow has none
-        return
-    set_telemetry_client()
-
-
-apply_settings()

@@ -21,7 +21,7 @@ def later(monkeypatch, tmp_path):
     def ask(*, node="n1", oom_kills=3, death=None, mark=BEFORE):
         asked = []
         monkeypatch.setattr(oom_detection, "_name", lambda: {"actor": "a2", "node": node, "oom_kills": oom_kills})
-        monkeypatch.setattr(oom_detection, "_death_of", lambda actor: asked.append(actor) or death)
+        monkeypatch.setattr(oom_detection, "death_of", lambda actor: asked.append(actor) or death)
         if mark is not None:
             (tmp_path / "at_work.json").write_text(mark if isinstance(mark, str) else json.dumps(mark))
         why = oom_detection.reason(tmp_path)
@@ -50,7 +50,7 @@ def test_without_a_whole_mark_ray_is_not_asked(later, mark):
 
 def test_a_mark_stays_when_a_process_did_not_finish(monkeypatch, tmp_path):
     monkeypatch.setattr(oom_detection, "_name", lambda: BEFORE)
-    monkeypatch.setattr(oom_detection, "_death_of", lambda actor: None)
+    monkeypatch.setattr(oom_detection, "death_of", lambda actor: None)
     mark = tmp_path / "trial" / "at_work.json"
     with oom_detection.at_work(tmp_path / "trial") as why:
         assert json.loads(mark.read_text()) == BEFORE

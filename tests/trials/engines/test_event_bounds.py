@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout
 from nmlab.trials.engines.event.blocks import SUPERBLOCK, Blocks
-from nmlab.trials.engines.event.drift import History, drifted
+from nmlab.trials.engines.event.drift import DriftHistory, drifted
 from nmlab.trials.engines.event.rates import UNIT, rate
-from nmlab.trials.engines.event.windows import HOT, REACH, Windows, bounds
+from nmlab.trials.engines.event.windows import HOT, REACH, DriftWindows, bounds
 from nmlab.trials.masks import deviation
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import PrunableLayer
@@ -109,7 +109,7 @@ def test_bounds_hold_to_the_edge_of_the_window(text, direction):
     blocks = Blocks(GroupLayout([layer], pattern=pattern), device=q_g.device)
     bound_g, reached, largest = bounds(q_g), 0, torch.zeros_like(q_g)
     for group in range(len(q_g)):
-        history, windows = History(device=q_g.device), Windows(blocks, n=n, device=q_g.device)
+        history, windows = DriftHistory(device=q_g.device), DriftWindows(blocks, n=n, device=q_g.device)
         slot_1 = torch.tensor([8 * SUPERBLOCK])
         windows.narrow(slot_1, windows.ends(slot_1, bound_g[group : group + 1], sums=(0.0, 0.0)))
         while windows.expired(history) is None and history.step < 400:

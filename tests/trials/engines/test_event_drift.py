@@ -9,7 +9,7 @@ from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout, ReferenceEngine
 from nmlab.trials.engines.engine import MaskKey
 from nmlab.trials.engines.event import EventEngine
-from nmlab.trials.engines.event.drift import History, drifted
+from nmlab.trials.engines.event.drift import DriftHistory, drifted
 from nmlab.trials.engines.logits import store_of
 from nmlab.trials.masks.deviation import Race
 from nmlab.trials.models import PrunableLayer
@@ -25,7 +25,7 @@ def test_what_is_left_out_is_of_the_third_order(text):
     sizes = torch.randn(40, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 0.5
     errors = []
     for scale in (0.2, 0.1, 0.05):
-        history, eager_Mg = History(device=start_Mg.device), start_Mg.clone()
+        history, eager_Mg = DriftHistory(device=start_Mg.device), start_Mg.clone()
         for size in (scale * sizes).tolist():
             eager_Mg += size * Race.of(eager_Mg, n=pattern.n).mode_score()
             history.append(size)
@@ -38,7 +38,7 @@ def test_what_is_left_out_is_of_the_third_order(text):
 
 def test_one_skipped_step_is_exact():
     start_Mg = torch.tensor([[5.0, 4.0, 0.0, -1.0]], dtype=torch.float64).t().contiguous()
-    history = History(device=start_Mg.device)
+    history = DriftHistory(device=start_Mg.device)
     history.append(300.0)
     wanted_Mg = start_Mg + 300.0 * Race.of(start_Mg, n=2).mode_score()
     since = history.since(torch.zeros(1, dtype=torch.int32))
@@ -46,7 +46,7 @@ def test_one_skipped_step_is_exact():
 
 
 def test_history_goes_on_from_its_state_and_grows():
-    history, other = History(device=torch.device("cpu")), History(device=torch.device("cpu"))
+    history, other = DriftHistory(device=torch.device("cpu")), DriftHistory(device=torch.device("cpu"))
     for step in range(3000):
         history.append(0.1 * step)
     other.load_state(history.state())

@@ -1,6 +1,7 @@
 """Event and adaptive engine over runs in which groups turn hot and cold, windows end, and layers are delegated."""
 
 import dataclasses
+import math
 
 import pytest
 import safetensors.torch
@@ -181,3 +182,11 @@ def test_the_state_of_an_engine_that_delegated_a_layer_counts_its_logits_once():
     engine = start(AdaptiveEngine)
     logits = engine.layout.groups * 4 * 4
     assert logits < engine.state_bytes < 3.6 * logits
+
+
+def test_a_layer_changes_its_engine_at_two_different_costs():
+    """Between them it stays where it is, so that it does not change back and forth."""
+    costs = (0.74, 0.75, 1.0, 1.01, math.inf, math.nan)
+    event, linear = adaptive.Holder.EVENT, adaptive.Holder.LINEAR
+    assert [adaptive.next_holder(event, cost=cost) for cost in costs] == [event] * 3 + [linear] * 2 + [event]
+    assert [adaptive.next_holder(linear, cost=cost) for cost in costs] == [event] + [linear] * 5

@@ -12,7 +12,7 @@ from nmlab.trials.evaluation import Perplexity
 from nmlab.trials.export.subject import Base, Subject, open_subject
 from nmlab.trials.masks.topn import topn
 from nmlab.trials.models import FrozenModel, ModelSource
-from nmlab.trials.trial.artifacts import write_artifacts
+from nmlab.trials.trial.artifacts import FinishedTrial, write_artifacts
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +50,7 @@ def finished_trial(checkpoint, tmp_path_factory) -> Callable[..., Path]:
             evaluation=EvaluationSpec(source="builtin:python-docs", sequence_length=32, windows=4),
         )
         folder = tmp_path_factory.mktemp("trial")
-        write_artifacts(
-            folder,
+        finished = FinishedTrial(
             spec=spec,
             frozen=frozen,
             masks=masks,
@@ -64,6 +63,7 @@ def finished_trial(checkpoint, tmp_path_factory) -> Callable[..., Path]:
             notes=[],
             started_from={},
         )
+        write_artifacts(folder, finished)
         return folder
 
     return make

@@ -119,6 +119,12 @@ def test_an_unknown_format_gives_the_nearest_name():
         formats.get("onx")
 
 
+def test_the_format_of_earlier_versions_is_refused_with_what_reads_it():
+    assert "sparse-24-bitmask" not in formats.names()
+    with pytest.raises(ValueError, match=r"no longer written \(compressed-tensors 0\.9\.4 to 0\.14 and .* read it\)"):
+        formats.get("sparse-24-bitmask")
+
+
 @pytest.mark.parametrize(
     ("architecture", "changes"),
     [

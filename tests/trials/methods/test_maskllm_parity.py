@@ -30,7 +30,7 @@ def test_masks_and_gradients(case):
     recorded, facts, pattern = case
     gate_GK, gumbel_GK = recorded["gate"].clone().requires_grad_(), recorded["gumbel"]
     kappa, tau = facts["current_scale"], facts["current_temperature"]
-    mask_GM = soft_mask(gate_GK, gumbel_GK, kappa, tau, pattern)
+    mask_GM = soft_mask(gate_GK, gumbel_GK, kappa=kappa, tau=tau, pattern=pattern)
     if facts["hard"]:
         mask_GM = straight_through(sampled_mask(gate_GK, gumbel_GK, kappa, pattern), soft_GM=mask_GM)
     mask_OI = mask_GM.view_as(recorded["W"])

@@ -1,10 +1,12 @@
 """Methods by name, and the error for an unknown name."""
 
+import doctest
+
 import pytest
 import torch
 
 from nmlab.trials.context.replica_context import ReplicaContext
-from nmlab.trials.methods import registry
+from nmlab.trials.methods import base, registry
 from nmlab.trials.methods.base import Method, Run
 from nmlab.trials.methods.initial_masks import available, initial_mask
 
@@ -60,3 +62,10 @@ def test_an_initial_mask_drawn_at_random_is_the_trials_own(make_context):
 def test_an_override_by_an_earlier_name_is_refused_and_not_passed_over(base, old, new):
     with pytest.raises(TypeError, match=f"Mine.{old} is called {new} now"):
         type("Mine", (base,), {old: lambda self: None})
+
+
+def test_the_example_of_the_contract_is_a_whole_method(make_context):
+    parsed = doctest.DocTestFinder().find(base, name="base", globs={**vars(base), "context": make_context("2:4")})
+    ran = [doctest.DocTestRunner().run(example) for example in parsed if example.examples]
+    assert [result.failed for result in ran] == [0]
+    assert ran[0].attempted > 5

@@ -52,7 +52,7 @@ def _by_inverting_what_is_left(weight, hessian, pattern, *, damping):
 @pytest.mark.parametrize("block_size", [24, 48])
 def test_it_is_the_recursion_of_the_optimal_brain_surgeon(pattern, block_size):
     weight, _, hessian = _problem(0)
-    mask, updated = sparsegpt.prune(weight, hessian, Pattern.parse(pattern), 0.01, block_size)
+    mask, updated = sparsegpt.prune(weight, hessian, Pattern.parse(pattern), damping=0.01, block_size=block_size)
     expected_mask, expected = _by_inverting_what_is_left(weight, hessian, Pattern.parse(pattern), damping=0.01)
     assert torch.equal(mask, expected_mask)
     torch.testing.assert_close(updated, expected.float(), rtol=1e-4, atol=1e-5)
@@ -90,7 +90,10 @@ def test_the_update_pays(pattern):
 @pytest.mark.parametrize("pattern", ["2:4", "4:8"])
 def test_the_block_size_changes_rounding_only(pattern):
     weight, _, hessian = _problem(1, inputs=64, samples=128)
-    results = [sparsegpt.prune(weight, hessian, Pattern.parse(pattern), 0.01, size) for size in (8, 16, 64, 128)]
+    results = [
+        sparsegpt.prune(weight, hessian, Pattern.parse(pattern), damping=0.01, block_size=size)
+        for size in (8, 16, 64, 128)
+    ]
     for mask, updated in results[1:]:
         assert torch.equal(mask, results[0][0])
         torch.testing.assert_close(updated, results[0][1], rtol=0, atol=1e-5)

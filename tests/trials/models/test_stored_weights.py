@@ -75,6 +75,20 @@ def test_so_is_one_that_only_another_file_shows(folder, name, content, method):
         locate(ModelSource(source=str(folder)))
 
 
+def test_two_four_weights_as_bitmasks_are_refused_with_what_reads_them(folder):
+    _edit(
+        folder,
+        quantization_config={
+            "quant_method": "compressed-tensors",
+            "version": "0.9.4",
+            "sparsity_config": {"format": "sparse-24-bitmask", "targets": ["Linear"], "sparsity_structure": "2:4"},
+        },
+    )
+    with pytest.raises(SourceError, match=r"sparse-24-bitmask, which compressed-tensors .*0\.14.* read") as refused:
+        locate(ModelSource(source=str(folder)))
+    assert "\n" not in str(refused.value)
+
+
 def test_an_empty_setting_says_nothing(folder):
     _edit(folder, quantization_config=None, compression_config={})
     assert locate(ModelSource(source=str(folder))) == folder

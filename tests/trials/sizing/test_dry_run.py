@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from nmlab.trials.models import ModelSource
-from nmlab.trials.sizing.dry_run import Stage
+from nmlab.trials.sizing.dry_run import EmptyModel
 
 VOCABULARY, HIDDEN, BLOCKS = 4096, 32, 3
 
@@ -24,7 +24,7 @@ def llama():
 
 @pytest.fixture(scope="module")
 def stage():
-    return Stage.of(llama)
+    return EmptyModel.of(llama)
 
 
 def test_flops_are_two_a_weight_and_token(stage):
@@ -69,5 +69,5 @@ def test_a_backward_of_all_weights_holds_their_gradients(stage):
 
 
 def test_the_weights_themselves_do_not_count():
-    stage = Stage(ModelSource(source="builtin:tiny"))
+    stage = EmptyModel(ModelSource(source="builtin:tiny"))
     assert stage.forward(batch=1, length=2).peak_bytes < 100_000

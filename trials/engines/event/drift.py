@@ -26,7 +26,7 @@ _NUDGE = 2.0**-12
 _PACE_STEPS = 64
 
 
-class History:
+class DriftHistory:
     """The sums A and B after every step since the engine was made; float64, 16 bytes a step."""
 
     def __init__(self, *, device: torch.device) -> None:
@@ -84,7 +84,7 @@ def drifted(arranged_Mg: Tensor, *, n: int, since: tuple[Tensor, Tensor]) -> Ten
     Args:
         arranged_Mg: [M, g] float64 at the last touch, arranged for the mode, which is the same before and after.
         n: N.
-        since: what A and B grew by, from `History.since`.
+        since: what A and B grew by, from `DriftHistory.since`.
     """
     if n == len(arranged_Mg):
         return arranged_Mg

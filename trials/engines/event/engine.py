@@ -36,7 +36,7 @@ from torch import Tensor
 
 from nmlab.trials.engines.checks import check_descent
 from nmlab.trials.engines.engine import Draw, Engine, MaskKey
-from nmlab.trials.engines.event.drift import History
+from nmlab.trials.engines.event.drift import DriftHistory
 from nmlab.trials.engines.event.groups import Arranged, Groups, piece, pieces
 from nmlab.trials.engines.event.hot import HotGroups
 from nmlab.trials.engines.event.rates import rate as rate_of
@@ -94,7 +94,7 @@ class EventEngine(Engine):
         self.layout = layout
         self._n = layout.pattern.n
         self._groups = Groups(store, pattern=layout.pattern)
-        self.history = History(device=store.device)
+        self.history = DriftHistory(device=store.device)
         # Which layers another engine holds.
         self.delegated = [empty] * len(layout.layers)
         self._last: _Remembered | None = None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.engines.event.drift import History, drifted
+from nmlab.trials.engines.event.drift import DriftHistory, drifted
 from nmlab.trials.engines.logits import LogitStore, Rows
 from nmlab.trials.masks.codes import code_dtype, decode, encode
 from nmlab.trials.masks.deviation import Race, arrange, kept_first, restore
@@ -64,7 +64,7 @@ class Groups:
         order_gM = self.order(rows)
         return Arranged(arrange(self.store.read(rows).double(), order_gM), order_gM)
 
-    def current(self, rows: Rows, *, history: History) -> Arranged:
+    def current(self, rows: Rows, *, history: DriftHistory) -> Arranged:
         """Return groups with their current logits, without writing them."""
         then, since = self.stored(rows), history.since(self.stamp_G[rows])
         return Arranged(drifted(then.logits_Mg, n=self._pattern.n, since=since), then.order_gM)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.engines.event.blocks import TILE, Blocks
-from nmlab.trials.engines.event.drift import History
+from nmlab.trials.engines.event.drift import DriftHistory
 from nmlab.trials.engines.event.rates import UNIT, RateSums
-from nmlab.trials.engines.event.windows import Windows, bounds, left
+from nmlab.trials.engines.event.windows import DriftWindows, bounds, left
 from nmlab.trials.engines.layout import GroupLayout
 
 
@@ -21,7 +21,7 @@ class Watch:
     def __init__(self, layout: GroupLayout, *, device: torch.device) -> None:
         self.blocks = Blocks(layout, device=device)
         self.rates = RateSums(self.blocks, device=device)
-        self.windows = Windows(self.blocks, n=layout.pattern.n, device=device)
+        self.windows = DriftWindows(self.blocks, n=layout.pattern.n, device=device)
 
     def bound(self, groups_g: Tensor, q_g: Tensor, *, sums: tuple[Tensor | float, Tensor | float]) -> None:
         """Bound groups with deviation probabilities ``q_g`` (0 ends the bound) as of the sums A and B in ``sums``."""
@@ -29,7 +29,7 @@ class Watch:
         self.rates.set(slots_g, bound_g)
         self.windows.narrow(slots_g, self.windows.ends(slots_g, bound_g, sums=sums))
 
-    def expired(self, history: History, stamp_G: Tensor) -> Tensor | None:
+    def expired(self, history: DriftHistory, stamp_G: Tensor) -> Tensor | None:
         """Return the groups whose bounds may no longer hold, int64 ascending, or None; `bound` has to follow."""
         tiles_t = self.windows.expired(history)
         if tiles_t is None:

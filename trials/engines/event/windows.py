@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.engines.event.blocks import TILE, TILE_BITS, Blocks
-from nmlab.trials.engines.event.drift import History
+from nmlab.trials.engines.event.drift import DriftHistory
 from nmlab.trials.engines.event.rates import LARGEST, UNIT, rate
 
 # Nats that a group may drift before it is bounded again. A larger reach means fewer updates, and more points that are
@@ -48,7 +48,7 @@ def bounds(q_s: Tensor) -> Tensor:
     return rate(q_s * _GROWTH).ceil_().add_(1).long() * (q_s > 0)
 
 
-class Windows:
+class DriftWindows:
     """The ranges of A and B in which all bounds hold: A from -row 0 to row 1, B to row 2; float32, rounded inwards."""
 
     def __init__(self, blocks: Blocks, *, n: int, device: torch.device) -> None:
@@ -100,13 +100,13 @@ class Windows:
         _narrow(self._ends_3B, slots_s >> 2 * TILE_BITS, ends_3s)
         self._narrowest = list(map(min, self._narrowest, ends_3s.amin(1).tolist()))
 
-    def hottest(self, history: History) -> float:
+    def hottest(self, history: DriftHistory) -> float:
         """Return the largest q for which a group is bounded and not hot, at the recent pace of A."""
         # A walk of steps of size s leaves a window of half-width w after (w / s)^2 steps.
         pace = history.pace() * math.sqrt(_LEAST_STEPS)
         return min(HOT, (1 + _SHORTEST) / 2 * self._first / pace) if pace else HOT
 
-    def looks(self, q_s: Tensor, history: History) -> Tensor:
+    def looks(self, q_s: Tensor, history: DriftHistory) -> Tensor:
         """Return the expected number of times a step that the windows of cold groups end."""
         return (q_s / (1.0 - q_s) * (history.pace() / ((1 + _SHORTEST) / 2 * self._first))).square_()
 
@@ -115,7 +115,7 @@ class Windows:
         """Bytes held."""
         return self._ends_3T.nbytes + self._ends_3B.nbytes + self._reach_2B.nbytes
 
-    def expired(self, history: History) -> Tensor | None:
+    def expired(self, history: DriftHistory) -> Tensor | None:
         """Return the tiles whose windows A or B has left, int64 ascending; None if there is none."""
         if not left(history, *self._narrowest):
             return None
@@ -129,7 +129,7 @@ class Windows:
         self._narrowest = self._ends_3B.amin(1).tolist()
 
 
-def left(history: History, low: End, high: End, second: End) -> End:
+def left(history: DriftHistory, low: End, high: End, second: End) -> End:
     """Return whether A or B has left windows with these ends."""
     return (-low > history.first) | (high < history.first) | (second < history.second)
 

@@ -22,7 +22,7 @@ from nmlab.trials.engines.triton.kernels.draw import draw
 from nmlab.trials.engines.triton.kernels.patch import patch
 from nmlab.trials.engines.triton.kernels.scan import scan
 from nmlab.trials.engines.triton.kernels.touch import touch
-from nmlab.trials.engines.triton.launch import WARPS, WEIGHTS, Shape
+from nmlab.trials.engines.triton.launch import WARPS, WEIGHTS, KernelShape
 from nmlab.trials.engines.triton.words import LARGEST_CLOSED_N, word_dtype
 from nmlab.trials.masks.codes import code_dtype
 
@@ -62,7 +62,7 @@ class Compiled:
 
 def compile_kernels(pattern: Pattern, *, difference: bool, capability: int) -> dict[str, Compiled]:
     """Compile every kernel that the engine runs for a pattern; ``capability`` is 80 for sm_80, and so on."""
-    shape = Shape(pattern, difference=difference)
+    shape = KernelShape(pattern, difference=difference)
     words = word_dtype(pattern.m, difference=difference)
     types = {
         **_SCALARS,

@@ -32,7 +32,9 @@ def expected_masks(logits_GM: np.ndarray, mode_GM: np.ndarray, *, bits: int) -> 
     dropped_GM = np.where(mode_GM, 0.0, weight_GM)
     rest_G = dropped_GM.sum(1)
     inverse_GM = np.where(mode_GM, 1.0 / (rest_G[:, None] + weight_GM), 0.0)
-    deviates_G, in_time_GM = _absent(group_G, weight_GM, inverse_GM, rest_G, mode_GM, bits=bits)
+    deviates_G, in_time_GM = _absent(
+        group_G, weight_GM=weight_GM, inverse_GM=inverse_GM, rest_G=rest_G, mode_GM=mode_GM, bits=bits
+    )
     leader_G, _ = _two_uniforms(bits, group_G, GROUP_BLOCK.value + 2)
     _, race_GM = _lane_uniforms(bits, group_G, logits_GM.shape[1])
     leads_GM = np.arange(logits_GM.shape[1]) == _pick(dropped_GM, leader_G)[:, None]
@@ -46,11 +48,11 @@ def expected_masks(logits_GM: np.ndarray, mode_GM: np.ndarray, *, bits: int) -> 
 
 def _absent(
     group_G: np.ndarray,
+    *,
     weight_GM: np.ndarray,
     inverse_GM: np.ndarray,
     rest_G: np.ndarray,
     mode_GM: np.ndarray,
-    *,
     bits: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return which groups deviate [G], and which of their kept items come in time [G, M]."""

@@ -29,7 +29,7 @@ WARPS = 4
 WEIGHTS = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
 
-class Shape:
+class KernelShape:
     """Compile-time parameters of a kernel: pattern and storage, and how many groups a program takes.
 
     ``rows`` is for programs that hold a few numbers a lane; ``pair_rows`` for ``draw``, which compares all pairs of
@@ -45,7 +45,7 @@ class Shape:
         self.pair_rows = max(1, 4 * numbers // lanes**2)
 
     @classmethod
-    def of(cls, words: GroupWords) -> "Shape":
+    def of(cls, words: GroupWords) -> "KernelShape":
         """Return the shape of the kernels for a store."""
         return cls(words.pattern, difference=words.difference)
 
@@ -81,7 +81,7 @@ def scan(
         ORDER=order,
         DRAWS=len(keys),
         SPAN=tables.span,
-        **Shape.of(words).constants,
+        **KernelShape.of(words).constants,
     )
     return count
 
@@ -89,7 +89,7 @@ def scan(
 def draw(words: GroupWords, tables: LayerTables, groups_g: Tensor, *, key: MaskKey) -> Tensor:
     """Return the codes [g] of the masks named ``key`` of some groups (int64), the mode where it is not left."""
     codes_g = torch.empty(len(groups_g), dtype=code_dtype(words.pattern.m), device=groups_g.device)
-    shape = Shape.of(words)
+    shape = KernelShape.of(words)
     _run(
         draw_kernel,
         triton.cdiv(len(groups_g), shape.pair_rows),
@@ -109,7 +109,7 @@ def draw(words: GroupWords, tables: LayerTables, groups_g: Tensor, *, key: MaskK
 
 def touch(words: GroupWords, groups_g: Tensor, codes_Kg: Tensor, *, scales: Sequence[float]) -> None:
     """Move some groups by -sum_k scales[k] times the score of their k-th mask (N <= 2)."""
-    shape = Shape.of(words)
+    shape = KernelShape.of(words)
     _run(
         touch_kernel,
         triton.cdiv(len(groups_g), shape.rows),
@@ -138,7 +138,7 @@ def patch(
     """
     m, weight = masks_gM.shape[1], dense[0].dtype
     assert all(tensor.is_contiguous() and tensor.dtype == weight for tensor in (*dense, *masked))
-    shape = Shape(Pattern(1, m), difference=False)
+    shape = KernelShape(Pattern(1, m), difference=False)
     _run(
         patch_kernel,
         triton.cdiv(len(groups_g), shape.rows),

@@ -18,7 +18,7 @@ def candidates(pattern: Pattern) -> Tensor:
     return _candidates(pattern).clone()
 
 
-def soft_mask(gate_GK: Tensor, gumbel_GK: Tensor, kappa: float, tau: float, pattern: Pattern) -> Tensor:
+def soft_mask(gate_GK: Tensor, gumbel_GK: Tensor, *, kappa: float, tau: float, pattern: Pattern) -> Tensor:
     """Return the candidates' mean under softmax((kappa gate + gumbel) / tau), [G, M], differentiable in the gates.
 
     Args:

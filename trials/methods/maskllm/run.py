@@ -122,7 +122,9 @@ class MaskLLMRun(SoftMaskRun):
         kappa, tau = self._scale_and_temperature(step)
         # Layer by layer, because a product of matrices may round a row by how many others there are.
         parts = zip(self._by_layer(self._gate_GK), self._by_layer(noise_GW), strict=True)
-        return torch.cat([soft_mask(gate, noise, kappa, tau, self._context.pattern) for gate, noise in parts])
+        return torch.cat(
+            [soft_mask(gate, noise, kappa=kappa, tau=tau, pattern=self._context.pattern) for gate, noise in parts]
+        )
 
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
         kappa, _ = self._scale_and_temperature(step)

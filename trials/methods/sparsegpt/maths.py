@@ -18,7 +18,7 @@ class IndefiniteHessianError(ValueError):
 
 
 def prune(
-    weight: Tensor, hessian: Tensor, pattern: Pattern, damping: float = 0.01, block_size: int = 128
+    weight: Tensor, hessian: Tensor, pattern: Pattern, *, damping: float = 0.01, block_size: int = 128
 ) -> tuple[Tensor, Tensor]:
     """Choose a mask and update the weights that stay, by the saliency W_ij^2 / U_jj^2 of the weights as updated so far.
 
@@ -90,12 +90,18 @@ def _prune_block(work_BO: Tensor, mask_BO: Tensor, factor_BB: Tensor, *, pattern
     errors_BO = torch.empty_like(work_BO)
     for start in range(0, len(work_BO), pattern.m):
         group, later = slice(start, start + pattern.m), slice(start + pattern.m, None)
-        _prune_group(work_BO[group], mask_BO[group], errors_BO[group], factor_BB[group, group], n=pattern.n)
+        _prune_group(
+            work_BO[group],
+            mask_MO=mask_BO[group],
+            errors_MO=errors_BO[group],
+            factor_MM=factor_BB[group, group],
+            n=pattern.n,
+        )
         work_BO[later].addmm_(factor_BB[group, later].T, errors_BO[group], alpha=-1)
     return errors_BO
 
 
-def _prune_group(work_MO: Tensor, mask_MO: Tensor, errors_MO: Tensor, factor_MM: Tensor, *, n: int) -> None:
+def _prune_group(work_MO: Tensor, *, mask_MO: Tensor, errors_MO: Tensor, factor_MM: Tensor, n: int) -> None:
     """Choose the mask of a group, then settle its columns one by one; all but the factor are written in place."""
     pivots_M = factor_MM.diagonal()
     mask_MO.copy_(keep_largest_columns((work_MO / pivots_M[:, None]).abs_(), n))  # ranks as its square does

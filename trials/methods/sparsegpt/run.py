@@ -84,7 +84,7 @@ def _prune_layer(
     damping = config.damping
     while True:
         try:
-            return *prune(weight, hessian, pattern, damping, config.block_size), damping
+            return *prune(weight, hessian, pattern, damping=damping, block_size=config.block_size), damping
         except IndefiniteHessianError:
             if damping >= _LARGEST_DAMPING:
                 raise

@@ -90,7 +90,7 @@ class _RelaxedMask(torch.autograd.Function):
         mask_GM = torch.empty_like(logits_GM)
         for logits_gM, gumbel_gM, mask_gM in chunks(logits_GM, gumbel_GM, mask_GM, layers=layers):
             mask_Mg = torch.zeros_like(logits_gM.T)
-            for share_Mg, _ in _picks(logits_gM, gumbel_gM, tau, lam, n):
+            for share_Mg, _ in _picks(logits_gM, gumbel_gM, tau=tau, lam=lam, n=n):
                 mask_Mg = mask_Mg.add_(share_Mg)
             write_columns(mask_Mg, out_GM=mask_gM)
         return mask_GM
@@ -105,14 +105,16 @@ class _RelaxedMask(torch.autograd.Function):
         for logits_gM, gumbel_gM, gradient_gM, out_gM in chunks(*tensors, layers=ctx.layers):
             outer_Mg = columns(gradient_gM)
             toward_keys_Mg = torch.zeros_like(outer_Mg)
-            for share_Mg, picked in reversed(list(_picks(logits_gM, gumbel_gM, tau, lam, n))):
-                toward_keys_Mg = _before_pick(outer_Mg, toward_keys_Mg, share_Mg, picked, tau)
+            for share_Mg, picked in reversed(list(_picks(logits_gM, gumbel_gM, tau=tau, lam=lam, n=n))):
+                toward_keys_Mg = _before_pick(
+                    outer_Mg, after_Mg=toward_keys_Mg, share_Mg=share_Mg, picked=picked, tau=tau
+                )
             write_columns(toward_keys_Mg.div_(tau * lam), out_GM=out_gM)
         return out_GM, None, None, None, None, None
 
 
 def _picks(
-    logits_gM: Tensor, gumbel_gM: Tensor, tau: float, lam: float, n: int
+    logits_gM: Tensor, gumbel_gM: Tensor, *, tau: float, lam: float, n: int
 ) -> Iterator[tuple[Tensor, Pick | None]]:
     """Yield the shares [M, g] of every pick, and all of it where another follows."""
     logits_Mg = columns(logits_gM)
@@ -125,7 +127,7 @@ def _picks(
     yield keys_Mg.softmax(dim=0), None
 
 
-def _before_pick(outer_Mg: Tensor, after_Mg: Tensor, share_Mg: Tensor, picked: Pick | None, tau: float) -> Tensor:
+def _before_pick(outer_Mg: Tensor, *, after_Mg: Tensor, share_Mg: Tensor, picked: Pick | None, tau: float) -> Tensor:
     """Return the gradient with respect to the keys before a pick.
 
     ``outer_Mg`` is the gradient with respect to the mask, to which the pick adds its shares; ``after_Mg`` that with

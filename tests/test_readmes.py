@@ -1,0 +1,46 @@
+"""The README of a package names every folder and module at its top, and nothing that does not exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("platform", "trials", "search_spaces", "reports")
+READMES = [package for package in PACKAGES if (ROOT / package / "README.md").is_file()]
+_NAME = re.compile(r"`([\w./-]+(?:\.py|\.yaml|/))`")
+
+
+def named(package: str) -> set[str]:
+    """Return every path that a README names."""
+    return set(_NAME.findall((ROOT / package / "README.md").read_text(encoding="utf-8")))
+
+
+def parts(package: str) -> set[str]:
+    """Return the folders and modules at the top of a package, folders with a slash."""
+    found = [path for path in (ROOT / package).iterdir() if path.name != "__pycache__"]
+    return {f"{path.name}/" for path in found if path.is_dir()} | {path.name for path in found if path.suffix == ".py"}
+
+
+def test_the_packages_have_a_readme():
+    assert {"platform", "trials", "search_spaces"} <= set(READMES)
+
+
+@pytest.mark.parametrize("package", READMES)
+def test_a_readme_names_every_part_of_its_package(package):
+    assert parts(package) - named(package) == set()
+
+
+@pytest.mark.parametrize("package", READMES)
+def test_a_readme_names_nothing_that_is_not_there(package):
+    """A path is meant from the package, from the root of the repository, or from a folder of the package."""
+    folder = ROOT / package
+    places = [folder, ROOT, *(path for path in folder.iterdir() if path.is_dir())]
+    assert {name for name in named(package) if not any((place / name).exists() for place in places)} == set()
+
+
+@pytest.mark.parametrize("package", READMES)
+def test_links_of_a_readme_lead_somewhere(package):
+    text = (ROOT / package / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)", text)
+    assert {link for link in links if "://" not in link and not (ROOT / package / link).exists()} == set()

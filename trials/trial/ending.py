@@ -1,0 +1,97 @@
+"""How an attempt at a trial ends: its result, or the error that ended it with an account of the cost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nmlab.trials.contract.errors import DivergedError, GroupClosedError, note_account
+from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
+from nmlab.trials.evaluation import TaskResults
+from nmlab.trials.files.disk import DiskFullError
+from nmlab.trials.measure.out_of_memory import NOT_SMALLER, is_out_of_memory, shrinks_with_batch
+from nmlab.trials.methods import registry
+from nmlab.trials.trial.attempt import Attempt
+from nmlab.trials.trial.outcome import TrialResult, facts_of
+
+
+class Progress(Protocol):
+    """A trial as far as it has come: before its run is started, or in its loop."""
+
+    @property
+    def attempt(self) -> Attempt: ...
+
+    @property
+    def step(self) -> int:
+        """The number of steps taken."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the result must know beside its numbers."""
+
+    @property
+    def started_from(self) -> Mapping[str, Mapping[str, Any]]:
+        """The initial masks so far, by digest."""
+
+    @property
+    def tasks(self) -> TaskResults | None:
+        """The results of the evaluation tasks, once they have run."""
+
+    @property
+    def runs_model(self) -> bool:
+        """Whether the trial takes steps or evaluates, where most of the memory allocated is activations."""
+
+    def spent(self) -> dict[str, float]:
+        """Return the account of a trial that does not finish, without asking other ranks of a pipeline group."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The result of an attempt, and whether it ran out of memory that smaller micro-batches may not need."""
+
+    result: TrialResult
+    may_fit_halved: bool = False
+
+
+def result_of(
+    trial: Progress,
+    status: TrialEnd,
+    *,
+    metrics: Mapping[str, float],
+    reason: str = "",
+    files: Mapping[str, Mapping[str, Any]] | None = None,
+) -> TrialResult:
+    """Return the result of a trial at its current step; ``files`` are size and digest of its artifacts by name."""
+    spec, tasks = trial.attempt.spec, None if trial.tasks is None else trial.tasks.facts_line()
+    return TrialResult(
+        key=spec.key,
+        status=status,
+        step=trial.step,
+        metrics=metrics,
+        reason=reason,
+        artifacts=tuple(files or ()),
+        files=files or {},
+        model_digest=trial.attempt.replica.frozen.digest,
+        notes=tuple(trial.notes),
+        initial_masks=dict(trial.started_from),
+        facts=facts_of(depends_on_seed=registry.get(spec.method).depends_on_seed, tasks=tasks),
+    )
+
+
+def ended_by(error: Exception, trial: Progress) -> Ended:
+    """Return the result for an error that ends a trial, or raise any other error with an account of the cost."""
+    if isinstance(error, DivergedError):
+        return Ended(result_of(trial, TrialStatus.DIVERGED, reason=str(error), metrics=trial.spent()))
+    if isinstance(error, DiskFullError | GroupClosedError):
+        return Ended(result_of(trial, TrialStatus.STOPPED, reason=str(error), metrics=trial.spent()))
+    if not is_out_of_memory(error):
+        account_for(error, trial)
+        raise error
+    shrinks = shrinks_with_batch(error, otherwise=trial.runs_model)
+    trial.notes.extend([] if shrinks else [NOT_SMALLER])
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return Ended(result_of(trial, TrialStatus.OOM, reason=reason, metrics=trial.spent()), may_fit_halved=shrinks)
+
+
+def account_for(error: BaseException, trial: Progress) -> None:
+    """Attach to an error how far the trial came and what it has cost."""
+    note_account(error, step=trial.step, metrics=trial.spent())
