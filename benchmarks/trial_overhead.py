@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nmlab.platform.cluster.session import cluster
+from nmlab.platform.records.events import JournalRecord, TrialEnded
 
 STUDY = """
 name: overhead
@@ -92,8 +93,8 @@ class SharedReplicas:
         self._replicas.join(list(self._driver_loop.received.replicas), timeout=30)
         self._driver_loop.finish()
 
-    def _accept(self, records: list[dict[str, Any]]) -> None:
-        self._ended += [record["result"]["status"] for record in records if record["event"] == "ended"]
+    def _accept(self, records: list[JournalRecord]) -> None:
+        self._ended += [record.result["status"] for record in records if isinstance(record, TrialEnded)]
 
     def _expect(self, finished: int) -> None:
         ended, self._ended = self._ended, []

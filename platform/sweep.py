@@ -28,6 +28,7 @@ from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.ownership import owned
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.records.events import LaunchBegan
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract import run_tags
 
@@ -146,11 +147,11 @@ def _tidied(launch: Launch) -> Iterator[None]:
         launch.tidy()
 
 
-def _launch_began(opened: OpenLaunch) -> dict[str, Any]:
+def _launch_began(opened: OpenLaunch) -> LaunchBegan:
     study = opened.plan.study
     reproduces = {run_tags.REPRODUCES: ",".join(items)} if (items := study.reproduces) else {}
     tags = {**opened.tags, run_tags.PLANNED: str(opened.plan.trials), **reproduces}
-    return {"event": "launch began", "tags": tags, "params": flat_study(study)}
+    return LaunchBegan(tags=tags, params=flat_study(study))
 
 
 def _local_cpus(study: Study) -> float:

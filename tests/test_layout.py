@@ -22,7 +22,7 @@ FORBIDDEN = {
 }
 LAYERS = {
     "platform": (
-        {"compat"},
+        {"compat", "records"},
         {"failures", "process", "pipeline", "search"},
         {"launches", "planning", "testing"},
         {"cluster", "tracking"},

@@ -1,62 +1,112 @@
-"""Calls to the dispatcher, repeated while Ray restarts it."""
+"""The dispatcher as other processes see it: one method for each of its calls."""
 
-import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import ray
-from ray.exceptions import GetTimeoutError, RayActorError
-
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
-_OVERDUE_S = 20.0
-
-
-class DispatcherLostError(RuntimeError):
-    """The dispatcher has not answered within the patience of its client."""
-
-
-class _UnknownActorError(Exception):
-    """Ray knows no actor of this name: it is being started, or has ended for good."""
+from nmlab.platform.dispatch.actor_calls import ActorCalls
+from nmlab.platform.dispatch.messages import (
+    Claim,
+    Drained,
+    Lease,
+    Message,
+    NoMoreTrials,
+    ReceiveAnswer,
+    RefusedEnd,
+    ReplicaProcess,
+    TrialUpdate,
+)
 
 
 class DispatchClient:
     """Calls the dispatcher named ``name``, for a driver, a replica or a trial actor.
 
-    A call may be carried out twice if the dispatcher dies meanwhile, which every method of `DispatchState` allows for.
-    Raises ``DispatcherLostError`` after ``patience`` seconds without an answer.
+    A call may be carried out twice if the dispatcher dies meanwhile, which every method of `DispatchState` allows for;
+    what the methods do is said there. Raises ``DispatcherLostError`` after ``patience`` seconds without an answer.
     """
 
     def __init__(self, name: str, *, namespace: str, actor: Any = None, patience: float = 60.0) -> None:
         self.name = name
-        self._namespace, self._actor, self._patience = namespace, actor, patience
+        self._calls = ActorCalls(name, namespace=namespace, actor=actor, patience=patience)
 
-    def call(self, name: str, *args: Any) -> Any:
-        """Call the method ``name`` of the dispatcher's state; return what it returns."""
-        return self.ask("call", name, *args)
+    # --- the driver -----------------------------------------------------------------------------------------------
 
-    def ask(self, method: str, *args: Any, within: float = 0.0) -> Any:
-        """Call a method of the actor; one that may wait ``within`` seconds gets this number as its last argument."""
-        arguments = (*args, within) if within else args
-        since, pause = time.monotonic(), _FIRST_PAUSE_S
-        while True:
-            try:
-                return ray.get(getattr(self._find(), method).remote(*arguments), timeout=within + _OVERDUE_S)
-            except (RayActorError, GetTimeoutError, _UnknownActorError) as error:
-                self._give_up_after(since, error)
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+    def open(
+        self, ended: Mapping[str, Mapping[str, Any]], *, replicas: Mapping[str, int], cancelled: Iterable[str]
+    ) -> None:
+        """Tell a restarted dispatcher what the driver knows."""
+        cancelled = list(cancelled)
+        self._calls.ask(lambda actor: actor.open.remote(ended, replicas=replicas, cancelled=cancelled))
 
-    def _find(self) -> Any:
-        if self._actor is None:
-            try:
-                self._actor = ray.get_actor(self.name, namespace=self._namespace)
-            except ValueError as error:
-                raise _UnknownActorError(str(error)) from error
-        return self._actor
+    def drain(self, generation: int, *, acknowledged: int, refused: Sequence[RefusedEnd], within: float) -> Drained:
+        """Acknowledge records, and wait for others."""
+        sent = {"acknowledged": acknowledged, "refused": refused, "within": within}
+        drained: Drained = self._calls.ask(lambda actor: actor.drain.remote(generation, **sent), within=within)
+        return drained
 
-    def _give_up_after(self, since: float, error: Exception) -> None:
-        waited = time.monotonic() - since
-        if waited > self._patience:
-            raise DispatcherLostError(
-                f"the dispatcher {self.name} has not answered for {waited:.0f} s ({type(error).__name__}); "
-                "its node may be lost or out of memory. `nmlab resume` goes on from what is recorded"
-            ) from error
+    def cancel(self, key: str, *, generation: int) -> None:
+        """Stop a trial of the dispatcher of this generation."""
+        self._calls.ask(lambda actor: actor.cancel.remote(key, generation=generation))
+
+    def stop(self) -> None:
+        """Make the replicas stop their trials and end."""
+        self._calls.ask(lambda actor: actor.stop.remote())
+
+    # --- replicas -------------------------------------------------------------------------------------------------
+
+    def refuse(self, replica: str, *, reason: str) -> None:
+        """Say that a replica does not load its model, and why."""
+        self._calls.ask(lambda actor: actor.refuse.remote(replica, reason=reason))
+
+    def admit(self, replica: str, *, proofs: Sequence[Mapping[str, Any]]) -> str:
+        """Show the proofs of a replica's workers; return why it is refused, or ""."""
+        reason: str = self._calls.ask(lambda actor: actor.admit.remote(replica, proofs=proofs))
+        return reason
+
+    def introduce(self, process: ReplicaProcess, *, facts: Mapping[str, Any], claims: Sequence[Claim], me: Any) -> int:
+        """Introduce a replica, whose actor is ``me``; return the generation of the dispatcher."""
+        sent = {"facts": facts, "claims": claims, "me": [me]}  # in a list Ray passes the handle on as it is
+        generation: int = self._calls.ask(lambda actor: actor.introduce.remote(process, **sent))
+        return generation
+
+    def receive(
+        self,
+        process: ReplicaProcess,
+        *,
+        generation: int,
+        running: Sequence[tuple[str, int]],
+        messages: Sequence[Message],
+    ) -> ReceiveAnswer:
+        """Send messages, which is a heartbeat too."""
+        sent = {"generation": generation, "running": running, "messages": messages}
+        answer: ReceiveAnswer = self._calls.ask(lambda actor: actor.receive.remote(process, **sent))
+        return answer
+
+    def take(self, process: ReplicaProcess, *, slot: int, done: int, within: float) -> Lease | NoMoreTrials | None:
+        """Wait for a trial for a slot; None if there is none yet."""
+        sent = {"slot": slot, "done": done, "within": within}
+        answer: Lease | NoMoreTrials | None = self._calls.ask(
+            lambda actor: actor.take.remote(process, **sent), within=within
+        )
+        return answer
+
+    def leave(self, process: ReplicaProcess) -> None:
+        """Remove a replica that ends as it should."""
+        self._calls.ask(lambda actor: actor.leave.remote(process))
+
+    # --- trial actors ---------------------------------------------------------------------------------------------
+
+    def submit(self, key: str, *, spec: Mapping[str, Any], attempts: int = 0) -> None:
+        """Queue a trial."""
+        self._calls.ask(lambda actor: actor.submit.remote(key, spec=spec, attempts=attempts))
+
+    def pull(self, key: str, *, after: int, within: float) -> TrialUpdate | None:
+        """Wait for evaluations after a step, or for the end of a trial; None if the dispatcher does not know it."""
+        update: TrialUpdate | None = self._calls.ask(
+            lambda actor: actor.pull.remote(key, after=after, within=within), within=within
+        )
+        return update
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the replicas with the keys of the trials they run, and how many trials have not ended."""
+        shown: dict[str, Any] = self._calls.ask(lambda actor: actor.snapshot.remote())
+        return shown

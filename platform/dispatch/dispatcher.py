@@ -10,6 +10,8 @@ The dispatcher may die at any moment: Ray restarts it, and its callers report to
 import asyncio
 import time
 import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -18,15 +20,24 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nmlab.platform.cluster.session import NAMESPACE
 from nmlab.platform.dispatch.client import DispatchClient
+from nmlab.platform.dispatch.messages import (
+    Claim,
+    Drained,
+    Lease,
+    Message,
+    NoMoreTrials,
+    ReceiveAnswer,
+    RefusedEnd,
+    ReplicaProcess,
+    TrialUpdate,
+)
 from nmlab.platform.dispatch.notifier import Notifier
-from nmlab.platform.dispatch.state import DispatchState, Record
+from nmlab.platform.dispatch.state import DispatchState
 
-_TIMED = {"expire", "introduce", "receive", "lose", "leave"}
-_WITHOUT_NOTIFICATION = {"receive", "snapshot"}  # `receive` notifies waiters only when it brings messages
 _PING_S = 1.0
 
 
-def start_dispatcher(launch: str, *, max_failures: int, expected: Record | None = None) -> DispatchClient:
+def start_dispatcher(launch: str, *, max_failures: int, expected: Mapping[str, Any] | None = None) -> DispatchClient:
     """Start the dispatcher of a launch on the driver's node; return its client once it answers.
 
     It lives as long as the client that is returned. ``expected`` is what replicas must show (`cluster/proof.py`).
@@ -37,98 +48,156 @@ def start_dispatcher(launch: str, *, max_failures: int, expected: Record | None 
     dispatcher = remote.options(name=name, scheduling_strategy=here).remote(
         max_failures=max_failures, expected=expected or {}
     )
-    ray.get(dispatcher.drain.remote(0, 0, [], 0.0))
+    ray.get(dispatcher.drain.remote(0, acknowledged=0, refused=[], within=0.0))
     return DispatchClient(name, namespace=NAMESPACE, actor=dispatcher)
 
 
 class Dispatcher:
-    """``DispatchState`` as an async actor, whose calls can wait. Only the driver's calls are served before `open`."""
+    """``DispatchState`` as an async actor, whose calls can wait; `DispatchClient` has a method for each of its calls.
 
-    def __init__(self, *, max_failures: int, expected: Record) -> None:
+    Only the driver's calls are served before `open`. A call that changes the state notifies those that wait.
+    """
+
+    def __init__(self, *, max_failures: int, expected: Mapping[str, Any]) -> None:
         self._state = DispatchState(max_failures=max_failures, generation=time.time_ns(), expected=expected)
         self._notifier = Notifier()
         self._opened = asyncio.Event()
         self._watchers: set[asyncio.Task[None]] = set()
 
-    async def open(self, *args: Any) -> None:
+    # --- the driver -----------------------------------------------------------------------------------------------
+
+    async def open(
+        self, ended: Mapping[str, Mapping[str, Any]], *, replicas: Mapping[str, int], cancelled: Sequence[str]
+    ) -> None:
         """Begin to serve replicas and trial actors, with what the driver knows (see ``DispatchState.open``)."""
-        self._state.open(*args, now=time.monotonic())
+        self._state.open(ended, replicas, cancelled, now=time.monotonic())
         self._opened.set()
 
-    async def call(self, name: str, *args: Any) -> Any:
-        """Call ``DispatchState.name`` and notify waiters."""
-        await self._opened.wait()
-        timed = {"now": time.monotonic()} if name in _TIMED else {}
-        answer = getattr(self._state, name)(*args, **timed)
-        if name not in _WITHOUT_NOTIFICATION or (name == "receive" and args[-1]):
-            await self._notifier.notify()
-        return answer
-
-    async def introduce(
-        self, replica: str, incarnation: int, facts: Record, claims: list[Record], me: list[Any]
-    ) -> int:
-        """Add a replica, whose actor is ``me[0]``, and watch its process; return this dispatcher's generation."""
-        await self.call("introduce", replica, incarnation, facts, claims)
-        watcher = asyncio.create_task(self._watch(replica, incarnation, me[0]))
-        self._watchers.add(watcher)
-        watcher.add_done_callback(self._watchers.discard)
-        return self._state.generation
-
-    async def take(self, replica: str, incarnation: int, slot: int, done: int, timeout: float) -> Record | None:
-        """Wait for a trial to run; return None if there is none yet, and {} if there will be none any more."""
-        await self._opened.wait()
-
-        def lease() -> Record | None:
-            job = self._state.take(replica, incarnation, slot, done, now=time.monotonic())
-            return {} if job is None and self._state.stopping else job
-
-        job: Record | None = await self._notifier.wait(lease, timeout)
-        if job:
-            await self._notifier.notify()  # the driver waits for the record of the lease
-        return job
-
-    async def pull(self, key: str, after: int, timeout: float) -> Record | None:
-        """Wait for evaluations or the end of a trial; return None if this dispatcher does not know it."""
-        await self._opened.wait()
-
-        def update() -> Record | None:
-            answer = self._state.pull(key, after)
-            if answer is None:
-                return {"unknown": True}
-            return answer if answer["points"] or answer["ended"] is not None else None
-
-        answer = await self._notifier.wait(update, timeout) or self._state.pull(key, after)
-        return None if answer is None or "unknown" in answer else answer
-
-    async def drain(self, generation: int, acknowledged: int, refused: list[Record], timeout: float) -> Record:
+    async def drain(
+        self, generation: int, *, acknowledged: int, refused: Sequence[RefusedEnd], within: float
+    ) -> Drained:
         """Wait for records that the driver has not acknowledged; return them, and how long replicas were silent.
 
         ``refused`` are ends among the acknowledged that the driver does not accept (see ``DispatchState.reject``). If
         ``generation`` is that of an earlier dispatcher, nothing counts as acknowledged, and no records are returned.
         """
         if generation != self._state.generation:
-            return {"generation": self._state.generation, "upto": 0, "records": []}
+            return Drained(self._state.generation, upto=0)
         self._state.expire(now=time.monotonic())
         for end in refused:
-            self._state.reject(**end, now=time.monotonic())
-        before = self._state.drain(acknowledged)
+            self._state.reject(end, now=time.monotonic())
+        drained = self._state.drain(acknowledged)
         if acknowledged:
             await self._notifier.notify()  # trial actors receive an end once it is journaled
-        records = before or await self._notifier.wait(lambda: self._state.drain(acknowledged), timeout)
-        records = records or {"generation": generation, "upto": acknowledged, "records": []}
-        return {**records, "silence": self._state.silence(now=time.monotonic())}
+        if drained is None:
+            drained = await self._notifier.wait(lambda: self._state.drain(acknowledged), within)
+        drained = drained or Drained(generation, upto=acknowledged)
+        return replace(drained, silence=self._state.silence(now=time.monotonic()))
 
-    async def cancel(self, generation: int, key: str) -> None:
+    async def cancel(self, key: str, *, generation: int) -> None:
         """Stop a trial (see ``DispatchState.cancel``); another generation learns of it when the driver opens it."""
         if generation == self._state.generation:
-            await self.call("cancel", key)
+            await self._opened.wait()
+            self._state.cancel(key)
+            await self._notifier.notify()
 
     async def stop(self) -> None:
         """Make the replicas stop their trials and end."""
         self._state.stopping = True
         await self._notifier.notify()
 
-    async def _watch(self, replica: str, incarnation: int, actor: Any) -> None:
+    # --- replicas -------------------------------------------------------------------------------------------------
+
+    async def refuse(self, replica: str, *, reason: str) -> None:
+        """See ``DispatchState.refuse``."""
+        await self._opened.wait()
+        self._state.refuse(replica, reason)
+        await self._notifier.notify()
+
+    async def admit(self, replica: str, *, proofs: Sequence[Mapping[str, Any]]) -> str:
+        """See ``DispatchState.admit``."""
+        await self._opened.wait()
+        reason = self._state.admit(replica, proofs)
+        await self._notifier.notify()
+        return reason
+
+    async def introduce(
+        self, process: ReplicaProcess, *, facts: Mapping[str, Any], claims: Sequence[Claim], me: Sequence[Any]
+    ) -> int:
+        """Add a replica, whose actor is ``me[0]``, and watch its process; return this dispatcher's generation."""
+        await self._opened.wait()
+        self._state.introduce(process, facts, claims, now=time.monotonic())
+        await self._notifier.notify()
+        watcher = asyncio.create_task(self._watch(process, me[0]))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+        return self._state.generation
+
+    async def receive(
+        self,
+        process: ReplicaProcess,
+        *,
+        generation: int,
+        running: Sequence[tuple[str, int]],
+        messages: Sequence[Message],
+    ) -> ReceiveAnswer:
+        """See ``DispatchState.receive``; heartbeats without messages notify nobody."""
+        await self._opened.wait()
+        answer = self._state.receive(
+            process, generation=generation, running=running, messages=messages, now=time.monotonic()
+        )
+        if messages:
+            await self._notifier.notify()
+        return answer
+
+    async def take(
+        self, process: ReplicaProcess, *, slot: int, done: int, within: float
+    ) -> Lease | NoMoreTrials | None:
+        """Wait for a trial to run; return None if there is none yet."""
+        await self._opened.wait()
+
+        def lease() -> Lease | NoMoreTrials | None:
+            taken = self._state.take(process, slot=slot, done=done, now=time.monotonic())
+            return NoMoreTrials() if taken is None and self._state.stopping else taken
+
+        taken: Lease | NoMoreTrials | None = await self._notifier.wait(lease, within)
+        if isinstance(taken, Lease):
+            await self._notifier.notify()  # the driver waits for the record of the lease
+        return taken
+
+    async def leave(self, process: ReplicaProcess) -> None:
+        """See ``DispatchState.leave``."""
+        await self._opened.wait()
+        self._state.leave(process, now=time.monotonic())
+        await self._notifier.notify()
+
+    # --- trial actors ---------------------------------------------------------------------------------------------
+
+    async def submit(self, key: str, *, spec: Mapping[str, Any], attempts: int) -> None:
+        """See ``DispatchState.submit``."""
+        await self._opened.wait()
+        self._state.submit(key, spec, attempts)
+        await self._notifier.notify()
+
+    async def pull(self, key: str, *, after: int, within: float) -> TrialUpdate | None:
+        """Wait for evaluations or the end of a trial; return None if this dispatcher does not know it."""
+        await self._opened.wait()
+
+        def has_news() -> bool | None:
+            update = self._state.pull(key, after)
+            return True if update is None or not update.is_empty else None
+
+        await self._notifier.wait(has_news, within)
+        return self._state.pull(key, after)
+
+    async def snapshot(self) -> dict[str, Any]:
+        """See ``DispatchState.snapshot``."""
+        await self._opened.wait()
+        return self._state.snapshot()
+
+    # --- within ---------------------------------------------------------------------------------------------------
+
+    async def _watch(self, process: ReplicaProcess, actor: Any) -> None:
         """Call a replica's process every second and give it up when it has died; heartbeats detect one that hangs."""
         while True:
             try:
@@ -136,7 +205,7 @@ class Dispatcher:
             except ActorUnavailableError:
                 pass
             except RayActorError:
-                self._state.lose(replica, incarnation, "died", now=time.monotonic())
+                self._state.lose(process, "died", now=time.monotonic())
                 await self._notifier.notify()
                 return
             await asyncio.sleep(_PING_S)

@@ -3,14 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmlab.platform.dispatch.received import AcceptedEnds, ReceivedRecords
+from nmlab.platform.records.events import JournalRecord, TrialEnded
 
 if TYPE_CHECKING:  # Ray must not be imported before its environment is set, nor by a launch that has nothing to run
     from nmlab.platform.dispatch.client import DispatchClient
 
-Record = dict[str, Any]
 _DRAIN_S = 0.5
 FINAL_RECORDS_S = 90.0
 _PAUSE_S = 0.05
@@ -33,10 +33,10 @@ class DriverLoop:
         self,
         dispatcher: "DispatchClient",
         *,
-        accept: Callable[[list[Record]], None],
+        accept: Callable[[list[JournalRecord]], None],
         look: Callable[[], None],
         unwanted: Callable[[], Iterable[str]],
-        unreadable: Callable[[Record], str] = lambda record: "",
+        unreadable: Callable[[TrialEnded], str] = lambda record: "",
     ) -> None:
         self._dispatcher, self._accept, self._look, self._unwanted = dispatcher, accept, look, unwanted
         self._ends = AcceptedEnds(unreadable)
@@ -74,33 +74,34 @@ class DriverLoop:
     def _drain(self) -> bool:
         last, received = self._last, self.received
         self._stop_replicas()
-        answer = self._dispatcher.ask(
-            "drain", received.generation, received.acknowledged, self._ends.refused, within=_DRAIN_S
+        drained = self._dispatcher.drain(
+            received.generation, acknowledged=received.acknowledged, refused=self._ends.refused, within=_DRAIN_S
         )
-        if received.is_new(answer):
-            self._open(answer["generation"])
+        if received.is_new(drained):
+            self._open(drained.generation)
             return True
-        self._last_message = max(self._last_message, time.monotonic() - answer["silence"])
-        records = received.take(self._ends.filter(answer, over=received.ended))
+        self._last_message = max(self._last_message, time.monotonic() - drained.silence)
+        records = received.take(self._ends.filter(drained, over=received.ended))
         if records:
             self._accept(records)
         self._cancel_unwanted()
         self._look()
-        if not answer["records"]:
+        if not drained.records:
             time.sleep(_PAUSE_S)
-        return bool(answer["records"]) or not last
+        return bool(drained.records) or not last
 
     def _stop_replicas(self) -> None:
         if self._stopping and self._stopped_generation != self.received.generation:
-            self._dispatcher.ask("stop")
+            self._dispatcher.stop()
             self._stopped_generation = self.received.generation
 
     def _cancel_unwanted(self) -> None:
         for key in sorted(set(self._unwanted()) - self._cancelled):
-            self._dispatcher.ask("cancel", self.received.generation, key)
+            self._dispatcher.cancel(key, generation=self.received.generation)
             self._cancelled.add(key)
 
     def _open(self, generation: int) -> None:
         self._cancelled = set(self._unwanted())
-        self._dispatcher.ask("open", self.received.ended, self.received.replicas, sorted(self._cancelled))
+        known, cancelled = self.received, sorted(self._cancelled)
+        self._dispatcher.open(known.ended, replicas=known.replicas, cancelled=cancelled)
         self.received.opened(generation)

@@ -1,10 +1,21 @@
 """What the driver has received: each record once, however often a restarted dispatcher or a replica sends it."""
 
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
+from dataclasses import replace
 from typing import Any
 
-Record = dict[str, Any]
+from nmlab.platform.dispatch.messages import Drained, LoggedRecord, RefusedEnd, ReplicaProcess, Source
+from nmlab.platform.records.events import (
+    JournalRecord,
+    ReplicaLeft,
+    ReplicaLost,
+    ReplicaStarted,
+    ResultRefused,
+    TrialEnded,
+    TrialLeased,
+    TrialSubmitted,
+)
 
 
 class ReceivedRecords:
@@ -21,108 +32,111 @@ class ReceivedRecords:
 
     def __init__(self) -> None:
         self.generation = self.acknowledged = 0
-        self.ended: dict[str, Record] = {}
+        self.ended: dict[str, Mapping[str, Any]] = {}
         self.begun: set[str] = set()
         self.loads: Counter[str] = Counter()
         self.replicas: dict[str, int] = {}
-        self._epochs: dict[str, int] = {}
-        self._numbers: dict[tuple[str, int], int] = {}
+        self._epochs: dict[str, int | None] = {}
+        self._numbers: dict[ReplicaProcess, int] = {}
 
-    def is_new(self, answer: Record) -> bool:
+    def is_new(self, drained: Drained) -> bool:
         """Return whether an answer comes from a dispatcher that the driver has not opened."""
-        return bool(answer["generation"] != self.generation)
+        return drained.generation != self.generation
 
     def opened(self, generation: int) -> None:
         """Note that the dispatcher of this generation was opened; its records are numbered from 1 again."""
         self.generation, self.acknowledged = generation, 0
 
-    def take(self, answer: Record) -> list[Record]:
+    def take(self, drained: Drained) -> list[JournalRecord]:
         """Return the records that were not received before, in order; the next ``drain`` acknowledges them all."""
         fresh = [
-            self._accept(record)
-            for record in answer["records"]
-            if record["sequence"] > self.acknowledged and self._is_fresh(record)
+            self._accept(logged)
+            for logged in drained.records
+            if logged.sequence > self.acknowledged and self._is_fresh(logged)
         ]
-        self.acknowledged = max(self.acknowledged, answer["upto"])
+        self.acknowledged = max(self.acknowledged, drained.upto)
         return fresh
 
     def unended(self) -> list[str]:
         """Return the trials that have begun and not ended."""
         return sorted(self.begun)
 
-    def _is_fresh(self, record: Record) -> bool:
-        if "source" in record:
-            replica, incarnation, number = record["source"]
-            return bool(number > self._numbers.get((replica, incarnation), 0))
-        match record["event"]:
-            case "trial":
-                return record["key"] not in self.begun
-            case "leased":
-                return bool(record["epoch"] != self._epochs.get(record["key"]))
-            case "replica":
-                return bool(record["incarnation"] != self.replicas.get(record["host"]))
-            case "replica lost" | "replica left":
-                return record["host"] in self.replicas
-        return True
+    def _is_fresh(self, logged: LoggedRecord) -> bool:
+        """Return whether a record is new; one of a replica by its number, one of the dispatcher by what it says."""
+        if logged.source is not None:
+            return logged.source.number > self._numbers.get(logged.source.process, 0)
+        match logged.record:
+            case TrialSubmitted(key=key):
+                return key not in self.begun
+            case TrialLeased(key=key, epoch=epoch):
+                return epoch != self._epochs.get(key)
+            case ReplicaStarted(host=host, incarnation=incarnation):
+                return incarnation != self.replicas.get(host)
+            case ReplicaLost(host=host) | ReplicaLeft(host=host):
+                return host in self.replicas
+            case _:
+                return True
 
-    def _accept(self, record: Record) -> Record:
-        """Keep what later records are compared with; return the record without its number and source."""
-        if "source" in record:
-            replica, incarnation, number = record["source"]
-            self._numbers[replica, incarnation] = number
-        kept = {name: value for name, value in record.items() if name not in ("sequence", "source")}
-        match record["event"]:
-            case "trial":
-                self.begun.add(record["key"])
-            case "leased":
-                self._epochs[record["key"]] = record["epoch"]
-            case "ended":
-                kept.pop("epoch", None)
-                self.begun.discard(record["key"])
-                self.ended[record["key"]] = record["result"]
-            case "replica":
-                self.replicas[record["host"]] = record["incarnation"]
-                self.loads[record["host"]] += 1
-                kept["loads"] = self.loads[record["host"]]
-            case "replica lost" | "replica left":
-                del self.replicas[record["host"]]
-        return kept
+    def _accept(self, logged: LoggedRecord) -> JournalRecord:
+        """Keep what later records are compared with; return the record, with the number of loads if it is a start."""
+        if logged.source is not None:
+            self._numbers[logged.source.process] = logged.source.number
+        record = logged.record
+        match record:
+            case TrialSubmitted():
+                self.begun.add(record.key)
+            case TrialLeased():
+                self._epochs[record.key] = record.epoch
+            case TrialEnded():
+                self.begun.discard(record.key)
+                self.ended[record.key] = record.result
+            case ReplicaStarted():
+                assert record.incarnation is not None, "a dispatcher names the process"
+                self.replicas[record.host] = record.incarnation
+                self.loads[record.host] += 1
+                return replace(record, loads=self.loads[record.host])
+            case ReplicaLost() | ReplicaLeft():
+                del self.replicas[record.host]
+        return record
 
 
 class AcceptedEnds:
     """Replaces the ends of trials whose artifacts the driver cannot read.
 
-    Such an end becomes a ``result refused`` in the stream. The next ``drain`` rejects it, before the dispatcher counts
-    it as journaled. If a restarted dispatcher gets the same message from the replica again, it is refused again
-    without another check, since nobody has received it as an end.
+    Such an end becomes a ``ResultRefused``. The next ``drain`` rejects it, before the dispatcher counts it as
+    journaled. If a restarted dispatcher gets the same message from the replica again, it is refused again without
+    another check, since nobody has received it as an end.
     """
 
-    def __init__(self, unreadable: Callable[[Record], str]) -> None:
+    def __init__(self, unreadable: Callable[[TrialEnded], str]) -> None:
         self._unreadable = unreadable
-        self._reasons: dict[tuple[Any, ...], str] = {}
-        self.refused: list[Record] = []
-        """The ends to reject with the next ``drain``, as arguments of ``DispatchState.reject``."""
+        self._reasons: dict[tuple[ReplicaProcess, int], str] = {}
+        self.refused: list[RefusedEnd] = []
+        """The ends to reject with the next ``drain``."""
 
-    def filter(self, answer: Record, *, over: Container[str]) -> Record:
+    def filter(self, drained: Drained, *, over: Container[str]) -> Drained:
         """Return an answer of ``drain`` in which the ends that are not accepted are replaced.
 
         Args:
-            answer: of a ``drain`` that was given ``refused``, so that those ends need not be rejected again.
+            drained: of a ``drain`` that was given ``refused``, so that those ends need not be rejected again.
             over: the keys of trials whose end is in the journal.
         """
         self.refused = []
-        return {**answer, "records": [self._filtered(record, over) for record in answer["records"]]}
+        return replace(drained, records=[self._filtered(logged, over) for logged in drained.records])
 
-    def _filtered(self, record: Record, over: Container[str]) -> Record:
-        if record["event"] != "ended" or "source" not in record or record["key"] in over:
-            return record
-        source = tuple(record["source"])
-        reason = self._reasons.get(source) or self._unreadable(record)
-        if not reason:
-            return record
-        self._reasons[source] = reason
-        replica, incarnation, _ = source
-        end = {"replica": replica, "incarnation": incarnation, "key": record["key"], "epoch": record["epoch"]}
-        self.refused.append({**end, "reason": reason})
-        kept = {name: record[name] for name in ("sequence", "source", "host", "key")}
-        return {"event": "result refused", **kept, "reason": reason}
+    def _filtered(self, logged: LoggedRecord, over: Container[str]) -> LoggedRecord:
+        match logged:
+            case LoggedRecord(record=TrialEnded(key=key) as end, source=Source() as source) if key not in over:
+                reason = self._reason(end, source)
+                return replace(logged, record=self._refuse(end, source, reason=reason)) if reason else logged
+        return logged
+
+    def _reason(self, end: TrialEnded, source: Source) -> str:
+        message = (source.process, source.number)
+        return self._reasons.get(message) or self._unreadable(end)
+
+    def _refuse(self, end: TrialEnded, source: Source, *, reason: str) -> ResultRefused:
+        assert source.epoch is not None, "an end belongs to a lease"
+        self._reasons[source.process, source.number] = reason
+        self.refused.append(RefusedEnd(source.process, end.key, source.epoch, reason))
+        return ResultRefused(host=source.process.name, key=end.key, reason=reason)

@@ -8,19 +8,37 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, assert_never
 
 import ray
 
 from nmlab.platform.dispatch.client import DispatchClient
+from nmlab.platform.dispatch.messages import (
+    Claim,
+    GivenUp,
+    Lease,
+    Message,
+    MustIntroduce,
+    NoMoreTrials,
+    Progress,
+    ReplicaProcess,
+)
+from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialMetrics
 from nmlab.trials.contract.declarations import has_phase, is_intermediate
 from nmlab.trials.contract.metrics import Phase
-
-Record = dict[str, Any]
 
 
 class GivenUpError(RuntimeError):
     """The dispatcher gave this replica up, as it hung or got no processor time; its process must start again."""
+
+
+@dataclass
+class _Running:
+    """A lease that this process holds, and the evaluations of its trial so far."""
+
+    lease: Lease
+    evaluations: list[TrialMetrics] = field(default_factory=list)
 
 
 class WorkerLink:
@@ -33,48 +51,61 @@ class WorkerLink:
         me: the handle of the actor that this runs in, whose process the dispatcher watches.
     """
 
-    def __init__(self, dispatcher: Any, *, name: str, facts: Mapping[str, Any], me: Any) -> None:
-        self._dispatcher, self._name, self._facts, self._me = dispatcher, name, dict(facts), me
-        self._incarnation = time.time_ns()
+    def __init__(self, dispatcher: DispatchClient, *, name: str, facts: Mapping[str, Any], me: Any) -> None:
+        self._dispatcher, self._facts, self._me = dispatcher, dict(facts), me
+        self.process = ReplicaProcess(name, incarnation=time.time_ns())
         self._generation = 0
         self._lock = threading.Lock()
         self._urgent = threading.Event()
-        self._outbox: deque[Record] = deque()
+        self._outbox: deque[Message] = deque()
         self._number = self._received = 0
-        self._running: dict[int, Record] = {}
-        self._ended: dict[int, Record] = {}
+        self._running: dict[int, _Running] = {}
+        self._ended: dict[int, _Running] = {}
         self._unwanted: set[int] = set()
         self.stopping = False
 
-    def take(self, slot: int, done: int, *, within: float) -> Record | None:
+    @property
+    def name(self) -> str:
+        """The name of the replica, for its records."""
+        return self.process.name
+
+    def take(self, slot: int, done: int, *, within: float) -> Lease | None:
         """Wait for a lease for a slot whose last lease was epoch ``done``; the caller ends it with `end`."""
-        job: Record | None = self._dispatcher.ask("take", self._name, self._incarnation, slot, done, within=within)
-        if job == {}:
-            self.stopping = True
-        if job:
-            with self._lock:
-                self._running[job["epoch"]] = {**job, "evaluations": []}
-        return job or None
+        match self._dispatcher.take(self.process, slot=slot, done=done, within=within):
+            case Lease() as lease:
+                with self._lock:
+                    self._running[lease.epoch] = _Running(lease)
+                return lease
+            case NoMoreTrials():
+                self.stopping = True
+        return None
 
     def is_unwanted(self, epoch: int) -> bool:
         """Return whether a trial should write a checkpoint and stop."""
         return self.stopping or epoch in self._unwanted
 
-    def enqueue(self, event: str, *, epoch: int | None = None, **values: Any) -> None:
-        """Put a message into the outbox, about a lease if ``epoch`` is given; evaluations are sent at once."""
+    def enqueue(self, record: JournalRecord) -> None:
+        """Put a record that is about no lease into the outbox."""
         with self._lock:
-            self._put(event, epoch, values)
-            if epoch is not None and event == "metrics" and is_intermediate(values["values"]):
-                self._running[epoch]["evaluations"].append({name: values[name] for name in ("step", "time", "values")})
-        names = values.get("values", ())
-        if has_phase(names, Phase.EVALUATION) or has_phase(names, Phase.START):
+            self._put(record)
+
+    def add_point(self, epoch: int, values: Mapping[str, float], *, step: int, time: int) -> None:
+        """Put what a trial measured after a step into the outbox; evaluations are sent at once."""
+        with self._lock:
+            running = self._running[epoch]
+            point = TrialMetrics(key=running.lease.key, step=step, time=time, values=values, host=self.name)
+            self._put(point, epoch=epoch)
+            if is_intermediate(values):
+                running.evaluations.append(point)
+        if has_phase(values, Phase.EVALUATION) or has_phase(values, Phase.START):
             self._urgent.set()
 
     def end(self, epoch: int, result: Mapping[str, Any]) -> None:
         """Put the result of a trial into the outbox; its lease is remembered until the driver has the result."""
         with self._lock:
-            self._put("ended", epoch, {"result": dict(result)})
-            self._ended[self._number] = self._running.pop(epoch)
+            running = self._running.pop(epoch)
+            self._put(TrialEnded(key=running.lease.key, result=dict(result), host=self.name), epoch=epoch)
+            self._ended[self._number] = running
         self._urgent.set()
 
     def wait_for_notice(self, timeout: float) -> None:
@@ -89,15 +120,20 @@ class WorkerLink:
         """
         while True:
             with self._lock:
-                messages = [message for message in self._outbox if message["number"] > self._received]
-                running = [(job["key"], epoch) for epoch, job in self._running.items()]
-            sender = (self._name, self._incarnation, self._generation)
-            answer = self._dispatcher.call("receive", *sender, running, messages)
-            if answer["state"] == "gone":
-                raise GivenUpError(f"{self._name} was given up, and its trials run elsewhere; Train starts it again")
-            if answer["state"] == "known":
-                return self._settle(answer)
-            self._introduce()
+                messages = [message for message in self._outbox if message.number > self._received]
+                running = [(running.lease.key, epoch) for epoch, running in self._running.items()]
+            answer = self._dispatcher.receive(
+                self.process, generation=self._generation, running=running, messages=messages
+            )
+            match answer:
+                case Progress():
+                    return self._settle(answer)
+                case MustIntroduce():
+                    self._introduce()
+                case GivenUp():
+                    raise GivenUpError(f"{self.name} was given up, and its trials run elsewhere; Train starts it again")
+                case _ as never:
+                    assert_never(never)
 
     def close(self, *, patience: float) -> None:
         """Wait up to ``patience`` seconds until the driver has all messages, then leave the dispatcher."""
@@ -106,28 +142,26 @@ class WorkerLink:
         while self._outbox and time.monotonic() < deadline:
             time.sleep(0.05)
             self.exchange()
-        self._dispatcher.call("leave", self._name, self._incarnation)
+        self._dispatcher.leave(self.process)
 
     def _introduce(self) -> None:
         with self._lock:
             held = [*self._running.values(), *self._ended.values()]
-            claims = [{**job, "evaluations": list(job["evaluations"])} for job in held]
+            claims = [Claim(each.lease, tuple(each.evaluations)) for each in held]
             self._received = 0
-        arguments = (self._name, self._incarnation, self._facts, claims, [self._me])
-        self._generation = self._dispatcher.ask("introduce", *arguments)
+        self._generation = self._dispatcher.introduce(self.process, facts=self._facts, claims=claims, me=self._me)
 
-    def _settle(self, answer: Record) -> None:
+    def _settle(self, progress: Progress) -> None:
         with self._lock:
-            self._received = answer["received"]
-            while self._outbox and self._outbox[0]["number"] <= answer["confirmed"]:
-                self._ended.pop(self._outbox.popleft()["number"], None)
-            self._unwanted = set(answer["stop"])
-            self.stopping = self.stopping or answer["stopping"]
+            self._received = progress.received
+            while self._outbox and self._outbox[0].number <= progress.confirmed:
+                self._ended.pop(self._outbox.popleft().number, None)
+            self._unwanted = set(progress.stop)
+            self.stopping = self.stopping or progress.stopping
 
-    def _put(self, event: str, epoch: int | None, values: Mapping[str, Any]) -> None:
+    def _put(self, record: JournalRecord, *, epoch: int | None = None) -> None:
         self._number += 1
-        lease = {} if epoch is None else {"key": self._running[epoch]["key"], "epoch": epoch}
-        self._outbox.append({"number": self._number, "event": event, **lease, **values})
+        self._outbox.append(Message(self._number, record, epoch))
 
 
 def own_worker_link(dispatcher: str, *, namespace: str, name: str, facts: Mapping[str, Any]) -> WorkerLink:

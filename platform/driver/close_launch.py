@@ -5,8 +5,8 @@ import time
 from nmlab.platform.driver.open_launch import OpenLaunch
 from nmlab.platform.driver.record_keeper import RecordKeeper
 from nmlab.platform.launches.endings import SweepResult
-from nmlab.platform.launches.journal import Record
 from nmlab.platform.launches.ownership import OwnershipLostError
+from nmlab.platform.records.events import LaunchEnded
 from nmlab.platform.tracking import GRACE_S, UndeliveredError
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
@@ -42,14 +42,14 @@ def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bo
     )
 
 
-def _ended(opened: OpenLaunch, *, status: LaunchStatus, loads: int) -> Record:
+def _ended(opened: OpenLaunch, *, status: LaunchStatus, loads: int) -> LaunchEnded:
     tags: dict[str, str] = {run_tags.FROZEN_WEIGHTS: opened.state.frozen_weights}
     if loads:  # a resumed launch without trials to run has loaded no model
         tags[run_tags.MODEL_LOADS] = str(loads)
         digests = sorted({replica["model_digest"] for replica in opened.state.replicas.values()} - {""})
         if digests:
             tags[run_tags.MODEL_DIGEST] = ",".join(digests)
-    return {"event": "launch ended", "status": status, "time": int(time.time() * 1000), "tags": tags}
+    return LaunchEnded(status=status, time=int(time.time() * 1000), tags=tags)
 
 
 def _final_status(opened: OpenLaunch, *, is_interrupted: bool) -> LaunchStatus:

@@ -4,8 +4,9 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from nmlab.platform.launches.journal import Journal, Record, ended_trials
+from nmlab.platform.launches.journal import Journal, ended_trials
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.record_completion import RecordCompletion
 from nmlab.platform.launches.state import LaunchState
@@ -42,7 +43,7 @@ class OpenLaunch:
     status_file: StatusFile
     stopping: EarlyStopping
     completion: RecordCompletion
-    ended: Mapping[str, Record]
+    ended: Mapping[str, Mapping[str, Any]]
     tags: Mapping[str, str]
 
     @property

@@ -1,14 +1,14 @@
 """Keeps the records of a sweep: in the journal first, then in the state that people see. One thread at a time."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from nmlab.platform.driver.open_launch import OpenLaunch
-from nmlab.platform.launches.journal import Record
 from nmlab.platform.launches.node_trouble import NodeTrouble
 from nmlab.platform.launches.ownership import Ownership
+from nmlab.platform.records.events import JournalRecord, ReplicaStarted
 from nmlab.trials.contract.run_status import LaunchStatus
 from nmlab.trials.files.disk import is_disk_full, once_there_is_room
 
@@ -38,7 +38,7 @@ class RecordKeeper:
         self._opened, self._state = opened, opened.state
         self._ownership, self._gives_up, self._watch = ownership, gives_up, watch
         self._thread: int | None = threading.get_ident()
-        self._noted: SimpleQueue[Record] = SimpleQueue()
+        self._noted: SimpleQueue[JournalRecord] = SimpleQueue()
         self._is_stopping = threading.Event()
         self._nodes = NodeTrouble()
         self._disk_trouble = ""
@@ -54,7 +54,7 @@ class RecordKeeper:
         """Give this to the calling thread; the thread to which it belonged records nothing more."""
         self._thread = threading.get_ident()
 
-    def note(self, record: Record) -> None:
+    def note(self, record: JournalRecord) -> None:
         """Leave a record for the thread to which this belongs, which keeps it within half a second. Any thread."""
         self._noted.put(record)
 
@@ -62,23 +62,22 @@ class RecordKeeper:
         """Let the state say that the launch stops. Any thread."""
         self._is_stopping.set()
 
-    def accept(self, records: list[Record]) -> None:
+    def accept(self, records: Sequence[JournalRecord]) -> None:
         """Accept new records of the dispatcher; they are in the journal when this returns."""
         self._check_thread()
-        for record in records:
-            self.model_loads += record["event"] == "replica"
-            self._nodes.note(record, replicas=self._state.replicas)
-        self._opened.completion.complete(records)
-        self.keep(records)
-        self._state.update(records)
-        self._opened.stopping.follow(records)
+        self.model_loads += sum(isinstance(record, ReplicaStarted) for record in records)
+        located = [self._nodes.note(record, replicas=self._state.replicas) for record in records]
+        completed = self._opened.completion.complete(located)
+        self.keep(completed)
+        self._state.update(completed)
+        self._opened.stopping.follow(completed)
 
     def keep_noted(self) -> None:
         """Keep the records that other threads have left."""
         if records := list(self._take_noted()):
             self.keep(records)
 
-    def keep(self, records: list[Record]) -> None:
+    def keep(self, records: Sequence[JournalRecord]) -> None:
         """Write records into the journal; on a full disk wait for room, until that is given up.
 
         Raises ``OwnershipLostError`` if another process has taken the launch over, and ``DiskFullError``.
@@ -103,14 +102,14 @@ class RecordKeeper:
         if self._thread != caller:
             raise RuntimeError(f"the thread {threading.current_thread().name!r} may not record: another one does")
 
-    def _take_noted(self) -> Iterable[Record]:
+    def _take_noted(self) -> Iterable[JournalRecord]:
         while True:
             try:
                 yield self._noted.get_nowait()
             except Empty:
                 return
 
-    def _write(self, records: list[Record]) -> None:
+    def _write(self, records: Sequence[JournalRecord]) -> None:
         self._ownership.check()
         try:
             self._opened.recorder.record(records)

@@ -4,15 +4,17 @@ Importing this module imports Ray, whose environment `cluster` sets; import it o
 """
 
 from pathlib import Path
+from typing import Any
 
 from nmlab.platform.dispatch.dispatcher import start_dispatcher
 from nmlab.platform.driver.open_launch import OpenLaunch
 from nmlab.platform.driver.record_keeper import RecordKeeper
 from nmlab.platform.driver.running_trials import RunningTrials
 from nmlab.platform.driver.stop_requests import LET_GO_S, StopRequests
-from nmlab.platform.launches.journal import Record, evaluations
+from nmlab.platform.launches.journal import evaluations
 from nmlab.platform.mask_parallel.coordinator import start_coordinator
 from nmlab.platform.planning.admission import Load
+from nmlab.platform.records.events import TrainRunLost
 from nmlab.platform.replicas.replica import start_replicas
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.tune import tune_trials
@@ -29,7 +31,7 @@ def run_trials(
     load: Load,
     max_failures: int,
     stays_up: bool,
-    proof: tuple[Path, Record],
+    proof: tuple[Path, dict[str, Any]],
 ) -> None:
     """Run every trial that has not ended; returns when all have ended, the time is over or a request to stop is done.
 
@@ -59,7 +61,7 @@ def run_trials(
         load=load,
         nonce=nonce,
         mask_parallel=coordinator.settings if coordinator else None,
-        lost=lambda name, error: keeper.note({"event": "train run lost", "host": name, "error": error}),
+        lost=lambda name, error: keeper.note(TrainRunLost(host=name, error=error)),
     )
     try:
         trials = RunningTrials(

@@ -1,6 +1,7 @@
 """The dispatcher, the replicas and the driver loop of a sweep while Tune runs its trials."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from nmlab.platform.dispatch.client import DispatchClient
@@ -10,8 +11,8 @@ from nmlab.platform.driver.record_keeper import RecordKeeper
 from nmlab.platform.driver.stop_requests import LET_GO_S, StopRequests
 from nmlab.platform.failures import reason_line
 from nmlab.platform.launches.endings import HeadLostError, RefusedError, SweepError, not_run
-from nmlab.platform.launches.journal import Record
 from nmlab.platform.launches.node_trouble import why_unreadable
+from nmlab.platform.records.events import JournalRecord, ReplicaRefused, ReplicaStarted, TrialActorLost
 from nmlab.platform.replicas.replica import Replicas
 from nmlab.platform.tuning.tune import TuneWatch
 
@@ -101,16 +102,16 @@ class RunningTrials:
 
     def _note_lost_actor(self, key: str, error: str) -> None:
         """Record that a trial's actor died; called by Tune, which starts another for the same trial."""
-        self._keeper.note({"event": "trial actor lost", "key": key, "error": error})
+        self._keeper.note(TrialActorLost(key=key, error=error))
 
-    def _accept(self, records: list[Record]) -> None:
+    def _accept(self, records: Sequence[JournalRecord]) -> None:
         """Tell the replicas which of them came up or were refused, and keep the records. The driver loop's thread."""
         for record in records:
-            if record["event"] == "replica":
-                self._replicas.came_up(record["host"])
-            elif record["event"] == "replica refused":
-                self._refusals[record["host"]] = record["reason"]
-                self._replicas.refused(record["host"], record["reason"], filter(None, record.get("nodes", ())))
+            if isinstance(record, ReplicaStarted):
+                self._replicas.came_up(record.host)
+            elif isinstance(record, ReplicaRefused):
+                self._refusals[record.host] = record.reason
+                self._replicas.refused(record.host, record.reason, filter(None, record.nodes or ()))
         self._keeper.accept(records)
 
     def _look(self) -> None:

@@ -9,16 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nmlab.platform.launches.best import best_in_folder
-from nmlab.platform.launches.journal import Record, checked_records, ended_trials
+from nmlab.platform.launches.journal import Result, checked_records, ended_trials
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.ownership import held_by, owned
+from nmlab.platform.records.events import JournalRecord, LaunchBegan, LaunchEnded, TrialEnded, TrialSubmitted
 from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE, WEIGHTS_FILE, checkpoint_step
 
 Kind = Literal["checkpoints", "ray", "leftovers", "results", "launch"]
-Undelivered = Callable[[Launch, Mapping[str, Record]], str]
+Undelivered = Callable[[Launch, Mapping[str, Result]], str]
 """Returns why a launch's results cannot be deleted: what MLflow lacks of its ended trials; "" if it has everything."""
 
 KINDS: Mapping[Kind, str] = {
@@ -69,7 +70,7 @@ class Cleaning:
             total[kind] += size
         return dict(total)
 
-    def record(self) -> Record:
+    def record(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         return {
             "launch": self.launch.name,
@@ -128,23 +129,23 @@ def _found(launch: Launch, choice: Choice, *, undelivered: Undelivered) -> Clean
     return found
 
 
-def last_results(records: Iterable[Record]) -> dict[str, Record]:
+def last_results(records: Iterable[JournalRecord]) -> dict[str, Result]:
     """Return the newest result of every trial that has one, by key."""
-    return {record["result"]["key"]: record["result"] for record in records if record["event"] == "ended"}
+    return {record.result["key"]: record.result for record in records if isinstance(record, TrialEnded)}
 
 
-def _unended(launch: Launch, records: Sequence[Record]) -> str:
-    begun = {record["key"] for record in records if record["event"] == "trial"}
+def _unended(launch: Launch, records: Sequence[JournalRecord]) -> str:
+    begun = {record.key for record in records if isinstance(record, TrialSubmitted)}
     ended = {key for key, result in last_results(records).items() if not result.get("resumable", False)}
-    starts_and_ends = [record["event"] for record in records if record["event"] in ("launch began", "launch ended")]
-    if begun <= ended and starts_and_ends[-1:] == ["launch ended"]:
+    starts_and_ends = [record for record in records if isinstance(record, LaunchBegan | LaunchEnded)]
+    if begun <= ended and starts_and_ends and isinstance(starts_and_ends[-1], LaunchEnded):
         return ""
     count = len(begun - ended)
     what = f"{count} of its trials have not ended" if count else "it has not ended"
     return f"{what}; `nmlab resume {launch.name}` goes on with it"
 
 
-def _records(launch: Launch) -> Iterator[Record]:
+def _records(launch: Launch) -> Iterator[JournalRecord]:
     if launch.journal_file.exists():
         with launch.journal_file.open("rb") as file:
             whole = (line for line in file if line.endswith(b"\n"))  # the last one may be cut off

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nmlab.platform.records.events import TrialEnded
 from nmlab.search_spaces.reading.earlier_names import recorded
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
@@ -49,14 +50,11 @@ class SweepResult:
         return self.status == LaunchStatus.FINISHED and not self.undelivered and self.finished_trials > 0
 
 
-def not_run(key: str) -> dict[str, Any]:
-    """Return the ``ended`` record of a trial that no replica was left to run; a later process may continue it."""
+def not_run(key: str) -> TrialEnded:
+    """Return the record of the end of a trial that no replica was left to run; a later process may continue it."""
     reason = "no replica was left to run it"
-    return {
-        "event": "ended",
-        "key": key,
-        "result": {"key": key, "status": TrialStatus.STOPPED, "step": 0, "metrics": {}, "reason": reason},
-    }
+    result = {"key": key, "status": TrialStatus.STOPPED, "step": 0, "metrics": {}, "reason": reason}
+    return TrialEnded(key=key, result=result)
 
 
 def flat_study(study: Study) -> dict[str, Any]:

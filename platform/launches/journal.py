@@ -6,17 +6,26 @@ Everything else (MLflow, the report, a later process) reads the journal and can 
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nmlab.platform.launches.launch import Launch
+from nmlab.platform.records.events import (
+    JournalRecord,
+    LaunchEnded,
+    TrialEnded,
+    TrialMetrics,
+    event_of,
+    record_from_json,
+)
 from nmlab.trials.contract.declarations import is_intermediate
 from nmlab.trials.contract.run_status import ENDED_FOR_GOOD
 from nmlab.trials.files.atomic_file import atomic_file
 from nmlab.trials.files.checked_json import DamagedFileError, check_format, checked_line, nmlab_version, read_line
 
-Record = dict[str, Any]
+Result = Mapping[str, Any]
+"""The fields of a ``TrialResult``."""
 
 FORMAT = 2
 """From format 2 on every line has a checksum; the first format had no number."""
@@ -39,8 +48,8 @@ class Journal:
         self._guard = threading.Lock()
         try:
             self._drop_torn_line()
-            if not sum(record["event"] == _HEADER for record in self._lines()):  # checks every line
-                self.write([{"event": _HEADER, "format": FORMAT, "nmlab": nmlab_version()}])
+            if not sum(event_of(record) == _HEADER for record in self._lines()):  # checks every line
+                self._append([{"event": _HEADER, "format": FORMAT, "nmlab": nmlab_version()}], on_disk=False)
         except BaseException:
             self.close()
             raise
@@ -50,18 +59,22 @@ class Journal:
         """Bytes of all whole records."""
         return os.fstat(self._file).st_size
 
-    def write(self, records: list[Record]) -> None:
+    def write(self, records: Sequence[JournalRecord]) -> None:
         """Append records; if one of them ends a trial or the launch, all are on disk (fsync) when this returns.
 
         Raises ``OSError`` if they cannot be written; then none of them is in the file.
         """
-        data = b"".join(checked_line(record) + b"\n" for record in records)
+        is_end = any(isinstance(record, TrialEnded | LaunchEnded) for record in records)
+        self._append([record.to_json() for record in records], on_disk=is_end)
+
+    def _append(self, lines: Iterable[Mapping[str, Any]], *, on_disk: bool) -> None:
+        data = b"".join(checked_line(line) + b"\n" for line in lines)
         with self._guard:
             before = self.size
             try:
                 while data:  # the system may take a part of it only
                     data = data[os.write(self._file, data) :]
-                if any(record["event"] in ("ended", "launch ended") for record in records):
+                if on_disk:
                     os.fsync(self._file)
             except OSError:
                 os.ftruncate(self._file, before)
@@ -73,11 +86,11 @@ class Journal:
             os.close(self._file)
             self._file = -1
 
-    def read(self) -> Iterator[Record]:
+    def read(self) -> Iterator[JournalRecord]:
         """Yield every record from the beginning."""
-        return (record for record in self._lines() if record["event"] != _HEADER)
+        return without_header(self._lines())
 
-    def read_from(self, position: int, *, limit: int) -> tuple[list[Record], int]:
+    def read_from(self, position: int, *, limit: int) -> tuple[list[JournalRecord], int]:
         """Return the whole records after ``position``, about ``limit`` bytes of them, and the position after those."""
         with self._guard:  # so that a write that fails and is undone is never read
             room = self.size - position
@@ -89,10 +102,10 @@ class Journal:
         records = (
             read_line(line, needs_checksum=False) for line in lines
         )  # all were checked when the journal was opened
-        kept = [record for record in records if record is not None and record["event"] != _HEADER]
+        kept = [record_from_json(record) for record in records if record is not None and record["event"] != _HEADER]
         return kept, position + sum(map(len, lines))
 
-    def _lines(self) -> Iterator[Record]:
+    def _lines(self) -> Iterator[JournalRecord]:
         with self._path.open("rb") as file:
             yield from checked_records(file, name=str(self._path))
 
@@ -106,11 +119,11 @@ class Journal:
             os.ftruncate(self._file, whole)
 
 
-def checked_records(lines: Iterable[bytes], *, name: str) -> Iterator[Record]:
-    """Yield the records of a journal's lines, with its header; raises ``ValueError`` as ``Journal`` does.
+def checked_records(lines: Iterable[bytes], *, name: str) -> Iterator[JournalRecord]:
+    """Yield the records of a journal's lines, with its header, an ``UnknownRecord``.
 
-    Lines before the header are of the first format, without checksums. An incomplete one among them was cut off by a
-    crash, and the next process added its line end; it is left out.
+    Raises ``ValueError`` as ``Journal`` does. Lines before the header are of the first format, without checksums. An
+    incomplete one among them was cut off by a crash, and the next process added its line end; it is left out.
     """
     is_checked = False
     for number, line in enumerate(lines, start=1):
@@ -118,19 +131,25 @@ def checked_records(lines: Iterable[bytes], *, name: str) -> Iterator[Record]:
             record = read_line(line, needs_checksum=is_checked)
             if record is not None and not isinstance(record.get("event"), str):
                 raise ValueError("it has no event")
+            known = None if record is None else record_from_json(record)
         except ValueError as error:
             raise DamagedFileError(
                 f"journal {name} is damaged in line {number}: {error}; without that line `nmlab resume` runs again "
                 "what it recorded"
             ) from error
-        if record is not None:
-            if record["event"] == _HEADER:
-                check_format(record, kind="journal", path=Path(name), format=FORMAT)
+        if known is not None:
+            if event_of(known) == _HEADER:
+                check_format(known.to_json(), kind="journal", path=Path(name), format=FORMAT)
                 is_checked = True
-            yield record
+            yield known
 
 
-def read_journal(launch: Launch) -> Iterator[Record]:
+def without_header(records: Iterable[JournalRecord]) -> Iterator[JournalRecord]:
+    """Yield the records that `checked_records` yields, without the header."""
+    return (record for record in records if event_of(record) != _HEADER)
+
+
+def read_journal(launch: Launch) -> Iterator[JournalRecord]:
     """Yield the complete records of a launch's journal without opening it for writing; none if there is no journal.
 
     A line without an end is being written, or was cut off; it is left out.
@@ -139,41 +158,40 @@ def read_journal(launch: Launch) -> Iterator[Record]:
         return
     with launch.journal_file.open("rb") as file:
         whole = (line for line in file if line.endswith(b"\n"))
-        records = checked_records(whole, name=str(launch.journal_file))
-        yield from (record for record in records if record["event"] != _HEADER)
+        yield from without_header(checked_records(whole, name=str(launch.journal_file)))
 
 
-def write_log(launch: Launch, records: Iterator[Record]) -> None:
+def write_log(launch: Launch, records: Iterator[JournalRecord]) -> None:
     """Write the records of a launch, without metrics, as JSON lines into its log file."""
-    lines = [json.dumps(record) for record in records if record["event"] != "metrics"]
+    lines = [json.dumps(record.to_json()) for record in records if not isinstance(record, TrialMetrics)]
     with atomic_file(launch.log_file) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def is_over(result: Mapping[str, Any]) -> bool:
+def is_over(result: Result) -> bool:
     """Return whether a trial's result is final, so that a resumed launch does not run the trial again."""
     return result["status"] in ENDED_FOR_GOOD and not result.get("resumable", False)
 
 
-def evaluations(records: Iterator[Record], *, metric: str) -> dict[str, dict[int, float]]:
+def evaluations(records: Iterable[JournalRecord], *, metric: str) -> dict[str, dict[int, float]]:
     """Return the evaluations of trials during training: trial key -> step -> value of ``metric``.
 
     Journals of earlier versions record the evaluation of the start under the same name, at step 0; it is left out.
     """
     found: dict[str, dict[int, float]] = {}
     for record in records:
-        if record["event"] != "metrics" or record["step"] == 0:
+        if not isinstance(record, TrialMetrics) or record.step == 0:
             continue
-        if metric in record["values"] and is_intermediate(record["values"]):
-            found.setdefault(record["key"], {})[record["step"]] = record["values"][metric]
+        if metric in record.values and is_intermediate(record.values):
+            found.setdefault(record.key, {})[record.step] = record.values[metric]
     return found
 
 
-def ended_trials(records: Iterator[Record]) -> dict[str, Record]:
+def ended_trials(records: Iterable[JournalRecord]) -> dict[str, Result]:
     """Return the results of the trials that have ended for good, by key; interrupted and failed ones are run again."""
     ended = {}
     for record in records:
-        if record["event"] == "ended":
-            result = record["result"]
+        if isinstance(record, TrialEnded):
+            result = record.result
             ended[result["key"]] = {**result["metrics"], **result}
     return {key: result for key, result in ended.items() if is_over(result)}

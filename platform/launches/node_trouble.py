@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nmlab.platform.launches.launch import Launch
+from nmlab.platform.records.events import JournalRecord, ReplicaRefused, ResultRefused, TrialEnded
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.files.file_digest import why_not_readable
 
-Record = dict[str, Any]
 SLOW_FILES_S = 3.0
 """Seconds for which the driver looks for files that a replica reports as written."""
 
@@ -19,20 +20,22 @@ class NodeTrouble:
     def __init__(self) -> None:
         self.lines: dict[str, str] = {}
 
-    def note(self, record: Record, *, replicas: Mapping[str, Record]) -> None:
-        """Handle a record of the dispatcher; a ``result refused`` record also gets the address of its node."""
-        if record["event"] == "replica refused":
-            for node in record.get("nodes", ()):
-                self.lines[f"node {node}"] = f"refused: {record['reason']}"
-        elif record["event"] == "result refused":
-            node = record["node"] = replicas.get(record["host"], {}).get("node", "")
-            where = f"{record['host']} on node {node} left trial {record['key']} unreadable"
-            self.lines[f"node {node}"] = f"{where}: {record['reason']}; it is run again"
+    def note(self, record: JournalRecord, *, replicas: Mapping[str, Mapping[str, Any]]) -> JournalRecord:
+        """Return a record of the dispatcher; a ``ResultRefused`` gets the address of its node."""
+        match record:
+            case ReplicaRefused():
+                self.lines |= {f"node {node}": f"refused: {record.reason}" for node in record.nodes or ()}
+            case ResultRefused():
+                node = replicas.get(record.host, {}).get("node", "")
+                where = f"{record.host} on node {node} left trial {record.key} unreadable"
+                self.lines[f"node {node}"] = f"{where}: {record.reason}; it is run again"
+                return replace(record, node=node)
+        return record
 
 
-def why_unreadable(record: Record, *, launch: Launch) -> str:
+def why_unreadable(record: TrialEnded, *, launch: Launch) -> str:
     """Return why the artifacts of a finished trial cannot be read here, "" if they can; waits for slow file systems."""
-    result, folder = record["result"], launch.trial_folder(record["key"])
+    result, folder = record.result, launch.trial_folder(record.key)
     if result["status"] != TrialStatus.FINISHED:
         return ""
     if not result.get("files"):

@@ -1,13 +1,15 @@
 """Complete the records of trials that end, before they are written to the journal."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from nmlab.platform.launches.known_cost import add_known_cost
 from nmlab.platform.launches.launch import Launch
+from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialLeased
 from nmlab.trials.contract.run_status import STOPPED_EARLY, TrialStatus
 
-Record = dict[str, Any]
+Result = dict[str, Any]
 
 
 class RecordCompletion:
@@ -23,28 +25,34 @@ class RecordCompletion:
         self._launch, self._stopped_early, self._text_notes = launch, stopped_early, tuple(text_notes)
         self._leased: set[str] = set()
 
-    def recall(self, records: Iterable[Record]) -> None:
+    def recall(self, records: Iterable[JournalRecord]) -> None:
         """Read the records of earlier processes of the launch, which are complete already."""
-        self._leased |= {record["key"] for record in records if record["event"] == "leased"}
+        self._leased |= {record.key for record in records if isinstance(record, TrialLeased)}
 
-    def complete(self, records: Iterable[Record]) -> None:
-        """Complete new records in place, in their order."""
-        for record in records:
-            if record["event"] == "leased":
-                self._leased.add(record["key"])
-            elif record["event"] == "ended":
-                self._say_why(record["key"], record["result"])
-                folder = self._launch.trial_folder(record["key"])
-                add_known_cost(record["result"], folder=folder, was_leased=record["key"] in self._leased)
-                self._add_notes(record["result"])
+    def complete(self, records: Iterable[JournalRecord]) -> list[JournalRecord]:
+        """Return new records, in their order, with the ends among them complete."""
+        return [self._completed(record) for record in records]
 
-    def _say_why(self, key: str, result: Record) -> None:
+    def _completed(self, record: JournalRecord) -> JournalRecord:
+        match record:
+            case TrialLeased():
+                self._leased.add(record.key)
+            case TrialEnded():
+                result = dict(record.result)
+                self._say_why(record.key, result)
+                folder = self._launch.trial_folder(record.key)
+                add_known_cost(result, folder=folder, was_leased=record.key in self._leased)
+                self._add_notes(result)
+                return replace(record, result=result)
+        return record
+
+    def _say_why(self, key: str, result: Result) -> None:
         """Add the reason to a stopped trial. Unless its configuration fell behind, a resumed launch continues it."""
         if result["status"] == TrialStatus.STOPPED:
             why = self._stopped_early.get(key)
             result["resumable"] = why is None
             result["reason"] = f"{result['reason']}; resumable" if why is None else f"{STOPPED_EARLY}: {why}"
 
-    def _add_notes(self, result: Record) -> None:
+    def _add_notes(self, result: Result) -> None:
         if self._text_notes:
             result["notes"] = list(dict.fromkeys((*result.get("notes", ()), *self._text_notes)))

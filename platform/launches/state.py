@@ -6,15 +6,32 @@ import time
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from nmlab.platform.launches.standings import Entrant, plain, standings
+from nmlab.platform.records.events import (
+    GroupRecord,
+    JournalRecord,
+    LaunchBegan,
+    LaunchEnded,
+    ReplicaLeft,
+    ReplicaLost,
+    ReplicaRefused,
+    ReplicaStarted,
+    ResultRefused,
+    TrainRunLost,
+    TrialActorLost,
+    TrialEnded,
+    TrialLeased,
+    TrialMetrics,
+    TrialSubmitted,
+    UnknownRecord,
+    WeightsVerified,
+)
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights, Role
-
-Record = dict[str, Any]
 
 
 @dataclass
@@ -57,14 +74,14 @@ class LaunchState:
     loads: int = 0
     """How often a replica loaded the model, in all processes of this launch."""
     trials: dict[str, TrialLine] = field(default_factory=dict)
-    replicas: dict[str, Record] = field(default_factory=dict)
+    replicas: dict[str, dict[str, Any]] = field(default_factory=dict)
     phase: LaunchStatus = LaunchStatus.STARTING
     trouble: dict[str, str] = field(default_factory=dict)
     """Why records do not reach a place (the store, the disk, a node): place -> one line."""
     unchanged: bool | None = None
     """Whether every replica that checked its frozen weights found them unchanged; None before the first check."""
 
-    def recall(self, records: Iterable[Record], *, over: Container[str]) -> None:
+    def recall(self, records: Iterable[JournalRecord], *, over: Container[str]) -> None:
         """Handle the records of earlier processes of this launch; trials that are not in ``over`` run again."""
         self.update(records)
         self.replicas, self.phase = {}, LaunchStatus.STARTING
@@ -73,32 +90,49 @@ class LaunchState:
             line.status = line.status if line.ended else TrialStatus.WAITING
         self.resumed = sum(line.ended for line in self.trials.values())
 
-    def update(self, records: Iterable[Record]) -> None:
-        """Handle records of the dispatcher in order; events that do not change the view are ignored."""
-        handlers = {
-            "trial": self._trial,
-            "leased": self._leased,
-            "metrics": self._metrics,
-            "ended": self._ended,
-            "replica": self._replica,
-            "replica lost": self._replica_lost,
-            "replica left": self._replica_left,
-            "replica refused": self._replica_refused,
-            "verified": self._verified,
-            "result refused": self._result_refused,
-        }
+    def update(self, records: Iterable[JournalRecord]) -> None:
+        """Handle records in order."""
         for record in records:
-            if record["event"] in handlers and self._is_known(record):
-                handlers[record["event"]](record)
+            if self._is_known(record):
+                self._handle(record)
 
-    def _is_known(self, record: Record) -> bool:
+    def _is_known(self, record: JournalRecord) -> bool:
         """Return whether the trial or replica of a record is known; a user may have removed a damaged journal line."""
-        match record["event"]:
-            case "leased" | "metrics" | "ended" | "result refused":
-                return record["key"] in self.trials
-            case "replica lost" | "replica left":
-                return record["host"] in self.replicas
-        return True
+        match record:
+            case TrialLeased() | TrialMetrics() | TrialEnded() | ResultRefused():
+                return record.key in self.trials
+            case ReplicaLost() | ReplicaLeft():
+                return record.host in self.replicas
+            case _:
+                return True
+
+    def _handle(self, record: JournalRecord) -> None:
+        match record:
+            case TrialSubmitted():
+                self._submitted(record)
+            case TrialLeased():
+                self._leased(record)
+            case TrialMetrics():
+                self._metrics(record)
+            case TrialEnded():
+                self._ended(record)
+            case ResultRefused():
+                self.trials[record.key].status = TrialStatus.WAITING
+            case ReplicaStarted():
+                self._started(record)
+            case ReplicaLost():
+                self._lost(record)
+            case ReplicaLeft():
+                self.replicas[record.host]["state"] = "done"
+            case ReplicaRefused():
+                facts = {"loads": 0, "slots": 0, "model_digest": "", "reason": record.reason}
+                self.replicas[record.host] = {**facts, "state": "refused"}
+            case WeightsVerified():
+                self.unchanged = self.unchanged is not False and record.unchanged
+            case TrialActorLost() | TrainRunLost() | GroupRecord() | LaunchBegan() | LaunchEnded() | UnknownRecord():
+                pass
+            case _ as never:
+                assert_never(never)
 
     @property
     def frozen_weights(self) -> FrozenWeights:
@@ -120,7 +154,7 @@ class LaunchState:
         done = self.ended - self.resumed
         return (time.time() - self.started) / done * (self.planned - self.ended) if done else None
 
-    def snapshot(self) -> Record:
+    def snapshot(self) -> dict[str, Any]:
         """Return the whole state as plain JSON."""
         return {
             "study": self.study,
@@ -140,8 +174,8 @@ class LaunchState:
             "trials": {key: vars(line) for key, line in self.trials.items()},
         }
 
-    def _trial(self, record: Record) -> None:
-        spec = record["spec"]
+    def _submitted(self, record: TrialSubmitted) -> None:
+        spec = record.spec
         chosen = {name: value for name, value in spec["hyperparameters"].items() if name in self.searched}
         if SAMPLES in self.searched:
             chosen = {"samples": spec["calibration"]["samples"], **chosen}
@@ -149,10 +183,10 @@ class LaunchState:
         label = f"{spec['method']} {spec['pattern']} {settings}".strip()
         steps = int(spec["hyperparameters"].get("steps", 0))
         line = TrialLine(label, spec["seed"], steps, _configuration(spec), spec["pattern"])
-        if record["key"] in self.baselines:
+        if record.key in self.baselines:
             line.role = "dense" if spec["method"] == "dense" else Role.BASELINE
-        line.replicates = self.baselines.get(record["key"], self.seeds)
-        self.trials.setdefault(record["key"], line)
+        line.replicates = self.baselines.get(record.key, self.seeds)
+        self.trials.setdefault(record.key, line)
 
     def _entrants(self) -> list[Entrant]:
         return [
@@ -167,52 +201,39 @@ class LaunchState:
             for line in self.trials.values()
         ]
 
-    def _leased(self, record: Record) -> None:
-        line = self.trials[record["key"]]
-        line.status, line.host = TrialStatus.RUNNING, record["host"]
+    def _leased(self, record: TrialLeased) -> None:
+        line = self.trials[record.key]
+        line.status, line.host = TrialStatus.RUNNING, record.host
         self.phase = LaunchStatus.RUNNING
 
-    def _metrics(self, record: Record) -> None:
-        line, values = self.trials[record["key"]], record["values"]
-        line.step = max(line.step, record["step"])
+    def _metrics(self, record: TrialMetrics) -> None:
+        line, values = self.trials[record.key], record.values
+        line.step = max(line.step, record.step)
         line.loss = values.get("train/loss", line.loss)
         line.initial = values.get(initial_name(self.metric), line.initial)
         if self.metric in values:
             line.perplexity = values[self.metric]
             # Journals of earlier versions record the evaluation of the start under the same name.
-            line.initial = values[self.metric] if record["step"] == 0 and line.steps else line.initial
+            line.initial = values[self.metric] if record.step == 0 and line.steps else line.initial
 
-    def _ended(self, record: Record) -> None:
-        line, result = self.trials[record["key"]], record["result"]
+    def _ended(self, record: TrialEnded) -> None:
+        line, result = self.trials[record.key], record.result
         line.status, line.reason, line.step = result["status"], result["reason"], result["step"]
         line.ended = not result.get("resumable", False)
 
-    def _result_refused(self, record: Record) -> None:
-        self.trials[record["key"]].status = TrialStatus.WAITING
-
-    def _replica(self, record: Record) -> None:
-        facts = {name: value for name, value in record.items() if name not in ("event", "host")}
-        self.replicas[record["host"]] = {**facts, "state": "ready"}
+    def _started(self, record: ReplicaStarted) -> None:
+        facts = {name: value for name, value in record.to_json().items() if name not in ("event", "host")}
+        self.replicas[record.host] = {**facts, "state": "ready"}
         self.loads += 1
 
-    def _replica_lost(self, record: Record) -> None:
-        self.replicas[record["host"]]["state"] = "lost"
+    def _lost(self, record: ReplicaLost) -> None:
+        self.replicas[record.host]["state"] = "lost"
         for line in self.trials.values():
-            if line.host == record["host"] and line.status == TrialStatus.RUNNING:
+            if line.host == record.host and line.status == TrialStatus.RUNNING:
                 line.status = TrialStatus.WAITING
 
-    def _replica_refused(self, record: Record) -> None:
-        facts = {"loads": 0, "slots": 0, "model_digest": "", "reason": record["reason"]}
-        self.replicas[record["host"]] = {**facts, "state": "refused"}
 
-    def _verified(self, record: Record) -> None:
-        self.unchanged = self.unchanged is not False and record["unchanged"]
-
-    def _replica_left(self, record: Record) -> None:
-        self.replicas[record["host"]]["state"] = "done"
-
-
-def _configuration(spec: Record) -> str:
+def _configuration(spec: Mapping[str, Any]) -> str:
     """Return a digest of the specification without its seed, the same for all seeds of one configuration."""
     text = json.dumps({name: value for name, value in spec.items() if name != "seed"}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

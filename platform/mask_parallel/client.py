@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from nmlab.platform.dispatch.client import DispatchClient, DispatcherLostError
+from nmlab.platform.dispatch.actor_calls import DispatcherLostError
+from nmlab.platform.dispatch.messages import Lease
 from nmlab.platform.dispatch.worker_link import WorkerLink
+from nmlab.platform.mask_parallel.coordinator_client import CoordinatorClient, CoordinatorSettings
+from nmlab.platform.mask_parallel.messages import Member, Offer
 from nmlab.platform.mask_parallel.peer import Peer
-from nmlab.platform.pipeline.setup import give_work
+from nmlab.platform.pipeline.setup import Work, give_work
+from nmlab.platform.records.events import GroupEnded, GroupNotice, PeerJoined, PeerLost
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PipelineLostError
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -16,7 +19,6 @@ from nmlab.trials.parallel.mask_parallel import MaskEvaluators, PipelineEvaluato
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.trial.run import follow_trial
 
-Record = dict[str, Any]
 _OFFER_S = 0.5
 
 
@@ -24,64 +26,60 @@ class MaskParallelClient:
     """Lets the slots of a replica lead and follow trials of several masks a step.
 
     Args:
-        settings: name and namespace of the coordinator, and how many slots share a trial (``size``); None where every
-            slot evaluates all masks of its trials itself.
+        settings: of the coordinator; None where every slot evaluates all masks of its trials itself.
         replica: what the trials of the replica share.
         folder: of the launch's trials.
         link: takes the messages for the journal.
     """
 
-    def __init__(self, settings: Record | None, *, replica: ReplicaContext, folder: Path, link: WorkerLink) -> None:
-        self._size = 1 if settings is None else int(settings["size"])
-        self._coordinator = None
-        if settings is not None:
-            self._coordinator = DispatchClient(settings["coordinator"], namespace=settings["namespace"])
+    def __init__(
+        self, settings: CoordinatorSettings | None, *, replica: ReplicaContext, folder: Path, link: WorkerLink
+    ) -> None:
+        self._size = 1 if settings is None else settings.size
+        self._coordinator = None if settings is None else CoordinatorClient(settings)
         self._replica, self._folder, self._link = replica, folder, link
 
-    def is_shared(self, job: Record) -> bool:
+    def is_shared(self, lease: Lease) -> bool:
         """Return whether the slots share a trial: it draws several masks a step, and there is a coordinator."""
-        return self._coordinator is not None and int(job["spec"]["hyperparameters"].get("masks_per_step") or 1) > 1
+        return self._coordinator is not None and int(lease.spec["hyperparameters"].get("masks_per_step") or 1) > 1
 
     @contextmanager
-    def lead(self, job: Record, pipeline: PipelineGroup) -> Iterator[MaskEvaluators | None]:
+    def lead(self, lease: Lease, pipeline: PipelineGroup) -> Iterator[MaskEvaluators | None]:
         """Lead a trial for as long as the block lasts; yields what evaluates its masks, or None if it is not shared."""
-        if self._coordinator is None or not self.is_shared(job):
+        if self._coordinator is None or not self.is_shared(lease):
             yield None
             return
-        named = {"key": job["key"], "epoch": job["epoch"]}
-        leader = Peer(self._coordinator, **named, spec=job["spec"], size=self._size)
+        key, host = lease.key, self._link.name
+        leader = Peer(self._coordinator, Member(key, lease.epoch), spec=lease.spec, size=self._size)
         try:
             yield _as_pipeline(leader, pipeline)
         finally:
             for notice in leader.notices():
-                self._link.enqueue("party notice", key=job["key"], notice=notice)
-            self._link.enqueue("party ended", key=job["key"], exchanged_bytes=leader.exchanged_bytes)
+                self._link.enqueue(GroupNotice(key=key, notice=notice, host=host))
+            self._link.enqueue(GroupEnded(key=key, exchanged_bytes=leader.exchanged_bytes, host=host))
             leader.leave()
 
-    def offer(self) -> Record | None:
+    def offer(self) -> Offer | None:
         """Wait up to half a second for a trial that lacks a peer; the caller follows it. None if there is none."""
-        if self._coordinator is None:
-            return None
-        offer: Record | None = self._coordinator.ask("offer", within=_OFFER_S)
-        return offer
+        return None if self._coordinator is None else self._coordinator.offer(within=_OFFER_S)
 
-    def follow(self, offer: Record, pipeline: PipelineGroup) -> None:
+    def follow(self, offer: Offer, pipeline: PipelineGroup) -> None:
         """Follow a trial of another slot, as one of its peers, until it is over.
 
         An error other than a lost dispatcher or pipeline does not end the slot: it is recorded in the journal.
         """
         assert self._coordinator is not None
-        named = {name: offer[name] for name in ("key", "epoch", "member")}
-        peer = Peer(self._coordinator, **named, leaving=lambda: self._link.stopping)
-        spec = TrialSpec.from_record(offer["spec"])
-        self._link.enqueue("participant", key=offer["key"], member=offer["member"])
+        key, name, host = offer.member.key, offer.member.name, self._link.name
+        peer = Peer(self._coordinator, offer.member, leaving=lambda: self._link.stopping)
+        spec = TrialSpec.from_record(offer.spec)
+        self._link.enqueue(PeerJoined(key=key, member=name, host=host))
         try:
             evaluators = _as_pipeline(peer, pipeline)
-            give_work(pipeline, offer)
+            give_work(pipeline, Work(key, offer.spec, leads=False))
             follow_trial(
                 spec,
                 replica=self._replica,
-                folder=self._folder / offer["key"],
+                folder=self._folder / key,
                 pipeline=pipeline,
                 evaluators=evaluators,
             )
@@ -89,7 +87,7 @@ class MaskParallelClient:
             raise
         except Exception as error:  # the trial goes on without this peer; the reason goes to the journal
             reason = f"{type(error).__name__}: {error}"
-            self._link.enqueue("participant lost", key=offer["key"], member=offer["member"], reason=reason)
+            self._link.enqueue(PeerLost(key=key, member=name, reason=reason, host=host))
         finally:
             peer.leave()
 

@@ -1,4 +1,4 @@
-"""Mask-parallel groups: the slots that evaluate the masks of one trial. The coordinator's state, without Ray or clocks.
+"""The coordinator's state, without Ray or clocks: the mask-parallel groups of a launch.
 
 A group has a leader, whose slot holds the trial's lease, and peers, which come and go. The masks of a step are divided
 among the members; once all losses are there, every member gets all of them. If a peer is lost, late, or holds other
@@ -6,14 +6,26 @@ logits than the leader, the leader evaluates its share. The losses do not depend
 the trial.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-LEADER = "leader"
-_MOST_OUT_OF_SYNC = 3
+from nmlab.platform.mask_parallel.messages import (
+    LEADER,
+    AllLosses,
+    Answer,
+    Closed,
+    Evaluate,
+    Losses,
+    Member,
+    NotOpen,
+    Offer,
+    Reload,
+)
 
-Losses = dict[int, float]
-Answer = dict[str, Any]
+_MOST_OUT_OF_SYNC = 3
+_SILENT_S = 60.0
+_STARTING_S = 600.0  # longer: a peer makes its initial mask, or loads a checkpoint, before its first message
 
 
 @dataclass
@@ -68,26 +80,22 @@ class MaskParallelGroup:
             step: the step that it has reached.
             given: its losses of this step, by mask index.
             digest: of the masks that it evaluated; a peer whose digest is not the leader's is out of sync.
-
-        Returns:
-            One of ``losses`` (of this step and of all complete steps after it), ``mine`` (the masks that it is to
-            evaluate), ``reload`` (it is to start from the newest checkpoint) and ``over`` (it is to leave the trial).
         """
         self._late.discard(member)
         if self.out_of_sync.get(member, 0) >= _MOST_OUT_OF_SYNC:
-            return {"over": True}
+            return Closed()
         if step > self.step:
             return None
         if step == self.step:
             self._take(member, given, digest)
         if member not in self.members:
-            return {"reload": True}
+            return Reload()
         if step < self.step:
             known = range(step, self.step)
             whole = all(each in self.complete for each in known)
-            return {"losses": [self.complete[each] for each in known]} if whole else {"reload": True}
+            return AllLosses([self.complete[each] for each in known]) if whole else Reload()
         mine = [index for index, owner in self._shares().items() if owner == member and index not in self._given]
-        return {"mine": mine} if mine else None
+        return Evaluate(mine) if mine else None
 
     def _shares(self) -> dict[int, str]:
         if not self._share:
@@ -122,3 +130,138 @@ class MaskParallelGroup:
         for index, owner in self._share.items():
             if owner == member and index not in self._given:
                 self._share[index] = LEADER
+
+
+@dataclass
+class _OpenGroup:
+    """The group of a trial under its leader's lease.
+
+    Attributes:
+        epoch: of the lease.
+        size: how many slots are wanted, the leader among them.
+        seen: when the last message of each member came.
+        joined: how many peers have joined so far, for their names.
+        starting: when each peer joined that has not sent a message yet; it has a place, but gets no masks.
+    """
+
+    epoch: int
+    spec: Mapping[str, Any]
+    size: int
+    group: MaskParallelGroup
+    seen: dict[str, float] = field(default_factory=dict)
+    joined: int = 0
+    starting: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def lacking(self) -> int:
+        """How many slots are wanted beside those that have a place."""
+        return self.size - len(self.seen) - len(self.starting)
+
+    def arrive(self, member: str, *, now: float) -> None:
+        """Note a message of a member; the first one of a peer makes it a member that gets masks."""
+        if self.starting.pop(member, None) is not None:
+            self.group.join(member)
+        self.seen[member] = now
+
+
+class MaskParallelCoordinator:
+    """The mask-parallel groups of a launch, without Ray; time is passed in, in seconds."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, _OpenGroup] = {}
+
+    def open(self, leader: Member, *, spec: Mapping[str, Any], size: int, masks: int, step: int, now: float) -> None:
+        """Open the group of a trial for ``size`` slots, at the step that its leader has reached.
+
+        An older lease than that of the group that is open changes nothing.
+        """
+        known = self._open.get(leader.key)
+        if known is None or known.epoch <= leader.epoch:
+            group = MaskParallelGroup(masks, step)
+            self._open[leader.key] = _OpenGroup(leader.epoch, spec, size, group, {leader.name: now})
+
+    def offer(self, *, now: float) -> Offer | None:
+        """Add a peer to the group that lacks most; return its place, or None."""
+        self._expire(now)
+        lacking = [(held.lacking, key) for key, held in self._open.items()]
+        if not lacking or max(lacking)[0] <= 0:
+            return None
+        key = max(lacking)[1]
+        held = self._open[key]
+        held.joined += 1
+        member = Member(key, held.epoch, f"peer-{held.joined}")
+        held.starting[member.name] = now
+        return Offer(member, held.spec)
+
+    def attend(
+        self, member: Member, step: int, *, given: Losses, digest: bytes, saved: int, now: float
+    ) -> Answer | None:
+        """Pass a message of a member to its group (see ``MaskParallelGroup.attend``); return what it is to do."""
+        held = self._open.get(member.key)
+        if held is None or held.epoch < member.epoch:
+            return NotOpen() if member.leads else Closed()
+        if held.epoch > member.epoch or not (member.name in held.seen or member.name in held.starting):
+            return Closed()
+        held.arrive(member.name, now=now)
+        self._expire(now)
+        if member.leads:
+            held.group.saved(saved)
+        answer = held.group.attend(member.name, step, given, digest)
+        match answer:
+            case Closed():
+                self._remove(held, member.name)
+            case Reload():
+                held.group.join(member.name)  # its next message is about the step of the others
+        return answer
+
+    def present(self, member: Member, *, now: float) -> None:
+        """Note that a member still works on its masks, or replays steps, and is not lost."""
+        held = self._held(member)
+        if held is not None and member.name in held.seen:
+            held.seen[member.name] = now
+
+    def take_over(self, key: str) -> None:
+        """Let the leader evaluate the masks whose losses are missing."""
+        if key in self._open:
+            self._open[key].group.take_over()
+
+    def leave(self, member: Member) -> None:
+        """Remove a peer, so that another slot may join instead; the leader, whose trial has ended, closes the group."""
+        held = self._held(member)
+        if held is None:
+            return
+        if member.leads:
+            del self._open[member.key]
+        else:
+            self._remove(held, member.name)
+
+    def notices(self, key: str) -> list[str]:
+        """Return the notices of a group for the journal, each once."""
+        if key not in self._open:
+            return []
+        notices, self._open[key].group.notices = self._open[key].group.notices, []
+        return notices
+
+    def _held(self, member: Member) -> _OpenGroup | None:
+        held = self._open.get(member.key)
+        return held if held is not None and held.epoch == member.epoch else None
+
+    def _expire(self, now: float) -> None:
+        """Remove groups whose leader, and peers that, have sent nothing for too long."""
+        for key, held in list(self._open.items()):
+            if now - held.seen[LEADER] > _SILENT_S:
+                del self._open[key]
+                continue
+            for member in [member for member, seen in held.seen.items() if now - seen > _SILENT_S]:
+                self._give_up(held, member, f"{member} was silent for {_SILENT_S:g} s")
+            for member in [member for member, joined in held.starting.items() if now - joined > _STARTING_S]:
+                self._give_up(held, member, f"{member} did not start within {_STARTING_S:g} s")
+
+    def _give_up(self, held: _OpenGroup, member: str, why: str) -> None:
+        held.group.notices.append(f"{why}; the trial goes on without it")
+        self._remove(held, member)
+
+    def _remove(self, held: _OpenGroup, member: str) -> None:
+        held.group.leave(member)
+        held.seen.pop(member, None)
+        held.starting.pop(member, None)

@@ -3,25 +3,28 @@
 import math
 import pickle
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, assert_never
 
-from nmlab.platform.mask_parallel.group import LEADER, Losses
+from nmlab.platform.mask_parallel.coordinator_client import CoordinatorClient
+from nmlab.platform.mask_parallel.messages import (
+    AllLosses,
+    Answer,
+    Closed,
+    Evaluate,
+    Losses,
+    Member,
+    NotOpen,
+    Reload,
+    Wait,
+)
 from nmlab.trials.contract.errors import GroupClosedError, ReloadError
 
-Record = dict[str, Any]
 _WAIT_S = 5.0
 _LEADER_WAITS_S = 2.0
 _PATIENCE = 4.0  # times as long as its own share took
 _IDLE_LIMIT_S = 15.0
 _PRESENT_S = 10.0  # a sixth of the silence after which the coordinator gives a member up
-
-
-class CoordinatorClient(Protocol):
-    """Calls the methods of the coordinator's actor by name, again if it is restarted."""
-
-    def ask(self, method: str, *args: Any, within: float = 0.0) -> Any:
-        """Call a method; one that may wait ``within`` seconds gets this number as its last argument."""
 
 
 class Peer:
@@ -33,9 +36,7 @@ class Peer:
 
     Args:
         coordinator: its client.
-        key: of the trial.
-        epoch: of the lease under which the trial is led.
-        member: the name of this member in the group.
+        member: this member: the trial, the epoch of the lease under which it is led, its name in the group.
         spec: the trial's specification, from the leader.
         size: how many slots are to share the trial, from the leader.
         leaving: whether the replica is about to end.
@@ -44,15 +45,13 @@ class Peer:
     def __init__(
         self,
         coordinator: CoordinatorClient,
+        member: Member,
         *,
-        key: str,
-        epoch: int,
-        member: str = LEADER,
-        spec: Record | None = None,
+        spec: Mapping[str, Any] | None = None,
         size: int = 1,
         leaving: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._coordinator, self._key, self._epoch, self._member = coordinator, key, epoch, member
+        self._coordinator, self._member = coordinator, member
         self._spec, self._size, self._leaving = spec or {}, size, leaving
         self._known: dict[int, list[float]] = {}
         self._saved = 0
@@ -68,22 +67,25 @@ class Peer:
         while step not in self._known:
             answer = self._attend(step, given, seen, patience=patience)
             given = {}
-            if "mine" in answer:
-                start = time.monotonic()
-                seen = seen or digest()
-                given = {index: self._evaluated(evaluate, index) for index in answer["mine"]}
-                patience = max(_LEADER_WAITS_S, _PATIENCE * (time.monotonic() - start))
-                since = time.monotonic()
-            elif "losses" in answer:
-                self._known = dict(enumerate(answer["losses"], start=step))
-            elif "unknown" in answer:
-                self._open(count, step)
-            elif "reload" in answer:
-                raise ReloadError
-            elif "over" in answer:
-                raise GroupClosedError("the trial has ended, or another slot leads it now")
-            elif self._member != LEADER and (self._leaving() or time.monotonic() - since > _IDLE_LIMIT_S):
-                raise GroupClosedError("nothing came from the other slots, or this replica ends")
+            match answer:
+                case Evaluate(masks):
+                    start = time.monotonic()
+                    seen = seen or digest()
+                    given = {index: self._evaluated(evaluate, index) for index in masks}
+                    patience = max(_LEADER_WAITS_S, _PATIENCE * (time.monotonic() - start))
+                    since = time.monotonic()
+                case AllLosses(steps):
+                    self._known = {step + ahead: list(losses) for ahead, losses in enumerate(steps)}
+                case NotOpen():
+                    self._open(count, step)
+                case Reload():
+                    raise ReloadError
+                case Closed():
+                    raise GroupClosedError("the trial has ended, or another slot leads it now")
+                case Wait():
+                    self._leave_if_idle(since)
+                case _ as never:
+                    assert_never(never)
         self._stay_present()
         return self._known.pop(step)
 
@@ -93,15 +95,15 @@ class Peer:
 
     def notices(self) -> list[str]:
         """Return the notices about the other members for the journal, each once."""
-        notices: list[str] = self._coordinator.ask("call", "notices", self._key)
-        return notices
+        return self._coordinator.notices(self._member.key)
 
     def leave(self) -> None:
         """Close the group if this is the leader, whose trial has ended; else leave it."""
-        if self._member == LEADER:
-            self._coordinator.ask("call", "close", self._key, self._epoch)
-        else:
-            self._coordinator.ask("call", "leave", self._key, self._epoch, self._member)
+        self._coordinator.leave(self._member)
+
+    def _leave_if_idle(self, since: float) -> None:
+        if not self._member.leads and (self._leaving() or time.monotonic() - since > _IDLE_LIMIT_S):
+            raise GroupClosedError("nothing came from the other slots, or this replica ends")
 
     def _evaluated(self, evaluate: Callable[[int], float], index: int) -> float:
         self._stay_present()
@@ -111,15 +113,17 @@ class Peer:
         """Tell the coordinator, at most every 10 s, that this member works: on a share of masks, or on a replay."""
         if time.monotonic() - self._last_message > _PRESENT_S:
             self._last_message = time.monotonic()
-            self._coordinator.ask("call", "present", self._key, self._epoch, self._member)
+            self._coordinator.present(self._member)
 
     def _open(self, masks: int, step: int) -> None:
-        self._coordinator.ask("call", "open", self._key, self._epoch, self._spec, self._size, masks, step)
+        self._coordinator.open(self._member, spec=self._spec, size=self._size, masks=masks, step=step)
 
-    def _attend(self, step: int, given: Losses, digest: bytes, *, patience: float) -> Record:
-        message = (self._key, self._epoch, self._member, step, given, digest, self._saved)
-        within = patience if self._member == LEADER else _WAIT_S
-        answer: Record = self._coordinator.ask("attend", *message, within=within)
+    def _attend(self, step: int, given: Losses, digest: bytes, *, patience: float) -> Answer:
+        within = patience if self._member.leads else _WAIT_S
+        answer = self._coordinator.attend(
+            self._member, step, given=given, digest=digest, saved=self._saved, within=within
+        )
         self._last_message = time.monotonic()
+        message = (self._member, step, given, digest, self._saved)
         self.exchanged_bytes += len(pickle.dumps(message)) + len(pickle.dumps(answer))
         return answer

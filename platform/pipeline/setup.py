@@ -6,10 +6,11 @@ Worker 0 leads: it alone talks to the dispatcher. It broadcasts each trial to th
 import secrets
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Final, Literal
 
 import ray
 import torch
@@ -25,7 +26,7 @@ from nmlab.trials.parallel.pipeline_group import PATIENCE, SINGLE_PROCESS, Distr
 from nmlab.trials.trial.outcome import NullEvents
 from nmlab.trials.trial.run import follow_trial, run_trial
 
-OVER = "over"
+OVER: Final = "over"
 """What a leader broadcasts in place of a job or an offer when there will be no more of them."""
 
 
@@ -57,14 +58,27 @@ def stage_facts(replica: ReplicaContext, pipeline: PipelineGroup, *, pid: int) -
     return {"shards": stages, "model_bytes": sum(stage["bytes"] for stage in stages)}
 
 
-def give_work(pipeline: PipelineGroup, work: Any) -> None:
-    """Broadcast a job, an offer to follow a trial, None (no work yet) or ``OVER`` to the other stages.
+@dataclass(frozen=True)
+class Work:
+    """A trial for all stages: one that this replica leads, or, if it does not lead, one of another replica to follow.
+
+    ``is_shared`` says of a trial that it leads whether peers evaluate a part of its masks.
+    """
+
+    key: str
+    spec: Mapping[str, Any]
+    leads: bool
+    is_shared: bool = False
+
+
+def give_work(pipeline: PipelineGroup, work: Work | Literal["over"] | None) -> None:
+    """Broadcast a trial, None (no work yet) or ``OVER`` to the other stages.
 
     The leader does this last, when nothing that it does alone can fail any more: the other stages then start the trial
     and wait in it. Raises ``PipelineLostError`` if a stage does not answer.
     """
     try:
-        pipeline.broadcast(work)
+        pipeline.broadcast(asdict(work) if isinstance(work, Work) else work)
     except PeerError as error:
         raise PipelineLostError(f"another stage of this replica does not answer: {error}") from error
 
@@ -89,11 +103,12 @@ def follow(pipelines: Sequence[PipelineGroup], *, replica: ReplicaContext, folde
 
 
 def _follow(pipeline: PipelineGroup, *, replica: ReplicaContext, folder: Path) -> None:
-    work: Any = None
-    while (work := pipeline.broadcast(work)) != OVER:
-        if work is None:
+    sent: Any = None
+    while (sent := pipeline.broadcast(sent)) != OVER:
+        if sent is None:
             continue
-        trial = folder / work["key"]
+        work = Work(**sent)
+        trial = folder / work.key
         try:
             _work(work, pipeline=pipeline, replica=replica, folder=trial)
         except PipelineLostError:
@@ -103,13 +118,13 @@ def _follow(pipeline: PipelineGroup, *, replica: ReplicaContext, folder: Path) -
             (trial / f"error-of-shard-{pipeline.rank}.txt").write_text(traceback.format_exc(), encoding="utf-8")
 
 
-def _work(work: dict[str, Any], *, pipeline: PipelineGroup, replica: ReplicaContext, folder: Path) -> None:
+def _work(work: Work, *, pipeline: PipelineGroup, replica: ReplicaContext, folder: Path) -> None:
     """Run a trial with the leader of this group, or follow one with it that another replica leads."""
-    spec = TrialSpec.from_record(work["spec"])
-    if "member" in work:
+    spec = TrialSpec.from_record(work.spec)
+    if not work.leads:
         follow_trial(spec, replica=replica, folder=folder, pipeline=pipeline, evaluators=PipelineEvaluators(pipeline))
     else:
-        evaluators = PipelineEvaluators(pipeline) if work["is_shared"] else None
+        evaluators = PipelineEvaluators(pipeline) if work.is_shared else None
         run_trial(spec, replica=replica, folder=folder, events=NullEvents(), pipeline=pipeline, evaluators=evaluators)
 
 

@@ -16,6 +16,7 @@ from nmlab.platform.cluster.session import NAMESPACE
 from nmlab.platform.compat.ray_core import NODE_ID_LABEL
 from nmlab.platform.failures import back_off_seconds, reason_line
 from nmlab.platform.launches.launch import Launch
+from nmlab.platform.mask_parallel.coordinator_client import CoordinatorSettings
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.process.leaving import bounded
 from nmlab.platform.process.openmp_policy import patience
@@ -162,7 +163,7 @@ def start_replicas(
     max_failures: int,
     load: Load,
     lost: Callable[[str, str], None],
-    mask_parallel: Mapping[str, Any] | None = None,
+    mask_parallel: CoordinatorSettings | None = None,
     nonce: Path | None = None,
 ) -> Replicas:
     """Start one Train run per replica; returns without waiting for them.
@@ -174,7 +175,7 @@ def start_replicas(
         max_failures: see `Replicas`.
         load: what the model and its slots take on a device.
         lost: see `Replicas`.
-        mask_parallel: the ``settings`` of `MaskParallelClient`; None where no slots share a trial.
+        mask_parallel: of the coordinator; None where no slots share a trial.
         nonce: the file by which workers show that they see the folder; without one the dispatcher must not expect it.
     """
     launch = Launch(folder)

@@ -15,10 +15,12 @@ import torch
 
 from nmlab.platform.cluster.proof import prove
 from nmlab.platform.dispatch.client import DispatchClient
+from nmlab.platform.dispatch.messages import Lease
 from nmlab.platform.dispatch.worker_link import WorkerLink, own_worker_link
 from nmlab.platform.mask_parallel.client import MaskParallelClient
-from nmlab.platform.pipeline.setup import OVER, follow, form_pipelines, give_work, stage_facts
+from nmlab.platform.pipeline.setup import OVER, Work, follow, form_pipelines, give_work, stage_facts
 from nmlab.platform.planning.admission import Load, refuses
+from nmlab.platform.records.events import WeightsVerified
 from nmlab.platform.replicas.oom_detection import at_work
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PipelineLostError, account_of
@@ -49,7 +51,7 @@ def worker_loop(config: dict[str, Any]) -> None:
     if refusals := _refusals(config, device=device, pipeline=pipelines[0]):
         if pipelines[0].leads:
             dispatcher = DispatchClient(config["dispatcher"], namespace=config["namespace"])
-            dispatcher.call("refuse", config["name"], f"{config['name']} on {refusals[0]}")
+            dispatcher.refuse(config["name"], reason=f"{config['name']} on {refusals[0]}")
         return
     start = time.perf_counter()
     frozen = FrozenModel.load(ModelSource.from_record(config["model"]), device=device, pipeline=pipelines[0])
@@ -83,7 +85,7 @@ def _is_refused(config: dict[str, Any], proofs: list[dict[str, Any]], *, pipelin
     refused = False
     if pipeline.leads:
         dispatcher = DispatchClient(config["dispatcher"], namespace=config["namespace"])
-        refused = bool(dispatcher.call("admit", config["name"], proofs))
+        refused = bool(dispatcher.admit(config["name"], proofs=proofs))
     return bool(pipeline.broadcast(refused))
 
 
@@ -130,17 +132,18 @@ class Worker:
             if self._broken is not None:
                 raise self._broken
             link.wait_for_notice(_BEAT_S)
-        link.enqueue("verified", unchanged=all(self._pipelines[0].all_gather(self._replica.frozen.unchanged())))
+        unchanged = all(self._pipelines[0].all_gather(self._replica.frozen.unchanged()))
+        link.enqueue(WeightsVerified(unchanged=unchanged, host=link.name))
         link.close(patience=_CLOSE_S)
 
     def _slot(self, slot: int, pipeline: PipelineGroup) -> None:
         done = 0
         try:
             while not self._link.stopping:
-                job = self._link.take(slot, done, within=1.0)
-                if job is not None:
-                    self._run(job, pipeline)
-                    done = job["epoch"]
+                lease = self._link.take(slot, done, within=1.0)
+                if lease is not None:
+                    self._run(lease, pipeline)
+                    done = lease.epoch
                 elif (offer := self._mask_parallel.offer()) is not None:
                     self._mask_parallel.follow(offer, pipeline)
                 else:
@@ -149,13 +152,13 @@ class Worker:
         except PipelineLostError as error:
             self._broken = error
 
-    def _run(self, job: dict[str, Any], pipeline: PipelineGroup) -> None:
-        events = _WorkerEvents(self._link, job["epoch"])
+    def _run(self, lease: Lease, pipeline: PipelineGroup) -> None:
+        events = _WorkerEvents(self._link, lease.epoch)
         try:
-            spec = TrialSpec.from_record(job["spec"])
-            folder = self._folder / job["key"]
-            with at_work(folder) as killed, self._mask_parallel.lead(job, pipeline) as evaluators:
-                give_work(pipeline, {**job, "is_shared": evaluators is not None})
+            spec = TrialSpec.from_record(lease.spec)
+            folder = self._folder / lease.key
+            with at_work(folder) as killed, self._mask_parallel.lead(lease, pipeline) as evaluators:
+                give_work(pipeline, Work(lease.key, lease.spec, leads=True, is_shared=evaluators is not None))
                 because = f"{killed} with micro-batches of {spec.calibration.at_once}" if killed else ""
                 result = run_trial(
                     spec,
@@ -171,12 +174,12 @@ class Worker:
         except Exception as error:  # a failed trial does not end its slot; the reason goes to the driver
             reason = f"{type(error).__name__}: {error}"
             with suppress(OSError):  # the reason is reported in any case
-                (self._folder / job["key"]).mkdir(parents=True, exist_ok=True)
-                (self._folder / job["key"] / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+                (self._folder / lease.key).mkdir(parents=True, exist_ok=True)
+                (self._folder / lease.key / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             account = account_of(error)
-            result = TrialResult(job["key"], TrialStatus.FAILED, account.step, account.metrics, reason)
+            result = TrialResult(lease.key, TrialStatus.FAILED, account.step, account.metrics, reason)
         metrics = {**events.last, **result.metrics}  # a search may aim at a metric of training, such as train/loss
-        self._link.end(job["epoch"], {**asdict(result), "metrics": metrics})
+        self._link.end(lease.epoch, {**asdict(result), "metrics": metrics})
 
 
 class _WorkerEvents:
@@ -188,7 +191,7 @@ class _WorkerEvents:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self.last = dict(values)
-        self._link.enqueue("metrics", epoch=self._epoch, step=step, time=int(time.time() * 1000), values=self.last)
+        self._link.add_point(self._epoch, self.last, step=step, time=int(time.time() * 1000))
 
     def cancelled(self) -> bool:
         return self._link.is_unwanted(self._epoch)

@@ -9,15 +9,27 @@ decisions that the earlier process took.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
+from nmlab.platform.records.events import (
+    GroupRecord,
+    JournalRecord,
+    LaunchBegan,
+    LaunchEnded,
+    ReplicaRecord,
+    ResultRefused,
+    TrialActorLost,
+    TrialEnded,
+    TrialLeased,
+    TrialMetrics,
+    TrialSubmitted,
+    UnknownRecord,
+)
 from nmlab.platform.search.stopping_rules import Comparison, Rule
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
-
-Record = Mapping[str, Any]
 
 
 @dataclass
@@ -90,18 +102,24 @@ class EarlyStopping:
         self.reasons: dict[str, str] = {}
         """Why each trial is stopped, by key: all seeds of a configuration that had not ended when it was decided."""
 
-    def follow(self, records: Iterable[Record]) -> None:
+    def follow(self, records: Iterable[JournalRecord]) -> None:
         """Accept records, in the order of the journal."""
         if self._rule is None:
             return
         for record in records:
-            match record["event"]:
-                case "trial":
-                    self._begin(record["key"], record["spec"])
-                case "metrics":
-                    self._note(record["key"], record["step"], record["values"])
-                case "ended":
-                    self._end(record["key"], record["result"])
+            match record:
+                case TrialSubmitted():
+                    self._begin(record.key, record.spec)
+                case TrialMetrics():
+                    self._note(record.key, record.step, record.values)
+                case TrialEnded():
+                    self._end(record.key, record.result)
+                case TrialLeased() | ResultRefused() | TrialActorLost() | ReplicaRecord() | GroupRecord():
+                    pass
+                case LaunchBegan() | LaunchEnded() | UnknownRecord():
+                    pass
+                case _ as never:
+                    assert_never(never)
 
     def describe(self) -> str:
         """Return in one line when configurations are stopped; "" where none ever is."""

@@ -4,15 +4,33 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, assert_never
 
-from nmlab.platform.launches.journal import Journal, Record, write_log
+from nmlab.platform.launches.journal import Journal, write_log
 from nmlab.platform.launches.launch import Launch
+from nmlab.platform.records.events import (
+    GroupRecord,
+    JournalRecord,
+    LaunchBegan,
+    LaunchEnded,
+    ReplicaRecord,
+    ResultRefused,
+    TrialActorLost,
+    TrialEnded,
+    TrialLeased,
+    TrialMetrics,
+    TrialSubmitted,
+    UnknownRecord,
+    event_of,
+)
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.contract.secrets import masked
 from nmlab.trials.contract.trial_spec import TrialSpec
+
+Point = Mapping[str, Any]
+"""Step, time and values of a point, as ``MlflowStore.log_points`` takes it."""
 
 _BATCH_BYTES = 2**18
 _LOOK_S = 0.5
@@ -65,7 +83,7 @@ class Recorder:
         """Bytes of the journal that MLflow does not have yet."""
         return self._journal.size - self._position
 
-    def record(self, records: list[Record]) -> None:
+    def record(self, records: Sequence[JournalRecord]) -> None:
         """Write records; they are in the journal when this returns, and in MLflow some time later.
 
         Raises ``OSError`` if the journal cannot be written; then none of them is recorded.
@@ -124,7 +142,7 @@ class Recorder:
         self._begun.clear()
         return True
 
-    def _deliver_some(self, records: list[Record]) -> None:
+    def _deliver_some(self, records: Sequence[JournalRecord]) -> None:
         """Deliver records; after 3 failures one by one, so that those that the store refuses can be set aside."""
         if self._failures < _TRIES or not self._store.works():
             self._deliver(records)
@@ -138,25 +156,35 @@ class Recorder:
                 self.refused.setdefault(_about(record), _in_a_line(error))
                 _log.info("MLflow refuses %s: %s", _about(record), self.refused[_about(record)])
 
-    def _deliver(self, records: list[Record]) -> None:
+    def _deliver(self, records: Sequence[JournalRecord]) -> None:
         """Write records to the store, which skips what it has taken before a failure."""
-        points: dict[str, list[Record]] = defaultdict(list)
+        points: dict[str, list[Point]] = defaultdict(list)
         for record in records:
-            if record["event"] == "launch began":
-                self._store.begin(record["tags"], record["params"])
-                self._store.attach(self._launch.study_file)
-                self._store.attach(self._launch.environment_file)
-            elif record["event"] == "trial":
-                self._begin(TrialSpec.from_record(record["spec"]))
-            elif record["event"] == "metrics":
-                points[record["key"]].append(record)
-            elif record["event"] == "ended":
-                self._flush(points, record["key"])
-                self._end(record["result"])
-            elif record["event"] == "launch ended":
-                self._end_launch(record)
+            match record:
+                case LaunchBegan():
+                    self._begin_launch(record)
+                case TrialSubmitted():
+                    self._begin(TrialSpec.from_record(record.spec))
+                case TrialMetrics():
+                    points[record.key].append({"step": record.step, "time": record.time, "values": record.values})
+                case TrialEnded():
+                    self._flush(points, record.key)
+                    self._end(record.result)
+                case LaunchEnded():
+                    self._end_launch(record)
+                case TrialLeased() | ResultRefused() | TrialActorLost() | ReplicaRecord() | GroupRecord():
+                    pass
+                case UnknownRecord():
+                    pass
+                case _ as never:
+                    assert_never(never)
         for key in list(points):
             self._flush(points, key)
+
+    def _begin_launch(self, record: LaunchBegan) -> None:
+        self._store.begin(record.tags, record.params)
+        self._store.attach(self._launch.study_file)
+        self._store.attach(self._launch.environment_file)
 
     def _begin(self, spec: TrialSpec) -> None:
         if spec.key not in self._begun:
@@ -164,7 +192,7 @@ class Recorder:
             self._store.begin_trial(spec, role=role, tags=self._tags)
             self._begun.add(spec.key)
 
-    def _flush(self, points: dict[str, list[Record]], key: str) -> None:
+    def _flush(self, points: dict[str, list[Point]], key: str) -> None:
         if waiting := points.pop(key, None):
             self._store.log_points(key, waiting)
 
@@ -176,16 +204,17 @@ class Recorder:
             )
         self._store.end_trial(result, folder=self._launch.trial_folder(result["key"]))
 
-    def _end_launch(self, record: Record) -> None:
+    def _end_launch(self, record: LaunchEnded) -> None:
         write_log(self._launch, self._journal.read())
         self._store.attach(self._launch.log_file)
-        self._store.tag_parent(record["tags"])
-        self._store.end(record["status"], time=record["time"])
+        self._store.tag_parent(record.tags)
+        self._store.end(record.status, time=record.time)
 
 
-def _about(record: Record) -> str:
+def _about(record: JournalRecord) -> str:
     """Return what a record is about: a trial or an event."""
-    return f"trial {record['key']}" if "key" in record else str(record["event"])
+    fields = record.to_json()
+    return f"trial {fields['key']}" if "key" in fields else event_of(record)
 
 
 def _in_a_line(error: BaseException) -> str:

@@ -4,11 +4,13 @@ It is light and reused; it holds no model and imports no torch. The trial runs i
 actor stops no trial, since Tune may replace an actor while its trial goes on. Only the driver stops trials.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
 
 from nmlab.platform.dispatch.client import DispatchClient
+from nmlab.platform.records.events import TrialMetrics
 
 _WAIT_S = 1.0  # Tune can stop an actor only between two waits
 
@@ -18,8 +20,8 @@ class TrialActor(tune.Trainable):
 
     _attempts: int
     _last_step: int  # of the last evaluation that it received
-    _points: list[dict[str, Any]]
-    _ended: dict[str, Any] | None
+    _points: list[TrialMetrics]
+    _ended: Mapping[str, Any] | None
 
     def setup(self, config: dict[str, Any]) -> None:
         self._dispatcher = DispatchClient(config["dispatcher"], namespace=config["namespace"])
@@ -36,21 +38,21 @@ class TrialActor(tune.Trainable):
                 self._receive()
             if self._points:
                 point = self._points.pop(0)
-                self._last |= {name: value for name, value in point["values"].items() if "/" in name}
-                if self._points or self._ended is None or point["step"] < self._ended["step"]:
-                    return {**self._last, "step": point["step"], "done": False}
+                self._last |= {name: value for name, value in point.values.items() if "/" in name}
+                if self._points or self._ended is None or point.step < self._ended["step"]:
+                    return {**self._last, "step": point.step, "done": False}
             if self._ended is not None and not self._points:
                 return self._final(self._ended)
 
     def _receive(self) -> None:
         """Wait for evaluations or the result; submit the trial again to a dispatcher that does not know it."""
-        update = self._dispatcher.ask("pull", self._key, self._last_step, within=_WAIT_S)
+        update = self._dispatcher.pull(self._key, after=self._last_step, within=_WAIT_S)
         if update is None:
-            self._dispatcher.call("submit", self._key, self._spec, self._attempts)
+            self._dispatcher.submit(self._key, spec=self._spec, attempts=self._attempts)
             return
-        self._points += update["points"]
-        self._last_step = max([self._last_step, *(point["step"] for point in update["points"])])
-        self._attempts, self._ended = update["attempts"], update["ended"]
+        self._points += update.points
+        self._last_step = max([self._last_step, *(point.step for point in update.points)])
+        self._attempts, self._ended = update.attempts, update.ended
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._key: str = config["key"]
@@ -58,8 +60,8 @@ class TrialActor(tune.Trainable):
         self._attempts, self._last_step, self._points, self._ended = 0, -1, [], None
         # Tune asks for every objective in every result; nothing is known before the first evaluation.
         self._last: dict[str, Any] = dict.fromkeys(config["objectives"], float("nan"))
-        self._dispatcher.call("submit", self._key, self._spec)
+        self._dispatcher.submit(self._key, spec=self._spec)
 
-    def _final(self, ended: dict[str, Any]) -> dict[str, Any]:
+    def _final(self, ended: Mapping[str, Any]) -> dict[str, Any]:
         status = {"status": ended["status"], "reason": ended["reason"], "key": self._key}
         return {**self._last, **ended["metrics"], **status, "step": ended["step"], "done": True}

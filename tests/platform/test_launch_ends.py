@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from nmlab.platform import cli
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.planning.listing import list_trials
+from nmlab.platform.records.events import ReplicaStarted, TrialEnded, TrialMetrics, TrialSubmitted, WeightsVerified
 from nmlab.platform.sweep import Sweep, SweepResult
 
 GRID = (
@@ -18,7 +20,7 @@ GRID = (
     "fixed={steps: 4, learning_rate: 2.0, logit_magnitude: 4.0}",
     "seeds=[0]",
 )
-REPLICA = {"event": "replica", "host": "replica-0", "incarnation": 1, "pid": 7, "loads": 1, "slots": 1, "device": "cpu"}
+REPLICA = ReplicaStarted(host="replica-0", incarnation=1, loads=1, rest={"pid": 7, "slots": 1, "device": "cpu"})
 
 
 @pytest.fixture
@@ -30,14 +32,14 @@ def ended_launch(plan_of, tracking_uri, tmp_path):
         settings = {"tracking_uri": tracking_uri, "address": None, "max_failures": 3}
         launch = launches.create(plan.study, results=tmp_path / "results", settings=settings)
         journal = Journal(launch)
-        journal.write([{**REPLICA, "model_digest": "d" * 16, "shards": [{}]}] * loads)
-        journal.write([{"event": "verified", "host": "replica-0", "unchanged": True}])
+        journal.write([replace(REPLICA, rest={**REPLICA.rest, "model_digest": "d" * 16, "shards": [{}]})] * loads)
+        journal.write([WeightsVerified(host="replica-0", unchanged=True)])
         for spec, status in zip(list_trials(plan).specs, statuses, strict=True):
             result = {"key": spec.key, "status": status, "step": 4, "metrics": {}, "reason": "", "artifacts": ()}
-            begun = {"event": "trial", "key": spec.key, "spec": spec.model_dump(mode="json")}
+            begun = TrialSubmitted(key=spec.key, spec=spec.model_dump(mode="json"))
             values = {"eval/perplexity": 9.0}
-            point = {"event": "metrics", "key": spec.key, "step": 4, "time": 1, "values": values}
-            journal.write([begun, point, {"event": "ended", "key": spec.key, "result": result}])
+            point = TrialMetrics(key=spec.key, step=4, time=1, values=values)
+            journal.write([begun, point, TrialEnded(key=spec.key, result=result)])
         journal.close()
         return launch
 
@@ -111,11 +113,11 @@ def test_what_mlflow_does_not_take_is_named_at_the_end(ended_launch, nmlab):
     records = list(journal.read())
     journal.close()
     launch.journal_file.write_text(lines[0])
-    records[-1]["result"]["artifacts"] = ["mask.safetensors"]
+    records[-1].result["artifacts"] = ["mask.safetensors"]
     journal = Journal(launch)
     journal.write(records)
     journal.close()
     _, printed = nmlab("resume", launch.folder, "--no-report")
-    key = records[-1]["key"]
+    key = records[-1].key
     assert f"MLflow does not take trial {key}: " in printed.out
     assert f"mask.safetensors is gone; the run was closed without it; `nmlab resume {launch.name}`" in printed.out

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 from safetensors.numpy import load_file
 
-from nmlab.platform.mask_parallel.coordinator import MaskParallelCoordinator
-from nmlab.platform.mask_parallel.group import LEADER
+from nmlab.platform.mask_parallel.group import MaskParallelCoordinator
+from nmlab.platform.mask_parallel.messages import Wait
 
 
 class SharedCoordinator:
@@ -17,17 +17,27 @@ class SharedCoordinator:
     def __init__(self):
         self.coordinator, self._changed = MaskParallelCoordinator(), threading.Condition()
 
-    def ask(self, method, *args, within=0.0):
+    def open(self, leader, **group):
         with self._changed:
-            if method == "call":
-                name, *rest = args
-                timed = {"now": time.monotonic()} if name in ("open", "present") else {}
-                answer = getattr(self.coordinator, name)(*rest, **timed)
-                self._changed.notify_all()
-                return answer
-            if method == "offer":
-                return self.coordinator.offer(now=time.monotonic())
-            return self._attend(*args, within=within)
+            self.coordinator.open(leader, **group, now=time.monotonic())
+            self._changed.notify_all()
+
+    def offer(self, *, within):
+        with self._changed:
+            return self.coordinator.offer(now=time.monotonic())
+
+    def present(self, member):
+        with self._changed:
+            self.coordinator.present(member, now=time.monotonic())
+
+    def notices(self, key):
+        with self._changed:
+            return self.coordinator.notices(key)
+
+    def leave(self, member):
+        with self._changed:
+            self.coordinator.leave(member)
+            self._changed.notify_all()
 
     def wait_for_members(self, count, *, within=60.0):
         """Wait until the group that is open, if one is, has so many members that have sent a message."""
@@ -36,17 +46,21 @@ class SharedCoordinator:
             assert time.monotonic() < deadline, f"not all {count} members have started within {within:g} s"
             time.sleep(0.01)
 
-    def _attend(self, key, epoch, member, step, given, digest, saved, *, within):
-        deadline = time.monotonic() + within
-        answer = self.coordinator.attend(key, epoch, member, step, given, digest, saved, now=time.monotonic())
-        self._changed.notify_all()
-        while answer is None and time.monotonic() < deadline:
-            self._changed.wait(0.05)
-            answer = self.coordinator.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
-        if answer is None and member == LEADER:
-            self.coordinator.take_over(key)
-            answer = self.coordinator.attend(key, epoch, member, step, {}, digest, saved, now=time.monotonic())
-        return answer or {"wait": True}
+    def attend(self, member, step, *, given, digest, saved, within):
+        def attend(given):
+            return self.coordinator.attend(member, step, given=given, digest=digest, saved=saved, now=time.monotonic())
+
+        with self._changed:
+            deadline = time.monotonic() + within
+            answer = attend(given)
+            self._changed.notify_all()
+            while answer is None and time.monotonic() < deadline:
+                self._changed.wait(0.05)
+                answer = attend({})
+            if answer is None and member.leads:
+                self.coordinator.take_over(member.key)
+                answer = attend({})
+            return answer or Wait()
 
 
 def once_all_are_in(coordinator, count, *, when=lambda: True):

@@ -2,7 +2,9 @@
 
 import itertools
 
+from nmlab.platform.dispatch.messages import Message, Progress, ReplicaProcess
 from nmlab.platform.dispatch.state import DispatchState
+from nmlab.platform.records.events import TrialEnded, TrialMetrics, event_of
 
 FACTS = {"slots": 1}
 SPEC = {"method": "maskpro"}
@@ -13,39 +15,34 @@ class Replica:
     """A replica by plain calls: it numbers its messages and asks for each lease with another slot."""
 
     def __init__(self, dispatcher, name, incarnation=1, *, claims=(), now=0.0):
-        self.dispatcher, self.name, self.incarnation, self.number, self.slots = (
-            dispatcher,
-            name,
-            incarnation,
-            0,
-            itertools.count(),
-        )
-        dispatcher.introduce(name, incarnation, FACTS, list(claims), now=now)
+        self.dispatcher, self.process = dispatcher, ReplicaProcess(name, incarnation)
+        self.number, self.slots = 0, itertools.count()
+        dispatcher.introduce(self.process, FACTS, list(claims), now=now)
 
     def take(self, *, now=0.0, slot=None, done=0):
-        return self.dispatcher.take(
-            self.name, self.incarnation, next(self.slots) if slot is None else slot, done, now=now
-        )
+        slot = next(self.slots) if slot is None else slot
+        return self.dispatcher.take(self.process, slot=slot, done=done, now=now)
 
     def send(self, *messages, running=(), now=0.0):
         generation = self.dispatcher.generation
-        return self.dispatcher.receive(self.name, self.incarnation, generation, list(running), list(messages), now=now)
+        sent = {"generation": generation, "running": list(running), "messages": list(messages)}
+        return self.dispatcher.receive(self.process, **sent, now=now)
 
-    def message(self, job, event, **values):
+    def message(self, job, kind, **values):
         self.number += 1
-        return {"number": self.number, "event": event, "key": job["key"], "epoch": job["epoch"], **values}
+        return Message(self.number, kind(key=job.key, host=self.process.name, **values), job.epoch)
 
     def push(self, job, *points, now=0.0):
         """Send points; return whether the trial should go on."""
-        messages = [self.message(job, "metrics", **point) for point in points]
-        answer = self.send(*messages, running=[(job["key"], job["epoch"])], now=now)
-        return answer["state"] == "known" and not answer["stop"]
+        messages = [self.message(job, TrialMetrics, **point) for point in points]
+        answer = self.send(*messages, running=[(job.key, job.epoch)], now=now)
+        return isinstance(answer, Progress) and not answer.stop
 
     def finish(self, job, status="finished"):
-        return self.send(self.message(job, "ended", result={**DONE, "key": job["key"], "status": status}))
+        return self.send(self.message(job, TrialEnded, result={**DONE, "key": job.key, "status": status}))
 
     def leave(self, *, now=0.0):
-        self.dispatcher.leave(self.name, self.incarnation, now=now)
+        self.dispatcher.leave(self.process, now=now)
 
 
 def new_dispatcher(*, max_failures=3, generation=100, ended=(), replicas=(), cancelled=()):
@@ -73,10 +70,11 @@ def drained(dispatcher, *names):
     answer = dispatcher.drain(0)
     if answer is None:
         return []
-    assert dispatcher.drain(answer["upto"]) is None
-    return [record for record in answer["records"] if not names or record["event"] in names]
+    assert dispatcher.drain(answer.upto) is None
+    records = [logged.record for logged in answer.records]
+    return [record for record in records if not names or event_of(record) in names]
 
 
 def drained_events(dispatcher, *names):
     """Drain the dispatcher; return the events of its records of the given kinds."""
-    return [record["event"] for record in drained(dispatcher, *names)]
+    return [event_of(record) for record in drained(dispatcher, *names)]

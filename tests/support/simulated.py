@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from nmlab.platform.launches.journal import ended_trials, evaluations
 from nmlab.platform.planning.planned_stopping import early_stopping
+from nmlab.platform.records.events import TrialEnded, TrialMetrics, TrialSubmitted
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -74,12 +75,12 @@ class SimulatedSweep:
             spec = TrialSpec.from_record(config["spec"])
             if spec.key not in self.begun:
                 self.begun.append(spec.key)
-            self._record({"event": "trial", "key": spec.key, "spec": config["spec"]})
+            self._record(TrialSubmitted(key=spec.key, spec=config["spec"]))
             out[name] = (spec, self._repeated(spec))
 
     def _repeated(self, spec):
         """Record the points in the journal again, as a resumed trial does; return their steps."""
-        points = {r["step"]: r for r in self.journal if r["event"] == "metrics" and r["key"] == spec.key}
+        points = {r.step: r for r in self.journal if isinstance(r, TrialMetrics) and r.key == spec.key}
         for record in points.values():
             self._record(record)
         return sorted(points)
@@ -96,7 +97,7 @@ class SimulatedSweep:
         if step == max(curve):
             return self._end(spec, points, "finished", {METRIC: curve[step]})
         where = METRIC if step else "initial/perplexity"
-        self._record({"event": "metrics", "key": spec.key, "step": step, "values": {where: curve[step]}})
+        self._record(TrialMetrics(key=spec.key, step=step, values={where: curve[step]}, time=0))
         if step:
             searcher.on_trial_result(name, {"step": step, METRIC: curve[step]})
         return None
@@ -104,7 +105,7 @@ class SimulatedSweep:
     def _end(self, spec, points, status, metrics):
         reason = self.early.reasons.get(spec.key, "")
         result = {"key": spec.key, "status": status, "step": points[-1] if points else 0, "metrics": metrics}
-        self._record({"event": "ended", "key": spec.key, "result": {**result, "reason": reason, "resumable": False}})
+        self._record(TrialEnded(key=spec.key, result={**result, "reason": reason, "resumable": False}))
         return {**result, **metrics}
 
     def _record(self, record):
@@ -117,7 +118,7 @@ class SimulatedSweep:
     @property
     def results(self):
         """The result of every trial that has ended, by key."""
-        return {record["key"]: record["result"] for record in self.journal if record["event"] == "ended"}
+        return {record.key: record.result for record in self.journal if isinstance(record, TrialEnded)}
 
     @property
     def optuna_trials(self):

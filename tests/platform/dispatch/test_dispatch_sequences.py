@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from nmlab.platform.dispatch.messages import Lease
 from nmlab.platform.dispatch.received import AcceptedEnds, ReceivedRecords
 from nmlab.platform.dispatch.state import DispatchState
 from nmlab.platform.dispatch.worker_link import GivenUpError, WorkerLink
+from nmlab.platform.records.events import TrialEnded, TrialMetrics
 
 REPLICAS, KEYS = "ab", "xyz"
 FATES = ("arrives", "arrives", "arrives", "call is lost", "answer is lost", "comes twice")
@@ -41,15 +43,15 @@ class FaultyConnection:
     def restart_dispatcher(self):
         self.dispatcher, self.opened = self.new_dispatcher(self.dispatcher.generation + 10_000), False
 
-    def call(self, name, *args):
+    def call(self, name, *args, **named):
         fate, self.fate = self.fate, "arrives"
         if fate == "call is lost" or (not self.opened and name not in ("open", "drain")):
             raise LostError
         self.opened = self.opened or name == "open"
         timed = {"now": self.now} if name in TIMED else {}
-        answer = getattr(self.dispatcher, name)(*args, **timed)
+        answer = getattr(self.dispatcher, name)(*args, **named, **timed)
         if fate == "comes twice":
-            answer = getattr(self.dispatcher, name)(*args, **timed)
+            answer = getattr(self.dispatcher, name)(*args, **named, **timed)
         if fate == "answer is lost":
             raise LostError
         return answer
@@ -61,22 +63,28 @@ class FaultyConnection:
             raise LostError
         for _ in range(1 + (fate == "comes twice")):
             for end in refused:
-                self.dispatcher.reject(**end, now=self.now)
+                self.dispatcher.reject(end, now=self.now)
             answer = self.dispatcher.drain(acknowledged)
         if fate == "answer is lost":
             raise LostError
         return answer
 
-    def ask(self, method, *args, within=0.0):
-        answer = self.call(method, *(args[:-1] if method == "introduce" else args))
-        return self.dispatcher.generation if method == "introduce" else answer
+    def take(self, process, *, slot, done, within):
+        return self.call("take", process, slot=slot, done=done)
+
+    def receive(self, process, **sent):
+        return self.call("receive", process, **sent)
+
+    def introduce(self, process, *, facts, claims, me):
+        self.call("introduce", process, facts, claims)
+        return self.dispatcher.generation
 
 
 @dataclass
 class Running:
     """A trial in a slot."""
 
-    job: dict
+    job: Lease
     step: int
 
 
@@ -135,10 +143,10 @@ class Sweep:
             self.driver_drains()
 
     def replica_dies(self, name, seen):
-        incarnation = self.replicas[name].link._incarnation
+        process = self.replicas[name].link.process
         self.replicas[name] = self.new_replica(name)
         if seen:
-            self.call("lose", name, incarnation, "died")
+            self.call("lose", process, "died")
 
     def replica_falls_silent(self, name):
         """The others send heartbeats in time; the silent one may continue later, and is then refused."""
@@ -175,9 +183,9 @@ class Sweep:
             return
         if answer is None:
             self.call("submit", key, {"key": key})
-        elif answer["ended"] is not None:
+        elif answer.ended is not None:
             assert key in self.ends(), "Tune received an end that is not journaled"
-            trial.result = answer["ended"]
+            trial.result = answer.ended
 
     def call(self, method, *args):
         with suppress(LostError):
@@ -203,8 +211,8 @@ class Sweep:
         except LostError:
             return
         if job is not None:
-            assert self.holders.setdefault(job["epoch"], replica.link) is replica.link, "one epoch, two replicas"
-            trial = self.trials[job["key"]]
+            assert self.holders.setdefault(job.epoch, replica.link) is replica.link, "one epoch, two replicas"
+            trial = self.trials[job.key]
             replica.running = Running(job, trial.checkpoint)
             for step in range(1, trial.checkpoint + 1):  # a trial that resumes repeats its points
                 self.add_point(replica, step)
@@ -213,8 +221,8 @@ class Sweep:
         replica = self.replicas[name]
         if replica.running is None:
             return
-        job, trial = replica.running.job, self.trials[replica.running.job["key"]]
-        if replica.link.is_unwanted(job["epoch"]):
+        job, trial = replica.running.job, self.trials[replica.running.job.key]
+        if replica.link.is_unwanted(job.epoch):
             trial.checkpoint = max(trial.checkpoint, replica.running.step)
             self.end(replica, "stopped")
         elif replica.running.step == STEPS:
@@ -228,11 +236,11 @@ class Sweep:
     def add_point(self, replica, step):
         self.tokens += 1
         values = {"eval/perplexity" if step % 2 else "train/loss": 1.0, "token": self.tokens}
-        replica.link.enqueue("metrics", epoch=replica.running.job["epoch"], step=step, time=0, values=values)
+        replica.link.add_point(replica.running.job.epoch, values, step=step, time=0)
 
     def end(self, replica, status):
-        job, replica.running, replica.done = replica.running.job, None, replica.running.job["epoch"]
-        replica.link.end(job["epoch"], {"key": job["key"], "status": status, "step": STEPS})
+        job, replica.running, replica.done = replica.running.job, None, replica.running.job.epoch
+        replica.link.end(job.epoch, {"key": job.key, "status": status, "step": STEPS})
 
     def driver_drains(self, fate="arrives"):
         """As `DriverLoop` does it; a dispatcher that it opens may die before it answers."""
@@ -252,13 +260,13 @@ class Sweep:
             self.journal += self.received.take(self.accepted.filter(answer, over=self.received.ended))
 
     def ends(self):
-        return Counter(record["key"] for record in self.journal if record["event"] == "ended")
+        return Counter(record.key for record in self.journal if isinstance(record, TrialEnded))
 
     def no_trial_ends_twice(self):
         assert all(count == 1 for count in self.ends().values()), self.ends()
 
     def no_message_is_journaled_twice(self):
-        tokens = [record["values"]["token"] for record in self.journal if record["event"] == "metrics"]
+        tokens = [record.values["token"] for record in self.journal if isinstance(record, TrialMetrics)]
         assert len(tokens) == len(set(tokens))
 
     def come_to_rest(self):
@@ -266,8 +274,8 @@ class Sweep:
         self.all_is_well(60)
         self.no_trial_ends_twice()
         self.no_message_is_journaled_twice()
-        ends = {record["key"]: record["result"]["status"] for record in self.journal if record["event"] == "ended"}
-        points = {(record["key"], record["step"]) for record in self.journal if record["event"] == "metrics"}
+        ends = {record.key: record.result["status"] for record in self.journal if isinstance(record, TrialEnded)}
+        points = {(record.key, record.step) for record in self.journal if isinstance(record, TrialMetrics)}
         for key, trial in self.trials.items():
             if trial.wanted:
                 assert trial.result == self.received.ended[key]

@@ -3,11 +3,13 @@
 import pytest
 from dispatchers import DONE, SPEC, Replica, dispatcher_with, drained, drained_events, new_dispatcher, point
 
+from nmlab.platform.dispatch.messages import Claim, Lease, MustIntroduce, ReplicaProcess
 from nmlab.platform.dispatch.state import GRACE_S, DispatchState
+from nmlab.platform.records.events import TrialMetrics
 
 
 def claim(job, *evaluations):
-    return {**job, "evaluations": list(evaluations)}
+    return Claim(job, tuple(TrialMetrics(key=job.key, **point) for point in evaluations))
 
 
 def test_a_restarted_dispatcher_leaves_a_trial_with_the_replica_that_runs_it():
@@ -16,11 +18,12 @@ def test_a_restarted_dispatcher_leaves_a_trial_with_the_replica_that_runs_it():
     dispatcher = new_dispatcher(generation=200, replicas={"a": 1})
     dispatcher.submit("x", SPEC)
     assert old.dispatcher.generation != dispatcher.generation
-    assert dispatcher.receive("a", 1, 100, [], [], now=0.0) == {"state": "introduce"}
+    late = {"generation": 100, "running": [], "messages": []}
+    assert dispatcher.receive(ReplicaProcess("a", 1), **late, now=0.0) == MustIntroduce()
     a = Replica(dispatcher, "a", claims=[claim(job, point(2, "eval/perplexity"))])
     assert a.push(job, point(3)) is True
     assert a.take() is None, "it is not leased again"
-    assert [p["step"] for p in dispatcher.pull("x", -1)["points"]] == [2]
+    assert [p.step for p in dispatcher.pull("x", -1).points] == [2]
     a.finish(job)
     assert drained_events(dispatcher) == ["trial", "replica", "leased", "metrics", "ended"]
 
@@ -34,7 +37,7 @@ def test_a_restarted_dispatcher_learns_of_a_trial_from_its_replica_too():
     dispatcher.submit("x", SPEC)
     a.finish(job)
     drained(dispatcher)
-    assert dispatcher.pull("x", -1)["ended"]["status"] == "finished"
+    assert dispatcher.pull("x", -1).ended["status"] == "finished"
 
 
 def test_a_restarted_dispatcher_waits_for_the_replicas_that_the_driver_knows():
@@ -43,7 +46,7 @@ def test_a_restarted_dispatcher_waits_for_the_replicas_that_the_driver_knows():
     a = Replica(dispatcher, "a")
     assert a.take() is None, "b may be running it"
     Replica(dispatcher, "b")
-    assert a.take()["key"] == "x"
+    assert a.take().key == "x"
 
 
 def test_a_restarted_dispatcher_does_not_wait_for_ever():
@@ -51,9 +54,9 @@ def test_a_restarted_dispatcher_does_not_wait_for_ever():
     dispatcher.submit("x", SPEC)
     a = Replica(dispatcher, "a")
     assert a.take(now=GRACE_S) is None
-    assert a.take(now=GRACE_S + 0.1)["key"] == "x"
+    assert a.take(now=GRACE_S + 0.1).key == "x"
     (lost,) = drained(dispatcher, "replica lost")
-    assert (lost["host"], lost["reason"]) == ("b", "did not come back to a restarted dispatcher")
+    assert (lost.host, lost.reason) == ("b", "did not come back to a restarted dispatcher")
 
 
 def test_a_dispatcher_leases_nothing_before_it_was_opened():
@@ -62,7 +65,7 @@ def test_a_dispatcher_leases_nothing_before_it_was_opened():
     a = Replica(dispatcher, "a")
     assert a.take() is None
     dispatcher.open({}, {}, [], now=0.0)
-    assert a.take()["key"] == "x"
+    assert a.take().key == "x"
 
 
 def test_a_claim_that_comes_too_late_is_refused():
@@ -78,8 +81,8 @@ def test_a_claim_that_comes_too_late_is_refused():
     assert a.push(job, point(1)) is False
     a.finish(job)
     assert b.push(new, point(1)) is True
-    assert new["epoch"] != job["epoch"]
-    assert [(r["event"], r.get("host")) for r in drained(dispatcher)] == [("replica", "a"), ("metrics", "b")]
+    assert new.epoch != job.epoch
+    assert [(r.event, r.host) for r in drained(dispatcher)] == [("replica", "a"), ("metrics", "b")]
 
 
 def test_a_restarted_dispatcher_runs_nothing_again_that_the_driver_knows_as_ended():
@@ -91,7 +94,7 @@ def test_a_restarted_dispatcher_runs_nothing_again_that_the_driver_knows_as_ende
     assert a.take() is None
     a.finish(job)
     assert drained_events(dispatcher) == ["replica"]
-    assert dispatcher.pull("x", -1)["ended"]["status"] == "finished"
+    assert dispatcher.pull("x", -1).ended["status"] == "finished"
 
 
 @pytest.mark.parametrize("when", ["before the dispatcher died", "since"])
@@ -110,14 +113,14 @@ def test_attempts_are_counted_on_under_a_restarted_dispatcher():
     dispatcher = new_dispatcher(generation=200, max_failures=2)
     dispatcher.submit("x", SPEC, 2)
     a = Replica(dispatcher, "a")
-    assert a.take()["attempts"] == 3
-    dispatcher.lose("a", 1, "died", now=0.0)
-    assert [record["result"]["status"] for record in drained(dispatcher, "ended")] == ["failed"]
+    assert a.take().attempts == 3
+    dispatcher.lose(ReplicaProcess("a", 1), "died", now=0.0)
+    assert [record.result["status"] for record in drained(dispatcher, "ended")] == ["failed"]
 
 
 def test_epochs_of_a_restarted_dispatcher_are_above_those_of_all_claims():
     """Whatever the clocks of two machines show."""
     dispatcher = new_dispatcher(generation=200)
-    a = Replica(dispatcher, "a", claims=[{"key": "x", "epoch": 900, "spec": SPEC, "attempts": 1, "evaluations": []}])
+    a = Replica(dispatcher, "a", claims=[Claim(Lease("x", 900, SPEC, attempts=1))])
     dispatcher.submit("y", SPEC)
-    assert a.take()["epoch"] > 900
+    assert a.take().epoch > 900

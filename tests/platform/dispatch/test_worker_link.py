@@ -2,8 +2,10 @@
 
 import pytest
 
+from nmlab.platform.dispatch.messages import ReplicaProcess
 from nmlab.platform.dispatch.state import DispatchState
 from nmlab.platform.dispatch.worker_link import GivenUpError, WorkerLink
+from nmlab.platform.records.events import WeightsVerified
 
 
 class Direct:
@@ -16,14 +18,18 @@ class Direct:
         self.state = DispatchState(max_failures=3, generation=generation)
         self.state.open({}, {}, [], now=0.0)
 
-    def call(self, name, *args):
-        return getattr(self.state, name)(*args, **({} if name in ("submit", "cancel", "drain") else {"now": 0.0}))
+    def take(self, process, *, slot, done, within):
+        return self.state.take(process, slot=slot, done=done, now=0.0)
 
-    def ask(self, name, *args, within=0.0):
-        if name == "introduce":
-            self.call(name, *args[:-1])
-            return self.state.generation
-        return self.call(name, *args)
+    def introduce(self, process, *, facts, claims, me):
+        self.state.introduce(process, facts, claims, now=0.0)
+        return self.state.generation
+
+    def receive(self, process, **sent):
+        return self.state.receive(process, **sent, now=0.0)
+
+    def leave(self, process):
+        self.state.leave(process, now=0.0)
 
 
 @pytest.fixture
@@ -39,17 +45,19 @@ def link(dispatcher):
 
 
 def leased(dispatcher, link):
-    dispatcher.call("submit", "x", {})
+    dispatcher.state.submit("x", {})
     return link.take(0, 0, within=0.0)
 
 
 def drained(dispatcher, acknowledged=0):
-    answer = dispatcher.call("drain", acknowledged)
-    return [] if answer is None else answer["records"]
+    """Drain the dispatcher; return its records as they stand in a journal, each with its number."""
+    answer = dispatcher.state.drain(acknowledged)
+    logged = [] if answer is None else answer.records
+    return [{**each.record.to_json(), "sequence": each.sequence} for each in logged]
 
 
 def enqueue_point(link, job, step, name="train/loss"):
-    link.enqueue("metrics", epoch=job["epoch"], step=step, time=0, values={name: 1.0})
+    link.add_point(job.epoch, {name: 1.0}, step=step, time=0)
 
 
 def test_a_message_is_sent_once_and_kept_until_it_is_confirmed(dispatcher, link):
@@ -72,12 +80,12 @@ def test_a_message_is_sent_once_and_kept_until_it_is_confirmed(dispatcher, link)
 
 def test_a_result_survives_the_dispatcher_and_its_trial_is_not_run_again(dispatcher, link):
     job = leased(dispatcher, link)
-    link.end(job["epoch"], {"key": "x", "status": "finished"})
+    link.end(job.epoch, {"key": "x", "status": "finished"})
     link.exchange()
     dispatcher.restart(generation=1000)
-    dispatcher.call("submit", "x", {})
+    dispatcher.state.submit("x", {})
     link.exchange()
-    assert link.take(0, job["epoch"], within=0.0) is None
+    assert link.take(0, job.epoch, within=0.0) is None
     assert [record["result"]["status"] for record in drained(dispatcher) if record["event"] == "ended"] == ["finished"]
 
 
@@ -89,19 +97,19 @@ def test_a_new_dispatcher_gets_the_evaluations_that_tune_may_not_have_received(d
     drained(dispatcher, drained(dispatcher)[-1]["sequence"])
     dispatcher.restart(generation=1000)
     link.exchange()
-    assert [point["step"] for point in dispatcher.state.pull("x", -1)["points"]] == [2]
+    assert [point.step for point in dispatcher.state.pull("x", -1).points] == [2]
 
 
 def test_a_cancelled_trial_is_unwanted_from_the_next_exchange_on(dispatcher, link):
     job = leased(dispatcher, link)
-    dispatcher.call("cancel", "x")
-    assert not link.is_unwanted(job["epoch"])
+    dispatcher.state.cancel("x")
+    assert not link.is_unwanted(job.epoch)
     link.exchange()
-    assert link.is_unwanted(job["epoch"])
+    assert link.is_unwanted(job.epoch)
 
 
 def test_a_replica_that_was_given_up_must_end(dispatcher, link):
-    dispatcher.call("introduce", "a", link._incarnation + 1, {}, [])
+    dispatcher.state.introduce(ReplicaProcess("a", link.process.incarnation + 1), {}, [], now=0.0)
     with pytest.raises(GivenUpError, match="a was given up"):
         link.exchange()
 
@@ -114,7 +122,7 @@ def test_a_replica_ends_when_the_dispatcher_stops(dispatcher, link):
 
 @pytest.mark.parametrize("acknowledges", [True, False])
 def test_closing_a_link_waits_for_the_driver_but_not_for_ever(dispatcher, link, acknowledges, monkeypatch):
-    link.enqueue("verified", unchanged=True)
+    link.enqueue(WeightsVerified(unchanged=True, host="a"))
     link.exchange()
     if acknowledges:
         drained(dispatcher, drained(dispatcher)[-1]["sequence"])

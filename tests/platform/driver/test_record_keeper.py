@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -11,10 +12,11 @@ from nmlab.platform.driver.record_keeper import RecordKeeper
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import read_journal
 from nmlab.platform.launches.ownership import owned
+from nmlab.platform.records.events import ReplicaStarted, TrainRunLost, event_of
 from nmlab.trials.contract.run_status import LaunchStatus
 
-LOST = {"event": "train run lost", "host": "replica-0", "error": "gone"}
-REPLICA = {"event": "replica", "host": "replica-0", "incarnation": 1, "slots": 1, "device": "cpu"}
+LOST = TrainRunLost(host="replica-0", error="gone")
+FACTS = {"slots": 1, "device": "cpu", "model_digest": "d" * 16}
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def in_a_thread(work):
 
 
 def events(opened):
-    return [record["event"] for record in read_journal(opened.launch)]
+    return [event_of(record) for record in read_journal(opened.launch)]
 
 
 @pytest.mark.parametrize(
@@ -86,21 +88,21 @@ def test_the_records_go_to_the_thread_that_calls_first_and_come_back(opened, kee
     keeper.keep([LOST])
     with pytest.raises(RuntimeError, match="may not record"):
         in_a_thread(lambda: keeper.keep([LOST]))
-    assert events(opened) == [LOST["event"]] * 2
+    assert events(opened) == [LOST.event] * 2
 
 
 def test_what_another_thread_notes_is_kept_in_order_by_the_owner(opened, keeper):
-    in_a_thread(lambda: [keeper.note({**LOST, "error": str(number)}) for number in range(3)])
+    in_a_thread(lambda: [keeper.note(replace(LOST, error=str(number))) for number in range(3)])
     assert events(opened) == []
     keeper.keep_noted()
-    assert [record["error"] for record in read_journal(opened.launch)] == ["0", "1", "2"]
+    assert [record.error for record in read_journal(opened.launch)] == ["0", "1", "2"]
     keeper.keep_noted()
     assert len(events(opened)) == 3
 
 
 def test_what_is_noted_last_is_kept_before_the_end(opened, keeper):
     keeper.hand_over()
-    in_a_thread(lambda: keeper.accept([{**REPLICA, "model_digest": "d" * 16}]))
+    in_a_thread(lambda: keeper.accept([ReplicaStarted(host="replica-0", incarnation=1, rest=FACTS)]))
     in_a_thread(lambda: keeper.note(LOST))
     result = close_launch(opened, keeper=keeper, is_interrupted=True)
     assert events(opened) == ["replica", "train run lost", "launch ended"]

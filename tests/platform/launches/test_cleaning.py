@@ -11,6 +11,7 @@ from nmlab.platform.launches.journal import Journal
 from nmlab.platform.launches.launch import create
 from nmlab.platform.launches.ownership import OwnedError, held_by, owned
 from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.records.events import LaunchBegan, LaunchEnded, TrialEnded, TrialSubmitted
 from nmlab.platform.tracking.recorder import Recorder
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.platform.tracking.undelivered import undelivered
@@ -31,14 +32,14 @@ class Made:
         self.launch = create(study, results=folder / "results", settings={"tracking_uri": uri, "address": None,
                                                                           "max_failures": 3})  # fmt: skip
         self.specs = [trial_spec(study, {**POINT, "alpha": alpha}, seed=0) for alpha in (0.5, 0.9)]
-        self.records = [{"event": "launch began", "tags": {}, "params": {}}]
+        self.records = [LaunchBegan(tags={}, params={})]
         for spec, loss, status in zip(self.specs, (20.0, 10.0), ("finished", last), strict=True):
             self._write_trial(spec, loss, is_finished=status == "finished")
-            self.records.append({"event": "trial", "key": spec.key, "spec": spec.model_dump(mode="json")})
+            self.records.append(TrialSubmitted(key=spec.key, spec=spec.model_dump(mode="json")))
             if status:
-                self.records.append({"event": "ended", "key": spec.key, "result": self._result(spec, loss, status)})
+                self.records.append(TrialEnded(key=spec.key, result=self._result(spec, loss, status)))
         if is_over:
-            self.records.append({"event": "launch ended", "status": "finished", "time": 1_700_000_000_000, "tags": {}})
+            self.records.append(LaunchEnded(status="finished", time=1_700_000_000_000, tags={}))
         (self.launch.folder / "ray" / "session").mkdir(parents=True)
         (self.launch.folder / "ray" / "session" / "log").write_bytes(bytes(RAY))
         (self.launch.folder / "status.8f.partial").write_bytes(bytes(11))

@@ -9,14 +9,15 @@ from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.status import StatusFile, read_status
+from nmlab.platform.records.events import LaunchBegan, TrialEnded, TrialMetrics, UnknownRecord
 from nmlab.platform.search.strategies import Outcome, strategy_of
 from nmlab.trials.files.checked_json import DamagedFileError, NewerFormatError, write_checked
 
 SETTINGS = {"tracking_uri": "sqlite:////tmp/x.db", "address": None, "max_failures": 3}
 RECORDS = [
-    {"event": "launch began", "tags": {"nmlab.planned": "2"}, "params": {"method": "susi"}},
-    {"event": "metrics", "key": "aa", "step": 1, "time": 5, "values": {"eval/perplexity": 2.5}},
-    {"event": "ended", "key": "aa", "result": {"key": "aa", "status": "finished", "metrics": {"eval/perplexity": 2.5}}},
+    LaunchBegan(tags={"nmlab.planned": "2"}, params={"method": "susi"}),
+    TrialMetrics(key="aa", step=1, time=5, values={"eval/perplexity": 2.5}),
+    TrialEnded(key="aa", result={"key": "aa", "status": "finished", "metrics": {"eval/perplexity": 2.5}}),
 ]
 
 
@@ -108,7 +109,7 @@ def test_a_newer_launch_names_the_version_it_needs(launch):
 
 def test_a_newer_journal_names_the_version_it_needs(launch):
     journal = Journal(launch)
-    journal.write([{"event": "journal", "format": 7, "nmlab": "4.2"}])
+    journal.write([UnknownRecord(name="journal", rest={"format": 7, "nmlab": "4.2"})])
     journal.close()
     with pytest.raises(NewerFormatError, match=r"journal\.jsonl has format 7"):
         Journal(launch)

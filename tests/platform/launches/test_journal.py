@@ -3,26 +3,23 @@
 import pytest
 
 from nmlab.platform.launches.journal import ended_trials, evaluations
+from nmlab.platform.records.events import TrialEnded, TrialMetrics, TrialSubmitted
 
 PERPLEXITY = "eval/perplexity"
 
 
 def metrics(key, step, **values):
     named = {name.replace("__", "/"): value for name, value in values.items()}
-    return {"event": "metrics", "key": key, "step": step, "time": 1000 * step, "values": named}
+    return TrialMetrics(key=key, step=step, time=1000 * step, values=named)
 
 
 def ended(key, status, **others):
-    return {
-        "event": "ended",
-        "key": key,
-        "result": {"key": key, "status": status, "metrics": {PERPLEXITY: 9.0}, **others},
-    }
+    return TrialEnded(key=key, result={"key": key, "status": status, "metrics": {PERPLEXITY: 9.0}, **others})
 
 
 def test_evaluations_are_by_trial_and_step_and_the_last_one_comes_with_the_result():
     records = [
-        {"event": "trial", "key": "a"},
+        TrialSubmitted(key="a", spec={}),
         metrics("a", 0, eval__perplexity=20.0),  # the start, as earlier versions name it
         metrics("b", 0, initial__perplexity=20.0),
         metrics("b", 5, eval__perplexity=30.0),

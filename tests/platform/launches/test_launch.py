@@ -2,21 +2,23 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal, ended_trials
 from nmlab.platform.launches.launch import Launch
+from nmlab.platform.records.events import LaunchEnded, TrialEnded, TrialMetrics
 from nmlab.trials.files.checked_json import checked_line
 
 SETTINGS = {"tracking_uri": "sqlite:///somewhere.db", "address": None, "max_failures": 3}
-POINT = {"event": "metrics", "key": "aa", "step": 1, "time": 5, "values": {"train/loss": 2.5}}
+POINT = TrialMetrics(key="aa", step=1, time=5, values={"train/loss": 2.5})
 
 
 def ended(key, status, **metrics):
     result = {"key": key, "status": status, "step": 4, "metrics": metrics, "reason": ""}
-    return {"event": "ended", "key": key, "result": result}
+    return TrialEnded(key=key, result=result)
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_without_any_launch_there_is_nothing_to_find(tmp_path):
 
 def test_the_journal_gives_back_what_it_was_given(launch):
     journal = Journal(launch)
-    records = [POINT, {**POINT, "values": {"train/loss": float("inf")}}, ended("aa", "finished")]
+    records = [POINT, replace(POINT, values={"train/loss": float("inf")}), ended("aa", "finished")]
     journal.write(records[:1])
     journal.write(records[1:])
     assert list(journal.read()) == records
@@ -102,12 +104,12 @@ def test_records_reach_the_file_before_write_returns(launch):
     journal.write([POINT])
     header, line = (launch.folder / "journal.jsonl").read_text().splitlines()
     assert json.loads(header)["event"] == "journal"
-    assert json.loads(line).items() >= POINT.items()
+    assert json.loads(line).items() >= POINT.to_json().items()
 
 
 def test_a_line_cut_off_anywhere_is_left_out_and_does_not_spoil_the_next(launch):
     path = launch.folder / "journal.jsonl"
-    for line in (json.dumps(POINT).encode(), checked_line(POINT)):
+    for line in (json.dumps(POINT.to_json()).encode(), checked_line(POINT.to_json())):
         for cut in range(1, len(line) + 1):
             path.write_bytes(line + b"\n" + line[:cut])
             journal = Journal(launch)
@@ -118,8 +120,8 @@ def test_a_line_cut_off_anywhere_is_left_out_and_does_not_spoil_the_next(launch)
 
 def test_a_journal_of_the_first_version_is_read_with_the_lines_that_crashes_cut_off(launch):
     """That version ended a torn line and went on; what is written now has checksums all the same."""
-    torn = json.dumps(POINT)[:30]
-    (launch.folder / "journal.jsonl").write_text(f"{json.dumps(POINT)}\n{torn}\n{json.dumps(ended('aa', 'oom'))}\n")
+    point, end = (json.dumps(record.to_json()) for record in (POINT, ended("aa", "oom")))
+    (launch.folder / "journal.jsonl").write_text(f"{point}\n{point[:30]}\n{end}\n")
     journal = Journal(launch)
     journal.write([POINT])
     assert list(journal.read()) == [POINT, ended("aa", "oom"), POINT]
@@ -146,7 +148,7 @@ def test_only_what_would_end_the_same_again_has_ended_for_good(status, for_good)
 def test_a_trial_that_was_interrupted_goes_on(launch):
     """One that a scheduler stopped has ended; one that Ctrl-C or the time limit stopped has not."""
     record = ended("aa", "stopped")
-    record["result"]["resumable"] = True
+    record.result["resumable"] = True
     assert ended_trials(iter([record])) == {}
 
 
@@ -156,3 +158,21 @@ def test_the_last_end_of_a_trial_counts_and_carries_its_metrics():
     assert found["aa"]["status"] == "finished"
     assert found["aa"]["eval/perplexity"] == 3.0
     assert found["aa"]["step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("record", "is_synced"),
+    [
+        (POINT, False),
+        (ended("aa", "failed"), True),
+        (LaunchEnded(status="finished", time=5, tags={}), True),
+    ],
+)
+def test_an_end_is_on_disk_when_write_returns(launch, monkeypatch, record, is_synced):
+    """Points may be lost with the machine, since the trial repeats them; what Tune is told may not."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(launch.journal_file.read_bytes().count(b"\n")))
+    journal = Journal(launch)
+    journal.write([POINT, record])
+    journal.close()
+    assert synced == [3] * is_synced, "after header and records are written"

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -14,28 +15,38 @@ from rich.console import Console
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.state import LaunchState
 from nmlab.platform.launches.status import StatusFile, read_status, render, render_status
+from nmlab.platform.records.events import (
+    ReplicaLeft,
+    ReplicaLost,
+    ReplicaStarted,
+    TrialEnded,
+    TrialLeased,
+    TrialMetrics,
+    TrialSubmitted,
+    WeightsVerified,
+)
 from nmlab.trials.files.checked_json import read_checked, write_checked
 
 METRIC = "eval/perplexity"
-REPLICA = {"event": "replica", "host": "replica-0", "pid": 7, "loads": 1, "slots": 1, "shards": [{}], "device": "cpu"}
+REPLICA = ReplicaStarted(host="replica-0", loads=1, rest={"pid": 7, "slots": 1, "shards": [{}], "device": "cpu"})
 
 
 def trial(key, seed=0, **hyperparameters):
     spec = {"method": "maskpro", "pattern": "2:4", "seed": seed, "hyperparameters": hyperparameters}
-    return {"event": "trial", "key": key, "spec": spec}
+    return TrialSubmitted(key=key, spec=spec)
 
 
 def metrics(key, step, **values):
-    return {"event": "metrics", "key": key, "step": step, "time": 0, "values": values}
+    return TrialMetrics(key=key, step=step, time=0, values=values)
 
 
 def leased(key, host="replica-0"):
-    return {"event": "leased", "key": key, "host": host, "attempt": 1}
+    return TrialLeased(key=key, host=host, attempt=1)
 
 
 def ended(key, status="finished", step=9, reason=""):
     result = {"key": key, "status": status, "step": step, "metrics": {}, "reason": reason}
-    return {"event": "ended", "key": key, "result": result}
+    return TrialEnded(key=key, result=result)
 
 
 @pytest.fixture
@@ -75,7 +86,7 @@ def test_a_moved_trial_repeats_steps_without_going_back(state):
 def test_an_interrupted_trial_has_stopped_but_still_needs_work(state):
     state.update([REPLICA, trial("x", steps=9), leased("x")])
     interrupted = ended("x", status="stopped", step=4)
-    interrupted["result"]["resumable"] = True
+    interrupted.result["resumable"] = True
     state.update([interrupted])
     assert (state.ended, state.counts()) == (0, {"stopped": 1})
     state.update([leased("x"), ended("x")])
@@ -83,23 +94,23 @@ def test_an_interrupted_trial_has_stopped_but_still_needs_work(state):
 
 
 def test_trials_of_a_lost_replica_wait_and_those_of_others_go_on(state):
-    state.update([REPLICA, {**REPLICA, "host": "replica-1"}, trial("x"), trial("y")])
-    state.update([leased("x"), leased("y", "replica-1"), {"event": "replica lost", "host": "replica-0"}])
+    state.update([REPLICA, replace(REPLICA, host="replica-1"), trial("x"), trial("y")])
+    state.update([leased("x"), leased("y", "replica-1"), ReplicaLost(host="replica-0", reason="lost")])
     assert (state.trials["x"].status, state.trials["y"].status) == ("waiting", "running")
     assert [state.replicas[name]["state"] for name in ("replica-0", "replica-1")] == ["lost", "ready"]
-    state.update([{**REPLICA, "loads": 2}])
+    state.update([replace(REPLICA, loads=2)])
     assert state.replicas["replica-0"]["state"] == "ready"
-    state.update([{"event": "replica left", "host": "replica-0"}])
+    state.update([ReplicaLeft(host="replica-0", reason="lost")])
     assert state.replicas["replica-0"]["state"] == "done"
     assert state.snapshot()["model_loads"] == 3
 
 
 def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_is_never_forgotten(state):
     assert state.frozen_weights == "unverified"
-    state.recall([REPLICA, {"event": "verified", "host": "replica-0", "unchanged": True}], over=())
+    state.recall([REPLICA, WeightsVerified(host="replica-0", unchanged=True)], over=())
     assert state.frozen_weights == "verified"
-    state.update([{"event": "verified", "host": "replica-0", "unchanged": False}])
-    state.update([{"event": "verified", "host": "replica-1", "unchanged": True}])
+    state.update([WeightsVerified(host="replica-0", unchanged=False)])
+    state.update([WeightsVerified(host="replica-1", unchanged=True)])
     assert state.frozen_weights == "mismatch"
 
 
@@ -197,7 +208,12 @@ def test_the_status_is_written_once_a_second_and_always_when_it_matters(launch, 
 @pytest.mark.parametrize(("phase", "hint"), [("running", True), ("finished", False)])
 def test_a_killed_launch_is_shown_with_how_to_go_on(launch, state, dead_pid, phase, hint):
     state.update(
-        [{**REPLICA, "model_bytes": 1}, trial("x", steps=9), leased("x"), ended("x", status="oom", reason="full")]
+        [
+            replace(REPLICA, rest={**REPLICA.rest, "model_bytes": 1}),
+            trial("x", steps=9),
+            leased("x"),
+            ended("x", status="oom", reason="full"),
+        ]
     )
     write_status(launch, state, phase=phase, pid=dead_pid)
     console = Console(width=200, file=io.StringIO())
@@ -216,7 +232,7 @@ def test_a_launch_without_a_status_has_not_started(launch):
 def test_the_best_so_far_is_a_mean_of_a_complete_configuration_beside_the_best_baseline():
     state = LaunchState("study", "study-1", 9, METRIC, searched=("steps",), seeds=2, baselines={"w": 1, "d": 1})
     for key, method in (("w", "wanda"), ("d", "dense")):
-        state.update([{**trial(key), "spec": {**trial(key)["spec"], "method": method}}])
+        state.update([replace(trial(key), spec={**trial(key).spec, "method": method})])
     for key, seed, steps in (("a0", 0, 9), ("a1", 1, 9), ("b0", 0, 8)):
         state.update([trial(key, seed, steps=steps)])
     values = {"w": 40.0, "d": 5.0, "a0": 31.0, "b0": 1.0}

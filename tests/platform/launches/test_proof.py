@@ -6,6 +6,7 @@ import pytest
 from dispatchers import FACTS, Replica, drained
 
 from nmlab.platform.cluster.proof import expected_proof, prove, why_refused
+from nmlab.platform.dispatch.messages import GivenUp, RefusedEnd, ReplicaProcess
 from nmlab.platform.dispatch.state import DispatchState
 from nmlab.platform.replicas.replica import Replicas, has_room
 
@@ -67,16 +68,17 @@ def test_a_replica_is_refused_before_it_loads_and_when_it_introduces_itself(show
     assert dispatcher.admit("a", [proof]) == ""
     reason = dispatcher.admit("a", [{**proof, "nonce": ""}])
     assert reason.startswith("a on node 10.0.0.1: cannot read the launch's folder")
-    dispatcher.introduce("b", 1, {**FACTS, "node_id": "n2"}, [], now=0.0)
-    assert dispatcher.receive("b", 1, 100, [], [], now=0.0)["state"] == "gone"
-    assert dispatcher.take("b", 1, 0, 0, now=0.0) is None
-    dispatcher.introduce("a", 1, {**FACTS, "proofs": [proof]}, [], now=0.0)
+    a, b = ReplicaProcess("a", 1), ReplicaProcess("b", 1)
+    dispatcher.introduce(b, {**FACTS, "node_id": "n2"}, [], now=0.0)
+    assert dispatcher.receive(b, generation=100, running=[], messages=[], now=0.0) == GivenUp()
+    assert dispatcher.take(b, slot=0, done=0, now=0.0) is None
+    dispatcher.introduce(a, {**FACTS, "proofs": [proof]}, [], now=0.0)
     records = drained(dispatcher)
-    assert [(r["event"], r["host"]) for r in records] == [
+    assert [(r.event, r.host) for r in records] == [
         *(("replica refused", "a"), ("replica refused", "b"), ("replica", "a"))
     ]
-    assert [r["nodes"] for r in records[:2]] == [["n1"], ["n2"]]
-    assert "proofs" not in records[2], "what a nonce is stays between the two"
+    assert [r.nodes for r in records[:2]] == [["n1"], ["n2"]]
+    assert "proofs" not in records[2].to_json(), "what a nonce is stays between the two"
 
 
 @pytest.fixture
@@ -92,44 +94,44 @@ def finished():
 
 
 def rejected(dispatcher, job, *, upto, now=0.0):
-    dispatcher.reject("a", 1, "x", job["epoch"], "mask.safetensors cannot be read", now=now)
+    dispatcher.reject(RefusedEnd(ReplicaProcess("a", 1), "x", job.epoch, "mask.safetensors cannot be read"), now=now)
     dispatcher.drain(upto)
 
 
 def test_an_end_that_is_not_accepted_is_not_reported_and_the_trial_runs_elsewhere(finished):
     dispatcher, replica, job = finished
-    rejected(dispatcher, job, upto=dispatcher.drain(0)["upto"])
-    assert dispatcher.pull("x", -1)["ended"] is None
-    assert replica.send()["state"] == "gone", "it shows its folder again as a new process"
+    rejected(dispatcher, job, upto=dispatcher.drain(0).upto)
+    assert dispatcher.pull("x", -1).ended is None
+    assert replica.send() == GivenUp(), "it shows its folder again as a new process"
     other = Replica(dispatcher, "b", now=10.0)
     again = other.take(now=10.0)
-    assert again["key"] == "x"
-    assert again["epoch"] > job["epoch"]
+    assert again.key == "x"
+    assert again.epoch > job.epoch
     other.finish(again)
-    dispatcher.drain(dispatcher.drain(0)["upto"])
-    assert dispatcher.pull("x", -1)["ended"]["status"] == "finished"
+    dispatcher.drain(dispatcher.drain(0).upto)
+    assert dispatcher.pull("x", -1).ended["status"] == "finished"
 
 
 def test_a_trial_whose_files_are_never_there_fails_in_the_end(finished):
     dispatcher, _, job = finished
-    rejected(dispatcher, job, upto=dispatcher.drain(0)["upto"])
+    rejected(dispatcher, job, upto=dispatcher.drain(0).upto)
     other = Replica(dispatcher, "b", now=10.0)
     again = other.take(now=10.0)
     other.finish(again)
-    dispatcher.reject("b", 1, "x", again["epoch"], "trial.json cannot be read", now=11.0)
+    dispatcher.reject(RefusedEnd(ReplicaProcess("b", 1), "x", again.epoch, "trial.json cannot be read"), now=11.0)
     end = drained(dispatcher, "ended")[-1]  # after those that the driver has refused
-    assert end["result"]["status"] == "failed"
-    assert end["result"]["reason"] == (
+    assert end.result["status"] == "failed"
+    assert end.result["reason"] == (
         "its artifacts could not be read 2 times; the last time, from b, trial.json cannot be read"
     )
 
 
 def test_an_end_that_is_kept_or_of_another_lease_is_not_taken_back(finished):
     dispatcher, _, job = finished
-    dispatcher.reject("a", 1, "x", job["epoch"] + 1, "gone", now=0.0)
-    dispatcher.drain(dispatcher.drain(0)["upto"])
-    dispatcher.reject("a", 1, "x", job["epoch"], "gone", now=0.0)
-    assert dispatcher.pull("x", -1)["ended"]["status"] == "finished"
+    dispatcher.reject(RefusedEnd(ReplicaProcess("a", 1), "x", job.epoch + 1, "gone"), now=0.0)
+    dispatcher.drain(dispatcher.drain(0).upto)
+    dispatcher.reject(RefusedEnd(ReplicaProcess("a", 1), "x", job.epoch, "gone"), now=0.0)
+    assert dispatcher.pull("x", -1).ended["status"] == "finished"
 
 
 class Run:

@@ -4,6 +4,7 @@ import pytest
 
 from nmlab.platform.launches.launch import create
 from nmlab.platform.launches.record_completion import RecordCompletion
+from nmlab.platform.records.events import TrialEnded, TrialLeased
 from nmlab.trials.measure.cost import Bill, Cost
 from nmlab.trials.trial.checkpoint import CheckpointFolder
 
@@ -15,18 +16,18 @@ def launch(plan_of, tmp_path):
 
 def ended(key, status="failed", **others):
     result = {"key": key, "status": status, "step": 0, "metrics": {}, "reason": "lost", **others}
-    return {"event": "ended", "key": key, "result": result}
+    return TrialEnded(key=key, result=result)
 
 
 def leased(key):
-    return {"event": "leased", "key": key, "host": "replica-0"}
+    return TrialLeased(key=key, host="replica-0", attempt=1)
 
 
 def completed(launch, records, *, recalled=(), stopped_early=None, text_notes=()):
     completion = RecordCompletion(launch, stopped_early=stopped_early or {}, text_notes=text_notes)
     completion.recall(recalled)
-    completion.complete(records)
-    return {record["key"]: record["result"] for record in records if record["event"] == "ended"}
+    records = completion.complete(records)
+    return {record.key: record.result for record in records if isinstance(record, TrialEnded)}
 
 
 def test_every_end_that_comes_without_an_account_is_completed(launch):
@@ -53,8 +54,8 @@ def test_reasons_that_come_later_count(launch):
     reasons = {}
     completion = RecordCompletion(launch, stopped_early=reasons, text_notes=())
     reasons["behind"] = "3 of 4 are better"
-    completion.complete([record := ended("behind", "stopped")])
-    assert record["result"]["resumable"] is False
+    (record,) = completion.complete([ended("behind", "stopped")])
+    assert record.result["resumable"] is False
 
 
 def test_notes_on_the_text_stand_once_beside_every_result(launch):

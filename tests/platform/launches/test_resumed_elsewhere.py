@@ -12,6 +12,7 @@ from nmlab.platform.driver.start_launch import resumed_address
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal, read_journal
 from nmlab.platform.planning.listing import list_trials
+from nmlab.platform.records.events import TrialEnded, TrialSubmitted
 
 GRID = ("baselines=[]", "search={algorithm: grid}", "space={alpha: {grid: [0.9]}}", "seeds=[0]")
 GRID = (*GRID, "fixed={steps: 4, learning_rate: 2.0, logit_magnitude: 4.0}")
@@ -28,9 +29,9 @@ def launch_at(plan_of, tracking_uri, tmp_path):
         launch = launches.create(plan.study, results=tmp_path / "results", settings=settings)
         journal, (spec,) = Journal(launch), list_trials(plan).specs
         result = {"key": spec.key, "status": status, "step": 4, "metrics": {}, "reason": "", "artifacts": ()}
-        journal.write([{"event": "trial", "key": spec.key, "spec": spec.model_dump(mode="json")}])
+        journal.write([TrialSubmitted(key=spec.key, spec=spec.model_dump(mode="json"))])
         if status:
-            journal.write([{"event": "ended", "key": spec.key, "result": result}])
+            journal.write([TrialEnded(key=spec.key, result=result)])
         journal.close()
         return launch
 
@@ -107,7 +108,7 @@ def test_a_journal_is_read_without_touching_it(launch_at):
     launch = launch_at(None)
     whole = launch.journal_file.read_bytes()
     launch.journal_file.write_bytes(whole + b'{"event": "metr')
-    assert [record["event"] for record in read_journal(launch)] == ["trial", "ended"]
+    assert [record.event for record in read_journal(launch)] == ["trial", "ended"]
     assert launch.journal_file.read_bytes() == whole + b'{"event": "metr'
 
 

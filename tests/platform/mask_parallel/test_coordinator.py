@@ -11,8 +11,8 @@ import pytest
 import safetensors.torch
 from coordinators import Counting, Listener, SharedCoordinator, assert_same_masks, in_threads, once_all_are_in, trained
 
-from nmlab.platform.mask_parallel.coordinator import MaskParallelCoordinator
-from nmlab.platform.mask_parallel.group import LEADER
+from nmlab.platform.mask_parallel.group import MaskParallelCoordinator
+from nmlab.platform.mask_parallel.messages import LEADER, AllLosses, Closed, Evaluate, Member, NotOpen, Wait
 from nmlab.platform.mask_parallel.peer import Peer
 from nmlab.platform.planning.study_plan import trial_spec
 from nmlab.platform.search.initial_points import points
@@ -47,20 +47,25 @@ def lead(coordinator, spec, replica, folder, *, epoch=1, size=2, when=lambda: Tr
     """Lead a trial; ``when()``, and after the first step, wait until all peers have started."""
     events = Listener(once_all_are_in(coordinator, size, when=when))
     body = spec.model_dump(mode="json")
-    leader = Peer(coordinator, key=spec.key, epoch=epoch, spec=body, size=size)
+    leader = Peer(coordinator, Member(spec.key, epoch), spec=body, size=size)
     result = run_trial(spec, replica=replica, folder=folder, events=events, evaluators=leader)
     notices = leader.notices()
     leader.leave()
     return result, events, notices, leader
 
 
+def attend(coordinator, name, step, *, now, given=None, digest=b""):
+    member = Member("k", 1, name)
+    return coordinator.attend(member, step, given=given or {}, digest=digest, saved=0, now=now)
+
+
 def follow_leader(coordinator, spec, replica, folder, *, wrap=lambda peer: peer, patience=20):
     """Wait for an offer, follow the trial until it is over, and return how many masks were evaluated."""
     deadline = time.monotonic() + patience
-    while (offer := coordinator.ask("offer", 0.1)) is None:
+    while (offer := coordinator.offer(within=0.1)) is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    peer = wrap(Peer(coordinator, key=offer["key"], epoch=offer["epoch"], member=offer["member"]))
+    peer = wrap(Peer(coordinator, offer.member))
     counted = Counting(peer)
     follow_trial(spec, replica=replica, folder=folder, evaluators=counted)
     peer.leave()
@@ -127,7 +132,7 @@ def test_a_late_peer_replays_the_losses_since_a_checkpoint(spec, frozen, tmp_pat
 
     def leader():
         events = Listener(once_all_are_in(coordinator, 2, when=has_joined))
-        evaluators = Peer(coordinator, key=spec.key, epoch=1, spec=spec.model_dump(mode="json"), size=2)
+        evaluators = Peer(coordinator, Member(spec.key, 1), spec=spec.model_dump(mode="json"), size=2)
         run_trial(spec, replica=replica, folder=folder, events=events, evaluators=evaluators)
         evaluators.leave()
         return events
@@ -193,7 +198,7 @@ def test_a_peer_out_of_sync_starts_again_and_the_journal_says_so(spec, frozen, t
 
 def test_a_leader_that_lost_its_lease_stops_and_the_next_one_goes_on(spec, frozen, tmp_path, alone):
     coordinator, replica, folder = SharedCoordinator(), ReplicaContext(frozen), tmp_path / "shared"
-    later = Peer(coordinator, key=spec.key, epoch=2, spec={}, size=1)
+    later = Peer(coordinator, Member(spec.key, 2), spec={}, size=1)
 
     class Replaced(Listener):
         def metrics(self, step, values):
@@ -201,7 +206,7 @@ def test_a_leader_that_lost_its_lease_stops_and_the_next_one_goes_on(spec, froze
             if step == 7:
                 later._open(6, 5)
 
-    evaluators = Peer(coordinator, key=spec.key, epoch=1, spec={}, size=1)
+    evaluators = Peer(coordinator, Member(spec.key, 1), spec={}, size=1)
     first = run_trial(spec, replica=replica, folder=folder, events=Replaced(), evaluators=evaluators)
     assert (first.status, first.step) == ("stopped", 7)
     second = Listener()
@@ -212,13 +217,13 @@ def test_a_leader_that_lost_its_lease_stops_and_the_next_one_goes_on(spec, froze
 def test_what_is_exchanged_does_not_grow_with_the_model(tmp_path):
     """The bytes depend on the number of masks and steps alone."""
     coordinator = SharedCoordinator()
-    leader = Peer(coordinator, key="k", epoch=1, spec={"seed": 0}, size=2)
+    leader = Peer(coordinator, Member("k", 1), spec={"seed": 0}, size=2)
     other = []
 
     def follow():
-        while (offer := coordinator.ask("offer", 0.1)) is None:
+        while (offer := coordinator.offer(within=0.1)) is None:
             time.sleep(0.01)
-        other.append(Peer(coordinator, key="k", epoch=1, member=offer["member"]))
+        other.append(Peer(coordinator, offer.member))
         with suppress(GroupClosedError):
             for step in range(1000):
                 other[0].losses(step, 4, evaluate=float, digest=lambda: b"8 bytes.")
@@ -239,44 +244,46 @@ def test_what_is_exchanged_does_not_grow_with_the_model(tmp_path):
 
 def test_silent_peers_and_groups_with_a_silent_leader_are_removed():
     coordinator = MaskParallelCoordinator()
-    coordinator.open("k", 1, {}, 3, 4, 0, now=0.0)
+    coordinator.open(Member("k", 1), spec={}, size=3, masks=4, step=0, now=0.0)
     first, second = coordinator.offer(now=0.0), coordinator.offer(now=0.0)
     assert coordinator.offer(now=1.0) is None
-    assert {first["member"], second["member"]} == {"peer-1", "peer-2"}
-    assert coordinator.attend("k", 1, "peer-2", 0, {}, b"", 0, now=2.0) == {"mine": [1, 3]}
-    assert coordinator.attend("k", 1, "peer-1", 0, {}, b"", 0, now=59.0) is None, "it joined within the step"
-    assert coordinator.attend("k", 1, LEADER, 0, {}, b"", 0, now=59.0) == {"mine": [0, 2]}
-    assert coordinator.offer(now=63.0)["member"] == "peer-3"
-    assert coordinator.attend("k", 1, LEADER, 0, {}, b"", 0, now=63.0) == {"mine": [0, 1, 2, 3]}
-    assert coordinator.attend("k", 1, "peer-2", 0, {}, b"", 0, now=63.0) == {"over": True}
+    assert {first.member.name, second.member.name} == {"peer-1", "peer-2"}
+    assert attend(coordinator, "peer-2", 0, now=2.0) == Evaluate([1, 3])
+    assert attend(coordinator, "peer-1", 0, now=59.0) is None, "it joined within the step"
+    assert attend(coordinator, LEADER, 0, now=59.0) == Evaluate([0, 2])
+    assert coordinator.offer(now=63.0).member.name == "peer-3"
+    assert attend(coordinator, LEADER, 0, now=63.0) == Evaluate([0, 1, 2, 3])
+    assert attend(coordinator, "peer-2", 0, now=63.0) == Closed()
     assert coordinator.notices("k") == ["peer-2 was silent for 60 s; the trial goes on without it"]
     assert coordinator.offer(now=200.0) is None
-    assert coordinator.attend("k", 1, LEADER, 0, {}, b"", 0, now=200.0) == {"unknown": True}
+    assert attend(coordinator, LEADER, 0, now=200.0) == NotOpen()
 
 
 def test_a_peer_that_starts_slowly_has_a_place_and_costs_the_others_nothing():
     """With a large model it makes its initial mask, or loads a checkpoint, for minutes before its first message."""
     coordinator = MaskParallelCoordinator()
-    coordinator.open("k", 1, {}, 2, 2, 0, now=0.0)
-    assert coordinator.offer(now=0.0)["member"] == "peer-1"
+    coordinator.open(Member("k", 1), spec={}, size=2, masks=2, step=0, now=0.0)
+    assert coordinator.offer(now=0.0).member.name == "peer-1"
     for step in range(20):
-        assert coordinator.attend("k", 1, LEADER, step, {}, b"", 0, now=20.0 * step) == {"mine": [0, 1]}
-        answer = coordinator.attend("k", 1, LEADER, step, {0: 1.0, 1: 2.0}, b"d", 0, now=20.0 * step)
-        assert answer == {"losses": [[1.0, 2.0]]}
+        assert coordinator.attend(
+            Member("k", 1, LEADER), step, given={}, digest=b"", saved=0, now=20.0 * step
+        ) == Evaluate([0, 1])
+        answer = attend(coordinator, LEADER, step, given={0: 1.0, 1: 2.0}, digest=b"d", now=20.0 * step)
+        assert answer == AllLosses([[1.0, 2.0]])
         assert coordinator.offer(now=20.0 * step) is None, "its place is kept"
-    assert coordinator.attend("k", 1, "peer-1", 0, {}, b"", 0, now=390.0) == {"losses": [[1.0, 2.0]] * 20}
-    assert coordinator.attend("k", 1, LEADER, 20, {}, b"", 0, now=400.0) == {"mine": [0]}
-    assert coordinator.attend("k", 1, "peer-1", 20, {}, b"", 0, now=400.0) == {"mine": [1]}
+    assert attend(coordinator, "peer-1", 0, now=390.0) == AllLosses([[1.0, 2.0]] * 20)
+    assert attend(coordinator, LEADER, 20, now=400.0) == Evaluate([0])
+    assert attend(coordinator, "peer-1", 20, now=400.0) == Evaluate([1])
     assert coordinator.notices("k") == []
 
 
 def test_a_peer_that_never_starts_loses_its_place():
     coordinator = MaskParallelCoordinator()
-    coordinator.open("k", 1, {}, 2, 2, 0, now=0.0)
-    assert coordinator.offer(now=0.0)["member"] == "peer-1"
+    coordinator.open(Member("k", 1), spec={}, size=2, masks=2, step=0, now=0.0)
+    assert coordinator.offer(now=0.0).member.name == "peer-1"
     for seconds in range(0, 620, 50):
-        coordinator.attend("k", 1, LEADER, 0, {}, b"", 0, now=float(seconds))
-    assert coordinator.offer(now=620.0)["member"] == "peer-2"
+        attend(coordinator, LEADER, 0, now=float(seconds))
+    assert coordinator.offer(now=620.0).member.name == "peer-2"
     assert coordinator.notices("k") == ["peer-1 did not start within 600 s; the trial goes on without it"]
 
 
@@ -285,28 +292,41 @@ def test_a_member_that_works_for_long_is_not_silent(monkeypatch):
     coordinator, clock = MaskParallelCoordinator(), [0.0]
 
     class Direct:
-        def ask(self, method, *args, within=0.0):
-            name, *rest = args if method == "call" else ("attend", *args)
-            timed = {"now": clock[0]} if name in ("open", "present", "attend") else {}
-            return getattr(coordinator, name)(*rest, **timed) or {"wait": True}
+        def open(self, leader, **group):
+            coordinator.open(leader, **group, now=clock[0])
+
+        def present(self, member):
+            coordinator.present(member, now=clock[0])
+
+        def attend(self, member, step, *, within, **given):
+            return coordinator.attend(member, step, **given, now=clock[0]) or Wait()
 
     def takes_long(index):
         clock[0] += 40.0
         return float(index)
 
     monkeypatch.setattr("nmlab.platform.mask_parallel.peer.time.monotonic", lambda: clock[0])
-    leader = Peer(Direct(), key="k", epoch=1, spec={}, size=1)
+    leader = Peer(Direct(), Member("k", 1), spec={}, size=1)
     for step in range(3):
         leader.losses(step, 4, evaluate=takes_long, digest=lambda: b"8 bytes.")
         coordinator.offer(now=clock[0])
-    assert coordinator.attend("k", 1, LEADER, 3, {}, b"", 0, now=clock[0]) == {"mine": [0, 1, 2, 3]}
+    assert attend(coordinator, LEADER, 3, now=clock[0]) == Evaluate([0, 1, 2, 3])
 
 
 def test_the_group_that_lacks_most_peers_is_offered_first():
     coordinator = MaskParallelCoordinator()
-    coordinator.open("a", 1, {"seed": 0}, 2, 4, 0, now=0.0)
-    coordinator.open("b", 1, {"seed": 1}, 4, 4, 0, now=0.0)
-    assert [coordinator.offer(now=0.0)["key"] for _ in range(4)] == ["b", "b", "b", "a"]
+    coordinator.open(Member("a", 1), spec={"seed": 0}, size=2, masks=4, step=0, now=0.0)
+    coordinator.open(Member("b", 1), spec={"seed": 1}, size=4, masks=4, step=0, now=0.0)
+    assert [coordinator.offer(now=0.0).member.key for _ in range(4)] == ["b", "b", "b", "a"]
     assert coordinator.offer(now=0.0) is None
-    coordinator.leave("b", 1, "peer-2")
-    assert coordinator.offer(now=0.0)["key"] == "b"
+    coordinator.leave(Member("b", 1, "peer-2"))
+    assert coordinator.offer(now=0.0).member.key == "b"
+
+
+def test_an_older_lease_does_not_open_the_group_again():
+    coordinator = MaskParallelCoordinator()
+    coordinator.open(Member("k", 2), spec={}, size=1, masks=2, step=3, now=0.0)
+    coordinator.open(Member("k", 1), spec={}, size=1, masks=2, step=0, now=0.0)
+    assert attend(coordinator, LEADER, 0, now=1.0) == Closed(), "the older leader is to stop"
+    now = coordinator.attend(Member("k", 2), 3, given={}, digest=b"", saved=0, now=1.0)
+    assert now == Evaluate([0, 1]), "the newer one goes on"

@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 from coordinators import Listener, SharedCoordinator, assert_same_masks, once_all_are_in, trained
 
+from nmlab.platform.mask_parallel.messages import Member
 from nmlab.platform.mask_parallel.peer import Peer
 from nmlab.platform.planning.study_plan import trial_spec
 from nmlab.platform.search.initial_points import points
@@ -64,7 +65,7 @@ class Sharing:
 
     def _lead(self, pipeline, replica):
         body = self.spec.model_dump(mode="json")
-        leader = Peer(self.coordinator, key=self.spec.key, epoch=1, spec=body, size=self._pipelines)
+        leader = Peer(self.coordinator, Member(self.spec.key, 1), spec=body, size=self._pipelines)
         evaluators = PipelineEvaluators(pipeline, leader if pipeline.leads else None)
         events = self.events if pipeline.leads else None
         result = run_trial(
@@ -90,9 +91,9 @@ class Sharing:
         return pipeline.broadcast("in step" if pipeline.leads else None)  # which fails if a rank is at another call
 
     def _peer(self):
-        while not self._joins() or (offer := self.coordinator.ask("offer", 0.1)) is None:
+        while not self._joins() or (offer := self.coordinator.offer(within=0.1)) is None:
             time.sleep(0.01)
-        peer = Peer(self.coordinator, key=offer["key"], epoch=offer["epoch"], member=offer["member"])
+        peer = Peer(self.coordinator, offer.member)
         losses = peer.losses
 
         def counted(step, count, *, evaluate, digest):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmlab.platform.mask_parallel.group import LEADER, MaskParallelGroup
+from nmlab.platform.mask_parallel.group import MaskParallelGroup
+from nmlab.platform.mask_parallel.messages import LEADER, AllLosses, Closed, Evaluate, Reload
 
 DIGEST = b"same"
 
@@ -24,10 +25,10 @@ def take_step(group, *members):
     step, received, shares = group.step, {}, {}
     for member in members:
         answer = group.attend(member, step, {}, DIGEST)
-        shares[member] = (answer or {}).get("mine", [])
+        shares[member] = answer.masks if isinstance(answer, Evaluate) else []
         evaluate(group, member, step, shares[member])
     for member in members:
-        received[member] = group.attend(member, step, {}, DIGEST)["losses"]
+        received[member] = group.attend(member, step, {}, DIGEST).steps
     return received, shares
 
 
@@ -49,20 +50,20 @@ def test_a_member_that_has_sent_its_share_waits_for_the_others():
     group = MaskParallelGroup(2, step=0)
     group.join("a")
     assert evaluate(group, LEADER, 0, [0]) is None
-    assert group.attend("a", 0, {}, DIGEST) == {"mine": [1]}
+    assert group.attend("a", 0, {}, DIGEST) == Evaluate([1])
     assert group.attend(LEADER, 0, {}, DIGEST) is None
     evaluate(group, "a", 0, [1])
-    assert group.attend(LEADER, 0, {}, DIGEST) == {"losses": [[0.0, 0.01]]}
+    assert group.attend(LEADER, 0, {}, DIGEST) == AllLosses([[0.0, 0.01]])
 
 
 def test_the_leader_gets_the_share_of_a_lost_peer():
     group = MaskParallelGroup(4, step=0)
     group.join("a")
-    assert group.attend("a", 0, {}, DIGEST) == {"mine": [1, 3]}
+    assert group.attend("a", 0, {}, DIGEST) == Evaluate([1, 3])
     assert evaluate(group, LEADER, 0, [0, 2]) is None
     group.leave("a")
-    assert group.attend(LEADER, 0, {}, DIGEST) == {"mine": [1, 3]}
-    assert evaluate(group, LEADER, 0, [1, 3]) == {"losses": [[0.0, 0.01, 0.02, 0.03]]}
+    assert group.attend(LEADER, 0, {}, DIGEST) == Evaluate([1, 3])
+    assert evaluate(group, LEADER, 0, [1, 3]) == AllLosses([[0.0, 0.01, 0.02, 0.03]])
 
 
 def test_the_losses_that_a_lost_peer_has_sent_count():
@@ -70,19 +71,19 @@ def test_the_losses_that_a_lost_peer_has_sent_count():
     group.join("a")
     evaluate(group, "a", 0, [1, 3])
     group.leave("a")
-    assert evaluate(group, LEADER, 0, [0, 2]) == {"losses": [[0.0, 0.01, 0.02, 0.03]]}
+    assert evaluate(group, LEADER, 0, [0, 2]) == AllLosses([[0.0, 0.01, 0.02, 0.03]])
 
 
 def test_the_leader_does_not_wait_for_ever_and_a_late_peer_goes_on_with_the_next_step():
     group = MaskParallelGroup(2, step=0)
     group.join("slow")
-    assert group.attend("slow", 0, {}, DIGEST) == {"mine": [1]}
+    assert group.attend("slow", 0, {}, DIGEST) == Evaluate([1])
     assert evaluate(group, LEADER, 0, [0]) is None
     group.take_over()
-    assert group.attend(LEADER, 0, {}, DIGEST) == {"mine": [1]}
-    assert "losses" in evaluate(group, LEADER, 0, [1])
-    assert evaluate(group, "slow", 0, [1]) == {"losses": [[0.0, 0.01]]}
-    assert group.attend("slow", 1, {}, DIGEST) == {"mine": [1]}
+    assert group.attend(LEADER, 0, {}, DIGEST) == Evaluate([1])
+    assert isinstance(evaluate(group, LEADER, 0, [1]), AllLosses)
+    assert evaluate(group, "slow", 0, [1]) == AllLosses([[0.0, 0.01]])
+    assert group.attend("slow", 1, {}, DIGEST) == Evaluate([1])
 
 
 def test_a_late_peer_gets_no_masks_until_it_sends_a_message():
@@ -91,10 +92,10 @@ def test_a_late_peer_gets_no_masks_until_it_sends_a_message():
     evaluate(group, LEADER, 0, [0])
     group.take_over()
     evaluate(group, LEADER, 0, [1])
-    assert group.attend(LEADER, 1, {}, DIGEST) == {"mine": [0, 1]}
+    assert group.attend(LEADER, 1, {}, DIGEST) == Evaluate([0, 1])
     evaluate(group, LEADER, 1, [0, 1])
     group.attend("dead", 0, {}, DIGEST)
-    assert group.attend(LEADER, 2, {}, DIGEST) == {"mine": [0]}
+    assert group.attend(LEADER, 2, {}, DIGEST) == Evaluate([0])
 
 
 def test_a_late_peer_gets_the_losses_of_all_steps_since_the_last_but_one_checkpoint():
@@ -104,9 +105,9 @@ def test_a_late_peer_gets_the_losses_of_all_steps_since_the_last_but_one_checkpo
         if step in (1, 3, 5):
             group.saved(step + 1)
     group.join("a")
-    assert group.attend("a", 6, {}, DIGEST) == {"losses": [[loss(6, 0)]]}
-    assert group.attend("a", 4, {}, DIGEST) == {"losses": [[loss(step, 0)] for step in (4, 5, 6)]}
-    assert group.attend("a", 3, {}, DIGEST) == {"reload": True}
+    assert group.attend("a", 6, {}, DIGEST) == AllLosses([[loss(6, 0)]])
+    assert group.attend("a", 4, {}, DIGEST) == AllLosses([[loss(step, 0)] for step in (4, 5, 6)])
+    assert group.attend("a", 3, {}, DIGEST) == Reload()
 
 
 def test_a_peer_with_other_logits_is_detected_with_a_notice_and_its_losses_do_not_count():
@@ -114,10 +115,10 @@ def test_a_peer_with_other_logits_is_detected_with_a_notice_and_its_losses_do_no
     group.join("a")
     assert evaluate(group, LEADER, 5, [0]) is None
     answer = group.attend("a", 5, {1: 99.0}, b"else")
-    assert answer == {"reload": True}
+    assert answer == Reload()
     assert group.notices == ["a held other logits than the leader at step 5 and starts again"]
-    assert group.attend(LEADER, 5, {}, DIGEST) == {"mine": [1]}
-    assert evaluate(group, LEADER, 5, [1]) == {"losses": [[5.0, 5.01]]}
+    assert group.attend(LEADER, 5, {}, DIGEST) == Evaluate([1])
+    assert evaluate(group, LEADER, 5, [1]) == AllLosses([[5.0, 5.01]])
 
 
 def test_the_leader_is_right_also_when_it_comes_last():
@@ -126,9 +127,9 @@ def test_the_leader_is_right_also_when_it_comes_last():
         group.join(member)
     group.attend("a", 0, {1: 99.0}, b"else")
     evaluate(group, "b", 0, [2])
-    assert evaluate(group, LEADER, 0, [0]) == {"mine": [1]}
-    assert evaluate(group, LEADER, 0, [1]) == {"losses": [[0.0, 0.01, 0.02]]}
-    assert group.attend("a", 1, {}, b"else") == {"reload": True}
+    assert evaluate(group, LEADER, 0, [0]) == Evaluate([1])
+    assert evaluate(group, LEADER, 0, [1]) == AllLosses([[0.0, 0.01, 0.02]])
+    assert group.attend("a", 1, {}, b"else") == Reload()
 
 
 def test_a_peer_out_of_sync_three_times_is_excluded():
@@ -140,7 +141,7 @@ def test_a_peer_out_of_sync_three_times_is_excluded():
         evaluate(group, LEADER, step, [0])
         evaluate(group, LEADER, step, [1])
     group.join("a")
-    assert group.attend("a", group.step, {}, b"else") == {"over": True}
+    assert group.attend("a", group.step, {}, b"else") == Closed()
 
 
 def test_no_member_can_run_ahead():
@@ -178,15 +179,15 @@ def test_whatever_happens_the_leader_gets_through_with_the_right_losses(masks, s
             member = chance.choice(list(at))
             digest = b"else" if member in wrong else DIGEST
             answer = group.attend(member, at[member], {}, digest)
-            if answer and "mine" in answer:
-                share = chance.sample(answer["mine"], chance.randint(1, len(answer["mine"])))
+            if isinstance(answer, Evaluate):
+                share = chance.sample(answer.masks, chance.randint(1, len(answer.masks)))
                 off = 50.0 if member in wrong else 0.0
                 values = {index: loss(at[member], index) + off for index in share}
                 answer = group.attend(member, at[member], values, digest)
-            if answer and "losses" in answer:
-                known[member] += answer["losses"]
-                at[member] += len(answer["losses"])
-            if answer and ("reload" in answer or "over" in answer):
+            if isinstance(answer, AllLosses):
+                known[member] += answer.steps
+                at[member] += len(answer.steps)
+            if isinstance(answer, Reload | Closed):
                 assert member != LEADER
                 group.leave(member)
                 del at[member]

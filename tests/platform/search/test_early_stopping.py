@@ -8,6 +8,7 @@ import pytest
 from simulated import METRIC, KilledError, SimulatedSweep
 
 from nmlab.platform.planning.planned_stopping import early_stopping
+from nmlab.platform.records.events import TrialEnded, TrialMetrics, TrialSubmitted
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning", "error::UserWarning")
 STEPS = (0, 10, 20, 30, 40, 50)
@@ -41,7 +42,7 @@ def falling(spec):
 def by_configuration(sweep):
     """Return the results of the search's trials by configuration and seed."""
     found = defaultdict(dict)
-    specs = {r["key"]: r["spec"] for r in sweep.journal if r["event"] == "trial"}
+    specs = {r.key: r.spec for r in sweep.journal if isinstance(r, TrialSubmitted)}
     for key, result in sweep.results.items():
         if specs[key]["method"] == "maskpro":
             found[str(specs[key]["hyperparameters"])][specs[key]["seed"]] = result
@@ -50,7 +51,7 @@ def by_configuration(sweep):
 
 def check_whole(sweep):
     """Check that every planned trial has ended once."""
-    ended = [record["key"] for record in sweep.journal if record["event"] == "ended"]
+    ended = [record.key for record in sweep.journal if isinstance(record, TrialEnded)]
     assert len(ended) == len(set(ended)) == sweep.plan.trials
 
 
@@ -115,7 +116,7 @@ def test_the_best_configuration_is_not_stopped_because_of_its_own_seeds(plan_of,
 def drawn_of(sweep, name):
     from nmlab.trials.contract.trial_spec import TrialSpec
 
-    specs = [r["spec"] for r in sweep.journal if r["event"] == "trial"]
+    specs = [r.spec for r in sweep.journal if isinstance(r, TrialSubmitted)]
     return min(drawn(TrialSpec.model_validate(s)) for s in specs if str(s["hyperparameters"]) == name)
 
 
@@ -165,7 +166,7 @@ def test_a_seed_that_failed_is_left_out_and_waited_for_when_it_runs_again(plan_o
     for number, pair in enumerate(specs[:3]):
         early.follow(begun(pair) + [point(spec, step, 5.0 + number) for step in (10, 40) for spec in pair])
     bad = specs[3]
-    failed = {"event": "ended", "key": bad[1].key, "result": {"status": "failed", "step": 0, "metrics": {}}}
+    failed = TrialEnded(key=bad[1].key, result={"status": "failed", "step": 0, "metrics": {}})
     early.follow([*begun(bad), failed, point(bad[1], 10, 4.0), point(bad[0], 10, 5.0)])
     assert early.reasons == {}
     early.follow([point(bad[0], 40, 50.0)])
@@ -178,15 +179,27 @@ def test_a_launch_whose_seeds_were_stopped_one_by_one_goes_on_with_whole_configu
     plan = plan_of(*searching(seeds=2))
     early, (pair, *_) = early_stopping(plan), specs_of(plan, tmp_path)
     result = {"status": "stopped", "step": 10, "metrics": {}, "reason": "stopped early by the scheduler"}
-    early.follow([*begun(pair), {"event": "ended", "key": pair[0].key, "result": {**result, "resumable": False}}])
+    early.follow([*begun(pair), TrialEnded(key=pair[0].key, result={**result, "resumable": False})])
     assert set(early.reasons) == {pair[1].key}
+
+
+def test_the_first_point_of_a_step_counts_when_a_resumed_trial_repeats_it(plan_of, tmp_path):
+    """Otherwise a process that replays the journal could decide differently from the one that wrote it."""
+    plan = plan_of(*searching(seeds=2))
+    early, specs = early_stopping(plan), specs_of(plan, tmp_path)
+    for number, pair in enumerate(specs[:3]):
+        early.follow(begun(pair) + [point(spec, step, 5.0 + number) for step in (10, 40) for spec in pair])
+    first, second = specs[3]
+    early.follow([*begun(specs[3]), point(first, 10, 5.0), point(first, 40, 4.0), point(first, 40, 500.0)])
+    early.follow([point(second, 10, 5.0), point(second, 40, 4.0)])
+    assert early.reasons == {}
 
 
 def test_an_interrupted_seed_has_not_ended(plan_of, tmp_path):
     plan = plan_of(*searching(seeds=2))
     early, (pair, *_) = early_stopping(plan), specs_of(plan, tmp_path)
     result = {"status": "stopped", "step": 10, "metrics": {}, "reason": "interrupted; resumable", "resumable": True}
-    early.follow([*begun(pair), {"event": "ended", "key": pair[0].key, "result": result}])
+    early.follow([*begun(pair), TrialEnded(key=pair[0].key, result=result)])
     assert early.reasons == {}
 
 
@@ -214,8 +227,8 @@ def specs_of(plan, folder):
 
 
 def begun(specs):
-    return [{"event": "trial", "key": spec.key, "spec": spec.model_dump(mode="json")} for spec in specs]
+    return [TrialSubmitted(key=spec.key, spec=spec.model_dump(mode="json")) for spec in specs]
 
 
 def point(spec, step, value):
-    return {"event": "metrics", "key": spec.key, "step": step, "values": {METRIC: value}}
+    return TrialMetrics(key=spec.key, step=step, values={METRIC: value}, time=0)

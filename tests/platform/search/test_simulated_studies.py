@@ -13,6 +13,7 @@ import pytest
 from simulated import METRIC, SimulatedSweep
 
 from nmlab.platform.planning.study_plan import Plan, plan_study
+from nmlab.platform.records.events import TrialMetrics, TrialSubmitted
 from nmlab.reports.analysis.configurations import configurations_of
 from nmlab.reports.analysis.pairwise import winners_of
 from nmlab.reports.read.collect import Objective
@@ -75,13 +76,13 @@ def curves(draw, *, margin=0.0):
 
 def verdict(sweep):
     """Return the report's verdict on the best configuration of a sweep that has ended."""
-    specs = {r["key"]: TrialSpec.model_validate(r["spec"]) for r in sweep.journal if r["event"] == "trial"}
+    specs = {r.key: TrialSpec.model_validate(r.spec) for r in sweep.journal if isinstance(r, TrialSubmitted)}
     histories = pd.DataFrame(
         [
-            (r["key"], name, r["step"], value)
+            (r.key, name, r.step, value)
             for r in sweep.journal
-            if r["event"] == "metrics"
-            for name, value in r["values"].items()
+            if isinstance(r, TrialMetrics)
+            for name, value in r.values.items()
         ],
         columns=["run_id", "metric", "step", "value"],
     )
@@ -138,7 +139,7 @@ def test_a_better_configuration_is_claimed_and_never_stopped_for_its_own_seeds(p
 
 def statuses(sweep):
     """Return how the seeds of each configuration ended."""
-    specs = {r["key"]: r["spec"] for r in sweep.journal if r["event"] == "trial"}
+    specs = {r.key: r.spec for r in sweep.journal if isinstance(r, TrialSubmitted)}
     found = {}
     for key, result in sorted(sweep.results.items(), key=lambda item: specs[item[0]]["seed"]):
         found.setdefault(specs[key]["hyperparameters"]["mutation"], []).append(result["status"])

@@ -17,6 +17,7 @@ from outages import disk, fill, locked, moved_away, read_only
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.records.events import LaunchBegan, LaunchEnded, TrialEnded, TrialMetrics, TrialSubmitted
 from nmlab.platform.search.initial_points import points
 from nmlab.platform.tracking import MlflowStore, Recorder, UndeliveredError
 from nmlab.trials.files.disk import DiskFullError, is_disk_full, once_there_is_room
@@ -44,18 +45,18 @@ def open_recorder(launch, plan, uri):
     return Recorder(launch, journal=Journal(launch), store=store, baselines=[], tags={})
 
 
-BEGAN = {"event": "launch began", "tags": {"nmlab.planned": "1"}, "params": {"method": "maskpro"}}
-OVER = {"event": "launch ended", "status": "finished", "time": 5000, "tags": {"nmlab.frozen_weights": "verified"}}
+BEGAN = LaunchBegan(tags={"nmlab.planned": "1"}, params={"method": "maskpro"})
+OVER = LaunchEnded(status="finished", time=5000, tags={"nmlab.frozen_weights": "verified"})
 
 
 def story(spec, *, steps=10):
     points = [
-        {"event": "metrics", "key": spec.key, "step": step, "time": 1000 + step, "values": {"train/loss": step / 2}}
+        TrialMetrics(key=spec.key, step=step, time=1000 + step, values={"train/loss": step / 2})
         for step in range(steps)
     ]
     result = {"key": spec.key, "status": "finished", "step": 9, "metrics": {}, "reason": "", "artifacts": ()}
-    trial = {"event": "trial", "key": spec.key, "spec": spec.model_dump(mode="json")}
-    return [trial, *points, {"event": "ended", "key": spec.key, "result": result}]
+    trial = TrialSubmitted(key=spec.key, spec=spec.model_dump(mode="json"))
+    return [trial, *points, TrialEnded(key=spec.key, result=result)]
 
 
 def assert_everything_is_there_once(uri, spec):

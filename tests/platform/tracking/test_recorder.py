@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from mlflow.tracking import MlflowClient
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.records.events import (
+    ReplicaStarted,
+    TrialActorLost,
+    TrialEnded,
+    TrialLeased,
+    TrialMetrics,
+    TrialSubmitted,
+)
 from nmlab.platform.search.initial_points import points
 from nmlab.platform.tracking import MlflowStore, Recorder
 
@@ -42,22 +51,22 @@ def open_recorder(launch, plan, uri, *, kind=MlflowStore):
 
 
 def begun(spec):
-    return {"event": "trial", "key": spec.key, "spec": spec.model_dump(mode="json")}
+    return TrialSubmitted(key=spec.key, spec=spec.model_dump(mode="json"))
 
 
 def point(spec, step):
-    return {"event": "metrics", "key": spec.key, "step": step, "time": 1000 + step, "values": {"train/loss": step / 2}}
+    return TrialMetrics(key=spec.key, step=step, time=1000 + step, values={"train/loss": step / 2})
 
 
 def ended(spec, status="finished", artifacts=(), **others):
     result = {"key": spec.key, "status": status, "step": 9, "metrics": {}, "reason": "", "artifacts": artifacts}
     result |= others
-    return {"event": "ended", "key": spec.key, "result": result}
+    return TrialEnded(key=spec.key, result=result)
 
 
 def story(spec, *, steps=10):
     """All records of the dispatcher on one undisturbed trial."""
-    leased = {"event": "leased", "key": spec.key, "host": "replica-0", "attempt": 1}
+    leased = TrialLeased(key=spec.key, host="replica-0", attempt=1)
     return [begun(spec), leased, *(point(spec, step) for step in range(steps)), ended(spec)]
 
 
@@ -139,7 +148,7 @@ def test_what_is_recorded_is_in_the_journal_at_once_and_in_order(launch, plan, s
     records = story(specs[0])
     recorder.record(records[:3])
     recorder.record(records[3:])
-    assert list(Journal(launch).read()) == [{**record} for record in _as_json(records)]
+    assert list(Journal(launch).read()) == _as_json(records)
     recorder.close()
 
 
@@ -162,7 +171,7 @@ def test_a_trial_that_moved_repeats_steps_which_are_recorded_once(launch, plan, 
     spec = specs[0]
     recorder, _ = open_recorder(launch, plan, tracking_uri)
     recorder.record([begun(spec), *(point(spec, step) for step in range(6))])
-    later = [{**point(spec, step), "time": 9000 + step} for step in range(3, 10)]
+    later = [replace(point(spec, step), time=9000 + step) for step in range(3, 10)]
     recorder.record([*later, ended(spec)])
     recorder.close()
     assert repeated(tracking_uri) == ([], 10)
@@ -188,8 +197,8 @@ def test_an_interrupted_trial_that_goes_on_is_shown_as_running(launch, plan, spe
 def test_events_that_are_not_mlflows_business_pass_through_to_the_journal(launch, plan, tracking_uri):
     recorder, store = open_recorder(launch, plan, tracking_uri)
     new_records = [
-        {"event": "replica", "host": "a", "loads": 1},
-        {"event": "trial actor lost", "key": "x", "error": "e"},
+        ReplicaStarted(host="a", loads=1),
+        TrialActorLost(key="x", error="e"),
     ]
     recorder.record(new_records)
     recorder.close()
@@ -237,6 +246,6 @@ def test_a_finished_trials_files_are_attached(launch, plan, specs, tracking_uri)
 def _as_json(records):
     """Records as they come back from JSON: tuples are lists there."""
     return [
-        {**r, "result": {**r["result"], "artifacts": list(r["result"]["artifacts"])}} if "result" in r else r
+        replace(r, result={**r.result, "artifacts": list(r.result["artifacts"])}) if isinstance(r, TrialEnded) else r
         for r in records
     ]

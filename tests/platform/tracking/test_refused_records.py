@@ -7,6 +7,7 @@ from mlflow.tracking import MlflowClient
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.records.events import LaunchBegan, LaunchEnded, TrialEnded, TrialMetrics, TrialSubmitted
 from nmlab.platform.search.initial_points import points
 from nmlab.platform.tracking import MlflowStore, Recorder, recorder
 
@@ -45,20 +46,20 @@ def begin(launch, plan, tracking_uri):
     return begin
 
 
-BEGAN = {"event": "launch began", "tags": {"nmlab.planned": "3"}, "params": {"method": "maskpro"}}
+BEGAN = LaunchBegan(tags={"nmlab.planned": "3"}, params={"method": "maskpro"})
 
 
 def begun(spec):
-    return {"event": "trial", "key": spec.key, "spec": spec.model_dump(mode="json")}
+    return TrialSubmitted(key=spec.key, spec=spec.model_dump(mode="json"))
 
 
 def point(spec, step):
-    return {"event": "metrics", "key": spec.key, "step": step, "time": 1000 + step, "values": {"train/loss": step / 2}}
+    return TrialMetrics(key=spec.key, step=step, time=1000 + step, values={"train/loss": step / 2})
 
 
 def ended(spec, **others):
     result = {"key": spec.key, "status": "finished", "step": 9, "metrics": {}, "reason": "", "artifacts": ()}
-    return {"event": "ended", "key": spec.key, "result": {**result, **others}}
+    return TrialEnded(key=spec.key, result={**result, **others})
 
 
 def whole(spec):
@@ -105,7 +106,7 @@ def test_what_is_deleted_while_it_is_written_is_created_again_and_whole(begin, s
     else:
         client.delete_experiment(client.get_experiment_by_name("quickstart").experiment_id)
     recorder.record([point(specs[1], step) for step in (1, 2, 3)] + [ended(specs[1]), *whole(specs[2])])
-    recorder.record([{"event": "launch ended", "status": "finished", "time": 5, "tags": {}}])
+    recorder.record([LaunchEnded(status="finished", time=5, tags={})])
     drain(recorder)
     assert recorder.refused == {}
     parent, children = runs(tracking_uri)

@@ -1,0 +1,200 @@
+"""The dispatcher's leases: which trial is queued, who runs it under which epoch, and which have ended."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nmlab.platform.dispatch.messages import Claim, Lease, ReplicaProcess, TrialUpdate
+from nmlab.platform.failures import back_off_seconds
+from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialLeased, TrialMetrics, TrialSubmitted
+from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
+
+_BACK_OFF_S = 0.5
+
+
+@dataclass
+class _Job:
+    """One trial, leased ``attempts`` times, last to ``replica``; ``journaled`` once the driver has its result."""
+
+    spec: Mapping[str, Any]
+    epoch: int
+    attempts: int = 0
+    replica: str | None = None
+    not_before: float = 0.0
+    cancelled: bool = False
+    evaluations: dict[int, TrialMetrics] = field(default_factory=dict)
+    ended: Mapping[str, Any] | None = None
+    journaled: bool = False
+
+
+class Leases:
+    """Queues trials and leases them to slots. A lease that is taken back gets a new epoch; time is passed in.
+
+    Args:
+        max_failures: how often a trial may lose its replica and be leased again.
+        epoch: a number above that of every earlier lease; epochs count on from it.
+        record: is given what happens, in order.
+    """
+
+    def __init__(self, *, max_failures: int, epoch: int, record: Callable[[JournalRecord], None]) -> None:
+        self._max_failures, self._epoch, self._record = max_failures, epoch, record
+        self._jobs: dict[str, _Job] = {}
+        self._queue: deque[str] = deque()
+        self._cancelled: set[str] = set()
+        self._held: dict[str, set[str]] = {}
+        self._slots: dict[tuple[ReplicaProcess, int], tuple[str, int]] = {}
+
+    @property
+    def running(self) -> int:
+        """How many trials have not ended."""
+        return sum(not job.ended for job in self._jobs.values())
+
+    def held_by(self, replica: str) -> list[str]:
+        """Return the keys of the trials that a replica runs."""
+        return sorted(self._held.get(replica, ()))
+
+    def recall(self, ended: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add trials that have ended before, by key; the driver has their results."""
+        for key, result in ended.items():
+            self._jobs[key] = _Job({}, self._epoch, ended=result, journaled=True)
+
+    def submit(self, key: str, spec: Mapping[str, Any], *, attempts: int = 0) -> None:
+        """Queue a trial that earlier dispatchers leased ``attempts`` times; a known one stays as it is."""
+        if key in self._jobs:
+            return
+        self._epoch += 1
+        self._jobs[key] = _Job(spec, self._epoch, attempts)
+        self._record(TrialSubmitted(key=key, spec=spec))
+        if key in self._cancelled:
+            self._end(key, TrialStatus.STOPPED, "not started")
+        else:
+            self._queue.append(key)
+
+    def cancel(self, key: str) -> None:
+        """Stop a trial: a queued one ends at once, a leased one is unwanted; an unknown one is remembered."""
+        job = self._jobs.get(key)
+        if job is None:
+            self._cancelled.add(key)
+        elif job.ended is None:
+            job.cancelled = True
+            if job.replica is None:
+                self._end(key, TrialStatus.STOPPED, "not started")
+
+    def take(self, process: ReplicaProcess, *, slot: int, done: int, now: float) -> Lease | None:
+        """Lease the first queued trial whose back-off is over to a slot whose last lease was epoch ``done``.
+
+        A slot that never got its lease, and asks again, is given the same one.
+        """
+        key, epoch = self._slots.get((process, slot), ("", done))
+        if epoch != done and self.is_current(key, epoch):
+            return self._lease(key)
+        for key in list(self._queue):
+            job = self._jobs[key]
+            if job.ended is not None or job.replica is not None:
+                self._queue.remove(key)
+            elif job.not_before <= now:
+                self._queue.remove(key)
+                job.attempts += 1
+                self._slots[process, slot] = (key, job.epoch)
+                self._hold(key, process.name)
+                return self._lease(key)
+        return None
+
+    def claim(self, replica: str, claim: Claim) -> None:
+        """Leave a trial with the replica that claims it, unless it has ended or another replica has it."""
+        lease = claim.lease
+        job = self._jobs.get(lease.key)
+        if job is None:
+            job = self._jobs[lease.key] = _Job(lease.spec, lease.epoch)
+            self._record(TrialSubmitted(key=lease.key, spec=lease.spec))
+        elif job.ended is not None or job.replica is not None:
+            return
+        self._epoch = max(self._epoch, lease.epoch)
+        job.epoch, job.attempts = lease.epoch, max(job.attempts, lease.attempts)
+        job.cancelled = job.cancelled or lease.key in self._cancelled
+        job.evaluations |= {point.step: point for point in claim.evaluations}
+        self._hold(lease.key, replica)
+
+    def is_current(self, key: str, epoch: int) -> bool:
+        """Return whether the lease with this epoch is the one under which a trial runs."""
+        job = self._jobs.get(key)
+        return job is not None and job.epoch == epoch and job.ended is None
+
+    def is_unwanted(self, key: str, epoch: int) -> bool:
+        """Return whether the holder of a lease must end it: the trial was cancelled, or runs under another lease."""
+        return not self.is_current(key, epoch) or self._jobs[key].cancelled
+
+    def note(self, point: TrialMetrics) -> None:
+        """Keep an evaluation of a trial for its trial actor."""
+        self._jobs[point.key].evaluations[point.step] = point
+
+    def end(self, key: str, result: Mapping[str, Any]) -> None:
+        """Note the end of a trial that its replica reports."""
+        job = self._jobs[key]
+        job.ended = result
+        self._release(key, job)
+
+    def journaled(self, key: str) -> None:
+        """Note that the driver has the end of a trial in its journal."""
+        self._jobs[key].journaled = True
+
+    def is_rejectable(self, key: str, epoch: int) -> bool:
+        """Return whether a trial ended under the lease with this epoch, and the driver has not journaled its end."""
+        job = self._jobs.get(key)
+        return job is not None and job.epoch == epoch and job.ended is not None and not job.journaled
+
+    def reject(self, key: str, *, replica: str, reason: str, now: float) -> None:
+        """Take back the end of a trial whose artifacts the driver cannot read, and queue the trial again."""
+        job = self._jobs[key]
+        job.ended, unreadable = None, "its artifacts could not be read"
+        times = f"{unreadable} {job.attempts} times; the last time, from {replica}, {reason}"
+        self._take_back(key, times, f"{unreadable}: {reason}", now=now)
+
+    def lose(self, replica: str, reason: str, *, now: float) -> None:
+        """Take back all leases of a replica."""
+        for key in sorted(self._held.pop(replica, ())):
+            attempts = self._jobs[key].attempts
+            times = f"its replica was lost {attempts} times; the last one, {replica}, {reason}"
+            self._take_back(key, times, f"its replica {reason} while it was being stopped", now=now)
+        self._slots = {where: lease for where, lease in self._slots.items() if where[0].name != replica}
+
+    def pull(self, key: str, *, after: int) -> TrialUpdate | None:
+        """Return a trial's evaluations after step ``after``, and its result once journaled; None if it is unknown."""
+        job = self._jobs.get(key)
+        if job is None:
+            return None
+        points = [point for step, point in sorted(job.evaluations.items()) if step > after]
+        return TrialUpdate(points, job.ended if job.journaled else None, job.attempts)
+
+    def _lease(self, key: str) -> Lease:
+        job = self._jobs[key]
+        return Lease(key, job.epoch, job.spec, job.attempts)
+
+    def _hold(self, key: str, replica: str) -> None:
+        job = self._jobs[key]
+        job.replica = replica
+        self._held.setdefault(replica, set()).add(key)
+        self._record(TrialLeased(key=key, host=replica, attempt=job.attempts, epoch=job.epoch))
+
+    def _release(self, key: str, job: _Job) -> None:
+        if job.replica is not None:
+            self._held.get(job.replica, set()).discard(key)
+
+    def _end(self, key: str, status: TrialEnd, reason: str) -> None:
+        result = {"key": key, "status": status, "step": 0, "metrics": {}, "reason": reason}
+        self._jobs[key].ended = result
+        self._record(TrialEnded(key=key, result=result))
+
+    def _take_back(self, key: str, too_often: str, stopped: str, *, now: float) -> None:
+        """Queue a leased trial again under a new epoch; end it if it was cancelled or has been leased too often."""
+        job = self._jobs[key]
+        self._epoch += 1
+        job.epoch, job.replica = self._epoch, None
+        if job.cancelled:
+            self._end(key, TrialStatus.STOPPED, stopped)
+        elif job.attempts > self._max_failures:
+            self._end(key, TrialStatus.FAILED, too_often)
+        else:
+            job.not_before = now + back_off_seconds(job.attempts, first=_BACK_OFF_S)
+            self._queue.appendleft(key)
