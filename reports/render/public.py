@@ -12,6 +12,8 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+import pandas as pd
+
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.trials.contract import run_tags
 
@@ -73,10 +75,11 @@ class Anonymiser:
 
 
 def public_runs(runs: StudyRuns, hide: Anonymiser) -> StudyRuns:
-    """Return the runs with anonymised settings, notes and reasons; numbers are unchanged."""
+    """Return the runs with anonymised settings, notes and reasons; numbers are unchanged, and so are their types."""
     trials = runs.trials.copy()
-    for column in trials.columns:
-        trials[column] = [hide.text(value) if isinstance(value, str) else value for value in trials[column]]
+    for name in trials.columns:
+        values = [hide.text(value) if isinstance(value, str) else value for value in trials[name]]
+        trials[name] = pd.Series(values, index=trials.index, dtype=trials[name].dtype)
     launch = replace(runs.launch, tags=_texts(runs.launch.tags, hide), params=_texts(runs.launch.params, hide))
     return replace(runs, launch=launch, trials=trials)
 

@@ -99,3 +99,19 @@ def test_no_format_tells_who_and_where(planted, tmp_path):
     assert "llama" in kept["report.html"]
     assert [path.name for path in public.figures] == [path.name for path in plain.figures]
     assert full["tables/cost.csv"].replace("/home/alice/secret-project/", "") == kept["tables/cost.csv"]
+
+
+def test_numbers_of_a_public_report_are_written_as_in_the_plain_one(store, writer, trial, tmp_path):
+    """Whole numbers as settings too, which pandas would hold as numbers of its own."""
+    runs = [
+        trial("maskpro", seed, 70.0 + steps / 100 + seed, 99.0, {"steps": str(steps), "alpha": alpha}, residual=[0.0])
+        for steps, alpha in ((10, "0.9"), (20, "0.99"))
+        for seed in range(2)
+    ]
+    writer.launch("whole-numbers", runs, name="whole-numbers-1")
+    for name, public in (("plain", False), ("public", True)):
+        write_report("whole-numbers", tracking_uri=store.uri, output=tmp_path / name, public=public)
+    plain, kept = (texts(tmp_path / name) for name in ("plain", "public"))
+    for name in ("tables/configurations.csv", "tables/configurations.tex", "tables/runs.csv"):
+        assert kept[name] == plain[name]
+    assert "steps" in plain["tables/configurations.csv"].partition("\n")[0]
