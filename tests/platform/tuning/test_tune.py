@@ -12,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nmlab.platform.cluster.session import NAMESPACE, cluster
+from nmlab.platform.dispatch.messages import TrialUpdate
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.tune import TuneWatch, tune_trials
 
@@ -26,16 +27,15 @@ class DeadlyDispatcher:
     def __init__(self, victims):
         self._victims, self._turns, self._submitted = victims, 0, []
 
-    def call(self, name, key, *rest):
-        assert name == "submit"
+    def submit(self, key, *, spec, attempts):
         self._submitted.append(key)
         for caller in reused_actors():  # one at most, as one trial runs at a time
             self._turns += 1
             if self._turns in self._victims:
                 os.kill(caller, signal.SIGKILL)
 
-    def pull(self, key, after, timeout):
-        return {"points": [], "attempts": 0, "ended": ENDED}
+    def pull(self, key, *, after, within):
+        return TrialUpdate(points=(), ended=ENDED, attempts=0)
 
     def submitted(self):
         return self._submitted
