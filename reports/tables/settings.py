@@ -42,8 +42,8 @@ OUTCOMES = (
     Column("unfinished", "unfinished", Style.INTEGER, help="runs stopped or not ended"),
 )
 CAPTION = (
-    "Mean and 95% t-interval over the finished seeds of each configuration, best first. Bold: the best, and all that no "
-    "test separates from it. Configurations that lack a seed are listed below the complete ones, without a rank and "
+    "Mean and 95% t-interval over the finished seeds of each configuration, best first. Bold: the best, and all that "
+    "no test separates from it. Configurations that lack a seed are listed below the complete ones, without a rank and "
     "without a mark."
 )
 MACHINERY = (run_params.MODEL, run_params.DATA, run_params.SEARCH)
