@@ -11,7 +11,12 @@ from nmlab.platform.compat.ray_core import ask_head
 
 _log = logging.getLogger(__name__)
 LOST_S = 8.0
-"""Seconds without an answer after which the head counts as lost."""
+"""Seconds after which a head counts as lost whose machine takes no connection."""
+SILENT_S = 45.0
+"""Seconds after which a head counts as lost whose machine takes connections, but which sends no answer.
+
+A head on an overloaded machine answers late, and a sweep there goes on. After 60 seconds Ray itself ends the driver.
+"""
 _ASK_S, _PAUSE_S = 3.0, 1.0
 
 
@@ -26,7 +31,8 @@ class HeadWatch:
 
     def __init__(self, address: str, *, lost: Callable[[str], None], ask: Callable[[], object] | None = None) -> None:
         self._address, self._lost, self._ask = address, lost, ask or _ask_gcs
-        self._answered = time.monotonic()
+        self._answered = self._reached = time.monotonic()
+        self._is_reachable = True
         self._over = threading.Event()
         for work in (self._keep_asking, self._keep_looking):
             threading.Thread(target=work, name="head-watch", daemon=True).start()
@@ -36,22 +42,34 @@ class HeadWatch:
         self._over.set()
 
     def _keep_asking(self) -> None:
-        host, _, port = self._address.rpartition(":")
         while not self._over.is_set():
-            with suppress(Exception):  # any error means no answer
-                with socket.create_connection((host.strip("[]"), int(port)), timeout=_ASK_S):
-                    pass  # Ray's client waits long for a missing server; a socket does not
-                self._ask()
-                self._answered = time.monotonic()
+            self._is_reachable = self._connects()
+            if self._is_reachable:
+                self._reached = time.monotonic()
+                with suppress(Exception):  # any error means no answer
+                    self._ask()
+                    self._answered = time.monotonic()
             self._over.wait(_PAUSE_S)
+
+    def _connects(self) -> bool:
+        """Return whether the head takes a connection; where nothing listens, Ray's client would wait."""
+        host, _, port = self._address.rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=_ASK_S):
+                return True
+        except OSError:
+            return False
 
     def _keep_looking(self) -> None:
         while not self._over.wait(_PAUSE_S / 4):
-            silent = time.monotonic() - self._answered
-            if silent > LOST_S:
+            now = time.monotonic()
+            is_gone = not self._is_reachable and now - self._reached > LOST_S
+            if is_gone or now - self._answered > SILENT_S:
                 self._over.set()
-                _log.info("the head at %s is silent for more than %.0f s", self._address, LOST_S)
-                self._lost(f"the head of the Ray cluster, {self._address}, has not answered for {silent:.0f} s")
+                what = "has taken no connection" if is_gone else "has not answered"
+                silent = now - (self._reached if is_gone else self._answered)
+                _log.info("the head at %s counts as lost: it %s for %.0f s", self._address, what, silent)
+                self._lost(f"the head of the Ray cluster, {self._address}, {what} for {silent:.0f} s")
 
 
 def _ask_gcs() -> None:

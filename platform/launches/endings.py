@@ -47,7 +47,8 @@ class SweepResult:
     @property
     def is_success(self) -> bool:
         """Whether the launch ended as planned: all trials have ended, one finished at least, MLflow has everything."""
-        return self.status == LaunchStatus.FINISHED and not self.undelivered and self.finished_trials > 0
+        has_everything = not self.undelivered and not self.refused
+        return self.status == LaunchStatus.FINISHED and has_everything and self.finished_trials > 0
 
 
 def not_run(key: str) -> TrialEnded:

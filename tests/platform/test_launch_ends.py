@@ -117,7 +117,8 @@ def test_what_mlflow_does_not_take_is_named_at_the_end(ended_launch, nmlab):
     journal = Journal(launch)
     journal.write(records)
     journal.close()
-    _, printed = nmlab("resume", launch.folder, "--no-report")
+    code, printed = nmlab("resume", launch.folder, "--no-report")
     key = records[-1].key
+    assert code == 1
     assert f"MLflow does not take trial {key}: " in printed.out
     assert f"mask.safetensors is gone; the run was closed without it; `nmlab resume {launch.name}`" in printed.out

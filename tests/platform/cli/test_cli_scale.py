@@ -62,7 +62,7 @@ def test_the_space_is_printed_alone_and_its_reasons_beside_it(nmlab, uri):
     code, out, _ = nmlab("scale", "small", "--groups", 10**6, "--tracking-uri", uri, "--json")
     found = json.loads(out)
     assert (code, found["proposal"]["groups"]) == (0, 10**6)
-    assert yaml.safe_load(found["space"])["search"]["points"] == found["proposal"]["points"]
+    assert yaml.safe_load(found["space"])["search"]["initial_points"] == found["proposal"]["points"]
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_a_stage_without_memory_takes_its_own_group_out_of_the_trial_and_no_othe
 def test_a_group_whose_trial_has_another_leader_leaves_it_and_runs_the_next(spec, tmp_path, run_pipeline):
     def work(pipeline):
         replica = ReplicaContext(FrozenModel.load(ModelSource(source="builtin:tiny"), pipeline=pipeline))
-        gone = Peer(SharedCoordinator(), key="nobody's", epoch=1, member="peer-1") if pipeline.leads else None
+        gone = Peer(SharedCoordinator(), Member("nobody's", 1, "peer-1")) if pipeline.leads else None
         follow_trial(
             spec,
             replica=replica,

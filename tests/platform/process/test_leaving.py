@@ -102,9 +102,10 @@ def test_processes_that_do_not_end_are_killed():
         assert process.wait(10) == -signal.SIGKILL
 
 
-def watched(address, ask, monkeypatch):
+def watched(address, ask, monkeypatch, *, silent=0.6):
     lost, was_called = [], threading.Event()
     monkeypatch.setattr("nmlab.platform.cluster.head_watch.LOST_S", 0.6)
+    monkeypatch.setattr("nmlab.platform.cluster.head_watch.SILENT_S", silent)
     monkeypatch.setattr("nmlab.platform.cluster.head_watch._PAUSE_S", 0.1)
     watch = HeadWatch(address, lost=lambda reason: (lost.append(reason), was_called.set()), ask=ask)
     return watch, lost, was_called
@@ -131,9 +132,20 @@ def test_a_head_that_does_not_answer_is_lost(monkeypatch, how):
             server.close()
         _, lost, was_called = watched(address, asks[how], monkeypatch)
         assert was_called.wait(30)
-    assert lost[0].startswith(f"the head of the Ray cluster, {address}, has not answered for")
+    what = "has taken no connection" if how == "no server" else "has not answered"
+    assert lost[0].startswith(f"the head of the Ray cluster, {address}, {what} for")
     time.sleep(0.5)
     assert len(lost) == 1
+
+
+@pytest.mark.parametrize("ask", [refused, lambda: time.sleep(5)])
+def test_a_head_that_takes_connections_and_is_slow_is_not_lost_as_soon(monkeypatch, ask):
+    """As one on an overloaded machine is."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        watch, lost, was_called = watched(f"127.0.0.1:{server.getsockname()[1]}", ask, monkeypatch, silent=30.0)
+        assert not was_called.wait(2.0)
+        watch.stop()
+    assert not lost
 
 
 SERVER = f"""
