@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nmlab.reports.analysis.comparability import refuse_mixed
-from nmlab.reports.analysis.compared_studies import differences_between, evidence_of, read_studies
+from nmlab.reports.analysis.compared_studies import Member, differences_between, evidence_of, read_studies
 from nmlab.reports.analysis.cross_tabulation import cross_tabulation, layout_of
 from nmlab.reports.narrative.provenance import moment_text
 from nmlab.reports.read.errors import ReportError
@@ -13,7 +13,7 @@ from nmlab.reports.read.store import open_store
 from nmlab.reports.render import csv_text, html_text, latex_text, markdown_text, table_json
 from nmlab.reports.render.document import Document, RunLinks
 from nmlab.reports.tables.pivot import pivot_table
-from nmlab.reports.values import with_notes
+from nmlab.reports.values import ReportTable, with_notes
 from nmlab.trials.contract.near_names import unknown_name
 
 __all__ = ["FORMATS", "Compared", "compare", "rendered"]
@@ -72,20 +72,23 @@ def compare(
     warnings = refuse_mixed(found, mixed=mixed)
     tabulated = cross_tabulation(members, layout=layout, evidence=evidence_of(store, studies=read))
     table = with_notes(pivot_table(tabulated, members=members), notes=warnings)
+    return Compared(_document(table, members=members, warnings=warnings, ui_base=ui_base))
+
+
+def _document(table: ReportTable, *, members: Sequence[Member], warnings: tuple[str, ...], ui_base: str) -> Document:
+    """Return the table as a document whose numbers link to the runs of their own study."""
     experiments = {run_id: member.experiment_id for member in members for run_id in member.item.run_ids}
     launches = {member.study: member.launch for member in members}
-    return Compared(
-        Document(
-            study=", ".join(launches),
-            facts=tuple((f"launch of {study}", launch) for study, launch in launches.items()),
-            headline=(),
-            warnings=warnings,
-            tables=(table,),
-            figures=(),
-            provenance=(),
-            links=RunLinks(ui_base=ui_base, experiment_id=members[0].experiment_id, experiments=experiments),
-            written=datetime.now(tz=UTC),
-        )
+    return Document(
+        study=", ".join(launches),
+        facts=tuple((f"launch of {study}", launch) for study, launch in launches.items()),
+        headline=(),
+        warnings=warnings,
+        tables=(table,),
+        figures=(),
+        provenance=(),
+        links=RunLinks(ui_base=ui_base, experiment_id=members[0].experiment_id, experiments=experiments),
+        written=datetime.now(tz=UTC),
     )
 
 

@@ -41,6 +41,11 @@ OUTCOMES = (
     Column("failed", "failed", Style.INTEGER, help="runs that ended in an error or out of memory"),
     Column("unfinished", "unfinished", Style.INTEGER, help="runs stopped or not ended"),
 )
+CAPTION = (
+    "Mean and 95% t-interval over the finished seeds of each configuration, best first. Bold: the best, and all that "
+    "no test separates from it. Configurations that lack a seed are listed below the complete ones, without a rank and "
+    "without a mark."
+)
 MACHINERY = (run_params.MODEL, run_params.DATA, run_params.SEARCH)
 
 
@@ -72,18 +77,8 @@ def configurations_table(configurations: Sequence[Configuration], *, evidence: E
     table = ReportTable(
         key="configurations",
         title="Every configuration",
-        caption="Mean and 95% t-interval over the finished seeds of each configuration, best first. "
-        "Bold: the best, and all that no test separates from it. Configurations that lack a seed are listed below the "
-        "complete ones, without a rank and without a mark.",
-        columns=(
-            RANK,
-            METHOD,
-            *patterns,
-            *hyperparameters,
-            *metrics,
-            *outcomes,
-            CONFIGURATION,
-        ),
+        caption=CAPTION,
+        columns=(RANK, METHOD, *patterns, *hyperparameters, *metrics, *outcomes, CONFIGURATION),
         rows=tuple(rows),
         notes=_notes(tried),
     )
