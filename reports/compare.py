@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nmlab.reports.analysis.comparability import refuse_mixed
-from nmlab.reports.analysis.compared_studies import Member, differences_between, evidence_of, read_studies
+from nmlab.reports.analysis.compared_studies import (
+    ComparedConfiguration,
+    differences_between,
+    evidence_of,
+    read_studies,
+)
 from nmlab.reports.analysis.cross_tabulation import cross_tabulation, layout_of
 from nmlab.reports.narrative.provenance import moment_text
 from nmlab.reports.read.errors import ReportError
@@ -75,7 +80,9 @@ def compare(
     return Compared(_document(table, members=members, warnings=warnings, ui_base=ui_base))
 
 
-def _document(table: ReportTable, *, members: Sequence[Member], warnings: tuple[str, ...], ui_base: str) -> Document:
+def _document(
+    table: ReportTable, *, members: Sequence[ComparedConfiguration], warnings: tuple[str, ...], ui_base: str
+) -> Document:
     """Return the table as a document whose numbers link to the runs of their own study."""
     experiments = {run_id: member.experiment_id for member in members for run_id in member.item.run_ids}
     launches = {member.study: member.launch for member in members}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nmlab.reports.analysis.comparability import Difference, differences, evaluated_runs
 from nmlab.reports.analysis.configurations import Configuration, configurations_of
-from nmlab.reports.analysis.marks import Evidence
+from nmlab.reports.analysis.marks import MarkEvidence
 from nmlab.reports.analysis.metrics import is_of_task
 from nmlab.reports.analysis.pairwise import Side, winners_of
 from nmlab.reports.read.collect import StudyRuns, collect
@@ -18,7 +18,7 @@ ATTRIBUTES = ("study", "method", "pattern", "role")
 
 
 @dataclass(frozen=True)
-class Member:
+class ComparedConfiguration:
     """One configuration of one study."""
 
     study: str
@@ -44,10 +44,10 @@ class ComparedStudy:
     configurations: tuple[Configuration, ...]
 
     @property
-    def members(self) -> tuple[Member, ...]:
+    def members(self) -> tuple[ComparedConfiguration, ...]:
         """The configurations as members of the table."""
         launch, experiment = self.runs.launch.name, self.runs.experiment_id
-        return tuple(Member(self.name, launch, experiment, item) for item in self.configurations)
+        return tuple(ComparedConfiguration(self.name, launch, experiment, item) for item in self.configurations)
 
 
 def read_studies(store: RunStore, *, studies: Sequence[str]) -> tuple[ComparedStudy, ...]:
@@ -70,7 +70,7 @@ def read_studies(store: RunStore, *, studies: Sequence[str]) -> tuple[ComparedSt
     return tuple(found.values())
 
 
-def evidence_of(store: RunStore, *, studies: Sequence[ComparedStudy]) -> Evidence:
+def evidence_of(store: RunStore, *, studies: Sequence[ComparedStudy]) -> MarkEvidence:
     """Return what marks rest on beside the seeds: evaluations of masks without training noise, and the winners.
 
     Raises:
@@ -85,11 +85,11 @@ def evidence_of(store: RunStore, *, studies: Sequence[ComparedStudy]) -> Evidenc
         for study in studies
         for winner in winners_of(study.configurations, evaluations=known, progress=study.runs.progress).values()
     ]
-    return Evidence(known, tuple(winners))
+    return MarkEvidence(known, tuple(winners))
 
 
 def differences_between(
-    members: Sequence[Member], *, dimensions: Iterable[str], metrics: Iterable[str]
+    members: Sequence[ComparedConfiguration], *, dimensions: Iterable[str], metrics: Iterable[str]
 ) -> tuple[Difference, ...]:
     """Return the differences between the evaluations of these configurations that no row or column shows.
 

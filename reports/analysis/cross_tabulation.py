@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from nmlab.reports.analysis.compared_studies import ATTRIBUTES, Member
+from nmlab.reports.analysis.compared_studies import ATTRIBUTES, ComparedConfiguration
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.analysis.marks import ONLY_SEEDS, Evidence, configuration_marks
+from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration_marks
 from nmlab.reports.analysis.pairwise import Side, best_side
 from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.errors import ReportError
@@ -55,7 +55,7 @@ class CrossTabulation:
 
 
 def layout_of(
-    members: Sequence[Member], *, rows: Sequence[str], columns: Sequence[str], metrics: Sequence[str]
+    members: Sequence[ComparedConfiguration], *, rows: Sequence[str], columns: Sequence[str], metrics: Sequence[str]
 ) -> Layout:
     """Check the requested rows, columns and metrics, and choose defaults.
 
@@ -82,7 +82,9 @@ def layout_of(
     return Layout(chosen_rows, chosen_columns, tuple(metrics) or (objective.metric,), objective)
 
 
-def cross_tabulation(members: Sequence[Member], *, layout: Layout, evidence: Evidence = ONLY_SEEDS) -> CrossTabulation:
+def cross_tabulation(
+    members: Sequence[ComparedConfiguration], *, layout: Layout, evidence: MarkEvidence = ONLY_SEEDS
+) -> CrossTabulation:
     """Return the best complete configuration of each cell by the searched metric, marked among those of its column.
 
     Masks that may be compared are marked as in every table. The dense model has no pattern: it is in the column of
@@ -115,12 +117,12 @@ def cross_tabulation(members: Sequence[Member], *, layout: Layout, evidence: Evi
     return CrossTabulation(layout, tuple(rows), tuple(columns), best, marks, max(counts))
 
 
-def _keys(members: Sequence[Member], names: Sequence[str]) -> list[Key]:
+def _keys(members: Sequence[ComparedConfiguration], names: Sequence[str]) -> list[Key]:
     found = {tuple(member.get(name) for name in names) for member in members}
     return sorted(found, key=lambda key: [_order(value) for value in key])
 
 
-def _column_keys(members: Sequence[Member], names: Sequence[str]) -> list[Key]:
+def _column_keys(members: Sequence[ComparedConfiguration], names: Sequence[str]) -> list[Key]:
     """Return the columns; the dense model has no column of its own where columns are patterns."""
     return _keys([member for member in members if not member.item.is_dense] or members, names)
 

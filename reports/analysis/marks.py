@@ -18,14 +18,14 @@ DIGITS = 9  # in which means count as equal, since rounding moves the mean of eq
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class MarkEvidence:
     """What marks rest on beside the seeds: losses by window and outcomes by question, by run id, and the winners."""
 
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     winners: Collection[Winner] = ()
 
 
-ONLY_SEEDS = Evidence()
+ONLY_SEEDS = MarkEvidence()
 
 
 def group_marks(
@@ -85,7 +85,7 @@ def marks_of(
 
 
 def configuration_marks(
-    items: Sequence[Configuration], *, metrics: Sequence[str], evidence: Evidence = ONLY_SEEDS
+    items: Sequence[Configuration], *, metrics: Sequence[str], evidence: MarkEvidence = ONLY_SEEDS
 ) -> dict[str, tuple[Mark, ...]]:
     """Return the marks of configurations, metric by metric; the dense model and means that lack a seed have none."""
     competitors = [Competitor(Side(item), competing_group(item)) for item in items]

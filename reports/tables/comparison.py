@@ -1,7 +1,7 @@
 """The tables of a comparison report, built from the configurations of one launch."""
 
 from nmlab.reports.analysis.analysis import Analysis
-from nmlab.reports.analysis.marks import Evidence
+from nmlab.reports.analysis.marks import MarkEvidence
 from nmlab.reports.analysis.summary_rows import names_of
 from nmlab.reports.tables.best_versus_rest import best_versus_rest_table
 from nmlab.reports.tables.budget import equal_budget_table, pareto_table
@@ -36,7 +36,7 @@ __all__ = [
 def comparison_tables(analysis: Analysis) -> tuple[ReportTable, ...]:
     """Return every table of the report that has a row, in the order of the page."""
     configurations, names = analysis.configurations, names_of(analysis.summary_rows)
-    evidence = Evidence(analysis.evaluations, tuple(analysis.winners.values()))
+    evidence = MarkEvidence(analysis.evaluations, tuple(analysis.winners.values()))
     built = (
         summary_table(configurations, comparisons=analysis.comparisons, winners=evidence.winners),
         winner_table(configurations, winners=analysis.winners, evaluations=analysis.evaluations),

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, baselines, ranks
-from nmlab.reports.analysis.marks import ONLY_SEEDS, Evidence, configuration_marks
+from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration_marks
 from nmlab.reports.analysis.metrics import difference_style, metric_column, plain_name
 from nmlab.reports.analysis.starts import has_telling_start
 from nmlab.reports.tables.cells import (
@@ -38,7 +38,7 @@ CAPTION = (
 EXCLUDES_ZERO = {None: "one seed", True: "yes", False: "no"}
 
 
-def learned_table(configurations: Sequence[Configuration], *, evidence: Evidence = ONLY_SEEDS) -> ReportTable:
+def learned_table(configurations: Sequence[Configuration], *, evidence: MarkEvidence = ONLY_SEEDS) -> ReportTable:
     """Return initial mean, learned mean and paired difference of every configuration that learned a mask."""
     learned = [item for item in configurations if item.is_learned]
     if not learned:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
-from nmlab.reports.analysis.compared_studies import Member
+from nmlab.reports.analysis.compared_studies import ComparedConfiguration
 from nmlab.reports.analysis.configurations import value_text
 from nmlab.reports.analysis.cross_tabulation import CrossTabulation, Key, Layout
 from nmlab.reports.analysis.metrics import metric_column, plain_name
@@ -14,7 +14,7 @@ from nmlab.reports.values import Cell, Column, ReportTable, Row
 from nmlab.reports.values.wording import counted
 
 
-def pivot_table(found: CrossTabulation, *, members: Sequence[Member]) -> ReportTable:
+def pivot_table(found: CrossTabulation, *, members: Sequence[ComparedConfiguration]) -> ReportTable:
     """Return the table: in each cell the mean of its best complete configuration, with interval, mark and runs.
 
     Args:
@@ -74,7 +74,7 @@ def _key_cell(value: Value | None) -> Cell:
     return Cell(value if isinstance(value, str) else value_text(value), shown="dense" if value == "" else "")
 
 
-def _notes(members: Sequence[Member], most: int) -> tuple[str, ...]:
+def _notes(members: Sequence[ComparedConfiguration], most: int) -> tuple[str, ...]:
     notes = []
     if most > 1:
         notes.append(

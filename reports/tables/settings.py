@@ -12,7 +12,7 @@ from nmlab.reports.analysis.configurations import (
     varying,
     varying_by_method,
 )
-from nmlab.reports.analysis.marks import ONLY_SEEDS, Evidence, configuration_marks
+from nmlab.reports.analysis.marks import ONLY_SEEDS, MarkEvidence, configuration_marks
 from nmlab.reports.analysis.metrics import evaluation_metrics
 from nmlab.reports.read.frame import Value
 from nmlab.reports.tables.cells import (
@@ -49,7 +49,9 @@ CAPTION = (
 MACHINERY = (run_params.MODEL, run_params.DATA, run_params.SEARCH)
 
 
-def configurations_table(configurations: Sequence[Configuration], *, evidence: Evidence = ONLY_SEEDS) -> ReportTable:
+def configurations_table(
+    configurations: Sequence[Configuration], *, evidence: MarkEvidence = ONLY_SEEDS
+) -> ReportTable:
     """Return one row for each configuration, baselines last, with the number of runs of each outcome.
 
     Args:

@@ -1,7 +1,7 @@
 """Verdicts on claims, from configurations that need no store."""
 
 from nmlab.reports.analysis.claims import Evidence, Judgement, checks_of
-from nmlab.reports.analysis.claims.claim import Claim
+from nmlab.reports.analysis.claims.claim import PaperClaim
 from nmlab.reports.analysis.claims.judge import corrected
 from nmlab.reports.read.frame import initial_name
 
@@ -11,7 +11,7 @@ METRIC = "eval/perplexity"
 def judge(test, configurations, *, overlaps=None):
     """Return the verdict on one test, corrected for its own comparisons."""
     evidence = Evidence(configurations, METRIC, {}, overlaps or {})
-    claim = Claim(id="x", paper="susi", items=("susi/table-1",), says="x", scale="weak", test=test)
+    claim = PaperClaim(id="x", paper="susi", items=("susi/table-1",), says="x", scale="weak", test=test)
     return corrected([Judgement(claim, checks_of(test, evidence=evidence))])[0]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from nmlab.reports.analysis.claims.claim import ChoiceTest, Claim, FlatTest, claims
+from nmlab.reports.analysis.claims.claim import ChoiceTest, FlatTest, PaperClaim, claims
 from nmlab.reports.analysis.claims.decide import checks_of
 from nmlab.reports.analysis.claims.evidence import Evidence
 from nmlab.reports.analysis.claims.judge import Check, ClaimVerdict, Judgement, Shortfall, corrected
@@ -11,7 +11,7 @@ from nmlab.reports.analysis.claims.select import NotTestableError, Planned
 from nmlab.reports.analysis.configurations import Configuration
 from nmlab.reports.read.evaluations import Evaluation
 
-__all__ = ["Check", "Claim", "ClaimVerdict", "Evidence", "Judgement", "checks_of", "claims", "judgements_of"]
+__all__ = ["Check", "ClaimVerdict", "Evidence", "Judgement", "PaperClaim", "checks_of", "claims", "judgements_of"]
 
 
 def judgements_of(
@@ -45,7 +45,7 @@ def judgements_of(
 
 
 def _judgement(
-    claim: Claim,
+    claim: PaperClaim,
     configurations: Sequence[Configuration],
     evaluations: Mapping[str, Evaluation],
     overlaps: Mapping[tuple[str, str], float],
@@ -88,10 +88,10 @@ def _of_pattern(check: Check, named: str) -> Check:
     return replace(check, text=named + check.text, shortfall=gap)
 
 
-def _is_about_a_setting(claim: Claim) -> bool:
+def _is_about_a_setting(claim: PaperClaim) -> bool:
     """Return whether a claim compares values of a setting, which needs a study that varies nothing else."""
     return isinstance(claim.test, ChoiceTest | FlatTest) or '"settings":{"' in claim.test.model_dump_json()
 
 
-def _names_patterns(claim: Claim) -> bool:
+def _names_patterns(claim: PaperClaim) -> bool:
     return '"pattern"' in claim.test.model_dump_json(exclude_none=True)

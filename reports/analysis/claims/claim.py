@@ -114,7 +114,7 @@ Test = Annotated[
 ]
 
 
-class Claim(Strict):
+class PaperClaim(Strict):
     """One claim: ``items`` are the published tables and figures that it summarises."""
 
     id: str
@@ -126,7 +126,7 @@ class Claim(Strict):
 
 
 @cache
-def claims() -> Mapping[str, Claim]:
+def claims() -> Mapping[str, PaperClaim]:
     """Return every claim by name, in the order of the papers."""
     records = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
-    return {record["id"]: Claim.model_validate(record) for record in records}
+    return {record["id"]: PaperClaim.model_validate(record) for record in records}

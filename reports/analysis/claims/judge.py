@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from nmlab.reports.analysis.claims.claim import Claim
+from nmlab.reports.analysis.claims.claim import PaperClaim
 from nmlab.reports.analysis.claims.words import difference_text, p_value_text
 from nmlab.reports.analysis.metrics import direction_of
 from nmlab.reports.analysis.pairwise import PairwiseComparison
@@ -105,7 +105,7 @@ class Check:
 class Judgement:
     """A claim with its checks, or the reason why it could not be tested."""
 
-    claim: Claim
+    claim: PaperClaim
     checks: tuple[Check, ...] = field(default=())
     reason: str = ""
 

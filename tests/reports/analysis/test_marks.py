@@ -6,7 +6,7 @@ import pytest
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.budgets import EqualBudget, Reached
-from nmlab.reports.analysis.marks import Evidence, configuration_marks, group_marks
+from nmlab.reports.analysis.marks import MarkEvidence, configuration_marks, group_marks
 from nmlab.reports.analysis.pairwise import winners_of
 from nmlab.reports.compare import compare
 from nmlab.reports.read.collect import collect
@@ -26,7 +26,9 @@ def marks(values, direction=Direction.LOWER):
 
 
 def of(items, **evidence):
-    return [str(mark) for mark in configuration_marks(items, metrics=[METRIC], evidence=Evidence(**evidence))[METRIC]]
+    return [
+        str(mark) for mark in configuration_marks(items, metrics=[METRIC], evidence=MarkEvidence(**evidence))[METRIC]
+    ]
 
 
 def column(table, key=METRIC):
