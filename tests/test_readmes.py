@@ -44,3 +44,16 @@ def test_links_of_a_readme_lead_somewhere(package):
     text = (ROOT / package / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#]+)", text)
     assert {link for link in links if "://" not in link and not (ROOT / package / link).exists()} == set()
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("platform/*/README.md"))]
+PAGES = [page for page in PAGES if page.name != "LOG.md"]  # which tells of files as they were
+_PATH = re.compile(r"`((?:[\w-]+/)+[\w-]+\.(?:py|yaml|csv))`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_names_no_module_that_is_not_there(page):
+    """A path is meant from the root of the repository, from a package, or from the page's own folder."""
+    places = [ROOT, *(ROOT / package for package in PACKAGES), page.parent, page.parent.parent]
+    paths = [path for path in _PATH.findall(page.read_text(encoding="utf-8")) if "NAME" not in path]
+    assert {path for path in paths if not any((place / path).exists() for place in places)} == set()

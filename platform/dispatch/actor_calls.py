@@ -22,11 +22,14 @@ class _UnknownActorError(Exception):
 class ActorCalls:
     """Calls the actor named ``name``; a call may be carried out twice if the actor dies meanwhile.
 
-    Raises ``DispatcherLostError`` after ``patience`` seconds without an answer.
+    ``role`` says in messages what the actor is. Raises ``DispatcherLostError`` after ``patience`` seconds without an
+    answer.
     """
 
-    def __init__(self, name: str, *, namespace: str, actor: Any = None, patience: float = 60.0) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, *, namespace: str, actor: Any = None, patience: float = 60.0, role: str = "dispatcher"
+    ) -> None:
+        self.name, self._role = name, role
         self._namespace, self._actor, self._patience = namespace, actor, patience
 
     def ask(self, call: Callable[[Any], Any], *, within: float = 0.0) -> Any:
@@ -52,6 +55,6 @@ class ActorCalls:
         waited = time.monotonic() - since
         if waited > self._patience:
             raise DispatcherLostError(
-                f"the dispatcher {self.name} has not answered for {waited:.0f} s ({type(error).__name__}); "
+                f"the {self._role} {self.name} has not answered for {waited:.0f} s ({type(error).__name__}); "
                 "its node may be lost or out of memory. `nmlab resume` goes on from what is recorded"
             ) from error

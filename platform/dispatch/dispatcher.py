@@ -55,7 +55,8 @@ def start_dispatcher(launch: str, *, max_failures: int, expected: Mapping[str, A
 class Dispatcher:
     """``DispatchState`` as an async actor, whose calls can wait; `DispatchClient` has a method for each of its calls.
 
-    Only the driver's calls are served before `open`. A call that changes the state notifies those that wait.
+    Before `open` only `drain` and `stop` are served; all other calls wait for it. A call that changes the state
+    notifies those that wait.
     """
 
     def __init__(self, *, max_failures: int, expected: Mapping[str, Any]) -> None:

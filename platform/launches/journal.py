@@ -1,4 +1,4 @@
-"""The journal of a launch: every record in order, on disk before anything else learns of it.
+"""The journal of a launch: every record in order, before anything else learns of it; on disk once a trial ends.
 
 Everything else (MLflow, the report, a later process) reads the journal and can be rebuilt from it.
 """

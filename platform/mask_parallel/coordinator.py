@@ -41,7 +41,7 @@ def start_coordinator(launch: str, *, size: int) -> StartedCoordinator | None:
 
 
 class MaskParallelCoordinatorActor:
-    """``MaskParallelCoordinator`` as an async actor, whose calls can wait; each call notifies those that wait."""
+    """``MaskParallelCoordinator`` as an async actor, whose calls can wait; a call that changes a group wakes them."""
 
     def __init__(self) -> None:
         self._coordinator = MaskParallelCoordinator()

@@ -21,7 +21,7 @@ class CoordinatorClient:
     """Calls the coordinator, again if it is restarted; what the methods do is said at ``MaskParallelCoordinator``."""
 
     def __init__(self, settings: CoordinatorSettings) -> None:
-        self._calls = ActorCalls(settings.name, namespace=settings.namespace)
+        self._calls = ActorCalls(settings.name, namespace=settings.namespace, role="coordinator")
 
     def open(self, leader: Member, *, spec: Mapping[str, Any], size: int, masks: int, step: int) -> None:
         """Open the group of a trial."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from nmlab.platform.planning.machine import Machine, free_bytes
 from nmlab.search_spaces.schema.study import Study
@@ -33,18 +34,23 @@ class Load:
         A worker holds one pipeline stage: a run of decoder blocks (stages differ by one block at most), and perhaps
         embeddings and head. Its part of a slot is proportional to its blocks.
         """
-        share = math.ceil(self.blocks / stages) / self.blocks
+        share = self._largest_share(stages)
         held = self.weights - self.block_weights + math.ceil(self.block_weights * share)
         return held + self.shared + math.ceil(slots * self.slot * share)
 
-    def most_slots(self, free: int) -> int:
-        """Return how many trials fit at once beside the weights of a one-stage replica; negative if none do."""
-        return (free - self.weights - self.shared) // max(1, self.slot)
+    def most_slots(self, free: int, *, stages: int = 1) -> int:
+        """Return how many trials fit at once where each worker has ``free`` bytes; negative if the weights do not."""
+        beside_slots = free - self.worker(slots=0, stages=stages)
+        return math.floor(beside_slots / (max(1, self.slot) * self._largest_share(stages)))
 
     def fewest_stages(self, free: int, *, slots: int) -> int | None:
         """Return the smallest number of workers, each with ``free`` bytes, that hold the replica; None if none does."""
         fitting = (n for n in range(1, self.blocks + 1) if self.worker(slots=slots, stages=n) <= free)
         return next(fitting, None)
+
+    def _largest_share(self, stages: int) -> Fraction:
+        """Return the share of the decoder blocks that the largest stage holds, exact, so that limits are."""
+        return Fraction(math.ceil(self.blocks / stages), self.blocks)
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,10 @@ def refuses(load: Load, *, slots: int, stages: int, device: str, room: int | Non
     need = load.worker(slots=slots, stages=stages)
     if need <= free:
         return ""
-    fit = max(0, load.most_slots(free))
+    fit = max(0, load.most_slots(free, stages=stages))
+    split = f" in {stages} pipeline stages" if stages > 1 else ""
     return (
-        f"replica.slots = {slots}: weights {size(load.weights)} and {slots} slot(s) of {size(load.slot)} need "
+        f"replica.slots = {slots}: weights {size(load.weights)} and {slots} slot(s) of {size(load.slot)}{split} need "
         f"{size(need)}, but {size(max(0, free))} are free; {f'slots: {fit} would fit' if fit else 'not one slot fits'}"
     )
 

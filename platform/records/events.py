@@ -1,8 +1,8 @@
 """Every event of a launch. Their names and fields stand in journals and are kept: a renamed class keeps its event.
 
-Consumers ``match`` over `JournalRecord` and end with ``assert_never``, so the type checker names each consumer that a
-new event must be added to. Events that a consumer has no use for are matched by the class they share, such as
-`GroupRecord`.
+Consumers of every event (`launches/state.py`, `search/early_stopping.py`, `tracking/recorder.py`) ``match`` over
+`JournalRecord` and end with ``assert_never``, so the type checker names those that must handle a new event. Events that
+they have no use for are matched by the class they share, such as `GroupRecord`. Others look for a few events only.
 """
 
 from collections.abc import Mapping, Sequence

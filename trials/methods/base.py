@@ -26,7 +26,7 @@ A whole method, which keeps the first N of every M inputs:
     >>> run.masks()["model.layers.0.mlp.up_proj"][0, :8].int().tolist()
     [1, 1, 0, 0, 1, 1, 0, 0]
 
-docs/methods.md says how a method of another package is registered. `magnitude` is the shortest method here, `susi` and
+docs/methods.md says how a method of another package is registered. `magnitude` is one short file, `susi` and
 `maskpro` are learned ones; each names its paper in `About.paper`, and formulas cite it where they stand.
 """
 

@@ -4,6 +4,8 @@ import dataclasses
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nmlab.platform.planning import Machine, admit, free_bytes, proposal
 from nmlab.platform.planning.admission import (
@@ -99,6 +101,30 @@ def test_a_replica_looks_at_its_own_memory():
     message = refuses(huge, slots=2, stages=1, device="cpu")
     assert "replica.slots = 2: weights 1.0 GB and 2 slot(s)" in message
     assert "not one slot fits" in message
+
+
+@given(
+    blocks=st.integers(1, 80),
+    stages=st.integers(1, 80),
+    slot=st.integers(1, 10**11),
+    held=st.integers(0, 10**12),
+    free=st.integers(0, 10**13),
+)
+def test_the_most_slots_of_a_worker_are_the_most_that_fit(blocks, stages, slot, held, free):
+    load = Load(weights=held, block_weights=held // 2, blocks=blocks, shared=MB, slot=slot)
+    stages = min(stages, blocks)
+    most = load.most_slots(free, stages=stages)
+    if most >= 0:
+        assert load.worker(slots=most, stages=stages) <= free
+    assert load.worker(slots=max(0, most + 1), stages=stages) > free
+
+
+def test_a_worker_of_a_pipeline_is_told_the_slots_that_fit_its_stage():
+    room = LOAD.worker(slots=3, stages=4)
+    assert refuses(LOAD, slots=3, stages=4, device="cpu", room=room) == ""
+    message = refuses(LOAD, slots=4, stages=4, device="cpu", room=room)
+    assert "in 4 pipeline stages" in message
+    assert message.endswith("slots: 3 would fit")
 
 
 def test_memory_that_a_container_may_not_use_is_not_free(tmp_path, monkeypatch):
