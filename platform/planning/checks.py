@@ -83,7 +83,7 @@ def check_pipeline_stages(study: Study, methods: Iterable[str], *, blocks: int) 
         raise ValueError(
             f"replica.pipeline_stages = {stages}: tasks need a whole model; use pipeline_stages: 1 or tasks: []"
         )
-    if whole := sorted(method for method in set(methods) if not registry.get(method).shardable):
+    if whole := sorted(method for method in set(methods) if not registry.get(method).supports_pipeline_stages):
         raise ValueError(
             f"replica.pipeline_stages = {stages}: {', '.join(whole)} works on whole models only; use pipeline_stages: 1"
         )

@@ -167,7 +167,7 @@ class Worker:
                     events=events,
                     pipeline=pipeline,
                     evaluators=evaluators,
-                    smaller_because=because,
+                    halved_batches_reason=because,
                 )
         except PipelineLostError:
             raise

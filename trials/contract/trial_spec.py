@@ -56,8 +56,8 @@ class TrialSpec(Section):
         return _digest({name: value for name, value in self._identity().items() if name != "seed"}, size=4)
 
     @property
-    def batches_can_be_halved(self) -> bool:
-        """Whether fewer sequences could go through the model at once."""
+    def can_halve_batches(self) -> bool:
+        """Whether half as many sequences could go through the model at once, as a retry after out of memory does."""
         return max(self.calibration.at_once, self.evaluation.batch_size) > 1
 
     def flat(self) -> dict[str, Scalar]:

@@ -8,7 +8,7 @@ from nmlab.trials.contract.errors import DivergedError, GroupClosedError, note_a
 from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
 from nmlab.trials.evaluation import TaskResults
 from nmlab.trials.files.disk import DiskFullError
-from nmlab.trials.measure.out_of_memory import NOT_SMALLER, is_out_of_memory, shrinks_with_batch
+from nmlab.trials.measure.out_of_memory import NOT_RETRIED_NOTE, is_out_of_memory, depends_on_batch_size
 from nmlab.trials.methods import registry
 from nmlab.trials.trial.attempt import Attempt
 from nmlab.trials.trial.outcome import TrialResult, facts_of
@@ -49,7 +49,7 @@ class Ended:
     """The result of an attempt, and whether it ran out of memory that smaller micro-batches may not need."""
 
     result: TrialResult
-    may_fit_halved: bool = False
+    retry_with_halved_batches: bool = False
 
 
 def result_of(
@@ -86,10 +86,11 @@ def ended_by(error: Exception, trial: Progress) -> Ended:
     if not is_out_of_memory(error):
         account_for(error, trial)
         raise error
-    shrinks = shrinks_with_batch(error, otherwise=trial.runs_model)
-    trial.notes.extend([] if shrinks else [NOT_SMALLER])
+    may_fit = depends_on_batch_size(error, otherwise=trial.runs_model)
+    trial.notes.extend([] if may_fit else [NOT_RETRIED_NOTE])
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return Ended(result_of(trial, TrialStatus.OOM, reason=reason, metrics=trial.spent()), may_fit_halved=shrinks)
+    result = result_of(trial, TrialStatus.OOM, reason=reason, metrics=trial.spent())
+    return Ended(result, retry_with_halved_batches=may_fit)
 
 
 def account_for(error: BaseException, trial: Progress) -> None:

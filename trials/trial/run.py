@@ -26,7 +26,7 @@ def run_trial(
     events: Events,
     pipeline: PipelineGroup = SINGLE_PROCESS,
     evaluators: MaskEvaluators | None = None,
-    smaller_because: str = "",
+    halved_batches_reason: str = "",
 ) -> TrialResult:
     """Run a trial on a replica, from its newest checkpoint in ``folder`` if there is one, and return its result.
 
@@ -42,7 +42,7 @@ def run_trial(
         pipeline: the pipeline group. Every rank calls this function; all ranks end with the same status, the leader
             alone writes artifacts, and its metrics are those of the trial.
         evaluators: evaluates a part of the masks of each step in other slots; the result is the same.
-        smaller_because: why the first attempt must use half as many sequences at a time already; "" if it need not.
+        halved_batches_reason: why the first attempt already uses half as many sequences at a time; "" where it does not.
 
     Raises ``ValueError`` for bad input, and ``PeerError`` where another rank failed. Divergence and lack of memory are
     results, not exceptions. ``account_of`` returns the cost up to an exception.
@@ -56,20 +56,20 @@ def run_trial(
         evaluators=evaluators or SingleEvaluator(),
     )
     with replica.results.in_use():
-        return _run_or_halve(attempt, smaller_because=smaller_because)
+        return _run_with_retry(attempt, halved_batches_reason=halved_batches_reason)
 
 
-def _run_or_halve(attempt: Attempt, *, smaller_because: str) -> TrialResult:
+def _run_with_retry(attempt: Attempt, *, halved_batches_reason: str) -> TrialResult:
     """Make one attempt, and where that runs out of memory another one with half as many sequences at a time."""
-    can_be_halved = attempt.spec.batches_can_be_halved and attempt.pipeline.size == 1
-    if smaller_because and can_be_halved:
-        return _make(replace(attempt, halved_because=smaller_because)).result
+    may_halve = attempt.spec.can_halve_batches and attempt.pipeline.size == 1
+    if halved_batches_reason and may_halve:
+        return _make(replace(attempt, halved_batches_reason=halved_batches_reason)).result
     first = _make(attempt)
-    if not (can_be_halved and first.may_fit_halved):
+    if not (may_halve and first.retry_with_halved_batches):
         return first.result
     empty_cache(attempt.replica.frozen.device)
     why = f"ran out of memory with micro-batches of {attempt.spec.calibration.at_once}"
-    return _make(replace(attempt, halved_because=why)).result
+    return _make(replace(attempt, halved_batches_reason=why)).result
 
 
 def _make(attempt: Attempt) -> Ended:

@@ -51,7 +51,7 @@ class MaskPro(Method):
     metrics = METRICS
     learned = True
     depends_on_seed = True
-    shardable = True
+    supports_pipeline_stages = True
 
     def unsupported_reason(self, pattern: Pattern, config: MaskProConfig) -> str | None:
         if config.initial_mask not in available():

@@ -30,7 +30,7 @@ class SparseGPT(Method):
     )
     config = SparseGPTConfig
     measures_inputs = True
-    shardable = True
+    supports_pipeline_stages = True
 
     def unsupported_reason(self, pattern: Pattern, config: SparseGPTConfig) -> str | None:
         return refuse_block_size(config.block_size, pattern)

@@ -37,7 +37,7 @@ class Susi(Method):
     metrics = METRICS
     learned = True
     depends_on_seed = True
-    shardable = True
+    supports_pipeline_stages = True
 
     def needs(self, shape: Shape, config: SusiConfig) -> Needs:
         def weights() -> dict[str, Tensor]:
