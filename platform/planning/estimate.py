@@ -18,7 +18,7 @@ from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.methods import registry
-from nmlab.trials.sizing.dry_run import EmptyModel
+from nmlab.trials.sizing.dry_run import FakeTensorModel
 from nmlab.trials.sizing.preflight import Facts
 from nmlab.trials.sizing.probe import Probed
 
@@ -37,7 +37,7 @@ class Estimate:
     plan: Plan
     machine: Machine
     probes: Probes = field(default_factory=dict)
-    stage: EmptyModel | None = None
+    fake_model: FakeTensorModel | None = None
 
     @classmethod
     def here(cls, plan: Plan, *, probes: Probes | None = None) -> "Estimate":
@@ -146,7 +146,7 @@ class Estimate:
 
     @cached_property
     def _forecaster(self) -> Forecaster:
-        return Forecaster(self.plan.study, self.plan.facts, machine=self.machine, stage=self.stage)
+        return Forecaster(self.plan.study, self.plan.facts, machine=self.machine, fake_model=self.fake_model)
 
     @property
     def could_not_tell(self) -> list[str]:

@@ -44,8 +44,8 @@ class Measured:
     flops: int
 
 
-class EmptyModel:
-    """A model without contents, for dry runs of forwards and backwards."""
+class FakeTensorModel:
+    """A model of tensors without contents (torch's fake tensors), for dry runs of forwards and backwards."""
 
     def __init__(self, source: ModelSource) -> None:
         config = read_config(locate(source))
@@ -53,11 +53,11 @@ class EmptyModel:
         self._begin(lambda: AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False))
 
     @classmethod
-    def of(cls, make: Callable[[], PreTrainedModel]) -> "EmptyModel":
-        """Return the stage of the model that ``make`` returns; ``make`` is called where tensors get no contents."""
-        stage = cls.__new__(cls)
-        stage._begin(make)
-        return stage
+    def of(cls, make: Callable[[], PreTrainedModel]) -> "FakeTensorModel":
+        """Return the model that ``make`` returns, called where tensors get no contents."""
+        model = cls.__new__(cls)
+        model._begin(make)
+        return model
 
     def _begin(self, make: Callable[[], PreTrainedModel]) -> None:
         self._fake = FakeTensorMode()
