@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nmlab.trials.contract.errors import DivergedError, GroupClosedError, note_account
+from nmlab.trials.contract.errors import DivergedError, GroupClosedError, attach_account
 from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
 from nmlab.trials.evaluation import TaskResults
 from nmlab.trials.files.disk import DiskFullError
@@ -14,7 +14,7 @@ from nmlab.trials.trial.attempt import Attempt
 from nmlab.trials.trial.outcome import TrialResult, facts_of
 
 
-class Progress(Protocol):
+class TrialInProgress(Protocol):
     """A trial as far as it has come: before its run is started, or in its loop."""
 
     @property
@@ -45,7 +45,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class Ended:
+class AttemptResult:
     """The result of an attempt, and whether it ran out of memory that smaller micro-batches may not need."""
 
     result: TrialResult
@@ -53,7 +53,7 @@ class Ended:
 
 
 def result_of(
-    trial: Progress,
+    trial: TrialInProgress,
     status: TrialEnd,
     *,
     metrics: Mapping[str, float],
@@ -77,22 +77,22 @@ def result_of(
     )
 
 
-def ended_by(error: Exception, trial: Progress) -> Ended:
+def result_of_error(error: Exception, trial: TrialInProgress) -> AttemptResult:
     """Return the result for an error that ends a trial, or raise any other error with an account of the cost."""
     if isinstance(error, DivergedError):
-        return Ended(result_of(trial, TrialStatus.DIVERGED, reason=str(error), metrics=trial.spent()))
+        return AttemptResult(result_of(trial, TrialStatus.DIVERGED, reason=str(error), metrics=trial.spent()))
     if isinstance(error, DiskFullError | GroupClosedError):
-        return Ended(result_of(trial, TrialStatus.STOPPED, reason=str(error), metrics=trial.spent()))
+        return AttemptResult(result_of(trial, TrialStatus.STOPPED, reason=str(error), metrics=trial.spent()))
     if not is_out_of_memory(error):
-        account_for(error, trial)
+        attach_cost(error, trial)
         raise error
     may_fit = depends_on_batch_size(error, otherwise=trial.runs_model)
     trial.notes.extend([] if may_fit else [NOT_RETRIED_NOTE])
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     result = result_of(trial, TrialStatus.OOM, reason=reason, metrics=trial.spent())
-    return Ended(result, retry_with_halved_batches=may_fit)
+    return AttemptResult(result, retry_with_halved_batches=may_fit)
 
 
-def account_for(error: BaseException, trial: Progress) -> None:
+def attach_cost(error: BaseException, trial: TrialInProgress) -> None:
     """Attach to an error how far the trial came and what it has cost."""
-    note_account(error, step=trial.step, metrics=trial.spent())
+    attach_account(error, step=trial.step, metrics=trial.spent())

@@ -13,7 +13,7 @@ from nmlab.trials.measure.memory import empty_cache
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators, SingleEvaluator
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS, PipelineGroup
 from nmlab.trials.trial.attempt import Attempt
-from nmlab.trials.trial.ending import Ended, Progress, account_for, ended_by
+from nmlab.trials.trial.ending import AttemptResult, TrialInProgress, attach_cost, result_of_error
 from nmlab.trials.trial.outcome import Events, NullEvents, TrialResult
 from nmlab.trials.trial.start import TrialStart
 
@@ -63,27 +63,27 @@ def _run_with_retry(attempt: Attempt, *, halved_batches_reason: str) -> TrialRes
     """Make one attempt, and where that runs out of memory another one with half as many sequences at a time."""
     may_halve = attempt.spec.can_halve_batches and attempt.pipeline.size == 1
     if halved_batches_reason and may_halve:
-        return _make(replace(attempt, halved_batches_reason=halved_batches_reason)).result
-    first = _make(attempt)
+        return _run_attempt(replace(attempt, halved_batches_reason=halved_batches_reason)).result
+    first = _run_attempt(attempt)
     if not (may_halve and first.retry_with_halved_batches):
         return first.result
     empty_cache(attempt.replica.frozen.device)
     why = f"ran out of memory with micro-batches of {attempt.spec.calibration.at_once}"
-    return _make(replace(attempt, halved_batches_reason=why)).result
+    return _run_attempt(replace(attempt, halved_batches_reason=why)).result
 
 
-def _make(attempt: Attempt) -> Ended:
+def _run_attempt(attempt: Attempt) -> AttemptResult:
     """Start the trial, resume it from its newest checkpoint, and complete it."""
     start = TrialStart(attempt)
-    trial: Progress = start
+    trial: TrialInProgress = start
     try:
         trial = loop = start.begin()
         loop.resume()
-        return Ended(loop.complete())
+        return AttemptResult(loop.complete())
     except Exception as error:
-        return ended_by(attempt.pipeline.recover(error), trial)
+        return result_of_error(attempt.pipeline.recover(error), trial)
     except BaseException as interruption:  # of this very process
-        account_for(interruption, trial)
+        attach_cost(interruption, trial)
         raise
 
 
