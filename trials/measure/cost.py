@@ -106,7 +106,7 @@ class Cost:
         if initial:
             self.initial += bill
 
-    def begun(self) -> None:
+    def start_ended(self) -> None:
         """Mark the end of the start: the time so far belongs to no step."""
         self.start_seconds = self.seconds["total"]
 

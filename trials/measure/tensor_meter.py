@@ -32,7 +32,7 @@ class TensorMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._see(tensor, made=False)
 
     @property
-    def passing(self) -> int:
+    def transient_peak(self) -> int:
         """The most bytes alive at once, less those that are still alive."""
         return self.peak - self._now
 

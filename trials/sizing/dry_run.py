@@ -67,12 +67,12 @@ class FakeTensorModel:
     def forward(self, *, batch: int, length: int) -> Measured:
         """Count the loss of a minibatch [batch, length], as `MaskedModel.loss` computes it."""
         with self._fake, torch.no_grad():
-            return self._watched(lambda: _loss(self._module, {}, self._tokens(batch, length)))
+            return self._measured(lambda: _loss(self._module, {}, self._tokens(batch, length)))
 
     def evaluation(self, *, batch: int, length: int) -> Measured:
         """Count a batch of evaluation, whose losses are computed window by window."""
         with self._fake, torch.no_grad():
-            return self._watched(lambda: _window_losses(self._module, self._tokens(batch, length)))
+            return self._measured(lambda: _window_losses(self._module, self._tokens(batch, length)))
 
     def backward(self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int) -> Measured:
         """Count the computation of ``weights``, of the loss of a minibatch under them, and of its gradient."""
@@ -81,19 +81,19 @@ class FakeTensorModel:
             torch.autograd.backward(_loss(self._module, weights(), self._tokens(batch, length)))
 
         with self._fake, torch.enable_grad():
-            return self._watched(step)
+            return self._measured(step)
 
     def _tokens(self, batch: int, length: int) -> Tensor:
         return torch.zeros(batch, length, dtype=torch.int64)
 
-    def _watched(self, run: Callable[[], object]) -> Measured:
-        alive, flops = (
+    def _measured(self, run: Callable[[], object]) -> Measured:
+        meter, flops = (
             TensorMeter([*self._module.parameters(), *self._module.buffers()]),
             FlopCounterMode(display=False, custom_mapping=_ATTENTION),
         )
-        with quiet(), flops, alive:
+        with quiet(), flops, meter:
             run()
-        return Measured(alive.peak, alive.written, alive.calls, int(flops.get_total_flops()))
+        return Measured(meter.peak, meter.written, meter.calls, int(flops.get_total_flops()))
 
 
 def _loss(module: nn.Module, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:

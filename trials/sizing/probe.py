@@ -8,7 +8,7 @@ from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.data import Windows
 from nmlab.trials.evaluation import measure
-from nmlab.trials.measure.memory import PeakMeter, give_back
+from nmlab.trials.measure.memory import PeakMeter, release_memory
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Run, TrialContext
 from nmlab.trials.models import MaskedModel
@@ -44,7 +44,7 @@ def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Pr
         calibration=spec.calibration,
         seed=spec.seed,
     )
-    give_back()
+    release_memory()
     meter, begun = PeakMeter(replica.frozen.device), time.perf_counter()
     with context.cost.watch():
         run = method.start(context, method.configure(spec.hyperparameters))
@@ -58,7 +58,7 @@ def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Pr
     probed = Probed(start_seconds, step_seconds, evaluation_seconds, meter.rise(), run.state_bytes)
     model.remove_masks()
     del run
-    give_back()
+    release_memory()
     return probed
 
 

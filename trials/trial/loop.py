@@ -13,7 +13,7 @@ from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.data import Windows
 from nmlab.trials.evaluation import Perplexity, TaskResults
 from nmlab.trials.files.disk import is_disk_full, once_there_is_room
-from nmlab.trials.measure.memory import give_back
+from nmlab.trials.measure.memory import release_memory
 from nmlab.trials.methods.base import Arrays, Run
 from nmlab.trials.trial.account import cost_metrics, memory_metrics, over_budget_notes, reached_limits
 from nmlab.trials.trial.artifacts import FinishedTrial, gather_masks, gather_weights, write_artifacts
@@ -78,7 +78,7 @@ class TrialLoop:
             self.step = self._first_step = saved.step
             for step, values in self._history.points():
                 self.attempt.events.metrics(step, values)
-        give_back()  # memory that the start has freed
+        release_memory()  # memory that the start has freed
 
     @property
     def tasks(self) -> TaskResults | None:

@@ -38,7 +38,7 @@ class TrialStart:
         self._footprint.enter("start")
         with self._cost.watch():
             run = registry.get(self.attempt.spec.method).start(context, config)
-        self._cost.begun()
+        self._cost.start_ended()
         return TrialLoop(self.attempt, context=context, run=run, windows=windows, footprint=self._footprint)
 
     def spent(self) -> dict[str, float]:
