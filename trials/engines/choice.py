@@ -19,7 +19,7 @@ from nmlab.trials.engines.layout import GroupLayout
 from nmlab.trials.engines.linear import LinearEngine, Score
 from nmlab.trials.engines.logits import LogitStore
 from nmlab.trials.engines.reference import ReferenceEngine
-from nmlab.trials.engines.triton import TritonEngine, unavailable
+from nmlab.trials.engines.triton import TritonEngine, unavailable_reason
 from nmlab.trials.masks import deviation
 
 # Returns the fault of the kernels on a device, for a pattern and a kind of store, in a few words, or None.
@@ -135,7 +135,7 @@ def suited(
     if not _is_exact(task) or n == m:
         return "linear"
     in_torch = _in_torch(task)
-    if task.device.type != "cuda" or unavailable(task.device) is not None:
+    if task.device.type != "cuda" or unavailable_reason(task.device) is not None:
         return in_torch
     if n <= deviation.LARGEST_N and deviating_at_first(task.pattern, task.magnitude) <= _HOT_ON_GPU:
         return in_torch

@@ -119,12 +119,12 @@ def choose(weights_OI: Mapping[str, Tensor], *, timer: Timer) -> list[TimedLayer
     for name, weight_OI in weights_OI.items():
         shape = tuple(weight_OI.shape)
         if shape not in times:
-            times[shape] = misfit(weight_OI) or timer(weight_OI)
+            times[shape] = unsupported_weight_reason(weight_OI) or timer(weight_OI)
         verdicts.append(_verdict(name, times[shape]))
     return verdicts
 
 
-def misfit(weight_OI: Tensor) -> str:
+def unsupported_weight_reason(weight_OI: Tensor) -> str:
     """Return why the kernels do not take a weight of this shape and type, "" where they do."""
     limits = sparse_shape_limits(weight_OI.dtype)
     if not limits:

@@ -10,7 +10,7 @@ import torch
 
 from nmlab.trials.export import formats
 from nmlab.trials.export.exporter import export
-from nmlab.trials.export.torch_sparse import TorchSparse, choose, load, misfit
+from nmlab.trials.export.torch_sparse import TorchSparse, choose, load, unsupported_weight_reason
 from nmlab.trials.export.usage import measure_use
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -45,7 +45,7 @@ def test_a_layer_is_converted_only_where_it_wins():
 )
 def test_shapes_that_no_kernel_takes_stay_dense(shape, dtype, fits):
     weight = torch.zeros(shape, dtype=dtype)
-    assert (misfit(weight) == "") == fits
+    assert (unsupported_weight_reason(weight) == "") == fits
     verdicts = choose({"a": weight}, timer=lambda _: (3.0, 1.0))
     assert verdicts[0].sparse == fits
     assert fits or verdicts[0].why.startswith("no kernel for")

@@ -29,7 +29,7 @@ class Identity:
         return self.info.trial_key
 
 
-def available() -> tuple[str, ...]:
+def initial_mask_methods() -> tuple[str, ...]:
     """Return the names of the methods whose masks can be initial masks: sparse and not learned."""
     return tuple(name for name in registry.names() if registry.get(name).sparse and not registry.get(name).learned)
 

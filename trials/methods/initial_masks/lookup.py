@@ -62,7 +62,7 @@ def look_up(path: Path, *, identity: Identity, frozen: FrozenModel) -> Lookup:
         return Lookup(notes=(f"computed again, because its file could not be used: {error}",))
 
 
-def keep(path: Path, mask: SharedMask, *, identity: Identity, frozen: FrozenModel) -> None:
+def save(path: Path, mask: SharedMask, *, identity: Identity, frozen: FrozenModel) -> None:
     """Write the file of a mask of all layers."""
     save_bundle(path, mask.unpacked(frozen.all_layers), info=identity.info, origin=mask.record)
 

@@ -18,7 +18,7 @@ from nmlab.trials.engines.schedules import cosine_to_a_tenth, linear
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.by_gradient import SoftMaskRun
-from nmlab.trials.methods.initial_masks import available, initial_mask
+from nmlab.trials.methods.initial_masks import initial_mask_methods, initial_mask
 from nmlab.trials.methods.maskllm.config import MaskLLMConfig
 from nmlab.trials.methods.maskllm.maths import hard_mask, largest_share, sampled_mask, soft_mask, with_prior
 from nmlab.trials.methods.maskllm.metrics import METRICS
@@ -46,7 +46,7 @@ class MaskLLM(Method):
     depends_on_seed = True
 
     def unsupported_reason(self, pattern: Pattern, config: MaskLLMConfig) -> str | None:
-        known = (*available(), _NO_PRIOR)
+        known = (*initial_mask_methods(), _NO_PRIOR)
         if config.initial_mask not in known:
             return unknown_name(config.initial_mask, kind="initial_mask", known=known)
         if pattern.mask_count <= config.max_candidates:

@@ -22,7 +22,7 @@ from nmlab.trials.masks.plackett_luce import official_score
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import About, Arrays, Method, Run, TrialContext
-from nmlab.trials.methods.initial_masks import available, initial_mask, initial_mask_key
+from nmlab.trials.methods.initial_masks import initial_mask_methods, initial_mask, initial_mask_key
 from nmlab.trials.methods.maskpro.changed_groups import ChangedGroups
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.mask_losses import dense_losses, mask_keys, sampled_losses
@@ -54,8 +54,8 @@ class MaskPro(Method):
     supports_pipeline_stages = True
 
     def unsupported_reason(self, pattern: Pattern, config: MaskProConfig) -> str | None:
-        if config.initial_mask not in available():
-            return unknown_name(config.initial_mask, kind="initial_mask", known=available())
+        if config.initial_mask not in initial_mask_methods():
+            return unknown_name(config.initial_mask, kind="initial_mask", known=initial_mask_methods())
         if config.compat == "official" and pattern != Pattern(2, 4):
             return f"compat: official exists for 2:4 only (the authors' code has no other), not for {pattern}"
         return None
