@@ -7,7 +7,7 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.sections import EvaluationSpec
 from nmlab.trials.data import TextSource, evaluation_windows
 from nmlab.trials.data.readable import check_readable
-from nmlab.trials.evaluation.perplexity import Perplexity, measure
+from nmlab.trials.evaluation.perplexity import Perplexity, measure_perplexity
 from nmlab.trials.evaluation.tasks import TaskResults, run_tasks
 from nmlab.trials.models import FrozenModel, MaskedModel
 from nmlab.trials.models.context import embedding_rows, longest_context
@@ -35,7 +35,7 @@ def evaluate(model: MaskedModel, spec: EvaluationSpec) -> Evaluated:
         windowing=spec.windowing,
     )
     tasks = run_tasks(model, spec) if spec.tasks else None  # first, because its data may be missing
-    perplexity = measure(model, windows, batch_size=spec.batch_size)
+    perplexity = measure_perplexity(model, windows, batch_size=spec.batch_size)
     metrics = {**perplexity.metrics(spec.perplexity), **(tasks.metrics() if tasks else {})}
     return Evaluated(perplexity, tasks, metrics)
 

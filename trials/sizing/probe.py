@@ -7,7 +7,7 @@ from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.data import Windows
-from nmlab.trials.evaluation import measure
+from nmlab.trials.evaluation import measure_perplexity
 from nmlab.trials.measure.memory import PeakMeter, release_memory
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Run, TrialContext
@@ -53,7 +53,7 @@ def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Pr
     begun, batch = time.perf_counter(), spec.evaluation.batch_size
     model.remove_masks()
     model.apply_masks(run.masks(), weights_OI=run.weights())
-    measure(model, _first(windows, batch), batch_size=batch)
+    measure_perplexity(model, _first(windows, batch), batch_size=batch)
     evaluation_seconds = (time.perf_counter() - begun) * max(1.0, len(windows) / batch)
     probed = Probed(start_seconds, step_seconds, evaluation_seconds, meter.rise(), run.state_bytes)
     model.remove_masks()

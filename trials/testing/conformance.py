@@ -15,7 +15,7 @@ from nmlab.trials.contract.metrics import COMMON
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_artifacts import MASK_FILE
 from nmlab.trials.contract.run_status import TrialStatus
-from nmlab.trials.evaluation import measure
+from nmlab.trials.evaluation import measure_perplexity
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import registry
@@ -220,7 +220,7 @@ class MethodConformance:
             pytest.skip(f"{method.name} leaves no mask")
         spec, model = self._spec(method, text), MaskedModel(replica.frozen)
         load_finished(tmp_path).apply_to(model)
-        again = measure(model, replica.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size)
+        again = measure_perplexity(model, replica.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size)
         assert again.per_token == result.metrics["eval/token_perplexity"]
 
     def test_it_travels_between_processes(self, method: Method) -> None:
