@@ -25,7 +25,7 @@ from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks
 from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config, read_module, read_skeleton
 
-Beside = tuple[Any, ...] | None
+ExtraOutputs = tuple[Any, ...] | None
 """The rest of a block's output tuple beside the hidden states; None where a block returns the hidden states alone."""
 
 
@@ -82,8 +82,8 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
     with quiet():
         architecture = _with_placeholders(type(skeleton), placeholders)
         module = read_module(folder, source, architecture=architecture, config=config)
-    placeholders.pass_ends_by(module)
-    placeholders.pass_blocks_by(module, beside=_beside(module, own=stage.blocks))
+    placeholders.replace_end_forwards(module)
+    placeholders.replace_block_forwards(module, extra=_extra_outputs(module, own=stage.blocks))
     return module, stage
 
 
@@ -113,17 +113,17 @@ class _Placeholders:
         for module in (*others, *self._ends(model)):
             empty_module(module)
 
-    def pass_ends_by(self, model: PreTrainedModel) -> None:
+    def replace_end_forwards(self, model: PreTrainedModel) -> None:
         """Let placeholder embeddings return zeros, and a placeholder output layer nothing."""
         for module in self._ends(model):
             is_embedding = module is model.get_input_embeddings()
             module.forward = _zeros(module, model.dtype) if is_embedding else _nothing
 
-    def pass_blocks_by(self, model: PreTrainedModel, *, beside: Beside) -> None:
+    def replace_block_forwards(self, model: PreTrainedModel, *, extra: ExtraOutputs) -> None:
         """Let placeholder blocks return the hidden states they are given."""
         for index, block in enumerate(decoder_blocks(model)[1]):
             if index not in self.stage.blocks:
-                block.forward = passing_by(beside)
+                block.forward = pass_through_forward(extra)
 
     def _ends(self, model: PreTrainedModel) -> list[nn.Module]:
         """Return those of embeddings and output layer that are placeholders here."""
@@ -131,14 +131,14 @@ class _Placeholders:
         return [*([] if self.keeps_embeddings else [embeddings]), *([] if self.stage.is_last else [head])]
 
 
-def passing_by(beside: Beside) -> Callable[..., Any]:
+def pass_through_forward(extra: ExtraOutputs) -> Callable[..., Any]:
     """Return a forward that returns the hidden states it is given, in the form of a block's output."""
 
-    def give_back(*args: Any, **kwargs: Any) -> Any:
+    def pass_through(*args: Any, **kwargs: Any) -> Any:
         hidden = args[0] if args else kwargs["hidden_states"]
-        return hidden if beside is None else (hidden, *beside)
+        return hidden if extra is None else (hidden, *extra)
 
-    return give_back
+    return pass_through
 
 
 def _zeros(embedding: nn.Module, dtype: torch.dtype) -> Callable[..., Tensor]:
@@ -170,7 +170,7 @@ def _with_placeholders(architecture: type[PreTrainedModel], placeholders: _Place
 
 
 @torch.no_grad()
-def _beside(model: PreTrainedModel, *, own: range) -> Beside:
+def _extra_outputs(model: PreTrainedModel, *, own: range) -> ExtraOutputs:
     """Return the form of a block's output, as seen in a forward through the blocks held here and no others."""
     prefix, blocks = decoder_blocks(model)
     outputs: list[Any] = []
