@@ -10,7 +10,7 @@ from nmlab.trials.data.readable import check_readable
 from nmlab.trials.evaluation.perplexity import Perplexity, measure_perplexity
 from nmlab.trials.evaluation.tasks import TaskResults, run_tasks
 from nmlab.trials.models import FrozenModel, MaskedModel
-from nmlab.trials.models.context import embedding_rows, longest_context
+from nmlab.trials.models.context_length import embedding_rows, longest_context
 
 
 @dataclass(frozen=True, eq=False)

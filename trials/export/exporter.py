@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from nmlab.trials.export.subject import Subject, linear_of
 from nmlab.trials.masks.bits import masks_digest
-from nmlab.trials.models.context import longest_context
+from nmlab.trials.models.context_length import longest_context
 from nmlab.trials.models.sources import settings_of
 
 FACTS = "nmlab.json"

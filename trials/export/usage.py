@@ -7,7 +7,7 @@ from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.evaluation.throughput import Workload, flops, speeds
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.export.torch_sparse import TorchSparse, accelerated
-from nmlab.trials.models.context import longest_context
+from nmlab.trials.models.context_length import longest_context
 
 
 def measure_use(subject: Subject, load: Workload) -> dict[str, Any]:

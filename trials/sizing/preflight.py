@@ -15,7 +15,7 @@ from nmlab.trials.data.readable import check_readable
 from nmlab.trials.data.sources import documents_digest, files_left_out, read_documents
 from nmlab.trials.evaluation import check_tasks
 from nmlab.trials.models import ModelSource, locate
-from nmlab.trials.models.context import embedding_rows, longest_context
+from nmlab.trials.models.context_length import embedding_rows, longest_context
 from nmlab.trials.models.coverage import Coverage
 from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import PrunableLayer, check_divisible, find_prunable
