@@ -72,7 +72,7 @@ def evaluate(
     from nmlab.trials.evaluation import evaluate as measure
     from nmlab.trials.evaluation.throughput import Workload
     from nmlab.trials.export.subject import Base, open_subject
-    from nmlab.trials.export.usage import measure_use
+    from nmlab.trials.export.speed import measure_speed
     from nmlab.trials.models.frozen import best_device
 
     text = {"source": data, "split": split, "column": column, "windowing": windowing, "windows": windows}
@@ -88,7 +88,7 @@ def evaluate(
             check_store(tracking_uri, study=table.experiment if table else SINGLE_RUNS)
         evaluated = measure(subject.model, spec)
         run_id = _keep(found.run_id, subject, evaluated, spec, table, label, tracking_uri) if record else None
-        use = measure_use(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None
+        use = measure_speed(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None
     facts = {**_facts(target, subject, evaluated, spec, run_id), "use": use, "trial": found.key, "taken": found.said}
     if as_json:
         print_json(facts)

@@ -10,7 +10,7 @@ from nmlab.trials.export.torch_sparse import TorchSparse, accelerated
 from nmlab.trials.models.context_length import longest_context
 
 
-def measure_use(subject: Subject, load: Workload) -> dict[str, Any]:
+def measure_speed(subject: Subject, load: Workload) -> dict[str, Any]:
     """Return plain JSON: the workload, the device, FLOPs of a prompt, and the speed of each way to run the model."""
     pattern = subject.sparsity().pattern or Pattern(1, 1)  # a dense model saves nothing
     longest = longest_context(subject.model.frozen.module)
