@@ -25,17 +25,17 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def load(
-    name_or_path: str | Path, *, preset: str | None = None, overrides: Sequence[str] = (), is_kept: bool = False
+    name_or_path: str | Path, *, preset: str | None = None, overrides: Sequence[str] = (), from_record: bool = False
 ) -> Study:
     """Return a packaged study by its name, or a study from a YAML file, with `overrides` such as "a.b=c".
 
     A text without a folder and without .yaml or .yml is a name. Without `preset` the first preset of the file is taken.
-    Earlier names of keys are read, with a warning for each, unless the file ``is_kept``: it is that of a launch.
+    Earlier names of keys are read, with a warning for each, unless the study comes ``from_record``, the file of a launch.
     Raises StudyError, one line for each problem: unknown name or preset, unreadable file, invalid YAML, or invalid
     values.
     """
     path = _locate(name_or_path)
-    return loads(_text(path), source=path.name, preset=preset, overrides=overrides, is_kept=is_kept)
+    return loads(_text(path), source=path.name, preset=preset, overrides=overrides, from_record=from_record)
 
 
 def loads(
@@ -44,14 +44,14 @@ def loads(
     source: str = "study.yaml",
     preset: str | None = None,
     overrides: Sequence[str] = (),
-    is_kept: bool = False,
+    from_record: bool = False,
 ) -> Study:
-    """Return the study in the YAML `text`; `source` names it in errors, and `is_kept` is as in `load`.
+    """Return the study in the YAML `text`; `source` names it in errors, and `from_record` is as in `load`.
 
     Raises StudyError.
     """
     given, earlier = earlier_names.replaced(_mapping(text, source=source), source=source)
-    for line in () if is_kept else earlier_names.notes(earlier, source=source):
+    for line in () if from_record else earlier_names.notes(earlier, source=source):
         _LOGGER.warning(line)
     data = sizes.settled(given, preset=preset, source=source)
     where = source if preset is None else f"{source}, preset {preset}"

@@ -89,7 +89,7 @@ def table_of(study: str, *, tracking_uri: str) -> Table:
     launched = parent.data.tags.get(run_tags.LAUNCH, parent.info.run_id)
     if content is None:
         raise ValueError(f"launch {launched} of {name} holds no {STUDY_FILE}")
-    return Table(name, launched, loader.loads(content.decode(), source=f"{name}/{STUDY_FILE}", is_kept=True))
+    return Table(name, launched, loader.loads(content.decode(), source=f"{name}/{STUDY_FILE}", from_record=True))
 
 
 def check_same_windows(table: Table, evaluated: Evaluated, *, tracking_uri: str) -> None:

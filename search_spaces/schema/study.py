@@ -26,7 +26,7 @@ from nmlab.search_spaces.schema import checks, conditions, objectives
 from nmlab.search_spaces.schema.entries import Entry, Listed, SpaceEntry, TextOrListed
 from nmlab.search_spaces.schema.sections import Budget, Data, Replica, Search
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
-from nmlab.trials.contract.sections import Cadence, ModelSource, Section
+from nmlab.trials.contract.sections import Intervals, ModelSource, Section
 from nmlab.trials.contract.values import Scalar, Seed, Text, distinct, not_empty
 from nmlab.trials.contract.wording import refuse
 
@@ -153,7 +153,7 @@ class Study(Section):
     """Copies of the model, and the slots on which trials run."""
     budget: Budget = Budget()
     """Limits of the launch and of a trial."""
-    intervals: Cadence = Cadence()
+    intervals: Intervals = Intervals()
     """How often a trial logs, evaluates and saves."""
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from nmlab.trials.contract.sections import Cadence, CalibrationSpec, EvaluationSpec, ModelSource, Section, TrialBudget
+from nmlab.trials.contract.sections import Intervals, CalibrationSpec, EvaluationSpec, ModelSource, Section, TrialBudget
 from nmlab.trials.contract.values import Scalar
 
 # Trial keys are kept for good: they digest the names of all fields. A field or hyperparameter that is added later
@@ -43,7 +43,8 @@ class TrialSpec(Section):
     calibration: CalibrationSpec
     evaluation: EvaluationSpec
     budget: TrialBudget = TrialBudget()
-    cadence: Cadence = Cadence()
+    cadence: Intervals = Intervals()
+    """The study's `intervals`, under the name that records have always had."""
 
     @property
     def key(self) -> str:

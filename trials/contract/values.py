@@ -1,7 +1,7 @@
 """The types of single settings, with their ranges; studies and trials share them.
 
-They are strict: text is no number, and true is none either. A value that an older version has kept is read as it was
-written (``KEPT``): text may then be empty or have spaces around it, since `nmlab run` once took such.
+They are strict: text is no number, and true is none either. A value in a record of an older version is read as it
+was written (``FROM_RECORD``): text may then be empty or have spaces around it, since `nmlab run` once took such.
 """
 
 import math
@@ -20,7 +20,7 @@ from pydantic import (
 
 from nmlab.trials.contract.wording import refuse, shown
 
-KEPT = {"is_kept": True}
+FROM_RECORD = {"from_record": True}
 """The context in which pydantic reads what nmlab itself wrote down; see `Section.from_record`."""
 SCALAR_SCHEMA = {"type": ["boolean", "number", "string", "null"]}
 
@@ -51,7 +51,7 @@ def _is_scalar(value: object) -> object:
 
 
 def _text(value: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
-    if info.context == KEPT and isinstance(value, str):
+    if info.context == FROM_RECORD and isinstance(value, str):
         return value
     return check(value)
 

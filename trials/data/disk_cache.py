@@ -11,7 +11,7 @@ from nmlab.trials.files.checked_json import read_checked, write_checked
 _FORMAT = 1
 
 
-def kept(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
+def get_or_compute(name: str, *, state: str, compute: Callable[[], Any]) -> Any:
     """Return the JSON value that ``compute()`` returns, from the user's cache folder if it is there already.
 
     ``state`` identifies in a few characters all that the value depends on; values of other states are ignored. A

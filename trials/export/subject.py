@@ -37,7 +37,7 @@ class Base:
     def over(self, own: ModelSource) -> ModelSource:
         """Return ``own`` with what is given here in its place."""
         given = {name: value for name, value in vars(self).items() if value}
-        return model_source({**own.model_dump(), **given}, is_kept=True)
+        return model_source({**own.model_dump(), **given}, from_record=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ def _mask(path: Path, base: Base, device: torch.device | str) -> Subject:
     own = bundle.origin.get("model", {})
     own = own if isinstance(own, dict) else {}  # the file of an initial mask names its model only
     settings = {name: own[name] for name in ("revision", "dtype", "leave_dense") if name in own}
-    source = model_source({"source": bundle.info.model_source, **settings}, is_kept=True)
+    source = model_source({"source": bundle.info.model_source, **settings}, from_record=True)
     frozen = FrozenModel.load(base.over(source), device=device)
     return _masked("mask", frozen, load_finished(path), spec=None)
 

@@ -24,13 +24,13 @@ _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
-def model_source(settings: Mapping[str, Any], *, is_kept: bool = False) -> ModelSource:
-    """Return a source with settings as a user gives them, or, ``is_kept``, as nmlab wrote them down.
+def model_source(settings: Mapping[str, Any], *, from_record: bool = False) -> ModelSource:
+    """Return a source with settings as a user gives them, or with ``from_record`` as nmlab wrote them down.
 
     Raises ``SourceError`` with one line about a wrong one.
     """
     try:
-        return ModelSource.from_record(settings) if is_kept else ModelSource.model_validate(dict(settings))
+        return ModelSource.from_record(settings) if from_record else ModelSource.model_validate(dict(settings))
     except ValidationError as error:
         raise SourceError(first_problem(error, name=lambda setting: _CALLED.get(setting, setting))) from error
 

@@ -47,7 +47,7 @@ def test_a_file_with_earlier_names_is_the_same_study_with_a_note_for_each(caplog
 
 
 def test_the_study_of_a_launch_is_read_without_a_note(caplog):
-    assert load(raw(**GIVEN), is_kept=True) == load(raw(**NOW))
+    assert load(raw(**GIVEN), from_record=True) == load(raw(**NOW))
     assert caplog.messages == []
 
 
