@@ -23,7 +23,7 @@ from pydantic import (
 
 from nmlab.search_spaces.schema.scalars import Integers, OneOrMore, PositiveReals, Reals, Values
 from nmlab.trials.contract.near_names import hint
-from nmlab.trials.contract.wording import either, refuse
+from nmlab.trials.contract.wording import either, invalid_value
 
 KINDS = ("grid", "choice", "uniform", "loguniform", "int")
 """The kinds of entries; an entry has exactly one of these keys."""
@@ -120,10 +120,10 @@ class Int(Entry):
 def _check_keys(value: Mapping[Any, object], *, kinds: Sequence[str]) -> None:
     for key in value:
         if key not in (*kinds, "when"):
-            raise refuse(f"unknown key {key!r}{hint(key, (*kinds, 'when'))}")
+            raise invalid_value(f"unknown key {key!r}{hint(key, (*kinds, 'when'))}")
     given = [key for key in value if key != "when"]
     if len(given) != 1:
-        raise refuse(f"expected exactly one of {either(kinds)}; given {' and '.join(given) or 'none'}")
+        raise invalid_value(f"expected exactly one of {either(kinds)}; given {' and '.join(given) or 'none'}")
 
 
 def _one_entry(value: object) -> object:
@@ -131,7 +131,7 @@ def _one_entry(value: object) -> object:
     if isinstance(value, Mapping):
         _check_keys(value, kinds=KINDS)
     elif not isinstance(value, Entry):
-        raise refuse(f"expected a mapping with one of {either(KINDS)}; a single value goes under fixed")
+        raise invalid_value(f"expected a mapping with one of {either(KINDS)}; a single value goes under fixed")
     return value
 
 
@@ -139,7 +139,7 @@ def _text_or_listed(value: object) -> object:
     if isinstance(value, Mapping):
         _check_keys(value, kinds=("grid", "choice"))
     elif not isinstance(value, str | Listed):
-        raise refuse("expected text in quotes, or a mapping with grid or choice")
+        raise invalid_value("expected text in quotes, or a mapping with grid or choice")
     return value
 
 
@@ -147,7 +147,7 @@ def _count_or_listed(value: object) -> object:
     if isinstance(value, Mapping):
         _check_keys(value, kinds=("grid", "choice"))
     elif not isinstance(value, int | Listed) or isinstance(value, bool):
-        raise refuse("expected a whole number, or a mapping with grid or choice")
+        raise invalid_value("expected a whole number, or a mapping with grid or choice")
     return value
 
 

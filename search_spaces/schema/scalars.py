@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from nmlab.trials.contract.values import SCALAR_SCHEMA, Scalar, distinct
-from nmlab.trials.contract.wording import refuse
+from nmlab.trials.contract.wording import invalid_value
 
 _LIST_SCHEMA = {"type": "array", "items": SCALAR_SCHEMA, "minItems": 1}
 
@@ -31,7 +31,7 @@ def has(values: Sequence[object], value: object) -> bool:
 def _is_list(value: object) -> object:
     if isinstance(value, list | tuple) and value:
         return value
-    raise refuse("expected a list of at least one value, for example [0.9, 0.99]")
+    raise invalid_value("expected a list of at least one value, for example [0.9, 0.99]")
 
 
 def _as_list(value: object) -> object:
@@ -46,19 +46,19 @@ def _is_number(value: Any) -> bool:
 def _reals(value: Any) -> Any:
     usable = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))
     if not usable or not value[0] < value[1]:
-        raise refuse("expected [low, high], two finite numbers with low < high")
+        raise invalid_value("expected [low, high], two finite numbers with low < high")
     return value
 
 
 def _integers(value: Any) -> Any:
     if not all(isinstance(end, int) for end in _reals(value)):
-        raise refuse("expected [low, high], two whole numbers with low < high")
+        raise invalid_value("expected [low, high], two whole numbers with low < high")
     return value
 
 
 def _above_zero(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] <= 0:
-        raise refuse("expected a low end above 0, because the scale is logarithmic")
+        raise invalid_value("expected a low end above 0, because the scale is logarithmic")
     return bounds
 
 

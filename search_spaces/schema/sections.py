@@ -15,7 +15,7 @@ from nmlab.search_spaces.schema.entries import CountOrListed, Listed
 from nmlab.search_spaces.schema.modes import with_modes
 from nmlab.trials.contract.sections import CalibrationSpec, CalibrationText, EvaluationSpec, Section, TrialBudget
 from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, not_empty
-from nmlab.trials.contract.wording import refuse
+from nmlab.trials.contract.wording import invalid_value
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -31,7 +31,7 @@ def seconds_of(duration: str) -> int:
 def _duration(value: object) -> object:
     if isinstance(value, str) and seconds_of(value) > 0:
         return value
-    raise refuse("expected a duration such as 45s, 30m or 1h30m")
+    raise invalid_value("expected a duration such as 45s, 30m or 1h30m")
 
 
 def _one_or_list(value: Any) -> str:

@@ -18,7 +18,7 @@ from pydantic import (
     WrapValidator,
 )
 
-from nmlab.trials.contract.wording import refuse, shown
+from nmlab.trials.contract.wording import invalid_value, shown
 
 FROM_RECORD = {"from_record": True}
 """The context in which pydantic reads what nmlab itself wrote down; see `Section.from_record`."""
@@ -31,23 +31,23 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
         if value in values[:index]:
             first = shown(values[values.index(value)])
             given = shown(value)
-            raise refuse(f"{given} is given twice" if given == first else f"{given} and {first} are equal")
+            raise invalid_value(f"{given} is given twice" if given == first else f"{given} and {first} are equal")
     return values
 
 
 def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return ``values``; refuse them when there is none."""
     if not values:
-        raise refuse("expected a list of at least one")
+        raise invalid_value("expected a list of at least one")
     return values
 
 
 def _is_scalar(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
-        raise refuse("expected a finite number")
+        raise invalid_value("expected a finite number")
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise refuse("expected a number, text, true, false or null; write compound values as text, such as '2:4'")
+    raise invalid_value("expected a number, text, true, false or null; write compound values as text, such as '2:4'")
 
 
 def _text(value: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
