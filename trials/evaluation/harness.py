@@ -27,7 +27,8 @@ VERSION = f"lm_eval {version('lm_eval')}"
 _SEED = 1234  # the harness's own default for the choice of few-shot examples
 
 
-def _silent(*arguments: Any, **options: Any) -> Any:
+def _disabled_bar(*arguments: Any, **options: Any) -> Any:
+    """Return a progress bar that shows nothing, in place of tqdm."""
     return tqdm(*arguments, **{**options, "disable": True})
 
 
@@ -36,13 +37,13 @@ _quiet = partial(at_least, logging.ERROR, "lm_eval")
 
 
 @cache
-def _without_bars() -> None:
+def _disable_progress_bars() -> None:
     """Take the library its progress bars, for which it has no option, when it is first used.
 
     They do not come back after each use, since trials that run side by side share the library.
     """
     for module in (lm_eval.api.task, lm_eval.models.huggingface, lm_eval.api.model):
-        module.tqdm = _silent
+        module.tqdm = _disabled_bar
 
 
 class MaskedLM(HFLM):  # type: ignore[misc]
@@ -73,7 +74,7 @@ def load(references: Sequence[str], *, few_shot: int | None) -> dict[str, Any]:
 
     Raises ``SourceError`` for a name that is unknown, given twice, or whose data cannot be reached.
     """
-    _without_bars()
+    _disable_progress_bars()
     loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
     for reference in references:
         found = _load_one(reference)
