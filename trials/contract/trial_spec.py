@@ -1,4 +1,7 @@
-"""One trial as a serialisable value: what is run, on which model and text, for how long, and what identifies it."""
+"""One trial as a serialisable value: what is run, on which model and text, for how long, and the key that it gets.
+
+The key digests what `TrialSpec._identity` returns. It names a trial's folder, its MLflow run and its checkpoints.
+"""
 
 import hashlib
 import json
@@ -48,12 +51,12 @@ class TrialSpec(Section):
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits that identify everything a result depends on."""
+        """16 hexadecimal digits over everything that a result depends on, the seed included; ``_identity`` says what."""
         return _digest(self._identity(), size=8)
 
     @property
     def configuration(self) -> str:
-        """8 hexadecimal digits shared by all seeds of one configuration."""
+        """8 hexadecimal digits over the same without the seed, shared by all seeds of one configuration."""
         return _digest({name: value for name, value in self._identity().items() if name != "seed"}, size=4)
 
     @property
@@ -68,7 +71,10 @@ class TrialSpec(Section):
         return {**flat_settings({**body, "data": data}), **self.hyperparameters}
 
     def _identity(self) -> dict[str, Any]:
-        """Return everything that a result depends on, rounding apart, without later fields at their defaults."""
+        """Return what the key digests: every field but those that change no result, or only its rounding.
+
+        Left out are the intervals, ``calibration.micro_batch``, and fields of ``ADDED_LATER`` at their defaults.
+        """
         identity = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
         for path, default in ADDED_LATER.items():
             _leave_out(identity, path, default, method=self.method)
