@@ -39,7 +39,7 @@ def test_a_small_model_on_a_device_is_one_chunk():
     "mask_of",
     [
         lambda keys: keep_largest(keys, 2),
-        lambda keys: sampled_mask(keys, keys, 1.0, 2),
+        lambda keys: sampled_mask(keys, keys, lam=1.0, n=2),
         lambda keys: hard_mask(keys, pattern=Pattern(1, 4)),
     ],
 )

@@ -16,7 +16,7 @@ from nmlab.trials.masks.ranking import keep_largest
 
 
 def relaxed_mask(
-    logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int, *, layers: Sequence[int] = ()
+    logits_GM: Tensor, gumbel_GM: Tensor, *, tau: float, lam: float, n: int, layers: Sequence[int] = ()
 ) -> Tensor:
     """Return the soft mask [G, M] of one draw, differentiable in the logits (once).
 
@@ -37,7 +37,7 @@ def relaxed_mask(
     return mask_GM
 
 
-def sampled_mask(logits_GM: Tensor, gumbel_GM: Tensor, lam: float, n: int) -> Tensor:
+def sampled_mask(logits_GM: Tensor, gumbel_GM: Tensor, *, lam: float, n: int) -> Tensor:
     """Return the mask of the N largest perturbed logits, boolean [G, M]: what the relaxed draw stands for."""
     kept_GM = torch.empty(logits_GM.shape, dtype=torch.bool, device=logits_GM.device)
     for logits_gM, gumbel_gM, kept_gM in chunks(logits_GM.detach(), gumbel_GM, kept_GM):
