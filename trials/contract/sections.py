@@ -30,7 +30,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
+    def from_record(cls, record: Mapping[str, object]) -> Self:
         """Return what nmlab wrote down earlier, maybe an older version with fewer checks, exactly as it was."""
         return cls.model_validate(dict(record), context=FROM_RECORD)
 

@@ -6,8 +6,6 @@ The key digests what `TrialSpec._identity` returns. It names a trial's folder, i
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
-
 from pydantic import Field
 
 from nmlab.trials.contract.sections import Intervals, CalibrationSpec, EvaluationSpec, ModelSource, Section, TrialBudget
@@ -17,20 +15,21 @@ from nmlab.trials.contract.values import Scalar
 # therefore stands here with its default, and is left out of the digest while it has that value; the default must be
 # what a trial did before the field existed. Add a line for each: "SECTION.FIELD" with the section model, calibration,
 # evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's.
-ADDED_LATER: dict[str, Any] = {
+ADDED_LATER: dict[str, object] = {
     "model.leave_dense": (),
 }
 
 
-def flat_settings(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
+def flat_settings(tree: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]:
     """Return settings under dotted names, as MLflow has them: no nulls, names joined by commas, no empty list."""
     flat: dict[str, Scalar] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
             flat |= flat_settings(value, f"{prefix}{name}.")
         elif isinstance(value, tuple | list):
-            flat |= {f"{prefix}{name}": ", ".join(value)} if value else {}
+            flat |= {f"{prefix}{name}": ", ".join(map(str, value))} if value else {}
         elif value is not None:
+            assert isinstance(value, bool | int | float | str), f"{prefix}{name} is no setting"
             flat[f"{prefix}{name}"] = value
     return flat
 
@@ -70,18 +69,18 @@ class TrialSpec(Section):
         data = self.model_dump(include={"calibration", "evaluation"})
         return {**flat_settings({**body, "data": data}), **self.hyperparameters}
 
-    def _identity(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, object]:
         """Return what the key digests: every field but those that change no result, or only its rounding.
 
         Left out are the intervals, ``calibration.micro_batch``, and fields of ``ADDED_LATER`` at their defaults.
         """
-        identity = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
+        identity: dict[str, object] = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
         for path, default in ADDED_LATER.items():
             _leave_out(identity, path, default, method=self.method)
         return identity
 
 
-def _leave_out(identity: dict[str, Any], path: str, default: Any, *, method: str) -> None:
+def _leave_out(identity: dict[str, object], path: str, default: object, *, method: str) -> None:
     """Take a field of ``ADDED_LATER`` out of an identity where it has its default."""
     *section, name = path.split(".")
     if section[:1] == ["hyperparameters"]:
@@ -89,10 +88,11 @@ def _leave_out(identity: dict[str, Any], path: str, default: Any, *, method: str
             return
         section = ["hyperparameters"]
     held = identity[section[0]] if section else identity
+    assert isinstance(held, dict), f"{path} names no section of a trial"
     if name in held and held[name] == default and type(held[name]) is type(default):
         del held[name]
 
 
-def _digest(value: dict[str, Any], *, size: int) -> str:
+def _digest(value: Mapping[str, object], *, size: int) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()

@@ -5,7 +5,8 @@ was written (``FROM_RECORD``): text may then be empty or have spaces around it, 
 """
 
 import math
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -20,12 +21,14 @@ from pydantic import (
 
 from nmlab.trials.contract.wording import invalid_value, shown
 
+T = TypeVar("T")
+
 FROM_RECORD = {"from_record": True}
 """The context in which pydantic reads what nmlab itself wrote down; see `Section.from_record`."""
 SCALAR_SCHEMA = {"type": ["boolean", "number", "string", "null"]}
 
 
-def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     """Return ``values``; refuse them when two are equal, as are 1, 1.0 and true to Optuna."""
     for index, value in enumerate(values):
         if value in values[:index]:
@@ -35,7 +38,7 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def not_empty(values: tuple[T, ...]) -> tuple[T, ...]:
     """Return ``values``; refuse them when there is none."""
     if not values:
         raise invalid_value("expected a list of at least one")
@@ -58,6 +61,10 @@ def _text(value: object, check: ValidatorFunctionWrapHandler, info: ValidationIn
 
 Scalar = Annotated[bool | int | float | str | None, BeforeValidator(_is_scalar), WithJsonSchema(SCALAR_SCHEMA)]
 """One value: a finite number, text, true, false or null."""
+Hyperparameters: TypeAlias = Mapping[str, Scalar]
+"""The hyperparameters of a method, by name."""
+JsonObject: TypeAlias = dict[str, Any]
+"""A JSON object as it is read or written; whoever reads one checks its members."""
 Text = Annotated[str, StringConstraints(strict=True, min_length=1, strip_whitespace=True), WrapValidator(_text)]
 """Text that is not empty, without spaces around it."""
 Column = Annotated[str, StringConstraints(strict=True, min_length=1), WrapValidator(_text)]

@@ -123,6 +123,7 @@ def visit_blocks(
 
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments of a block, the hidden states first."""
 
 
 def _visit_own(
@@ -158,7 +159,7 @@ def _extra_outputs(model: MaskedModel, blocks: nn.ModuleList, *, tokens_1T: Tens
     """Return what every block returns beside hidden states, found by running one sequence through the model."""
     extra_outputs: list[ExtraOutputs] = []
 
-    def remember_extra(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+    def remember_extra(_: nn.Module, __: object, output: object) -> None:
         extra_outputs.append(output[1:] if isinstance(output, tuple) else None)
 
     with _hooked(block.register_forward_hook(remember_extra) for block in blocks):
@@ -177,7 +178,7 @@ def _record_calls(
     """
     record: list[_Call] = []
 
-    def remember(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def remember(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         if not args:
             kwargs = dict(kwargs)
             args = (kwargs.pop("hidden_states"),)

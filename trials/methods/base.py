@@ -42,7 +42,7 @@ from torch import Tensor
 from nmlab.trials.context.trial_context import TrialContext as TrialContext
 from nmlab.trials.contract.metrics import Metric
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.contract.values import Scalar
+from nmlab.trials.contract.values import Hyperparameters
 from nmlab.trials.methods.hyperparameters import MethodConfig as MethodConfig
 from nmlab.trials.methods.hyperparameters import default_from as default_from
 from nmlab.trials.methods.hyperparameters import source_of_default as source_of_default
@@ -176,7 +176,7 @@ class Method(ABC):
             return Needs()
         return None if self.learned else one_shot_needs(shape)
 
-    def configure(self, hyperparameters: Mapping[str, Scalar]) -> MethodConfig:
+    def configure(self, hyperparameters: Hyperparameters) -> MethodConfig:
         """Return hyperparameters as an instance of ``self.config``, with defaults for those that are not given.
 
         Raises ``ValueError`` that names the wrong one, its value and what was expected.

@@ -5,7 +5,7 @@ Legend: B batch, T tokens, H hidden size.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from transformers import PreTrainedModel
 from nmlab.trials.models.prunable import decoder_blocks
 from nmlab.trials.models.stage import Stage
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
+
+_Inputs = tuple[tuple[Tensor, ...], dict[str, Any]]
+"""Positional and keyword arguments of a block."""
 
 
 class PipelineHooks:
@@ -72,31 +75,41 @@ class PipelineHooks:
         finally:
             self._is_paused = False
 
-    def _receive_input(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _receive_input(self, _: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> _Inputs | None:
         if self._is_paused:
             return None
         if args:
             return (self.receive(args[0]), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": self.receive(kwargs["hidden_states"])}
 
-    def _send_output(self, _: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+    def _send_output(self, _: nn.Module, __: object, output: object) -> object:
         if self._is_paused:
             return None
-        self.send(output[0] if isinstance(output, tuple) else output)
+        hidden_BTH = output[0] if isinstance(output, tuple) else output
+        assert isinstance(hidden_BTH, Tensor), "a block returns the hidden states first"
+        self.send(hidden_BTH)
         # What the rest of the module computes from it on this stage is discarded, so it needs no backward.
-        return (output[0].detach(), *output[1:]) if isinstance(output, tuple) else output.detach()
+        discarded_BTH = hidden_BTH.detach()
+        return (discarded_BTH, *output[1:]) if isinstance(output, tuple) else discarded_BTH
+
+
+class _Context(Protocol):
+    """What a forward keeps for its backward."""
+
+    pipeline: PipelineGroup
+    like: Tensor
 
 
 class _Receive(torch.autograd.Function):
     """Receives hidden states from the previous stage; the backward sends their gradient back."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, like_BTH: Tensor, pipeline: PipelineGroup) -> Tensor:
+    def forward(ctx: _Context, anchor: Tensor, like_BTH: Tensor, pipeline: PipelineGroup) -> Tensor:
         ctx.pipeline = pipeline
         return pipeline.receive(like_BTH, by=pipeline.rank - 1)
 
     @staticmethod
-    def backward(ctx: Any, gradient_BTH: Tensor) -> tuple[None, ...]:
+    def backward(ctx: _Context, gradient_BTH: Tensor) -> tuple[None, ...]:
         ctx.pipeline.send(gradient_BTH, to=ctx.pipeline.rank - 1)
         return None, None, None
 
@@ -105,11 +118,11 @@ class _Loss(torch.autograd.Function):
     """The loss as the last stage broadcast it; the backward waits for the gradient of the hidden states sent."""
 
     @staticmethod
-    def forward(ctx: Any, sent_BTH: Tensor, value: float, pipeline: PipelineGroup) -> Tensor:
+    def forward(ctx: _Context, sent_BTH: Tensor, value: float, pipeline: PipelineGroup) -> Tensor:
         ctx.pipeline = pipeline
         ctx.like = sent_BTH.detach()
         return torch.tensor(value, dtype=torch.float32, device=sent_BTH.device)
 
     @staticmethod
-    def backward(ctx: Any, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, _: Tensor) -> tuple[Tensor | None, ...]:
         return ctx.pipeline.receive(ctx.like, by=ctx.pipeline.rank + 1), None, None

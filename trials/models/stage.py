@@ -25,7 +25,7 @@ from nmlab.trials.models.prunable import Prunable, PrunableLayer, decoder_blocks
 from nmlab.trials.models.quiet import quiet
 from nmlab.trials.models.reading import read_config, read_module, read_skeleton
 
-ExtraOutputs = tuple[Any, ...] | None
+ExtraOutputs = tuple[object, ...] | None
 """The rest of a block's output tuple beside the hidden states; None where a block returns the hidden states alone."""
 
 
@@ -131,10 +131,10 @@ class _Placeholders:
         return [*([] if self.keeps_embeddings else [embeddings]), *([] if self.stage.is_last else [head])]
 
 
-def pass_through_forward(extra: ExtraOutputs) -> Callable[..., Any]:
+def pass_through_forward(extra: ExtraOutputs) -> Callable[..., object]:
     """Return a forward that returns the hidden states it is given, in the form of a block's output."""
 
-    def pass_through(*args: Any, **kwargs: Any) -> Any:
+    def pass_through(*args: object, **kwargs: object) -> object:
         hidden = args[0] if args else kwargs["hidden_states"]
         return hidden if extra is None else (hidden, *extra)
 
@@ -145,13 +145,13 @@ def _zeros(embedding: nn.Module, dtype: torch.dtype) -> Callable[..., Tensor]:
     width = embedding.embedding_dim
     assert isinstance(width, int)
 
-    def zeros(tokens_BT: Tensor, *_: Any, **__: Any) -> Tensor:
+    def zeros(tokens_BT: Tensor, *_: object, **__: object) -> Tensor:
         return torch.zeros(*tokens_BT.shape, width, dtype=dtype, device=tokens_BT.device)
 
     return zeros
 
 
-def _nothing(hidden_BTH: Tensor, *_: Any, **__: Any) -> Tensor:
+def _nothing(hidden_BTH: Tensor, *_: object, **__: object) -> Tensor:
     return hidden_BTH[..., :0]
 
 
@@ -173,7 +173,7 @@ def _with_placeholders(architecture: type[PreTrainedModel], placeholders: _Place
 def _extra_outputs(model: PreTrainedModel, *, own: range) -> ExtraOutputs:
     """Return the form of a block's output, as seen in a forward through the blocks held here and no others."""
     prefix, blocks = decoder_blocks(model)
-    outputs: list[Any] = []
+    outputs: list[object] = []
     hook = blocks[own.start].register_forward_hook(lambda _, __, output: outputs.append(output))
     model.set_submodule(prefix, nn.ModuleList(blocks[index] for index in own))
     try:
@@ -182,4 +182,5 @@ def _extra_outputs(model: PreTrainedModel, *, own: range) -> ExtraOutputs:
         model.set_submodule(prefix, blocks)
         hook.remove()
     assert outputs, "the model has a forward that does not call its blocks"
-    return outputs[0][1:] if isinstance(outputs[0], tuple) else None
+    first = outputs[0]
+    return first[1:] if isinstance(first, tuple) else None

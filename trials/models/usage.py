@@ -6,7 +6,7 @@ where no operation takes it. The forward needs no weights and no memory for them
 the same result as the loaded model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ _SHORT, _LONG = 11, 509
 
 _aten = torch.ops.aten
 # The operands of a product among the arguments of an operation; an added bias is not one of them.
-_OPERANDS: Mapping[Any, slice] = {
+_OPERANDS: Mapping[object, slice] = {
     _aten.mm: slice(0, 2),
     _aten.bmm: slice(0, 2),
     _aten.mv: slice(0, 2),
@@ -124,7 +124,7 @@ def _hooked(model: PreTrainedModel, trace: "_ParameterTrace") -> Iterator[None]:
     """Record in ``trace`` every module that is called, and the parameters of modules that return a selection."""
     width = int(model.config.get_text_config(decoder=True).hidden_size)
 
-    def returned(name: str, module: nn.Module, output: Any) -> None:
+    def returned(name: str, module: nn.Module, output: object) -> None:
         trace.called.add(name)
         tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         chooses = any(tensor.dtype in (torch.int64, torch.int32) for tensor in tensors)
@@ -132,7 +132,7 @@ def _hooked(model: PreTrainedModel, trace: "_ParameterTrace") -> Iterator[None]:
         if chooses and not hands_on:
             trace.selecting |= {trace.names[id(parameter)] for parameter in module.parameters()}
 
-    def hook_for(name: str) -> Any:
+    def hook_for(name: str) -> Callable[[nn.Module, object, object], None]:
         return lambda module, _, output: returned(name, module, output)
 
     modules = [(name, module) for name, module in model.named_modules() if name]
@@ -165,8 +165,10 @@ class _ParameterTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._marks: dict[int, _Marks] = {}
         self._alive: list[Tensor] = []  # an id belongs to a tensor only as long as it lives
 
-    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = op(*args, **(kwargs or {}))
+    def __torch_dispatch__(
+        self, op: Any, types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> object:
+        result: object = op(*args, **(kwargs or {}))
         given = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
         for tensor in given:
             self.touched |= self._of(tensor).weights
@@ -178,7 +180,7 @@ class _ParameterTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._mark(made, self._derived(op, args=args, given=given, made=made))
         return result
 
-    def _derived(self, op: Any, *, args: Any, given: list[Tensor], made: Tensor) -> _Marks:
+    def _derived(self, op: Any, *, args: tuple[object, ...], given: list[Tensor], made: Tensor) -> _Marks:
         packet = op.overloadpacket
         if packet in _OPERANDS:
             operands = [operand for operand in args[_OPERANDS[packet]] if isinstance(operand, Tensor)]

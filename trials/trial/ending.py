@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from nmlab.trials.contract.errors import DivergedError, GroupClosedError, attach_account
 from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.evaluation import TaskResults
 from nmlab.trials.files.disk import DiskFullError
+from nmlab.trials.files.file_digest import FileDescription
 from nmlab.trials.measure.out_of_memory import NOT_RETRIED_NOTE, is_out_of_memory, depends_on_batch_size
 from nmlab.trials.methods import registry
 from nmlab.trials.trial.attempt import Attempt
@@ -29,7 +31,7 @@ class TrialInProgress(Protocol):
         """What a reader of the result must know beside its numbers."""
 
     @property
-    def started_from(self) -> Mapping[str, Mapping[str, Any]]:
+    def started_from(self) -> Mapping[str, JsonObject]:
         """The initial masks so far, by digest."""
 
     @property
@@ -58,7 +60,7 @@ def result_of(
     *,
     metrics: Mapping[str, float],
     reason: str = "",
-    files: Mapping[str, Mapping[str, Any]] | None = None,
+    files: Mapping[str, FileDescription] | None = None,
 ) -> TrialResult:
     """Return the result of a trial at its current step; ``files`` are size and digest of its artifacts by name."""
     spec, tasks = trial.attempt.spec, None if trial.tasks is None else trial.tasks.facts_line()

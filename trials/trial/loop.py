@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from nmlab.trials.context.trial_context import TrialContext
 from nmlab.trials.contract.errors import DivergedError
@@ -13,6 +13,7 @@ from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.data import Windows
 from nmlab.trials.evaluation import Perplexity, TaskResults
 from nmlab.trials.files.disk import is_disk_full, once_there_is_room
+from nmlab.trials.files.file_digest import FileDescription
 from nmlab.trials.measure.memory import release_memory
 from nmlab.trials.methods.base import Arrays, Run
 from nmlab.trials.trial.account import cost_metrics, memory_metrics, over_budget_notes, reached_limits
@@ -163,7 +164,7 @@ class TrialLoop:
 
     def _write_artifacts(
         self, final: Mapping[str, float], perplexity: Perplexity, diagnostics: Mapping[str, Arrays]
-    ) -> Mapping[str, Mapping[str, Any]]:
+    ) -> Mapping[str, FileDescription]:
         """Write the artifacts; in a pipeline group the leader gathers the masks and weights of all ranks first."""
         frozen = self.attempt.replica.frozen
         initial = self._evaluations.initial_perplexity(self._run)

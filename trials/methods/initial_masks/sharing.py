@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
 from filelock import FileLock
 from torch import Tensor
 
 from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.measure.cost import Bill, Priced
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, TrialContext
@@ -77,7 +76,7 @@ def _scattered(whole: Priced[SharedMask] | None, context: TrialContext) -> Price
         assert whole is not None
         return whole
     names = pipeline.all_gather([layer.name for layer in context.replica.frozen.layers])
-    parts: list[dict[str, Any]] = []
+    parts: list[JsonObject] = []
     if pipeline.leads:
         assert whole is not None
         common = {"digest": whole.value.digest, "record": whole.value.record}

@@ -6,7 +6,7 @@ dozen tensors of the model's size for the backward.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -78,12 +78,23 @@ def pick(keys_Mg: Tensor) -> Pick:
     return Pick(share_Mg, leads_Mg, behind_Mg, beside_g, torch.where(leads_Mg, log_left_g, (-share_Mg).log1p_()))
 
 
+class _Context(Protocol):
+    """What torch gives to a forward, and what that keeps for its backward."""
+
+    saved_tensors: tuple[Tensor, ...]
+    temperatures: tuple[float, float]
+    n: int
+    layers: Sequence[int]
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+
 class _RelaxedMask(torch.autograd.Function):
     """The draw with an explicit derivative; the backward computes ``pick`` again."""
 
     @staticmethod
     def forward(
-        ctx: Any, logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int, layers: Sequence[int]
+        ctx: _Context, logits_GM: Tensor, gumbel_GM: Tensor, tau: float, lam: float, n: int, layers: Sequence[int]
     ) -> Tensor:
         ctx.save_for_backward(logits_GM, gumbel_GM)
         ctx.temperatures, ctx.n, ctx.layers = (tau, lam), n, layers
@@ -97,7 +108,7 @@ class _RelaxedMask(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient_GM: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, gradient_GM: Tensor) -> tuple[Tensor | None, ...]:
         logits_GM, gumbel_GM = ctx.saved_tensors
         (tau, lam), n = ctx.temperatures, ctx.n
         out_GM = torch.empty_like(logits_GM)
