@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,6 +14,7 @@ from nmlab.search_spaces.reading import presets as sizes
 from nmlab.search_spaces.reading.problems import StudyError, lines
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.near_names import hint, nearest
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.contract.wording import shown
 
 # importlib.resources cannot list a namespace package of an editable install on Python 3.11
@@ -80,7 +80,7 @@ def dump(study: Study) -> str:
     return dialect.dump(study.model_dump(mode="json", by_alias=True))
 
 
-def _mapping(text: str, *, source: str) -> dict[str, Any]:
+def _mapping(text: str, *, source: str) -> JsonObject:
     data = dialect.parse(text, source=source)
     if not isinstance(data, dict):
         expected = "a mapping with name, model, data, pattern and method"
@@ -114,7 +114,7 @@ def _text(path: Path) -> str:
         raise StudyError([f"study file {str(path)!r}: expected UTF-8 text"]) from error
 
 
-def _validated(data: Mapping[str, Any], *, source: str) -> Study:
+def _validated(data: JsonMapping, *, source: str) -> Study:
     try:
         return Study.model_validate(data)
     except ValidationError as error:

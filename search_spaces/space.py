@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from nmlab.search_spaces.schema.conditions import BESIDE_SPACE, is_active, settling_order
 from nmlab.search_spaces.schema.entries import Entry, Listed, TrialLike
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
+from nmlab.trials.contract.values import Scalar
 
-Configuration: TypeAlias = dict[str, Any]
-"""Name -> JSON scalar."""
+Configuration: TypeAlias = dict[str, Scalar]
+"""The value of every name of a configuration."""
 
 
 def grid_points(study: Study) -> list[Configuration]:
@@ -96,6 +97,6 @@ def _points(entries: Mapping[str, Entry], *, order: Sequence[str], settled: Conf
         yield from _points(entries, order=rest, settled={**settled, name: value})
 
 
-def _configuration(study: Study, *, searched: Mapping[str, Any]) -> Configuration:
+def _configuration(study: Study, *, searched: Mapping[str, Scalar]) -> Configuration:
     top = {name: searched[name] for name in BESIDE_SPACE if name in searched}
     return {**top, **study.fixed, **{name: searched[name] for name in study.space if name in searched}}

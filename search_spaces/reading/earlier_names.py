@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from nmlab.search_spaces.reading.problems import StudyError
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 
 EARLIER = {
     "answers": "question",
@@ -17,7 +17,7 @@ EARLIER = {
 """Path of a key in studies of earlier versions -> its path now, in the same section."""
 
 
-def replaced(data: Mapping[str, Any], *, source: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def replaced(data: JsonMapping, *, source: str) -> tuple[JsonObject, tuple[str, ...]]:
     """Return a raw study, its presets included, with the present names, and the paths of earlier names that it has.
 
     Raises StudyError if a section gives a key under both names.
@@ -35,7 +35,7 @@ def replaced(data: Mapping[str, Any], *, source: str) -> tuple[dict[str, Any], t
     return now, tuple(found)
 
 
-def replaced_override(keys: list[str], value: Any, *, source: str) -> tuple[list[str], Any, tuple[str, ...]]:
+def replaced_override(keys: list[str], value: object, *, source: str) -> tuple[list[str], object, tuple[str, ...]]:
     """Return the key path and the value of one override with the present names, and the earlier names in it."""
     found = [path for path in _prefixes(keys) if path in EARLIER]
     now = list(keys)
@@ -67,9 +67,9 @@ def now_called(place: str) -> str:
     return EARLIER[earlier]
 
 
-def _section(given: Mapping[str, Any], *, path: str, place: str, found: list[str], source: str) -> dict[str, Any]:
+def _section(given: JsonMapping, *, path: str, place: str, found: list[str], source: str) -> JsonObject:
     """Return a section with the present names; ``path`` is its path in a study, ``place`` that of its preset."""
-    now: dict[str, Any] = {}
+    now: JsonObject = {}
     for key, value in given.items():
         own = _join(path, key)
         if own in EARLIER:

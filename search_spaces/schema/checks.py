@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
 from nmlab.search_spaces.schema.entries import Entry, Listed
 from nmlab.search_spaces.schema.sections import Data, Search
 from nmlab.trials.contract.pattern import Pattern, expected_pattern
@@ -49,7 +47,7 @@ def _listed(name: str, value: str | Listed) -> Iterable[tuple[str, object]]:
     return [(f"{name}.{value.kind}[{index}]", item) for index, item in enumerate(value.values)]
 
 
-def names(fixed: Mapping[str, Any], *, space: Mapping[str, Any]) -> Iterator[str]:
+def names(fixed: Mapping[str, object], *, space: Mapping[str, object]) -> Iterator[str]:
     """Check that no hyperparameter is set twice, or has a reserved name."""
     for section, given in (("fixed", fixed), ("space", space)):
         for name in given:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
-
 from nmlab.search_spaces.schema.entries import Entry, Int, Listed
 from nmlab.search_spaces.schema.scalars import has
 from nmlab.trials.contract.near_names import hint, nearest
@@ -44,7 +42,7 @@ def settling_order(entries: Mapping[str, Entry]) -> list[str]:
     return list(ordered)
 
 
-def problems(entries: Mapping[str, Entry], *, fixed: Mapping[str, Any]) -> Iterator[str]:
+def problems(entries: Mapping[str, Entry], *, fixed: Mapping[str, object]) -> Iterator[str]:
     """Yield one line for each condition of `entries` that is not allowed or can never hold."""
     for name, entry in entries.items():
         path = f"{name}.when" if name in BESIDE_SPACE else f"space.{name}.when"
@@ -59,7 +57,7 @@ def problems(entries: Mapping[str, Entry], *, fixed: Mapping[str, Any]) -> Itera
     yield from _circle(entries)
 
 
-def _problem(parent: str, values: Sequence[object], *, entries: Mapping[str, Entry], fixed: Mapping[str, Any]) -> str:
+def _problem(parent: str, values: Sequence[object], *, entries: Mapping[str, Entry], fixed: Mapping[str, object]) -> str:
     if parent in entries:
         return _unreachable(parent, values, entry=entries[parent])
     if parent in TOP_LEVEL:

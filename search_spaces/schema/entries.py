@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,7 @@ from pydantic import (
 
 from nmlab.search_spaces.schema.scalars import Integers, OneOrMore, PositiveReals, Reals, Values
 from nmlab.trials.contract.near_names import hint
+from nmlab.trials.contract.values import Scalar
 from nmlab.trials.contract.wording import either, invalid_value
 
 KINDS = ("grid", "choice", "uniform", "loguniform", "int")
@@ -32,7 +33,7 @@ KINDS = ("grid", "choice", "uniform", "loguniform", "int")
 class TrialLike(Protocol):
     """The part of `optuna.trial.Trial` that a space needs; Ray's wrapper around it has it too."""
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
         """Return one of `choices`."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
@@ -52,11 +53,11 @@ class Entry(BaseModel, ABC):
     """Searched only if every name here has the given value, or one of the given values."""
 
     @abstractmethod
-    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+    def suggest(self, trial: TrialLike, *, name: str) -> Scalar:
         """Return the value that `trial` proposes for `name` within this entry."""
 
     @model_serializer(mode="wrap")
-    def _without_empty_condition(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_empty_condition(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         return {key: value for key, value in handler(self).items() if key != "when" or value}
 
 
@@ -65,7 +66,7 @@ class Listed(Entry, ABC):
 
     values: Values
 
-    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+    def suggest(self, trial: TrialLike, *, name: str) -> Scalar:
         """Return one of the listed values."""
         return trial.suggest_categorical(name, list(self.values))
 
@@ -90,7 +91,7 @@ class Uniform(Entry):
     kind: ClassVar[str] = "uniform"
     bounds: Reals = Field(alias="uniform")
 
-    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+    def suggest(self, trial: TrialLike, *, name: str) -> Scalar:
         """Return a number within the bounds."""
         return trial.suggest_float(name, *self.bounds)
 
@@ -101,7 +102,7 @@ class LogUniform(Entry):
     kind: ClassVar[str] = "loguniform"
     bounds: PositiveReals = Field(alias="loguniform")
 
-    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+    def suggest(self, trial: TrialLike, *, name: str) -> Scalar:
         """Return a number within the bounds, drawn on a logarithmic scale."""
         return trial.suggest_float(name, *self.bounds, log=True)
 
@@ -112,12 +113,12 @@ class Int(Entry):
     kind: ClassVar[str] = "int"
     bounds: Integers = Field(alias="int")
 
-    def suggest(self, trial: TrialLike, *, name: str) -> Any:
+    def suggest(self, trial: TrialLike, *, name: str) -> Scalar:
         """Return a whole number within the bounds."""
         return trial.suggest_int(name, *self.bounds)
 
 
-def _check_keys(value: Mapping[Any, object], *, kinds: Sequence[str]) -> None:
+def _check_keys(value: Mapping[object, object], *, kinds: Sequence[str]) -> None:
     for key in value:
         if key not in (*kinds, "when"):
             raise invalid_value(f"unknown key {key!r}{hint(key, (*kinds, 'when'))}")
@@ -151,7 +152,7 @@ def _count_or_listed(value: object) -> object:
     return value
 
 
-def _branch(value: Any) -> str | None:
+def _branch(value: object) -> str | None:
     """Return the mark of a union's branch; its brackets distinguish it from a key of the file (see `problems`)."""
     if isinstance(value, str):
         return "<text>"
@@ -159,7 +160,7 @@ def _branch(value: Any) -> str | None:
         return "<count>"
     if isinstance(value, Entry):
         return f"<{value.kind}>"
-    return next((f"<{key}>" for key in KINDS if key in value), None)
+    return next((f"<{key}>" for key in KINDS if isinstance(value, Mapping) and key in value), None)
 
 
 SpaceEntry = Annotated[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
@@ -38,22 +38,22 @@ def _as_list(value: object) -> object:
     return _is_list(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     # Comparing, unlike math.isfinite, also takes whole numbers beyond the range of floats.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _reals(value: Any) -> Any:
-    usable = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))
-    if not usable or not value[0] < value[1]:
-        raise invalid_value("expected [low, high], two finite numbers with low < high")
-    return value
+def _reals(value: object) -> Sequence[float]:
+    if isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]:
+        return value
+    raise invalid_value("expected [low, high], two finite numbers with low < high")
 
 
-def _integers(value: Any) -> Any:
-    if not all(isinstance(end, int) for end in _reals(value)):
+def _integers(value: object) -> Sequence[float]:
+    bounds = _reals(value)
+    if not all(isinstance(end, int) for end in bounds):
         raise invalid_value("expected [low, high], two whole numbers with low < high")
-    return value
+    return bounds
 
 
 def _above_zero(bounds: tuple[float, float]) -> tuple[float, float]:

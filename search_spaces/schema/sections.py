@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -34,11 +34,11 @@ def _duration(value: object) -> object:
     raise invalid_value("expected a duration such as 45s, 30m or 1h30m")
 
 
-def _one_or_list(value: Any) -> str:
+def _one_or_list(value: object) -> str:
     return "<list>" if isinstance(value, list | tuple) else "<one>"
 
 
-def _name_or_mapping(value: Any) -> str:
+def _name_or_mapping(value: object) -> str:
     return "<name>" if isinstance(value, str) else "<mapping>"
 
 
@@ -103,7 +103,7 @@ class Search(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_modes(cls, given: Any) -> Any:
+    def _with_modes(cls, given: object) -> object:
         return with_modes(given)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
@@ -80,7 +80,7 @@ def _baseline(value: object) -> object:
     raise invalid_value("expected a method, or a mapping with method and hyperparameters, as in {method: wanda}")
 
 
-def _branch(value: Any) -> str:
+def _branch(value: object) -> str:
     return "<name>" if isinstance(value, str) else "<mapping>"
 
 

@@ -65,6 +65,8 @@ Hyperparameters: TypeAlias = Mapping[str, Scalar]
 """The hyperparameters of a method, by name."""
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object as it is read or written; whoever reads one checks its members."""
+JsonMapping: TypeAlias = Mapping[str, Any]
+"""A JSON object that is only read."""
 Text = Annotated[str, StringConstraints(strict=True, min_length=1, strip_whitespace=True), WrapValidator(_text)]
 """Text that is not empty, without spaces around it."""
 Column = Annotated[str, StringConstraints(strict=True, min_length=1), WrapValidator(_text)]
