@@ -9,12 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.subject import Subject, linear_of
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.models.context_length import longest_context
@@ -49,7 +50,7 @@ class Exporter(ABC):
         return None
 
     @abstractmethod
-    def write(self, subject: Subject, folder: Path) -> dict[str, Any]:
+    def write(self, subject: Subject, folder: Path) -> JsonObject:
         """Write into an empty folder; return facts about the export for the user, as plain JSON."""
 
     @abstractmethod
@@ -75,7 +76,7 @@ class Exporter(ABC):
         return Verified(largest, self.tolerance, len(expected))
 
 
-def export(subject: Subject, exporter: Exporter, *, folder: Path) -> dict[str, Any]:
+def export(subject: Subject, exporter: Exporter, *, folder: Path) -> JsonObject:
     """Write and verify an export, then move it into place; return the facts, which are also in its ``nmlab.json``.
 
     Raises ``ValueError`` where the format cannot be written or the folder exists, and ``ExportError`` where the
@@ -101,7 +102,7 @@ def export(subject: Subject, exporter: Exporter, *, folder: Path) -> dict[str, A
     return facts
 
 
-def describe(subject: Subject) -> dict[str, Any]:
+def describe(subject: Subject) -> JsonObject:
     """Return the facts on the origin of an export: model, mask and trial."""
     frozen, finished = subject.model.frozen, subject.finished
     masks, pattern = subject.masks()

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE
@@ -125,7 +126,7 @@ def _trial(folder: Path, base: Base, device: torch.device | str) -> Subject:
     return _masked("trial", frozen, load_finished(folder), spec=spec)
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _record(path: Path) -> JsonObject:
     try:
         record = read_record(path)
         TrialSpec.from_record(record["spec"])

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.sparse import to_sparse_semi_structured
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.compat import sparse_shape_limits
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.export.exporter import plain_tree
@@ -65,7 +66,7 @@ class TorchSparse(HuggingFace):
             return f"expected {' or '.join(_DTYPES)}, found {subject.model.frozen.source.dtype}; give --dtype"
         return None
 
-    def write(self, subject: Subject, folder: Path) -> dict[str, Any]:
+    def write(self, subject: Subject, folder: Path) -> JsonObject:
         facts = super().write(subject, folder)
         verdicts = choose(subject.weights(), timer=time_products)
         machine = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "batch": BATCH}
