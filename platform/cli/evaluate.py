@@ -21,7 +21,7 @@ from nmlab.trials.contract.run_tags import SINGLE_RUNS
 if TYPE_CHECKING:
     from nmlab.platform.tracking.external_model import Table
     from nmlab.trials.contract.sections import EvaluationSpec
-    from nmlab.trials.evaluation import Evaluated
+    from nmlab.trials.evaluation import EvaluationResult
     from nmlab.trials.export.subject import Subject
 
 TargetName = Annotated[
@@ -126,7 +126,7 @@ def _check_recordable(run_id: str | None, table: "Table | None", spec: "Evaluati
 def _keep(
     run_id: str | None,
     subject: "Subject",
-    evaluated: "Evaluated",
+    evaluated: "EvaluationResult",
     spec: "EvaluationSpec",
     table: "Table | None",
     label: str | None,
@@ -146,7 +146,7 @@ def _keep(
 
 
 def _facts(
-    target: str, subject: "Subject", evaluated: "Evaluated", spec: "EvaluationSpec", run_id: str | None
+    target: str, subject: "Subject", evaluated: "EvaluationResult", spec: "EvaluationSpec", run_id: str | None
 ) -> dict[str, Any]:
     from nmlab.trials.models.sources import settings_of
 

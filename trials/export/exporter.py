@@ -30,7 +30,7 @@ class ExportError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Verified:
+class Verification:
     """The result of reading back: largest difference of a logit, allowed difference, and number of layers."""
 
     largest_difference: float
@@ -61,7 +61,7 @@ class Exporter(ABC):
     def read_logits(self, subject: Subject, folder: Path, tokens_BT: Tensor) -> Tensor:
         """Return the logits [B, T, V] that a runtime of this format computes from the files."""
 
-    def verify(self, subject: Subject, folder: Path) -> Verified:
+    def verify(self, subject: Subject, folder: Path) -> Verification:
         """Compare the files with the model; raises ``ExportError`` naming the first layer that differs."""
         weights = self.read_weights(subject, folder)
         expected = subject.weights()
@@ -73,7 +73,7 @@ class Exporter(ABC):
         largest = float((logits - found).abs().max()) if found.shape == logits.shape else float("inf")
         if not largest <= self.tolerance:
             raise ExportError(f"{self.name}: logits differ by {largest:.3g}, allowed are {self.tolerance:.3g}")
-        return Verified(largest, self.tolerance, len(expected))
+        return Verification(largest, self.tolerance, len(expected))
 
 
 def export(subject: Subject, exporter: Exporter, *, folder: Path) -> JsonObject:

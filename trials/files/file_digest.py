@@ -19,7 +19,7 @@ def describe_files(folder: Path, names: Iterable[str]) -> dict[str, FileDescript
     return {name: _describe(folder / name) for name in names}
 
 
-def why_not_readable(folder: Path, files: Mapping[str, FileDescription]) -> str:
+def unreadable_reason(folder: Path, files: Mapping[str, FileDescription]) -> str:
     """Return which of the described files is missing or differs, "" where all are as described."""
     with suppress(OSError):
         list(folder.iterdir())  # makes a network file system look again for names that it did not find before

@@ -72,7 +72,7 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
     depth = len(decoder_blocks(skeleton)[1])
     found = find_prunable(skeleton, leave_dense=source.leave_dense)
     stage = Stage(index, count, split_blocks(depth, stages=count)[index], found)
-    _check_apart(found.layers, split_blocks(depth, stages=count), prefix=decoder_blocks(skeleton)[0])
+    _check_no_shared_weights(found.layers, split_blocks(depth, stages=count), prefix=decoder_blocks(skeleton)[0])
     if skeleton.get_input_embeddings() is None or skeleton.get_output_embeddings() is None:
         raise SourceError(f"model {source.source!r}: {type(skeleton).__name__} does not name its embeddings")
     is_tied = bool(config.get_text_config(decoder=True).tie_word_embeddings)
@@ -87,7 +87,7 @@ def read_stage(folder: Path, source: ModelSource, *, index: int, count: int) -> 
     return module, stage
 
 
-def _check_apart(layers: Sequence[PrunableLayer], stages: Sequence[range], *, prefix: str) -> None:
+def _check_no_shared_weights(layers: Sequence[PrunableLayer], stages: Sequence[range], *, prefix: str) -> None:
     """Raise ``SourceError`` for a weight that layers of two stages share: each would have a mask of its own."""
     for layer in layers:
         own = next(stage for stage in stages if layer.block in stage)

@@ -35,7 +35,7 @@ _ATTENTION = dict(zip(ATTENTION_ON_CPU, (_attention, _attention_backward), stric
 
 
 @dataclass(frozen=True)
-class Measured:
+class DryRunCounts:
     """Counts of a dry run: the most bytes alive at once beyond those before it, bytes written, kernel calls, flops."""
 
     peak_bytes: int
@@ -64,17 +64,17 @@ class FakeTensorModel:
         with self._fake:
             self._module = make().eval().requires_grad_(False)
 
-    def forward(self, *, batch: int, length: int) -> Measured:
+    def forward(self, *, batch: int, length: int) -> DryRunCounts:
         """Count the loss of a minibatch [batch, length], as `MaskedModel.loss` computes it."""
         with self._fake, torch.no_grad():
             return self._measured(lambda: _loss(self._module, {}, self._tokens(batch, length)))
 
-    def evaluation(self, *, batch: int, length: int) -> Measured:
+    def evaluation(self, *, batch: int, length: int) -> DryRunCounts:
         """Count a batch of evaluation, whose losses are computed window by window."""
         with self._fake, torch.no_grad():
             return self._measured(lambda: _window_losses(self._module, self._tokens(batch, length)))
 
-    def backward(self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int) -> Measured:
+    def backward(self, weights: Callable[[], Mapping[str, Tensor]], *, batch: int, length: int) -> DryRunCounts:
         """Count the computation of ``weights``, of the loss of a minibatch under them, and of its gradient."""
 
         def step() -> None:
@@ -86,14 +86,14 @@ class FakeTensorModel:
     def _tokens(self, batch: int, length: int) -> Tensor:
         return torch.zeros(batch, length, dtype=torch.int64)
 
-    def _measured(self, run: Callable[[], object]) -> Measured:
+    def _measured(self, run: Callable[[], object]) -> DryRunCounts:
         meter, flops = (
             TensorMeter([*self._module.parameters(), *self._module.buffers()]),
             FlopCounterMode(display=False, custom_mapping=_ATTENTION),
         )
         with quiet(), flops, meter:
             run()
-        return Measured(meter.peak, meter.written, meter.calls, int(flops.get_total_flops()))
+        return DryRunCounts(meter.peak, meter.written, meter.calls, int(flops.get_total_flops()))
 
 
 def _loss(module: nn.Module, weights: Mapping[str, Tensor], tokens_BT: Tensor) -> Tensor:

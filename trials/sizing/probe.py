@@ -18,7 +18,7 @@ STEPS = 3
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbeResult:
     """Seconds of the start, of a step and of one whole evaluation; bytes at the peak and of the state between steps."""
 
     start_seconds: float
@@ -28,7 +28,7 @@ class Probed:
     state_bytes: int
 
 
-def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Probed:
+def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> ProbeResult:
     """Start a trial, take ``steps`` steps, evaluate a batch of windows, and return times and memory; write nothing.
 
     Results that trials share (initial masks, losses of the initial mask) stay in ``replica``, so that a second probe
@@ -55,7 +55,7 @@ def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Pr
     model.apply_masks(run.masks(), weights_OI=run.weights())
     measure_perplexity(model, _first(windows, batch), batch_size=batch)
     evaluation_seconds = (time.perf_counter() - begun) * max(1.0, len(windows) / batch)
-    probed = Probed(start_seconds, step_seconds, evaluation_seconds, meter.rise(), run.state_bytes)
+    probed = ProbeResult(start_seconds, step_seconds, evaluation_seconds, meter.rise(), run.state_bytes)
     model.remove_masks()
     del run
     release_memory()

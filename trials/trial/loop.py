@@ -12,7 +12,7 @@ from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.data import Windows
 from nmlab.trials.evaluation import Perplexity, TaskResults
-from nmlab.trials.files.disk import is_disk_full, once_there_is_room
+from nmlab.trials.files.disk import is_disk_full, retry_while_disk_full
 from nmlab.trials.files.file_digest import FileDescription
 from nmlab.trials.measure.memory import release_memory
 from nmlab.trials.methods.base import Arrays, Run
@@ -187,7 +187,7 @@ class TrialLoop:
             diagnostics=diagnostics,
         )
         write = partial(write_artifacts, self.attempt.folder, finished)
-        return self._pipeline.broadcast(once_there_is_room(write, given_up=self.attempt.events.cancelled))
+        return self._pipeline.broadcast(retry_while_disk_full(write, given_up=self.attempt.events.cancelled))
 
     def _account(self) -> dict[str, float]:
         memory = memory_metrics(self._context.model, self._run, self._footprint)

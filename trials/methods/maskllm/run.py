@@ -158,7 +158,7 @@ def _shared(config: MaskLLMConfig, shape: Shape) -> dict[str, int]:
         return {}
     method = registry.get(config.initial_mask)
     needs = method.needs(shape, method.configure({}))
-    return shared_start(method.name, shape, needs=needs, of_a_seed=method.depends_on_seed)
+    return shared_start(method.name, shape, needs=needs, per_seed=method.depends_on_seed)
 
 
 def _initial_gates(context: TrialContext, config: MaskLLMConfig) -> Tensor:
