@@ -1,4 +1,4 @@
-"""The words of messages about wrong values: values as a YAML reader knows them, choices, and what was expected."""
+"""Text of messages about wrong values: the value as one writes it in YAML, the choices, and what was expected."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -39,12 +39,12 @@ def _disabled_bar(*arguments: Any, **options: Any) -> object:
 
 
 _quiet = partial(at_least, logging.ERROR, "lm_eval")
-"""Around every use of the library: nobody sees its hints in a trial."""
+"""Silences the library's log below errors; entered around every use of it."""
 
 
 @cache
 def _disable_progress_bars() -> None:
-    """Take the library its progress bars, for which it has no option, when it is first used.
+    """Replace the library's progress bars, for which it has no option, when it is first used.
 
     They do not come back after each use, since trials that run side by side share the library.
     """

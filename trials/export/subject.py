@@ -1,4 +1,4 @@
-"""A model to be evaluated or exported: a finished trial, a mask bundle, published masks, or any checkpoint."""
+"""What `nmlab evaluate` and `export` work on: a finished trial, a mask bundle, published masks, or any checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Full disks: recognise the error, and wait until there is room again.
+"""Full disks: recognise the error, and try again until there is room.
 
 A sweep of days may meet a full disk or a used-up quota. Results that were computed by then are kept and written once
 there is room again.

@@ -18,6 +18,7 @@ from nmlab.trials.models.prunable import PrunableLayer
 
 FLOAT32 = 4
 PER_SEED = ", of a seed"
+"""How the names of shared results end that every seed has of its own."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ STEPS = 3
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """Seconds of the start, of a step and of one whole evaluation; bytes at the peak and of the state between steps."""
+    """What a probe measured: seconds of start, step and one whole evaluation; bytes at the peak and between two steps."""
 
     start_seconds: float
     step_seconds: float

@@ -1,4 +1,7 @@
-"""One attempt at a trial: everything that it is given, and how many sequences go through the model at a time."""
+"""One attempt at a trial: everything that it is given, and how many sequences go through the model at a time.
+
+A trial has a second attempt only where the first ran out of memory; it takes half as many sequences at a time.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

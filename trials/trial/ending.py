@@ -1,4 +1,4 @@
-"""How an attempt at a trial ends: its result, or the error that ended it with an account of the cost."""
+"""The end of an attempt at a trial: its result, or the error that ended it, with what the trial has cost by then."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from nmlab.trials.trial.outcome import TrialResult, facts_of
 
 
 class TrialInProgress(Protocol):
-    """A trial as far as it has come: before its run is started, or in its loop."""
+    """What is known of a trial while it runs: `TrialStart` before its run is started, then `TrialLoop`."""
 
     @property
     def attempt(self) -> Attempt: ...
@@ -43,12 +43,12 @@ class TrialInProgress(Protocol):
         """Whether the trial takes steps or evaluates, where most of the memory allocated is activations."""
 
     def spent(self) -> dict[str, float]:
-        """Return the account of a trial that does not finish, without asking other ranks of a pipeline group."""
+        """Return cost and memory as metrics, without asking other ranks of a pipeline group, which may have failed too."""
 
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """The result of an attempt, and whether it ran out of memory that smaller micro-batches may not need."""
+    """The result of an attempt, and whether another one with halved batches may succeed where it ran out of memory."""
 
     result: TrialResult
     retry_with_halved_batches: bool = False

@@ -1,4 +1,4 @@
-"""The watch on cold groups: upper bounds of their rates, and the windows of A and B within which these hold.
+"""The bounds of cold groups: upper bounds of their rates, and the windows of A and B within which these hold.
 
 Legend: G groups, g some of them, S slots, s some of them; C slots of a tile, t some tiles.
 """

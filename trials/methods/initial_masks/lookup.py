@@ -62,7 +62,7 @@ def look_up(path: Path, *, identity: Identity, frozen: FrozenModel) -> Lookup:
 
 
 def save(path: Path, mask: SharedMask, *, identity: Identity, frozen: FrozenModel) -> None:
-    """Write the file of a mask of all layers."""
+    """Write the file of an initial mask, which holds all layers."""
     save_bundle(path, mask.unpacked(frozen.all_layers), info=identity.info, origin=mask.record)
 
 
