@@ -5,7 +5,7 @@ import torch
 
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.layout import _CHUNK_BYTES_ON_DEVICE, chunks
-from nmlab.trials.masks.ranking import keep_largest
+from nmlab.trials.masks.topn import keep_largest
 from nmlab.trials.methods.maskllm.maths import hard_mask
 from nmlab.trials.methods.susi.maths import sampled_mask
 

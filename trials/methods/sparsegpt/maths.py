@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.pattern import Pattern
-from nmlab.trials.masks.ranking import keep_largest_columns
+from nmlab.trials.masks.topn import keep_largest_columns
 
 
 class IndefiniteHessianError(ValueError):

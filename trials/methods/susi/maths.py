@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.masks.layout import chunks, columns, write_columns
-from nmlab.trials.masks.ranking import keep_largest
+from nmlab.trials.masks.topn import keep_largest
 
 
 def relaxed_mask(
