@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from nmlab.search_spaces.schema.conditions import BESIDE_SPACE, is_active, settling_order
-from nmlab.search_spaces.schema.entries import Entry, Listed, TrialLike
+from nmlab.search_spaces.schema.entries import Entry, ListedEntry, TrialLike
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.values import Scalar
@@ -30,7 +30,7 @@ def grid_points(study: Study) -> list[Configuration]:
     Raises ValueError if an entry of the space does not list its values.
     """
     for name, entry in study.entries.items():
-        if not isinstance(entry, Listed):
+        if not isinstance(entry, ListedEntry):
             raise ValueError(f"space.{name} is {entry.kind}; a grid needs listed values (grid or choice)")
     points = _points(study.entries, order=settling_order(study.entries), settled=_constants(study))
     return [_configuration(study, searched=point) for point in points]
@@ -48,7 +48,7 @@ def baseline_points(study: Study) -> list[Configuration]:
     takes its own hyperparameters only, not the fixed ones of the study.
     """
     given = [{"method": item} if isinstance(item, str) else dict(item) for item in study.baselines]
-    searched = isinstance(study.data.calibration.samples, Listed)
+    searched = isinstance(study.data.calibration.samples, ListedEntry)
     sizes = [{SAMPLES: size} for size in study.data.calibration.sizes] if searched else [{}]
     points: list[Configuration] = []
     for baseline in given:
@@ -92,7 +92,7 @@ def _points(entries: Mapping[str, Entry], *, order: Sequence[str], settled: Conf
     if not is_active(entry, settled=settled):
         yield from _points(entries, order=rest, settled=settled)
         return
-    assert isinstance(entry, Listed), "grid_points refuses all other entries"
+    assert isinstance(entry, ListedEntry), "grid_points refuses all other entries"
     for value in entry.values:
         yield from _points(entries, order=rest, settled={**settled, name: value})
 

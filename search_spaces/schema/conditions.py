@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from nmlab.search_spaces.schema.entries import Entry, Int, Listed
+from nmlab.search_spaces.schema.entries import Entry, IntEntry, ListedEntry
 from nmlab.search_spaces.schema.scalars import has
 from nmlab.trials.contract.near_names import hint, nearest
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
@@ -68,9 +68,9 @@ def _problem(parent: str, values: Sequence[object], *, entries: Mapping[str, Ent
 
 
 def _unreachable(parent: str, values: Sequence[object], *, entry: Entry) -> str:
-    if isinstance(entry, Listed):
+    if isinstance(entry, ListedEntry):
         return _unlisted(parent, values, listed=entry.values)
-    if isinstance(entry, Int):
+    if isinstance(entry, IntEntry):
         return _outside(parent, values, bounds=entry.bounds)
     return f"{parent} is {entry.kind}; a condition needs a name with listed values or whole numbers"
 

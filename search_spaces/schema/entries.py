@@ -61,7 +61,7 @@ class Entry(BaseModel, ABC):
         return {key: value for key, value in handler(self).items() if key != "when" or value}
 
 
-class Listed(Entry, ABC):
+class ListedEntry(Entry, ABC):
     """An entry whose values are written out."""
 
     values: Values
@@ -71,21 +71,21 @@ class Listed(Entry, ABC):
         return trial.suggest_categorical(name, list(self.values))
 
 
-class Grid(Listed):
+class GridEntry(ListedEntry):
     """Values that a grid search visits all; a sampling search treats them as categories."""
 
     kind: ClassVar[str] = "grid"
     values: Values = Field(alias="grid")
 
 
-class Choice(Listed):
+class ChoiceEntry(ListedEntry):
     """Categories without an order; a grid search visits all of them."""
 
     kind: ClassVar[str] = "choice"
     values: Values = Field(alias="choice")
 
 
-class Uniform(Entry):
+class UniformEntry(Entry):
     """A number, uniform between two bounds, both included."""
 
     kind: ClassVar[str] = "uniform"
@@ -96,7 +96,7 @@ class Uniform(Entry):
         return trial.suggest_float(name, *self.bounds)
 
 
-class LogUniform(Entry):
+class LogUniformEntry(Entry):
     """A positive number, uniform in its logarithm between two bounds, both included."""
 
     kind: ClassVar[str] = "loguniform"
@@ -107,7 +107,7 @@ class LogUniform(Entry):
         return trial.suggest_float(name, *self.bounds, log=True)
 
 
-class Int(Entry):
+class IntEntry(Entry):
     """A whole number, uniform between two bounds, both included."""
 
     kind: ClassVar[str] = "int"
@@ -139,7 +139,7 @@ def _one_entry(value: object) -> object:
 def _text_or_listed(value: object) -> object:
     if isinstance(value, Mapping):
         _check_keys(value, kinds=("grid", "choice"))
-    elif not isinstance(value, str | Listed):
+    elif not isinstance(value, str | ListedEntry):
         raise invalid_value("expected text in quotes, or a mapping with grid or choice")
     return value
 
@@ -147,7 +147,7 @@ def _text_or_listed(value: object) -> object:
 def _count_or_listed(value: object) -> object:
     if isinstance(value, Mapping):
         _check_keys(value, kinds=("grid", "choice"))
-    elif not isinstance(value, int | Listed) or isinstance(value, bool):
+    elif not isinstance(value, int | ListedEntry) or isinstance(value, bool):
         raise invalid_value("expected a whole number, or a mapping with grid or choice")
     return value
 
@@ -164,18 +164,18 @@ def _branch(value: object) -> str | None:
 
 
 SpaceEntry = Annotated[
-    Annotated[Grid, Tag("<grid>")]
-    | Annotated[Choice, Tag("<choice>")]
-    | Annotated[Uniform, Tag("<uniform>")]
-    | Annotated[LogUniform, Tag("<loguniform>")]
-    | Annotated[Int, Tag("<int>")],
+    Annotated[GridEntry, Tag("<grid>")]
+    | Annotated[ChoiceEntry, Tag("<choice>")]
+    | Annotated[UniformEntry, Tag("<uniform>")]
+    | Annotated[LogUniformEntry, Tag("<loguniform>")]
+    | Annotated[IntEntry, Tag("<int>")],
     Discriminator(_branch),
     BeforeValidator(_one_entry),
 ]
 """One entry of a study's `space`."""
 
 TextOrListed = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[Grid, Tag("<grid>")] | Annotated[Choice, Tag("<choice>")],
+    Annotated[str, Tag("<text>")] | Annotated[GridEntry, Tag("<grid>")] | Annotated[ChoiceEntry, Tag("<choice>")],
     Discriminator(_branch),
     BeforeValidator(_text_or_listed),
 ]
@@ -183,8 +183,8 @@ TextOrListed = Annotated[
 
 CountOrListed = Annotated[
     Annotated[int, Strict(), Field(ge=1), Tag("<count>")]
-    | Annotated[Grid, Tag("<grid>")]
-    | Annotated[Choice, Tag("<choice>")],
+    | Annotated[GridEntry, Tag("<grid>")]
+    | Annotated[ChoiceEntry, Tag("<choice>")],
     Discriminator(_branch),
     BeforeValidator(_count_or_listed),
 ]

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from nmlab.search_spaces.schema.entries import CountOrListed, Listed
+from nmlab.search_spaces.schema.entries import CountOrListed, ListedEntry
 from nmlab.search_spaces.schema.modes import with_modes
 from nmlab.trials.contract.sections import CalibrationSpec, CalibrationText, EvaluationSpec, Section, TrialBudget
 from nmlab.trials.contract.values import Amount, Count, Positive, Scalar, Seed, Text, distinct, not_empty
@@ -67,7 +67,7 @@ class Calibration(CalibrationText[CountOrListed]):
     @property
     def sizes(self) -> tuple[int, ...]:
         """The numbers of sequences that are searched, in file order."""
-        return cast("tuple[int, ...]", self.samples.values) if isinstance(self.samples, Listed) else (self.samples,)
+        return cast("tuple[int, ...]", self.samples.values) if isinstance(self.samples, ListedEntry) else (self.samples,)
 
     def with_samples(self, samples: int) -> CalibrationSpec:
         """Return the text of a trial that reads so many of the sequences."""

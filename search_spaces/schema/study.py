@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from nmlab.search_spaces.schema import checks, conditions, objectives
-from nmlab.search_spaces.schema.entries import Entry, Listed, SpaceEntry, TextOrListed
+from nmlab.search_spaces.schema.entries import Entry, ListedEntry, SpaceEntry, TextOrListed
 from nmlab.search_spaces.schema.sections import Budget, Data, Replica, Search
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.sections import Intervals, ModelSource, Section
@@ -200,5 +200,5 @@ class Study(Section):
         return self.budget.max_concurrent or max(1, slots // self.replica.mask_parallel)
 
 
-def _texts(value: str | Listed) -> tuple[str, ...]:
+def _texts(value: str | ListedEntry) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(str(item) for item in value.values)
