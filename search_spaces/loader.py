@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from nmlab.search_spaces.reading import dialect, earlier_names
+from nmlab.search_spaces.reading import earlier_names, study_yaml
 from nmlab.search_spaces.reading import overrides as changes
 from nmlab.search_spaces.reading import presets as sizes
 from nmlab.search_spaces.reading.problems import StudyError, lines
@@ -77,11 +77,11 @@ def presets(name_or_path: str | Path) -> tuple[str, ...]:
 
 def dump(study: Study) -> str:
     """Return `study` as YAML with every default written out; `loads` returns an equal study from it."""
-    return dialect.dump(study.model_dump(mode="json", by_alias=True))
+    return study_yaml.dump(study.model_dump(mode="json", by_alias=True))
 
 
 def _mapping(text: str, *, source: str) -> JsonObject:
-    data = dialect.parse(text, source=source)
+    data = study_yaml.parse(text, source=source)
     if not isinstance(data, dict):
         expected = "a mapping with name, model, data, pattern and method"
         raise StudyError([f"{shown(data)}: expected {expected}"], source=source)

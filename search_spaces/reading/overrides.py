@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
-from nmlab.search_spaces.reading import dialect, earlier_names
+from nmlab.search_spaces.reading import earlier_names, study_yaml
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.contract.wording import shown
@@ -26,9 +26,9 @@ def split(override: str) -> tuple[list[str], object]:
         raise StudyError(
             [f"{shown(override)}: expected key=value, for example {_OPTION} search.samples=4"], source=_OPTION
         )
-    if len(keys) > dialect.DEEPEST:
-        raise StudyError([f"{len(keys)} keys below each other; expected at most {dialect.DEEPEST}"], source=_OPTION)
-    return keys, dialect.parse(text, source=f"{_OPTION} {path.strip()}")
+    if len(keys) > study_yaml.DEEPEST:
+        raise StudyError([f"{len(keys)} keys below each other; expected at most {study_yaml.DEEPEST}"], source=_OPTION)
+    return keys, study_yaml.parse(text, source=f"{_OPTION} {path.strip()}")
 
 
 def apply(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading import study_yaml
 from nmlab.search_spaces.reading.overrides import TWINS
 from nmlab.search_spaces.reading.problems import StudyError, sections
 from nmlab.search_spaces.schema.study import SLUG, Study
@@ -38,7 +38,7 @@ def scales() -> tuple[str, ...]:
 def scale(name: str) -> JsonObject:
     """Return the settings of the packaged scale of this name, merged with those of the scale below it, if any."""
     path = SCALES / f"{name}.yaml"
-    data = dialect.parse(path.read_text(encoding="utf-8"), source=path.name)
+    data = study_yaml.parse(path.read_text(encoding="utf-8"), source=path.name)
     assert isinstance(data, dict), f"{path.name} is no mapping"
     assert set(data) <= {*SCALE_KEYS, "scale"}, f"{path.name} sets {sorted({*data} - {*SCALE_KEYS})}"
     below = data.pop("scale", None)
