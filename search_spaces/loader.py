@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from nmlab.search_spaces.reading import earlier_names, study_yaml
-from nmlab.search_spaces.reading import overrides as changes
-from nmlab.search_spaces.reading import presets as sizes
-from nmlab.search_spaces.reading.problems import StudyError, lines
+from nmlab.search_spaces.reading.overrides import apply_overrides
+from nmlab.search_spaces.reading.presets import at_preset, preset_names
+from nmlab.search_spaces.reading.problems import StudyError, problem_lines
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.near_names import hint, nearest
 from nmlab.trials.contract.values import JsonMapping, JsonObject
@@ -50,12 +50,12 @@ def loads(
 
     Raises StudyError.
     """
-    given, earlier = earlier_names.replaced(_mapping(text, source=source), source=source)
-    for line in () if from_record else earlier_names.notes(earlier, source=source):
+    given, earlier = earlier_names.with_present_names(_mapping(text, source=source), source=source)
+    for line in () if from_record else earlier_names.earlier_name_notes(earlier, source=source):
         _LOGGER.warning(line)
-    data = sizes.settled(given, preset=preset, source=source)
+    data = at_preset(given, preset=preset, source=source)
     where = source if preset is None else f"{source}, preset {preset}"
-    changed = changes.apply(data, overrides, note=_LOGGER.warning)
+    changed = apply_overrides(data, overrides, note=_LOGGER.warning)
     if changed.get("preset") != data.get("preset"):
         raise StudyError(["preset: expected --preset NAME to choose a preset"], source="--set")
     return _validated(changed, source=where)
@@ -72,7 +72,7 @@ def presets(name_or_path: str | Path) -> tuple[str, ...]:
     Raises StudyError as `load` does.
     """
     path = _locate(name_or_path)
-    return sizes.names(_mapping(_text(path), source=path.name))
+    return preset_names(_mapping(_text(path), source=path.name))
 
 
 def dump(study: Study) -> str:
@@ -118,4 +118,4 @@ def _validated(data: JsonMapping, *, source: str) -> Study:
     try:
         return Study.model_validate(data)
     except ValidationError as error:
-        raise StudyError(lines(error, data=data), source=source) from error
+        raise StudyError(problem_lines(error, data=data), source=source) from error

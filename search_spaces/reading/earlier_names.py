@@ -17,7 +17,7 @@ EARLIER = {
 """Path of a key in studies of earlier versions -> its path now, in the same section."""
 
 
-def replaced(data: JsonMapping, *, source: str) -> tuple[JsonObject, tuple[str, ...]]:
+def with_present_names(data: JsonMapping, *, source: str) -> tuple[JsonObject, tuple[str, ...]]:
     """Return a raw study, its presets included, with the present names, and the paths of earlier names that it has.
 
     Raises StudyError if a section gives a key under both names.
@@ -35,7 +35,7 @@ def replaced(data: JsonMapping, *, source: str) -> tuple[JsonObject, tuple[str, 
     return now, tuple(found)
 
 
-def replaced_override(keys: list[str], value: object, *, source: str) -> tuple[list[str], object, tuple[str, ...]]:
+def override_with_present_names(keys: list[str], value: object, *, source: str) -> tuple[list[str], object, tuple[str, ...]]:
     """Return the key path and the value of one override with the present names, and the earlier names in it."""
     found = [path for path in _prefixes(keys) if path in EARLIER]
     now = list(keys)
@@ -47,13 +47,13 @@ def replaced_override(keys: list[str], value: object, *, source: str) -> tuple[l
     return now, value, (*found, *inside)
 
 
-def notes(found: tuple[str, ...], *, source: str) -> Iterator[str]:
+def earlier_name_notes(found: tuple[str, ...], *, source: str) -> Iterator[str]:
     """Yield one line for each earlier name."""
     for place in dict.fromkeys(found):
-        yield f"{source}: {place} is called {now_called(place)} now; the earlier name is still read"
+        yield f"{source}: {place} is called {present_name(place)} now; the earlier name is still read"
 
 
-def recorded(path: str) -> str:
+def recorded_name(path: str) -> str:
     """Return the name under which MLflow records the setting at a path: the earlier one, as all runs have it."""
     for earlier, now in EARLIER.items():
         if path == now or path.startswith(f"{now}."):
@@ -61,7 +61,7 @@ def recorded(path: str) -> str:
     return path
 
 
-def now_called(place: str) -> str:
+def present_name(place: str) -> str:
     """Return the present name of a key at a place such as ``presets.small.cadence``."""
     earlier = next(path for path in EARLIER if f".{place}".endswith(f".{path}"))
     return EARLIER[earlier]

@@ -15,7 +15,7 @@ TWINS = {"fixed": "space", "space": "fixed"}
 """The two sections for hyperparameters; each hyperparameter is in one of them only."""
 
 
-def split(override: str) -> tuple[list[str], object]:
+def split_override(override: str) -> tuple[list[str], object]:
     """Return the key path and the value of one override; the value is YAML, scalar or flow style.
 
     Raises StudyError if `override` does not have the form a.b=c, or the value is not YAML.
@@ -31,7 +31,7 @@ def split(override: str) -> tuple[list[str], object]:
     return keys, study_yaml.parse(text, source=f"{_OPTION} {path.strip()}")
 
 
-def apply(
+def apply_overrides(
     data: JsonMapping, overrides: Sequence[str], *, note: Callable[[str], None] = lambda line: None
 ) -> JsonObject:
     """Return a copy of the raw study `data` with each override set, in order; the last one wins.
@@ -43,9 +43,9 @@ def apply(
     """
     changed = copy.deepcopy(dict(data))
     for override in overrides:
-        given, raw = split(override)
-        keys, value, found = earlier_names.replaced_override(given, raw, source=_OPTION)
-        for line in earlier_names.notes(found, source=_OPTION):
+        given, raw = split_override(override)
+        keys, value, found = earlier_names.override_with_present_names(given, raw, source=_OPTION)
+        for line in earlier_names.earlier_name_notes(found, source=_OPTION):
             note(line)
         _set(changed, keys=keys, value=value)
         _take_from_twin(changed, keys=keys)

@@ -25,7 +25,7 @@ SCALES = Path(__file__).parents[1] / "scales"
 _SECTIONS = {path for path, _ in sections(Study) if path} | {"fixed", "space", "replica.resources.custom"}
 
 
-def names(data: JsonMapping) -> tuple[str, ...]:
+def preset_names(data: JsonMapping) -> tuple[str, ...]:
     """Return the names of the presets of the raw study `data`, the default first; none if it has no `presets`."""
     return tuple(data.get("presets") or ())
 
@@ -45,7 +45,7 @@ def scale(name: str) -> JsonObject:
     return merged(scale(below), data) if below else dict(data)
 
 
-def settled(data: JsonMapping, *, preset: str | None, source: str) -> JsonObject:
+def at_preset(data: JsonMapping, *, preset: str | None, source: str) -> JsonObject:
     """Return the raw study `data` at one of its presets, the first one by default, without `presets`.
 
     The name of any preset but the first is appended to the study's name, unless the preset sets one. Raises StudyError
@@ -58,12 +58,12 @@ def settled(data: JsonMapping, *, preset: str | None, source: str) -> JsonObject
     problems = list(_problems(data))
     if problems:
         raise StudyError(problems, source=source)
-    chosen = names(data)[0] if preset is None else preset
-    if chosen not in names(data):
-        raise StudyError([f"preset {shown(chosen)}: unknown preset{hint(chosen, names(data))}"], source=source)
+    chosen = preset_names(data)[0] if preset is None else preset
+    if chosen not in preset_names(data):
+        raise StudyError([f"preset {shown(chosen)}: unknown preset{hint(chosen, preset_names(data))}"], source=source)
     shared = {key: value for key, value in data.items() if key != "presets"}
     own = {key: value for key, value in (data["presets"][chosen] or {}).items() if key != "scale"}
-    if chosen != names(data)[0] and isinstance(shared.get("name"), str):
+    if chosen != preset_names(data)[0] and isinstance(shared.get("name"), str):
         shared["name"] = f"{shared['name']}-{chosen}"
     size = (data["presets"][chosen] or {}).get("scale")
     return {**merged(merged(scale(size) if size else {}, shared), own), "preset": chosen}

@@ -25,7 +25,7 @@ class StudyError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
-def lines(error: ValidationError, *, data: JsonMapping) -> list[str]:
+def problem_lines(error: ValidationError, *, data: JsonMapping) -> list[str]:
     """Return one line for each problem of the study `data`: path, what was given, what was expected."""
     return [line for detail in error.errors() for line in _line(detail, data=data).splitlines()]
 

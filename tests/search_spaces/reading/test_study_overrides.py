@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmlab.search_spaces import loader
-from nmlab.search_spaces.reading.overrides import apply, split
+from nmlab.search_spaces.reading.overrides import apply_overrides, split_override
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.search_spaces.schema.entries import ChoiceEntry, GridEntry, IntEntry
 
@@ -89,12 +89,12 @@ def test_paths_and_values_that_cannot_be(override, line):
 
 def test_the_raw_study_is_left_alone():
     data = {"search": {"samples": 8}}
-    assert apply(data, ["search.samples=4", "search.seed=1"]) == {"search": {"samples": 4, "seed": 1}}
+    assert apply_overrides(data, ["search.samples=4", "search.seed=1"]) == {"search": {"samples": 4, "seed": 1}}
     assert data == {"search": {"samples": 8}}
 
 
 def test_an_empty_section_is_filled():
-    assert apply({"fixed": None}, ["fixed.alpha=0.9"]) == {"fixed": {"alpha": 0.9}}
+    assert apply_overrides({"fixed": None}, ["fixed.alpha=0.9"]) == {"fixed": {"alpha": 0.9}}
 
 
 KEYS = st.lists(st.text(string.ascii_lowercase + "_", min_size=1), min_size=1, max_size=4)
@@ -104,7 +104,7 @@ KEYS = st.lists(st.text(string.ascii_lowercase + "_", min_size=1), min_size=1, m
 @given(keys=KEYS, value=st.one_of(st.integers(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)))
 def test_path_and_value_survive(keys, value):
     text = str(value).lower() if isinstance(value, bool) else repr(value)
-    parsed_keys, parsed = split(f"{'.'.join(keys)}={text}")
+    parsed_keys, parsed = split_override(f"{'.'.join(keys)}={text}")
     assert parsed_keys == keys
     assert parsed == value
     assert type(parsed) is type(value)
