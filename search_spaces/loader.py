@@ -30,7 +30,7 @@ def load(
     """Return a packaged study by its name, or a study from a YAML file, with `overrides` such as "a.b=c".
 
     A text without a folder and without .yaml or .yml is a name. Without `preset` the first preset of the file is taken.
-    Earlier names of keys are read, with a warning for each, unless the study comes ``from_record``, the file of a launch.
+    Earlier names of keys are read, with a warning for each, unless the study comes ``from_record``: a launch's file.
     Raises StudyError, one line for each problem: unknown name or preset, unreadable file, invalid YAML, or invalid
     values.
     """

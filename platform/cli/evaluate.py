@@ -71,8 +71,8 @@ def evaluate(
     from nmlab.platform.tracking.result_files import located
     from nmlab.trials.evaluation import evaluate as measure
     from nmlab.trials.evaluation.throughput import Workload
-    from nmlab.trials.export.subject import Base, open_subject
     from nmlab.trials.export.speed import measure_speed
+    from nmlab.trials.export.subject import Base, open_subject
     from nmlab.trials.models.frozen import best_device
 
     text = {"source": data, "split": split, "column": column, "windowing": windowing, "windows": windows}

@@ -16,7 +16,7 @@ from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape
 from nmlab.trials.models.reading import first_line
-from nmlab.trials.sizing.dry_run import FakeTensorModel, DryRunCounts
+from nmlab.trials.sizing.dry_run import DryRunCounts, FakeTensorModel
 from nmlab.trials.sizing.preflight import PreflightFacts
 from nmlab.trials.sizing.probe import ProbeResult
 
@@ -65,7 +65,9 @@ class Forecast:
 class Forecaster:
     """Makes the forecasts of the trials of one study; dry runs that they have in common are made once."""
 
-    def __init__(self, study: Study, facts: PreflightFacts, *, machine: Machine, fake_model: FakeTensorModel | None = None) -> None:
+    def __init__(
+        self, study: Study, facts: PreflightFacts, *, machine: Machine, fake_model: FakeTensorModel | None = None
+    ) -> None:
         self._study, self._facts, self._machine = study, facts, machine
         self._given_model = fake_model
         self._backwards: dict[tuple[str, str], DryRunCounts] = {}

@@ -35,7 +35,9 @@ def with_present_names(data: JsonMapping, *, source: str) -> tuple[JsonObject, t
     return now, tuple(found)
 
 
-def override_with_present_names(keys: list[str], value: object, *, source: str) -> tuple[list[str], object, tuple[str, ...]]:
+def override_with_present_names(
+    keys: list[str], value: object, *, source: str
+) -> tuple[list[str], object, tuple[str, ...]]:
     """Return the key path and the value of one override with the present names, and the earlier names in it."""
     found = [path for path in _prefixes(keys) if path in EARLIER]
     now = list(keys)

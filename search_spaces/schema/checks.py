@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+
 from nmlab.search_spaces.schema.entries import Entry, ListedEntry
 from nmlab.search_spaces.schema.sections import Data, Search
 from nmlab.trials.contract.pattern import Pattern, expected_pattern

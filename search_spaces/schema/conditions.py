@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+
 from nmlab.search_spaces.schema.entries import Entry, IntEntry, ListedEntry
 from nmlab.search_spaces.schema.scalars import has
 from nmlab.trials.contract.near_names import hint, nearest
@@ -57,7 +58,9 @@ def problems(entries: Mapping[str, Entry], *, fixed: Mapping[str, object]) -> It
     yield from _circle(entries)
 
 
-def _problem(parent: str, values: Sequence[object], *, entries: Mapping[str, Entry], fixed: Mapping[str, object]) -> str:
+def _problem(
+    parent: str, values: Sequence[object], *, entries: Mapping[str, Entry], fixed: Mapping[str, object]
+) -> str:
     if parent in entries:
         return _unreachable(parent, values, entry=entries[parent])
     if parent in TOP_LEVEL:

@@ -67,7 +67,9 @@ class Calibration(CalibrationText[CountOrListed]):
     @property
     def sizes(self) -> tuple[int, ...]:
         """The numbers of sequences that are searched, in file order."""
-        return cast("tuple[int, ...]", self.samples.values) if isinstance(self.samples, ListedEntry) else (self.samples,)
+        return (
+            cast("tuple[int, ...]", self.samples.values) if isinstance(self.samples, ListedEntry) else (self.samples,)
+        )
 
     def with_samples(self, samples: int) -> CalibrationSpec:
         """Return the text of a trial that reads so many of the sequences."""

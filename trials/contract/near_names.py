@@ -1,7 +1,7 @@
 """Messages about unknown names: what was given, which known name is nearest, and which names are known.
 
-All such messages of nmlab are made here. `unknown_name` is a whole sentence; `hint` is the end of a line that has already
-said what is wrong, as the lines about a study do; `nearest` is for messages of another form.
+All such messages of nmlab are made here. `unknown_name` is a whole sentence; `hint` is the end of a line that has
+already said what is wrong, as the lines about a study do; `nearest` is for messages of another form.
 """
 
 from collections.abc import Iterable

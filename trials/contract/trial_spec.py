@@ -6,9 +6,10 @@ The key digests what `TrialSpec._identity` returns. It names a trial's folder, i
 import hashlib
 import json
 from collections.abc import Mapping
+
 from pydantic import Field
 
-from nmlab.trials.contract.sections import Intervals, CalibrationSpec, EvaluationSpec, ModelSource, Section, TrialBudget
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, Intervals, ModelSource, Section, TrialBudget
 from nmlab.trials.contract.values import Scalar
 
 # Trial keys are kept for good: they digest the names of all fields. A field or hyperparameter that is added later
@@ -50,7 +51,7 @@ class TrialSpec(Section):
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits over everything that a result depends on, the seed included; ``_identity`` says what."""
+        """16 hexadecimal digits over all that a result depends on, the seed included; ``_identity`` says what."""
         return _digest(self._identity(), size=8)
 
     @property

@@ -1,7 +1,7 @@
 """Find the files of a folder or a pattern: all of them, or none and a message that says what to write.
 
-README and licence files are left out and listed in ``ChosenFiles.left_out``; names that begin with a dot are ignored. Every
-other file is read or refused. Folders below are read too, in the order of the names.
+README and licence files are left out and listed in ``ChosenFiles.left_out``; names that begin with a dot are ignored.
+Every other file is read or refused. Folders below are read too, in the order of the names.
 """
 
 import re

@@ -13,9 +13,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.near_names import unknown_name
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.data.text_values import check_encodable, read_text
 from nmlab.trials.evaluation.word_order import word_order
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.run_artifacts import LOG_LIKELIHOODS, QUESTION, task_array
 from nmlab.trials.contract.sections import EvaluationSpec
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.models import MaskedModel
 
 

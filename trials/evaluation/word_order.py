@@ -8,7 +8,6 @@ takes is a little grammar, so that models of some ten thousand weights can be di
 import random
 from collections.abc import Iterator
 
-
 from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.data import python_docs
 

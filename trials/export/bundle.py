@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-
 from torch import Tensor
 
-from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.contract.run_artifacts import MASK_FILE, WEIGHTS_FILE
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.exporter import Exporter
 from nmlab.trials.export.subject import Subject, linear_of
 from nmlab.trials.masks.bits import masks_digest

@@ -2,11 +2,9 @@
 
 import re
 
-
-
-from nmlab.trials.contract.values import JsonMapping
 from nmlab.trials.contract.escaping import markdown_code as code
 from nmlab.trials.contract.escaping import markdown_text as escaped
+from nmlab.trials.contract.values import JsonMapping
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _DENSE = (

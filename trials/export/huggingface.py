@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel

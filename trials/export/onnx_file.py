@@ -11,13 +11,12 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.contract.log_levels import at_least
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.exporter import Exporter, plain_tree, probe
 from nmlab.trials.export.subject import Subject
 

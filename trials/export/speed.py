@@ -2,9 +2,8 @@
 
 from dataclasses import asdict, replace
 
-
-from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.evaluation.throughput import Workload, flops, speeds
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.export.torch_sparse import TorchSparse, accelerated

@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE
 from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.maskllm import read_maskllm
 from nmlab.trials.export.sparsity import Sparsity, kept, sparsity
 from nmlab.trials.files.checked_json import DamagedFileError, NewerFormatError

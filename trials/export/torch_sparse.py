@@ -11,16 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.sparse import to_sparse_semi_structured
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.compat import sparse_shape_limits
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.exporter import plain_tree
 from nmlab.trials.export.huggingface import HuggingFace
 from nmlab.trials.export.subject import Subject, linear_of

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Bill:
-    """Costs that can be added up: forward and backward passes of a minibatch, the tokens they read, and wall seconds."""
+    """A sum of costs: forward and backward passes of one minibatch each, the tokens they read, and wall seconds."""
 
     forwards: int = 0
     backwards: int = 0

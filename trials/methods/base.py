@@ -66,7 +66,7 @@ class About:
 
 
 def _check_renamed(cls: type, renamed: Mapping[str, str]) -> None:
-    """Raise ``TypeError`` for a subclass that still uses an earlier name of a method or attribute, which nothing reads."""
+    """Raise ``TypeError`` for a subclass that still uses the earlier name of a method or attribute."""
     for old, new in renamed.items():
         if old in vars(cls):
             raise TypeError(f"{cls.__name__}.{old} is called {new} now; rename it")

@@ -1,17 +1,15 @@
 """Find a model's files: the built-in model, a local Hugging Face folder, or a hub id of Hugging Face."""
 
-
 from pathlib import Path
-
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from pydantic import ValidationError
 
-from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.sections import ModelSource
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.contract.wording import first_problem
 from nmlab.trials.models.stored import check_stored
 

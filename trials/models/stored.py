@@ -7,9 +7,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-
-from nmlab.trials.contract.values import JsonMapping, JsonObject
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.values import JsonMapping, JsonObject
 
 FP8 = "fp8"
 BITMASK = "sparse-24-bitmask"

@@ -7,6 +7,7 @@ top.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -19,7 +19,7 @@ STEPS = 3
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe measured: seconds of start, step and one whole evaluation; bytes at the peak and between two steps."""
+    """What a probe measured: seconds of start, step and one whole evaluation, bytes at the peak and of the state."""
 
     start_seconds: float
     step_seconds: float

@@ -3,6 +3,7 @@
 import gc
 import types
 from collections.abc import Iterable, Iterator
+
 import numpy as np
 from torch import Tensor
 

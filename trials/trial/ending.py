@@ -10,7 +10,7 @@ from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.evaluation import TaskResults
 from nmlab.trials.files.disk import DiskFullError
 from nmlab.trials.files.file_digest import FileDescription
-from nmlab.trials.measure.out_of_memory import NOT_RETRIED_NOTE, is_out_of_memory, depends_on_batch_size
+from nmlab.trials.measure.out_of_memory import NOT_RETRIED_NOTE, depends_on_batch_size, is_out_of_memory
 from nmlab.trials.methods import registry
 from nmlab.trials.trial.attempt import Attempt
 from nmlab.trials.trial.outcome import TrialResult, facts_of
@@ -43,7 +43,7 @@ class TrialInProgress(Protocol):
         """Whether the trial takes steps or evaluates, where most of the memory allocated is activations."""
 
     def spent(self) -> dict[str, float]:
-        """Return cost and memory as metrics, without asking other ranks of a pipeline group, which may have failed too."""
+        """Return cost and memory as metrics, without asking other ranks of a pipeline group, which may have failed."""
 
 
 @dataclass(frozen=True)

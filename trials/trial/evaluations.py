@@ -29,7 +29,9 @@ class Evaluations:
         self._context.model.remove_masks()
         self._context.model.apply_masks(masks, weights_OI=run.weights())
         first = self._footprint.watch("evaluation")
-        return measure_perplexity(self._context.model, self._windows, batch_size=self._attempt.windows_at_once, first=first)
+        return measure_perplexity(
+            self._context.model, self._windows, batch_size=self._attempt.windows_at_once, first=first
+        )
 
     def initial_perplexity(self, run: Run) -> Perplexity | None:
         """Return the perplexity of the masks that ``run`` started from, measured once for all trials with the same."""

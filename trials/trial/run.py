@@ -42,7 +42,7 @@ def run_trial(
         pipeline: the pipeline group. Every rank calls this function; all ranks end with the same status, the leader
             alone writes artifacts, and its metrics are those of the trial.
         evaluators: evaluates a part of the masks of each step in other slots; the result is the same.
-        halved_batches_reason: why the first attempt already uses half as many sequences at a time; "" where it does not.
+        halved_batches_reason: why already the first attempt uses half as many sequences at a time; "" if it does not.
 
     Raises ``ValueError`` for bad input, and ``PeerError`` where another rank failed. Divergence and lack of memory are
     results, not exceptions. ``account_of`` returns the cost up to an exception.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nmlab.trials.contract import trial_spec
-from nmlab.trials.contract.sections import Intervals, CalibrationSpec, EvaluationSpec, ModelSource, TrialBudget
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, Intervals, ModelSource, TrialBudget
 from nmlab.trials.contract.trial_spec import ADDED_LATER, TrialSpec
 from nmlab.trials.methods import registry
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from nmlab.trials.contract.sections import Intervals, CalibrationSpec, EvaluationSpec
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, Intervals
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.models import ModelSource
 

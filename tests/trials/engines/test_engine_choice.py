@@ -9,7 +9,7 @@ import torch
 
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.engines import GroupLayout, LinearEngine, MaskKey, make_engine, store_of
-from nmlab.trials.engines.choice import EngineTask, engine_name, auto_engine_name
+from nmlab.trials.engines.choice import EngineTask, auto_engine_name, engine_name
 from nmlab.trials.engines.logits import Float32Store
 from nmlab.trials.engines.needs import engine_needs
 from nmlab.trials.models import PrunableLayer

@@ -28,7 +28,9 @@ def test_logits_on_the_cpu_are_refused():
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
     for device in (CPU, CUDA):
-        assert "triton is not installed (pip install 'nmlab[gpu]'); choose engine 'linear'" in unavailable_reason(device)
+        assert "triton is not installed (pip install 'nmlab[gpu]'); choose engine 'linear'" in unavailable_reason(
+            device
+        )
     with pytest.raises(ValueError, match="triton is not installed"):
         TritonEngine(LAYOUT, store=store_of(LAYOUT, torch.zeros(LAYOUT.groups, 4)))
 

@@ -10,8 +10,8 @@ import torch
 
 from nmlab.trials.export import formats
 from nmlab.trials.export.exporter import export
-from nmlab.trials.export.torch_sparse import TorchSparse, choose, load, unsupported_weight_reason
 from nmlab.trials.export.speed import measure_speed
+from nmlab.trials.export.torch_sparse import TorchSparse, choose, load, unsupported_weight_reason
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch's 2:4 kernels need a CUDA GPU")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nmlab.trials.contract.errors import PeerError, PipelineLostError
-from nmlab.trials.measure.out_of_memory import NOT_RETRIED_NOTE, is_out_of_memory, depends_on_batch_size
+from nmlab.trials.measure.out_of_memory import NOT_RETRIED_NOTE, depends_on_batch_size, is_out_of_memory
 from nmlab.trials.methods.maskpro.run import MaskProRun
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.testing.small import small_replica, small_spec, small_text
@@ -111,7 +111,9 @@ def test_a_pass_shrinks_with_the_batch_and_nothing_else_does():
 
     leaf = torch.ones(2, requires_grad=True)
     assert depends_on_batch_size(_caught(lambda: Layer()(leaf)), otherwise=False)
-    assert depends_on_batch_size(_caught(lambda: (leaf * torch.empty(2**60)).sum()), otherwise=True), "no frame is known"
+    assert depends_on_batch_size(_caught(lambda: (leaf * torch.empty(2**60)).sum()), otherwise=True), (
+        "no frame is known"
+    )
     assert not depends_on_batch_size(_caught(lambda: (leaf * torch.empty(2**60)).sum()), otherwise=False)
     soft_mask = _caught(lambda: _NoRoom.apply(leaf).sum().backward())
     assert not depends_on_batch_size(soft_mask, otherwise=True), "a function of the weights, in a backward"

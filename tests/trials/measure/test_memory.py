@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nmlab.trials.measure import memory
-from nmlab.trials.measure.memory import PeakMeter, can_measure_peaks, exempt_from_gc, release_memory, peak_bytes
+from nmlab.trials.measure.memory import PeakMeter, can_measure_peaks, exempt_from_gc, peak_bytes, release_memory
 
 CPU, MEGA = torch.device("cpu"), 2**20
 pytestmark = pytest.mark.skipif(not can_measure_peaks(CPU), reason="the system does not let its peak be reset")

@@ -8,7 +8,7 @@ import torch
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.methods import base, registry
 from nmlab.trials.methods.base import Method, Run
-from nmlab.trials.methods.initial_masks import initial_mask_methods, initial_mask
+from nmlab.trials.methods.initial_masks import initial_mask, initial_mask_methods
 
 
 def test_every_name_gives_its_method():

@@ -68,7 +68,9 @@ def test_float32_keeps_value_and_gradient_of_algorithm_1(n, m, tau, lam, std):
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8)])
 def test_the_gradient_is_the_derivative(n, m):
     logits_GM, gumbel_GM = _draw(3, m)
-    assert torch.autograd.gradcheck(lambda x: relaxed_mask(x, gumbel_GM, tau=0.4, lam=0.5, n=n), logits_GM.requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda x: relaxed_mask(x, gumbel_GM, tau=0.4, lam=0.5, n=n), logits_GM.requires_grad_()
+    )
 
 
 @settings(max_examples=50, deadline=None)

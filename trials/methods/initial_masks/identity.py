@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass
+
 from torch import Tensor
 
 from nmlab.trials.contract.values import JsonObject

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
 from torch import Tensor
 
 from nmlab.trials.contract.run_artifacts import MASK_FILE

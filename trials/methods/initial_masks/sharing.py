@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+
 from filelock import FileLock
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from nmlab.trials.measure.cost import Bill, Priced
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, TrialContext
 from nmlab.trials.methods.initial_masks.compute import compute
-from nmlab.trials.methods.initial_masks.identity import initial_mask_methods, identity_of, initial_mask_key
+from nmlab.trials.methods.initial_masks.identity import identity_of, initial_mask_key, initial_mask_methods
 from nmlab.trials.methods.initial_masks.lookup import SharedMask, initial_mask_file, look_up, save
 
 

@@ -18,7 +18,7 @@ from nmlab.trials.engines.schedules import cosine_to_a_tenth, linear
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.by_gradient import SoftMaskRun
-from nmlab.trials.methods.initial_masks import initial_mask_methods, initial_mask
+from nmlab.trials.methods.initial_masks import initial_mask, initial_mask_methods
 from nmlab.trials.methods.maskllm.config import MaskLLMConfig
 from nmlab.trials.methods.maskllm.maths import hard_mask, largest_share, sampled_mask, soft_mask, with_prior
 from nmlab.trials.methods.maskllm.metrics import METRICS

@@ -22,7 +22,7 @@ from nmlab.trials.masks.plackett_luce import official_score
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import About, Arrays, Method, Run, TrialContext
-from nmlab.trials.methods.initial_masks import initial_mask_methods, initial_mask, initial_mask_key
+from nmlab.trials.methods.initial_masks import initial_mask, initial_mask_key, initial_mask_methods
 from nmlab.trials.methods.maskpro.changed_groups import ChangedGroups
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.mask_losses import dense_losses, mask_keys, sampled_losses

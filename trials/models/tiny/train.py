@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
+
 import torch
 import transformers
 from rich.progress import Progress
