@@ -92,7 +92,7 @@ for _tag, _regexp, _first in _SCALARS:
     _Writer.add_implicit_resolver(_tag, _regexp, _first)
 
 
-def parse(text: str, *, source: str) -> object:
+def parse(text: str, *, source: str) -> Any:
     """Return the value of the YAML `text`.
 
     Raises StudyError with line and column if `text` is not YAML, or gives a key twice.

@@ -124,7 +124,7 @@ def _check_keys(value: Mapping[object, object], *, kinds: Sequence[str]) -> None
             raise invalid_value(f"unknown key {key!r}{hint(key, (*kinds, 'when'))}")
     given = [key for key in value if key != "when"]
     if len(given) != 1:
-        raise invalid_value(f"expected exactly one of {either(kinds)}; given {' and '.join(given) or 'none'}")
+        raise invalid_value(f"expected exactly one of {either(kinds)}; given {' and '.join(map(str, given)) or 'none'}")
 
 
 def _one_entry(value: object) -> object:
