@@ -56,6 +56,7 @@ def test_an_initial_mask_drawn_at_random_is_the_trials_own(make_context):
     [
         (Method, "refuse", "unsupported_reason"),
         (Method, "refuse_text", "unsupported_text_reason"),
+        (Method, "shardable", "supports_pipeline_stages"),
         (Run, "extras", "diagnostics"),
     ],
 )

@@ -45,7 +45,7 @@ def _literal(logits_GM, gumbel_GM, tau, lam, n):
 
 def _with_gradient(function, logits_GM, gumbel_GM, tau, lam, n):
     logits_GM = logits_GM.clone().requires_grad_()
-    soft_GM = function(logits_GM, gumbel_GM, tau, lam, n)
+    soft_GM = function(logits_GM, gumbel_GM, tau=tau, lam=lam, n=n)
     (soft_GM * torch.linspace(-1, 1, soft_GM.numel(), dtype=soft_GM.dtype).view_as(soft_GM)).sum().backward()
     return soft_GM.detach(), logits_GM.grad
 
