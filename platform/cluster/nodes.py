@@ -17,7 +17,8 @@ from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.models import locate
 
 T = TypeVar("T")
-_ANSWER_S = 60.0
+_NODE_ANSWER_SECONDS = 60.0
+"""How long a node may take to answer: Ray starts a process there first, which a busy node takes half a minute for."""
 
 
 def check_nodes(study: Study, *, results: Path, all_of_them: bool = True) -> str:
@@ -79,7 +80,7 @@ def _ask_all(look: Callable[..., T], *arguments: object) -> dict[str, T | Except
     answers: dict[str, T | Exception] = {}
     for name, reference in asked.items():
         try:
-            answers[name] = ray.get(reference, timeout=_ANSWER_S)
+            answers[name] = ray.get(reference, timeout=_NODE_ANSWER_SECONDS)
         except TaskUnschedulableError:
             continue
         except Exception as error:  # reported as that node's problem

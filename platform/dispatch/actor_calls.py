@@ -7,8 +7,10 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
-_OVERDUE_S = 20.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
+"""Between two tries of a call: short at first, because Ray restarts an actor in about a second."""
+_OVERDUE_SECONDS = 20.0
+"""How long an answer may take beyond what the call waits for; then it counts as lost, and the call is made again."""
 
 
 class DispatcherLostError(RuntimeError):
@@ -34,14 +36,14 @@ class ActorCalls:
 
     def ask(self, call: Callable[[Any], Any], *, within: float = 0.0) -> Any:
         """Return the answer to ``call(actor)``, which makes a remote call that may wait ``within`` seconds."""
-        since, pause = time.monotonic(), _FIRST_PAUSE_S
+        since, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
         while True:
             try:
-                return ray.get(call(self._find()), timeout=within + _OVERDUE_S)
+                return ray.get(call(self._find()), timeout=within + _OVERDUE_SECONDS)
             except (RayActorError, GetTimeoutError, _UnknownActorError) as error:
                 self._give_up_after(since, error)
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _find(self) -> Any:
         if self._actor is None:

@@ -11,9 +11,12 @@ from nmlab.platform.records.events import JournalRecord, TrialEnded
 if TYPE_CHECKING:  # Ray must not be imported before its environment is set, nor by a launch that has nothing to run
     from nmlab.platform.dispatch.client import DispatchClient
 
-_DRAIN_S = 0.5
-FINAL_RECORDS_S = 90.0
-_PAUSE_S = 0.05
+_DRAIN_SECONDS = 0.5
+"""How long a ``drain`` waits for records: how often the driver publishes its state when nothing happens."""
+FINAL_RECORDS_SECONDS = 90.0
+"""How long the last records may take. A dispatcher that is lost then is an error of its client after 60 s already."""
+_PAUSE_SECONDS = 0.05
+"""Between two rounds without records, so that a dispatcher that answers at once is not asked in a busy loop."""
 
 
 class DriverLoop:
@@ -53,7 +56,7 @@ class DriverLoop:
         """End the replicas, through this dispatcher and any that replaces it; returns at once."""
         self._stopping = True
 
-    def finish(self, *, within: float = FINAL_RECORDS_S) -> bool:
+    def finish(self, *, within: float = FINAL_RECORDS_SECONDS) -> bool:
         """Take the remaining records and end; return whether the dispatcher was empty within so many seconds."""
         self._last = True
         self._thread.join(within)
@@ -75,7 +78,7 @@ class DriverLoop:
         last, received = self._last, self.received
         self._stop_replicas()
         drained = self._dispatcher.drain(
-            received.generation, acknowledged=received.acknowledged, refused=self._ends.refused, within=_DRAIN_S
+            received.generation, acknowledged=received.acknowledged, refused=self._ends.refused, within=_DRAIN_SECONDS
         )
         if received.is_new(drained):
             self._open(drained.generation)
@@ -87,7 +90,7 @@ class DriverLoop:
         self._cancel_unwanted()
         self._look()
         if not drained.records:
-            time.sleep(_PAUSE_S)
+            time.sleep(_PAUSE_SECONDS)
         return bool(drained.records) or not last
 
     def _stop_replicas(self) -> None:

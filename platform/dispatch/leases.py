@@ -10,7 +10,8 @@ from nmlab.platform.failures import back_off_seconds
 from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialLeased, TrialMetrics, TrialSubmitted
 from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
 
-_BACK_OFF_S = 0.5
+_FIRST_BACK_OFF_SECONDS = 0.5
+"""How long a trial waits after it lost its first replica; twice as long after each further one."""
 
 
 @dataclass
@@ -196,5 +197,5 @@ class Leases:
         elif job.attempts > self._max_failures:
             self._end(key, TrialStatus.FAILED, too_often)
         else:
-            job.not_before = now + back_off_seconds(job.attempts, first=_BACK_OFF_S)
+            job.not_before = now + back_off_seconds(job.attempts, first=_FIRST_BACK_OFF_SECONDS)
             self._queue.appendleft(key)

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-_RECHECK_S = 0.25  # some conditions come true with time alone, such as the end of a back-off
+_RECHECK_SECONDS = 0.25
+"""How often a condition is checked without a notification: some come true with time alone, as the end of a back-off."""
 
 
 class Notifier:
@@ -28,7 +29,7 @@ class Notifier:
                 break
             async with self._changed:
                 try:
-                    await asyncio.wait_for(self._changed.wait(), min(left, _RECHECK_S))
+                    await asyncio.wait_for(self._changed.wait(), min(left, _RECHECK_SECONDS))
                 except TimeoutError:
                     continue
         return answer

@@ -25,17 +25,18 @@ from nmlab.platform.dispatch.messages import (
     TrialUpdate,
 )
 from nmlab.platform.dispatch.record_log import RecordLog
-from nmlab.platform.dispatch.workers import GRACE_S, HEARTBEAT_LIMIT_S, KnownReplica, Workers
+from nmlab.platform.dispatch.workers import RETURN_SECONDS, SILENT_REPLICA_SECONDS, KnownReplica, Workers
 from nmlab.platform.records.events import ReplicaLeft, ReplicaLost, TrialEnded, TrialMetrics
 from nmlab.trials.contract.declarations import is_intermediate
 
-__all__ = ["GRACE_S", "HEARTBEAT_LIMIT_S", "DispatchState"]
+__all__ = ["RETURN_SECONDS", "SILENT_REPLICA_SECONDS", "DispatchState"]
 
 
 class DispatchState:
     """The state of a dispatcher, without Ray, so that it can be tested by plain calls; time is passed in, in seconds.
 
-    It leases nothing until the driver has opened it and the replicas known to the driver are back, or `GRACE_S` passed.
+    It leases nothing until the driver has opened it, and the replicas that the driver knows are back or `RETURN_SECONDS`
+    have passed.
 
     Args:
         max_failures: how often a trial may lose its replica and be leased again.
@@ -95,9 +96,9 @@ class DispatchState:
             self._lose(end.process.name, f"left artifacts that cannot be read ({end.reason})", now=now)
 
     def expire(self, *, now: float) -> None:
-        """Give up replicas that have sent nothing for `HEARTBEAT_LIMIT_S`, and expected ones that did not come back."""
+        """Give up replicas that are silent for `SILENT_REPLICA_SECONDS`, and expected ones that did not come back."""
         for name in self._workers.silent(now=now):
-            self._lose(name, f"was silent for {HEARTBEAT_LIMIT_S:g} s", now=now)
+            self._lose(name, f"was silent for {SILENT_REPLICA_SECONDS:g} s", now=now)
         self._workers.give_up_absent(now=now)
 
     def silence(self, *, now: float) -> float:

@@ -9,8 +9,15 @@ from nmlab.platform.cluster.proof import why_refused
 from nmlab.platform.dispatch.messages import ReplicaProcess
 from nmlab.platform.records.events import JournalRecord, ReplicaLost, ReplicaRefused, ReplicaStarted
 
-HEARTBEAT_LIMIT_S = 15.0
-GRACE_S = 3.0
+SILENT_REPLICA_SECONDS = 15.0
+"""A replica that has sent nothing for so long is given up: it hangs, or its machine is cut off.
+
+It sends twice a second. On a machine with more processes than cores its thread may get no processor time for seconds.
+A process that has died is found within a second by other means (`dispatcher.py`).
+"""
+RETURN_SECONDS = 3.0
+"""How long a restarted dispatcher waits for the replicas that the driver knows: they send twice a second, and a call
+that found no dispatcher is made again within a second."""
 
 
 @dataclass
@@ -43,7 +50,7 @@ class Workers:
         return self._opened is not None
 
     def open(self, replicas: Mapping[str, int], *, now: float) -> None:
-        """Await these replicas, by name with their incarnation, for `GRACE_S`."""
+        """Await these replicas, by name with their incarnation, for `RETURN_SECONDS`."""
         self._opened, self._awaited = now, dict(replicas)
 
     def are_back(self, *, now: float) -> bool:
@@ -91,16 +98,16 @@ class Workers:
         return self._up.pop(name, None) is not None
 
     def silent(self, *, now: float) -> list[str]:
-        """Return the replicas that have sent nothing for `HEARTBEAT_LIMIT_S`."""
-        return [name for name, replica in self._up.items() if now - replica.seen > HEARTBEAT_LIMIT_S]
+        """Return the replicas that have sent nothing for `SILENT_REPLICA_SECONDS`."""
+        return [name for name, replica in self._up.items() if now - replica.seen > SILENT_REPLICA_SECONDS]
 
     def silence(self, *, now: float) -> float:
         """Return how many seconds ago the last message of any replica came; infinite without a replica."""
         return min((now - replica.seen for replica in self._up.values()), default=math.inf)
 
     def give_up_absent(self, *, now: float) -> None:
-        """Give up the awaited replicas once `GRACE_S` has passed."""
-        if self._awaited and self._opened is not None and now - self._opened > GRACE_S:
+        """Give up the awaited replicas once `RETURN_SECONDS` has passed."""
+        if self._awaited and self._opened is not None and now - self._opened > RETURN_SECONDS:
             for name in self._awaited:
                 self._record(ReplicaLost(host=name, reason="did not come back to a restarted dispatcher"))
             self._awaited = {}

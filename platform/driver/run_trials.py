@@ -10,7 +10,7 @@ from nmlab.platform.dispatch.dispatcher import start_dispatcher
 from nmlab.platform.driver.open_launch import OpenLaunch
 from nmlab.platform.driver.record_keeper import RecordKeeper
 from nmlab.platform.driver.running_trials import RunningTrials
-from nmlab.platform.driver.stop_requests import LET_GO_S, StopRequests
+from nmlab.platform.driver.stop_requests import UNRESPONSIVE_SECONDS, StopRequests
 from nmlab.platform.launches.journal import evaluations
 from nmlab.platform.mask_parallel.coordinator import start_coordinator
 from nmlab.platform.planning.admission import Load
@@ -75,7 +75,7 @@ def run_trials(
             trials.stop_and_save()
     finally:
         if stop.is_leaving:
-            replicas.call_off(within=LET_GO_S)
+            replicas.call_off(within=UNRESPONSIVE_SECONDS)
         else:
             replicas.call_off()
 

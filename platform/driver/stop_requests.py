@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from nmlab.platform.process.leaving import Leaving
 
-LET_GO_S = 1.5
+UNRESPONSIVE_SECONDS = 1.5
 """Once this process is to end: seconds for which it waits for anything that sends no messages."""
 
 
@@ -61,7 +61,7 @@ class StopRequests:
         """End the launch because the cluster's head is lost; called by the thread that watches it."""
         self._head_loss = f"{reason}; nothing that is recorded is lost, go on with: {self._resume}"
         self._head_is_lost.set()
-        self.leaving.begin(self._head_loss, within=LET_GO_S)
+        self.leaving.begin(self._head_loss, within=UNRESPONSIVE_SECONDS)
 
     def _interrupt(self) -> None:
         """Note the interruption before Tune stops its trials: what stops from now on was not stopped by the search."""

@@ -10,7 +10,7 @@ from nmlab.platform.records.events import JournalRecord, ReplicaRefused, ResultR
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.files.file_digest import why_not_readable
 
-SLOW_FILES_S = 3.0
+SLOW_FILES_SECONDS = 3.0
 """Seconds for which the driver looks for files that a replica reports as written."""
 
 
@@ -40,7 +40,7 @@ def why_unreadable(record: TrialEnded, *, launch: Launch) -> str:
         return ""
     if not result.get("files"):
         return "its result has no digests of its files"
-    deadline = time.monotonic() + SLOW_FILES_S
+    deadline = time.monotonic() + SLOW_FILES_SECONDS
     while (reason := why_not_readable(folder, result["files"])) and time.monotonic() < deadline:
         time.sleep(0.2)
     return reason

@@ -25,7 +25,8 @@ _FIRST_STATUS = (
     *("study", "launch", "phase", "metric", "mode", "planned", "ended", "counts", "elapsed_seconds", "eta_seconds"),
     *("model_loads", "trouble", "replicas", "trials", "written", "pid", "machine"),
 )
-_SILENT_S = 30.0
+_SILENT_WRITER_SECONDS = 30.0
+"""A status that is older is that of a driver that was killed; a living one writes every second."""
 _AT_WORK = (LaunchStatus.STARTING, LaunchStatus.RUNNING, LaunchStatus.STOPPING)
 
 
@@ -175,7 +176,7 @@ def _writer_lives(snapshot: Record) -> bool:
     """Return whether the writer is alive: by its process id on this machine, and by the snapshot's age (30 s)."""
     if snapshot["machine"] == socket.gethostname() and not _is_running(snapshot["pid"]):
         return False
-    return bool(time.time() - snapshot["written"] < _SILENT_S)
+    return bool(time.time() - snapshot["written"] < _SILENT_WRITER_SECONDS)
 
 
 def _is_running(pid: int) -> bool:

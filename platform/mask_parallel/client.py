@@ -19,7 +19,8 @@ from nmlab.trials.parallel.mask_parallel import MaskEvaluators, PipelineEvaluato
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.trial.run import follow_trial
 
-_OFFER_S = 0.5
+_OFFER_SECONDS = 0.5
+"""How long a free slot waits for a trial to follow, before it asks the dispatcher for one of its own again."""
 
 
 class MaskParallelClient:
@@ -61,7 +62,7 @@ class MaskParallelClient:
 
     def offer(self) -> Offer | None:
         """Wait up to half a second for a trial that lacks a peer; the caller follows it. None if there is none."""
-        return None if self._coordinator is None else self._coordinator.offer(within=_OFFER_S)
+        return None if self._coordinator is None else self._coordinator.offer(within=_OFFER_SECONDS)
 
     def follow(self, offer: Offer, pipeline: PipelineGroup) -> None:
         """Follow a trial of another slot, as one of its peers, until it is over.

@@ -24,8 +24,11 @@ from nmlab.platform.mask_parallel.messages import (
 )
 
 _MOST_OUT_OF_SYNC = 3
-_SILENT_S = 60.0
-_STARTING_S = 600.0  # longer: a peer makes its initial mask, or loads a checkpoint, before its first message
+"""How often a peer may hold other logits than the leader, before it is excluded from the group."""
+_SILENT_MEMBER_SECONDS = 60.0
+"""A member that has sent nothing for so long is lost. It says every 10 s that it works, however long a mask takes."""
+_STARTING_PEER_SECONDS = 600.0
+"""How long a peer may take until its first message: it makes its initial mask, or loads a checkpoint, before that."""
 
 
 @dataclass
@@ -249,13 +252,13 @@ class MaskParallelCoordinator:
     def _expire(self, now: float) -> None:
         """Remove groups whose leader, and peers that, have sent nothing for too long."""
         for key, held in list(self._open.items()):
-            if now - held.seen[LEADER] > _SILENT_S:
+            if now - held.seen[LEADER] > _SILENT_MEMBER_SECONDS:
                 del self._open[key]
                 continue
-            for member in [member for member, seen in held.seen.items() if now - seen > _SILENT_S]:
-                self._give_up(held, member, f"{member} was silent for {_SILENT_S:g} s")
-            for member in [member for member, joined in held.starting.items() if now - joined > _STARTING_S]:
-                self._give_up(held, member, f"{member} did not start within {_STARTING_S:g} s")
+            for member in [member for member, seen in held.seen.items() if now - seen > _SILENT_MEMBER_SECONDS]:
+                self._give_up(held, member, f"{member} was silent for {_SILENT_MEMBER_SECONDS:g} s")
+            for member in [member for member, joined in held.starting.items() if now - joined > _STARTING_PEER_SECONDS]:
+                self._give_up(held, member, f"{member} did not start within {_STARTING_PEER_SECONDS:g} s")
 
     def _give_up(self, held: _OpenGroup, member: str, why: str) -> None:
         held.group.notices.append(f"{why}; the trial goes on without it")

@@ -23,8 +23,11 @@ from nmlab.platform.process.openmp_policy import patience
 from nmlab.platform.replicas.train_run import TrainRun
 from nmlab.search_spaces.schema.study import Study
 
-_BACK_OFF_S, _LET_GO_S = 1.0, 10.0
-_REASON_S = 10.0
+_FIRST_BACK_OFF_SECONDS = 1.0
+"""How long a run that failed waits before it is started again; twice as long after each further failure."""
+_CALL_OFF_SECONDS = 10.0
+"""How long the end of all runs may take: their controllers are killed, and their threads end."""
+_REFUSAL_RECORD_SECONDS = 10.0
 """How long a run that ended by itself waits for the record of why it was refused."""
 
 
@@ -95,7 +98,7 @@ class Replicas:
         for name in names:
             self._threads[name].join(max(0.0, deadline - time.monotonic()))
 
-    def call_off(self, *, within: float = _LET_GO_S) -> None:
+    def call_off(self, *, within: float = _CALL_OFF_SECONDS) -> None:
         """End all runs and their threads, in up to ``within`` seconds; Ray may be shut down after this."""
         self.stop()
         deadline = time.monotonic() + within
@@ -116,7 +119,7 @@ class Replicas:
                 if self._stopping.is_set():
                     return  # `call_off` may not have seen this run
                 self._runs[name].fit()
-                if self._moves_to_another_node(name, within=_REASON_S):
+                if self._moves_to_another_node(name, within=_REFUSAL_RECORD_SECONDS):
                     continue
                 return
             except Exception as error:  # the sweep decides whether the others go on
@@ -130,7 +133,7 @@ class Replicas:
             self._lost(name, reason_line(self.errors[name]))
             if hopeless or failures > self._max_failures:
                 return
-            self._stopping.wait(back_off_seconds(failures, first=_BACK_OFF_S))
+            self._stopping.wait(back_off_seconds(failures, first=_FIRST_BACK_OFF_SECONDS))
 
     def _moves_to_another_node(self, name: str, *, within: float) -> bool:
         """Return whether to start a run that ended on another node: it was refused on its own, and another remains."""

@@ -32,8 +32,10 @@ from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.trial.outcome import TrialResult
 from nmlab.trials.trial.run import run_trial
 
-_BEAT_S = 0.5
-_CLOSE_S = 20.0
+_HEARTBEAT_SECONDS = 0.5
+"""Between two exchanges with the dispatcher if nothing is urgent."""
+_LAST_MESSAGES_SECONDS = 20.0
+"""How long a replica that ends waits until the driver has its messages."""
 
 
 def worker_loop(config: dict[str, Any]) -> None:
@@ -131,10 +133,10 @@ class Worker:
             link.exchange()
             if self._broken is not None:
                 raise self._broken
-            link.wait_for_notice(_BEAT_S)
+            link.wait_for_notice(_HEARTBEAT_SECONDS)
         unchanged = all(self._pipelines[0].all_gather(self._replica.frozen.unchanged()))
         link.enqueue(WeightsVerified(unchanged=unchanged, host=link.name))
-        link.close(patience=_CLOSE_S)
+        link.close(patience=_LAST_MESSAGES_SECONDS)
 
     def _slot(self, slot: int, pipeline: PipelineGroup) -> None:
         done = 0

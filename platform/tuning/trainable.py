@@ -12,7 +12,8 @@ from ray import tune
 from nmlab.platform.dispatch.client import DispatchClient
 from nmlab.platform.records.events import TrialMetrics
 
-_WAIT_S = 1.0  # Tune can stop an actor only between two waits
+_PULL_SECONDS = 1.0
+"""How long one call to the dispatcher waits: Tune can stop an actor only between two of them."""
 
 
 class TrialActor(tune.Trainable):
@@ -46,7 +47,7 @@ class TrialActor(tune.Trainable):
 
     def _receive(self) -> None:
         """Wait for evaluations or the result; submit the trial again to a dispatcher that does not know it."""
-        update = self._dispatcher.pull(self._key, after=self._last_step, within=_WAIT_S)
+        update = self._dispatcher.pull(self._key, after=self._last_step, within=_PULL_SECONDS)
         if update is None:
             self._dispatcher.submit(self._key, spec=self._spec, attempts=self._attempts)
             return

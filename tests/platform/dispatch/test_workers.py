@@ -3,7 +3,7 @@
 import math
 
 from nmlab.platform.dispatch.messages import ReplicaProcess
-from nmlab.platform.dispatch.workers import GRACE_S, HEARTBEAT_LIMIT_S, Workers
+from nmlab.platform.dispatch.workers import RETURN_SECONDS, SILENT_REPLICA_SECONDS, Workers
 
 OLD, NEW = ReplicaProcess("a", 1), ReplicaProcess("a", 2)
 
@@ -30,16 +30,16 @@ def test_silence_is_that_of_each_replica():
     assert workers.silence(now=5.0) == math.inf
     workers.add(OLD, {}, now=0.0)
     workers.add(ReplicaProcess("b", 1), {}, now=10.0)
-    assert workers.silence(now=HEARTBEAT_LIMIT_S) == HEARTBEAT_LIMIT_S - 10.0
-    assert workers.silent(now=HEARTBEAT_LIMIT_S) == []
-    assert workers.silent(now=HEARTBEAT_LIMIT_S + 0.1) == ["a"]
+    assert workers.silence(now=SILENT_REPLICA_SECONDS) == SILENT_REPLICA_SECONDS - 10.0
+    assert workers.silent(now=SILENT_REPLICA_SECONDS) == []
+    assert workers.silent(now=SILENT_REPLICA_SECONDS + 0.1) == ["a"]
 
 
 def test_trials_may_be_leased_once_all_awaited_replicas_are_back():
     workers, records = new_workers()
     assert not workers.are_back(now=0.0), "the driver has not said whom it knows"
     workers.open({"a": 1}, now=0.0)
-    assert not workers.are_back(now=GRACE_S)
+    assert not workers.are_back(now=RETURN_SECONDS)
     workers.add(NEW, {}, now=1.0)
     assert workers.are_back(now=1.0)
     assert [(record.event, record.host) for record in records] == [("replica lost", "a"), ("replica", "a")]
@@ -48,7 +48,7 @@ def test_trials_may_be_leased_once_all_awaited_replicas_are_back():
 def test_awaited_replicas_are_given_up_after_a_while():
     workers, records = new_workers()
     workers.open({"a": 1}, now=0.0)
-    assert workers.are_back(now=GRACE_S + 0.1)
+    assert workers.are_back(now=RETURN_SECONDS + 0.1)
     assert [record.reason for record in records] == ["did not come back to a restarted dispatcher"]
 
 

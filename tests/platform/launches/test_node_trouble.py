@@ -13,7 +13,7 @@ from nmlab.trials.files.file_digest import describe_files
 
 @pytest.fixture
 def ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(node_trouble, "SLOW_FILES_S", 0.3)
+    monkeypatch.setattr(node_trouble, "SLOW_FILES_SECONDS", 0.3)
     folder = Launch(tmp_path).trial_folder("k")
     folder.mkdir(parents=True)
     (folder / "trial.json").write_text("{}")

@@ -26,7 +26,7 @@ def child(code):
 LEAVES = f"""
 import subprocess, sys, time
 import nmlab.platform.process.leaving as leaving
-leaving.LEAVE_S = {{limit}}
+leaving.KILL_AFTER_SECONDS = {{limit}}
 with leaving.Leaving(lambda: print("asked", flush=True), is_saving=lambda: {{saving}}, resume="nmlab resume x",
                      exits=True) as taken:
     taken.wind_down()
@@ -104,9 +104,9 @@ def test_processes_that_do_not_end_are_killed():
 
 def watched(address, ask, monkeypatch, *, silent=0.6):
     lost, was_called = [], threading.Event()
-    monkeypatch.setattr("nmlab.platform.cluster.head_watch.LOST_S", 0.6)
-    monkeypatch.setattr("nmlab.platform.cluster.head_watch.SILENT_S", silent)
-    monkeypatch.setattr("nmlab.platform.cluster.head_watch._PAUSE_S", 0.1)
+    monkeypatch.setattr("nmlab.platform.cluster.head_watch.UNREACHABLE_SECONDS", 0.6)
+    monkeypatch.setattr("nmlab.platform.cluster.head_watch.UNANSWERED_SECONDS", silent)
+    monkeypatch.setattr("nmlab.platform.cluster.head_watch._PAUSE_SECONDS", 0.1)
     watch = HeadWatch(address, lost=lambda reason: (lost.append(reason), was_called.set()), ask=ask)
     return watch, lost, was_called
 

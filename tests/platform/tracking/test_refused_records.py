@@ -14,7 +14,7 @@ from nmlab.platform.tracking import MlflowStore, Recorder, recorder
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(recorder, "_FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr(recorder, "_FIRST_RETRY_SECONDS", 0.02)
 
 
 @pytest.fixture
