@@ -62,9 +62,10 @@ class DispatchClient:
         reason: str = self._calls.ask(lambda actor: actor.admit.remote(replica, proofs=proofs))
         return reason
 
-    def introduce(self, process: ReplicaProcess, *, facts: Mapping[str, Any], claims: Sequence[Claim], me: Any) -> int:
-        """Introduce a replica, whose actor is ``me``; return the generation of the dispatcher."""
-        sent = {"facts": facts, "claims": claims, "me": [me]}  # in a list Ray passes the handle on as it is
+    def introduce(self, process: ReplicaProcess, *, facts: Mapping[str, Any], claims: Sequence[Claim], own_actor: Any) -> int:
+        """Introduce a replica, whose actor is ``own_actor``; return the generation of the dispatcher."""
+        # In a list Ray passes the handle on as it is.
+        sent = {"facts": facts, "claims": claims, "own_actor": [own_actor]}
         generation: int = self._calls.ask(lambda actor: actor.introduce.remote(process, **sent))
         return generation
 
@@ -81,9 +82,9 @@ class DispatchClient:
         answer: ReceiveAnswer = self._calls.ask(lambda actor: actor.receive.remote(process, **sent))
         return answer
 
-    def take(self, process: ReplicaProcess, *, slot: int, done: int, within: float) -> Lease | NoMoreTrials | None:
+    def take(self, process: ReplicaProcess, *, slot: int, last_epoch: int, within: float) -> Lease | NoMoreTrials | None:
         """Wait for a trial for a slot; None if there is none yet."""
-        sent = {"slot": slot, "done": done, "within": within}
+        sent = {"slot": slot, "last_epoch": last_epoch, "within": within}
         answer: Lease | NoMoreTrials | None = self._calls.ask(
             lambda actor: actor.take.remote(process, **sent), within=within
         )

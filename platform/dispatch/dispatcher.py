@@ -1,8 +1,8 @@
 """The dispatcher: the actor that knows which replica runs which trial, and that passes their messages to the driver.
 
-A trial is submitted as a job. A replica with a free slot takes it under a *lease*, which has a number, its epoch.
+A trial is submitted and queued. A replica with a free slot takes it under a *lease*, which has a number, its epoch.
 Messages about a trial carry the epoch, and those of an older epoch are dropped: a replica that was given up cannot
-overwrite what its successor reports. A job whose replica is lost returns to the queue under a new epoch.
+overwrite what its successor reports. A trial whose replica is lost returns to the queue under a new epoch.
 
 The dispatcher may die at any moment: Ray restarts it, and its callers report to it what it must know (`state.py`).
 """
@@ -94,7 +94,7 @@ class Dispatcher:
         if drained is None:
             drained = await self._notifier.wait(lambda: self._state.drain(acknowledged), within)
         drained = drained or Drained(generation, upto=acknowledged)
-        return replace(drained, silence=self._state.silence(now=time.monotonic()))
+        return replace(drained, silent_seconds=self._state.silent_seconds(now=time.monotonic()))
 
     async def cancel(self, key: str, *, generation: int) -> None:
         """Stop a trial (see ``DispatchState.cancel``); another generation learns of it when the driver opens it."""
@@ -124,13 +124,13 @@ class Dispatcher:
         return reason
 
     async def introduce(
-        self, process: ReplicaProcess, *, facts: Mapping[str, Any], claims: Sequence[Claim], me: Sequence[Any]
+        self, process: ReplicaProcess, *, facts: Mapping[str, Any], claims: Sequence[Claim], own_actor: Sequence[Any]
     ) -> int:
-        """Add a replica, whose actor is ``me[0]``, and watch its process; return this dispatcher's generation."""
+        """Add a replica, whose actor is ``own_actor[0]``, and watch its process; return the dispatcher's generation."""
         await self._opened.wait()
         self._state.introduce(process, facts, claims, now=time.monotonic())
         await self._notifier.notify()
-        watcher = asyncio.create_task(self._watch(process, me[0]))
+        watcher = asyncio.create_task(self._watch(process, own_actor[0]))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
         return self._state.generation
@@ -153,13 +153,13 @@ class Dispatcher:
         return answer
 
     async def take(
-        self, process: ReplicaProcess, *, slot: int, done: int, within: float
+        self, process: ReplicaProcess, *, slot: int, last_epoch: int, within: float
     ) -> Lease | NoMoreTrials | None:
         """Wait for a trial to run; return None if there is none yet."""
         await self._opened.wait()
 
         def lease() -> Lease | NoMoreTrials | None:
-            taken = self._state.take(process, slot=slot, done=done, now=time.monotonic())
+            taken = self._state.take(process, slot=slot, last_epoch=last_epoch, now=time.monotonic())
             return NoMoreTrials() if taken is None and self._state.stopping else taken
 
         taken: Lease | NoMoreTrials | None = await self._notifier.wait(lease, within)

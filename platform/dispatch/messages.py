@@ -73,13 +73,13 @@ class LoggedRecord:
 class Drained:
     """The unacknowledged records of the dispatcher of this generation, up to number ``upto``.
 
-    ``silence`` is how many seconds ago the last message of any replica came.
+    ``silent_seconds`` is how many seconds ago the last message of any replica came.
     """
 
     generation: int
     upto: int
     records: Sequence[LoggedRecord] = ()
-    silence: float = math.inf
+    silent_seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

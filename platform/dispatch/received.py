@@ -39,18 +39,18 @@ class ReceivedRecords:
         self._epochs: dict[str, int | None] = {}
         self._numbers: dict[ReplicaProcess, int] = {}
 
-    def is_new(self, drained: Drained) -> bool:
+    def is_from_new_dispatcher(self, drained: Drained) -> bool:
         """Return whether an answer comes from a dispatcher that the driver has not opened."""
         return drained.generation != self.generation
 
-    def opened(self, generation: int) -> None:
+    def begin_generation(self, generation: int) -> None:
         """Note that the dispatcher of this generation was opened; its records are numbered from 1 again."""
         self.generation, self.acknowledged = generation, 0
 
-    def take(self, drained: Drained) -> list[JournalRecord]:
+    def accept(self, drained: Drained) -> list[JournalRecord]:
         """Return the records that were not received before, in order; the next ``drain`` acknowledges them all."""
         fresh = [
-            self._accept(logged)
+            self._keep(logged)
             for logged in drained.records
             if logged.sequence > self.acknowledged and self._is_fresh(logged)
         ]
@@ -77,7 +77,7 @@ class ReceivedRecords:
             case _:
                 return True
 
-    def _accept(self, logged: LoggedRecord) -> JournalRecord:
+    def _keep(self, logged: LoggedRecord) -> JournalRecord:
         """Keep what later records are compared with; return the record, with the number of loads if it is a start."""
         if logged.source is not None:
             self._numbers[logged.source.process] = logged.source.number
@@ -100,8 +100,8 @@ class ReceivedRecords:
         return record
 
 
-class AcceptedEnds:
-    """Replaces the ends of trials whose artifacts the driver cannot read.
+class ResultCheck:
+    """Refuses the ends of trials whose artifacts the driver cannot read.
 
     Such an end becomes a ``ResultRefused``. The next ``drain`` rejects it, before the dispatcher counts it as
     journaled. If a restarted dispatcher gets the same message from the replica again, it is refused again without
@@ -114,19 +114,19 @@ class AcceptedEnds:
         self.refused: list[RefusedEnd] = []
         """The ends to reject with the next ``drain``."""
 
-    def filter(self, drained: Drained, *, over: Container[str]) -> Drained:
+    def check(self, drained: Drained, *, ended: Container[str]) -> Drained:
         """Return an answer of ``drain`` in which the ends that are not accepted are replaced.
 
         Args:
             drained: of a ``drain`` that was given ``refused``, so that those ends need not be rejected again.
-            over: the keys of trials whose end is in the journal.
+            ended: the keys of trials whose end is in the journal.
         """
         self.refused = []
-        return replace(drained, records=[self._filtered(logged, over) for logged in drained.records])
+        return replace(drained, records=[self._checked(logged, ended) for logged in drained.records])
 
-    def _filtered(self, logged: LoggedRecord, over: Container[str]) -> LoggedRecord:
+    def _checked(self, logged: LoggedRecord, ended: Container[str]) -> LoggedRecord:
         match logged:
-            case LoggedRecord(record=TrialEnded(key=key) as end, source=Source() as source) if key not in over:
+            case LoggedRecord(record=TrialEnded(key=key) as end, source=Source() as source) if key not in ended:
                 reason = self._reason(end, source)
                 return replace(logged, record=self._refuse(end, source, reason=reason)) if reason else logged
         return logged

@@ -48,11 +48,11 @@ class WorkerLink:
         dispatcher: the client of the dispatcher.
         name: of the replica.
         facts: what the record of the replica tells: process, node, device, model, what it shows of its folder.
-        me: the handle of the actor that this runs in, whose process the dispatcher watches.
+        own_actor: the handle of the actor that this runs in, whose process the dispatcher watches.
     """
 
-    def __init__(self, dispatcher: DispatchClient, *, name: str, facts: Mapping[str, Any], me: Any) -> None:
-        self._dispatcher, self._facts, self._me = dispatcher, dict(facts), me
+    def __init__(self, dispatcher: DispatchClient, *, name: str, facts: Mapping[str, Any], own_actor: Any) -> None:
+        self._dispatcher, self._facts, self._own_actor = dispatcher, dict(facts), own_actor
         self.process = ReplicaProcess(name, incarnation=time.time_ns())
         self._generation = 0
         self._lock = threading.Lock()
@@ -69,9 +69,9 @@ class WorkerLink:
         """The name of the replica, for its records."""
         return self.process.name
 
-    def take(self, slot: int, done: int, *, within: float) -> Lease | None:
-        """Wait for a lease for a slot whose last lease was epoch ``done``; the caller ends it with `end`."""
-        match self._dispatcher.take(self.process, slot=slot, done=done, within=within):
+    def take(self, slot: int, last_epoch: int, *, within: float) -> Lease | None:
+        """Wait for a lease for a slot whose last lease was epoch ``last_epoch``; the caller ends it with `end`."""
+        match self._dispatcher.take(self.process, slot=slot, last_epoch=last_epoch, within=within):
             case Lease() as lease:
                 with self._lock:
                     self._running[lease.epoch] = _Running(lease)
@@ -149,7 +149,7 @@ class WorkerLink:
             held = [*self._running.values(), *self._ended.values()]
             claims = [Claim(each.lease, tuple(each.evaluations)) for each in held]
             self._received = 0
-        self._generation = self._dispatcher.introduce(self.process, facts=self._facts, claims=claims, me=self._me)
+        self._generation = self._dispatcher.introduce(self.process, facts=self._facts, claims=claims, own_actor=self._own_actor)
 
     def _settle(self, progress: Progress) -> None:
         with self._lock:
@@ -166,5 +166,5 @@ class WorkerLink:
 
 def own_worker_link(dispatcher: str, *, namespace: str, name: str, facts: Mapping[str, Any]) -> WorkerLink:
     """Return the link of the replica ``name``; called in its own actor."""
-    me = ray.get_runtime_context().current_actor
-    return WorkerLink(DispatchClient(dispatcher, namespace=namespace), name=name, facts=facts, me=me)
+    own_actor = ray.get_runtime_context().current_actor
+    return WorkerLink(DispatchClient(dispatcher, namespace=namespace), name=name, facts=facts, own_actor=own_actor)

@@ -35,7 +35,7 @@ class RunningTrials:
     | called by | methods |
     | --- | --- |
     | the thread that runs the sweep, Tune's event loop included | ``watch``'s callbacks, `stop_and_save` |
-    | the driver loop's thread | ``_accept``, ``_look``, ``_unwanted`` |
+    | the driver loop's thread | ``_accept``, ``_on_round``, ``_unwanted`` |
     | the thread that counts down to the end of this process | ``_is_saving``, which only reads |
 
     Args:
@@ -66,7 +66,7 @@ class RunningTrials:
         self._loop = DriverLoop(  # last, because its thread calls the methods below at once
             dispatcher,
             accept=self._accept,
-            look=self._look,
+            on_round=self._on_round,
             unwanted=self._unwanted,
             unreadable=partial(why_unreadable, launch=opened.launch),
         )
@@ -119,7 +119,7 @@ class RunningTrials:
                 self._replicas.refused(record.host, record.reason, filter(None, record.nodes or ()))
         self._keeper.accept(records)
 
-    def _look(self) -> None:
+    def _on_round(self) -> None:
         """Keep what other threads have noted, and publish the state. The driver loop's thread."""
         self._keeper.keep_noted()
         self._keeper.publish()

@@ -19,9 +19,9 @@ class Replica:
         self.number, self.slots = 0, itertools.count()
         dispatcher.introduce(self.process, FACTS, list(claims), now=now)
 
-    def take(self, *, now=0.0, slot=None, done=0):
+    def take(self, *, now=0.0, slot=None, last_epoch=0):
         slot = next(self.slots) if slot is None else slot
-        return self.dispatcher.take(self.process, slot=slot, done=done, now=now)
+        return self.dispatcher.take(self.process, slot=slot, last_epoch=last_epoch, now=now)
 
     def send(self, *messages, running=(), now=0.0):
         generation = self.dispatcher.generation

@@ -25,7 +25,7 @@ def test_a_replica_that_is_not_introduced_gets_nothing(replica, incarnation):
     dispatcher, a = dispatcher_with("x")
     process = ReplicaProcess(replica, incarnation)
     nothing = {"generation": dispatcher.generation, "running": [], "messages": []}
-    assert dispatcher.take(process, slot=0, done=0, now=0.0) is None
+    assert dispatcher.take(process, slot=0, last_epoch=0, now=0.0) is None
     assert dispatcher.receive(process, **nothing, now=0.0) == GivenUp()
     assert a.take().key == "x"
 
@@ -35,7 +35,7 @@ def test_a_slot_that_never_got_its_lease_is_given_the_same_one_again():
     lost = a.take(slot=0)
     again = a.take(slot=0)
     assert (again.key, again.epoch) == (lost.key, lost.epoch) == ("x", lost.epoch)
-    assert a.take(slot=0, done=again.epoch).key == "y", "a slot that has done its lease wants another"
+    assert a.take(slot=0, last_epoch=again.epoch).key == "y", "a slot that has done its lease wants another"
 
 
 def test_the_stream_holds_everything_in_order_until_it_is_acknowledged():

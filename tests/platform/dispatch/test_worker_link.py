@@ -18,10 +18,10 @@ class Direct:
         self.state = DispatchState(max_failures=3, generation=generation)
         self.state.open({}, {}, [], now=0.0)
 
-    def take(self, process, *, slot, done, within):
-        return self.state.take(process, slot=slot, done=done, now=0.0)
+    def take(self, process, *, slot, last_epoch, within):
+        return self.state.take(process, slot=slot, last_epoch=last_epoch, now=0.0)
 
-    def introduce(self, process, *, facts, claims, me):
+    def introduce(self, process, *, facts, claims, own_actor):
         self.state.introduce(process, facts, claims, now=0.0)
         return self.state.generation
 
@@ -39,7 +39,7 @@ def dispatcher():
 
 @pytest.fixture
 def link(dispatcher):
-    link = WorkerLink(dispatcher, name="a", facts={"slots": 1}, me=None)
+    link = WorkerLink(dispatcher, name="a", facts={"slots": 1}, own_actor=None)
     link.exchange()
     return link
 

@@ -30,7 +30,7 @@ class KnownReplica:
     received: int = 0
 
 
-class Workers:
+class KnownReplicas:
     """The replicas that may be given trials; time is passed in, in seconds.
 
     Args:
@@ -60,7 +60,7 @@ class Workers:
         self.give_up_absent(now=now)
         return not self._awaited
 
-    def known(self, process: ReplicaProcess) -> KnownReplica | None:
+    def find(self, process: ReplicaProcess) -> KnownReplica | None:
         """Return a replica if it is up and this is its process."""
         known = self._up.get(process.name)
         return known if known is not None and known.process == process else None
@@ -101,7 +101,7 @@ class Workers:
         """Return the replicas that have sent nothing for `SILENT_REPLICA_SECONDS`."""
         return [name for name, replica in self._up.items() if now - replica.seen > SILENT_REPLICA_SECONDS]
 
-    def silence(self, *, now: float) -> float:
+    def silent_seconds(self, *, now: float) -> float:
         """Return how many seconds ago the last message of any replica came; infinite without a replica."""
         return min((now - replica.seen for replica in self._up.values()), default=math.inf)
 
