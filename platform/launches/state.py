@@ -26,7 +26,7 @@ from nmlab.platform.records.events import (
     TrialMetrics,
     TrialSubmitted,
     UnknownRecord,
-    WeightsVerified,
+    WeightsChecked,
 )
 from nmlab.trials.contract.metrics import initial_name
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
@@ -127,7 +127,7 @@ class LaunchState:
             case ReplicaRefused():
                 facts = {"loads": 0, "slots": 0, "model_digest": "", "reason": record.reason}
                 self.replicas[record.host] = {**facts, "state": "refused"}
-            case WeightsVerified():
+            case WeightsChecked():
                 self.unchanged = self.unchanged is not False and record.unchanged
             case TrialActorLost() | TrainRunLost() | GroupRecord() | LaunchBegan() | LaunchEnded() | UnknownRecord():
                 pass

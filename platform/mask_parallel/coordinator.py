@@ -23,7 +23,7 @@ from nmlab.platform.mask_parallel.messages import Answer, Losses, Member, Offer,
 
 @dataclass(frozen=True)
 class StartedCoordinator:
-    """The handle of the actor, which lives as long as the handle, and the ``settings`` of a `MaskParallelClient`."""
+    """The handle of the actor, which lives as long as the handle, and the ``settings`` that `SharedTrials` needs."""
 
     actor: Any
     settings: CoordinatorSettings
@@ -57,30 +57,30 @@ class MaskParallelCoordinatorActor:
         offered: Offer | None = await self._notifier.wait(lambda: self._coordinator.offer(now=time.monotonic()), within)
         return offered
 
-    async def attend(
-        self, member: Member, step: int, *, given: Losses, digest: bytes, saved: int, within: float
+    async def report(
+        self, member: Member, step: int, *, given: Losses, digest: bytes, checkpoint: int, within: float
     ) -> Answer:
-        """Wait for the answer of ``MaskParallelCoordinator.attend``; ``Wait`` after ``within`` seconds.
+        """Wait for the answer of ``MaskParallelCoordinator.report``; ``Wait`` after ``within`` seconds.
 
         A leader is then given the masks whose losses the others have not sent.
         """
 
-        def attend(given: Losses) -> Answer | None:
+        def report(given: Losses) -> Answer | None:
             now = time.monotonic()
-            return self._coordinator.attend(member, step, given=given, digest=digest, saved=saved, now=now)
+            return self._coordinator.report(member, step, given=given, digest=digest, checkpoint=checkpoint, now=now)
 
-        first = attend(given)
+        first = report(given)
         if given:
             await self._notifier.notify()
-        answer: Answer | None = first or await self._notifier.wait(lambda: attend({}), within)
+        answer: Answer | None = first or await self._notifier.wait(lambda: report({}), within)
         if answer is None and member.leads:
             self._coordinator.take_over(member.key)
-            answer = attend({})
+            answer = report({})
         return answer or Wait()
 
-    async def present(self, member: Member) -> None:
-        """See ``MaskParallelCoordinator.present``."""
-        self._coordinator.present(member, now=time.monotonic())
+    async def heartbeat(self, member: Member) -> None:
+        """See ``MaskParallelCoordinator.heartbeat``."""
+        self._coordinator.heartbeat(member, now=time.monotonic())
         await self._notifier.notify()
 
     async def notices(self, key: str) -> list[str]:

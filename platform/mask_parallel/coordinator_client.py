@@ -33,15 +33,15 @@ class CoordinatorClient:
         offer: Offer | None = self._calls.ask(lambda actor: actor.offer.remote(within=within), within=within)
         return offer
 
-    def attend(self, member: Member, step: int, *, given: Losses, digest: bytes, saved: int, within: float) -> Answer:
+    def report(self, member: Member, step: int, *, given: Losses, digest: bytes, checkpoint: int, within: float) -> Answer:
         """Give losses of a step, and wait for what to do next."""
-        sent = {"given": given, "digest": digest, "saved": saved, "within": within}
-        answer: Answer = self._calls.ask(lambda actor: actor.attend.remote(member, step, **sent), within=within)
+        sent = {"given": given, "digest": digest, "checkpoint": checkpoint, "within": within}
+        answer: Answer = self._calls.ask(lambda actor: actor.report.remote(member, step, **sent), within=within)
         return answer
 
-    def present(self, member: Member) -> None:
+    def heartbeat(self, member: Member) -> None:
         """Say that a member still works."""
-        self._calls.ask(lambda actor: actor.present.remote(member))
+        self._calls.ask(lambda actor: actor.heartbeat.remote(member))
 
     def notices(self, key: str) -> list[str]:
         """Return the notices of a group for the journal, each once."""

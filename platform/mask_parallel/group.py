@@ -69,13 +69,13 @@ class MaskParallelGroup:
         for member in self._late:
             self._hand_over(member)
 
-    def saved(self, step: int) -> None:
+    def note_checkpoint(self, step: int) -> None:
         """Note a checkpoint after ``step`` steps, and drop the losses from before the checkpoint before it."""
         if step > self._bases[1]:
             self._bases = (self._bases[1], step)
             self.complete = {known: losses for known, losses in self.complete.items() if known >= self._bases[0]}
 
-    def attend(self, member: str, step: int, given: Losses, digest: bytes) -> Answer | None:
+    def report(self, member: str, step: int, given: Losses, digest: bytes) -> Answer | None:
         """Accept the losses that a member has evaluated of a step; return what it is to do next, None while it waits.
 
         Args:
@@ -196,10 +196,10 @@ class MaskParallelCoordinator:
         held.starting[member.name] = now
         return Offer(member, held.spec)
 
-    def attend(
-        self, member: Member, step: int, *, given: Losses, digest: bytes, saved: int, now: float
+    def report(
+        self, member: Member, step: int, *, given: Losses, digest: bytes, checkpoint: int, now: float
     ) -> Answer | None:
-        """Pass a message of a member to its group (see ``MaskParallelGroup.attend``); return what it is to do."""
+        """Pass a message of a member to its group (see ``MaskParallelGroup.report``); return what it is to do."""
         held = self._open.get(member.key)
         if held is None or held.epoch < member.epoch:
             return NotOpen() if member.leads else Closed()
@@ -208,8 +208,8 @@ class MaskParallelCoordinator:
         held.arrive(member.name, now=now)
         self._expire(now)
         if member.leads:
-            held.group.saved(saved)
-        answer = held.group.attend(member.name, step, given, digest)
+            held.group.note_checkpoint(checkpoint)
+        answer = held.group.report(member.name, step, given, digest)
         match answer:
             case Closed():
                 self._remove(held, member.name)
@@ -217,7 +217,7 @@ class MaskParallelCoordinator:
                 held.group.join(member.name)  # its next message is about the step of the others
         return answer
 
-    def present(self, member: Member, *, now: float) -> None:
+    def heartbeat(self, member: Member, *, now: float) -> None:
         """Note that a member still works on its masks, or replays steps, and is not lost."""
         held = self._held(member)
         if held is not None and member.name in held.seen:

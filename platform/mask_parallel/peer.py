@@ -28,7 +28,7 @@ _PATIENCE_FACTOR = 4.0
 """And at least so many times as long as its own share took; peers may be on slower or busier machines."""
 _IDLE_SECONDS = 15.0
 """A peer with nothing to do for so long leaves the group: its slot may be needed elsewhere."""
-_PRESENCE_SECONDS = 10.0
+_HEARTBEAT_SECONDS = 10.0
 """How often a busy member says that it works: a sixth of the silence after which the coordinator gives it up."""
 
 
@@ -59,7 +59,7 @@ class Peer:
         self._coordinator, self._member = coordinator, member
         self._spec, self._size, self._leaving = spec or {}, size, leaving
         self._known: dict[int, list[float]] = {}
-        self._saved = 0
+        self._checkpoint = 0
         self._last_message = -math.inf
         self.exchanged_bytes = 0
 
@@ -70,7 +70,7 @@ class Peer:
         given: Losses = {}
         seen, patience, since = b"", _LEADER_WAIT_SECONDS, time.monotonic()
         while step not in self._known:
-            answer = self._attend(step, given, seen, patience=patience)
+            answer = self._report(step, given, seen, patience=patience)
             given = {}
             match answer:
                 case Evaluate(masks):
@@ -91,12 +91,12 @@ class Peer:
                     self._leave_if_idle(since)
                 case _ as never:
                     assert_never(never)
-        self._stay_present()
+        self._send_heartbeat()
         return self._known.pop(step)
 
     def saved(self, step: int) -> None:
         """See ``nmlab.trials.parallel.mask_parallel.MaskEvaluators``."""
-        self._saved = step
+        self._checkpoint = step
 
     def notices(self) -> list[str]:
         """Return the notices about the other members for the journal, each once."""
@@ -111,24 +111,24 @@ class Peer:
             raise GroupClosedError("nothing came from the other slots, or this replica ends")
 
     def _evaluated(self, evaluate: Callable[[int], float], index: int) -> float:
-        self._stay_present()
+        self._send_heartbeat()
         return evaluate(index)
 
-    def _stay_present(self) -> None:
+    def _send_heartbeat(self) -> None:
         """Tell the coordinator, at most every 10 s, that this member works: on a share of masks, or on a replay."""
-        if time.monotonic() - self._last_message > _PRESENCE_SECONDS:
+        if time.monotonic() - self._last_message > _HEARTBEAT_SECONDS:
             self._last_message = time.monotonic()
-            self._coordinator.present(self._member)
+            self._coordinator.heartbeat(self._member)
 
     def _open(self, masks: int, step: int) -> None:
         self._coordinator.open(self._member, spec=self._spec, size=self._size, masks=masks, step=step)
 
-    def _attend(self, step: int, given: Losses, digest: bytes, *, patience: float) -> Answer:
+    def _report(self, step: int, given: Losses, digest: bytes, *, patience: float) -> Answer:
         within = patience if self._member.leads else _PEER_WAIT_SECONDS
-        answer = self._coordinator.attend(
-            self._member, step, given=given, digest=digest, saved=self._saved, within=within
+        answer = self._coordinator.report(
+            self._member, step, given=given, digest=digest, checkpoint=self._checkpoint, within=within
         )
         self._last_message = time.monotonic()
-        message = (self._member, step, given, digest, self._saved)
+        message = (self._member, step, given, digest, self._checkpoint)
         self.exchanged_bytes += len(pickle.dumps(message)) + len(pickle.dumps(answer))
         return answer

@@ -124,8 +124,8 @@ class ReplicaRefused(ReplicaRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsVerified(ReplicaRecord):
-    """A replica that ends has checked whether its frozen weights are unchanged."""
+class WeightsChecked(ReplicaRecord):
+    """A replica that ends has checked whether its frozen weights are ``unchanged`` since it loaded them."""
 
     event: ClassVar[str] = "verified"
     unchanged: bool
@@ -235,7 +235,7 @@ JournalRecord = (
     | ReplicaLost
     | ReplicaLeft
     | ReplicaRefused
-    | WeightsVerified
+    | WeightsChecked
     | TrainRunLost
     | PeerJoined
     | PeerLost

@@ -17,10 +17,10 @@ from nmlab.platform.cluster.proof import prove
 from nmlab.platform.dispatch.client import DispatchClient
 from nmlab.platform.dispatch.messages import Lease
 from nmlab.platform.dispatch.worker_link import WorkerLink, own_worker_link
-from nmlab.platform.mask_parallel.client import MaskParallelClient
+from nmlab.platform.mask_parallel.shared_trials import SharedTrials
 from nmlab.platform.pipeline.setup import OVER, Work, follow, form_pipelines, give_work, stage_facts
 from nmlab.platform.planning.admission import Load, refuses
-from nmlab.platform.records.events import WeightsVerified
+from nmlab.platform.records.events import WeightsChecked
 from nmlab.platform.replicas.oom_detection import at_work
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PipelineLostError, account_of
@@ -114,7 +114,7 @@ class Worker:
         self._link = own_worker_link(
             config["dispatcher"], namespace=config["namespace"], name=config["name"], facts=facts
         )
-        self._mask_parallel = MaskParallelClient(
+        self._shared_trials = SharedTrials(
             config["mask_parallel"], replica=replica, folder=self._folder, link=self._link
         )
 
@@ -135,7 +135,7 @@ class Worker:
                 raise self._broken
             link.wait_for_notice(_HEARTBEAT_SECONDS)
         unchanged = all(self._pipelines[0].all_gather(self._replica.frozen.unchanged()))
-        link.enqueue(WeightsVerified(unchanged=unchanged, host=link.name))
+        link.enqueue(WeightsChecked(unchanged=unchanged, host=link.name))
         link.close(patience=_LAST_MESSAGES_SECONDS)
 
     def _slot(self, slot: int, pipeline: PipelineGroup) -> None:
@@ -146,8 +146,8 @@ class Worker:
                 if lease is not None:
                     self._run(lease, pipeline)
                     done = lease.epoch
-                elif (offer := self._mask_parallel.offer()) is not None:
-                    self._mask_parallel.follow(offer, pipeline)
+                elif (offer := self._shared_trials.offer()) is not None:
+                    self._shared_trials.follow(offer, pipeline)
                 else:
                     give_work(pipeline, None)
             give_work(pipeline, OVER)
@@ -159,7 +159,7 @@ class Worker:
         try:
             spec = TrialSpec.from_record(lease.spec)
             folder = self._folder / lease.key
-            with at_work(folder) as killed, self._mask_parallel.lead(lease, pipeline) as evaluators:
+            with at_work(folder) as killed, self._shared_trials.lead(lease, pipeline) as evaluators:
                 give_work(pipeline, Work(lease.key, lease.spec, leads=True, is_shared=evaluators is not None))
                 because = f"{killed} with micro-batches of {spec.calibration.at_once}" if killed else ""
                 result = run_trial(

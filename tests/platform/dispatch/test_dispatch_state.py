@@ -4,7 +4,7 @@ import pytest
 from dispatchers import DONE, FACTS, SPEC, Replica, dispatcher_with, drained, drained_events, new_dispatcher, point
 
 from nmlab.platform.dispatch.messages import GivenUp, Message, Progress, ReplicaProcess, TrialUpdate
-from nmlab.platform.records.events import TrialMetrics, WeightsVerified
+from nmlab.platform.records.events import TrialMetrics, WeightsChecked
 
 LATER = 100.0  # when every back-off is over
 
@@ -337,7 +337,7 @@ def test_a_job_that_was_cancelled_before_it_is_known_ends_at_once():
 
 def test_a_message_of_a_replica_itself_is_passed_on():
     dispatcher, a = dispatcher_with()
-    a.send(Message(1, WeightsVerified(unchanged=False, host="a")))
+    a.send(Message(1, WeightsChecked(unchanged=False, host="a")))
     (record,) = drained(dispatcher)
     assert (record.event, record.host, record.unchanged) == ("verified", "a", False)
 

@@ -5,7 +5,7 @@ import pytest
 from nmlab.platform.dispatch.messages import ReplicaProcess
 from nmlab.platform.dispatch.state import DispatchState
 from nmlab.platform.dispatch.worker_link import GivenUpError, WorkerLink
-from nmlab.platform.records.events import WeightsVerified
+from nmlab.platform.records.events import WeightsChecked
 
 
 class Direct:
@@ -122,7 +122,7 @@ def test_a_replica_ends_when_the_dispatcher_stops(dispatcher, link):
 
 @pytest.mark.parametrize("acknowledges", [True, False])
 def test_closing_a_link_waits_for_the_driver_but_not_for_ever(dispatcher, link, acknowledges, monkeypatch):
-    link.enqueue(WeightsVerified(unchanged=True, host="a"))
+    link.enqueue(WeightsChecked(unchanged=True, host="a"))
     link.exchange()
     if acknowledges:
         drained(dispatcher, drained(dispatcher)[-1]["sequence"])

@@ -23,7 +23,7 @@ from nmlab.platform.records.events import (
     TrialLeased,
     TrialMetrics,
     TrialSubmitted,
-    WeightsVerified,
+    WeightsChecked,
 )
 from nmlab.trials.files.checked_json import read_checked, write_checked
 
@@ -107,10 +107,10 @@ def test_trials_of_a_lost_replica_wait_and_those_of_others_go_on(state):
 
 def test_what_replicas_found_of_their_weights_outlives_the_process_and_a_change_is_never_forgotten(state):
     assert state.frozen_weights == "unverified"
-    state.recall([REPLICA, WeightsVerified(host="replica-0", unchanged=True)], over=())
+    state.recall([REPLICA, WeightsChecked(host="replica-0", unchanged=True)], over=())
     assert state.frozen_weights == "verified"
-    state.update([WeightsVerified(host="replica-0", unchanged=False)])
-    state.update([WeightsVerified(host="replica-1", unchanged=True)])
+    state.update([WeightsChecked(host="replica-0", unchanged=False)])
+    state.update([WeightsChecked(host="replica-1", unchanged=True)])
     assert state.frozen_weights == "mismatch"
 
 

@@ -1,4 +1,4 @@
-"""A replica's side of mask parallelism: its slots lead their own trials, and follow others when they are free."""
+"""The trials that several slots share: a slot of this replica leads those it has leased, and follows others when free."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +23,8 @@ _OFFER_SECONDS = 0.5
 """How long a free slot waits for a trial to follow, before it asks the dispatcher for one of its own again."""
 
 
-class MaskParallelClient:
-    """Lets the slots of a replica lead and follow trials of several masks a step.
+class SharedTrials:
+    """Trials whose masks several slots evaluate: a slot of this replica leads one that it leased, or follows another's.
 
     Args:
         settings: of the coordinator; None where every slot evaluates all masks of its trials itself.
@@ -40,14 +40,14 @@ class MaskParallelClient:
         self._coordinator = None if settings is None else CoordinatorClient(settings)
         self._replica, self._folder, self._link = replica, folder, link
 
-    def is_shared(self, lease: Lease) -> bool:
+    def _is_shared(self, lease: Lease) -> bool:
         """Return whether the slots share a trial: it draws several masks a step, and there is a coordinator."""
         return self._coordinator is not None and int(lease.spec["hyperparameters"].get("masks_per_step") or 1) > 1
 
     @contextmanager
     def lead(self, lease: Lease, pipeline: PipelineGroup) -> Iterator[MaskEvaluators | None]:
         """Lead a trial for as long as the block lasts; yields what evaluates its masks, or None if it is not shared."""
-        if self._coordinator is None or not self.is_shared(lease):
+        if self._coordinator is None or not self._is_shared(lease):
             yield None
             return
         key, host = lease.key, self._link.name
