@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nmlab.platform.cluster.proof import PACKAGES, Record, difference, looker
-from nmlab.platform.planning.admission import Load, check_slots, refuses
+from nmlab.platform.planning.admission import Load, check_slots, why_worker_does_not_fit
 from nmlab.platform.planning.machine import free_bytes
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.models import locate
@@ -55,7 +55,7 @@ def check_room(study: Study, load: Load) -> None:
         return
     free = {node: found for node, found in _ask_all(free_bytes, "cpu").items() if isinstance(found, int)}
     node, most = max(free.items(), key=lambda item: item[1])
-    if refusal := refuses(
+    if refusal := why_worker_does_not_fit(
         load, slots=study.replica.slots, stages=study.replica.pipeline_stages, device="cpu", room=most
     ):
         raise ValueError(f"no node has room for a replica; on {node}, which has most, {refusal}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nmlab.platform.planning.admission import Load, admit, needed, proposal, usable
+from nmlab.platform.planning.admission import Load, check_study_fits, needed_bytes, replica_fit, usable_bytes
 from nmlab.platform.planning.forecast import Forecast, Forecaster
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
@@ -23,9 +23,11 @@ from nmlab.trials.sizing.preflight import Facts
 from nmlab.trials.sizing.probe import Probed
 
 _CHECKPOINTS = 2
-# Bytes of a trial in the tracking store's database: rows of about 200 points of a dozen metrics, parameters and tags.
+"""Of a trial, kept at once: the newest, and the one before it."""
 _ROWS_BYTES = 200 * 12 * 120 + 30_000
+"""Of a trial in the tracking store's database: rows of about 200 points of a dozen metrics, parameters and tags."""
 _RECORDS_BYTES = 50_000
+"""Of a trial's other files: its record, curve and provenance."""
 
 Probes = Mapping[tuple[str, str], Probed]
 
@@ -37,7 +39,7 @@ class Estimate:
     plan: Plan
     machine: Machine
     probes: Probes = field(default_factory=dict)
-    stage: EmptyModel | None = None
+    empty_model: EmptyModel | None = None
 
     @classmethod
     def here(cls, plan: Plan, *, probes: Probes | None = None) -> "Estimate":
@@ -47,7 +49,7 @@ class Estimate:
 
     def check(self) -> None:
         """Raise ``ValueError`` if the study does not fit on this machine."""
-        admit(self.plan.study, self.load, machine=self.machine)
+        check_study_fits(self.plan.study, self.load, machine=self.machine)
 
     @cached_property
     def listing(self) -> Listing:
@@ -118,7 +120,7 @@ class Estimate:
     def record(self, *, trials: int | None) -> dict[str, Any]:
         """Return everything as plain JSON, with the first ``trials`` of the list."""
         study, facts, listing = self.plan.study, self.plan.facts, self.listing
-        suggested = proposal(study, self.load, machine=self.machine)
+        suggested = replica_fit(study, self.load, machine=self.machine)
         seconds = round(self.seconds, 1)
         return {
             **_facts_record(self.plan, facts),
@@ -131,8 +133,8 @@ class Estimate:
                 "shared": self.shared.most,
                 "shared budget": CACHE_BYTES,
                 "worker": self.load.worker(slots=study.replica.slots, stages=study.replica.pipeline_stages),
-                "needed": needed(study, self.load, machine=self.machine),
-                "free": usable(study, machine=self.machine),
+                "needed": needed_bytes(study, self.load, machine=self.machine),
+                "free": usable_bytes(study, machine=self.machine),
                 "device": self.machine.device,
                 "methods": [_bytes_record(spec, forecast) for spec, forecast in self.forecasts],
             },
@@ -146,7 +148,7 @@ class Estimate:
 
     @cached_property
     def _forecaster(self) -> Forecaster:
-        return Forecaster(self.plan.study, self.plan.facts, machine=self.machine, stage=self.stage)
+        return Forecaster(self.plan.study, self.plan.facts, machine=self.machine, empty_model=self.empty_model)
 
     @property
     def could_not_tell(self) -> list[str]:

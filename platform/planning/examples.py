@@ -11,32 +11,33 @@ from nmlab.search_spaces.schema.scalars import has
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
 
-LIMIT = 10_000
+MOST_CHECKED = 10_000
 """The most configurations of a finite space that are all checked, and the most pairs of values."""
-_FEW = 500
+_MOST_PLANNED = 500
+"""The most configurations of a finite space for each of which memory and time are forecast."""
 
 Configuration = dict[str, Any]
 _Options = Mapping[str, Sequence[Any]]
 
 
-def to_check(study: Study) -> list[Configuration]:
-    """Return every configuration of a grid or of a finite space of at most ``LIMIT``; else those of `covering`."""
+def configurations_to_check(study: Study) -> list[Configuration]:
+    """Return every configuration of a grid or of a finite space of at most ``MOST_CHECKED``; else those of `covering_configurations`."""
     if study.search.algorithm == "grid":
         return grid_points(study)
-    return _all_points(study, most=LIMIT) or covering(study)
+    return _all_points(study, most=MOST_CHECKED) or covering_configurations(study)
 
 
-def to_plan(study: Study) -> list[Configuration]:
-    """Return all configurations of a grid or of a small space, else those of `covering`: few enough to plan each."""
+def configurations_to_plan(study: Study) -> list[Configuration]:
+    """Return all configurations of a grid or of a small space, else those of `covering_configurations`: few enough to plan each."""
     if study.search.algorithm == "grid":
         return grid_points(study)
-    return _all_points(study, most=_FEW) or covering(study)
+    return _all_points(study, most=_MOST_PLANNED) or covering_configurations(study)
 
 
-def covering(study: Study) -> list[Configuration]:
+def covering_configurations(study: Study) -> list[Configuration]:
     """Return configurations that use every listed value, both ends of every range, and all possible pairs of them.
 
-    For a whole number the values that conditions name are used too. If there are more than ``LIMIT`` pairs, only the
+    For a whole number the values that conditions name are used too. If there are more than ``MOST_CHECKED`` pairs, only the
     pairs of a condition and what it activates are used.
     """
     options = {name: _options(name, study.entries) for name in study.entries}
@@ -84,7 +85,7 @@ def _options(name: str, entries: Mapping[str, Entry]) -> Sequence[Any]:
 def _wanted(entries: Mapping[str, Entry], options: _Options) -> Iterator[Configuration]:
     """Yield the values that some configuration must have: pairs if there are not too many, then single values."""
     pairs = list(combinations(entries, 2))
-    if sum(len(options[first]) * len(options[second]) for first, second in pairs) > LIMIT:
+    if sum(len(options[first]) * len(options[second]) for first, second in pairs) > MOST_CHECKED:
         pairs = [(parent, name) for name, entry in entries.items() for parent in entry.when if parent in entries]
     for first, second in pairs:
         yield from ({first: one, second: other} for one in options[first] for other in options[second])

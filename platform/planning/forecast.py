@@ -20,8 +20,9 @@ from nmlab.trials.sizing.dry_run import EmptyModel, Measured
 from nmlab.trials.sizing.preflight import Facts
 from nmlab.trials.sizing.probe import Probed
 
-# An elementwise operation reads about as much as it writes, and a block of a model has as many again in place.
 _TRAFFIC = 3.0
+"""Bytes moved for each byte that a dry run counts as written: an elementwise operation reads about as much as it writes,
+and a block of a model has as many again in place."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ class Forecast:
 class Forecaster:
     """Makes the forecasts of the trials of one study; dry runs that they have in common are made once."""
 
-    def __init__(self, study: Study, facts: Facts, *, machine: Machine, stage: EmptyModel | None = None) -> None:
+    def __init__(self, study: Study, facts: Facts, *, machine: Machine, empty_model: EmptyModel | None = None) -> None:
         self._study, self._facts, self._machine = study, facts, machine
-        self._given = stage
+        self._given = empty_model
         self._backwards: dict[tuple[str, str], Measured] = {}
         self.unknown: dict[str, str] = {}
         """What a dry run failed on, and so counts as nothing -> the reason."""
@@ -97,7 +98,7 @@ class Forecaster:
         batches = spec.calibration.minibatches
         parts = -(-spec.calibration.batch_size // spec.calibration.at_once)
         forward_seconds = parts * self._seconds(self._forward)
-        passes = needs.passes * 2 * FLOAT32 * shape.prunable / self._machine.copied
+        passes = needs.passes * 2 * FLOAT32 * shape.prunable / self._machine.copied_bytes_per_second
         learns = registry.get(spec.method).learned
         # A forward holds masked weights; the dry run of a backward makes them itself and counts them.
         masked = 0 if needs.weights else needs.masked
@@ -139,11 +140,11 @@ class Forecaster:
             size = {"batch": calibration.at_once, "length": calibration.sequence_length}
             weights = needs.weights
             what = f"a backward of {spec.method} {spec.pattern}"
-            self._backwards[key] = self._dry_run(what, lambda: self._stage.backward(weights, **size))
+            self._backwards[key] = self._dry_run(what, lambda: self._empty_model.backward(weights, **size))
         return self._backwards[key]
 
     @cached_property
-    def _stage(self) -> EmptyModel:
+    def _empty_model(self) -> EmptyModel:
         return self._given or EmptyModel(self._study.model)
 
     @cached_property
@@ -151,14 +152,14 @@ class Forecaster:
         calibration = self._study.data.calibration
         at_once = calibration.micro_batch or calibration.batch_size
         length = calibration.sequence_length
-        return self._dry_run("a forward", lambda: self._stage.forward(batch=at_once, length=length))
+        return self._dry_run("a forward", lambda: self._empty_model.forward(batch=at_once, length=length))
 
     @cached_property
     def _evaluation(self) -> Measured:
         evaluation = self._study.data.evaluation
         batch = min(evaluation.batch_size, self._facts.evaluation_windows)
         length = evaluation.sequence_length
-        return self._dry_run("an evaluation", lambda: self._stage.evaluation(batch=batch, length=length))
+        return self._dry_run("an evaluation", lambda: self._empty_model.evaluation(batch=batch, length=length))
 
     def _dry_run(self, what: str, run: Callable[[], Measured]) -> Measured:
         """Return what a dry run counts; zeros, with a note, if the architecture cannot run without contents."""
@@ -170,5 +171,5 @@ class Forecaster:
 
     def _seconds(self, counted: Measured) -> float:
         machine = self._machine
-        moved = _TRAFFIC * counted.written_bytes / machine.copied
-        return counted.flops / machine.flops + moved + counted.calls * machine.call
+        moved = _TRAFFIC * counted.written_bytes / machine.copied_bytes_per_second
+        return counted.flops / machine.flops_per_second + moved + counted.calls * machine.call_seconds

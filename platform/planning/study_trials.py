@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nmlab.platform.planning.examples import to_check, to_plan
+from nmlab.platform.planning.examples import configurations_to_check, configurations_to_plan
 from nmlab.platform.search.initial_points import Given, initial_points
 from nmlab.search_spaces.schema.conditions import BESIDE_SPACE
 from nmlab.search_spaces.schema.study import Study
@@ -31,7 +31,7 @@ class StudyTrials:
     """Trials with the first seed of a study.
 
     Attributes:
-        examples: together they use every method, name, listed value and end of a range (see `to_check`).
+        examples: together they use every method, name, listed value and end of a range (see `configurations_to_check`).
         baselines: one for each method, pattern and number of samples that the study names.
         initial: the points that the search tries first.
     """
@@ -48,7 +48,7 @@ class StudyTrials:
 def configure_study(study: Study) -> StudyTrials:
     """Return the trials by which a study is checked; raises ``ValueError`` for a value that its method refuses."""
     first = [DefineByRun(study)(Given(values)) for values in initial_points(study)]
-    examples = _configured(study, to_check(study))
+    examples = _configured(study, configurations_to_check(study))
     return StudyTrials(examples, _configured(study, baseline_points(study)), _configured(study, first))
 
 
@@ -110,8 +110,8 @@ def baseline_trials(study: Study, baselines: Iterable[ConfiguredTrial]) -> list[
 
 
 def example_specs(study: Study) -> list[TrialSpec]:
-    """Return trials that together use every method, name, listed value and end of a range; see `to_plan`."""
-    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in to_plan(study)]
+    """Return trials that together use every method, name, listed value and end of a range; see `configurations_to_plan`."""
+    specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in configurations_to_plan(study)]
     return list({spec.key: spec for spec in specs}.values())
 
 

@@ -19,7 +19,7 @@ from nmlab.platform.dispatch.messages import Lease
 from nmlab.platform.dispatch.worker_link import WorkerLink, own_worker_link
 from nmlab.platform.mask_parallel.shared_trials import SharedTrials
 from nmlab.platform.pipeline.setup import OVER, Work, follow, form_pipelines, give_work, stage_facts
-from nmlab.platform.planning.admission import Load, refuses
+from nmlab.platform.planning.admission import Load, why_worker_does_not_fit
 from nmlab.platform.records.events import WeightsChecked
 from nmlab.platform.replicas.oom_detection import at_work
 from nmlab.trials.context.replica_context import ReplicaContext
@@ -93,7 +93,7 @@ def _is_refused(config: dict[str, Any], proofs: list[dict[str, Any]], *, pipelin
 
 def _refusals(config: dict[str, Any], *, device: torch.device, pipeline: PipelineGroup) -> list[str]:
     """Return one line, device and reason, for every worker on which the model and its slots do not fit."""
-    why = refuses(Load(**config["load"]), slots=config["slots"], stages=pipeline.size, device=device.type)
+    why = why_worker_does_not_fit(Load(**config["load"]), slots=config["slots"], stages=pipeline.size, device=device.type)
     return [each for each in pipeline.all_gather(f"{_where(device)}: {why}" if why else "") if each]
 
 
