@@ -109,7 +109,7 @@ class TrainerPerTrial:
 
     def block(self, seeds: range) -> float:
         """Run one trainer a seed, as many at a time as there are slots; return seconds a trial."""
-        from nmlab.platform.planning.study_plan import trial_spec
+        from nmlab.platform.planning.study_trials import trial_spec
 
         study = study_of(seeds, self._concurrency)
         specs = [trial_spec(study, {"method": "random", "pattern": "2:4"}, seed=seed) for seed in seeds]

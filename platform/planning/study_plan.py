@@ -12,23 +12,12 @@ from nmlab.platform.planning.study_trials import (
     configure_study,
     example_specs,
     longest_trial,
-    trial_spec,
 )
 from nmlab.platform.search.initial_points import configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.sizing.preflight import Facts, preflight
-
-__all__ = [
-    "Plan",
-    "baseline_specs",
-    "check_settings",
-    "example_specs",
-    "longest_trial",
-    "plan_study",
-    "trial_spec",
-]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from ray.tune.search import Searcher
 
-from nmlab.platform.planning.study_plan import Plan, trial_spec
+from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec

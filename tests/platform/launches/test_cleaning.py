@@ -10,7 +10,7 @@ from nmlab.platform.launches.cleaning import Choice, all_launches, carry_out, su
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.launches.launch import create
 from nmlab.platform.launches.ownership import OwnedError, held_by, owned
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.events import LaunchBegan, LaunchEnded, TrialEnded, TrialSubmitted
 from nmlab.platform.tracking.recorder import Recorder
 from nmlab.platform.tracking.store import MlflowStore

@@ -14,7 +14,7 @@ from coordinators import Counting, Listener, SharedCoordinator, assert_same_mask
 from nmlab.platform.mask_parallel.group import MaskParallelCoordinator
 from nmlab.platform.mask_parallel.messages import LEADER, AllLosses, Closed, Evaluate, Member, NotOpen, Wait
 from nmlab.platform.mask_parallel.peer import Peer
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.search.initial_points import points
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import GroupClosedError

@@ -7,18 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmlab.platform.planning import Machine, check_study_fits, free_bytes, replica_fit
 from nmlab.platform.planning.admission import (
     BESIDE_BYTES,
     CUDA_BYTES,
     WORKER_BYTES,
     Load,
-    why_worker_does_not_fit,
+    check_study_fits,
+    replica_fit,
     size,
+    why_worker_does_not_fit,
 )
 from nmlab.platform.planning.estimate import Estimate, probe_methods
 from nmlab.platform.planning.listing import list_trials
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.machine import Machine, free_bytes
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.search.strategies import strategy_of
 
 MB = 10**6

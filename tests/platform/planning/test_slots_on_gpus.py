@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from nmlab.platform.cluster.nodes import check_room
-from nmlab.platform.planning import Machine, check_study_fits
-from nmlab.platform.planning.admission import Load, why_worker_does_not_fit
+from nmlab.platform.planning.admission import Load, check_study_fits, why_worker_does_not_fit
+from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.study_plan import check_settings
 from nmlab.search_spaces import loader
 
