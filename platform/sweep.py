@@ -72,7 +72,7 @@ class Sweep:
         launch.
         """
         stop = StopRequests(resume=f"nmlab resume {self.resumed_as or self.launch.name}", exits=self.exits)
-        with owned(self.launch.folder, take_over=self.take_over) as ownership, stop.leaving:
+        with owned(self.launch.folder, take_over=self.take_over) as ownership, stop.shutdown:
             self.launch.change_settings(tracking_uri=self.tracking_uri, address=self.address)
             opened = open_launch(self.plan, self.launch, tracking_uri=self.tracking_uri)
             keeper = RecordKeeper(opened, ownership=ownership, gives_up=stop.is_interrupted, watch=self.watch)
@@ -106,7 +106,7 @@ class Sweep:
     def _cluster(self, stop: StopRequests) -> Iterator[None]:
         """Start or join the cluster until the block ends, and watch its head meanwhile."""
         with cluster(self.address, cpus=_local_cpus(self.plan.study)):
-            stop.leaving.listen()
+            stop.shutdown.listen()
             watch = watch_head(stop.lose_head)
             try:
                 yield

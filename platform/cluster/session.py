@@ -13,7 +13,7 @@ from nmlab.platform.cluster.connection_check import check_reachable
 from nmlab.platform.cluster.joining import why_not_joined
 from nmlab.platform.cluster.local_session import local_session
 from nmlab.platform.compat.ray_core import session_folder
-from nmlab.platform.process.leaving import bounded, end_processes, started_processes
+from nmlab.platform.process.shutdown import bounded, end_processes, started_processes
 from nmlab.trials.contract.log_levels import at_least
 
 _log = logging.getLogger(__name__)

@@ -70,11 +70,11 @@ def run_trials(
         try:
             _tune(opened, trials, dispatcher=dispatcher.name, max_failures=max_failures)
         finally:
-            stop.leaving.wind_down()
+            stop.shutdown.wind_down()
             trials.watch.is_over = True
             trials.stop_and_save()
     finally:
-        if stop.is_leaving:
+        if stop.is_shutting_down:
             replicas.call_off(within=UNRESPONSIVE_SECONDS)
         else:
             replicas.call_off()

@@ -21,7 +21,7 @@ _SAVE_SECONDS = 30.0
 _TRAIN_CLEANUP_SECONDS = 4.0
 """How long Train runs get to remove what they started on a cluster that stays: the second that it takes, and some."""
 _POLL_SECONDS = 0.05
-_LEAVING_SECONDS = 4.0
+_SHUTDOWN_WAIT_SECONDS = 4.0
 """After a signal: how long replicas are waited for whatever they send."""
 _HANGING_SECONDS = 2.0
 """After a signal: replicas that have sent nothing for so long, four heartbeats, are waited for no longer."""
@@ -70,7 +70,7 @@ class RunningTrials:
             unwanted=self._unwanted,
             unreadable=partial(why_unreadable, launch=opened.launch),
         )
-        stop.follow(on_interrupt=self._loop.stop_replicas, is_saving=self._is_saving)
+        stop.connect(on_interrupt=self._loop.stop_replicas, is_saving=self._is_saving)
 
     def stop_and_save(self) -> None:
         """Let running trials write checkpoints and replicas check their weights, and take the last records.
@@ -83,8 +83,8 @@ class RunningTrials:
         self._wait_for_trials(until=deadline)
         if self._loop.error is None:
             self._end_replicas(until=max(deadline, time.monotonic() + 1.0))
-        within = UNRESPONSIVE_SECONDS if self._stop.is_leaving else FINAL_RECORDS_SECONDS
-        if not self._loop.finish(within=within) and not self._stop.is_leaving:
+        within = UNRESPONSIVE_SECONDS if self._stop.is_shutting_down else FINAL_RECORDS_SECONDS
+        if not self._loop.finish(within=within) and not self._stop.is_shutting_down:
             raise SweepError(f"the last records of the replicas have not arrived within {within:g} s")
         self._check_records()
         self._keeper.claim()
@@ -142,7 +142,7 @@ class RunningTrials:
         )
 
     def _wait_for_trials(self, *, until: float) -> None:
-        while not self._stop.is_leaving and self._loop.received.unended() and time.monotonic() < until:
+        while not self._stop.is_shutting_down and self._loop.received.unended() and time.monotonic() < until:
             if self._loop.error is not None or not self._replicas.alive:
                 return
             time.sleep(_POLL_SECONDS)
@@ -160,9 +160,9 @@ class RunningTrials:
         ):
             time.sleep(_POLL_SECONDS)
         if self._stays_up:
-            self._replicas.join(up, timeout=1.0 if self._stop.is_leaving else _TRAIN_CLEANUP_SECONDS)
+            self._replicas.join(up, timeout=1.0 if self._stop.is_shutting_down else _TRAIN_CLEANUP_SECONDS)
 
     def _may_wait(self, until: float) -> bool:
         """Return whether to wait for replicas; once this process is to end, not long for silent ones."""
-        now, began = time.monotonic(), self._stop.leaving.began
-        return now < until and (began is None or now - began < _LEAVING_SECONDS or self._stop.is_saving())
+        now, began = time.monotonic(), self._stop.shutdown.began
+        return now < until and (began is None or now - began < _SHUTDOWN_WAIT_SECONDS or self._stop.is_saving())

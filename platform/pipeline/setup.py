@@ -26,7 +26,7 @@ from nmlab.trials.parallel.pipeline_group import PATIENCE, SINGLE_PROCESS, Distr
 from nmlab.trials.trial.outcome import NullEvents
 from nmlab.trials.trial.run import follow_trial, run_trial
 
-OVER: Final = "over"
+NO_MORE_WORK: Final = "over"
 """What a leader broadcasts in place of a job or an offer when there will be no more of them."""
 
 
@@ -72,7 +72,7 @@ class Work:
 
 
 def give_work(pipeline: PipelineGroup, work: Work | Literal["over"] | None) -> None:
-    """Broadcast a trial, None (no work yet) or ``OVER`` to the other stages.
+    """Broadcast a trial, None (no work yet) or ``NO_MORE_WORK`` to the other stages.
 
     The leader does this last, when nothing that it does alone can fail any more: the other stages then start the trial
     and wait in it. Raises ``PipelineLostError`` if a stage does not answer.
@@ -84,7 +84,7 @@ def give_work(pipeline: PipelineGroup, work: Work | Literal["over"] | None) -> N
 
 
 def follow(pipelines: Sequence[PipelineGroup], *, replica: ReplicaContext, folder: Path) -> None:
-    """Run the trials that the leader broadcasts until it sends ``OVER``; raises what ends a slot before that."""
+    """Run the trials that the leader broadcasts, until ``NO_MORE_WORK``; raises what ends a slot before that."""
     ends: SimpleQueue[Exception | None] = SimpleQueue()
 
     def slot(pipeline: PipelineGroup) -> None:
@@ -104,7 +104,7 @@ def follow(pipelines: Sequence[PipelineGroup], *, replica: ReplicaContext, folde
 
 def _follow(pipeline: PipelineGroup, *, replica: ReplicaContext, folder: Path) -> None:
     sent: Any = None
-    while (sent := pipeline.broadcast(sent)) != OVER:
+    while (sent := pipeline.broadcast(sent)) != NO_MORE_WORK:
         if sent is None:
             continue
         work = Work(**sent)

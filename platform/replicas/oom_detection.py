@@ -21,12 +21,12 @@ _COUNTS = Path("/proc/vmstat")
 
 
 @contextmanager
-def at_work(folder: Path) -> Iterator[str]:
+def marked_as_worked_on(folder: Path) -> Iterator[str]:
     """Mark a trial's folder with this process's name while the block lasts; yield why the last process ended.
 
     That is "" unless it was killed because memory ran out. The mark stays if an error ends the block.
     """
-    why = reason(folder)
+    why = why_killed(folder)
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder / _MARK
     try:
@@ -38,7 +38,7 @@ def at_work(folder: Path) -> Iterator[str]:
     mark.unlink(missing_ok=True)  # not if an error or a kill ends the block: the mark then shows it
 
 
-def reason(folder: Path) -> str:
+def why_killed(folder: Path) -> str:
     """Return why the process whose name is in ``folder`` was killed, if for lack of memory; else ""."""
     try:
         before = json.loads((folder / _MARK).read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from nmlab.platform.failures import back_off_seconds, reason_line
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorSettings
 from nmlab.platform.planning.admission import Load
-from nmlab.platform.process.leaving import bounded
+from nmlab.platform.process.shutdown import bounded
 from nmlab.platform.process.openmp_policy import patience
 from nmlab.platform.replicas.train_run import TrainRun
 from nmlab.search_spaces.schema.study import Study

@@ -18,10 +18,10 @@ from nmlab.platform.dispatch.client import DispatchClient
 from nmlab.platform.dispatch.messages import Lease
 from nmlab.platform.dispatch.worker_link import WorkerLink, own_worker_link
 from nmlab.platform.mask_parallel.shared_trials import SharedTrials
-from nmlab.platform.pipeline.setup import OVER, Work, follow, form_pipelines, give_work, stage_facts
+from nmlab.platform.pipeline.setup import NO_MORE_WORK, Work, follow, form_pipelines, give_work, stage_facts
 from nmlab.platform.planning.admission import Load, why_worker_does_not_fit
 from nmlab.platform.records.events import WeightsChecked
-from nmlab.platform.replicas.oom_detection import at_work
+from nmlab.platform.replicas.oom_detection import marked_as_worked_on
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PipelineLostError, account_of
 from nmlab.trials.contract.run_status import TrialStatus
@@ -150,7 +150,7 @@ class Worker:
                     self._shared_trials.follow(offer, pipeline)
                 else:
                     give_work(pipeline, None)
-            give_work(pipeline, OVER)
+            give_work(pipeline, NO_MORE_WORK)
         except PipelineLostError as error:
             self._broken = error
 
@@ -159,7 +159,7 @@ class Worker:
         try:
             spec = TrialSpec.from_record(lease.spec)
             folder = self._folder / lease.key
-            with at_work(folder) as killed, self._shared_trials.lead(lease, pipeline) as evaluators:
+            with marked_as_worked_on(folder) as killed, self._shared_trials.lead(lease, pipeline) as evaluators:
                 give_work(pipeline, Work(lease.key, lease.spec, leads=True, is_shared=evaluators is not None))
                 because = f"{killed} with micro-batches of {spec.calibration.at_once}" if killed else ""
                 result = run_trial(

@@ -29,7 +29,7 @@ Handler = Callable[[int, FrameType | None], object] | int | None
 """What ``signal.getsignal`` returns: a function, one of ``signal.Handlers``, or None for a handler in C."""
 
 
-class Leaving:
+class Shutdown:
     """Handles signals while its ``with`` block runs in the main thread; other threads receive no signals.
 
     Args:
@@ -79,7 +79,7 @@ class Leaving:
         if self._exits and not self._is_watched:
             self._is_watched = True
             limit = KILL_AFTER_SECONDS if within is None else within
-            threading.Thread(target=self._watch, args=(why, limit), name="leaving", daemon=True).start()
+            threading.Thread(target=self._watch, args=(why, limit), name="shutdown", daemon=True).start()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.began is None:
@@ -90,7 +90,7 @@ class Leaving:
                 self._raises = False
                 raise KeyboardInterrupt
         elif self._exits:
-            leave_at_once(f"ended at once; go on with: {self._resume}")
+            exit_at_once(f"ended at once; go on with: {self._resume}")
         else:
             raise KeyboardInterrupt
 
@@ -99,12 +99,12 @@ class Leaving:
         while not self._over.wait(0.1):
             took = time.monotonic() - self.began
             if took > _SAVING_LIMIT_SECONDS or (took > within and not self._is_saving()):
-                leave_at_once(
+                exit_at_once(
                     why or f"processes that did not end in {took:.0f} s were killed; go on with: {self._resume}"
                 )
 
 
-def leave_at_once(text: str) -> NoReturn:
+def exit_at_once(text: str) -> NoReturn:
     """Print why, kill all processes that this one has started, and end this one with exit code 1."""
     cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a live view hides the cursor
     with suppress(OSError):
