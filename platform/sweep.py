@@ -7,7 +7,6 @@ apart, only sets an event (`StopRequests`) or is put into a queue (`RecordKeeper
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.platform.cluster.head_watch import watch_head
 from nmlab.platform.cluster.proof import expected_proof
@@ -26,6 +25,7 @@ from nmlab.platform.launches.endings import (
 )
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.ownership import owned
+from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.records.events import LaunchBegan
@@ -59,7 +59,7 @@ class Sweep:
     load: Load | None
     address: str | None = None
     max_failures: int = 3
-    watch: Callable[[dict[str, Any]], None] = lambda snapshot: None
+    watch: Callable[[Snapshot], None] = lambda snapshot: None
     take_over: bool = False
     exits: bool = False
     resumed_as: str = ""
@@ -115,7 +115,7 @@ class Sweep:
 
 
 def run_launch(
-    ready: ReadyLaunch, *, watch: Callable[[dict[str, Any]], None], exits: bool = False, resumed_as: str = ""
+    ready: ReadyLaunch, *, watch: Callable[[Snapshot], None], exits: bool = False, resumed_as: str = ""
 ) -> SweepResult:
     """Run a launch that is ready; the other arguments, what is returned and raised are as for `Sweep`.
 

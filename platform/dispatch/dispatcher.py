@@ -4,6 +4,9 @@ A trial is submitted and queued. A replica with a free slot takes it under a *le
 Messages about a trial carry the epoch, and those of an older epoch are dropped: a replica that was given up cannot
 overwrite what its successor reports. A trial whose replica is lost returns to the queue under a new epoch.
 
+Who decides that a replica, and with it a trial, is lost: `Dispatcher._watch` if its process has died, and
+`DispatchState.expire` if it is silent. What that means for its trials is in `Leases.lose`.
+
 The dispatcher may die at any moment: Ray restarts it, and its callers report to it what it must know (`state.py`).
 """
 
@@ -14,11 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nmlab.platform.cluster.session import NAMESPACE
+from nmlab.platform.dispatch.actor_calls import start_actor
 from nmlab.platform.dispatch.client import DispatchClient
 from nmlab.platform.dispatch.messages import (
     Claim,
@@ -33,24 +35,21 @@ from nmlab.platform.dispatch.messages import (
 )
 from nmlab.platform.dispatch.notifier import Notifier
 from nmlab.platform.dispatch.state import DispatchState
+from nmlab.platform.records.payloads import Proof, ReplicaFacts, ResultRecord, SpecRecord
 
 _PING_SECONDS = 1.0
 """Between two calls that find out whether a replica's process lives: a killed one costs a second, not 15."""
 
 
-def start_dispatcher(launch: str, *, max_failures: int, expected: Mapping[str, Any] | None = None) -> DispatchClient:
+def start_dispatcher(launch: str, *, max_failures: int, expected: Proof | None = None) -> DispatchClient:
     """Start the dispatcher of a launch on the driver's node; return its client once it answers.
 
     It lives as long as the client that is returned. ``expected`` is what replicas must show (`cluster/proof.py`).
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     name = f"nmlab-dispatcher-{launch}-{uuid.uuid4().hex[:8]}"
-    remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(Dispatcher)
-    dispatcher = remote.options(name=name, scheduling_strategy=here).remote(
-        max_failures=max_failures, expected=expected or {}
-    )
-    ray.get(dispatcher.drain.remote(0, acknowledged=0, refused=[], within=0.0))
-    return DispatchClient(name, namespace=NAMESPACE, actor=dispatcher)
+    actor = start_actor(Dispatcher, name=name)(max_failures=max_failures, expected=expected)
+    actor.ask(lambda dispatcher: dispatcher.drain(0, acknowledged=0, refused=[], within=0.0))
+    return DispatchClient(name, namespace=NAMESPACE, actor=actor)
 
 
 class Dispatcher:
@@ -60,7 +59,7 @@ class Dispatcher:
     notifies those that wait.
     """
 
-    def __init__(self, *, max_failures: int, expected: Mapping[str, Any]) -> None:
+    def __init__(self, *, max_failures: int, expected: Proof | None) -> None:
         self._state = DispatchState(max_failures=max_failures, generation=time.time_ns(), expected=expected)
         self._notifier = Notifier()
         self._opened = asyncio.Event()
@@ -69,7 +68,7 @@ class Dispatcher:
     # --- the driver -----------------------------------------------------------------------------------------------
 
     async def open(
-        self, ended: Mapping[str, Mapping[str, Any]], *, replicas: Mapping[str, int], cancelled: Sequence[str]
+        self, ended: Mapping[str, ResultRecord], *, replicas: Mapping[str, int], cancelled: Sequence[str]
     ) -> None:
         """Begin to serve replicas and trial actors, with what the driver knows (see ``DispatchState.open``)."""
         self._state.open(ended, replicas, cancelled, now=time.monotonic())
@@ -116,7 +115,7 @@ class Dispatcher:
         self._state.refuse(replica, reason)
         await self._notifier.notify()
 
-    async def admit(self, replica: str, *, proofs: Sequence[Mapping[str, Any]]) -> str:
+    async def admit(self, replica: str, *, proofs: Sequence[Proof]) -> str:
         """See ``DispatchState.admit``."""
         await self._opened.wait()
         reason = self._state.admit(replica, proofs)
@@ -124,7 +123,7 @@ class Dispatcher:
         return reason
 
     async def introduce(
-        self, process: ReplicaProcess, *, facts: Mapping[str, Any], claims: Sequence[Claim], own_actor: Sequence[Any]
+        self, process: ReplicaProcess, *, facts: ReplicaFacts, claims: Sequence[Claim], own_actor: Sequence[Any]
     ) -> int:
         """Add a replica, whose actor is ``own_actor[0]``, and watch its process; return the dispatcher's generation."""
         await self._opened.wait()
@@ -175,7 +174,7 @@ class Dispatcher:
 
     # --- trial actors ---------------------------------------------------------------------------------------------
 
-    async def submit(self, key: str, *, spec: Mapping[str, Any], attempts: int) -> None:
+    async def submit(self, key: str, *, spec: SpecRecord, attempts: int) -> None:
         """See ``DispatchState.submit``."""
         await self._opened.wait()
         self._state.submit(key, spec, attempts)
@@ -185,17 +184,12 @@ class Dispatcher:
         """Wait for evaluations or the end of a trial; return None if this dispatcher does not know it."""
         await self._opened.wait()
 
-        def has_news() -> bool | None:
+        def has_update() -> bool | None:
             update = self._state.pull(key, after)
             return True if update is None or not update.is_empty else None
 
-        await self._notifier.wait(has_news, within)
+        await self._notifier.wait(has_update, within)
         return self._state.pull(key, after)
-
-    async def snapshot(self) -> dict[str, Any]:
-        """See ``DispatchState.snapshot``."""
-        await self._opened.wait()
-        return self._state.snapshot()
 
     # --- within ---------------------------------------------------------------------------------------------------
 

@@ -78,7 +78,10 @@ class DriverLoop:
         last, received = self._last, self.received
         self._stop_replicas()
         drained = self._dispatcher.drain(
-            received.generation, acknowledged=received.acknowledged, refused=self._results.refused, within=_DRAIN_SECONDS
+            received.generation,
+            acknowledged=received.acknowledged,
+            refused=self._results.refused,
+            within=_DRAIN_SECONDS,
         )
         if received.is_from_new_dispatcher(drained):
             self._open(drained.generation)

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.platform.cluster.proof import why_refused
 from nmlab.platform.dispatch.messages import ReplicaProcess
 from nmlab.platform.records.events import JournalRecord, ReplicaLost, ReplicaRefused, ReplicaStarted
+from nmlab.platform.records.payloads import Proof, ReplicaFacts
 
 SILENT_REPLICA_SECONDS = 15.0
 """A replica that has sent nothing for so long is given up: it hangs, or its machine is cut off.
@@ -22,10 +22,9 @@ that found no dispatcher is made again within a second."""
 
 @dataclass
 class KnownReplica:
-    """A process of a replica that is up: its facts, when it last sent anything, the number of its last message."""
+    """A process of a replica that is up: when it last sent anything, the number of its last message."""
 
     process: ReplicaProcess
-    facts: Mapping[str, Any]
     seen: float
     received: int = 0
 
@@ -38,8 +37,8 @@ class KnownReplicas:
         record: is given what happens, in order.
     """
 
-    def __init__(self, *, expected: Mapping[str, Any] | None, record: Callable[[JournalRecord], None]) -> None:
-        self._expected, self._record = dict(expected or {}), record
+    def __init__(self, *, expected: Proof | None, record: Callable[[JournalRecord], None]) -> None:
+        self._expected, self._record = expected, record
         self._up: dict[str, KnownReplica] = {}
         self._awaited: dict[str, int] = {}
         self._opened: float | None = None
@@ -70,28 +69,25 @@ class KnownReplicas:
         known = self._up.get(process.name)
         return known is not None and known.process.incarnation >= process.incarnation
 
-    def all(self) -> list[KnownReplica]:
-        """Return the replicas that are up, by name."""
-        return [replica for _, replica in sorted(self._up.items())]
-
     def refuse(self, replica: str, reason: str) -> None:
         """Record that a replica refuses to load its model, and why."""
         self._record(ReplicaRefused(host=replica, reason=reason))
 
-    def admit(self, replica: str, proofs: Sequence[Mapping[str, Any]], node_id: str = "") -> str:
+    def admit(self, replica: str, proofs: Sequence[Proof], node_id: str = "") -> str:
         """Check what the workers of a replica show; return, and record, why it is refused; "" if it is not."""
-        if problems := why_refused(list(proofs), self._expected, node_id=node_id):
+        if problems := why_refused(proofs, self._expected, node_id=node_id):
             reason = f"{replica} on {'; '.join(problems.values())}"
             self._record(ReplicaRefused(host=replica, reason=reason, nodes=sorted(problems)))
             return reason
         return ""
 
-    def add(self, process: ReplicaProcess, facts: Mapping[str, Any], *, now: float) -> None:
+    def add(self, process: ReplicaProcess, facts: ReplicaFacts, *, now: float) -> None:
         """Add a replica that was admitted; an older process of it that was awaited is lost."""
         if self._awaited.pop(process.name, process.incarnation) != process.incarnation:
             self._record(ReplicaLost(host=process.name, reason="was replaced by a new process"))
-        self._up[process.name] = KnownReplica(process, facts, now)
-        self._record(ReplicaStarted(host=process.name, incarnation=process.incarnation, rest=facts))
+        self._up[process.name] = KnownReplica(process, now)
+        told = {name: value for name, value in facts.items() if name != "proofs"}
+        self._record(ReplicaStarted.from_json({"host": process.name, "incarnation": process.incarnation, **told}))
 
     def remove(self, name: str) -> bool:
         """Remove a replica; return whether it was up."""

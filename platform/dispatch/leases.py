@@ -3,11 +3,11 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from nmlab.platform.dispatch.messages import Claim, Lease, ReplicaProcess, TrialUpdate
 from nmlab.platform.failures import back_off_seconds
 from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialLeased, TrialMetrics, TrialSubmitted
+from nmlab.platform.records.payloads import ResultRecord, SpecRecord
 from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
 
 _FIRST_BACK_OFF_SECONDS = 0.5
@@ -21,14 +21,14 @@ class _KnownTrial:
     ``journaled`` says that the driver has its result in the journal.
     """
 
-    spec: Mapping[str, Any]
+    spec: SpecRecord
     epoch: int
     attempts: int = 0
     replica: str | None = None
     not_before: float = 0.0
     cancelled: bool = False
     evaluations: dict[int, TrialMetrics] = field(default_factory=dict)
-    ended: Mapping[str, Any] | None = None
+    ended: ResultRecord | None = None
     journaled: bool = False
 
 
@@ -49,21 +49,16 @@ class Leases:
         self._held: dict[str, set[str]] = {}
         self._slots: dict[tuple[ReplicaProcess, int], tuple[str, int]] = {}
 
-    @property
-    def running(self) -> int:
-        """How many trials have not ended."""
-        return sum(not trial.ended for trial in self._trials.values())
-
     def held_by(self, replica: str) -> list[str]:
         """Return the keys of the trials that a replica runs."""
         return sorted(self._held.get(replica, ()))
 
-    def recall(self, ended: Mapping[str, Mapping[str, Any]]) -> None:
+    def recall(self, ended: Mapping[str, ResultRecord]) -> None:
         """Add trials that have ended before, by key; the driver has their results."""
         for key, result in ended.items():
             self._trials[key] = _KnownTrial({}, self._epoch, ended=result, journaled=True)
 
-    def submit(self, key: str, spec: Mapping[str, Any], *, attempts: int = 0) -> None:
+    def submit(self, key: str, spec: SpecRecord, *, attempts: int = 0) -> None:
         """Queue a trial that earlier dispatchers leased ``attempts`` times; a known one stays as it is."""
         if key in self._trials:
             return
@@ -133,7 +128,7 @@ class Leases:
         """Keep an evaluation of a trial for its trial actor."""
         self._trials[point.key].evaluations[point.step] = point
 
-    def end(self, key: str, result: Mapping[str, Any]) -> None:
+    def end(self, key: str, result: ResultRecord) -> None:
         """Note the end of a trial that its replica reports."""
         trial = self._trials[key]
         trial.ended = result
@@ -186,7 +181,7 @@ class Leases:
             self._held.get(trial.replica, set()).discard(key)
 
     def _end(self, key: str, status: TrialEnd, reason: str) -> None:
-        result = {"key": key, "status": status, "step": 0, "metrics": {}, "reason": reason}
+        result: ResultRecord = {"key": key, "status": status, "step": 0, "metrics": {}, "reason": reason}
         self._trials[key].ended = result
         self._record(TrialEnded(key=key, result=result))
 

@@ -4,11 +4,11 @@ What happened in a launch is told by records (`nmlab.platform.records.events`); 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.platform.records.events import JournalRecord, TrialMetrics
+from nmlab.platform.records.payloads import ResultRecord, SpecRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Lease:
 
     key: str
     epoch: int
-    spec: Mapping[str, Any]
+    spec: SpecRecord
     attempts: int
 
 
@@ -127,7 +127,7 @@ class TrialUpdate:
     """What a trial actor is told: new evaluations, the result once it is in the journal, how often it was leased."""
 
     points: Sequence[TrialMetrics]
-    ended: Mapping[str, Any] | None
+    ended: ResultRecord | None
     attempts: int
 
     @property

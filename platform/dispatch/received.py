@@ -1,21 +1,31 @@
 """What the driver has received: each record once, however often a restarted dispatcher or a replica sends it."""
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from dataclasses import replace
-from typing import Any
+from typing import assert_never
 
 from nmlab.platform.dispatch.messages import Drained, LoggedRecord, RefusedEnd, ReplicaProcess, Source
 from nmlab.platform.records.events import (
+    GroupRecord,
     JournalRecord,
+    LaunchBegan,
+    LaunchEnded,
     ReplicaLeft,
     ReplicaLost,
+    ReplicaRefused,
     ReplicaStarted,
     ResultRefused,
+    TrainRunLost,
+    TrialActorLost,
     TrialEnded,
     TrialLeased,
+    TrialMetrics,
     TrialSubmitted,
+    UnknownRecord,
+    WeightsChecked,
 )
+from nmlab.platform.records.payloads import ResultRecord
 
 
 class ReceivedRecords:
@@ -32,7 +42,7 @@ class ReceivedRecords:
 
     def __init__(self) -> None:
         self.generation = self.acknowledged = 0
-        self.ended: dict[str, Mapping[str, Any]] = {}
+        self.ended: dict[str, ResultRecord] = {}
         self.begun: set[str] = set()
         self.loads: Counter[str] = Counter()
         self.replicas: dict[str, int] = {}
@@ -65,17 +75,24 @@ class ReceivedRecords:
         """Return whether a record is new; one of a replica by its number, one of the dispatcher by what it says."""
         if logged.source is not None:
             return logged.source.number > self._numbers.get(logged.source.process, 0)
-        match logged.record:
-            case TrialSubmitted(key=key):
-                return key not in self.begun
-            case TrialLeased(key=key, epoch=epoch):
-                return epoch != self._epochs.get(key)
-            case ReplicaStarted(host=host, incarnation=incarnation):
-                return incarnation != self.replicas.get(host)
-            case ReplicaLost(host=host) | ReplicaLeft(host=host):
-                return host in self.replicas
-            case _:
+        record = logged.record
+        match record:
+            case TrialSubmitted():
+                return record.key not in self.begun
+            case TrialLeased():
+                return record.epoch != self._epochs.get(record.key)
+            case ReplicaStarted():
+                return record.incarnation != self.replicas.get(record.host)
+            case ReplicaLost() | ReplicaLeft():
+                return record.host in self.replicas
+            case TrialMetrics() | TrialEnded() | ResultRefused() | TrialActorLost():
                 return True
+            case ReplicaRefused() | WeightsChecked() | TrainRunLost() | GroupRecord():
+                return True
+            case LaunchBegan() | LaunchEnded() | UnknownRecord():
+                return True
+            case _ as never:
+                assert_never(never)
 
     def _keep(self, logged: LoggedRecord) -> JournalRecord:
         """Keep what later records are compared with; return the record, with the number of loads if it is a start."""
@@ -97,6 +114,14 @@ class ReceivedRecords:
                 return replace(record, loads=self.loads[record.host])
             case ReplicaLost() | ReplicaLeft():
                 del self.replicas[record.host]
+            case TrialMetrics() | ResultRefused() | TrialActorLost():
+                pass
+            case ReplicaRefused() | WeightsChecked() | TrainRunLost() | GroupRecord():
+                pass
+            case LaunchBegan() | LaunchEnded() | UnknownRecord():
+                pass
+            case _ as never:
+                assert_never(never)
         return record
 
 
@@ -125,11 +150,11 @@ class ResultCheck:
         return replace(drained, records=[self._checked(logged, ended) for logged in drained.records])
 
     def _checked(self, logged: LoggedRecord, ended: Container[str]) -> LoggedRecord:
-        match logged:
-            case LoggedRecord(record=TrialEnded(key=key) as end, source=Source() as source) if key not in ended:
-                reason = self._reason(end, source)
-                return replace(logged, record=self._refuse(end, source, reason=reason)) if reason else logged
-        return logged
+        end, source = logged.record, logged.source
+        if source is None or not isinstance(end, TrialEnded) or end.key in ended:
+            return logged
+        reason = self._reason(end, source)
+        return replace(logged, record=self._refuse(end, source, reason=reason)) if reason else logged
 
     def _reason(self, end: TrialEnded, source: Source) -> str:
         message = (source.process, source.number)

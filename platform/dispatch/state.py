@@ -7,8 +7,8 @@ twice, and a record counts only once the driver has acknowledged it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from nmlab.platform.dispatch.known_replicas import RETURN_SECONDS, SILENT_REPLICA_SECONDS, KnownReplica, KnownReplicas
 from nmlab.platform.dispatch.leases import Leases
 from nmlab.platform.dispatch.messages import (
     Claim,
@@ -25,8 +25,8 @@ from nmlab.platform.dispatch.messages import (
     TrialUpdate,
 )
 from nmlab.platform.dispatch.record_log import RecordLog
-from nmlab.platform.dispatch.known_replicas import RETURN_SECONDS, SILENT_REPLICA_SECONDS, KnownReplica, KnownReplicas
 from nmlab.platform.records.events import ReplicaLeft, ReplicaLost, TrialEnded, TrialMetrics
+from nmlab.platform.records.payloads import Proof, ReplicaFacts, ResultRecord, SpecRecord
 from nmlab.trials.contract.declarations import is_intermediate
 
 __all__ = ["RETURN_SECONDS", "SILENT_REPLICA_SECONDS", "DispatchState"]
@@ -44,7 +44,7 @@ class DispatchState:
         expected: what replicas must show of the launch's folder and their code (`cluster/proof.py`), if anything.
     """
 
-    def __init__(self, *, max_failures: int, generation: int, expected: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, *, max_failures: int, generation: int, expected: Proof | None = None) -> None:
         self.generation = generation
         self.stopping = False
         self._log = RecordLog()
@@ -55,7 +55,7 @@ class DispatchState:
 
     def open(
         self,
-        ended: Mapping[str, Mapping[str, Any]],
+        ended: Mapping[str, ResultRecord],
         replicas: Mapping[str, int],
         cancelled: Iterable[str],
         *,
@@ -105,25 +105,17 @@ class DispatchState:
         """Return how many seconds ago the last message of any replica came; infinite without a replica."""
         return self._replicas.silent_seconds(now=now)
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the replicas with the keys of the trials they run, and how many trials have not ended."""
-        up = [(known.process.name, known.facts) for known in self._replicas.all()]
-        replicas = [{"name": name, "jobs": self._leases.held_by(name), **facts} for name, facts in up]
-        return {"generation": self.generation, "replicas": replicas, "running": self._leases.running}
-
     # --- replicas -------------------------------------------------------------------------------------------------
 
     def refuse(self, replica: str, reason: str) -> None:
         """Record that a replica refuses to load its model, and why."""
         self._replicas.refuse(replica, reason)
 
-    def admit(self, replica: str, proofs: Sequence[Mapping[str, Any]]) -> str:
+    def admit(self, replica: str, proofs: Sequence[Proof]) -> str:
         """Check what the workers of a replica show; return, and record, why it is refused; "" if it is not."""
         return self._replicas.admit(replica, proofs)
 
-    def introduce(
-        self, process: ReplicaProcess, facts: Mapping[str, Any], claims: Sequence[Claim], *, now: float
-    ) -> None:
+    def introduce(self, process: ReplicaProcess, facts: ReplicaFacts, claims: Sequence[Claim], *, now: float) -> None:
         """Add a replica, with its claims: the leases that it holds, as far as their ends are not confirmed.
 
         Trials of an older process of the same replica are queued again. An older process that comes late is ignored,
@@ -134,7 +126,7 @@ class DispatchState:
         if self._replicas.admit(process.name, facts.get("proofs", []), facts.get("node_id", "")):
             return
         self._lose(process.name, "was replaced by a new process", now=now)
-        self._replicas.add(process, {name: value for name, value in facts.items() if name != "proofs"}, now=now)
+        self._replicas.add(process, facts, now=now)
         for claim in claims:
             self._leases.claim(process.name, claim)
 
@@ -191,7 +183,7 @@ class DispatchState:
 
     # --- trial actors ---------------------------------------------------------------------------------------------
 
-    def submit(self, key: str, spec: Mapping[str, Any], attempts: int = 0) -> None:
+    def submit(self, key: str, spec: SpecRecord, attempts: int = 0) -> None:
         """Queue a trial that earlier dispatchers leased ``attempts`` times; a known one stays as it is.
 
         A trial is submitted again by the actor that replaces a lost one, by an actor whose trial is unknown to a new

@@ -25,6 +25,7 @@ from nmlab.platform.dispatch.messages import (
     ReplicaProcess,
 )
 from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialMetrics
+from nmlab.platform.records.payloads import ReplicaFacts, ResultRecord
 from nmlab.trials.contract.declarations import has_phase, is_intermediate
 from nmlab.trials.contract.metrics import Phase
 
@@ -51,8 +52,8 @@ class WorkerLink:
         own_actor: the handle of the actor that this runs in, whose process the dispatcher watches.
     """
 
-    def __init__(self, dispatcher: DispatchClient, *, name: str, facts: Mapping[str, Any], own_actor: Any) -> None:
-        self._dispatcher, self._facts, self._own_actor = dispatcher, dict(facts), own_actor
+    def __init__(self, dispatcher: DispatchClient, *, name: str, facts: ReplicaFacts, own_actor: Any) -> None:
+        self._dispatcher, self._facts, self._own_actor = dispatcher, facts, own_actor
         self.process = ReplicaProcess(name, incarnation=time.time_ns())
         self._generation = 0
         self._lock = threading.Lock()
@@ -100,11 +101,11 @@ class WorkerLink:
         if has_phase(values, Phase.EVALUATION) or has_phase(values, Phase.START):
             self._urgent.set()
 
-    def end(self, epoch: int, result: Mapping[str, Any]) -> None:
+    def end(self, epoch: int, result: ResultRecord) -> None:
         """Put the result of a trial into the outbox; its lease is remembered until the driver has the result."""
         with self._lock:
             running = self._running.pop(epoch)
-            self._put(TrialEnded(key=running.lease.key, result=dict(result), host=self.name), epoch=epoch)
+            self._put(TrialEnded(key=running.lease.key, result=result, host=self.name), epoch=epoch)
             self._ended[self._number] = running
         self._urgent.set()
 
@@ -149,7 +150,9 @@ class WorkerLink:
             held = [*self._running.values(), *self._ended.values()]
             claims = [Claim(each.lease, tuple(each.evaluations)) for each in held]
             self._received = 0
-        self._generation = self._dispatcher.introduce(self.process, facts=self._facts, claims=claims, own_actor=self._own_actor)
+        self._generation = self._dispatcher.introduce(
+            self.process, facts=self._facts, claims=claims, own_actor=self._own_actor
+        )
 
     def _settle(self, progress: Progress) -> None:
         with self._lock:
@@ -164,7 +167,7 @@ class WorkerLink:
         self._outbox.append(Message(self._number, record, epoch))
 
 
-def own_worker_link(dispatcher: str, *, namespace: str, name: str, facts: Mapping[str, Any]) -> WorkerLink:
+def own_worker_link(dispatcher: str, *, namespace: str, name: str, facts: ReplicaFacts) -> WorkerLink:
     """Return the link of the replica ``name``; called in its own actor."""
     own_actor = ray.get_runtime_context().current_actor
     return WorkerLink(DispatchClient(dispatcher, namespace=namespace), name=name, facts=facts, own_actor=own_actor)

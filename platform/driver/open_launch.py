@@ -4,9 +4,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from nmlab.platform.launches.journal import Journal, ended_trials
+from nmlab.platform.launches.journal import FlatResult, Journal, ended_trials
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.record_completion import RecordCompletion
 from nmlab.platform.launches.state import LaunchState
@@ -43,7 +42,7 @@ class OpenLaunch:
     status_file: StatusFile
     stopping: EarlyStopping
     completion: RecordCompletion
-    ended: Mapping[str, Mapping[str, Any]]
+    ended: Mapping[str, FlatResult]
     tags: Mapping[str, str]
 
     @property

@@ -4,7 +4,6 @@ Importing this module imports Ray, whose environment `cluster` sets; import it o
 """
 
 from pathlib import Path
-from typing import Any
 
 from nmlab.platform.dispatch.dispatcher import start_dispatcher
 from nmlab.platform.driver.open_launch import OpenLaunch
@@ -15,6 +14,7 @@ from nmlab.platform.launches.journal import evaluations
 from nmlab.platform.mask_parallel.coordinator import start_coordinator
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.records.events import TrainRunLost
+from nmlab.platform.records.payloads import Proof
 from nmlab.platform.replicas.replica import start_replicas
 from nmlab.platform.search.strategies import strategy_of
 from nmlab.platform.tuning.tune import tune_trials
@@ -31,7 +31,7 @@ def run_trials(
     load: Load,
     max_failures: int,
     stays_up: bool,
-    proof: tuple[Path, dict[str, Any]],
+    proof: tuple[Path, Proof],
 ) -> None:
     """Run every trial that has not ended; returns when all have ended, the time is over or a request to stop is done.
 

@@ -9,17 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from nmlab.platform.launches.best import best_in_folder
-from nmlab.platform.launches.journal import Result, checked_records, ended_trials
+from nmlab.platform.launches.journal import checked_records, ended_trials
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.ownership import held_by, owned
 from nmlab.platform.records.events import JournalRecord, LaunchBegan, LaunchEnded, TrialEnded, TrialSubmitted
+from nmlab.platform.records.payloads import ResultRecord
 from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE, WEIGHTS_FILE, checkpoint_step
 
 Kind = Literal["checkpoints", "ray", "leftovers", "results", "launch"]
-Undelivered = Callable[[Launch, Mapping[str, Result]], str]
+Undelivered = Callable[[Launch, Mapping[str, ResultRecord]], str]
 """Returns why a launch's results cannot be deleted: what MLflow lacks of its ended trials; "" if it has everything."""
 
 KINDS: Mapping[Kind, str] = {
@@ -70,7 +71,7 @@ class Cleaning:
             total[kind] += size
         return dict(total)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Return it as plain JSON."""
         return {
             "launch": self.launch.name,
@@ -129,7 +130,7 @@ def _found(launch: Launch, choice: Choice, *, undelivered: Undelivered) -> Clean
     return found
 
 
-def last_results(records: Iterable[JournalRecord]) -> dict[str, Result]:
+def last_results(records: Iterable[JournalRecord]) -> dict[str, ResultRecord]:
     """Return the newest result of every trial that has one, by key."""
     return {record.result["key"]: record.result for record in records if isinstance(record, TrialEnded)}
 

@@ -1,16 +1,14 @@
 """The cost of a trial that ended without a report of it: its replica was lost, or no replica ran it."""
 
 from pathlib import Path
-from typing import Any
 
+from nmlab.platform.records.payloads import ResultRecord
 from nmlab.trials.contract.run_tags import Fact, KnownCost
 from nmlab.trials.measure.cost import Cost, nothing_spent
 from nmlab.trials.trial.checkpoint import saved_values
 
-Record = dict[str, Any]
 
-
-def add_known_cost(result: Record, *, folder: Path, was_leased: bool) -> None:
+def add_known_cost(result: ResultRecord, *, folder: Path, was_leased: bool) -> None:
     """Add the cost to the result of a trial that ended without a report of it.
 
     A trial that no replica took cost nothing. For one that was lost, the newest checkpoint holds the cost up to then;
@@ -44,6 +42,6 @@ def add_known_cost(result: Record, *, folder: Path, was_leased: bool) -> None:
     _mark(result, KnownCost.IN_PART, note)
 
 
-def _mark(result: Record, fact: KnownCost, note: str) -> None:
+def _mark(result: ResultRecord, fact: KnownCost, note: str) -> None:
     result["facts"] = {**result.get("facts", {}), Fact.COST: fact}
     result["notes"] = [*result.get("notes", ()), note]

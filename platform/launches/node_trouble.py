@@ -3,10 +3,29 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import assert_never
 
 from nmlab.platform.launches.launch import Launch
-from nmlab.platform.records.events import JournalRecord, ReplicaRefused, ResultRefused, TrialEnded
+from nmlab.platform.launches.snapshot import ReplicaSnapshot
+from nmlab.platform.records.events import (
+    GroupRecord,
+    JournalRecord,
+    LaunchBegan,
+    LaunchEnded,
+    ReplicaLeft,
+    ReplicaLost,
+    ReplicaRefused,
+    ReplicaStarted,
+    ResultRefused,
+    TrainRunLost,
+    TrialActorLost,
+    TrialEnded,
+    TrialLeased,
+    TrialMetrics,
+    TrialSubmitted,
+    UnknownRecord,
+    WeightsChecked,
+)
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.files.file_digest import why_not_readable
 
@@ -20,16 +39,25 @@ class NodeTrouble:
     def __init__(self) -> None:
         self.lines: dict[str, str] = {}
 
-    def note(self, record: JournalRecord, *, replicas: Mapping[str, Mapping[str, Any]]) -> JournalRecord:
+    def note(self, record: JournalRecord, *, replicas: Mapping[str, ReplicaSnapshot]) -> JournalRecord:
         """Return a record of the dispatcher; a ``ResultRefused`` gets the address of its node."""
         match record:
             case ReplicaRefused():
                 self.lines |= {f"node {node}": f"refused: {record.reason}" for node in record.nodes or ()}
             case ResultRefused():
-                node = replicas.get(record.host, {}).get("node", "")
+                known = replicas.get(record.host)
+                node = known.get("node", "") if known is not None else ""
                 where = f"{record.host} on node {node} left trial {record.key} unreadable"
                 self.lines[f"node {node}"] = f"{where}: {record.reason}; it is run again"
                 return replace(record, node=node)
+            case ReplicaStarted() | ReplicaLost() | ReplicaLeft() | WeightsChecked() | TrainRunLost():
+                pass
+            case TrialSubmitted() | TrialLeased() | TrialMetrics() | TrialEnded() | TrialActorLost():
+                pass
+            case GroupRecord() | LaunchBegan() | LaunchEnded() | UnknownRecord():
+                pass
+            case _ as never:
+                assert_never(never)
         return record
 
 

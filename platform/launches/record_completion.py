@@ -2,14 +2,26 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import assert_never
 
 from nmlab.platform.launches.known_cost import add_known_cost
 from nmlab.platform.launches.launch import Launch
-from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialLeased
+from nmlab.platform.records.events import (
+    GroupRecord,
+    JournalRecord,
+    LaunchBegan,
+    LaunchEnded,
+    ReplicaRecord,
+    ResultRefused,
+    TrialActorLost,
+    TrialEnded,
+    TrialLeased,
+    TrialMetrics,
+    TrialSubmitted,
+    UnknownRecord,
+)
+from nmlab.platform.records.payloads import ResultRecord
 from nmlab.trials.contract.run_status import STOPPED_EARLY, TrialStatus
-
-Result = dict[str, Any]
 
 
 class RecordCompletion:
@@ -38,21 +50,27 @@ class RecordCompletion:
             case TrialLeased():
                 self._leased.add(record.key)
             case TrialEnded():
-                result = dict(record.result)
+                result = record.result.copy()
                 self._say_why(record.key, result)
                 folder = self._launch.trial_folder(record.key)
                 add_known_cost(result, folder=folder, was_leased=record.key in self._leased)
                 self._add_notes(result)
                 return replace(record, result=result)
+            case TrialSubmitted() | TrialMetrics() | ResultRefused() | TrialActorLost():
+                pass
+            case ReplicaRecord() | GroupRecord() | LaunchBegan() | LaunchEnded() | UnknownRecord():
+                pass
+            case _ as never:
+                assert_never(never)
         return record
 
-    def _say_why(self, key: str, result: Result) -> None:
+    def _say_why(self, key: str, result: ResultRecord) -> None:
         """Add the reason to a stopped trial. Unless its configuration fell behind, a resumed launch continues it."""
         if result["status"] == TrialStatus.STOPPED:
             why = self._stopped_early.get(key)
             result["resumable"] = why is None
             result["reason"] = f"{result['reason']}; resumable" if why is None else f"{STOPPED_EARLY}: {why}"
 
-    def _add_notes(self, result: Result) -> None:
+    def _add_notes(self, result: ResultRecord) -> None:
         if self._text_notes:
             result["notes"] = list(dict.fromkeys((*result.get("notes", ()), *self._text_notes)))

@@ -6,9 +6,7 @@ logits than the leader, the leader evaluates its share. The losses do not depend
 the trial.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from nmlab.platform.mask_parallel.messages import (
     LEADER,
@@ -22,6 +20,7 @@ from nmlab.platform.mask_parallel.messages import (
     Offer,
     Reload,
 )
+from nmlab.platform.records.payloads import SpecRecord
 
 _MOST_OUT_OF_SYNC = 3
 """How often a peer may hold other logits than the leader, before it is excluded from the group."""
@@ -148,7 +147,7 @@ class _OpenGroup:
     """
 
     epoch: int
-    spec: Mapping[str, Any]
+    spec: SpecRecord
     size: int
     group: MaskParallelGroup
     seen: dict[str, float] = field(default_factory=dict)
@@ -173,7 +172,7 @@ class MaskParallelCoordinator:
     def __init__(self) -> None:
         self._open: dict[str, _OpenGroup] = {}
 
-    def open(self, leader: Member, *, spec: Mapping[str, Any], size: int, masks: int, step: int, now: float) -> None:
+    def open(self, leader: Member, *, spec: SpecRecord, size: int, masks: int, step: int, now: float) -> None:
         """Open the group of a trial for ``size`` slots, at the step that its leader has reached.
 
         An older lease than that of the group that is open changes nothing.

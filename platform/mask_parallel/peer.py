@@ -3,8 +3,8 @@
 import math
 import pickle
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, assert_never
+from collections.abc import Callable
+from typing import assert_never
 
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorClient
 from nmlab.platform.mask_parallel.messages import (
@@ -18,6 +18,7 @@ from nmlab.platform.mask_parallel.messages import (
     Reload,
     Wait,
 )
+from nmlab.platform.records.payloads import SpecRecord
 from nmlab.trials.contract.errors import GroupClosedError, ReloadError
 
 _PEER_WAIT_SECONDS = 5.0
@@ -52,7 +53,7 @@ class Peer:
         coordinator: CoordinatorClient,
         member: Member,
         *,
-        spec: Mapping[str, Any] | None = None,
+        spec: SpecRecord | None = None,
         size: int = 1,
         leaving: Callable[[], bool] = lambda: False,
     ) -> None:

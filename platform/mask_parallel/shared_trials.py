@@ -1,10 +1,10 @@
-"""The trials that several slots share: a slot of this replica leads those it has leased, and follows others when free."""
+"""The trials that several slots share: a slot of this replica leads those it leased, and follows others when free."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nmlab.platform.dispatch.actor_calls import DispatcherLostError
+from nmlab.platform.dispatch.actor_calls import ActorLostError
 from nmlab.platform.dispatch.messages import Lease
 from nmlab.platform.dispatch.worker_link import WorkerLink
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorClient, CoordinatorSettings
@@ -67,7 +67,7 @@ class SharedTrials:
     def follow(self, offer: Offer, pipeline: PipelineGroup) -> None:
         """Follow a trial of another slot, as one of its peers, until it is over.
 
-        An error other than a lost dispatcher or pipeline does not end the slot: it is recorded in the journal.
+        An error other than a lost actor or pipeline does not end the slot: it is recorded in the journal.
         """
         assert self._coordinator is not None
         key, name, host = offer.member.key, offer.member.name, self._link.name
@@ -84,7 +84,7 @@ class SharedTrials:
                 pipeline=pipeline,
                 evaluators=evaluators,
             )
-        except (DispatcherLostError, PipelineLostError):
+        except (ActorLostError, PipelineLostError):
             raise
         except Exception as error:  # the trial goes on without this peer; the reason goes to the journal
             reason = f"{type(error).__name__}: {error}"

@@ -6,7 +6,7 @@ Worker 0 leads: it alone talks to the dispatcher. It broadcasts each trial to th
 import secrets
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,6 +17,7 @@ import torch
 from torch.distributed import is_nccl_available
 
 from nmlab.platform.pipeline.stage_store import RayKeys, StageStore
+from nmlab.platform.records.payloads import SpecRecord, StageFacts
 from nmlab.trials.compat import Store
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PeerError, PipelineLostError
@@ -52,10 +53,10 @@ def form_pipelines(*, slots: int, device: torch.device) -> list[PipelineGroup]:
     return pipelines
 
 
-def stage_facts(replica: ReplicaContext, pipeline: PipelineGroup, *, pid: int) -> dict[str, Any]:
-    """Return what the record of a replica tells of its workers; all of them must call this."""
-    stages = pipeline.all_gather({"pid": pid, "bytes": replica.frozen.bytes, "layers": len(replica.frozen.layers)})
-    return {"shards": stages, "model_bytes": sum(stage["bytes"] for stage in stages)}
+def stage_facts(replica: ReplicaContext, pipeline: PipelineGroup, *, pid: int) -> list[StageFacts]:
+    """Return what the record of a replica tells of each of its workers; all of them must call this."""
+    own: StageFacts = {"pid": pid, "bytes": replica.frozen.bytes, "layers": len(replica.frozen.layers)}
+    return pipeline.all_gather(own)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Work:
     """
 
     key: str
-    spec: Mapping[str, Any]
+    spec: SpecRecord
     leads: bool
     is_shared: bool = False
 

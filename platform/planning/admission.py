@@ -94,7 +94,8 @@ def _check_host(study: Study, load: Load, *, machine: Machine) -> None:
     if machine.host_free_bytes is not None and need > machine.host_free_bytes:
         raise ValueError(
             f"replica: {workers} worker(s) keep {size(load.host)} each for their trials (text, gradient norms, initial "
-            f"masks), {size(need)}, but this machine has {size(machine.host_free_bytes)} free; use fewer slots or less text"
+            f"masks), {size(need)}, but this machine has {size(machine.host_free_bytes)} free; "
+            "use fewer slots or less text"
         )
 
 
@@ -156,7 +157,9 @@ def usable_bytes(study: Study, *, machine: Machine) -> int:
     """Return the free bytes less those that the processes themselves take."""
     if machine.device == "cuda":
         return max(0, machine.free_bytes - CUDA_BYTES)
-    return max(0, machine.free_bytes - study.replica.count * (study.replica.pipeline_stages * WORKER_BYTES + BESIDE_BYTES))
+    return max(
+        0, machine.free_bytes - study.replica.count * (study.replica.pipeline_stages * WORKER_BYTES + BESIDE_BYTES)
+    )
 
 
 def replica_fit(study: Study, load: Load, *, machine: Machine) -> ReplicaFit:

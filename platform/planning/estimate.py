@@ -86,7 +86,7 @@ class Estimate:
     @cached_property
     def forecasts(self) -> list[tuple[TrialSpec, Forecast]]:
         """One trial of every method, pattern and size in bytes, with its forecast."""
-        found: dict[Any, tuple[TrialSpec, Forecast]] = {}
+        found: dict[tuple[str, str, int], tuple[TrialSpec, Forecast]] = {}
         for spec in [*self.plan.baselines, *self.plan.examples]:
             forecast = self._forecast(spec)
             found.setdefault((spec.method, spec.pattern, forecast.slot_bytes), (spec, forecast))
@@ -175,7 +175,7 @@ class Estimate:
         evaluations = 1 + (steps - 1) // every if every and steps else 1
         return self._forecast(spec).seconds(steps=steps, evaluations=evaluations)
 
-    def _line(self, spec: TrialSpec) -> dict[str, Any]:
+    def _line(self, spec: TrialSpec) -> dict[str, object]:
         settings = varied(self.plan, spec)
         return {"method": spec.method, "pattern": spec.pattern, "seed": spec.seed, "settings": settings}
 

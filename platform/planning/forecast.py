@@ -21,8 +21,8 @@ from nmlab.trials.sizing.preflight import Facts
 from nmlab.trials.sizing.probe import Probed
 
 _TRAFFIC = 3.0
-"""Bytes moved for each byte that a dry run counts as written: an elementwise operation reads about as much as it writes,
-and a block of a model has as many again in place."""
+"""Bytes moved for each byte that a dry run counts as written: an elementwise operation reads about as much as it
+writes, and a block of a model has as many again in place."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from nmlab.search_spaces.space import DefineByRun, grid_points
 from nmlab.trials.contract.trial_spec import TrialSpec
 
 _DRAWS = 64
-"""Points of a space that are drawn for the average of steps and tokens; more cost time and change the first digits little."""
+"""Points of a space that are drawn for the average of steps and tokens; with more, only later digits change."""
 
 
 @dataclass(frozen=True)

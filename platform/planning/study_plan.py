@@ -65,7 +65,8 @@ def check_settings(study: Study) -> StudyTrials:
     checks.check_objectives(study)
     for baseline in trials.baselines:
         checks.check_baseline(study, baseline)
-    check_slots(study, has_gpus=False)  # studies that ask for GPUs; `check_study_fits` checks those that get GPUs without asking
+    # Studies that ask for GPUs; `check_study_fits` checks those that get GPUs without asking.
+    check_slots(study, has_gpus=False)
     return trials
 
 

@@ -2,19 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.platform.planning.examples import configurations_to_check, configurations_to_plan
 from nmlab.platform.search.initial_points import Given, initial_points
 from nmlab.search_spaces.schema.conditions import BESIDE_SPACE
 from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.space import DefineByRun, baseline_points
+from nmlab.search_spaces.space import Configuration, DefineByRun, baseline_points
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
 from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, MethodConfig
-
-Configuration = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def baseline_trials(study: Study, baselines: Iterable[ConfiguredTrial]) -> list[
     that reads no text runs once, not once a number of samples.
     """
     specs: list[TrialSpec] = []
-    textless: list[tuple[Any, ...]] = []
+    textless: list[tuple[str, str, Mapping[str, Scalar]]] = []
     for trial in baselines:
         method, spec = trial.method, trial.spec
         if not method.sparse and spec.pattern != study.patterns[0]:
@@ -110,7 +108,7 @@ def baseline_trials(study: Study, baselines: Iterable[ConfiguredTrial]) -> list[
 
 
 def example_specs(study: Study) -> list[TrialSpec]:
-    """Return trials that together use every method, name, listed value and end of a range; see `configurations_to_plan`."""
+    """Return trials that use every method, name, listed value and end of a range (see `configurations_to_plan`)."""
     specs = [trial_spec(study, configuration, seed=study.seeds[0]) for configuration in configurations_to_plan(study)]
     return list({spec.key: spec for spec in specs}.values())
 

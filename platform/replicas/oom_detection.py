@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import ray
 
@@ -18,6 +18,14 @@ from nmlab.trials.files.disk import is_disk_full
 
 _MARK = "at_work.json"
 _COUNTS = Path("/proc/vmstat")
+
+
+class _Process(TypedDict):
+    """The process that works on a trial, and how many processes the kernel of its node had killed by then."""
+
+    actor: str
+    node: str
+    oom_kills: int
 
 
 @contextmanager
@@ -52,7 +60,7 @@ def why_killed(folder: Path) -> str:
     return ""
 
 
-def _name() -> dict[str, Any]:
+def _name() -> _Process:
     context = ray.get_runtime_context()
     return {"actor": context.get_actor_id(), "node": context.get_node_id(), "oom_kills": oom_kills()}
 

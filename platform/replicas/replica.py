@@ -7,20 +7,20 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import ray
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, WorkerGroupError
 
+from nmlab.platform.cluster.nodes import RayNode, ray_nodes
 from nmlab.platform.cluster.session import NAMESPACE
 from nmlab.platform.compat.ray_core import NODE_ID_LABEL
 from nmlab.platform.failures import back_off_seconds, reason_line
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorSettings
 from nmlab.platform.planning.admission import Load
-from nmlab.platform.process.shutdown import bounded
 from nmlab.platform.process.openmp_policy import patience
-from nmlab.platform.replicas.train_run import TrainRun
+from nmlab.platform.process.shutdown import bounded
+from nmlab.platform.replicas.train_run import TrainRun, WorkerConfig
 from nmlab.search_spaces.schema.study import Study
 
 _FIRST_BACK_OFF_SECONDS = 1.0
@@ -148,7 +148,7 @@ class Replicas:
         return False
 
 
-def has_room(resources: Mapping[str, float], *, nodes: Iterable[Mapping[str, Any]], avoided: Container[str]) -> bool:
+def has_room(resources: Mapping[str, float], *, nodes: Iterable[RayNode], avoided: Container[str]) -> bool:
     """Return whether a living node that is not to be avoided has the resources of a worker, in use or not."""
     return any(
         node["Alive"]
@@ -185,7 +185,7 @@ def start_replicas(
     runs = {}
     for index in range(study.replica.count):
         name = f"replica-{index}"
-        config = {
+        config: WorkerConfig = {
             "name": name,
             "dispatcher": dispatcher,
             "namespace": NAMESPACE,
@@ -198,10 +198,10 @@ def start_replicas(
             "mask_parallel": mask_parallel,
             "threads": _threads(study),
         }
-        runs[name] = partial(_train_run, name, config, study, folder, max_failures)
+        runs[name] = partial(_train_run, config=config, study=study, folder=folder, max_failures=max_failures)
 
     def can_be_placed(avoided: frozenset[str]) -> bool:
-        return has_room(worker_resources(study), nodes=ray.nodes(), avoided=avoided)
+        return has_room(worker_resources(study), nodes=ray_nodes(), avoided=avoided)
 
     return Replicas(runs, max_failures=max_failures, lost=lost, can_be_placed=can_be_placed)
 
@@ -224,7 +224,7 @@ def _threads(study: Study) -> int:
 
 
 def _train_run(
-    name: str, config: dict[str, Any], study: Study, folder: Path, max_failures: int, avoided: frozenset[str]
+    avoided: frozenset[str], *, config: WorkerConfig, study: Study, folder: Path, max_failures: int
 ) -> TrainRun:
     from nmlab.platform.replicas.worker import worker_loop
 
@@ -232,15 +232,15 @@ def _train_run(
     elsewhere = {NODE_ID_LABEL: f"!in({','.join(sorted(avoided))})"} if avoided else None
     return TrainRun(
         worker_loop,
-        train_loop_config=config,
-        scaling_config=ScalingConfig(
+        config=config,
+        scaling=ScalingConfig(
             num_workers=study.replica.pipeline_stages,
             use_gpu="GPU" in resources,
             resources_per_worker=resources,
             label_selector=elsewhere,
         ),
-        run_config=RunConfig(
-            name=name,
+        run=RunConfig(
+            name=config["name"],
             storage_path=str(folder / "ray"),
             failure_config=FailureConfig(max_failures=max_failures),
             logging_config=LoggingConfig(log_level="ERROR"),

@@ -1,12 +1,39 @@
-"""A Ray Train run that can be ended while it is still starting."""
+"""A Ray Train run that can be ended while it is still starting, and what its workers are given."""
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict
 
 import ray
+from ray.train import Result, RunConfig, ScalingConfig
 
 from nmlab.platform.compat.ray_train import TrainerWithController, result_of
+from nmlab.platform.mask_parallel.coordinator_client import CoordinatorSettings
+
+
+class WorkerConfig(TypedDict):
+    """What a worker of a replica is given; Train sends it as a dictionary."""
+
+    name: str
+    """Of the replica."""
+    dispatcher: str
+    """The dispatcher's name."""
+    namespace: str
+    """Of the dispatcher."""
+    folder: str
+    """Of the launch's trials."""
+    nonce: str | None
+    """The file by which a worker shows that it sees the launch's folder; None if the dispatcher does not expect it."""
+    initial_masks: str
+    """The folder of the masks that trials start from."""
+    model: Mapping[str, Any]
+    """A ``ModelSource`` as plain JSON."""
+    slots: int
+    load: Mapping[str, int]
+    """The fields of the ``Load`` of a replica."""
+    mask_parallel: CoordinatorSettings | None
+    threads: int
+    """Of one trial."""
 
 
 class CalledOffError(RuntimeError):
@@ -16,8 +43,15 @@ class CalledOffError(RuntimeError):
 class TrainRun(TrainerWithController):
     """A Train run that a thread waits for and another can end."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(
+        self,
+        worker: Callable[[WorkerConfig], None],
+        *,
+        config: WorkerConfig,
+        scaling: ScalingConfig,
+        run: RunConfig,
+    ) -> None:
+        super().__init__(worker, train_loop_config=config, scaling_config=scaling, run_config=run)
         self._controller: Any = None
         self._called_off = False
         self._guard = threading.Lock()
@@ -29,7 +63,7 @@ class TrainRun(TrainerWithController):
             if self._controller is not None:
                 ray.kill(self._controller)
 
-    def run_controller(self, start: Callable[[], Any]) -> Any:
+    def run_controller(self, start: Callable[[], Any]) -> Result:
         """Start the controller, unless the run was called off before, and wait for it."""
         with self._guard:
             if self._called_off:

@@ -9,7 +9,7 @@ decisions that the earlier process took.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import assert_never
 
 from nmlab.platform.records.events import (
     GroupRecord,
@@ -25,6 +25,7 @@ from nmlab.platform.records.events import (
     TrialSubmitted,
     UnknownRecord,
 )
+from nmlab.platform.records.payloads import ResultRecord, SpecRecord
 from nmlab.platform.search.stopping_rules import Comparison, Rule
 from nmlab.trials.contract.declarations import has_phase
 from nmlab.trials.contract.metrics import Phase
@@ -125,7 +126,7 @@ class EarlyStopping:
         """Return in one line when configurations are stopped; "" where none ever is."""
         return "" if self._rule is None else self._rule.describe()
 
-    def _begin(self, key: str, spec: Mapping[str, Any]) -> None:
+    def _begin(self, key: str, spec: SpecRecord) -> None:
         if key in self._baselines or key in self._configuration_of:
             return
         trial = TrialSpec.from_record(spec)
@@ -151,7 +152,7 @@ class EarlyStopping:
             seeds.curves.setdefault(key, {}).setdefault(step, self._loss(values[self._metric]))
             self._compare(name)
 
-    def _end(self, key: str, result: Mapping[str, Any]) -> None:
+    def _end(self, key: str, result: ResultRecord) -> None:
         name = self._configuration_of.get(key)
         if name is None or result.get("resumable", False):
             return

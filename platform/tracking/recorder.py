@@ -5,7 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, assert_never
+from typing import assert_never
 
 from nmlab.platform.launches.journal import Journal, write_log
 from nmlab.platform.launches.launch import Launch
@@ -24,13 +24,11 @@ from nmlab.platform.records.events import (
     UnknownRecord,
     event_of,
 )
+from nmlab.platform.records.payloads import Point, ResultRecord
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.contract.secrets import masked
 from nmlab.trials.contract.trial_spec import TrialSpec
-
-Point = Mapping[str, Any]
-"""Step, time and values of a point, as ``MlflowStore.log_points`` takes it."""
 
 _BATCH_BYTES = 2**18
 """Of the journal, read and delivered at a time."""
@@ -199,7 +197,7 @@ class Recorder:
         if waiting := points.pop(key, None):
             self._store.log_points(key, waiting)
 
-    def _end(self, result: Mapping[str, Any]) -> None:
+    def _end(self, result: ResultRecord) -> None:
         self._begun.discard(result["key"])  # a stopped trial begins again when it is resumed
         for digest, record in result.get("initial_masks", {}).items():
             self._store.keep_initial_mask(

@@ -48,7 +48,9 @@ class SharedCoordinator:
 
     def report(self, member, step, *, given, digest, checkpoint, within):
         def report(given):
-            return self.coordinator.report(member, step, given=given, digest=digest, checkpoint=checkpoint, now=time.monotonic())
+            return self.coordinator.report(
+                member, step, given=given, digest=digest, checkpoint=checkpoint, now=time.monotonic()
+            )
 
         with self._changed:
             deadline = time.monotonic() + within

@@ -348,13 +348,3 @@ def test_a_dispatcher_that_stops_leases_nothing_and_says_so():
     dispatcher.stopping = True
     assert a.send().stopping is True
     assert a.take() is None
-
-
-def test_the_snapshot_shows_who_runs_what():
-    dispatcher, a = dispatcher_with("x", "y")
-    a.take()
-    assert dispatcher.snapshot() == {
-        "generation": 100,
-        "replicas": [{"name": "a", "jobs": ["x"], **FACTS}],
-        "running": 2,
-    }

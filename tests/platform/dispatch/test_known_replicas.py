@@ -2,8 +2,8 @@
 
 import math
 
-from nmlab.platform.dispatch.messages import ReplicaProcess
 from nmlab.platform.dispatch.known_replicas import RETURN_SECONDS, SILENT_REPLICA_SECONDS, KnownReplicas
+from nmlab.platform.dispatch.messages import ReplicaProcess
 
 OLD, NEW = ReplicaProcess("a", 1), ReplicaProcess("a", 2)
 
@@ -16,7 +16,7 @@ def new_replicas(expected=None):
 def test_only_the_newest_process_of_a_replica_is_known():
     replicas, _ = new_replicas()
     replicas.add(NEW, {"slots": 1}, now=0.0)
-    assert replicas.find(NEW).facts == {"slots": 1}
+    assert replicas.find(NEW).process == NEW
     assert replicas.find(OLD) is None
     assert replicas.is_outdated(OLD)
     assert replicas.is_outdated(NEW), "it is up already"

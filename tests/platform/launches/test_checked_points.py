@@ -6,7 +6,7 @@ import pytest
 
 from nmlab.platform.planning import examples
 from nmlab.platform.planning.estimate import Estimate
-from nmlab.platform.planning.examples import covering_configurations, configurations_to_check, configurations_to_plan
+from nmlab.platform.planning.examples import configurations_to_check, configurations_to_plan, covering_configurations
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.study_plan import check_settings
 from nmlab.platform.search.initial_points import points
@@ -98,7 +98,9 @@ def test_methods_with_spaces_of_their_own_are_all_used():
     space = (
         "{alpha: {uniform: [0.5, 0.9], when: {method: maskpro}}, tau_init: {uniform: [1, 2], when: {method: maskllm}}}"
     )
-    found = configurations_to_check(_study(space, "method={choice: [maskpro, maskllm]}", "pattern={choice: ['2:4', '1:4']}"))
+    found = configurations_to_check(
+        _study(space, "method={choice: [maskpro, maskllm]}", "pattern={choice: ['2:4', '1:4']}")
+    )
     seen = {(each["method"], each["pattern"]) for each in found}
     assert seen == {(method, pattern) for method in ("maskpro", "maskllm") for pattern in ("2:4", "1:4")}
     assert {each.get("tau_init") for each in found} == {None, 1.0, 2.0}
@@ -125,7 +127,9 @@ def test_where_the_dry_run_fails_the_plan_stands_and_says_what_is_unknown(plan_o
 
     for name in ("forward", "evaluation"):
         monkeypatch.setattr(EmptyModel, name, fail)
-    machine = Machine(device="cpu", device_count=1, cores=4, free_bytes=2**40, flops_per_second=1e9, copied_bytes_per_second=1e9)
+    machine = Machine(
+        device="cpu", device_count=1, cores=4, free_bytes=2**40, flops_per_second=1e9, copied_bytes_per_second=1e9
+    )
     estimate = Estimate(plan_of(), machine)
     estimate.check()
     record = estimate.record(trials=None)
@@ -137,7 +141,9 @@ def test_where_the_dry_run_fails_the_plan_stands_and_says_what_is_unknown(plan_o
 
 
 def test_where_it_does_not_there_is_nothing_to_say(plan_of):
-    machine = Machine(device="cpu", device_count=1, cores=4, free_bytes=2**40, flops_per_second=1e9, copied_bytes_per_second=1e9)
+    machine = Machine(
+        device="cpu", device_count=1, cores=4, free_bytes=2**40, flops_per_second=1e9, copied_bytes_per_second=1e9
+    )
     record = Estimate(plan_of(), machine).record(trials=None)
     assert record["could not tell"] == []
     assert record["coverage"] == "prunes 100% of the decoder blocks' matrix weights"

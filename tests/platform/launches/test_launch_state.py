@@ -28,7 +28,7 @@ from nmlab.platform.records.events import (
 from nmlab.trials.files.checked_json import read_checked, write_checked
 
 METRIC = "eval/perplexity"
-REPLICA = ReplicaStarted(host="replica-0", loads=1, rest={"pid": 7, "slots": 1, "shards": [{}], "device": "cpu"})
+REPLICA = ReplicaStarted(host="replica-0", loads=1, pid=7, slots=1, shards=[{}], device="cpu")
 
 
 def trial(key, seed=0, **hyperparameters):
@@ -209,7 +209,7 @@ def test_the_status_is_written_once_a_second_and_always_when_it_matters(launch, 
 def test_a_killed_launch_is_shown_with_how_to_go_on(launch, state, dead_pid, phase, hint):
     state.update(
         [
-            replace(REPLICA, rest={**REPLICA.rest, "model_bytes": 1}),
+            replace(REPLICA, model_bytes=1),
             trial("x", steps=9),
             leased("x"),
             ended("x", status="oom", reason="full"),

@@ -16,7 +16,9 @@ from nmlab.trials.testing.small import LENGTH, SAMPLES, small_replica, small_spe
 
 GB = 10**9
 NORMS = 26 * GB
-CPU = Machine(device="cpu", device_count=1, cores=4, free_bytes=64 * GB, flops_per_second=1e9, copied_bytes_per_second=1e9)
+CPU = Machine(
+    device="cpu", device_count=1, cores=4, free_bytes=64 * GB, flops_per_second=1e9, copied_bytes_per_second=1e9
+)
 
 
 def trials(tmp_path, *, numbers_of_samples, shared):
@@ -50,7 +52,15 @@ def test_a_plan_counts_it_as_memory(plan_of):
 
 
 def test_on_a_gpu_it_is_memory_of_the_machine(plan_of):
-    gpu = Machine(device="cuda", device_count=1, cores=4, free_bytes=64 * GB, flops_per_second=1e12, copied_bytes_per_second=1e12, host_free_bytes=64 * GB)
+    gpu = Machine(
+        device="cuda",
+        device_count=1,
+        cores=4,
+        free_bytes=64 * GB,
+        flops_per_second=1e12,
+        copied_bytes_per_second=1e12,
+        host_free_bytes=64 * GB,
+    )
     load = Estimate(plan_of(), gpu).load
     assert (load.shared, load.host > 0) == (0, True)
     check_study_fits(plan_of().study, load, machine=gpu)
