@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from nmlab.platform.launches.journal import FlatResult, Journal, ended_trials
 from nmlab.platform.launches.launch import Launch
-from nmlab.platform.launches.record_completion import RecordCompletion
 from nmlab.platform.launches.state import LaunchState
 from nmlab.platform.launches.status import StatusFile
+from nmlab.platform.launches.trial_ends import RecordCompletion
 from nmlab.platform.planning.planned_stopping import early_stopping
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.search.early_stopping import EarlyStopping

@@ -11,7 +11,7 @@ from nmlab.platform.driver.record_keeper import RecordKeeper
 from nmlab.platform.driver.stop_requests import UNRESPONSIVE_SECONDS, StopRequests
 from nmlab.platform.failures import reason_line
 from nmlab.platform.launches.endings import HeadLostError, RefusedError, SweepError, not_run
-from nmlab.platform.launches.node_trouble import why_unreadable
+from nmlab.platform.launches.trial_ends import why_unreadable
 from nmlab.platform.records.events import JournalRecord, ReplicaRefused, ReplicaStarted, TrialActorLost
 from nmlab.platform.replicas.replica import Replicas
 from nmlab.platform.tuning.tune import TuneWatch

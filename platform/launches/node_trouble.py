@@ -1,11 +1,9 @@
-"""Nodes of a cluster that cause trouble, and whether the driver can read the files of a finished trial."""
+"""Nodes of a cluster that cause trouble: refused ones, and those that left files which cannot be read."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.snapshot import ReplicaSnapshot
 from nmlab.platform.records.events import (
     GroupRecord,
@@ -26,11 +24,6 @@ from nmlab.platform.records.events import (
     UnknownRecord,
     WeightsChecked,
 )
-from nmlab.trials.contract.run_status import TrialStatus
-from nmlab.trials.files.file_digest import why_not_readable
-
-SLOW_FILES_SECONDS = 3.0
-"""Seconds for which the driver looks for files that a replica reports as written."""
 
 
 class NodeTrouble:
@@ -59,16 +52,3 @@ class NodeTrouble:
             case _ as never:
                 assert_never(never)
         return record
-
-
-def why_unreadable(record: TrialEnded, *, launch: Launch) -> str:
-    """Return why the artifacts of a finished trial cannot be read here, "" if they can; waits for slow file systems."""
-    result, folder = record.result, launch.trial_folder(record.key)
-    if result["status"] != TrialStatus.FINISHED:
-        return ""
-    if not result.get("files"):
-        return "its result has no digests of its files"
-    deadline = time.monotonic() + SLOW_FILES_SECONDS
-    while (reason := why_not_readable(folder, result["files"])) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return reason

@@ -7,11 +7,10 @@ from functools import cached_property
 from typing import Any
 
 from nmlab.platform.planning.admission import Load, check_study_fits, needed_bytes, replica_fit, usable_bytes
-from nmlab.platform.planning.forecast import Forecast, Forecaster
+from nmlab.platform.planning.forecast import Forecast, Forecaster, SharedResults, shared_results
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.planned_stopping import early_stopping
-from nmlab.platform.planning.shared_results import SharedResults, shared_results
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.context.result_cache import CACHE_BYTES

@@ -1,6 +1,5 @@
 """Starts the replicas of a launch and keeps them running: one Ray Train run each, with one worker a pipeline stage."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -8,19 +7,16 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import ray
-from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, WorkerGroupError
+from ray.train import WorkerGroupError
 
 from nmlab.platform.cluster.nodes import RayNode, ray_nodes
 from nmlab.platform.cluster.session import NAMESPACE
-from nmlab.platform.compat.ray_core import NODE_ID_LABEL
 from nmlab.platform.failures import back_off_seconds, reason_line
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorSettings
 from nmlab.platform.planning.admission import Load
-from nmlab.platform.process.openmp_policy import patience
 from nmlab.platform.process.shutdown import bounded
-from nmlab.platform.replicas.train_run import TrainRun, WorkerConfig
+from nmlab.platform.replicas.train_run import TrainRun, WorkerConfig, new_train_run, trial_threads, worker_resources
 from nmlab.search_spaces.schema.study import Study
 
 _FIRST_BACK_OFF_SECONDS = 1.0
@@ -196,54 +192,11 @@ def start_replicas(
             "slots": study.replica.slots,
             "load": asdict(load),
             "mask_parallel": mask_parallel,
-            "threads": _threads(study),
+            "threads": trial_threads(study),
         }
-        runs[name] = partial(_train_run, config=config, study=study, folder=folder, max_failures=max_failures)
+        runs[name] = partial(new_train_run, config=config, study=study, folder=folder, max_failures=max_failures)
 
     def can_be_placed(avoided: frozenset[str]) -> bool:
         return has_room(worker_resources(study), nodes=ray_nodes(), avoided=avoided)
 
     return Replicas(runs, max_failures=max_failures, lost=lost, can_be_placed=can_be_placed)
-
-
-def worker_resources(study: Study) -> dict[str, float]:
-    """Return what a worker of a replica reserves: as the study says, else one CPU, and one GPU if the cluster has any.
-
-    Custom resources choose the nodes of a mixed cluster.
-    """
-    given = study.replica.resources
-    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    cpus = given.cpus if given.cpus is not None else 1.0
-    gpus = given.gpus if given.gpus is not None else float(has_gpu)
-    return {"CPU": cpus, **({"GPU": gpus} if gpus else {}), **given.custom}
-
-
-def _threads(study: Study) -> int:
-    """Return the threads of a worker: this machine's cores divided by the slots of all replicas; at least one."""
-    return max(1, (os.cpu_count() or 1) // (study.replica.count * study.replica.slots))
-
-
-def _train_run(
-    avoided: frozenset[str], *, config: WorkerConfig, study: Study, folder: Path, max_failures: int
-) -> TrainRun:
-    from nmlab.platform.replicas.worker import worker_loop
-
-    resources = worker_resources(study)
-    elsewhere = {NODE_ID_LABEL: f"!in({','.join(sorted(avoided))})"} if avoided else None
-    return TrainRun(
-        worker_loop,
-        config=config,
-        scaling=ScalingConfig(
-            num_workers=study.replica.pipeline_stages,
-            use_gpu="GPU" in resources,
-            resources_per_worker=resources,
-            label_selector=elsewhere,
-        ),
-        run=RunConfig(
-            name=config["name"],
-            storage_path=str(folder / "ray"),
-            failure_config=FailureConfig(max_failures=max_failures),
-            logging_config=LoggingConfig(log_level="ERROR"),
-            worker_runtime_env={"env_vars": patience()},
-        ),
-    )

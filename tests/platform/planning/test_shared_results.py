@@ -4,8 +4,8 @@ import pytest
 
 from nmlab.platform.planning.admission import Load, check_study_fits
 from nmlab.platform.planning.estimate import Estimate
+from nmlab.platform.planning.forecast import shared_results
 from nmlab.platform.planning.machine import Machine
-from nmlab.platform.planning.shared_results import shared_results
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods import registry
