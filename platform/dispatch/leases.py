@@ -168,7 +168,7 @@ class Leases:
 
     def _lease(self, key: str) -> Lease:
         trial = self._trials[key]
-        return Lease(key, trial.epoch, trial.spec, trial.attempts)
+        return Lease(key=key, epoch=trial.epoch, spec=trial.spec, attempts=trial.attempts)
 
     def _hold(self, key: str, replica: str) -> None:
         trial = self._trials[key]

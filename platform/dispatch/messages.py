@@ -93,7 +93,7 @@ class RefusedEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Receipt:
     """The answer to a replica's messages.
 
     Attributes:
@@ -119,7 +119,7 @@ class GivenUp:
     """The answer to messages of a process that was given up."""
 
 
-ReceiveAnswer = Progress | MustIntroduce | GivenUp
+ReceiveAnswer = Receipt | MustIntroduce | GivenUp
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,5 +163,5 @@ class ResultCheck:
     def _refuse(self, end: TrialEnded, source: Source, *, reason: str) -> ResultRefused:
         assert source.epoch is not None, "an end belongs to a lease"
         self._reasons[source.process, source.number] = reason
-        self.refused.append(RefusedEnd(source.process, end.key, source.epoch, reason))
+        self.refused.append(RefusedEnd(process=source.process, key=end.key, epoch=source.epoch, reason=reason))
         return ResultRefused(host=source.process.name, key=end.key, reason=reason)

@@ -17,7 +17,7 @@ from nmlab.platform.dispatch.messages import (
     Lease,
     Message,
     MustIntroduce,
-    Progress,
+    Receipt,
     ReceiveAnswer,
     RefusedEnd,
     ReplicaProcess,
@@ -160,7 +160,7 @@ class DispatchState:
                 self._handle(known, message)
         stop = [epoch for key, epoch in running if self._leases.is_unwanted(key, epoch)]
         confirmed = self._log.confirmed(process, received=known.received)
-        return Progress(known.received, confirmed, stop, self.stopping)
+        return Receipt(received=known.received, confirmed=confirmed, stop=stop, stopping=self.stopping)
 
     def take(self, process: ReplicaProcess, *, slot: int, last_epoch: int, now: float) -> Lease | None:
         """Lease the first queued trial to a slot whose last lease was epoch ``last_epoch``; return it, or None.

@@ -21,7 +21,7 @@ from nmlab.platform.dispatch.messages import (
     Message,
     MustIntroduce,
     NoMoreTrials,
-    Progress,
+    Receipt,
     ReplicaProcess,
 )
 from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialMetrics
@@ -127,7 +127,7 @@ class WorkerLink:
                 self.process, generation=self._generation, running=running, messages=messages
             )
             match answer:
-                case Progress():
+                case Receipt():
                     return self._settle(answer)
                 case MustIntroduce():
                     self._introduce()
@@ -154,13 +154,13 @@ class WorkerLink:
             self.process, facts=self._facts, claims=claims, own_actor=self._own_actor
         )
 
-    def _settle(self, progress: Progress) -> None:
+    def _settle(self, receipt: Receipt) -> None:
         with self._lock:
-            self._received = progress.received
-            while self._outbox and self._outbox[0].number <= progress.confirmed:
+            self._received = receipt.received
+            while self._outbox and self._outbox[0].number <= receipt.confirmed:
                 self._ended.pop(self._outbox.popleft().number, None)
-            self._unwanted = set(progress.stop)
-            self.stopping = self.stopping or progress.stopping
+            self._unwanted = set(receipt.stop)
+            self.stopping = self.stopping or receipt.stopping
 
     def _put(self, record: JournalRecord, *, epoch: int | None = None) -> None:
         self._number += 1

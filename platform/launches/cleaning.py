@@ -36,7 +36,7 @@ _OF_THE_BEST = (MASK_FILE, WEIGHTS_FILE, RECORD_FILE)
 
 
 @dataclass(frozen=True)
-class Choice:
+class CleaningChoice:
     """What to delete. By default: checkpoints, Ray's folders and leftovers, none of which holds a result.
 
     Attributes:
@@ -83,14 +83,14 @@ class Cleaning:
         }
 
 
-def survey(launch: Launch, choice: Choice, *, undelivered: Undelivered) -> Cleaning:
+def survey(launch: Launch, choice: CleaningChoice, *, undelivered: Undelivered) -> Cleaning:
     """Return what ``choice`` would delete of a launch, without changing anything."""
     if owner := held_by(launch.folder):
         return Cleaning(launch, kept_because=f"it is owned by {owner}")
     return _found(launch, choice, undelivered=undelivered)
 
 
-def carry_out(launch: Launch, choice: Choice, *, undelivered: Undelivered) -> Cleaning:
+def carry_out(launch: Launch, choice: CleaningChoice, *, undelivered: Undelivered) -> Cleaning:
     """Delete what ``choice`` selects of a launch at this moment; return what was deleted.
 
     Raises ``OwnedError`` if a process owns the launch, and ``OSError`` if a file cannot be deleted.
@@ -112,7 +112,7 @@ def all_launches(results: Path) -> list[Launch]:
     return [Launch(path.parent.resolve()) for path in sorted(results.expanduser().glob(f"*/*/{LAUNCH_FILE}"))]
 
 
-def _found(launch: Launch, choice: Choice, *, undelivered: Undelivered) -> Cleaning:
+def _found(launch: Launch, choice: CleaningChoice, *, undelivered: Undelivered) -> Cleaning:
     found = Cleaning(launch)
     try:
         records = list(_records(launch))
@@ -153,7 +153,7 @@ def _records(launch: Launch) -> Iterator[JournalRecord]:
             yield from checked_records(whole, name=str(launch.journal_file))
 
 
-def _chosen(launch: Launch, choice: Choice, *, ended: set[str], best: set[str]) -> Iterator[tuple[Path, Kind]]:
+def _chosen(launch: Launch, choice: CleaningChoice, *, ended: set[str], best: set[str]) -> Iterator[tuple[Path, Kind]]:
     for path in _files(launch.trials_folder):
         kind, key = _kind_in_trial(path), path.relative_to(launch.trials_folder).parts[0]
         goes = {
@@ -176,7 +176,7 @@ def _chosen(launch: Launch, choice: Choice, *, ended: set[str], best: set[str]) 
             yield path, "launch"
 
 
-def _initial_masks(folder: Path, choice: Choice) -> Iterator[tuple[Path, Kind]]:
+def _initial_masks(folder: Path, choice: CleaningChoice) -> Iterator[tuple[Path, Kind]]:
     for path in _files(folder):
         if path.suffix in _LEFT_OVER:
             yield path, "leftovers"

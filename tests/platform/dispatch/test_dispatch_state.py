@@ -3,7 +3,7 @@
 import pytest
 from dispatchers import DONE, FACTS, SPEC, Replica, dispatcher_with, drained, drained_events, new_dispatcher, point
 
-from nmlab.platform.dispatch.messages import GivenUp, Message, Progress, ReplicaProcess, TrialUpdate
+from nmlab.platform.dispatch.messages import GivenUp, Message, Receipt, ReplicaProcess, TrialUpdate
 from nmlab.platform.records.events import TrialMetrics, WeightsChecked
 
 LATER = 100.0  # when every back-off is over
@@ -196,7 +196,7 @@ def test_a_replica_that_comes_back_runs_the_trials_of_its_predecessor():
     job = old.take()
     new = Replica(dispatcher, "a", 2, now=1.0)
     assert old.send() == GivenUp()
-    assert isinstance(new.send(), Progress)
+    assert isinstance(new.send(), Receipt)
     assert old.take(now=5.0) is None
     assert new.push(job, point(1)) is False
     assert new.take(now=5.0).key == "x"
