@@ -77,7 +77,9 @@ def run_one(
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted"
         account = account_of(error)
-        result = TrialResult(spec.key, TrialStatus.FAILED, account.step, account.metrics, reason)
+        result = TrialResult(
+            key=spec.key, status=TrialStatus.FAILED, step=account.step, metrics=account.metrics, reason=reason
+        )
         raise
     finally:
         store.log_points(spec.key, listener.points)

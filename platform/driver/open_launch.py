@@ -84,11 +84,11 @@ def _new_state(plan: Plan, launch: Launch) -> LaunchState:
     study = plan.study
     seeds = Counter(spec.configuration for spec in plan.baselines)
     return LaunchState(
-        study.name,
-        launch.name,
-        plan.trials,
-        study.search.metrics[0],
-        study.search.modes[0],
+        study=study.name,
+        launch=launch.name,
+        planned=plan.trials,
+        metric=study.search.metrics[0],
+        mode=study.search.modes[0],
         searched=study.searched,
         seeds=len(study.seeds),
         baselines={spec.key: seeds[spec.configuration] for spec in plan.baselines},

@@ -189,7 +189,9 @@ class LaunchState:
         settings = " ".join(f"{name}={_short(value)}" for name, value in chosen.items())
         label = f"{spec['method']} {spec['pattern']} {settings}".strip()
         steps = int(spec["hyperparameters"].get("steps", 0))
-        line = TrialLine(label, spec["seed"], steps, _configuration(spec), spec["pattern"])
+        line = TrialLine(
+            label=label, seed=spec["seed"], steps=steps, configuration=_configuration(spec), pattern=spec["pattern"]
+        )
         if record.key in self.baselines:
             line.role = "dense" if spec["method"] == "dense" else Role.BASELINE
         line.replicates = self.baselines.get(record.key, self.seeds)
@@ -198,12 +200,12 @@ class LaunchState:
     def _entrants(self) -> list[Entrant]:
         return [
             Entrant(
-                line.configuration,
-                line.label,
-                line.pattern,
-                line.role,
-                line.replicates,
-                line.perplexity if line.status == TrialStatus.FINISHED else None,
+                configuration=line.configuration,
+                label=line.label,
+                pattern=line.pattern,
+                role=line.role,
+                replicates=line.replicates,
+                value=line.perplexity if line.status == TrialStatus.FINISHED else None,
             )
             for line in self.trials.values()
         ]

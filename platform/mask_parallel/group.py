@@ -74,7 +74,7 @@ class MaskParallelGroup:
             self._bases = (self._bases[1], step)
             self.complete = {known: losses for known, losses in self.complete.items() if known >= self._bases[0]}
 
-    def report(self, member: str, step: int, given: Losses, digest: bytes) -> Answer | None:
+    def report(self, member: str, step: int, *, given: Losses, digest: bytes) -> Answer | None:
         """Accept the losses that a member has evaluated of a step; return what it is to do next, None while it waits.
 
         Args:
@@ -208,7 +208,7 @@ class MaskParallelCoordinator:
         self._expire(now)
         if member.leads:
             held.group.note_checkpoint(checkpoint)
-        answer = held.group.report(member.name, step, given, digest)
+        answer = held.group.report(member.name, step, given=given, digest=digest)
         match answer:
             case Closed():
                 self._remove(held, member.name)

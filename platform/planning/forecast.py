@@ -170,7 +170,7 @@ class Forecaster:
             return run()
         except Exception as error:  # kernels raise many types of errors on tensors without contents
             self.unknown[what] = first_line(error).rstrip(".")
-            return Measured(0, 0, 0, 0)
+            return Measured(peak_bytes=0, written_bytes=0, calls=0, flops=0)
 
     def _seconds(self, counted: Measured) -> float:
         machine = self._machine

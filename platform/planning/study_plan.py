@@ -41,7 +41,13 @@ class Plan:
     @classmethod
     def unchecked(cls, study: Study, *, facts: Facts) -> Self:
         """Return the plan of a study that needs no checks, with facts that are known."""
-        return cls(study, tuple(baseline_specs(study)), tuple(example_specs(study)), configurations_tried(study), facts)
+        return cls(
+            study=study,
+            baselines=tuple(baseline_specs(study)),
+            examples=tuple(example_specs(study)),
+            configurations=configurations_tried(study),
+            facts=facts,
+        )
 
     @property
     def trials(self) -> int:
@@ -76,7 +82,13 @@ def plan_study(study: Study) -> Plan:
     facts = _facts(study, trials)
     baselines = baseline_trials(study, trials.baselines)
     _check_with_facts(study, trials, facts)
-    return Plan(study, tuple(baselines), tuple(example_specs(study)), configurations_tried(study), facts)
+    return Plan(
+        study=study,
+        baselines=tuple(baselines),
+        examples=tuple(example_specs(study)),
+        configurations=configurations_tried(study),
+        facts=facts,
+    )
 
 
 def _facts(study: Study, trials: StudyTrials) -> Facts:

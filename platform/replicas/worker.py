@@ -75,7 +75,7 @@ def worker_loop(config: WorkerConfig) -> None:
     }
     exempt_from_collection()
     if pipelines[0].leads:
-        Worker(config, replica, facts, pipelines).serve()
+        Worker(config, replica=replica, facts=facts, pipelines=pipelines).serve()
     else:
         follow(pipelines, replica=replica, folder=Path(config["folder"]))
 
@@ -112,7 +112,12 @@ class Worker:
     """The threads of one replica: one that talks to the dispatcher, and one for each slot."""
 
     def __init__(
-        self, config: WorkerConfig, replica: ReplicaContext, facts: ReplicaFacts, pipelines: Sequence[PipelineGroup]
+        self,
+        config: WorkerConfig,
+        *,
+        replica: ReplicaContext,
+        facts: ReplicaFacts,
+        pipelines: Sequence[PipelineGroup],
     ) -> None:
         self._folder = Path(config["folder"])
         self._replica, self._pipelines = replica, pipelines
@@ -185,7 +190,9 @@ class Worker:
                 (self._folder / lease.key).mkdir(parents=True, exist_ok=True)
                 (self._folder / lease.key / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             account = account_of(error)
-            result = TrialResult(lease.key, TrialStatus.FAILED, account.step, account.metrics, reason)
+            result = TrialResult(
+                key=lease.key, status=TrialStatus.FAILED, step=account.step, metrics=account.metrics, reason=reason
+            )
         record = result_record(result)
         # A search may aim at a metric of training, such as train/loss.
         record["metrics"] = {**events.last, **result.metrics}

@@ -174,7 +174,9 @@ class EarlyStopping:
             if not values:
                 continue
             mean = math.fsum(values.values()) / len(values)
-            reason = self._rule.falls_behind(Comparison(name, step, mean, seeds.has_moved(values)))
+            reason = self._rule.falls_behind(
+                Comparison(configuration=name, step=step, loss=mean, has_moved=seeds.has_moved(values))
+            )
             if reason:
                 shown = f"{self._sign * mean:.4g}" if math.isfinite(mean) else "not finite"
                 count = f"{len(values)} seed{'s' if len(values) > 1 else ''}"
