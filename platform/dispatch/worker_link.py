@@ -23,10 +23,10 @@ from nmlab.platform.dispatch.messages import (
     NoMoreTrials,
     Progress,
     ReplicaProcess,
+    can_wait,
 )
 from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialMetrics
-from nmlab.trials.contract.declarations import has_phase, is_intermediate
-from nmlab.trials.contract.metrics import Phase
+from nmlab.trials.contract.declarations import is_intermediate
 
 
 class GivenUpError(RuntimeError):
@@ -97,7 +97,7 @@ class WorkerLink:
             self._put(point, epoch=epoch)
             if is_intermediate(values):
                 running.evaluations.append(point)
-        if has_phase(values, Phase.EVALUATION) or has_phase(values, Phase.START):
+        if not can_wait(point):
             self._urgent.set()
 
     def end(self, epoch: int, result: Mapping[str, Any]) -> None:
@@ -149,7 +149,9 @@ class WorkerLink:
             held = [*self._running.values(), *self._ended.values()]
             claims = [Claim(each.lease, tuple(each.evaluations)) for each in held]
             self._received = 0
-        self._generation = self._dispatcher.introduce(self.process, facts=self._facts, claims=claims, own_actor=self._own_actor)
+        self._generation = self._dispatcher.introduce(
+            self.process, facts=self._facts, claims=claims, own_actor=self._own_actor
+        )
 
     def _settle(self, progress: Progress) -> None:
         with self._lock:
