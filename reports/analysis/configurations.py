@@ -265,6 +265,18 @@ def setting_text(item: Configuration, *, names: Iterable[str]) -> str:
     return ", ".join(f"{name}={value_text(item.settings[name])}" for name in names if name in item.settings)
 
 
+def labels_of(items: Sequence[Configuration]) -> dict[str, str]:
+    """Return labels of configurations by key: method, pattern where there are several, and varying settings."""
+    names = varying(items)
+    several = len({item.pattern for item in items}) > 1
+    labels = {}
+    for item in items:
+        title = f"{item.method} {item.pattern}" if several else item.method
+        setting = setting_text(item, names=names)
+        labels[item.key] = f"{title}: {setting}" if setting else title
+    return labels
+
+
 def value_text(value: Value) -> str:
     """Return a setting as text: a fraction with four significant digits, other values in full."""
     if isinstance(value, float):

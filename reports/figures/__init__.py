@@ -1,23 +1,32 @@
-"""Figures: ``*_info`` computes the data of each as a pure value, ``draw_*`` draws it as SVG and PNG."""
+"""Figures: each module draws one value of the analysis as SVG and PNG."""
 
 from nmlab.reports.analysis.analysis import Analysis
+from nmlab.reports.analysis.maskpro.early_losses import losses_info
+from nmlab.reports.analysis.maskpro.residuals import estimators_info, residual_info
+from nmlab.reports.analysis.maskpro.sampled_losses import sampled_info
+from nmlab.reports.analysis.masks.layers import layer_info
+from nmlab.reports.analysis.masks.overlaps import overlap_info, pictures_info
+from nmlab.reports.analysis.space.importance import importance_info
+from nmlab.reports.analysis.step_cost import memory_info, timing_info
+from nmlab.reports.analysis.training.progress import progress_info
+from nmlab.reports.analysis.training.ranks import rank_info
 from nmlab.reports.figures.by_setting import by_setting_info, draw_by_setting
-from nmlab.reports.figures.importance import draw_importance, importance_info
-from nmlab.reports.figures.layers import draw_layers, layer_info
-from nmlab.reports.figures.maskpro.estimators import draw_estimators, estimators_info
-from nmlab.reports.figures.maskpro.losses import draw_losses, losses_info
-from nmlab.reports.figures.maskpro.residual import draw_residual, residual_info
-from nmlab.reports.figures.maskpro.sampled import draw_sampled, sampled_info
-from nmlab.reports.figures.memory import draw_memory, memory_info
-from nmlab.reports.figures.overlaps import draw_overlap, draw_pictures, overlap_info, pictures_info
+from nmlab.reports.figures.importance import draw_importance
+from nmlab.reports.figures.layers import draw_layers
+from nmlab.reports.figures.maskpro.estimators import draw_estimators
+from nmlab.reports.figures.maskpro.losses import draw_losses
+from nmlab.reports.figures.maskpro.residual import draw_residual
+from nmlab.reports.figures.maskpro.sampled import draw_sampled
+from nmlab.reports.figures.memory import draw_memory
+from nmlab.reports.figures.overlaps import draw_overlap, draw_pictures
 from nmlab.reports.figures.parallel import draw_parallel, parallel_info
 from nmlab.reports.figures.pareto import draw_pareto, pareto_info
-from nmlab.reports.figures.progress import draw_progress, progress_info
+from nmlab.reports.figures.progress import draw_progress
 from nmlab.reports.figures.ranking import draw_ranking, ranking_info
-from nmlab.reports.figures.ranks import draw_ranks, rank_info
+from nmlab.reports.figures.ranks import draw_ranks
 from nmlab.reports.figures.sensitivity import draw_sensitivity, sensitivity_info
 from nmlab.reports.figures.style import DARK, LIGHT, FigureFile
-from nmlab.reports.figures.timing import draw_timing, timing_info
+from nmlab.reports.figures.timing import draw_timing
 
 __all__ = [
     "DARK",
@@ -41,23 +50,11 @@ __all__ = [
     "draw_sampled",
     "draw_sensitivity",
     "draw_timing",
-    "estimators_info",
-    "importance_info",
-    "layer_info",
-    "losses_info",
-    "memory_info",
-    "overlap_info",
     "parallel_info",
     "pareto_info",
-    "pictures_info",
-    "progress_info",
-    "rank_info",
     "ranking_info",
-    "residual_info",
-    "sampled_info",
     "sensitivity_info",
     "study_figures",
-    "timing_info",
 ]
 
 

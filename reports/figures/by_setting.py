@@ -17,8 +17,8 @@ from nmlab.reports.figures.style import (
     new_figure,
     numbers_on_log_axis,
     saved,
-    wants_log,
 )
+from nmlab.reports.values import wants_log
 from nmlab.reports.read.frame import Value
 from nmlab.reports.statistics import MeanEstimate
 

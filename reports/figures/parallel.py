@@ -9,7 +9,7 @@ import numpy as np
 
 from nmlab.reports.analysis.configurations import Configuration, distinguishing, searched, setting_of, value_text
 from nmlab.reports.analysis.metrics import plain_name
-from nmlab.reports.figures.importance import LOG_RATIO
+from nmlab.reports.analysis.space.importance import LOG_RATIO
 from nmlab.reports.figures.style import (
     INK,
     LEVELS,
@@ -19,8 +19,8 @@ from nmlab.reports.figures.style import (
     FigureFile,
     new_figure,
     saved,
-    wants_log,
 )
+from nmlab.reports.values import wants_log
 from nmlab.reports.read.frame import Value
 from nmlab.reports.values.wording import counted
 

@@ -21,8 +21,8 @@ from nmlab.reports.figures.style import (
     numbers_on_log_axis,
     plain_number,
     saved,
-    wants_log,
 )
+from nmlab.reports.values import wants_log
 from nmlab.reports.read.collect import Objective
 
 KEY, TITLE = "pareto", "Quality against cost"

@@ -27,8 +27,8 @@ from nmlab.reports.figures.style import (
     new_figure,
     plain_number,
     saved,
-    wants_log,
 )
+from nmlab.reports.values import wants_log
 from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "ranking", "Configurations side by side"

@@ -19,8 +19,8 @@ from nmlab.reports.figures.style import (
     new_figure,
     numbers_on_log_axis,
     saved,
-    wants_log,
 )
+from nmlab.reports.values import wants_log
 from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "sensitivity", "Sensitivity to each setting"

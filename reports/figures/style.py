@@ -6,7 +6,7 @@ page every colour is replaced by a CSS variable, so that one SVG serves the ligh
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,11 +116,6 @@ def saved(figure: Figure, *, key: str, title: str, caption: str) -> FigureFile:
         figure.savefig(svg, format="svg", metadata=nothing)
         figure.savefig(png, format="png", dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
     return FigureFile(key=key, title=title, caption=caption, svg=svg.getvalue(), png=png.getvalue())
-
-
-def wants_log(values: Sequence[float], *, ratio: float) -> bool:
-    """Return whether positive values spread over at least this ratio, so that a log scale is clearer."""
-    return bool(values) and min(values) > 0 and max(values) / min(values) >= ratio
 
 
 def numbers_on_log_axis(axes: "matplotlib.axes.Axes", *, axis: str) -> None:

@@ -1,45 +1,15 @@
 """The parts of a training step's time, for each method."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 
-from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.analysis.summary_rows import SummaryRow
+from nmlab.reports.analysis.step_cost import PARTS, TimingInfo
 from nmlab.reports.figures.style import INK, PAPER, SERIES, SETTINGS, FigureFile, new_figure, saved
 
 KEY, TITLE = "step_time", "Time of a training step"
-PARTS = {"time/sample_s": "sample the mask", "time/forward_s": "forward", "time/update_s": "update"}
 HATCHES = ("", "///", "...", "xx")
 ROOM_FOR_TEXT = 0.07  # of the longest bar
-
-
-@dataclass(frozen=True, slots=True)
-class StepTime:
-    """One learned mask: seconds of each part of a step (mean over seeds), and the rest of the step."""
-
-    label: str
-    parts: tuple[float, ...]
-    rest: float
-
-
-@dataclass(frozen=True, slots=True)
-class TimingInfo:
-    """Rows from top to bottom, or the reason why there are none."""
-
-    rows: tuple[StepTime, ...]
-    skipped: str = ""
-
-
-def timing_info(summary_rows: Sequence[SummaryRow]) -> TimingInfo:
-    """Return the parts of a step of every learned mask of the summary that was timed."""
-    items = {row.item.key: row.item for row in summary_rows if row.item.is_learned}
-    several = len({item.pattern for item in items.values()}) > 1
-    found = [_row(item, several=several) for item in items.values()]
-    rows = tuple(row for row in found if row is not None)
-    return TimingInfo(rows, skipped="" if rows else "no learned mask recorded the parts of its steps")
 
 
 def draw_timing(info: TimingInfo) -> FigureFile:
@@ -74,16 +44,6 @@ CAPTION = (
     "Mean over the seeds of the best configuration of each method, on the machine given in the provenance. Other: the "
     "rest of a step, such as reading text and logging."
 )
-
-
-def _row(item: Configuration, *, several: bool) -> StepTime | None:
-    found = [item.estimate(name) for name in PARTS]
-    if any(part is None for part in found):
-        return None
-    parts = tuple(part.mean for part in found if part is not None)
-    whole = item.estimate("time/step_s")
-    rest = max(0.0, whole.mean - sum(parts)) if whole is not None else 0.0
-    return StepTime(f"{item.method} {item.pattern}" if several else item.method, parts, rest)
 
 
 def _write_share(axes: "matplotlib.axes.Axes", place: int, middle: float, share: float) -> None:

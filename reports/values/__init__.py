@@ -1,6 +1,6 @@
 """Tables as values, and how their numbers become text."""
 
-from nmlab.reports.values.format import cell_text, half_width_text, number_text, title_text
+from nmlab.reports.values.format import cell_text, half_width_text, number_text, title_text, wants_log
 from nmlab.reports.values.table import (
     Cell,
     Column,
@@ -31,6 +31,7 @@ __all__ = [
     "half_width_text",
     "number_text",
     "title_text",
+    "wants_log",
     "with_notes",
     "without_empty_columns",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched
-from nmlab.reports.analysis.diverged_region import diverged_region
+from nmlab.reports.analysis.space.diverged_region import diverged_region
 from nmlab.reports.analysis.outcomes import is_stopped_early, pruned_runs
 from nmlab.reports.values.wording import counted
 from nmlab.trials.contract.run_status import TrialStatus

@@ -7,7 +7,7 @@ import pytest
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.configurations import configurations_of
-from nmlab.reports.figures import progress_info
+from nmlab.reports.analysis.training.progress import progress_info
 from nmlab.reports.narrative.headline import headline_of
 from nmlab.reports.narrative.verdicts import verdict_sentences
 from nmlab.reports.read.collect import collect

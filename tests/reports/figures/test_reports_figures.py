@@ -9,6 +9,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from nmlab.reports.analysis.configurations import configurations_of, searched
+from nmlab.reports.analysis.maskpro.residuals import residual_info
 from nmlab.reports.figures import (
     DARK,
     LIGHT,
@@ -16,13 +17,11 @@ from nmlab.reports.figures import (
     draw_parallel,
     draw_ranking,
     draw_residual,
-    importance_info,
     parallel_info,
     ranking_info,
-    residual_info,
     study_figures,
 )
-from nmlab.reports.figures.importance import distribution
+from nmlab.reports.analysis.space.importance import distribution, importance_info
 from nmlab.reports.figures.parallel import ConfigurationLine, setting_axis, shown_lines
 from nmlab.reports.read.collect import collect
 

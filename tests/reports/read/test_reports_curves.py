@@ -7,6 +7,11 @@ import pandas as pd
 import pytest
 
 from nmlab.reports.analysis.summary_rows import SummaryRow
+from nmlab.reports.analysis.maskpro.early_losses import losses_info
+from nmlab.reports.analysis.maskpro.residuals import estimators_info
+from nmlab.reports.analysis.step_cost import memory_info, timing_info
+from nmlab.reports.analysis.training.progress import progress_info
+from nmlab.reports.analysis.training.ranks import RankLine, rank_info
 from nmlab.reports.figures import (
     draw_estimators,
     draw_losses,
@@ -14,15 +19,9 @@ from nmlab.reports.figures import (
     draw_progress,
     draw_ranks,
     draw_timing,
-    estimators_info,
-    losses_info,
-    memory_info,
-    progress_info,
-    rank_info,
     sensitivity_info,
-    timing_info,
 )
-from nmlab.reports.figures.ranks import RankLine, beside_ties
+from nmlab.reports.figures.ranks import beside_ties
 from nmlab.reports.read.collect import Objective
 from nmlab.reports.read.frame import initial_name
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from nmlab.reports.analysis.analysis import analyse
-from nmlab.reports.figures import draw_layers, draw_overlap, draw_pictures, layer_info, overlap_info, pictures_info
+from nmlab.reports.analysis.masks.layers import layer_info
+from nmlab.reports.analysis.masks.overlaps import overlap_info, pictures_info
+from nmlab.reports.figures import draw_layers, draw_overlap, draw_pictures
 from nmlab.reports.figures.overlaps import percent
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nmlab.reports.analysis.analysis import analyse
-from nmlab.reports.figures import draw_sampled, sampled_info, study_figures
+from nmlab.reports.analysis.maskpro.sampled_losses import sampled_info
+from nmlab.reports.figures import draw_sampled, study_figures
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.masks import MaskLosses, read_mask_losses
