@@ -111,8 +111,7 @@ def document_of(
         return _document(store, runs, mixed=mixed, ui_base=ui_base, uri=store.uri)
     hide = anonymiser_of(runs)
     document = _document(store, public_runs(runs, hide), mixed=mixed, ui_base=ui_base, uri=DEFAULT_STORE)
-    hidden: Document = hide.everywhere(document)
-    return hidden
+    return hide.everywhere(document)
 
 
 def _document(store: RunStore, runs: StudyRuns, *, mixed: bool, ui_base: str, uri: str) -> Document:

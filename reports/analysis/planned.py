@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from nmlab.reports.read.frame import Value
+from nmlab.reports.read.trials import Value
 from nmlab.search_spaces.reading import dialect
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.trials.contract import run_params

@@ -52,7 +52,6 @@ def _row(item: Configuration, *, several: bool) -> StepTime | None:
     return StepTime(f"{item.method} {item.pattern}" if several else item.method, parts, rest)
 
 
-
 @dataclass(frozen=True, slots=True)
 class MemoryPanel:
     """One quantity: a value for each method (outer) and pattern (inner), None where that was not run."""

@@ -20,8 +20,8 @@ from nmlab.reports.figures.style import (
     new_figure,
     saved,
 )
+from nmlab.reports.read.trials import Value
 from nmlab.reports.values import wants_log
-from nmlab.reports.read.frame import Value
 from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "parallel_coordinates", "Parallel coordinates"

@@ -22,8 +22,8 @@ from nmlab.reports.figures.style import (
     plain_number,
     saved,
 )
-from nmlab.reports.values import wants_log
 from nmlab.reports.read.collect import Objective
+from nmlab.reports.values import wants_log
 
 KEY, TITLE = "pareto", "Quality against cost"
 TITLES = {

@@ -14,7 +14,6 @@ from nmlab.reports.analysis.configurations import (
     searched,
 )
 from nmlab.reports.analysis.metrics import chosen_on, is_counted, plain_name
-from nmlab.reports.analysis.outcomes import pruned_runs
 from nmlab.reports.analysis.pairwise import Side, Winner, pairwise_comparisons, untested_reason, winners_of
 from nmlab.reports.analysis.starts import has_telling_start
 from nmlab.reports.analysis.statements import change_text, is_nothing, mean_text, metric_text, named, quality
@@ -179,7 +178,7 @@ def _outcomes(runs: StudyRuns) -> str:
     planned = runs.launch.planned
     counts = {"finished": runs.count(TrialStatus.FINISHED), "diverged": runs.count(TrialStatus.DIVERGED)}
     counts["failed"] = sum(runs.count(status) for status in WITH_ERROR)
-    counts["stopped early"] = pruned_runs(runs.trials)
+    counts["stopped early"] = runs.pruned
     counts["unfinished"] = sum(runs.count(status) for status in UNFINISHED) - counts["stopped early"]
     recorded = runs.recorded
     shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "finished")

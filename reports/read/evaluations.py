@@ -3,17 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from nmlab.reports.read.archives import read_archive
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.frame import records_of
 from nmlab.reports.read.question_outcomes import QuestionOutcomes, is_mean, read_question_outcomes
 from nmlab.reports.read.store import RunStore
+from nmlab.reports.read.trials import TrialRecord
 from nmlab.trials.contract.run_artifacts import (
     EVALUATION_FILE,
     INITIAL_WINDOW_LOSS_SUM,
@@ -82,7 +81,7 @@ def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
     Raises:
         ReportError: the artifact is corrupted or lacks an array, naming the run and the array.
     """
-    arrays: Any = read_archive(store, run_id=run_id, name=EVALUATION_FILE)
+    arrays = read_archive(store, run_id=run_id, name=EVALUATION_FILE)
     if arrays is None:
         return None
     absent = [name for name in WINDOW_ARRAYS if name not in arrays]
@@ -91,11 +90,12 @@ def read_evaluation(store: RunStore, *, run_id: str) -> Evaluation | None:
     sizes = {name: array.shape for name, array in arrays.items() if name in (*WINDOW_ARRAYS, INITIAL_WINDOW_LOSS_SUM)}
     if len(set(sizes.values())) > 1:
         raise ReportError(f"{EVALUATION_FILE} of run {run_id} has arrays of different length: {sizes}")
+    initial_W = arrays.get(INITIAL_WINDOW_LOSS_SUM)
     return Evaluation(
-        window_loss_sum_W=arrays[WINDOW_LOSS_SUM],
-        window_tokens_W=arrays[WINDOW_TOKENS],
-        window_words_W=arrays[WINDOW_WORDS],
-        initial_window_loss_sum_W=arrays.get(INITIAL_WINDOW_LOSS_SUM),
+        window_loss_sum_W=arrays[WINDOW_LOSS_SUM].astype(np.float64),
+        window_tokens_W=arrays[WINDOW_TOKENS].astype(np.int64),
+        window_words_W=arrays[WINDOW_WORDS].astype(np.int64),
+        initial_window_loss_sum_W=None if initial_W is None else initial_W.astype(np.float64),
         question_outcomes=read_question_outcomes(store, run_id=run_id),
     )
 
@@ -110,18 +110,18 @@ def read_evaluations(store: RunStore, *, run_ids: Iterable[str]) -> dict[str, Ev
 
 
 def check_evaluations(
-    found: Mapping[str, Evaluation | None], *, rows: Sequence[pd.DataFrame]
+    found: Mapping[str, Evaluation | None], *, trials: Iterable[TrialRecord]
 ) -> EvaluationCheck | None:
     """Recompute the perplexities of some finished runs from their windows, and accuracies from their questions.
 
     Args:
         found: what :func:`read_evaluations` read of these runs.
-        rows: parts of the trial table.
+        trials: these runs.
 
     Returns:
         The check, or None where no run kept its per-window losses.
     """
-    records = {str(record["run_id"]): record for part in rows for record in records_of(part)}
+    records = {trial.run_id: trial for trial in trials}
     kept = {run_id: value for run_id in records if (value := found[run_id]) is not None}
     if not kept:
         return None
@@ -140,24 +140,23 @@ def check_evaluations(
     )
 
 
-def _agrees(evaluation: Evaluation, row: dict[Any, Any]) -> bool | None:
+def _agrees(evaluation: Evaluation, trial: TrialRecord) -> bool | None:
     """Return whether the recorded metrics agree with the recomputed ones; None where none can be recomputed.
 
     ``eval/perplexity`` is the token or the word perplexity.
     """
     both = (evaluation.token_perplexity, evaluation.word_perplexity)
     pairs = [
-        ((evaluation.token_perplexity,), row.get("eval/token_perplexity")),
-        ((evaluation.word_perplexity,), row.get("eval/word_perplexity")),
-        (both, row.get("eval/perplexity")),
+        ((evaluation.token_perplexity,), trial.metric("eval/token_perplexity")),
+        ((evaluation.word_perplexity,), trial.metric("eval/word_perplexity")),
+        (both, trial.metric("eval/perplexity")),
         *(
-            ((float(question_outcomes.outcome_Q.mean()),), row.get(name))
+            ((float(question_outcomes.outcome_Q.mean()),), trial.metric(name))
             for name, question_outcomes in evaluation.question_outcomes.items()
             if is_mean(name)
         ),
     ]
-    known = [(recomputed, recorded) for recomputed, recorded in pairs if recorded is not None]
-    checked = [(recomputed, float(recorded)) for recomputed, recorded in known if not math.isnan(recorded)]
+    checked = [(recomputed, recorded) for recomputed, recorded in pairs if not math.isnan(recorded)]
     if not checked:
         return None
     return all(any(math.isclose(own, recorded, rel_tol=TOLERANCE) for own in found) for found, recorded in checked)

@@ -169,9 +169,10 @@ def _points(laws: Mapping[str, Law], groups: int, n: int, m: int) -> tuple[Mappi
 
 def _published(laws: Mapping[str, Law]) -> Published:
     magnitude, rate, _, _ = _ranges(laws, PUBLISHED_GROUPS, 2, 4, shares=INTERVAL)
-    rows = numbers_of("maskpro/table-2")
+    numbers = numbers_of("maskpro/table-2")
     own = {
-        name: tuple(sorted(set(rows[rows["metric"] == name]["value"]))) for name in ("logit_magnitude", "learning_rate")
+        name: tuple(sorted({number.value for number in numbers if number.metric == name}))
+        for name in ("logit_magnitude", "learning_rate")
     }
     return Published(magnitude, rate, own["logit_magnitude"], own["learning_rate"])
 

@@ -59,24 +59,24 @@ def published_table(pairs: Sequence[Pair], *, reproduces: str) -> ReportTable:
 
 
 def _row(pair: Pair) -> Row:
-    item = pair.item
+    item, number = pair.item, pair.number
     run_ids = item.run_ids if item is not None and pair.has_ours else ()
-    unit = f" ({pair.unit})" if pair.unit else ""
+    unit = f" ({number.unit})" if number.unit else ""
     cells = (
-        Cell(pair.model),
-        Cell(pair.pattern),
-        Cell(pair.method),
-        Cell(pair.setting),
-        Cell(pair.metric + unit),
-        Cell(None if math.isnan(pair.value) else pair.value, shown=pair.printed),
+        Cell(number.model),
+        Cell(number.pattern),
+        Cell(number.method),
+        Cell(number.setting),
+        Cell(number.metric + unit),
+        Cell(None if math.isnan(number.value) else number.value, shown=number.printed),
         estimate_cell(pair.ours, run_ids=run_ids),
         Cell(pair.difference, run_ids=run_ids),
         _searched(pair, run_ids),
         Cell(pair.rank),
         Cell(pair.our_rank),
-        Cell(", ".join(pair.flags)),
+        Cell(", ".join(number.flags)),
     )
-    return Row(cells, run_ids=run_ids, kind="dense" if pair.method == "dense" else "searched")
+    return Row(cells, run_ids=run_ids, kind="dense" if number.method == "dense" else "searched")
 
 
 def _searched(pair: Pair, run_ids: tuple[str, ...]) -> Cell:
@@ -104,7 +104,7 @@ def _notes(pairs: Sequence[Pair]) -> tuple[str, ...]:
         for (model, metric), (tau, count) in orders.items()
         if not math.isnan(tau)
     ]
-    flags = dict.fromkeys(flag for pair in pairs for flag in pair.flags)
+    flags = dict.fromkeys(flag for pair in pairs for flag in pair.number.flags)
     notes += [f"{flag}: {remarks()[flag].says}" for flag in flags]
     return tuple(notes)
 

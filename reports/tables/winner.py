@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Mapping, Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched
-from nmlab.reports.analysis.metrics import difference_style, is_counted, metric_column, plain_name
-from nmlab.reports.analysis.pairwise import Completion, OtherConfiguration, Winner, is_on_log_scale, untested_reason
+from nmlab.reports.analysis.metrics import difference_style, is_compared_by_ratio, is_counted, metric_column, plain_name
+from nmlab.reports.analysis.pairwise import Completion, OtherConfiguration, Winner, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.tables.best_versus_rest import NOISE, interval_cell, noise_text
 from nmlab.reports.tables.cells import CONFIGURATION, METHOD, PATTERN, Settings, has_several, metric_cell
@@ -39,7 +39,7 @@ def winner_table(
     """
     objective, tried = configurations[0].objective, searched(configurations)
     settings, several = Settings.of(tried), has_several(tried, attribute="pattern")
-    is_ratio = any(is_on_log_scale(item, metric=objective.metric) for item in tried[:1])
+    is_ratio = is_compared_by_ratio(objective.metric)
     columns = (
         METHOD,
         PATTERN,

@@ -8,13 +8,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import pandas as pd
-
 from nmlab.reports.analysis.budgets.trajectory import Trajectory, trajectories_of
 from nmlab.reports.analysis.configurations import Configuration, groups_of
 from nmlab.reports.analysis.marks import group_marks
 from nmlab.reports.analysis.metrics import is_compared_by_ratio
 from nmlab.reports.analysis.pairwise import over_seeds
+from nmlab.reports.read.histories import Curves
 from nmlab.reports.statistics import MeanEstimate, adjusted, mean_interval
 from nmlab.reports.values import Direction, Mark
 
@@ -60,17 +59,16 @@ class EqualBudget:
         return (*own, *(Mark.NONE for _ in self.reached[len(known) :]))
 
 
-def equal_budgets(configurations: Sequence[Configuration], *, progress: pd.DataFrame) -> tuple[EqualBudget, ...]:
+def equal_budgets(configurations: Sequence[Configuration], *, progress: Curves) -> tuple[EqualBudget, ...]:
     """Return the comparison at equal budget of every group in which at least two methods were trained.
 
     Args:
         configurations: of one launch, best first.
-        progress: ``run_id, step, value`` of the searched metric.
+        progress: the searched metric of each run by step.
     """
-    points: Mapping[str, pd.DataFrame] = {str(run_id): part for run_id, part in progress.groupby("run_id")}
     found = []
     for group, members in groups_of(item for item in configurations if item.is_complete).items():
-        paths = {item.key: trajectories_of(item, points=points, kinds=BUDGET_KINDS) for item in members}
+        paths = {item.key: trajectories_of(item, progress=progress, kinds=BUDGET_KINDS) for item in members}
         known = [item for item in members if paths[item.key]]
         trained = {item.method for item in known if item.is_learned}
         if len(trained) > 1:

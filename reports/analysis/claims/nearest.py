@@ -68,5 +68,4 @@ def _run(runs: Mapping[int, str], seed: int) -> str:
 
 
 def _runs(side: Side) -> dict[int, str]:
-    rows = side.item.finished
-    return {int(seed): str(run_id) for seed, run_id in zip(rows["seed"], rows["run_id"], strict=True)}
+    return {trial.paired_by: trial.run_id for trial in side.item.finished}

@@ -8,7 +8,7 @@ from nmlab.reports.analysis.configurations import Configuration, evaluation_sett
 from nmlab.reports.analysis.metrics import direction_of, is_counted
 from nmlab.reports.analysis.pairwise import Side, best_side
 from nmlab.reports.analysis.pairwise.partial import at_the_end
-from nmlab.reports.read.frame import Value
+from nmlab.reports.read.trials import Value
 from nmlab.reports.values import Direction
 from nmlab.reports.values.wording import counted
 from nmlab.trials.contract.run_status import TrialStatus

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from nmlab.reports.analysis.configurations import Configuration, searched, value_text
+from nmlab.reports.read.histories import Curves
 
 SETTING, RATE = "logit_magnitude", "learning_rate"
 FIRST_STEPS = 100
@@ -54,7 +55,7 @@ class LossInfo:
     rates: tuple[float, float] | None = None
 
 
-def losses_info(configurations: Sequence[Configuration], *, curves: pd.DataFrame) -> LossInfo:
+def losses_info(configurations: Sequence[Configuration], *, curves: Curves) -> LossInfo:
     """Return the distribution of early residuals at each magnitude.
 
     At each magnitude only the runs with the smallest learning rate count, since their logits moved least;
@@ -62,10 +63,9 @@ def losses_info(configurations: Sequence[Configuration], *, curves: pd.DataFrame
 
     Args:
         configurations: all of a launch; runs of every status count.
-        curves: ``run_id, metric, step, value`` of the residual.
+        curves: the residual of each run by step.
     """
-    early = curves[curves["step"] <= FIRST_STEPS]
-    values = {str(run_id): part["value"].to_numpy(dtype=float) for run_id, part in early.groupby("run_id")}
+    values = {run_id: curve.value_T[curve.step_T <= FIRST_STEPS] for run_id, curve in curves.items()}
     items = [item for item in searched(configurations) if isinstance(item.settings.get(SETTING), int | float)]
     at: dict[float, list[Configuration]] = {}
     for item in items:
@@ -84,7 +84,7 @@ def losses_info(configurations: Sequence[Configuration], *, curves: pd.DataFrame
     return LossInfo(tuple(boxes), FIRST_STEPS, rates=(min(known), max(known)) if known else None)
 
 
-def _box(group: Sequence[float], values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> LossBox:
+def _box(group: Sequence[float], values: npt.NDArray[np.float64]) -> LossBox:
     return LossBox(
         magnitude=group[0],
         quantiles=tuple(np.percentile(values, QUANTILES).tolist()),
@@ -115,4 +115,3 @@ def _magnitude(item: Configuration) -> float:
 def _rate(item: Configuration) -> float:
     """Return a configuration's learning rate; infinite where it has none."""
     return float(str(item.settings.get(RATE, math.inf)))
-

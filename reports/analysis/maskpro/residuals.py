@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from nmlab.reports.analysis.configurations import (
     Configuration,
@@ -15,6 +15,7 @@ from nmlab.reports.analysis.configurations import (
     labels_of,
     searched,
 )
+from nmlab.reports.read.histories import Curve, Curves
 
 ESTIMATOR = "estimator"
 HIGHLIGHTED = 4
@@ -48,7 +49,7 @@ class ResidualInfo:
 def residual_info(
     configurations: Sequence[Configuration],
     *,
-    curves: pd.DataFrame,
+    curves: Curves,
     highlighted: int = HIGHLIGHTED,
     diverged: Sequence[Configuration] = (),
 ) -> ResidualInfo:
@@ -59,14 +60,14 @@ def residual_info(
 
     Args:
         configurations: best first; only finished runs are drawn.
-        curves: ``run_id, metric, step, value`` of the residual.
+        curves: the residual of each run by step.
         highlighted: how many curves to name.
         diverged: configurations of which none finished, drawn last, up to the step that every seed reached.
     """
     learned = _leaders_first([item for item in configurations if item.value is not None])
-    points = dict(list(curves.groupby("run_id")))
-    runs = {item.key: item.finished["run_id"] for item in learned} | {item.key: item.run_ids for item in diverged}
-    owned = {key: [points[run] for run in own if run in points] for key, own in runs.items()}
+    runs = {item.key: [trial.run_id for trial in item.finished] for item in learned}
+    runs |= {item.key: list(item.run_ids) for item in diverged}
+    owned = {key: [curves[run] for run in own if run in curves] for key, own in runs.items()}
     parts = [part for own in owned.values() for part in own]
     if not parts:
         return ResidualInfo((), 0, 0.0)
@@ -74,7 +75,7 @@ def residual_info(
     drawn_items = [item for item in (*learned, *diverged) if owned[item.key]]
     labels = labels_of(drawn_items)
     labels |= {item.key: f"{labels[item.key]} (diverged)" for item in diverged if owned[item.key]}
-    drawn = tuple(_curve(item, labels[item.key], owned[item.key], edges) for item in drawn_items)
+    drawn = tuple(_curve(item, label=labels[item.key], parts=owned[item.key], edges=edges) for item in drawn_items)
     return ResidualInfo(drawn, min(highlighted, len(drawn)), float(edges[1] - edges[0]))
 
 
@@ -87,7 +88,7 @@ def _leaders_first(items: Sequence[Configuration]) -> list[Configuration]:
     return [*chosen, *(item for item in items if item.key not in {leader.key for leader in chosen})]
 
 
-def estimators_info(configurations: Sequence[Configuration], *, curves: pd.DataFrame) -> ResidualInfo | None:
+def estimators_info(configurations: Sequence[Configuration], *, curves: Curves) -> ResidualInfo | None:
     """Return the curve of each estimator at its own best configuration, within the largest group; None for fewer
     than two estimators.
 
@@ -95,11 +96,11 @@ def estimators_info(configurations: Sequence[Configuration], *, curves: pd.DataF
 
     Args:
         configurations: all of a launch, best first.
-        curves: ``run_id, metric, step, value`` of the residual.
+        curves: the residual of each run by step.
     """
     groups = groups_of(item for item in searched(configurations) if ESTIMATOR in item.settings)
     members = max(groups.values(), key=len, default=[])
-    losses = curves.groupby("run_id")["value"].mean().to_dict()
+    losses = {run_id: _mean(curve.value_T) for run_id, curve in curves.items()}
     best: list[Configuration] = []
     diverged: list[Configuration] = []
     for name in dict.fromkeys(item.settings[ESTIMATOR] for item in members):
@@ -115,28 +116,18 @@ def estimators_info(configurations: Sequence[Configuration], *, curves: pd.DataF
     return info if len(info.curves) > 1 else None
 
 
-def _edges(parts: Sequence[pd.DataFrame]) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    typical = sorted(len(part) for part in parts)[len(parts) // 2]
+def _edges(parts: Sequence[Curve]) -> npt.NDArray[np.float64]:
+    """Return the edges of the bins of steps that all curves share."""
+    typical = sorted(len(part.step_T) for part in parts)[len(parts) // 2]
     bins = min(MAX_BINS, max(typical // POINTS_PER_BIN, min(typical, FEW_POINTS)))
-    first = min(float(part["step"].min()) for part in parts)
-    last = max(float(part["step"].max()) for part in parts)
+    first, last = min(part.step_T[0] for part in parts), max(part.step_T[-1] for part in parts)
     return np.linspace(first - 0.5, last + 0.5, bins + 1)
 
 
-def _curve(
-    item: Configuration,
-    label: str,
-    parts: Sequence[pd.DataFrame],
-    edges: "np.ndarray[tuple[int], np.dtype[np.float64]]",
-) -> ResidualCurve:
-    """Bin each seed, then take mean and range over the seeds; a bin that any seed lacks is left out."""
+def _curve(item: Configuration, *, label: str, parts: Sequence[Curve], edges: npt.NDArray[np.float64]) -> ResidualCurve:
+    """Take mean and range over the seeds in each bin; a bin that any seed lacks is left out."""
     middles = (edges[:-1] + edges[1:]) / 2
-    binned = []
-    for part in parts:
-        place = np.digitize(part["step"].to_numpy(dtype=float), edges) - 1
-        means = pd.Series(part["value"].to_numpy(dtype=float)).groupby(place).mean()
-        binned.append(means.reindex(range(len(middles))).to_numpy())
-    seeds_SB = np.stack(binned)
+    seeds_SB = np.stack([_binned(part, edges) for part in parts])
     whole = np.isfinite(seeds_SB).all(axis=0)
     return ResidualCurve(
         key=item.key,
@@ -147,3 +138,19 @@ def _curve(
         high=tuple(seeds_SB[:, whole].max(axis=0).tolist()),
         seeds=len(parts),
     )
+
+
+def _binned(part: Curve, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean of a curve in each bin, NaN where it has no value."""
+    known = ~np.isnan(part.value_T)
+    place = np.digitize(part.step_T[known], edges) - 1
+    bins = len(edges) - 1
+    total_B = np.bincount(place, weights=part.value_T[known], minlength=bins)
+    count_B = np.bincount(place, minlength=bins)
+    return np.where(count_B > 0, total_B / np.maximum(count_B, 1), np.nan)
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    """Return the mean of the values that are not NaN; infinite where there is none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.inf

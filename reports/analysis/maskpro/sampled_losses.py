@@ -84,4 +84,3 @@ def _agreement(loss_KB: npt.NDArray[np.float64]) -> float:
         return 0.0
     matrix_BB = np.atleast_2d(np.corrcoef(loss_KB.T))
     return float(matrix_BB[np.triu_indices(len(matrix_BB), k=1)].mean())
-

@@ -8,8 +8,8 @@ import numpy as np
 
 from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.read.collect import StudyRuns
-from nmlab.reports.read.frame import records_of
 from nmlab.reports.read.masks import PackedMask, layer_change
+from nmlab.reports.read.trials import TrialRecord
 
 BLOCK = re.compile(r"\.(\d+)\.")
 ORDER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -51,7 +51,7 @@ def layer_info(
     for row in summary_rows:
         if row.kind not in ("best", "baseline") or not row.item.is_learned:
             continue
-        changes = [_change(record, starts, masks) for record in records_of(row.item.finished)]
+        changes = [_change(trial, starts, masks) for trial in row.item.finished]
         known = [change for change in changes if change is not None]
         if not known or (layers and tuple(known[0]) != layers):
             continue
@@ -69,12 +69,11 @@ def layer_info(
 
 
 def _change(
-    record: Mapping[object, object], starts: Mapping[str, str], masks: Mapping[str, Mapping[str, PackedMask]]
+    trial: TrialRecord, starts: Mapping[str, str], masks: Mapping[str, Mapping[str, PackedMask]]
 ) -> dict[str, float] | None:
     """Return the change of one run's mask by layer in the order of the network; None where either was not kept."""
-    digest = str(record.get("initial_mask_digest", ""))
-    start = masks.get(starts.get(digest, ""))
-    own = masks.get(str(record["run_id"]))
+    start = masks.get(starts.get(trial.initial_mask_digest, ""))
+    own = masks.get(trial.run_id)
     if start is None or own is None:
         return None
     found = layer_change(own, start=start)

@@ -85,8 +85,7 @@ def _kept(
 ) -> list[tuple[str, str, Mapping[str, PackedMask]]]:
     found = []
     for row in summary_rows:
-        own = [masks[run_id] for run_id in row.item.finished["run_id"] if run_id in masks]
+        own = [masks[trial.run_id] for trial in row.item.finished if trial.run_id in masks]
         if own and row.kind not in ("initial", "dense"):
             found.append((row.item.method, row.item.pattern, own[0]))
     return found
-

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from nmlab.reports.analysis.configurations import Configuration, distinguishing, setting_of, value_text
-from nmlab.reports.read.frame import Value
+from nmlab.reports.read.trials import Value
 from nmlab.trials.contract.run_status import TrialStatus
 
 NEARLY = 0.9  # of the diverged runs lie in the region, and of its runs diverged

@@ -10,14 +10,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import StudyDirection
 
 from nmlab.reports.analysis.configurations import Configuration, distinguishing, searched, setting_of
-from nmlab.reports.read.frame import Value
+from nmlab.reports.read.trials import Value
 from nmlab.reports.values import wants_log
 from nmlab.trials.contract.log_levels import at_least
 
@@ -137,4 +136,3 @@ def _trial(item: Configuration, space: dict[str, BaseDistribution]) -> optuna.tr
     assert value is not None
     kinds = {name: space[name] for name in params}
     return optuna.trial.create_trial(params=params, distributions=kinds, value=value.mean)
-

@@ -1,14 +1,14 @@
 """Quality against tokens spent: the searched metric at every evaluation of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from nmlab.reports.analysis.budgets import trajectories_of
 from nmlab.reports.analysis.configurations import Configuration, baselines
 from nmlab.reports.analysis.summary_rows import SummaryRow
+from nmlab.reports.read.histories import Curves
 from nmlab.reports.values import wants_log
 
 KIND = "tokens"
@@ -42,19 +42,18 @@ class ProgressInfo:
 
 
 def progress_info(
-    configurations: Sequence[Configuration], *, summary_rows: Sequence[SummaryRow], progress: pd.DataFrame
+    configurations: Sequence[Configuration], *, summary_rows: Sequence[SummaryRow], progress: Curves
 ) -> ProgressInfo:
     """Return the curves of the best configuration of each learned method that was evaluated during training.
 
     Args:
         configurations: all of a launch.
         summary_rows: the rows of the summary; the learned ones are drawn.
-        progress: ``run_id, step, value`` of the searched metric.
+        progress: the searched metric of each run by step.
     """
-    points = {str(run_id): part for run_id, part in progress.groupby("run_id")}
     learned = list({row.item.key: row.item for row in summary_rows if row.item.is_learned}.values())
     several = len({item.pattern for item in learned}) > 1
-    found = [_curve(item, points, several=several) for item in learned]
+    found = [_curve(item, progress, several=several) for item in learned]
     curves = tuple(curve for curve in found if curve is not None and len(curve.tokens) > 2)
     metric = configurations[0].objective.metric
     if not curves:
@@ -70,9 +69,9 @@ def progress_info(
     return ProgressInfo(metric, curves, near, wants_log(values, ratio=10.0), outside)
 
 
-def _curve(item: Configuration, points: Mapping[str, pd.DataFrame], *, several: bool) -> ProgressCurve | None:
+def _curve(item: Configuration, progress: Curves, *, several: bool) -> ProgressCurve | None:
     """Return the curve of a configuration over the steps at which each of its seeds was evaluated."""
-    paths = trajectories_of(item, points=points, kinds=(KIND,))
+    paths = trajectories_of(item, progress=progress, kinds=(KIND,))
     if not paths:
         return None
     shared = sorted(set.intersection(*(set(path.steps) for path in paths)))
@@ -94,4 +93,3 @@ def _name(item: Configuration, several: bool) -> str:
 def _is_near(value: float, low: float, high: float) -> bool:
     """Return whether a line at a value leaves the curves, from low to high, a fifth of the height."""
     return high - low >= LEAST_SHARE * (max(high, value) - min(low, value))
-

@@ -1,15 +1,15 @@
 """Rank over time: how early the best configurations were ahead."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import stats
 
 from nmlab.reports.analysis.configurations import Configuration, groups_of, labels_of, searched
+from nmlab.reports.read.histories import Curves
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +35,22 @@ class RankInfo:
     skipped: str = ""
 
 
-def rank_info(configurations: Sequence[Configuration], *, progress: pd.DataFrame) -> RankInfo:
+def rank_info(configurations: Sequence[Configuration], *, progress: Curves) -> RankInfo:
     """Return the ranks of the searched configurations of the largest group that were evaluated at the same steps.
 
     Args:
         configurations: all of a launch.
-        progress: ``run_id, step, value`` of the searched metric.
+        progress: the searched metric of each run by step.
     """
-    points = {str(run_id): part.set_index("step")["value"] for run_id, part in progress.groupby("run_id")}
     groups = groups_of(item for item in searched(configurations) if item.is_complete and item.is_learned)
     members = max(groups.values(), key=len, default=[])
-    means = {item.key: found for item in members if (found := _means(item, points)) is not None}
-    shared = sorted(set.intersection(*(set(found.index) for found in means.values()))) if means else []
+    means = {item.key: found for item in members if (found := _means(item, progress)) is not None}
+    shared = sorted(set.intersection(*(set(found) for found in means.values()))) if means else []
     if len(means) < 3 or len(shared) < 3:
         reason = "fewer than three configurations were evaluated at three or more steps that all share"
         return RankInfo((), (), (), skipped=reason)
     sign = 1.0 if members[0].objective.mode == "min" else -1.0
-    table_CT = np.array([[sign * float(found.loc[step]) for step in shared] for found in means.values()])
+    table_CT = np.array([[sign * found[step] for step in shared] for found in means.values()])
     ranks_CT = np.apply_along_axis(stats.rankdata, 0, table_CT)
     kept = [item for item in members if item.key in means]
     labels = labels_of(kept)
@@ -60,16 +59,16 @@ def rank_info(configurations: Sequence[Configuration], *, progress: pd.DataFrame
     ]
     agreement = tuple(_agreement(column_C, ranks_CT[:, -1]) for column_C in ranks_CT.T)
     ordered = tuple(sorted(lines, key=lambda line: (line.ranks[-1], line.key)))
-    return RankInfo(tuple(int(step) for step in shared), ordered, agreement, pattern=members[0].pattern)
+    return RankInfo(tuple(shared), ordered, agreement, pattern=members[0].pattern)
 
 
-def _means(item: Configuration, points: Mapping[str, "pd.Series[float]"]) -> "pd.Series[float] | None":
+def _means(item: Configuration, progress: Curves) -> dict[int, float] | None:
     """Return the mean over seeds at the steps that every seed was evaluated at; None where a seed has no points."""
-    own = [points.get(str(run_id)) for run_id in item.finished["run_id"]]
-    known = [series for series in own if series is not None]
-    if not known or len(known) < len(own):
+    own = [progress[trial.run_id].by_step for trial in item.finished if trial.run_id in progress]
+    if not own or len(own) < len(item.finished):
         return None
-    return pd.concat(known, axis="columns", join="inner").mean(axis="columns")
+    shared = sorted(set.intersection(*(set(values) for values in own)))
+    return {step: sum(values[step] for values in own) / len(own) for step in shared}
 
 
 def _agreement(ranks_C: npt.NDArray[np.float64], last_C: npt.NDArray[np.float64]) -> float:
@@ -77,4 +76,3 @@ def _agreement(ranks_C: npt.NDArray[np.float64], last_C: npt.NDArray[np.float64]
     if np.ptp(ranks_C) == 0 or np.ptp(last_C) == 0:
         return math.nan
     return float(stats.pearsonr(ranks_C, last_C).statistic)
-

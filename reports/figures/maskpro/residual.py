@@ -53,4 +53,3 @@ def _caption(info: ResidualInfo) -> str:
     )
     rest = len(info.curves) - info.highlighted
     return text + (f" In grey: {counted(rest, noun='further configuration')}." if rest else "")
-

@@ -3,17 +3,17 @@
 import math
 import re
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from measured import as_curves, with_metrics
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.budgets import Trajectory, equal_budgets, front, front_points
 from nmlab.reports.figures import draw_pareto, pareto_info
 from nmlab.reports.read.collect import collect
-from nmlab.reports.read.frame import initial_name
 from nmlab.reports.tables.budget import equal_budget_table, pareto_table
+from nmlab.trials.contract.metrics import initial_name
 
 few = st.integers(0, 4).map(float)
 COSTS = {"cost/tokens": 100.0, "cost/forwards": 10.0, "cost/seconds": 2.0}
@@ -26,7 +26,7 @@ def priced(configuration, values, *, method, learned=True, tokens=100.0, start=0
     columns = {name: [value] * len(values) for name, value in extra.items()}
     if learned:
         columns[initial_name("eval/perplexity")] = [99.0] * len(values)
-    object.__setattr__(item, "trials", item.trials.assign(**columns))
+    with_metrics(item, columns)
     return item
 
 
@@ -35,10 +35,10 @@ def progress_of(*parts):
     records = [
         {"run_id": run_id, "step": step, "value": value}
         for item, points in parts
-        for run_id in item.trials["run_id"]
+        for run_id in item.run_ids
         for step, value in points.items()
     ]
-    return pd.DataFrame(records)
+    return as_curves(records)
 
 
 def test_steps_cost_the_same_after_the_initial_mask_is_paid():

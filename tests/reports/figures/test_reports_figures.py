@@ -4,12 +4,13 @@ import re
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
+from measured import as_curves
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from nmlab.reports.analysis.configurations import configurations_of, searched
 from nmlab.reports.analysis.maskpro.residuals import residual_info
+from nmlab.reports.analysis.space.importance import distribution, importance_info
 from nmlab.reports.figures import (
     DARK,
     LIGHT,
@@ -21,14 +22,19 @@ from nmlab.reports.figures import (
     ranking_info,
     study_figures,
 )
-from nmlab.reports.analysis.space.importance import distribution, importance_info
 from nmlab.reports.figures.parallel import ConfigurationLine, setting_axis, shown_lines
 from nmlab.reports.read.collect import collect
 
 
 def curve(run_id, values, *, first=1):
     steps = range(first, first + len(values))
-    return pd.DataFrame({"run_id": run_id, "metric": "train/residual", "step": list(steps), "value": values})
+    return as_curves(
+        [{"run_id": run_id, "step": step, "value": value} for step, value in zip(steps, values, strict=True)]
+    )
+
+
+def together(parts):
+    return {run_id: one for part in parts for run_id, one in part.items()}
 
 
 @pytest.fixture
@@ -45,9 +51,8 @@ def swept(configuration):
 
 def test_residuals_are_averaged_within_bins_then_over_seeds(configuration):
     item = configuration([70.0, 72.0])
-    data = pd.concat(
-        [curve(item.run_ids[0], [0.0] * 50 + [-1.0] * 50), curve(item.run_ids[1], [0.0] * 50 + [-3.0] * 50)]
-    )
+    first, second = item.run_ids
+    data = curve(first, [0.0] * 50 + [-1.0] * 50) | curve(second, [0.0] * 50 + [-3.0] * 50)
     info = residual_info([item], curves=data)
     (drawn,) = info.curves
     assert len(drawn.steps) == 20
@@ -67,13 +72,13 @@ def test_few_points_are_drawn_as_they_are(configuration):
 def test_one_short_run_does_not_coarsen_the_others(configuration):
     items = [configuration([70.0], alpha=a) for a in (1, 2, 3)]
     lengths = dict(zip([item.run_ids[0] for item in items], (200, 200, 2), strict=True))
-    info = residual_info(items, curves=pd.concat([curve(run, [-1.0] * n) for run, n in lengths.items()]))
+    info = residual_info(items, curves=together(curve(run, [-1.0] * n) for run, n in lengths.items()))
     assert [len(drawn.steps) for drawn in info.curves] == [40, 40, 1]
 
 
 def test_seeds_that_did_not_finish_draw_nothing(configuration):
     item = configuration([70.0, float("nan")])
-    data = pd.concat([curve(run, [value] * 10) for run, value in zip(item.run_ids, (-1.0, 99.0), strict=True)])
+    data = together(curve(run, [value] * 10) for run, value in zip(item.run_ids, (-1.0, 99.0), strict=True))
     (drawn,) = residual_info([item], curves=data).curves
     assert drawn.seeds == 1
     assert max(drawn.high) == -1.0
@@ -87,7 +92,7 @@ def test_no_residual_is_a_stated_reason(configuration):
 
 def test_the_best_of_each_method_is_named_first(configuration):
     items = [configuration([float(v)], alpha=v) for v in range(60, 66)] + [configuration([90.0], method="susi")]
-    data = pd.concat([curve(item.run_ids[0], [0.0, -1.0]) for item in items])
+    data = together(curve(item.run_ids[0], [0.0, -1.0]) for item in items)
     info = residual_info(items, curves=data)
     assert [drawn.label for drawn in info.curves[:2]] == ["maskpro: alpha=60", "susi"]
     assert info.highlighted == 4

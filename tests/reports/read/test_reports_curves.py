@@ -3,13 +3,13 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
+from measured import as_curves, with_metrics
 
-from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.analysis.maskpro.early_losses import losses_info
 from nmlab.reports.analysis.maskpro.residuals import estimators_info
 from nmlab.reports.analysis.step_cost import memory_info, timing_info
+from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.analysis.training.progress import progress_info
 from nmlab.reports.analysis.training.ranks import RankLine, rank_info
 from nmlab.reports.figures import (
@@ -23,34 +23,30 @@ from nmlab.reports.figures import (
 )
 from nmlab.reports.figures.ranks import beside_ties
 from nmlab.reports.read.collect import Objective
-from nmlab.reports.read.frame import initial_name
+from nmlab.trials.contract.metrics import initial_name
 
 METRIC = "eval/perplexity"
 
 
 def with_columns(item, **columns):
-    wide = {name.replace("__", "/"): value for name, value in columns.items()}
-    object.__setattr__(item, "trials", item.trials.assign(**wide))
-    return item
+    return with_metrics(item, {name.replace("__", "/"): value for name, value in columns.items()})
 
 
 def learned(configuration, values, **settings):
     item = configuration(values, **settings)
     costs = {"cost/tokens": 100.0, "cost/initial_tokens": 20.0, initial_name(METRIC): 99.0}
-    object.__setattr__(item, "trials", item.trials.assign(**costs))
-    return item
+    return with_metrics(item, costs)
 
 
 def history(*parts):
     """Points of several runs: each a run id with its values by step."""
-    return pd.DataFrame(
-        [{"run_id": run, "metric": METRIC, "step": step, "value": value} for run, points in parts
-         for step, value in points.items()]
-    )  # fmt: skip
+    return as_curves(
+        [{"run_id": run, "step": step, "value": value} for run, points in parts for step, value in points.items()]
+    )
 
 
 def evaluated(item, *by_seed):
-    return list(zip(item.trials["run_id"], by_seed, strict=True))
+    return list(zip(item.run_ids, by_seed, strict=True))
 
 
 # --- progress -------------------------------------------------------------------------------------------------
@@ -90,14 +86,14 @@ def test_progress_needs_an_evaluation_on_the_way(configuration):
 
 
 def residuals(item, values):
-    return [{"run_id": run, "metric": "train/residual", "step": step, "value": value}
-            for run in item.trials["run_id"] for step, value in enumerate(values, start=1)]  # fmt: skip
+    return [{"run_id": run, "step": step, "value": value}
+            for run in item.run_ids for step, value in enumerate(values, start=1)]  # fmt: skip
 
 
 def test_losses_are_quantiles_of_the_first_steps(configuration):
     small, large = configuration([90.0], logit_magnitude=2.0), configuration([80.0], logit_magnitude=6)
     early = np.linspace(0.5, 1.5, 100)
-    curves = pd.DataFrame([*residuals(small, [*early, -99.0]), *residuals(large, [-0.1] * 50 + [0.1] * 50)])
+    curves = as_curves([*residuals(small, [*early, -99.0]), *residuals(large, [-0.1] * 50 + [0.1] * 50)])
     info = losses_info([large, small], curves=curves)
     assert [box.magnitude for box in info.boxes] == [2.0, 6.0]
     assert info.boxes[0].quantiles == pytest.approx(np.percentile(early, (5, 25, 50, 75, 95)))  # step 101 is late
@@ -113,7 +109,7 @@ def test_losses_are_those_of_the_logits_that_moved_least(configuration):
         for magnitude in (2.0, 6.0)
         for rate in (0.3, 3.0)
     ]
-    curves = pd.DataFrame(
+    curves = as_curves(
         [point for item in items for point in residuals(item, [float(item.settings["learning_rate"])] * 30)]
     )
     info = losses_info(items, curves=curves)
@@ -125,7 +121,7 @@ def test_losses_are_those_of_the_logits_that_moved_least(configuration):
 
 def test_few_residuals_are_dots_and_no_box(configuration):
     items = [configuration([90.0], logit_magnitude=magnitude) for magnitude in (2.0, 6.0)]
-    curves = pd.DataFrame([point for item in items for point in residuals(item, [0.1, 0.2, 0.3, 0.4, 0.5])])
+    curves = as_curves([point for item in items for point in residuals(item, [0.1, 0.2, 0.3, 0.4, 0.5])])
     caption = draw_losses(losses_info(items, curves=curves)).caption
     assert "boxes" not in caption
     assert "dots are single residuals" in caption
@@ -133,7 +129,7 @@ def test_few_residuals_are_dots_and_no_box(configuration):
 
 def test_the_many_magnitudes_of_a_search_are_put_into_groups(configuration):
     items = [configuration([90.0], logit_magnitude=2.0 + k / 10) for k in range(18)]
-    curves = pd.DataFrame([point for item in items for point in residuals(item, [0.1] * 10)])
+    curves = as_curves([point for item in items for point in residuals(item, [0.1] * 10)])
     info = losses_info(items, curves=curves)
     assert [box.points for box in info.boxes] == [30] * 6
     assert [box.label for box in info.boxes][:2] == ["2.00 to 2.20", "2.30 to 2.50"]
@@ -141,7 +137,7 @@ def test_the_many_magnitudes_of_a_search_are_put_into_groups(configuration):
 
 def test_losses_count_diverged_runs_and_skip_what_is_not_finite(configuration):
     gone, kept = configuration([np.inf], logit_magnitude=2.0), configuration([80.0], logit_magnitude=6.0)
-    curves = pd.DataFrame([*residuals(gone, [1.0] * 6 + [np.nan]), *residuals(kept, [0.0] * 6)])
+    curves = as_curves([*residuals(gone, [1.0] * 6 + [np.nan]), *residuals(kept, [0.0] * 6)])
     assert [box.points for box in losses_info([gone, kept], curves=curves).boxes] == [6, 6]
     one = losses_info([kept], curves=curves)
     assert one.skipped == "fewer than two logit magnitudes have residuals of their first steps"
@@ -156,7 +152,7 @@ def test_each_estimator_is_shown_at_its_own_best(configuration):
         configuration([value, value + 1], estimator=name, learning_rate=rate)
         for name, rate, value in (("tracked", 1.0, 70.0), ("tracked", 3.0, 75.0), ("vanilla", 1.0, 99.0))
     ]
-    curves = pd.DataFrame([point for item in items for point in residuals(item, np.linspace(0, -1, 40))])
+    curves = as_curves([point for item in items for point in residuals(item, np.linspace(0, -1, 40))])
     info = estimators_info(items, curves=curves)
     assert [curve.key for curve in info.curves] == [items[0].key, items[2].key]
     assert info.highlighted == 2
@@ -168,7 +164,7 @@ def test_each_estimator_is_shown_at_its_own_best(configuration):
 def test_an_estimator_of_which_no_run_finished_is_shown_as_far_as_it_came(configuration):
     kept = configuration([70.0, 71.0], estimator="tracked", learning_rate=1.0)
     short, longer = (configuration([np.inf, np.inf], estimator="vanilla", learning_rate=rate) for rate in (1.0, 0.3))
-    curves = pd.DataFrame(
+    curves = as_curves(
         [*residuals(kept, [0.1] * 40), *residuals(short, [3.0] * 5), *residuals(longer, [1.0, 2.0] * 10)]
     )
     info = estimators_info([kept, short, longer], curves=curves)
@@ -245,7 +241,7 @@ def test_halves_count_two_bytes_a_weight(configuration):
     item = learned(configuration, [50.0], **{"model.dtype": "bfloat16"})
     counted = with_columns(item, cost__trainable_params=1000.0, memory__masked_weight_bytes=2000.0)
     whole = with_columns(learned(configuration, [60.0], method="susi"), cost__trainable_params=1000.0)
-    object.__setattr__(whole, "trials", whole.trials.assign(**{"memory/masked_weight_bytes": 4000.0}))
+    with_metrics(whole, {"memory/masked_weight_bytes": 4000.0})
     assert memory_info([counted, whole]).panels[0].values == ((1.0,), (1.0,))
 
 

@@ -88,9 +88,10 @@ def test_the_best_run_that_drew_masks_is_shown_in_the_report(writer, store, tria
     writer.launch("sampled", rows, name="sampled-1")
     runs = collect(store, study="sampled")
     loss_KB = drawn()
-    for run_id, value in zip(runs.trials["run_id"], runs.trials["eval/perplexity"], strict=True):
+    for run in runs.trials:
+        value = run.metric("eval/perplexity")
         if value > 60:
-            put(run_id, loss_KB=loss_KB + value, initial_loss_B=np.ones(2), dense_loss_B=np.ones(2))
+            put(run.run_id, loss_KB=loss_KB + value, initial_loss_B=np.ones(2), dense_loss_B=np.ones(2))
     found = analyse(store, runs=runs)
     assert found.mask_losses.loss_KB == pytest.approx(loss_KB + 70.0)
     (figure,) = [figure for figure in study_figures(found) if figure.key == "sampled_losses"]
@@ -99,7 +100,7 @@ def test_the_best_run_that_drew_masks_is_shown_in_the_report(writer, store, tria
 
 def test_a_corrupted_archive_names_run_and_array(writer, store, trial, put):
     writer.launch("sampled-broken", [trial("maskpro", 0, 60.0, 99.0, residual=[0.0])], name="sampled-broken-1")
-    (run_id,) = collect(store, study="sampled-broken").trials["run_id"]
+    run_id = collect(store, study="sampled-broken").trials[0].run_id
     assert read_mask_losses(store, run_id=run_id) is None
     put(run_id, loss_KB=np.ones((3, 2)))
     with pytest.raises(ReportError, match=f"mask_losses.npz of run {run_id} has no array 'initial_loss_B'"):

@@ -148,7 +148,7 @@ def test_the_page_needs_nothing_from_anywhere(page):
 
 
 def test_every_number_leads_to_its_runs(document, page, runs):
-    known = set(runs.trials["run_id"])
+    known = {trial.run_id for trial in runs.trials}
     links = re.findall(r'<a href="([^"]+)" data-runs="([^"]+)" title="([^"]+)"', page)
     assert len(links) > 100
     for href, ids, title in links:
