@@ -68,6 +68,6 @@ def _size(config: Mapping[str, object], name: str, path: Path) -> int:
 def _number(config: Mapping[str, object], key: str, path: Path) -> int:
     """Return a whole number of the configuration; 0 where it has none."""
     value = config.get(key) or 0
-    if not isinstance(value, int | float) or value != int(value):
+    if not isinstance(value, int):
         raise ReportError(f"{path}: {key} is {value!r}; expected a whole number, or give the number with --groups")
-    return int(value)
+    return value
