@@ -2,43 +2,37 @@
 
 from nmlab.reports.analysis.analysis import Analysis
 from nmlab.reports.analysis.maskpro.early_losses import losses_info
-from nmlab.reports.analysis.maskpro.residuals import estimators_info, residual_info
+from nmlab.reports.analysis.maskpro.residuals import residuals_of
 from nmlab.reports.analysis.maskpro.sampled_losses import sampled_info
 from nmlab.reports.analysis.masks.layers import layer_info
 from nmlab.reports.analysis.masks.overlaps import overlap_info, pictures_info
 from nmlab.reports.analysis.space.importance import importance_info
-from nmlab.reports.analysis.step_cost import memory_info, timing_info
+from nmlab.reports.analysis.space.sensitivity import sensitivity_of
+from nmlab.reports.analysis.step_cost import step_costs
 from nmlab.reports.analysis.training.progress import progress_info
 from nmlab.reports.analysis.training.ranks import rank_info
-from nmlab.reports.figures.by_setting import by_setting_info, draw_by_setting
 from nmlab.reports.figures.importance import draw_importance
 from nmlab.reports.figures.layers import draw_layers
-from nmlab.reports.figures.maskpro.estimators import draw_estimators
 from nmlab.reports.figures.maskpro.losses import draw_losses
 from nmlab.reports.figures.maskpro.residual import draw_residual
 from nmlab.reports.figures.maskpro.sampled import draw_sampled
-from nmlab.reports.figures.memory import draw_memory
 from nmlab.reports.figures.overlaps import draw_overlap, draw_pictures
 from nmlab.reports.figures.parallel import draw_parallel, parallel_info
 from nmlab.reports.figures.pareto import draw_pareto, pareto_info
 from nmlab.reports.figures.progress import draw_progress
 from nmlab.reports.figures.ranking import draw_ranking, ranking_info
 from nmlab.reports.figures.ranks import draw_ranks
-from nmlab.reports.figures.sensitivity import draw_sensitivity, sensitivity_info
+from nmlab.reports.figures.sensitivity import draw_sensitivity
+from nmlab.reports.figures.step_cost import draw_step_cost
 from nmlab.reports.figures.style import DARK, LIGHT, FigureFile
-from nmlab.reports.figures.timing import draw_timing
 
 __all__ = [
     "DARK",
     "LIGHT",
     "FigureFile",
-    "by_setting_info",
-    "draw_by_setting",
-    "draw_estimators",
     "draw_importance",
     "draw_layers",
     "draw_losses",
-    "draw_memory",
     "draw_overlap",
     "draw_parallel",
     "draw_pareto",
@@ -49,11 +43,10 @@ __all__ = [
     "draw_residual",
     "draw_sampled",
     "draw_sensitivity",
-    "draw_timing",
+    "draw_step_cost",
     "parallel_info",
     "pareto_info",
     "ranking_info",
-    "sensitivity_info",
     "study_figures",
 ]
 
@@ -65,18 +58,15 @@ def study_figures(analysis: Analysis) -> tuple[FigureFile, ...]:
         draw_ranking(ranking_info(configurations)),
         draw_pareto(pareto_info(analysis.front, objective=runs.objective, configurations=configurations)),
         draw_progress(progress_info(configurations, summary_rows=summary_rows, progress=runs.progress)),
-        draw_by_setting(by_setting_info(configurations)),
-        draw_sensitivity(sensitivity_info(configurations)),
+        draw_sensitivity(sensitivity_of(configurations)),
         draw_importance(importance_info(configurations)),
         draw_parallel(parallel_info(configurations)),
-        draw_residual(residual_info(configurations, curves=runs.curves)),
-        draw_estimators(estimators_info(configurations, curves=runs.curves)),
+        draw_residual(residuals_of(configurations, curves=runs.curves)),
         draw_losses(losses_info(configurations, curves=runs.curves)),
         draw_sampled(sampled_info(analysis.mask_losses, configurations=configurations)),
         draw_ranks(rank_info(configurations, progress=runs.progress)),
         draw_overlap(overlap_info(summary_rows, masks=analysis.masks)),
         draw_pictures(pictures_info(summary_rows, masks=analysis.masks)),
         draw_layers(layer_info(summary_rows, runs=runs, masks=analysis.masks)),
-        draw_timing(timing_info(summary_rows)),
-        draw_memory(memory_info(configurations)),
+        draw_step_cost(step_costs(summary_rows)),
     )

@@ -7,18 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nmlab.reports.analysis.configurations import (
-    Configuration,
-    best_of,
-    comparable_group,
-    groups_of,
-    labels_of,
-    searched,
-)
+from nmlab.reports.analysis.configurations import Configuration, comparable_group, groups_of, labels_of, searched
 from nmlab.reports.read.histories import Curve, Curves
 
 ESTIMATOR = "estimator"
-HIGHLIGHTED = 4
+NAMED, MOST_NAMED = 4, 6
 MAX_BINS = 60
 POINTS_PER_BIN = 5
 FEW_POINTS = 20
@@ -38,82 +31,78 @@ class ResidualCurve:
 
 
 @dataclass(frozen=True, slots=True)
-class ResidualInfo:
-    """Curves of which the first ``highlighted`` are named: the best of each method and pattern, then by order."""
+class Residuals:
+    """The curves, of which the first ``named`` have a name in the figure; or the reason why there are none.
+
+    ``has_diverged`` is set where one of them is of an estimator of which no run finished.
+    """
 
     curves: tuple[ResidualCurve, ...]
-    highlighted: int
+    named: int
     steps_per_bin: float
+    has_diverged: bool = False
+    skipped: str = ""
 
 
-def residual_info(
-    configurations: Sequence[Configuration],
-    *,
-    curves: Curves,
-    highlighted: int = HIGHLIGHTED,
-    diverged: Sequence[Configuration] = (),
-) -> ResidualInfo:
-    """Average the recorded residuals into bins of steps, then over seeds.
+def residuals_of(configurations: Sequence[Configuration], *, curves: Curves) -> Residuals:
+    """Average the recorded residuals into bins of steps, then over the finished seeds of each configuration.
+
+    Named are the best of each method and estimator in each group of comparable configurations, then the next best. An
+    estimator of which no run finished is named too, at its configuration with the least residual.
 
     Every curve uses the same bins: as many as leave a typical run about five recorded points to a bin, at most
     60, and one bin for each point where few points were recorded.
 
     Args:
-        configurations: best first; only finished runs are drawn.
-        curves: the residual of each run by step.
-        highlighted: how many curves to name.
-        diverged: configurations of which none finished, drawn last, up to the step that every seed reached.
-    """
-    learned = _leaders_first([item for item in configurations if item.value is not None])
-    runs = {item.key: [trial.run_id for trial in item.finished] for item in learned}
-    runs |= {item.key: list(item.run_ids) for item in diverged}
-    owned = {key: [curves[run] for run in own if run in curves] for key, own in runs.items()}
-    parts = [part for own in owned.values() for part in own]
-    if not parts:
-        return ResidualInfo((), 0, 0.0)
-    edges = _edges(parts)
-    drawn_items = [item for item in (*learned, *diverged) if owned[item.key]]
-    labels = labels_of(drawn_items)
-    labels |= {item.key: f"{labels[item.key]} (diverged)" for item in diverged if owned[item.key]}
-    drawn = tuple(_curve(item, label=labels[item.key], parts=owned[item.key], edges=edges) for item in drawn_items)
-    return ResidualInfo(drawn, min(highlighted, len(drawn)), float(edges[1] - edges[0]))
-
-
-def _leaders_first(items: Sequence[Configuration]) -> list[Configuration]:
-    """Put the best of each method in each group of comparable configurations first."""
-    leaders: dict[tuple[str, ...], Configuration] = {}
-    for item in items:
-        leaders.setdefault((item.method, *comparable_group(item)), item)
-    chosen = list(leaders.values())
-    return [*chosen, *(item for item in items if item.key not in {leader.key for leader in chosen})]
-
-
-def estimators_info(configurations: Sequence[Configuration], *, curves: Curves) -> ResidualInfo | None:
-    """Return the curve of each estimator at its own best configuration, within the largest group; None for fewer
-    than two estimators.
-
-    An estimator that diverged everywhere is shown too, at its configuration with the least residual.
-
-    Args:
         configurations: all of a launch, best first.
         curves: the residual of each run by step.
     """
-    groups = groups_of(item for item in searched(configurations) if ESTIMATOR in item.settings)
-    members = max(groups.values(), key=len, default=[])
-    losses = {run_id: _mean(curve.value_T) for run_id, curve in curves.items()}
-    best: list[Configuration] = []
-    diverged: list[Configuration] = []
-    for name in dict.fromkeys(item.settings[ESTIMATOR] for item in members):
-        own = [item for item in members if item.settings[ESTIMATOR] == name]
-        found = best_of(own)
-        if found is not None:
-            best.append(found)
-        else:
-            diverged.append(min(own, key=lambda item: max(losses.get(run, math.inf) for run in item.run_ids)))
-    if len(best) + len(diverged) < 2:
-        return None
-    info = residual_info(best, curves=curves, highlighted=len(best) + len(diverged), diverged=diverged)
-    return info if len(info.curves) > 1 else None
+    finished = [item for item in configurations if item.value is not None]
+    owned = {item.key: [curves[trial.run_id] for trial in item.finished if trial.run_id in curves] for item in finished}
+    drawn = [item for item in finished if owned[item.key]]
+    if not drawn:
+        return Residuals((), 0, 0.0, skipped="no finished run recorded train/residual")
+    leaders, gone = _leaders(drawn), _diverged(configurations, curves)
+    owned |= {item.key: [curves[run_id] for run_id in item.run_ids if run_id in curves] for item in gone}
+    first = {item.key for item in leaders}
+    ordered = [*leaders, *gone, *(item for item in drawn if item.key not in first)]
+    labels = labels_of(ordered)
+    labels |= {item.key: f"{labels[item.key]} (diverged)" for item in gone}
+    edges = _edges([part for item in ordered for part in owned[item.key]])
+    found = tuple(_curve(item.key, label=labels[item.key], parts=owned[item.key], edges=edges) for item in ordered)
+    named = min(len(found), MOST_NAMED, max(NAMED, len(leaders) + len(gone)))
+    return Residuals(found, named, float(edges[1] - edges[0]), has_diverged=bool(gone))
+
+
+def _leaders(items: Sequence[Configuration]) -> list[Configuration]:
+    """Return the best of each method and estimator in each group of comparable configurations."""
+    leaders: dict[tuple[object, ...], Configuration] = {}
+    for item in items:
+        leaders.setdefault((item.method, item.settings.get(ESTIMATOR), comparable_group(item)), item)
+    return list(leaders.values())
+
+
+def _diverged(configurations: Sequence[Configuration], curves: Curves) -> list[Configuration]:
+    """Return for each estimator of which no run finished, though others did, the configuration that came furthest."""
+    found = []
+    for members in groups_of(item for item in searched(configurations) if ESTIMATOR in item.settings).values():
+        finished = {item.settings[ESTIMATOR] for item in members if item.value is not None}
+        lost = [item for item in members if item.settings[ESTIMATOR] not in finished]
+        kept = [item for item in lost if any(run_id in curves for run_id in item.run_ids)]
+        for name in dict.fromkeys(item.settings[ESTIMATOR] for item in kept if finished):
+            own = [item for item in kept if item.settings[ESTIMATOR] == name]
+            found.append(min(own, key=lambda item: _largest_mean(item, curves)))
+    return found
+
+
+def _largest_mean(item: Configuration, curves: Curves) -> float:
+    """Return the largest mean residual of a configuration's runs; infinite where one has none."""
+    means = []
+    for run_id in item.run_ids:
+        known = curves[run_id].value_T if run_id in curves else np.empty(0)
+        known = known[~np.isnan(known)]
+        means.append(float(known.mean()) if len(known) else math.inf)
+    return max(means)
 
 
 def _edges(parts: Sequence[Curve]) -> npt.NDArray[np.float64]:
@@ -124,13 +113,13 @@ def _edges(parts: Sequence[Curve]) -> npt.NDArray[np.float64]:
     return np.linspace(first - 0.5, last + 0.5, bins + 1)
 
 
-def _curve(item: Configuration, *, label: str, parts: Sequence[Curve], edges: npt.NDArray[np.float64]) -> ResidualCurve:
+def _curve(key: str, *, label: str, parts: Sequence[Curve], edges: npt.NDArray[np.float64]) -> ResidualCurve:
     """Take mean and range over the seeds in each bin; a bin that any seed lacks is left out."""
     middles = (edges[:-1] + edges[1:]) / 2
     seeds_SB = np.stack([_binned(part, edges) for part in parts])
     whole = np.isfinite(seeds_SB).all(axis=0)
     return ResidualCurve(
-        key=item.key,
+        key=key,
         label=label,
         steps=tuple(middles[whole].tolist()),
         mean=tuple(seeds_SB[:, whole].mean(axis=0).tolist()),
@@ -148,9 +137,3 @@ def _binned(part: Curve, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float
     total_B = np.bincount(place, weights=part.value_T[known], minlength=bins)
     count_B = np.bincount(place, minlength=bins)
     return np.where(count_B > 0, total_B / np.maximum(count_B, 1), np.nan)
-
-
-def _mean(values: npt.NDArray[np.float64]) -> float:
-    """Return the mean of the values that are not NaN; infinite where there is none."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else math.inf

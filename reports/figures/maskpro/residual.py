@@ -1,37 +1,25 @@
-"""Loss residual by training step: the loss of sampled masks minus that of the initial mask."""
+"""Loss residual by training step: a line for each configuration, the best of each method and estimator named."""
 
 import matplotlib
 
-from nmlab.reports.analysis.maskpro.residuals import ResidualInfo
-from nmlab.reports.figures.style import (
-    DASHES,
-    GRID,
-    INK,
-    MUTED,
-    SERIES,
-    SETTINGS,
-    FigureFile,
-    new_figure,
-    saved,
-)
+from nmlab.reports.analysis.maskpro.residuals import Residuals
+from nmlab.reports.figures.style import DASHES, GRID, INK, MUTED, SERIES, SETTINGS, FigureFile, new_figure, saved
 from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "loss_residual", "Loss residual during training"
+LONG_LABEL = 45  # characters; longer labels stand in one column
 
 
-def draw_residual(info: ResidualInfo, *, key: str = KEY, title: str = TITLE, remark: str = "") -> FigureFile:
-    """Draw the curves: the best in colour with the range of their seeds, the others thin and grey.
-
-    ``remark`` ends the caption.
-    """
-    if not info.curves:
-        return FigureFile(key, title, "", skipped="no finished run recorded train/residual")
+def draw_residual(info: Residuals) -> FigureFile:
+    """Draw the named curves in colour with the range of their seeds, the others thin and grey."""
+    if info.skipped:
+        return FigureFile(KEY, TITLE, "", skipped=info.skipped)
     with matplotlib.rc_context(SETTINGS):
         figure = new_figure(4.3)
         axes = figure.add_subplot()
-        for curve in info.curves[info.highlighted :]:
+        for curve in info.curves[info.named :]:
             axes.plot(curve.steps, curve.mean, color=GRID, linewidth=1.0, zorder=1)
-        for index, curve in enumerate(info.curves[: info.highlighted]):
+        for index, curve in enumerate(info.curves[: info.named]):
             colour = SERIES[index]
             axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
             axes.plot(curve.steps, curve.mean, color=colour, linestyle=DASHES[index], linewidth=1.8, label=curve.label)
@@ -39,17 +27,22 @@ def draw_residual(info: ResidualInfo, *, key: str = KEY, title: str = TITLE, rem
         axes.set(xlabel="training step", ylabel="loss residual  f(mask) − f(initial mask)")
         axes.yaxis.grid(True)
         axes.margins(x=0.01)
-        figure.legend(
-            loc="outside upper left", ncols=1 if len(info.curves[0].label) > 45 else 2, labelcolor=INK, fontsize=8.5
-        )
-        return saved(figure, key=key, title=title, caption=_caption(info) + remark)
+        columns = 1 if any(len(curve.label) > LONG_LABEL for curve in info.curves[: info.named]) else 2
+        figure.legend(loc="outside upper left", ncols=columns, labelcolor=INK, fontsize=8.5)
+        return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
-def _caption(info: ResidualInfo) -> str:
+def _caption(info: Residuals) -> str:
     binned = f", averaged over {info.steps_per_bin:.0f} steps" if info.steps_per_bin > 1 else ""
     text = (
-        f"Mean over finished seeds{binned}; the band spans the seeds. "
-        "Below zero, the sampled masks have a lower loss than the initial mask on the same minibatches."
+        f"Mean over finished seeds{binned}; the band spans the seeds. Below zero, the sampled masks have a lower loss "
+        "than the initial mask on the same minibatches. Named: the best of each method and estimator, then the next "
+        "best."
     )
-    rest = len(info.curves) - info.highlighted
+    if info.has_diverged:
+        text += (
+            " An estimator of which no run finished is shown at the configuration with the least residual, up to the "
+            "step at which its first seed diverged."
+        )
+    rest = len(info.curves) - info.named
     return text + (f" In grey: {counted(rest, noun='further configuration')}." if rest else "")

@@ -9,7 +9,7 @@ from measured import as_curves
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from nmlab.reports.analysis.configurations import configurations_of, searched
-from nmlab.reports.analysis.maskpro.residuals import residual_info
+from nmlab.reports.analysis.maskpro.residuals import residuals_of
 from nmlab.reports.analysis.space.importance import distribution, importance_info
 from nmlab.reports.figures import (
     DARK,
@@ -53,7 +53,7 @@ def test_residuals_are_averaged_within_bins_then_over_seeds(configuration):
     item = configuration([70.0, 72.0])
     first, second = item.run_ids
     data = curve(first, [0.0] * 50 + [-1.0] * 50) | curve(second, [0.0] * 50 + [-3.0] * 50)
-    info = residual_info([item], curves=data)
+    info = residuals_of([item], curves=data)
     (drawn,) = info.curves
     assert len(drawn.steps) == 20
     assert info.steps_per_bin == 5.0
@@ -64,7 +64,7 @@ def test_residuals_are_averaged_within_bins_then_over_seeds(configuration):
 
 def test_few_points_are_drawn_as_they_are(configuration):
     item = configuration([70.0])
-    (drawn,) = residual_info([item], curves=curve(item.run_ids[0], [0.0, -1.0, -2.0])).curves
+    (drawn,) = residuals_of([item], curves=curve(item.run_ids[0], [0.0, -1.0, -2.0])).curves
     assert drawn.mean == (0.0, -1.0, -2.0)
     assert drawn.steps == pytest.approx((1.0, 2.0, 3.0))
 
@@ -72,20 +72,20 @@ def test_few_points_are_drawn_as_they_are(configuration):
 def test_one_short_run_does_not_coarsen_the_others(configuration):
     items = [configuration([70.0], alpha=a) for a in (1, 2, 3)]
     lengths = dict(zip([item.run_ids[0] for item in items], (200, 200, 2), strict=True))
-    info = residual_info(items, curves=together(curve(run, [-1.0] * n) for run, n in lengths.items()))
+    info = residuals_of(items, curves=together(curve(run, [-1.0] * n) for run, n in lengths.items()))
     assert [len(drawn.steps) for drawn in info.curves] == [40, 40, 1]
 
 
 def test_seeds_that_did_not_finish_draw_nothing(configuration):
     item = configuration([70.0, float("nan")])
     data = together(curve(run, [value] * 10) for run, value in zip(item.run_ids, (-1.0, 99.0), strict=True))
-    (drawn,) = residual_info([item], curves=data).curves
+    (drawn,) = residuals_of([item], curves=data).curves
     assert drawn.seeds == 1
     assert max(drawn.high) == -1.0
 
 
 def test_no_residual_is_a_stated_reason(configuration):
-    figure = draw_residual(residual_info([configuration([70.0])], curves=curve("other", [1.0])))
+    figure = draw_residual(residuals_of([configuration([70.0])], curves=curve("other", [1.0])))
     assert figure.skipped == "no finished run recorded train/residual"
     assert figure.svg == b""
 
@@ -93,9 +93,9 @@ def test_no_residual_is_a_stated_reason(configuration):
 def test_the_best_of_each_method_is_named_first(configuration):
     items = [configuration([float(v)], alpha=v) for v in range(60, 66)] + [configuration([90.0], method="susi")]
     data = together(curve(item.run_ids[0], [0.0, -1.0]) for item in items)
-    info = residual_info(items, curves=data)
+    info = residuals_of(items, curves=data)
     assert [drawn.label for drawn in info.curves[:2]] == ["maskpro: alpha=60", "susi"]
-    assert info.highlighted == 4
+    assert info.named == 4
     assert len(info.curves) == 7
 
 

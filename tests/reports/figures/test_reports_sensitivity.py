@@ -1,10 +1,12 @@
-"""The values of the figures by setting before they are drawn: methods side by side, sensitivity."""
+"""The result by each setting: which settings and methods are shown, what lines join, and how far intervals reach."""
 
 import math
 
 import pytest
 
-from nmlab.reports.figures import by_setting_info, draw_by_setting, draw_sensitivity, sensitivity_info
+from nmlab.reports.analysis.space.sensitivity import sensitivity_of
+from nmlab.reports.figures import draw_sensitivity
+from nmlab.reports.figures.axes import axis_of
 from nmlab.reports.figures.sensitivity import widened
 from nmlab.reports.figures.style import plain_number
 
@@ -13,9 +15,6 @@ def test_ticks_are_plain_numbers():
     assert [plain_number(value) for value in (0.05, 200, 5000, 2e4, 5e5, 2e6, 3e9)] == [
         "0.05", "200", "5000", "20k", "500k", "2M", "3G",
     ]  # fmt: skip
-
-
-# --- methods by a setting -------------------------------------------------------------------------------------
 
 
 def samples(configuration, method, values, **settings):
@@ -27,6 +26,17 @@ def samples(configuration, method, values, **settings):
     ]
 
 
+def effects(info):
+    return {effect.name: effect for effect in info.settings}
+
+
+def lines(effect):
+    return {line.label: dict(line.best) for line in effect.lines}
+
+
+# --- methods that share a setting -----------------------------------------------------------------------------
+
+
 def test_methods_that_share_values_of_a_setting_have_a_line_each(configuration):
     items = [
         *samples(configuration, "maskpro", {1: [90.0, 92.0], 32: [70.0, 71.0], 512: [69.0, 68.0]}, alpha=1),
@@ -34,49 +44,67 @@ def test_methods_that_share_values_of_a_setting_have_a_line_each(configuration):
         *samples(configuration, "wanda", {1: [95.0], 512: [80.0]}),
         configuration([100.0], method="magnitude", role="baseline"),
     ]
-    info = by_setting_info(items)
-    (panel,) = info.panels
-    assert (panel.name, panel.scale, info.methods) == ("data.calibration.samples", "log scale", ("maskpro", "wanda"))
-    ours, rule = panel.lines
-    assert (ours.places, [value.mean for value in ours.values]) == ((1.0, 32.0, 512.0), [91.0, 70.5, 68.5])
-    assert (rule.places, [value.mean for value in rule.values]) == ((1.0, 512.0), [95.0, 80.0])
-    assert "95% t-interval" in draw_by_setting(info).caption
+    info = sensitivity_of(items)
+    found = effects(info)
+    assert list(found) == ["alpha", "data.calibration.samples"]
+    assert lines(found["data.calibration.samples"]) == {
+        "maskpro": {1: 91.0, 32: 70.5, 512: 68.5},
+        "wanda": {1: 95.0, 512: 80.0},
+    }
+    assert {point.label for point in found["alpha"].points} == {"maskpro"}
+    assert info.labels == ("maskpro", "wanda")
+    caption = draw_sensitivity(info).caption
+    assert "baselines that share values of a setting with another method" in caption
+    assert "95% t-interval" in caption
 
 
-def test_a_setting_of_one_method_or_with_no_shared_values_has_no_panel(configuration):
-    drawn = [configuration([60.0], method=method, lr=lr) for method, lr in (("maskpro", 0.1), ("maskpro", 0.2),
-                                                                            ("susi", 0.3), ("susi", 0.4))]  # fmt: skip
-    alone = samples(configuration, "maskpro", {1: [90.0], 32: [70.0]})
-    info = by_setting_info([*drawn, *alone])
-    assert info.skipped == "no two methods share two values of a setting"
-    assert draw_by_setting(info).svg == b""
+def test_baselines_that_share_no_values_are_not_shown(configuration):
+    searched = samples(configuration, "maskpro", {1: [90.0], 32: [70.0]})
+    rules = samples(configuration, "wanda", {1: [95.0], 64: [80.0]})
+    info = sensitivity_of([*searched, *rules])
+    assert {point.label for effect in info.settings for point in effect.points} == {""}
+    assert "baselines" not in draw_sensitivity(info).caption
 
 
-# --- sensitivity ----------------------------------------------------------------------------------------------
+def test_a_setting_that_only_baselines_vary_is_shown_if_two_share_it(configuration):
+    rules = [
+        configuration([value], method=method, role="baseline", samples=size)
+        for method, size, value in (("wanda", 1, 95.0), ("wanda", 8, 90.0), ("gblm", 1, 94.0), ("gblm", 8, 91.0))
+    ]
+    info = sensitivity_of([configuration([70.0]), *rules])
+    assert lines(effects(info)["samples"]) == {"wanda": {1: 95.0, 8: 90.0}, "gblm": {1: 94.0, 8: 91.0}}
 
 
-def test_sensitivity_has_a_panel_for_each_setting_that_varied(configuration):
+def test_what_lacks_a_seed_is_a_point_and_not_on_a_line(configuration):
+    items = [configuration([value, value], alpha=value) for value in (70.0, 80.0)]
+    items.append(configuration([60.0, math.inf], alpha=60.0))
+    (effect,) = sensitivity_of(items).settings
+    assert len(effect.points) == 3
+    assert lines(effect) == {"": {70.0: 70.0, 80.0: 80.0}}
+
+
+# --- searched configurations ----------------------------------------------------------------------------------
+
+
+def test_every_setting_that_varied_is_shown(configuration):
     items = [
         configuration([value], alpha=alpha, initial_mask=mask)
         for alpha, mask, value in ((0.9, "wanda", 80.0), (0.99, "wanda", 70.0), (0.9, "random", 95.0))
     ]
-    info = sensitivity_info(items)
-    alpha, mask = info.panels
-    assert (alpha.name, alpha.best, alpha.ticks) == (
-        "alpha",
-        ((0.9, 80.0), (0.99, 70.0)),
-        ((0.9, "0.9"), (0.99, "0.99")),
-    )
-    assert (mask.ticks, mask.best) == (((0, "random"), (1, "wanda")), ((0.0, 95.0), (1.0, 70.0)))
+    info = sensitivity_of(items)
+    alpha, mask = info.settings
+    assert (alpha.name, lines(alpha)) == ("alpha", {"": {0.9: 80.0, 0.99: 70.0}})
+    assert lines(mask) == {"": {"wanda": 70.0, "random": 95.0}}
+    assert axis_of([point.value for point in mask.points]) == ([1.0, 1.0, 0.0], ((0, "random"), (1, "wanda")), "")
     assert info.labels == ("",)
     assert draw_sensitivity(info).png.startswith(b"\x89PNG")
 
 
 def test_points_of_several_seeds_have_their_interval(configuration):
     items = [configuration([value, value + 2.0], alpha=value) for value in (70.0, 80.0)]
-    info = sensitivity_info(items)
-    (panel,) = info.panels
-    assert [(point.low, point.high) for point in panel.points] == [(item.value.low, item.value.high) for item in items]
+    info = sensitivity_of(items)
+    (effect,) = info.settings
+    assert [point.mean for point in effect.points] == [item.value for item in items]
     assert "95% t-interval" in draw_sensitivity(info).caption
 
 
@@ -96,48 +124,51 @@ def test_intervals_that_are_usually_long_are_shown_whole():
 
 def test_one_setting_alone_has_nothing_beside_it(configuration):
     alone = [configuration([70.0, 71.0], alpha=0.9), configuration([80.0, 81.0], alpha=0.99)]
-    assert "Other settings" not in draw_sensitivity(sensitivity_info(alone)).caption
+    assert "Other settings" not in draw_sensitivity(sensitivity_of(alone)).caption
     varied = [
         configuration([70.0, 71.0], alpha=0.9, steps=1),
         configuration([80.0, 81.0], alpha=0.99, steps=2),
     ]
-    assert "Other settings vary at the same time" in draw_sensitivity(sensitivity_info(varied)).caption
+    assert "Other settings vary at the same time" in draw_sensitivity(sensitivity_of(varied)).caption
 
 
 def test_configurations_that_only_diverged_are_counted_not_drawn(configuration):
     items = [configuration([70.0], alpha=0.9), configuration([80.0], alpha=0.99), configuration([math.inf], alpha=1)]
-    assert "Not drawn, without a finished run: 1 configuration." in draw_sensitivity(sensitivity_info(items)).caption
+    assert "Not drawn, without a finished run: 1 configuration." in draw_sensitivity(sensitivity_of(items)).caption
 
 
 def test_sensitivity_takes_the_best_by_the_studys_direction(configuration):
     items = [configuration([value], mode="max", alpha=0.9, lr=value) for value in (0.3, 0.5)]
-    panels = {panel.name: panel for panel in sensitivity_info(items).panels}
-    assert list(panels) == ["lr"]
+    assert list(effects(sensitivity_of(items))) == ["lr"]
     same = [configuration([value], mode="max", alpha=alpha, lr=value)
             for value, alpha in ((0.3, 0.9), (0.5, 0.9), (0.4, 0.5))]  # fmt: skip
-    panels = {panel.name: panel for panel in sensitivity_info(same).panels}
-    assert panels["alpha"].best == ((0.5, 0.4), (0.9, 0.5))
+    assert lines(effects(sensitivity_of(same))["alpha"]) == {"": {0.5: 0.4, 0.9: 0.5}}
 
 
-def test_values_too_close_for_their_ticks_stand_in_even_steps(configuration):
-    items = [
-        configuration([value], alpha=alpha, lr=10.0**value) for value, alpha in ((1.0, 0.9), (2.0, 0.99), (3.0, 0.995))
-    ]
-    alpha, rate = sensitivity_info(items).panels
-    assert alpha.scale == "even steps"
-    assert alpha.ticks == ((0.0, "0.9"), (1.0, "0.99"), (2.0, "0.995"))
-    assert [point.place for point in alpha.points] == [0.0, 1.0, 2.0]
-    assert (rate.scale, [point.place for point in rate.points]) == ("log scale", [10.0, 100.0, 1000.0])
+def test_the_many_values_of_a_search_have_no_line(configuration):
+    few, many = ([configuration([50.0 + n], lr=n / 10) for n in range(count)] for count in (6, 7))
+    assert [len(sensitivity_of(items).settings[0].lines) for items in (few, many)] == [1, 0]
 
 
-def test_there_is_no_best_over_several_patterns(configuration):
-    items = [configuration([value], alpha=value) for value in (70.0, 80.0)]
-    object.__setattr__(items[1], "pattern", "4:8")
-    info = sensitivity_info(items)
-    assert [panel.best for panel in info.panels] == [(), ()]
-    assert "the line joins" not in draw_sensitivity(info).caption
+def test_values_too_close_for_their_ticks_stand_in_even_steps():
+    axis = axis_of([0.9, 0.99, 0.995])
+    assert axis == ([0.0, 1.0, 2.0], ((0.0, "0.9"), (1.0, "0.99"), (2.0, "0.995")), "even steps")
+    wide = axis_of([10.0, 100.0, 1000.0])
+    assert (wide.scale, wide.places) == ("log scale", [10.0, 100.0, 1000.0])
+
+
+def test_patterns_have_lines_of_their_own(configuration):
+    items = [configuration([value], alpha=value) for value in (70.0, 80.0, 90.0, 95.0)]
+    for item in items[2:]:
+        object.__setattr__(item, "pattern", "4:8")
+    (_, alpha) = sensitivity_of(items).settings
+    assert lines(alpha) == {"2:4": {70.0: 70.0, 80.0: 80.0}, "4:8": {90.0: 90.0, 95.0: 95.0}}
+    object.__setattr__(items[1], "settings", {"alpha": 80.0, "model.source": "other"})
+    info = sensitivity_of(items)
+    assert set(lines(effects(info)["alpha"])) == {"4:8"}  # those of 2:4 are not comparable
+    assert "a line joins" in draw_sensitivity(info).caption
 
 
 def test_nothing_varied_means_no_sensitivity(configuration):
-    assert sensitivity_info([configuration([1.0], alpha=1)]).skipped.startswith("nothing varied")
-    assert draw_sensitivity(sensitivity_info([configuration([1.0], alpha=1)])).svg == b""
+    assert sensitivity_of([configuration([1.0], alpha=1)]).skipped.startswith("nothing varied")
+    assert draw_sensitivity(sensitivity_of([configuration([1.0], alpha=1)])).svg == b""

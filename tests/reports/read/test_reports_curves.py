@@ -7,19 +7,18 @@ import pytest
 from measured import as_curves, with_metrics
 
 from nmlab.reports.analysis.maskpro.early_losses import losses_info
-from nmlab.reports.analysis.maskpro.residuals import estimators_info
-from nmlab.reports.analysis.step_cost import memory_info, timing_info
+from nmlab.reports.analysis.maskpro.residuals import residuals_of
+from nmlab.reports.analysis.space.sensitivity import sensitivity_of
+from nmlab.reports.analysis.step_cost import step_costs
 from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.analysis.training.progress import progress_info
 from nmlab.reports.analysis.training.ranks import RankLine, rank_info
 from nmlab.reports.figures import (
-    draw_estimators,
     draw_losses,
-    draw_memory,
     draw_progress,
     draw_ranks,
-    draw_timing,
-    sensitivity_info,
+    draw_residual,
+    draw_step_cost,
 )
 from nmlab.reports.figures.ranks import beside_ties
 from nmlab.reports.read.collect import Objective
@@ -147,31 +146,34 @@ def test_losses_count_diverged_runs_and_skip_what_is_not_finite(configuration):
 # --- estimators -----------------------------------------------------------------------------------------------
 
 
-def test_each_estimator_is_shown_at_its_own_best(configuration):
+def test_each_estimator_is_named_at_its_own_best(configuration):
     items = [
         configuration([value, value + 1], estimator=name, learning_rate=rate)
-        for name, rate, value in (("tracked", 1.0, 70.0), ("tracked", 3.0, 75.0), ("vanilla", 1.0, 99.0))
-    ]
+        for name, rate, value in (
+            ("tracked", 1.0, 70.0), ("tracked", 3.0, 75.0), ("tracked", 5.0, 76.0), ("tracked", 7.0, 77.0),
+            ("vanilla", 1.0, 99.0), ("plain", 1.0, 120.0), ("plain", 2.0, 121.0),
+        )
+    ]  # fmt: skip
     curves = as_curves([point for item in items for point in residuals(item, np.linspace(0, -1, 40))])
-    info = estimators_info(items, curves=curves)
-    assert [curve.key for curve in info.curves] == [items[0].key, items[2].key]
-    assert info.highlighted == 2
-    assert draw_estimators(info).key == "estimators"
-    assert estimators_info(items[:2], curves=curves) is None
-    assert draw_estimators(None).skipped.startswith("fewer than two estimators")
+    info = residuals_of(items, curves=curves)
+    assert [curve.key for curve in info.curves[: info.named]] == [items[place].key for place in (0, 4, 5, 1)]
+    assert len(info.curves) == len(items)
+    assert "In grey: 3 further configurations." in draw_residual(info).caption
+    assert "no run finished" not in draw_residual(info).caption
 
 
-def test_an_estimator_of_which_no_run_finished_is_shown_as_far_as_it_came(configuration):
+def test_an_estimator_of_which_no_run_finished_is_named_as_far_as_it_came(configuration):
     kept = configuration([70.0, 71.0], estimator="tracked", learning_rate=1.0)
     short, longer = (configuration([np.inf, np.inf], estimator="vanilla", learning_rate=rate) for rate in (1.0, 0.3))
     curves = as_curves(
         [*residuals(kept, [0.1] * 40), *residuals(short, [3.0] * 5), *residuals(longer, [1.0, 2.0] * 10)]
     )
-    info = estimators_info([kept, short, longer], curves=curves)
+    info = residuals_of([kept, short, longer], curves=curves)
     assert [curve.key for curve in info.curves] == [kept.key, longer.key]
+    assert info.named == 2
     assert info.curves[1].label.endswith("(diverged)")
     assert info.curves[1].steps[-1] < 21 < info.curves[0].steps[-1]
-    assert "first seed diverged" in draw_estimators(info).caption
+    assert "first seed diverged" in draw_residual(info).caption
 
 
 # --- ranks ----------------------------------------------------------------------------------------------------
@@ -213,46 +215,39 @@ def test_ranks_need_three_configurations_and_three_steps(configuration):
 def test_a_step_is_split_into_its_parts_and_the_rest(configuration):
     parts = {"time__sample_s": [0.001, 0.003], "time__forward_s": 0.005, "time__update_s": 0.002, "time__step_s": 0.01}
     item = with_columns(learned(configuration, [50.0, 51.0]), **parts)
-    (row,) = timing_info([SummaryRow(item, "best", "x"), SummaryRow(item, "initial", "y")]).rows
+    info = step_costs([SummaryRow(item, "best", "x"), SummaryRow(item, "initial", "y")])
+    (row,) = info.rows
     assert row.parts == pytest.approx((0.002, 0.005, 0.002))
     assert row.rest == pytest.approx(0.001)
-    assert draw_timing(timing_info([SummaryRow(item, "best", "x")])).svg.startswith(b"<?xml")
-    untimed = timing_info([SummaryRow(learned(configuration, [50.0]), "best", "x")])
-    assert untimed.skipped == "no learned mask recorded the parts of its steps"
-    assert draw_timing(untimed).svg == b""
+    drawn = draw_step_cost(info)
+    assert drawn.svg.startswith(b"<?xml")
+    assert "exact counts" not in drawn.caption
+    untimed = step_costs([SummaryRow(learned(configuration, [50.0]), "best", "x")])
+    assert untimed.skipped == "no learned mask recorded the parts of its steps or its state"
+    assert draw_step_cost(untimed).svg == b""
 
 
 def test_memory_is_counted_for_each_masked_weight(configuration):
-    items = []
-    for method, trained in (("susi", 1000.0), ("maskllm", 1500.0)):
-        item = learned(configuration, [50.0], method=method, **{"model.dtype": "float32"})
+    rows = []
+    for method, trained, dtype, held in (("susi", 1000.0, "float32", 4000.0), ("maskllm", 1500.0, "bfloat16", 2000.0)):
+        item = learned(configuration, [50.0], method=method, **{"model.dtype": dtype})
         counts = {"cost__trainable_params": trained, "memory__state_bytes": 12 * trained}
-        items.append(with_columns(item, **counts, memory__masked_weight_bytes=4000.0))
-    info = memory_info(items)
-    assert (info.methods, info.patterns) == (("susi", "maskllm"), ("2:4",))
-    assert [panel.values for panel in info.panels] == [((1.0,), (1.5,)), ((12.0,), (18.0,))]
-    assert draw_memory(info).svg.startswith(b"<?xml")
-    nothing = memory_info([learned(configuration, [50.0])])
-    assert nothing.skipped == "no learned mask recorded how much it trains and holds"
-    assert draw_memory(nothing).svg == b""
+        rows.append(SummaryRow(with_columns(item, **counts, memory__masked_weight_bytes=held), "best", method))
+    info = step_costs(rows)
+    assert [(row.label, row.trained, row.state) for row in info.rows] == [("susi", 1.0, 12.0), ("maskllm", 1.5, 18.0)]
+    drawn = draw_step_cost(info)
+    assert "exact counts" in drawn.caption
+    assert "Times" not in drawn.caption
 
 
-def test_halves_count_two_bytes_a_weight(configuration):
-    item = learned(configuration, [50.0], **{"model.dtype": "bfloat16"})
-    counted = with_columns(item, cost__trainable_params=1000.0, memory__masked_weight_bytes=2000.0)
-    whole = with_columns(learned(configuration, [60.0], method="susi"), cost__trainable_params=1000.0)
-    with_metrics(whole, {"memory/masked_weight_bytes": 4000.0})
-    assert memory_info([counted, whole]).panels[0].values == ((1.0,), (1.0,))
-
-
-def test_a_single_bar_is_no_figure(configuration):
+def test_the_memory_of_one_mask_is_no_figure(configuration):
     item = learned(configuration, [50.0])
     counted = with_columns(item, cost__trainable_params=1000.0, memory__masked_weight_bytes=2000.0)
-    assert memory_info([counted]).skipped.startswith("one learned method at one pattern")
+    assert draw_step_cost(step_costs([SummaryRow(counted, "best", "x")])).skipped.startswith("one learned mask")
 
 
 def test_the_small_study_draws_what_it_has(analysis):
     assert analysis.runs.objective == Objective(METRIC, "min")
-    info = sensitivity_info(analysis.configurations)
-    assert [panel.name for panel in info.panels] == ["alpha"]
-    assert timing_info(analysis.summary_rows).rows[0].parts == (0.001, 0.008, 0.001)
+    info = sensitivity_of(analysis.configurations)
+    assert [effect.name for effect in info.settings] == ["alpha"]
+    assert step_costs(analysis.summary_rows).rows[0].parts == (0.001, 0.008, 0.001)
