@@ -60,7 +60,7 @@ def _draw_matrix(axes: "matplotlib.axes.Axes", matrix: OverlapMatrix) -> None:
     count = len(matrix.labels)
     for row in range(count):
         for column in range(row + 1):
-            _draw_share(axes, row, column, matrix)
+            _draw_share(axes, matrix, row=row, column=column)
     places = [place + 0.5 for place in range(count)]
     axes.set_xticks(places, matrix.labels, rotation=30, ha="right")
     axes.set_yticks(places, matrix.labels)
@@ -78,7 +78,7 @@ def _draw_matrix(axes: "matplotlib.axes.Axes", matrix: OverlapMatrix) -> None:
     )
 
 
-def _draw_share(axes: "matplotlib.axes.Axes", row: int, column: int, matrix: OverlapMatrix) -> None:
+def _draw_share(axes: "matplotlib.axes.Axes", matrix: OverlapMatrix, *, row: int, column: int) -> None:
     """Draw one field of the matrix, with its percentage off the diagonal."""
     share = matrix.shares[row][column]
     depth = (share - matrix.chance) / (1 - matrix.chance)

@@ -66,7 +66,7 @@ def _draw_panel(axes: "matplotlib.axes.Axes", effect: SettingEffect, info: Sensi
             linewidths=1.3,
             zorder=2,
         )
-    _draw_lines(axes, effect, axis, info.labels)
+    _draw_lines(axes, effect, axis, labels=info.labels)
     is_log = wants_log([point.mean.mean for own in info.settings for point in own.points], ratio=LOG_RATIO)
     if is_log:
         numbers_on_log_axis(axes, axis="y")
@@ -75,7 +75,9 @@ def _draw_panel(axes: "matplotlib.axes.Axes", effect: SettingEffect, info: Sensi
     format_axis(axes, name=effect.name, ticks=axis.ticks, scale=axis.scale)
 
 
-def _draw_lines(axes: "matplotlib.axes.Axes", effect: SettingEffect, axis: SettingAxis, labels: Sequence[str]) -> None:
+def _draw_lines(
+    axes: "matplotlib.axes.Axes", effect: SettingEffect, axis: SettingAxis, *, labels: Sequence[str]
+) -> None:
     """Draw a line through the best of each label; in grey where there is only one label."""
     place_of = dict(zip((point.value for point in effect.points), axis.places, strict=True))
     for line in effect.lines:

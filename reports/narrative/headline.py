@@ -1,6 +1,7 @@
 """What a study found, in two to five plain sentences."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 from nmlab.reports.analysis.configurations import (
     GROUPS_IN_WORDS,
@@ -26,7 +27,20 @@ from nmlab.reports.values.wording import counted
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import UNFINISHED, WITH_ERROR, TrialStatus
 
-Evaluations = Mapping[str, Evaluation]
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the findings of a launch rest on.
+
+    Attributes:
+        configurations: all of the launch, best first.
+        winners: the best of each group against all others of the search.
+        evaluations: losses by window by run id, as far as read.
+    """
+
+    configurations: Sequence[Configuration]
+    winners: Mapping[Hashable, Winner]
+    evaluations: Mapping[str, Evaluation]
 
 
 def headline_of(
@@ -35,7 +49,7 @@ def headline_of(
     configurations: Sequence[Configuration],
     verdicts: Sequence[str] = (),
     winners: Mapping[Hashable, Winner] | None = None,
-    evaluations: Evaluations | None = None,
+    evaluations: Mapping[str, Evaluation] | None = None,
 ) -> tuple[str, ...]:
     """Return the findings: whether there is a winner, its gain, its rank, the outcomes of the runs, and a caution.
 
@@ -51,13 +65,14 @@ def headline_of(
     """
     known = evaluations or {}
     found = winners if winners is not None else winners_of(configurations, evaluations=known, progress=runs.progress)
+    basis = Basis(configurations, found, known)
     groups = {group: members for group, members in groups_of(configurations).items() if _best(members) is not None}
     if len(groups) == 1:
-        sentences = _findings(next(iter(groups.values())), configurations, found, known)
+        sentences = _findings(next(iter(groups.values())), basis)
     else:
         names = {group: group_name(group, groups=groups) for group in groups}
         described = list(groups)[:GROUPS_IN_WORDS]
-        sentences = [_short_finding(names[group], groups[group], configurations, found, known) for group in described]
+        sentences = [_short_finding(names[group], groups[group], basis) for group in described]
         if left := list(names.values())[GROUPS_IN_WORDS:]:
             sentences.append(f"The tables also have {counted(len(left), noun='other group')}: {'; '.join(left)}.")
     sentences = sentences or [_only_dense(configurations)]
@@ -70,31 +85,21 @@ def _best(members: Sequence[Configuration]) -> Configuration | None:
     return best_of(searched(members)) or best_of(members)
 
 
-def _findings(
-    members: Sequence[Configuration],
-    configurations: Sequence[Configuration],
-    winners: Mapping[Hashable, Winner],
-    evaluations: Evaluations,
-) -> list[str]:
+def _findings(members: Sequence[Configuration], basis: Basis) -> list[str]:
     best = _best(members)
     assert best is not None
     found = [
-        _best_sentence(best, members, winners, evaluations),
-        _gain_sentence(best, configurations),
-        _place_sentence(best, members, configurations, evaluations),
+        _best_sentence(best, members, basis),
+        _gain_sentence(best, basis.configurations),
+        _place_sentence(best, members, basis),
     ]
     return [sentence for sentence in found if sentence]
 
 
-def _best_sentence(
-    best: Configuration,
-    members: Sequence[Configuration],
-    winners: Mapping[Hashable, Winner],
-    evaluations: Evaluations,
-) -> str:
-    winner = winners.get(comparable_group(best))
+def _best_sentence(best: Configuration, members: Sequence[Configuration], basis: Basis) -> str:
+    winner = basis.winners.get(comparable_group(best))
     if not best.is_baseline and winner is not None:
-        return winner_sentence(winner, members=members, evaluations=evaluations)
+        return winner_sentence(winner, members=members, evaluations=basis.evaluations)
     what = "No searched configuration finished; best baseline" if searched(members) else "Best mask by its mean"
     missing = "" if best.is_complete else f"; only {len(best.finished)} of its {best.planned} runs finished"
     name = named(best, among=members)
@@ -132,21 +137,16 @@ def _interval_words(best: Configuration, gain: MeanEstimate) -> str:
     return f". Paired over {gain.n} seeds, the difference is {mean} [{low}, {high}]; the 95% interval {verdict} zero"
 
 
-def _place_sentence(
-    best: Configuration,
-    members: Sequence[Configuration],
-    configurations: Sequence[Configuration],
-    evaluations: Evaluations,
-) -> str:
+def _place_sentence(best: Configuration, members: Sequence[Configuration], basis: Basis) -> str:
     """Return how the best configuration compares with the dense model and the best baseline mask."""
     setting = evaluation_setting(best)
-    dense = best_of([item for item in configurations if item.is_dense and evaluation_setting(item) == setting])
+    dense = best_of([item for item in basis.configurations if item.is_dense and evaluation_setting(item) == setting])
     rule = None if best.is_baseline else best_of(baselines(members))
     parts = []
     if dense is not None:
         parts.append(_against(best, dense, of=f"the dense model's {mean_text(dense)}"))
     if rule is not None:
-        note = _rule_note(best, rule, evaluations)
+        note = _rule_note(best, rule, basis.evaluations)
         parts.append(_against(best, rule, of=f"the {rule.method} mask's {mean_text(rule)}", note=note))
     return f"It is {' and '.join(parts)}." if parts else ""
 
@@ -158,7 +158,7 @@ def _against(best: Configuration, other: Configuration, *, of: str, note: str = 
     return change_text(own.mean - reference.mean, objective=best.objective, of=of, note=note)
 
 
-def _rule_note(best: Configuration, rule: Configuration, evaluations: Evaluations) -> str:
+def _rule_note(best: Configuration, rule: Configuration, evaluations: Mapping[str, Evaluation]) -> str:
     """Return the verdict of a test of the best configuration against a rule: better, worse or not separable."""
     metric = best.objective.metric
     (comparison,) = pairwise_comparisons(Side(rule), others=[Side(best)], metric=metric, evaluations=evaluations)
@@ -203,17 +203,11 @@ def _caution(groups: Sequence[Sequence[Configuration]]) -> list[str]:
     ]
 
 
-def _short_finding(
-    name: str,
-    members: Sequence[Configuration],
-    configurations: Sequence[Configuration],
-    winners: Mapping[Hashable, Winner],
-    evaluations: Evaluations,
-) -> str:
+def _short_finding(name: str, members: Sequence[Configuration], basis: Basis) -> str:
     best = _best(members)
     assert best is not None
-    text, gain = f"{name}: {_best_sentence(best, members, winners, evaluations)}", best.gain
-    if gain is None or not has_telling_start(best, members=configurations):
+    text, gain = f"{name}: {_best_sentence(best, members, basis)}", best.gain
+    if gain is None or not has_telling_start(best, members=basis.configurations):
         return text
     if _is_unchanged(gain):
         return f"{text} Training gained nothing over its own initial mask."

@@ -54,7 +54,7 @@ def winner_table(
         CONFIGURATION,
     )
     rows = tuple(
-        _row(other, winner, settings, evaluations, has_pattern=several)
+        _row(other, winner, settings=settings, evaluations=evaluations, has_pattern=several)
         for winner in winners.values()
         for other in winner.against_all
     )
@@ -91,9 +91,9 @@ def _difference_column(metric: str, is_ratio: bool) -> Column:
 def _row(
     other: OtherConfiguration,
     winner: Winner,
+    *,
     settings: Settings,
     evaluations: Mapping[str, Evaluation],
-    *,
     has_pattern: bool,
 ) -> Row:
     item, best = other.item, winner.best

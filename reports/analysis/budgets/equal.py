@@ -72,12 +72,12 @@ def equal_budgets(configurations: Sequence[Configuration], *, progress: Curves) 
         known = [item for item in members if paths[item.key]]
         trained = {item.method for item in known if item.is_learned}
         if len(trained) > 1:
-            found += [_at_equal(group, kind, known, paths) for kind in BUDGET_KINDS]
+            found += [_at_equal(known, group=group, kind=kind, paths=paths) for kind in BUDGET_KINDS]
     return tuple(found)
 
 
 def _at_equal(
-    group: Hashable, kind: str, items: Sequence[Configuration], paths: Mapping[str, Sequence[Trajectory]]
+    items: Sequence[Configuration], *, group: Hashable, kind: str, paths: Mapping[str, Sequence[Trajectory]]
 ) -> EqualBudget:
     whole = {item.key: max(path.spent[kind] for path in paths[item.key]) for item in items}
     best_by_method = {item.method: item for item in reversed(items) if item.is_learned}
@@ -85,13 +85,13 @@ def _at_equal(
     sign = 1.0 if items[0].objective.mode == "min" else -1.0
     chosen = []
     for method in dict.fromkeys(item.method for item in items):
-        tried = [_reached(item, paths[item.key], kind, budget) for item in items if item.method == method]
+        tried = [_reached(item, paths[item.key], kind=kind, budget=budget) for item in items if item.method == method]
         valued = [entry for entry in tried if entry.value is not None]
         chosen.append(min(valued, key=lambda entry: _order(entry, sign)) if valued else tried[0])
     return EqualBudget(group, kind, budget, tuple(sorted(chosen, key=lambda entry: _order(entry, sign))))
 
 
-def _reached(item: Configuration, paths: Sequence[Trajectory], kind: str, budget: float) -> Reached:
+def _reached(item: Configuration, paths: Sequence[Trajectory], *, kind: str, budget: float) -> Reached:
     ends = [path.reached(budget, kind=kind) for path in paths]
     within = [end for end in ends if end is not None]
     run_ids = tuple(path.run_id for path in paths)

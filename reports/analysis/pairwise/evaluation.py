@@ -29,12 +29,12 @@ def evaluation_comparisons(
         evaluations: losses of windows and outcomes of questions by run id.
     """
     if is_of_task(metric):
-        return _over_questions(reference, others, metric, evaluations)
-    return _over_windows(reference, others, evaluations) if is_compared_by_ratio(metric) else {}
+        return _over_questions(reference, others=others, metric=metric, evaluations=evaluations)
+    return _over_windows(reference, others=others, evaluations=evaluations) if is_compared_by_ratio(metric) else {}
 
 
 def _over_windows(
-    reference: Side, others: Sequence[Side], evaluations: Mapping[str, Evaluation]
+    reference: Side, *, others: Sequence[Side], evaluations: Mapping[str, Evaluation]
 ) -> dict[int, SideComparison]:
     base = losses_of(reference, evaluations=evaluations)
     if base is None or len(base.tokens_W) < FEWEST_WINDOWS or not (base.tokens_W > 0).all():
@@ -49,7 +49,7 @@ def _over_windows(
 
 
 def _over_questions(
-    reference: Side, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
+    reference: Side, *, others: Sequence[Side], metric: str, evaluations: Mapping[str, Evaluation]
 ) -> dict[int, SideComparison]:
     base = outcomes_of(reference, metric=metric, evaluations=evaluations)
     if base is None or len(base.outcome_Q) < FEWEST_WINDOWS:

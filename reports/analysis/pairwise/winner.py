@@ -139,12 +139,13 @@ def winners_of(
     for group, members in groups_of(searched(configurations)).items():
         best = best_of(members)
         if best is not None:
-            found[group] = Winner(group, best, _rest(best, members, evaluations, progress))
+            found[group] = Winner(group, best, _rest(best, members=members, evaluations=evaluations, progress=progress))
     return found
 
 
 def _rest(
     best: Configuration,
+    *,
     members: Sequence[Configuration],
     evaluations: Mapping[str, Evaluation],
     progress: Curves,
@@ -160,13 +161,14 @@ def _rest(
         for item, own in zip(whole, comparisons, strict=True)
     ]
     unfinished = [item for item in others if not item.is_complete]
-    rest += [found for item in unfinished if (found := _incomplete(item, best, metric, progress)) is not None]
+    rest += [found for item in unfinished if (found := _incomplete(item, best=best, progress=progress)) is not None]
     p_values = holm([_p_value(item, best) for item in rest])
     return tuple(_with_p_value(item, p) for item, p in zip(rest, p_values, strict=True))
 
 
-def _incomplete(item: Configuration, best: Configuration, metric: str, progress: Curves) -> OtherConfiguration | None:
+def _incomplete(item: Configuration, *, best: Configuration, progress: Curves) -> OtherConfiguration | None:
     """Return an incomplete configuration compared with the best; None where it has no known value."""
+    metric = best.objective.metric
     partial = at_the_end(item, best=best, metric=metric)
     standing = Completion.STOPPED_EARLY if item.pruned else Completion.LACKS_RUNS
     if standing is Completion.STOPPED_EARLY and item.value is None:

@@ -25,7 +25,7 @@ def draw_sampled(info: SampledInfo) -> FigureFile:
         span = max(max(*batch.losses, batch.initial) - min(*batch.losses, batch.initial) for batch in shown)
         panels = [figure.add_subplot(grid[1, place]) for place in range(len(shown))]
         highest = max(
-            _draw_histogram(axes, batch, place, span)
+            _draw_histogram(axes, batch, place=place, span=span)
             for place, (axes, batch) in enumerate(zip(panels, shown, strict=True))
         )
         for axes in panels:
@@ -49,7 +49,7 @@ def _draw_ranges(axes: "matplotlib.axes.Axes", batches: Sequence[BatchLosses]) -
     )
 
 
-def _draw_histogram(axes: "matplotlib.axes.Axes", batch: BatchLosses, place: int, span: float) -> float:
+def _draw_histogram(axes: "matplotlib.axes.Axes", batch: BatchLosses, *, place: int, span: float) -> float:
     """Draw one minibatch; returns the height of its highest bar."""
     colour = look_of(place)[0]
     middle = (max(batch.losses[-1], batch.initial) + min(batch.losses[0], batch.initial)) / 2
