@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from nmlab.reports.analysis.budgets import EqualBudget, FrontPoint, equal_budgets, front_points
 from nmlab.reports.analysis.claims import Judgement, judgements_of
+from nmlab.reports.analysis.claims.select import planned_values
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, searched
+from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
+from nmlab.reports.analysis.masks.overlaps import overlap
 from nmlab.reports.analysis.metrics import evaluation_metrics
 from nmlab.reports.analysis.pairwise import (
     PairwiseComparison,
@@ -14,13 +17,12 @@ from nmlab.reports.analysis.pairwise import (
     compared_with_best,
     winners_of,
 )
-from nmlab.reports.analysis.planned import planned_values
 from nmlab.reports.analysis.published import published_tables
 from nmlab.reports.analysis.published.versus_published import Pair, pairs_of
 from nmlab.reports.analysis.summary_rows import SummaryRow, summary_rows_of
 from nmlab.reports.read.collect import StudyRuns
-from nmlab.reports.read.evaluations import Evaluation, EvaluationCheck, check_evaluations, read_evaluations
-from nmlab.reports.read.masks import MaskLosses, PackedMask, overlap, read_mask_losses, read_masks
+from nmlab.reports.read.evaluations import Evaluation, MaskLosses, read_evaluations, read_mask_losses
+from nmlab.reports.read.masks import PackedMask, read_masks
 from nmlab.reports.read.store import RunStore
 
 LOSS_MASKS = "loss_masks"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nmlab.reports.analysis.configurations import GROUPED_BY, Configuration, evaluation_setting, value_text
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.trials import TrialRecord, tag_json
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 from nmlab.trials.contract import run_tags
 
 DECISIVE_VERSIONS = ("nmlab", "torch", "transformers")

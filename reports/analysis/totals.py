@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.values import Style, number_text
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import Style, counted, number_text
 from nmlab.trials.contract.run_tags import KnownCost
 
 SECONDS, SPENT = "cost/seconds", "cost/spent_seconds"

@@ -16,7 +16,7 @@ from nmlab.reports.figures.style import (
     new_figure,
     saved,
 )
-from nmlab.reports.read.masks.packed import Bools
+from nmlab.reports.read.masks import Bools
 
 KEY, TITLE = "mask_overlap", "Overlap of the masks"
 PICTURES_KEY, PICTURES_TITLE = "mask_pictures", "Corners of the masks"

@@ -21,8 +21,7 @@ from nmlab.reports.figures.style import (
     saved,
 )
 from nmlab.reports.read.trials import Value
-from nmlab.reports.values import wants_log
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted, wants_log
 
 KEY, TITLE = "parallel_coordinates", "Parallel coordinates"
 MOST_LINES = 300

@@ -28,8 +28,7 @@ from nmlab.reports.figures.style import (
     plain_number,
     saved,
 )
-from nmlab.reports.values import wants_log
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted, wants_log
 
 KEY, TITLE = "ranking", "Configurations side by side"
 SHOWN = 30

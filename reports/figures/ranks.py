@@ -7,7 +7,7 @@ import matplotlib
 
 from nmlab.reports.analysis.training.ranks import RankInfo, RankLine
 from nmlab.reports.figures.style import GRID, INK, SETTINGS, FigureFile, look_of, new_figure, saved
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 
 KEY, TITLE = "ranks", "Rank over time"
 HIGHLIGHTED = 4

@@ -18,8 +18,7 @@ from nmlab.reports.figures.style import (
     numbers_on_log_axis,
     saved,
 )
-from nmlab.reports.values import wants_log
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted, wants_log
 
 KEY, TITLE = "sensitivity", "Sensitivity to each setting"
 PER_ROW = 3

@@ -17,13 +17,20 @@ from nmlab.reports.analysis.configurations import (
 from nmlab.reports.analysis.metrics import chosen_on, is_counted, plain_name
 from nmlab.reports.analysis.pairwise import Side, Winner, pairwise_comparisons, untested_reason, winners_of
 from nmlab.reports.analysis.starts import has_telling_start
-from nmlab.reports.analysis.statements import change_text, is_nothing, mean_text, metric_text, named, quality
+from nmlab.reports.analysis.statements import (
+    change_text,
+    is_nothing,
+    mean_text,
+    metric_text,
+    named,
+    p_value_text,
+    quality,
+)
 from nmlab.reports.narrative.winner_words import winner_sentence
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.statistics import MeanEstimate
-from nmlab.reports.values import Style, number_text
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import UNFINISHED, WITH_ERROR, TrialStatus
 
@@ -166,8 +173,7 @@ def _rule_note(best: Configuration, rule: Configuration, evaluations: Mapping[st
         return quality(comparison.difference, objective=best.objective)
     if comparison.decisive is None or comparison.p_adjusted is None:
         return f"untested: {untested_reason(comparison, evaluations=evaluations)}"
-    shown = number_text(comparison.p_adjusted, style=Style.P_VALUE)
-    p_value = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+    p_value = p_value_text(comparison.p_adjusted)
     over = f"{comparison.decisive.n} {comparison.decisive.noise}"
     if not comparison.is_separated:
         return f"not separable: {p_value}, {over}"

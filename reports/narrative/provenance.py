@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from nmlab.reports.analysis.evaluation_check import EvaluationCheck
 from nmlab.reports.read.collect import LaunchRecord, StudyRuns
-from nmlab.reports.read.evaluations import EvaluationCheck
 from nmlab.reports.read.trials import tag_json
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.run_artifacts import EVALUATION_FILE
 from nmlab.trials.contract.run_status import UNFINISHED, LaunchStatus, TrialStatus

@@ -15,7 +15,7 @@ import requests
 import sqlalchemy
 
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.mlflow_access import library, settings
+from nmlab.reports.read.mlflow_access import library
 from nmlab.reports.read.mlflow_access.addresses import canonical, shown
 from nmlab.reports.read.mlflow_access.connection import connect
 from nmlab.reports.read.mlflow_access.failures import reason
@@ -88,7 +88,7 @@ class RunStore:
         with reading(self.uri):
             if name not in {entry.path for entry in self.client.list_artifacts(run_id)}:
                 return None
-            with tempfile.TemporaryDirectory() as folder, settings.environment(_NO_PROGRESS_BAR):
+            with tempfile.TemporaryDirectory() as folder, library.environment(_NO_PROGRESS_BAR):
                 return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
 
     def artifact_size(self, run_id: str, *, name: str) -> int | None:

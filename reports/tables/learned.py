@@ -24,10 +24,10 @@ from nmlab.reports.values import (
     Interval,
     ReportTable,
     Row,
+    counted,
     estimate_cell,
     without_empty_columns,
 )
-from nmlab.reports.values.wording import counted
 
 KEY, TITLE = "learned_vs_initial", "Learned mask against its own initial mask"
 CAPTION = (

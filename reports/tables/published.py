@@ -7,6 +7,7 @@ from dataclasses import replace
 from nmlab.reports.analysis.metrics import plain_name, style_of
 from nmlab.reports.analysis.published import published_tables, remarks
 from nmlab.reports.analysis.published.versus_published import Pair, agreement, order_p_values
+from nmlab.reports.analysis.statements import p_value_text
 from nmlab.reports.values import (
     Cell,
     Column,
@@ -14,7 +15,6 @@ from nmlab.reports.values import (
     Row,
     Style,
     estimate_cell,
-    number_text,
     without_empty_columns,
 )
 
@@ -113,6 +113,5 @@ def _sureness(p_value: float | None) -> str:
     """Return the p-value in brackets, with a warning where chance explains it; corrected over the table."""
     if p_value is None:
         return ""
-    shown = number_text(p_value, style=Style.P_VALUE)
-    text = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+    text = p_value_text(p_value)
     return f" ({text})" if p_value < LEVEL else f" ({text}: with so few rows, chance explains such an agreement)"

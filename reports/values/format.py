@@ -90,3 +90,8 @@ def _general(number: float, magnitude: int) -> str:
 def wants_log(values: Sequence[float], *, ratio: float) -> bool:
     """Return whether positive values spread over at least this ratio, so that a log scale is clearer."""
     return bool(values) and min(values) > 0 and max(values) / min(values) >= ratio
+
+
+def counted(number: int, *, noun: str) -> str:
+    """Return ``1 run`` or ``3 runs``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -7,7 +7,7 @@ from nmlab.reports.analysis.claims.evidence import Part
 from nmlab.reports.analysis.claims.judge import FEWEST_TIMINGS, Check, ClaimVerdict
 from nmlab.reports.analysis.pairwise import Side, pairwise_comparisons, untested_reason
 from nmlab.reports.read.evaluations import Evaluation
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 
 MEASURED_ONCE = "time/"  # metrics that each run measures on its machine
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from nmlab.reports.analysis.claims.claim import PaperClaim
-from nmlab.reports.analysis.claims.words import difference_text, p_value_text
 from nmlab.reports.analysis.metrics import direction_of
 from nmlab.reports.analysis.pairwise import PairwiseComparison
+from nmlab.reports.analysis.statements import difference_text, p_value_text
 from nmlab.reports.statistics import Noise, SideComparison, adjusted
 from nmlab.reports.values import Direction
 

@@ -1,4 +1,4 @@
-"""Selects the configurations of a study for the sides of a claim."""
+"""Selects the configurations of a study for the sides of a claim, among the values that it planned to run."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,11 +9,14 @@ from nmlab.reports.analysis.metrics import direction_of, is_counted
 from nmlab.reports.analysis.pairwise import Side, best_side
 from nmlab.reports.analysis.pairwise.partial import at_the_end
 from nmlab.reports.read.trials import Value
-from nmlab.reports.values import Direction
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import Direction, counted
+from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading.problems import StudyError
+from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import TrialStatus
 
 Planned = Mapping[str, Sequence[Value]]
+LISTED = (".grid", ".choice")
 
 
 class NotTestableError(Exception):
@@ -162,3 +165,26 @@ def _same(own: Value | None, wanted: Value) -> bool:
     if isinstance(own, str) or isinstance(wanted, str | bool):
         return str(own).lower() == str(wanted).lower()
     return float(own) == float(wanted)
+
+
+def planned_values(params: Mapping[str, str]) -> dict[str, Sequence[Value]]:
+    """Return the planned values by setting, as far as they are listed; a range of numbers lists none.
+
+    Args:
+        params: of the launch, such as ``space.alpha.grid: "[0.9, 0.99]"``.
+    """
+    found: dict[str, Sequence[Value]] = {}
+    for name, text in params.items():
+        kind = next((kind for kind in LISTED if name.endswith(kind)), None)
+        if kind is not None:
+            found[name.removesuffix(kind).removeprefix(run_params.SPACE)] = _values(text)
+    return found
+
+
+def _values(text: str) -> tuple[Value, ...]:
+    """Return the values of a list that was written as text; empty for text that is cut off."""
+    try:
+        listed = dialect.parse(text, source="parameter")
+    except StudyError:
+        return ()
+    return tuple(item for item in listed if isinstance(item, int | float | str)) if isinstance(listed, list) else ()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmlab.reports.analysis.configurations import Configuration
-from nmlab.reports.read.masks import MaskLosses
+from nmlab.reports.read.evaluations import MaskLosses
 
 FEWEST_MASKS = 10
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nmlab.reports.analysis.summary_rows import SummaryRow
 from nmlab.reports.read.collect import StudyRuns
-from nmlab.reports.read.masks import PackedMask, layer_change
+from nmlab.reports.read.masks import PackedMask
 from nmlab.reports.read.trials import TrialRecord
 
 BLOCK = re.compile(r"\.(\d+)\.")
@@ -32,6 +32,20 @@ class LayerInfo:
     layers: tuple[str, ...]
     curves: tuple[LayerCurve, ...]
     skipped: str = ""
+
+
+def layer_change(mask: Mapping[str, PackedMask], *, start: Mapping[str, PackedMask]) -> dict[str, float] | None:
+    """Return for each layer the share of kept weights that the start did not keep.
+
+    Both masks keep equally many weights, so an exchange of one kept weight for another counts once.
+
+    Returns:
+        A share from 0 to 1 by layer, or None where the masks do not fit each other.
+    """
+    if mask.keys() != start.keys() or any(not mask[name].is_like(start[name]) for name in mask):
+        return None
+    kept = {name: own.entries * own.n / own.m for name, own in mask.items()}
+    return {name: mask[name].different(start[name]) / 2 / kept[name] for name in mask}
 
 
 def layer_info(

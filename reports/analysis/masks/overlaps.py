@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nmlab.reports.analysis.summary_rows import SummaryRow
-from nmlab.reports.read.masks import PackedMask, overlap
-from nmlab.reports.read.masks.packed import Bools
+from nmlab.reports.read.masks import Bools, PackedMask
 from nmlab.trials.contract.pattern import Pattern
 
 MOST_MASKS = 12
@@ -41,6 +40,18 @@ class PicturesInfo:
     pictures: tuple[tuple[Bools, ...], ...]
     pattern: str = ""
     skipped: str = ""
+
+
+def overlap(first: Mapping[str, PackedMask], *, second: Mapping[str, PackedMask]) -> float | None:
+    """Return the share of weights that both masks keep or both drop, over all layers.
+
+    Returns:
+        A share from 0 to 1, or None where the masks have different layers, shapes or patterns.
+    """
+    if first.keys() != second.keys() or any(not first[name].is_like(second[name]) for name in first):
+        return None
+    different = sum(first[name].different(second[name]) for name in first)
+    return 1 - different / sum(mask.entries for mask in first.values())
 
 
 def overlap_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> OverlapInfo:

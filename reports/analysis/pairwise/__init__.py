@@ -11,8 +11,7 @@ from nmlab.reports.analysis.pairwise.comparison import (
     over_seeds,
     pairwise_comparisons,
 )
-from nmlab.reports.analysis.pairwise.losses import WindowLosses, losses_of
-from nmlab.reports.analysis.pairwise.question_outcomes import divided_questions
+from nmlab.reports.analysis.pairwise.evaluation import WindowLosses, divided_questions, losses_of
 from nmlab.reports.analysis.pairwise.reasons import reasons_text, untested_reason
 from nmlab.reports.analysis.pairwise.side import Competitor, Side
 from nmlab.reports.analysis.pairwise.task_comparisons import TaskComparison, task_comparisons

@@ -4,7 +4,7 @@ import matplotlib
 
 from nmlab.reports.analysis.maskpro.residuals import Residuals
 from nmlab.reports.figures.style import DASHES, GRID, INK, MUTED, SERIES, SETTINGS, FigureFile, new_figure, saved
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 
 KEY, TITLE = "loss_residual", "Loss residual during training"
 LONG_LABEL = 45  # characters; longer labels stand in one column

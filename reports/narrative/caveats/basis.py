@@ -9,7 +9,7 @@ from nmlab.reports.analysis.configurations import Configuration, groups_of, sear
 from nmlab.reports.analysis.metrics import chosen_on, is_counted
 from nmlab.reports.read.trials import tag_json
 from nmlab.reports.statistics.bootstrap import FEWEST_WINDOWS
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 from nmlab.trials.contract import run_tags
 
 SECONDS = "cost/seconds"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from nmlab.reports.analysis.configurations import Configuration, searched
 from nmlab.reports.analysis.space.diverged_region import diverged_region
-from nmlab.reports.values.wording import counted
+from nmlab.reports.values import counted
 from nmlab.trials.contract.run_status import TrialStatus
 
 NAMED = 4

@@ -8,8 +8,7 @@ from measured import with_metrics
 
 from nmlab.reports.analysis.claims import ClaimVerdict, Evidence, checks_of
 from nmlab.reports.analysis.claims.claim import BeatsTest, ChoiceTest, FlatTest, ImprovesTest, OrderTest, Selector
-from nmlab.reports.analysis.claims.select import NotTestableError
-from nmlab.reports.analysis.planned import planned_values
+from nmlab.reports.analysis.claims.select import NotTestableError, planned_values
 from nmlab.reports.tables.claims import claims_table
 from nmlab.trials.contract.metrics import initial_name
 

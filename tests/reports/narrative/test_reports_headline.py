@@ -4,12 +4,13 @@ import pytest
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.configurations import configurations_of
+from nmlab.reports.analysis.evaluation_check import EvaluationCheck, check_evaluations
 from nmlab.reports.narrative.headline import headline_of
 from nmlab.reports.narrative.provenance import provenance_of, warnings_of
 from nmlab.reports.narrative.verdicts import verdict_sentences
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.evaluations import EvaluationCheck, check_evaluations, read_evaluations
+from nmlab.reports.read.evaluations import read_evaluations
 
 
 def check_of(store, trials):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from measured import frame
 
+from nmlab.reports.analysis.evaluation_check import check_evaluations
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.evaluations import Evaluation, check_evaluations, read_evaluation
+from nmlab.reports.read.evaluations import Evaluation, read_evaluation
 from nmlab.reports.read.trials import TrialRecord
 
 

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from nmlab.reports.analysis.analysis import analyse
-from nmlab.reports.analysis.masks.layers import layer_info
-from nmlab.reports.analysis.masks.overlaps import overlap_info, pictures_info
+from nmlab.reports.analysis.masks.layers import layer_change, layer_info
+from nmlab.reports.analysis.masks.overlaps import overlap, overlap_info, pictures_info
 from nmlab.reports.figures import draw_layers, draw_overlap, draw_pictures
 from nmlab.reports.figures.overlaps import percent
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.masks import layer_change, overlap, parse_masks, read_masks
-from nmlab.reports.read.masks.packed import PackedMask
+from nmlab.reports.read.masks import PackedMask, parse_masks, read_masks
 from nmlab.trials.contract.pattern import Pattern
 
 SHAPES = {"model.layers.0.self_attn.q_proj": (8, 16), "model.layers.0.mlp.up_proj": (16, 8)}

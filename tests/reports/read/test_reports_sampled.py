@@ -10,7 +10,7 @@ from nmlab.reports.analysis.maskpro.sampled_losses import sampled_info
 from nmlab.reports.figures import draw_sampled, study_figures
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.masks import MaskLosses, read_mask_losses
+from nmlab.reports.read.evaluations import MaskLosses, read_mask_losses
 
 
 def drawn(*, masks=400, means=(3.0, 3.5), deviation=0.02, agreement=0.9, seed=0):

@@ -8,7 +8,7 @@ from nmlab.reports.narrative.provenance import warnings_of
 from nmlab.reports.read.collect import collect
 from nmlab.reports.report import write_report
 from nmlab.reports.tables.cost import cost_table
-from nmlab.reports.tables.initial_masks import initial_masks_table
+from nmlab.reports.tables.runs import initial_masks_table
 
 DIGEST, OTHER = "529bc297d235868d", "00000000000000aa"
 
