@@ -3,13 +3,13 @@
 import matplotlib
 
 from nmlab.reports.analysis.metrics import plain_name
-from nmlab.reports.analysis.space.importance import ImportanceInfo
+from nmlab.reports.analysis.space.importance import Importance
 from nmlab.reports.figures.style import INK, SERIES, SETTINGS, FigureFile, new_figure, saved
 
 KEY, TITLE = "importance", "Hyperparameter importance"
 
 
-def draw_importance(info: ImportanceInfo) -> FigureFile:
+def draw_importance(info: Importance) -> FigureFile:
     """Draw the shares as bars with their values and the ranges as whiskers."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -32,7 +32,7 @@ def draw_importance(info: ImportanceInfo) -> FigureFile:
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
-def _caption(info: ImportanceInfo) -> str:
+def _caption(info: Importance) -> str:
     text = (
         f"PED-ANOVA over {info.configurations} configurations (mean over seeds): how much each hyperparameter "
         f"decides whether {plain_name(info.metric)} is among the best {100 * info.quantile:.0f}%. Shares sum to one. "

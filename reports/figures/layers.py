@@ -2,13 +2,13 @@
 
 import matplotlib
 
-from nmlab.reports.analysis.masks.layers import LayerInfo
+from nmlab.reports.analysis.masks.layers import LayerChanges
 from nmlab.reports.figures.style import INK, SETTINGS, FigureFile, look_of, new_figure, saved
 
 KEY, TITLE = "layer_change", "Mask change by layer"
 
 
-def draw_layers(info: LayerInfo) -> FigureFile:
+def draw_layers(info: LayerChanges) -> FigureFile:
     """Draw a line over the layers for each mask, with the range of its seeds."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)

@@ -4,7 +4,7 @@ from typing import Any
 
 import matplotlib
 
-from nmlab.reports.analysis.masks.overlaps import CORNER, OverlapInfo, OverlapMatrix, PicturesInfo
+from nmlab.reports.analysis.masks.overlaps import CORNER, MaskCorners, MaskOverlaps, OverlapMatrix
 from nmlab.reports.figures.style import (
     GRID,
     INK,
@@ -22,7 +22,7 @@ KEY, TITLE = "mask_overlap", "Overlap of the masks"
 PICTURES_KEY, PICTURES_TITLE = "mask_pictures", "Corners of the masks"
 
 
-def draw_overlap(info: OverlapInfo) -> FigureFile:
+def draw_overlap(info: MaskOverlaps) -> FigureFile:
     """Draw one matrix for each pattern with its values; colours run from chance to equality."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -35,7 +35,7 @@ def draw_overlap(info: OverlapInfo) -> FigureFile:
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
-def draw_pictures(info: PicturesInfo) -> FigureFile:
+def draw_pictures(info: MaskCorners) -> FigureFile:
     """Draw a row of pictures for each layer, dark where a weight is kept."""
     if info.skipped:
         return FigureFile(PICTURES_KEY, PICTURES_TITLE, "", skipped=info.skipped)
@@ -107,7 +107,7 @@ def _draw_picture(axes: "matplotlib.axes.Axes", picture: Bools) -> None:
     axes.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", xticks=[], yticks=[])
 
 
-def _caption(info: OverlapInfo) -> str:
+def _caption(info: MaskOverlaps) -> str:
     chances = ", ".join(f"{100 * matrix.chance:g}% at {matrix.pattern}" for matrix in info.matrices)
     return (
         "Share of weights that two masks both keep or both drop, over all layers, by the first seed of each. Two "

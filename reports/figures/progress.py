@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib
 
 from nmlab.reports.analysis.metrics import plain_name, style_of
-from nmlab.reports.analysis.training.progress import ProgressInfo
+from nmlab.reports.analysis.training.progress import ProgressByTokens
 from nmlab.reports.figures.style import (
     DASHES,
     MUTED,
@@ -23,7 +23,7 @@ KEY, TITLE = "progress", "Quality against tokens"
 ROOM_FOR_NAME = 0.045  # of the height
 
 
-def draw_progress(info: ProgressInfo) -> FigureFile:
+def draw_progress(info: ProgressByTokens) -> FigureFile:
     """Draw the curves with the range of their seeds, and untrained masks as horizontal lines."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -49,7 +49,7 @@ def draw_progress(info: ProgressInfo) -> FigureFile:
         return saved(figure, key=KEY, title=TITLE, caption=_caption(info))
 
 
-def _labels(info: ProgressInfo, limits: tuple[float, float]) -> list[tuple[str, float]]:
+def _labels(info: ProgressByTokens, limits: tuple[float, float]) -> list[tuple[str, float]]:
     """Return the names of the lines with their places; lines too close for two names share a place."""
     scale = math.log if info.is_log else float
     room = ROOM_FOR_NAME * (scale(limits[1]) - scale(limits[0]))
@@ -62,7 +62,7 @@ def _labels(info: ProgressInfo, limits: tuple[float, float]) -> list[tuple[str, 
     return labels
 
 
-def _caption(info: ProgressInfo) -> str:
+def _caption(info: ProgressByTokens) -> str:
     text = (
         "The best configuration of each learned method: mean over its seeds at steps where all were evaluated; the "
         "band spans the seeds."

@@ -58,7 +58,7 @@ class ReferenceLine:
 
 
 @dataclass(frozen=True, slots=True)
-class RankingInfo:
+class Ranking:
     """Points from top to bottom, group by group and best first; baselines as lines next to their group."""
 
     metric: str
@@ -71,7 +71,7 @@ class RankingInfo:
     has_several_settings: bool = False
 
 
-def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN) -> RankingInfo:
+def ranking_of(configurations: Sequence[Configuration], *, shown: int = SHOWN) -> Ranking:
     """Return what the ranking shows: the best ``shown`` configurations, the same number of each group."""
     tried = searched(configurations)
     valued = [item for item in tried if item.value is not None]
@@ -86,7 +86,7 @@ def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN)
         lines += _lines(others, first, len(points) - 1)
     lines = [*_lines([item for item in configurations if item.is_dense], 0, len(points) - 1), *lines]
     values = [value for point in points for value in (point.mean, point.initial) if value is not None]
-    return RankingInfo(
+    return Ranking(
         metric=configurations[0].objective.metric,
         label_names=names,
         points=tuple(points),
@@ -98,7 +98,7 @@ def ranking_info(configurations: Sequence[Configuration], *, shown: int = SHOWN)
     )
 
 
-def draw_ranking(info: RankingInfo) -> FigureFile:
+def draw_ranking(info: Ranking) -> FigureFile:
     """Draw the points with their intervals, open circles for initial masks, and lines for the baselines."""
     if not info.points:
         return FigureFile(KEY, TITLE, "", skipped="no searched configuration has a finished run")
@@ -153,7 +153,7 @@ def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) ->
     )
 
 
-def _format_axes(axes: "matplotlib.axes.Axes", info: RankingInfo) -> None:
+def _format_axes(axes: "matplotlib.axes.Axes", info: Ranking) -> None:
     """Set scales, labels and grid of the axes."""
     if info.is_log:
         axes.set_xscale("log")
@@ -199,7 +199,7 @@ def _label_head(names: Sequence[str]) -> str:
     return " ·\n".join(pairs)
 
 
-def _caption(info: RankingInfo) -> str:
+def _caption(info: Ranking) -> str:
     text = "Means over finished seeds with their 95% t-interval, best at the top. The tables have the numbers and the "
     text += "tests."
     if any(not point.is_complete for point in info.points):

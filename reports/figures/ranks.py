@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import matplotlib
 
-from nmlab.reports.analysis.training.ranks import RankInfo, RankLine
+from nmlab.reports.analysis.training.ranks import RankLine, RanksOverTime
 from nmlab.reports.figures.style import GRID, INK, SETTINGS, FigureFile, look_of, new_figure, saved
 from nmlab.reports.values import counted
 
@@ -15,7 +15,7 @@ MOST_LINES = 60
 BESIDE = 0.13  # how far apart ties are drawn, in ranks
 
 
-def draw_ranks(info: RankInfo) -> FigureFile:
+def draw_ranks(info: RanksOverTime) -> FigureFile:
     """Draw the final best lines in colour and the others in grey, rank 1 on top."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -46,7 +46,7 @@ def beside_ties(lines: Sequence[RankLine], index: int) -> tuple[float, ...]:
     return tuple(places)
 
 
-def _caption(info: RankInfo) -> str:
+def _caption(info: RanksOverTime) -> str:
     text = f"Rank at {info.pattern} by the mean over seeds, at steps where all were evaluated; the final best in colour"
     best = info.lines[:HIGHLIGHTED]
     if any(beside_ties(best, index) != line.ranks for index, line in enumerate(best)):

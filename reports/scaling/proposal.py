@@ -24,7 +24,7 @@ PRIORS: Mapping[str, Prior] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LargerModel:
     """The model that is proposed for: its number of groups of N:M."""
 
     groups: int
@@ -36,7 +36,7 @@ class Target:
         return magnitude_of(flips, groups=self.groups, n=self.n, m=self.m)
 
 
-PUBLISHED = Target(1_619_001_344, 2, 4)  # LLaMA-2-7B: 32 blocks of width 4096 and 11008
+PUBLISHED = LargerModel(1_619_001_344, 2, 4)  # LLaMA-2-7B: 32 blocks of width 4096 and 11008
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def propose(places: Sequence[BestPlace], *, groups: int, n: int, m: int) -> Spac
     Raises:
         ValueError: no evidence.
     """
-    target, sizes = Target(groups, n, m), [place.size.groups for place in places]
+    target, sizes = LargerModel(groups, n, m), [place.size.groups for place in places]
     laws = {
         name: fit_law(
             sizes,
@@ -149,7 +149,7 @@ def space_yaml(proposal: SpaceProposal) -> str:
     return yaml.safe_dump(body, sort_keys=False, default_flow_style=None, width=100)
 
 
-def _ranges(laws: Mapping[str, Law], target: Target, *, shares: Shares) -> tuple[Range, Range, Range, Range]:
+def _ranges(laws: Mapping[str, Law], target: LargerModel, *, shares: Shares) -> tuple[Range, Range, Range, Range]:
     """Return magnitude, learning rate, steps and flips: normal on the log scale, C falling as the flips rise.
 
     The rate follows from log rate = movement - log p - steps, where log p = flips - log G; the three errors add up.
@@ -164,7 +164,7 @@ def _ranges(laws: Mapping[str, Law], target: Target, *, shares: Shares) -> tuple
     return Range(low, middle, high), _range(rate, shares), _range(steps, shares), drawn
 
 
-def _points(laws: Mapping[str, Law], target: Target) -> tuple[Mapping[str, float], ...]:
+def _points(laws: Mapping[str, Law], target: LargerModel) -> tuple[Mapping[str, float], ...]:
     """Return settings along the ridge: each logit magnitude with its matching learning rate."""
     mean, error = laws["flips"].predicted(target.groups)
     steps = math.log(_rounded_steps(math.exp(laws["steps"].predicted(target.groups)[0])))

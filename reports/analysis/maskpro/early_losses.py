@@ -43,7 +43,7 @@ class LossBox:
 
 
 @dataclass(frozen=True, slots=True)
-class LossInfo:
+class EarlyLosses:
     """One box for each magnitude, ascending, of the residuals of the first ``steps`` steps; or why there is none.
 
     ``rates`` are the learning rates of the runs behind them, None where none was recorded.
@@ -55,7 +55,7 @@ class LossInfo:
     rates: tuple[float, float] | None = None
 
 
-def losses_info(configurations: Sequence[Configuration], *, curves: Curves) -> LossInfo:
+def early_losses(configurations: Sequence[Configuration], *, curves: Curves) -> EarlyLosses:
     """Return the distribution of early residuals at each magnitude.
 
     At each magnitude only the runs with the smallest learning rate count, since their logits moved least;
@@ -79,9 +79,9 @@ def losses_info(configurations: Sequence[Configuration], *, curves: Curves) -> L
             rates |= {_rate(item) for item in own}
             boxes.append(_box(group, finite))
     if len(boxes) < 2:
-        return LossInfo((), FIRST_STEPS, "fewer than two logit magnitudes have residuals of their first steps")
+        return EarlyLosses((), FIRST_STEPS, "fewer than two logit magnitudes have residuals of their first steps")
     known = [rate for rate in rates if math.isfinite(rate)]
-    return LossInfo(tuple(boxes), FIRST_STEPS, rates=(min(known), max(known)) if known else None)
+    return EarlyLosses(tuple(boxes), FIRST_STEPS, rates=(min(known), max(known)) if known else None)
 
 
 def _box(group: Sequence[float], values: npt.NDArray[np.float64]) -> LossBox:

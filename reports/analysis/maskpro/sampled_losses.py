@@ -31,7 +31,7 @@ class BatchLosses:
 
 
 @dataclass(frozen=True, slots=True)
-class SampledInfo:
+class SampledLosses:
     """The minibatches in order, with the spread of masks and of minibatches; or why there is nothing to show.
 
     Attributes:
@@ -53,7 +53,7 @@ class SampledInfo:
         return self.batch_deviation / self.mask_deviation if self.mask_deviation else float("inf")
 
 
-def sampled_info(found: MaskLosses | None, *, configurations: Sequence[Configuration]) -> SampledInfo:
+def sampled_losses(found: MaskLosses | None, *, configurations: Sequence[Configuration]) -> SampledLosses:
     """Return the losses by minibatch and their spreads.
 
     Args:
@@ -61,16 +61,16 @@ def sampled_info(found: MaskLosses | None, *, configurations: Sequence[Configura
         configurations: all of a launch, for the name of the run's configuration.
     """
     if found is None:
-        return SampledInfo("", (), skipped="no run drew masks from its final logits (loss_masks)")
+        return SampledLosses("", (), skipped="no run drew masks from its final logits (loss_masks)")
     loss_KB = found.loss_KB
     if len(loss_KB) < FEWEST_MASKS or loss_KB.shape[1] < 2 or not np.isfinite(loss_KB).all():
         shape = f"{len(loss_KB)} masks on {loss_KB.shape[1]} minibatches"
-        return SampledInfo("", (), skipped=f"{shape} do not show a spread: at least {FEWEST_MASKS} on 2 are needed")
+        return SampledLosses("", (), skipped=f"{shape} do not show a spread: at least {FEWEST_MASKS} on 2 are needed")
     batches = tuple(
         BatchLosses(tuple(np.sort(loss_K).tolist()), float(initial), float(dense))
         for loss_K, initial, dense in zip(loss_KB.T, found.initial_B, found.dense_B, strict=True)
     )
-    return SampledInfo(
+    return SampledLosses(
         label=next((item.method for item in configurations if found.run_id in item.run_ids), ""),
         batches=batches,
         batch_deviation=float(loss_KB.mean(axis=0).std(ddof=1)),

@@ -26,7 +26,7 @@ class LayerCurve:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerInfo:
+class LayerChanges:
     """Curves over the same layers in the order of the network, or the reason why there are none."""
 
     layers: tuple[str, ...]
@@ -48,9 +48,9 @@ def layer_change(mask: Mapping[str, PackedMask], *, start: Mapping[str, PackedMa
     return {name: mask[name].different(start[name]) / 2 / kept[name] for name in mask}
 
 
-def layer_info(
+def layer_changes(
     summary_rows: Sequence[SummaryRow], *, runs: StudyRuns, masks: Mapping[str, Mapping[str, PackedMask]]
-) -> LayerInfo:
+) -> LayerChanges:
     """Return the change of every learned mask of the summary whose initial mask was kept.
 
     Args:
@@ -76,10 +76,10 @@ def layer_info(
         mean, low, high = (tuple(own.tolist()) for own in (values_SL.mean(axis=0), *ends))
         curves.append(LayerCurve(label, mean, low, high))
     if not curves:
-        return LayerInfo((), (), skipped="no learned mask was kept together with the mask it started from")
+        return LayerChanges((), (), skipped="no learned mask was kept together with the mask it started from")
     if not any(change for curve in curves for change in curve.high):
-        return LayerInfo((), (), skipped="no learned mask differs from the mask it started from")
-    return LayerInfo(tuple(_short(name) for name in layers), tuple(curves))
+        return LayerChanges((), (), skipped="no learned mask differs from the mask it started from")
+    return LayerChanges(tuple(_short(name) for name in layers), tuple(curves))
 
 
 def _change(

@@ -24,7 +24,7 @@ class OverlapMatrix:
 
 
 @dataclass(frozen=True, slots=True)
-class OverlapInfo:
+class MaskOverlaps:
     """One matrix for each pattern with at least two masks, or the reason why there is none."""
 
     matrices: tuple[OverlapMatrix, ...]
@@ -32,7 +32,7 @@ class OverlapInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class PicturesInfo:
+class MaskCorners:
     """Corners of masks: ``pictures[i][j]`` of mask i in layer j, True where a weight is kept; or why there are none."""
 
     labels: tuple[str, ...]
@@ -54,7 +54,7 @@ def overlap(first: Mapping[str, PackedMask], *, second: Mapping[str, PackedMask]
     return 1 - different / sum(mask.entries for mask in first.values())
 
 
-def overlap_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> OverlapInfo:
+def overlaps_of(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> MaskOverlaps:
     """Return the overlaps between the masks of the summary, by the first seed of each.
 
     Args:
@@ -73,22 +73,22 @@ def overlap_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapp
         shares = tuple(tuple(value for value in row if value is not None) for row in rows)
         chance = Pattern.parse(pattern).chance_overlap
         matrices.append(OverlapMatrix(pattern, tuple(label for label, _ in shown), shares, chance))
-    return OverlapInfo(tuple(matrices), skipped="" if matrices else "no two comparable masks were kept")
+    return MaskOverlaps(tuple(matrices), skipped="" if matrices else "no two comparable masks were kept")
 
 
-def pictures_info(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> PicturesInfo:
+def corners_of(summary_rows: Sequence[SummaryRow], *, masks: Mapping[str, Mapping[str, PackedMask]]) -> MaskCorners:
     """Return the first 8 rows and columns of up to six masks of one pattern in three layers."""
     kept = _kept(summary_rows, masks)
     first = next((pattern for _, pattern, _ in kept), "")
     shown = [(label, found) for label, pattern, found in kept if pattern == first]
     shown = [*shown[: PICTURES // 2], *shown[PICTURES // 2 :][-(PICTURES - PICTURES // 2) :]]
     if len(shown) < 2:
-        return PicturesInfo((), (), (), skipped="no two comparable masks were kept")
+        return MaskCorners((), (), (), skipped="no two comparable masks were kept")
     names = [name for name in shown[0][1] if all(name in found for _, found in shown)]
     layers = [next((name for name in names if name.endswith(layer)), None) for layer in LAYERS]
     chosen = [name for name in layers if name is not None] or names[: len(LAYERS)]
     pictures = tuple(tuple(found[name].corner(CORNER) for name in chosen) for _, found in shown)
-    return PicturesInfo(tuple(label for label, _ in shown), tuple(chosen), pictures, first)
+    return MaskCorners(tuple(label for label, _ in shown), tuple(chosen), pictures, first)
 
 
 def _kept(

@@ -38,7 +38,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class ImportanceInfo:
+class Importance:
     """Shares that sum to one, largest first, or the reason why there are none.
 
     ``quantile`` is the best share of configurations that "good" stands for, ``refits`` the number of fits behind
@@ -54,7 +54,7 @@ class ImportanceInfo:
     skipped: str = ""
 
 
-def importance_info(configurations: Sequence[Configuration]) -> ImportanceInfo:
+def importance_of(configurations: Sequence[Configuration]) -> Importance:
     """Compute the importance of every setting that varies between the searched configurations with a mean.
 
     The estimate is unstable with few configurations. It is therefore refitted without each of up to twenty parts of
@@ -65,19 +65,19 @@ def importance_info(configurations: Sequence[Configuration]) -> ImportanceInfo:
     names = distinguishing(tried)
     reason = _reason_to_skip(len(tried), names)
     if reason:
-        return ImportanceInfo(metric, (), len(tried), 0.0, (), skipped=reason)
+        return Importance(metric, (), len(tried), 0.0, (), skipped=reason)
     space = {name: distribution([setting_of(item, name=name) for item in tried]) for name in names}
     quantile = min(0.5, max(0.1, WANTED_IN_TARGET / len(tried)))
     logs = tuple(name for name, kind in space.items() if getattr(kind, "log", False))
     values = _fitted(tried, space, quantile)
     if not all(map(math.isfinite, values.values())):
-        return ImportanceInfo(metric, (), len(tried), quantile, logs, skipped="no setting made any difference")
+        return Importance(metric, (), len(tried), quantile, logs, skipped="no setting made any difference")
     parts = min(MOST_REFITS, len(tried))
     kept = [[item for place, item in enumerate(tried) if place % parts != part] for part in range(parts)]
     refits = [values, *(_fitted(items, space, quantile) for items in kept)]
     shares = [_share(name, refits) for name in names]
     ordered = tuple(sorted(shares, key=lambda share: (-share.value, share.name)))
-    return ImportanceInfo(metric, ordered, len(tried), quantile, logs, refits=parts)
+    return Importance(metric, ordered, len(tried), quantile, logs, refits=parts)
 
 
 def distribution(values: Sequence[Value | None]) -> BaseDistribution:

@@ -27,7 +27,7 @@ class ProgressCurve:
 
 
 @dataclass(frozen=True, slots=True)
-class ProgressInfo:
+class ProgressByTokens:
     """Curves of learned masks, and the values of untrained masks as lines; or why there are none.
 
     ``outside`` are values so far off that drawing them would flatten the curves.
@@ -41,9 +41,9 @@ class ProgressInfo:
     skipped: str = ""
 
 
-def progress_info(
+def progress_by_tokens(
     configurations: Sequence[Configuration], *, summary_rows: Sequence[SummaryRow], progress: Curves
-) -> ProgressInfo:
+) -> ProgressByTokens:
     """Return the curves of the best configuration of each learned method that was evaluated during training.
 
     Args:
@@ -57,7 +57,7 @@ def progress_info(
     curves = tuple(curve for curve in found if curve is not None and len(curve.tokens) > 2)
     metric = configurations[0].objective.metric
     if not curves:
-        return ProgressInfo(
+        return ProgressByTokens(
             metric, (), (), False, skipped="no learned mask was evaluated between its start and its end"
         )
     rules = [item for item in baselines(configurations) if not item.is_learned and item.value is not None]
@@ -66,7 +66,7 @@ def progress_info(
     near = tuple((name, value) for name, value in references if _is_near(value, low, high))
     values = [low, high, *(value for _, value in near)]
     outside = tuple(reference for reference in references if reference not in near)
-    return ProgressInfo(metric, curves, near, wants_log(values, ratio=10.0), outside)
+    return ProgressByTokens(metric, curves, near, wants_log(values, ratio=10.0), outside)
 
 
 def _curve(item: Configuration, progress: Curves, *, several: bool) -> ProgressCurve | None:

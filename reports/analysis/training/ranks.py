@@ -22,7 +22,7 @@ class RankLine:
 
 
 @dataclass(frozen=True, slots=True)
-class RankInfo:
+class RanksOverTime:
     """Lines, the final best first, over the steps at which all were evaluated.
 
     ``agreement`` is Spearman's correlation of the ranks at each step with the last ones; or why there is none.
@@ -35,7 +35,7 @@ class RankInfo:
     skipped: str = ""
 
 
-def rank_info(configurations: Sequence[Configuration], *, progress: Curves) -> RankInfo:
+def ranks_over_time(configurations: Sequence[Configuration], *, progress: Curves) -> RanksOverTime:
     """Return the ranks of the searched configurations of the largest group that were evaluated at the same steps.
 
     Args:
@@ -48,7 +48,7 @@ def rank_info(configurations: Sequence[Configuration], *, progress: Curves) -> R
     shared = sorted(set.intersection(*(set(found) for found in means.values()))) if means else []
     if len(means) < 3 or len(shared) < 3:
         reason = "fewer than three configurations were evaluated at three or more steps that all share"
-        return RankInfo((), (), (), skipped=reason)
+        return RanksOverTime((), (), (), skipped=reason)
     sign = 1.0 if members[0].objective.mode == "min" else -1.0
     table_CT = np.array([[sign * found[step] for step in shared] for found in means.values()])
     ranks_CT = np.apply_along_axis(stats.rankdata, 0, table_CT)
@@ -59,7 +59,7 @@ def rank_info(configurations: Sequence[Configuration], *, progress: Curves) -> R
     ]
     agreement = tuple(_agreement(column_C, ranks_CT[:, -1]) for column_C in ranks_CT.T)
     ordered = tuple(sorted(lines, key=lambda line: (line.ranks[-1], line.key)))
-    return RankInfo(tuple(shared), ordered, agreement, pattern=members[0].pattern)
+    return RanksOverTime(tuple(shared), ordered, agreement, pattern=members[0].pattern)
 
 
 def _means(item: Configuration, progress: Curves) -> dict[int, float] | None:

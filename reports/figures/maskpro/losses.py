@@ -4,14 +4,14 @@ import matplotlib
 import numpy as np
 
 from nmlab.reports.analysis.configurations import value_text
-from nmlab.reports.analysis.maskpro.early_losses import SETTING, LossBox, LossInfo
+from nmlab.reports.analysis.maskpro.early_losses import SETTING, EarlyLosses, LossBox
 from nmlab.reports.figures.style import INK, MUTED, PAPER, SERIES, SETTINGS, FigureFile, new_figure, saved
 
 KEY, TITLE = "losses_by_magnitude", "Losses of sampled masks by logit magnitude"
 FEWEST_FOR_BOX = 20
 
 
-def draw_losses(info: LossInfo) -> FigureFile:
+def draw_losses(info: EarlyLosses) -> FigureFile:
     """Draw one box for each magnitude with the share of better masks above it; a few residuals are drawn as dots."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -53,7 +53,7 @@ def _draw_box(axes: "matplotlib.axes.Axes", box: LossBox, place: int) -> None:
     )
 
 
-def _caption(info: LossInfo) -> str:
+def _caption(info: EarlyLosses) -> str:
     text = f"Residuals recorded in the first {info.steps} steps of the runs at each magnitude"
     if info.rates is not None:
         low, high = info.rates

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 
-from nmlab.reports.analysis.maskpro.sampled_losses import BatchLosses, SampledInfo
+from nmlab.reports.analysis.maskpro.sampled_losses import BatchLosses, SampledLosses
 from nmlab.reports.figures.style import DASHES, INK, MUTED, SETTINGS, FigureFile, look_of, new_figure, saved
 
 KEY, TITLE = "sampled_losses", "Losses of masks drawn from the final logits"
@@ -13,7 +13,7 @@ MOST_BATCHES = 4
 ROOM = 0.06  # of the span, outside the outermost loss
 
 
-def draw_sampled(info: SampledInfo) -> FigureFile:
+def draw_sampled(info: SampledLosses) -> FigureFile:
     """Draw the minibatches on one axis, and a histogram of each, all equally wide, with the initial mask as a line."""
     if info.skipped:
         return FigureFile(KEY, TITLE, "", skipped=info.skipped)
@@ -65,7 +65,7 @@ def _draw_histogram(axes: "matplotlib.axes.Axes", batch: BatchLosses, *, place: 
     return float(np.max(counts))
 
 
-def _caption(info: SampledInfo) -> str:
+def _caption(info: SampledLosses) -> str:
     count = len(info.batches[0].losses)
     first = (
         f"{count:,} masks drawn from the final logits of one run of {info.label}, each on {len(info.batches)} "

@@ -8,7 +8,7 @@ from measured import frame
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.configurations import configurations_of
-from nmlab.reports.analysis.training.progress import progress_info
+from nmlab.reports.analysis.training.progress import progress_by_tokens
 from nmlab.reports.narrative.headline import headline_of
 from nmlab.reports.narrative.verdicts import verdict_sentences
 from nmlab.reports.read.collect import collect
@@ -57,7 +57,7 @@ def test_both_layouts_are_one_curve(launches):
     )
     assert old == new
     assert [value for step, value in new if step == 0] == [99.0, 100.0, 100.0, 101.0, 101.0, 102.0, 102.0]
-    found = [progress_info(configurations_of(runs), summary_rows=(), progress=runs.progress) for runs in launches]
+    found = [progress_by_tokens(configurations_of(runs), summary_rows=(), progress=runs.progress) for runs in launches]
     assert found[0] == found[1]
 
 

@@ -7,7 +7,7 @@ from measured import with_metrics
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.totals import Total, total_of, total_text, totals_by_method, totals_line
-from nmlab.reports.figures import pareto_info
+from nmlab.reports.figures import pareto_panels
 from nmlab.reports.narrative.verdicts import verdict_sentences
 from nmlab.reports.read.collect import collect
 from nmlab.reports.tables.cost import cost_table
@@ -42,7 +42,7 @@ def reported(writer, store, trial):
         found = analyse(store, runs=collect(store, study=name))
         (sentence,) = [text for text in verdict_sentences(found) if text.startswith("One run of")]
         table = cost_table(found.configurations)
-        info = pareto_info(found.front, objective=found.runs.objective, configurations=found.configurations)
+        info = pareto_panels(found.front, objective=found.runs.objective, configurations=found.configurations)
         return sentence, table, info
 
     return report

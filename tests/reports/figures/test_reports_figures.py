@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from nmlab.reports.analysis.configurations import configurations_of, searched
 from nmlab.reports.analysis.maskpro.residuals import residuals_of
-from nmlab.reports.analysis.space.importance import distribution, importance_info
+from nmlab.reports.analysis.space.importance import distribution, importance_of
 from nmlab.reports.figures import (
     DARK,
     LIGHT,
@@ -18,8 +18,8 @@ from nmlab.reports.figures import (
     draw_parallel,
     draw_ranking,
     draw_residual,
-    parallel_info,
-    ranking_info,
+    parallel_coordinates,
+    ranking_of,
     study_figures,
 )
 from nmlab.reports.figures.parallel import ConfigurationLine, setting_axis, shown_lines
@@ -100,7 +100,7 @@ def test_the_best_of_each_method_is_named_first(configuration):
 
 
 def test_ranking_of_the_small_study(configurations):
-    info = ranking_info(configurations)
+    info = ranking_of(configurations)
     assert [point.label for point in info.points] == ["0.99", "0.95", "0.995", "0.9", "0.7"]
     assert [point.mean for point in info.points] == [80.0, 85.0, 100.0, 95.0, 129.0]
     assert [point.is_complete for point in info.points] == [True, True, True, False, False]
@@ -110,7 +110,7 @@ def test_ranking_of_the_small_study(configurations):
 
 
 def test_ranking_shows_the_best_and_counts_the_rest(swept):
-    info = ranking_info(swept, shown=5)
+    info = ranking_of(swept, shown=5)
     assert [point.key for point in info.points] == [item.key for item in swept[:5]]
     assert info.hidden == 11
     assert "In the tables only: 11 further configurations." in draw_ranking(info).caption
@@ -122,7 +122,7 @@ def test_reference_lines_are_next_to_their_own_pattern(writer, store, trial):
         trials.append(trial("wanda", 0, value, role="baseline", pattern=pattern))
         trials.append(trial("maskpro", 0, value - 10, value, residual=[0.0], pattern=pattern))
     writer.launch("beside", trials, name="beside-1")
-    lines = ranking_info(configurations_of(collect(store, study="beside"))).lines
+    lines = ranking_of(configurations_of(collect(store, study="beside"))).lines
     assert [(line.name, line.value, line.first, line.last) for line in lines] == [
         ("dense", 40.0, 0, 1),
         ("wanda", 90.0, 0, 0),
@@ -131,7 +131,7 @@ def test_reference_lines_are_next_to_their_own_pattern(writer, store, trial):
 
 
 def test_importance_finds_what_decides(swept):
-    info = importance_info(swept)
+    info = importance_of(swept)
     first, *others = info.shares
     assert first.name == "learning_rate"
     assert first.low > max(share.high for share in others)
@@ -146,7 +146,7 @@ def test_importance_has_a_range(configuration):
         configuration([float(random.normal())], left=float(random.uniform()), right=float(random.uniform()))
         for _ in range(8)
     ]
-    left, right = importance_info(items).shares
+    left, right = importance_of(items).shares
     assert all(share.low <= share.value <= share.high for share in (left, right))
     assert max(share.high - share.low for share in (left, right)) > 0.2
 
@@ -158,7 +158,7 @@ def test_importance_respects_the_direction(configuration):
             for i in range(16)
         ]
 
-    low, high = importance_info(study("min")), importance_info(study("max"))
+    low, high = importance_of(study("min")), importance_of(study("max"))
     assert low.shares[0].name == high.shares[0].name == "decides"
     flags = [next(share.value for share in info.shares if share.name == "flag") for info in (low, high)]
     assert flags[1] > flags[0]
@@ -167,7 +167,7 @@ def test_importance_respects_the_direction(configuration):
 def test_conditional_settings_have_an_importance(configuration):
     items = [configuration([50.0 + i], alpha=0.5 + i / 50, steps=100 + i) for i in range(6)]
     items += [configuration([80.0 + i], method="susi", tau_end=0.01 * (i + 1), steps=100 + i) for i in range(6)]
-    info = importance_info(items)
+    info = importance_of(items)
     assert {share.name for share in info.shares} == {"method", "alpha", "tau_end", "steps"}
 
 
@@ -180,7 +180,7 @@ def test_conditional_settings_have_an_importance(configuration):
     ],
 )
 def test_importance_is_skipped_with_the_reason(configuration, settings, reason):
-    info = importance_info([configuration([float(i)], **values) for i, values in enumerate(settings)])
+    info = importance_of([configuration([float(i)], **values) for i, values in enumerate(settings)])
     assert info.skipped.startswith(reason)
     assert draw_importance(info).skipped == info.skipped
 
@@ -236,7 +236,7 @@ def test_a_setting_that_is_not_used_lies_below_the_axis():
 def test_the_best_is_at_the_top_and_a_loser_has_no_quality(configuration, mode, best):
     values = [10.0, 20.0, 30.0, float("nan")]
     items = [configuration([value], mode=mode, alpha=float(i)) for i, value in enumerate(values)]
-    info = parallel_info(items)
+    info = parallel_coordinates(items)
     by_key = {line.key: line for line in info.lines}
     assert by_key[items[best].key].quality == 0.0
     assert by_key[items[best].key].places[-1] == 1.0
@@ -249,17 +249,19 @@ def test_the_best_is_at_the_top_and_a_loser_has_no_quality(configuration, mode, 
 
 
 def test_parallel_coordinates_need_two_configurations(configuration):
-    assert parallel_info([configuration([1.0], alpha=1.0)]).skipped == "nothing varied between the configurations"
+    assert (
+        parallel_coordinates([configuration([1.0], alpha=1.0)]).skipped == "nothing varied between the configurations"
+    )
 
 
 def test_drawings_are_the_same_bytes_every_time(analysis, swept):
-    first = [*study_figures(analysis), draw_importance(importance_info(swept))]
-    again = [*study_figures(analysis), draw_importance(importance_info(swept))]
+    first = [*study_figures(analysis), draw_importance(importance_of(swept))]
+    again = [*study_figures(analysis), draw_importance(importance_of(swept))]
     assert [(figure.svg, figure.png) for figure in first] == [(figure.svg, figure.png) for figure in again]
 
 
 def test_drawings_hold_no_date_and_no_maker(swept):
-    figure = draw_parallel(parallel_info(swept))
+    figure = draw_parallel(parallel_coordinates(swept))
     assert figure.svg.startswith(b"<?xml")
     assert figure.png.startswith(b"\x89PNG")
     for trace in (b"dc:date", b"Matplotlib v", b"Creation Time", b"Software"):
@@ -269,7 +271,7 @@ def test_drawings_hold_no_date_and_no_maker(swept):
 def test_every_colour_drawn_is_one_that_the_page_can_swap(analysis, swept):
     assert LIGHT.keys() == DARK.keys()
     assert len(set(LIGHT.values())) == len(LIGHT)
-    figures = [*study_figures(analysis), draw_parallel(parallel_info(swept))]
+    figures = [*study_figures(analysis), draw_parallel(parallel_coordinates(swept))]
     drawn = {colour for figure in figures for colour in re.findall(r"#[0-9a-f]{6}\b", figure.svg.decode())}
     assert drawn
     assert drawn <= set(LIGHT.values())
@@ -277,7 +279,7 @@ def test_every_colour_drawn_is_one_that_the_page_can_swap(analysis, swept):
 
 def test_drawing_leaves_the_readers_matplotlib_alone(configurations):
     before = dict(matplotlib.rcParams)
-    draw_ranking(ranking_info(searched(configurations)))
+    draw_ranking(ranking_of(searched(configurations)))
     assert dict(matplotlib.rcParams) == before
 
 

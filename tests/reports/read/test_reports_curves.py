@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from measured import as_curves, with_metrics
 
-from nmlab.reports.analysis.maskpro.early_losses import losses_info
+from nmlab.reports.analysis.maskpro.early_losses import early_losses
 from nmlab.reports.analysis.maskpro.residuals import residuals_of
 from nmlab.reports.analysis.space.sensitivity import sensitivity_of
 from nmlab.reports.analysis.step_cost import step_costs
 from nmlab.reports.analysis.summary_rows import SummaryRow
-from nmlab.reports.analysis.training.progress import progress_info
-from nmlab.reports.analysis.training.ranks import RankLine, rank_info
+from nmlab.reports.analysis.training.progress import progress_by_tokens
+from nmlab.reports.analysis.training.ranks import RankLine, ranks_over_time
 from nmlab.reports.figures import (
     draw_losses,
     draw_progress,
@@ -55,7 +55,7 @@ def test_progress_is_the_mean_over_seeds_by_tokens(configuration):
     item = learned(configuration, [50.0, 54.0])
     rule = configuration([80.0], method="wanda", role="baseline")
     points = history(*evaluated(item, {0: 99.0, 5: 70.0, 10: 50.0}, {0: 99.0, 5: 74.0, 7: 60.0, 10: 54.0}))
-    info = progress_info([item, rule], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
+    info = progress_by_tokens([item, rule], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
     (curve,) = info.curves
     assert curve.tokens == (20.0, 60.0, 100.0)  # the initial mask, then half of the steps, then all
     assert (curve.mean, curve.low, curve.high) == ((99.0, 72.0, 52.0), (99.0, 70.0, 50.0), (99.0, 74.0, 54.0))
@@ -67,7 +67,7 @@ def test_a_line_that_would_press_the_curves_flat_is_told_and_not_drawn(configura
     item = learned(configuration, [90.0])
     rules = [configuration([value], method=name, role="baseline") for name, value in (("wanda", 95.0), ("dense", 9.0))]
     points = history(*evaluated(item, {0: 99.0, 5: 97.0, 10: 90.0}))
-    info = progress_info([item, *rules], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
+    info = progress_by_tokens([item, *rules], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
     assert info.references == (("wanda", 95.0),)
     assert info.outside == (("dense", 9.0),)
     assert draw_progress(info).caption.endswith("Outside the picture: dense at 9.00.")
@@ -76,7 +76,7 @@ def test_a_line_that_would_press_the_curves_flat_is_told_and_not_drawn(configura
 def test_progress_needs_an_evaluation_on_the_way(configuration):
     item = learned(configuration, [50.0])
     points = history(*evaluated(item, {0: 99.0, 10: 50.0}))
-    info = progress_info([item], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
+    info = progress_by_tokens([item], summary_rows=[SummaryRow(item, "best", "x")], progress=points)
     assert info.skipped == "no learned mask was evaluated between its start and its end"
     assert draw_progress(info).svg == b""
 
@@ -93,7 +93,7 @@ def test_losses_are_quantiles_of_the_first_steps(configuration):
     small, large = configuration([90.0], logit_magnitude=2.0), configuration([80.0], logit_magnitude=6)
     early = np.linspace(0.5, 1.5, 100)
     curves = as_curves([*residuals(small, [*early, -99.0]), *residuals(large, [-0.1] * 50 + [0.1] * 50)])
-    info = losses_info([large, small], curves=curves)
+    info = early_losses([large, small], curves=curves)
     assert [box.magnitude for box in info.boxes] == [2.0, 6.0]
     assert info.boxes[0].quantiles == pytest.approx(np.percentile(early, (5, 25, 50, 75, 95)))  # step 101 is late
     assert [box.share_better for box in info.boxes] == [0.0, 0.5]
@@ -111,7 +111,7 @@ def test_losses_are_those_of_the_logits_that_moved_least(configuration):
     curves = as_curves(
         [point for item in items for point in residuals(item, [float(item.settings["learning_rate"])] * 30)]
     )
-    info = losses_info(items, curves=curves)
+    info = early_losses(items, curves=curves)
     assert [box.quantiles[2] for box in info.boxes] == [0.3, 0.3]
     assert info.rates == (0.3, 0.3)
     assert "smallest learning rate (0.3)" in draw_losses(info).caption
@@ -121,7 +121,7 @@ def test_losses_are_those_of_the_logits_that_moved_least(configuration):
 def test_few_residuals_are_dots_and_no_box(configuration):
     items = [configuration([90.0], logit_magnitude=magnitude) for magnitude in (2.0, 6.0)]
     curves = as_curves([point for item in items for point in residuals(item, [0.1, 0.2, 0.3, 0.4, 0.5])])
-    caption = draw_losses(losses_info(items, curves=curves)).caption
+    caption = draw_losses(early_losses(items, curves=curves)).caption
     assert "boxes" not in caption
     assert "dots are single residuals" in caption
 
@@ -129,7 +129,7 @@ def test_few_residuals_are_dots_and_no_box(configuration):
 def test_the_many_magnitudes_of_a_search_are_put_into_groups(configuration):
     items = [configuration([90.0], logit_magnitude=2.0 + k / 10) for k in range(18)]
     curves = as_curves([point for item in items for point in residuals(item, [0.1] * 10)])
-    info = losses_info(items, curves=curves)
+    info = early_losses(items, curves=curves)
     assert [box.points for box in info.boxes] == [30] * 6
     assert [box.label for box in info.boxes][:2] == ["2.00 to 2.20", "2.30 to 2.50"]
 
@@ -137,8 +137,8 @@ def test_the_many_magnitudes_of_a_search_are_put_into_groups(configuration):
 def test_losses_count_diverged_runs_and_skip_what_is_not_finite(configuration):
     gone, kept = configuration([np.inf], logit_magnitude=2.0), configuration([80.0], logit_magnitude=6.0)
     curves = as_curves([*residuals(gone, [1.0] * 6 + [np.nan]), *residuals(kept, [0.0] * 6)])
-    assert [box.points for box in losses_info([gone, kept], curves=curves).boxes] == [6, 6]
-    one = losses_info([kept], curves=curves)
+    assert [box.points for box in early_losses([gone, kept], curves=curves).boxes] == [6, 6]
+    one = early_losses([kept], curves=curves)
     assert one.skipped == "fewer than two logit magnitudes have residuals of their first steps"
     assert draw_losses(one).svg == b""
 
@@ -186,7 +186,7 @@ def test_ranks_over_the_steps_that_all_share(configuration):
         *evaluated(items[1], {0: 99.0, 5: 80.0, 7: 1.0, 10: 60.0}, {0: 99.0, 5: 80.0, 10: 60.0}),
         *evaluated(items[2], {0: 99.0, 5: 85.0, 10: 70.0}, {0: 99.0, 5: 85.0, 10: 70.0}),
     )
-    info = rank_info(items, progress=points)
+    info = ranks_over_time(items, progress=points)
     assert info.steps == (0, 5, 10)
     assert [line.ranks for line in info.lines] == [(2.0, 3.0, 1.0), (2.0, 1.0, 2.0), (2.0, 2.0, 3.0)]
     assert info.agreement[-1] == pytest.approx(1.0)
@@ -205,8 +205,8 @@ def test_ties_are_drawn_side_by_side():
 def test_ranks_need_three_configurations_and_three_steps(configuration):
     items = [learned(configuration, [value], alpha=value) for value in (50.0, 60.0)]
     points = history(*(part for item in items for part in evaluated(item, {0: 9.0, 5: 8.0, 9: 7.0})))
-    assert rank_info(items, progress=points).skipped.startswith("fewer than three configurations")
-    assert draw_ranks(rank_info(items, progress=points)).svg == b""
+    assert ranks_over_time(items, progress=points).skipped.startswith("fewer than three configurations")
+    assert draw_ranks(ranks_over_time(items, progress=points)).svg == b""
 
 
 # --- time and memory ------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from nmlab.reports.analysis.analysis import analyse
-from nmlab.reports.analysis.masks.layers import layer_change, layer_info
-from nmlab.reports.analysis.masks.overlaps import overlap, overlap_info, pictures_info
+from nmlab.reports.analysis.masks.layers import layer_change, layer_changes
+from nmlab.reports.analysis.masks.overlaps import corners_of, overlap, overlaps_of
 from nmlab.reports.figures import draw_layers, draw_overlap, draw_pictures
 from nmlab.reports.figures.overlaps import percent
 from nmlab.reports.read.collect import collect
@@ -131,7 +131,7 @@ def test_masks_are_read_up_to_a_size(masked, store):
 
 
 def test_the_matrix_holds_the_overlaps(masked):
-    info = overlap_info(masked.summary_rows, masks=masked.masks)
+    info = overlaps_of(masked.summary_rows, masks=masked.masks)
     (matrix,) = info.matrices
     assert (matrix.pattern, matrix.labels, matrix.chance) == ("2:4", ("wanda", "susi"), 0.5)
     first = {row.item.method: row.item.finished[0].run_id for row in masked.summary_rows}
@@ -141,7 +141,7 @@ def test_the_matrix_holds_the_overlaps(masked):
 
 
 def test_the_pictures_are_corners_of_the_masks(masked):
-    info = pictures_info(masked.summary_rows, masks=masked.masks)
+    info = corners_of(masked.summary_rows, masks=masked.masks)
     assert info.labels == ("wanda", "susi")
     assert info.layers == tuple(SHAPES)
     run_id = next(trial.run_id for trial in masked.runs.trials if trial.method == "wanda")
@@ -150,7 +150,7 @@ def test_the_pictures_are_corners_of_the_masks(masked):
 
 
 def test_the_change_of_each_layer_is_against_the_kept_start(masked):
-    info = layer_info(masked.summary_rows, runs=masked.runs, masks=masked.masks)
+    info = layer_changes(masked.summary_rows, runs=masked.runs, masks=masked.masks)
     (curve,) = info.curves
     assert (curve.label, info.layers) == ("susi", ("0 q_proj", "0 up_proj"))
     start = masked.masks[masked.runs.initial_masks[0].run_id]
@@ -163,15 +163,15 @@ def test_the_change_of_each_layer_is_against_the_kept_start(masked):
 
 def test_masks_that_are_their_own_starts_have_no_figure_of_change(masked):
     start = masked.masks[masked.runs.initial_masks[0].run_id]
-    info = layer_info(masked.summary_rows, runs=masked.runs, masks=dict.fromkeys(masked.masks, start))
+    info = layer_changes(masked.summary_rows, runs=masked.runs, masks=dict.fromkeys(masked.masks, start))
     assert info.skipped == "no learned mask differs from the mask it started from"
 
 
 def test_without_masks_there_are_no_figures(analysis):
-    assert overlap_info(analysis.summary_rows, masks={}).skipped == "no two comparable masks were kept"
-    assert pictures_info(analysis.summary_rows, masks={}).skipped
-    assert layer_info(analysis.summary_rows, runs=analysis.runs, masks={}).skipped
-    assert draw_layers(layer_info(analysis.summary_rows, runs=analysis.runs, masks={})).svg == b""
+    assert overlaps_of(analysis.summary_rows, masks={}).skipped == "no two comparable masks were kept"
+    assert corners_of(analysis.summary_rows, masks={}).skipped
+    assert layer_changes(analysis.summary_rows, runs=analysis.runs, masks={}).skipped
+    assert draw_layers(layer_changes(analysis.summary_rows, runs=analysis.runs, masks={})).svg == b""
 
 
 def test_only_equal_masks_agree_on_a_hundred_percent():

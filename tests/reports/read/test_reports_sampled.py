@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nmlab.reports.analysis.analysis import analyse
-from nmlab.reports.analysis.maskpro.sampled_losses import sampled_info
+from nmlab.reports.analysis.maskpro.sampled_losses import sampled_losses
 from nmlab.reports.figures import draw_sampled, study_figures
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
@@ -28,7 +28,7 @@ def kept(loss_KB, run_id="run"):
 
 def test_the_ratio_is_that_of_the_standard_deviations(configuration):
     item = configuration([70.0])
-    info = sampled_info(kept(drawn(), item.run_ids[0]), configurations=[item])
+    info = sampled_losses(kept(drawn(), item.run_ids[0]), configurations=[item])
     assert info.label == "maskpro"
     assert info.batch_deviation == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
     assert info.mask_deviation == pytest.approx(0.02, rel=0.1)
@@ -43,12 +43,12 @@ def test_the_ratio_is_that_of_the_standard_deviations(configuration):
 
 
 def test_minibatches_that_overlap_are_not_said_to_be_apart(configuration):
-    caption = draw_sampled(sampled_info(kept(drawn(means=(3.0, 3.01))), configurations=[])).caption
+    caption = draw_sampled(sampled_losses(kept(drawn(means=(3.0, 3.01))), configurations=[])).caption
     assert "The worst mask" not in caption
 
 
 def test_masks_that_all_lose_the_same_have_no_spread():
-    info = sampled_info(kept(np.tile([3.0, 3.5], (20, 1))), configurations=[])
+    info = sampled_losses(kept(np.tile([3.0, 3.5], (20, 1))), configurations=[])
     assert (info.ratio, info.agreement) == (float("inf"), 0.0)
     assert draw_sampled(info).svg
 
@@ -63,7 +63,7 @@ def test_masks_that_all_lose_the_same_have_no_spread():
     ],
 )
 def test_too_little_is_not_drawn(found, reason):
-    figure = draw_sampled(sampled_info(found, configurations=[]))
+    figure = draw_sampled(sampled_losses(found, configurations=[]))
     assert figure.svg == b""
     assert reason in figure.skipped
 
