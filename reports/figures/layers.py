@@ -19,8 +19,16 @@ def draw_layers(info: LayerChanges) -> FigureFile:
         for index, curve in enumerate(info.curves):
             colour, marker, dashes = look_of(index)
             axes.fill_between(places, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
-            look = {"color": colour, "marker": marker, "linestyle": dashes}
-            axes.plot(places, curve.mean, label=curve.label, linewidth=1.6, markersize=4.5, **look)
+            axes.plot(
+                places,
+                curve.mean,
+                label=curve.label,
+                linewidth=1.6,
+                markersize=4.5,
+                color=colour,
+                marker=marker,
+                linestyle=dashes,
+            )
         step = max(1, len(info.layers) // 28)
         axes.set_xticks(places[::step], info.layers[::step], rotation=60, ha="right", fontsize=8)
         axes.set_ylim(bottom=0)

@@ -1,7 +1,5 @@
 """Overlaps of the masks as a matrix with the chance level, and corners of the masks as pictures."""
 
-from typing import Any
-
 import matplotlib
 
 from nmlab.reports.analysis.masks.overlaps import CORNER, MaskCorners, MaskOverlaps, OverlapMatrix
@@ -87,8 +85,7 @@ def _draw_share(axes: "matplotlib.axes.Axes", matrix: OverlapMatrix, *, row: int
     if row == column:
         return
     box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.2, "alpha": 0.85}
-    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8.5, "color": INK, "bbox": box}
-    axes.text(column + 0.5, row + 0.5, percent(share), **look)
+    axes.text(column + 0.5, row + 0.5, percent(share), ha="center", va="center", fontsize=8.5, color=INK, bbox=box)
 
 
 def percent(share: float) -> str:

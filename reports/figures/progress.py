@@ -1,7 +1,6 @@
 """Quality against tokens spent: the searched metric at every evaluation of a run."""
 
 import math
-from typing import Any
 
 import matplotlib
 
@@ -33,15 +32,30 @@ def draw_progress(info: ProgressByTokens) -> FigureFile:
         for index, curve in enumerate(info.curves):
             colour, marker, dashes = look_of(index)
             axes.fill_between(curve.tokens, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
-            look = {"color": colour, "linestyle": dashes, "marker": marker, "markersize": 4.5}
-            axes.plot(curve.tokens, curve.mean, label=curve.label, linewidth=1.7, **look)
+            axes.plot(
+                curve.tokens,
+                curve.mean,
+                label=curve.label,
+                linewidth=1.7,
+                color=colour,
+                marker=marker,
+                linestyle=dashes,
+                markersize=4.5,
+            )
         if info.is_log:
             numbers_on_log_axis(axes, axis="y")
         for _, value in info.references:
             axes.axhline(value, color=MUTED, linewidth=0.9, linestyle=DASHES[2], zorder=0.5)
         for name, value in _labels(info, axes.get_ylim()):
-            edge: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            axes.annotate(name, (1.0, value), xytext=(4, 0), va="center", fontsize=8, **edge)
+            axes.annotate(
+                name,
+                (1.0, value),
+                xycoords=("axes fraction", "data"),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
         axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
         axes.set(xlabel="tokens spent on one run, its initial mask included", ylabel=plain_name(info.metric))
         axes.yaxis.grid(True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib
 
@@ -132,13 +131,16 @@ def _draw_lines(axes: "matplotlib.axes.Axes", lines: Sequence[ReferenceLine]) ->
 def _draw_point(axes: "matplotlib.axes.Axes", point: RankedPoint, place: int) -> None:
     first = place == 0
     if point.initial is not None:
-        open_circle: dict[str, Any] = {
-            "markerfacecolor": PAPER,
-            "markeredgecolor": MUTED,
-            "markersize": 5.5,
-            "linestyle": "none",
-        }
-        axes.plot(point.initial, place, marker="o", label="its own initial mask" if first else None, **open_circle)
+        axes.plot(
+            point.initial,
+            place,
+            marker="o",
+            label="its own initial mask" if first else None,
+            markerfacecolor=PAPER,
+            markeredgecolor=MUTED,
+            markersize=5.5,
+            linestyle="none",
+        )
         axes.plot([point.initial, point.mean], [place, place], color=MUTED, linewidth=0.6, zorder=0.5)
     if point.low is not None and point.high is not None:
         axes.plot([point.low, point.high], [place, place], color=SERIES[0], linewidth=2.2, solid_capstyle="butt")

@@ -26,9 +26,18 @@ def draw_ranks(info: RanksOverTime) -> FigureFile:
             axes.plot(info.steps, line.ranks, color=GRID, linewidth=1.1, zorder=1)
         for index, line in enumerate(info.lines[:HIGHLIGHTED]):
             colour, marker, dashes = look_of(index)
-            look = {"color": colour, "marker": marker, "linestyle": dashes}
             places = beside_ties(info.lines[:HIGHLIGHTED], index)
-            axes.plot(info.steps, places, label=line.label, linewidth=1.9, markersize=5, zorder=2, **look)
+            axes.plot(
+                info.steps,
+                places,
+                label=line.label,
+                linewidth=1.9,
+                markersize=5,
+                zorder=2,
+                color=colour,
+                marker=marker,
+                linestyle=dashes,
+            )
         axes.set_ylim(len(info.lines) + 0.6, 0.4)
         axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         axes.set(xlabel="training step", ylabel="rank (1 is best)")
