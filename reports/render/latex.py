@@ -81,7 +81,7 @@ def _over_pages(table: ReportTable) -> str:
     name, width = ("xltabular", "{\\linewidth}") if has_prose else ("longtable", "")
     top, head, rule, *rows, bottom = _lines(table)
     lines = [
-        "\\begingroup\\scriptsize\\setlength{\\tabcolsep}{2pt}",
+        "\\begingroup\\scriptsize\\setlength{\\tabcolsep}{2pt}\\setlength{\\LTcapwidth}{\\linewidth}",
         f"\\begin{{{name}}}{width}{{{_places(table)}}}",
         _caption(table) + "\\\\",
         *(top, head, rule, "\\endfirsthead"),
