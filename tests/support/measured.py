@@ -1,7 +1,7 @@
 """Configurations and curves of tests that need no store."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,15 +24,6 @@ def with_metrics(item: Configuration, metrics: Mapping[str, float | Sequence[flo
 def with_facts(item: Configuration, **facts: object) -> Configuration:
     """Give every run of a configuration these fields."""
     return _changed(item, [replace(trial, **facts) for trial in item.trials])
-
-
-def frame(trials: Sequence[TrialRecord]) -> pd.DataFrame:
-    """Return records as a table, with a column for each setting and metric."""
-    own = [item.name for item in fields(TrialRecord) if item.name not in ("settings", "metrics")]
-    settings = sorted({name for one in trials for name in one.settings})
-    metrics = sorted({name for one in trials for name in one.metrics})
-    rows = [{**{name: getattr(one, name) for name in own}, **one.settings, **one.metrics} for one in trials]
-    return pd.DataFrame(rows, columns=[*own, *settings, *metrics])
 
 
 def as_curves(points: Sequence[Mapping[str, object]] | pd.DataFrame) -> dict[str, Curve]:

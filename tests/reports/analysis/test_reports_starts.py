@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from measured import frame
 
 from nmlab.reports.analysis.analysis import analyse
 from nmlab.reports.analysis.configurations import configurations_of
@@ -12,6 +11,7 @@ from nmlab.reports.analysis.training.progress import progress_by_tokens
 from nmlab.reports.narrative.headline import headline_of
 from nmlab.reports.narrative.verdicts import verdict_sentences
 from nmlab.reports.read.collect import collect
+from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.histories import with_starts
 from nmlab.reports.tables.comparison import comparison_tables
 
@@ -46,7 +46,7 @@ def plain(table):
 
 def test_both_layouts_are_one_table(launches):
     old, new = launches
-    pd.testing.assert_frame_equal(plain(frame(old.trials)), plain(frame(new.trials)))
+    pd.testing.assert_frame_equal(plain(trial_frame(old.trials)), plain(trial_frame(new.trials)))
     assert old.metrics == new.metrics
     assert not [name for name in new.metrics if name.startswith("initial/")]
 
@@ -75,17 +75,17 @@ def test_both_layouts_are_one_report(launches, store):
 
 def test_a_run_that_never_learned_has_a_start_and_no_evaluation(launches):
     for runs in launches:
-        unfinished = frame(runs.trials)[frame(runs.trials)["status"] != "finished"]
+        unfinished = trial_frame(runs.trials)[trial_frame(runs.trials)["status"] != "finished"]
         assert list(unfinished["status"]) == ["stopped", "diverged"]
         assert unfinished[METRIC].isna().all()
         assert list(unfinished[INITIAL]) == [101.0, 102.0]
-        finished = frame(runs.trials)[frame(runs.trials)["status"] == "finished"]
+        finished = trial_frame(runs.trials)[trial_frame(runs.trials)["status"] == "finished"]
         assert finished[METRIC].notna().all()
 
 
 def test_a_rule_has_an_evaluation_at_step_0_and_no_start(launches):
     for runs in launches:
-        (rule,) = frame(runs.trials)[frame(runs.trials)["method"] == "wanda"].to_dict("records")
+        (rule,) = trial_frame(runs.trials)[trial_frame(runs.trials)["method"] == "wanda"].to_dict("records")
         assert rule[METRIC] == 99.0
         assert pd.isna(rule[INITIAL])
 
@@ -97,7 +97,7 @@ def test_a_rule_whose_mask_has_no_finite_perplexity_keeps_it(writer, store, tria
         trial("random", 0, float("inf"), role="baseline", status="diverged"),
     ]
     writer.launch("starts-infinite", trials, name="infinite-1")
-    rows = frame(collect(store, study="starts-infinite").trials)
+    rows = trial_frame(collect(store, study="starts-infinite").trials)
     assert list(rows[rows["method"] == "random"][METRIC]) == [float("inf")]
 
 

@@ -6,12 +6,12 @@ import pickle
 
 import numpy as np
 import pytest
-from measured import frame
 
 from nmlab.reports.analysis.evaluation_check import check_evaluations
 from nmlab.reports.read.collect import collect
 from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.evaluations import Evaluation, read_evaluation
+from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.trials import TrialRecord
 
 
@@ -31,7 +31,7 @@ def archive(**arrays):
 def run_id(writer, store, trial, request):
     study = f"evaluation-{request.node.name}"
     writer.launch(study, [trial("wanda", 0, 50.0, role="baseline")], name="e-1")
-    return frame(collect(store, study=study).trials)["run_id"].iloc[0]
+    return trial_frame(collect(store, study=study).trials)["run_id"].iloc[0]
 
 
 def record(metrics):
