@@ -8,6 +8,7 @@ from nmlab.reports.analysis.metrics import plain_name, style_of
 from nmlab.reports.analysis.published import published_tables, remarks
 from nmlab.reports.analysis.published.versus_published import Pair, agreement, order_p_values
 from nmlab.reports.analysis.statements import p_value_text
+from nmlab.reports.statistics import LEVEL
 from nmlab.reports.values import (
     Cell,
     Column,
@@ -17,8 +18,6 @@ from nmlab.reports.values import (
     estimate_cell,
     without_empty_columns,
 )
-
-LEVEL = 0.05
 
 COLUMNS = (
     Column("model", "published model"),

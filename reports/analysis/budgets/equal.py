@@ -14,11 +14,10 @@ from nmlab.reports.analysis.marks import group_marks
 from nmlab.reports.analysis.metrics import is_compared_by_ratio
 from nmlab.reports.analysis.pairwise import over_seeds
 from nmlab.reports.read.histories import Curves
-from nmlab.reports.statistics import MeanEstimate, adjusted, mean_interval
+from nmlab.reports.statistics import LEVEL, MeanEstimate, adjusted, mean_interval
 from nmlab.reports.values import Direction, Mark
 
 BUDGET_KINDS = ("tokens", "forwards", "seconds")
-LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)

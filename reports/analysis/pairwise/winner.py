@@ -23,10 +23,8 @@ from nmlab.reports.analysis.pairwise.partial import (
 from nmlab.reports.analysis.pairwise.side import Side
 from nmlab.reports.read.evaluations import Evaluation
 from nmlab.reports.read.histories import Curves
-from nmlab.reports.statistics import SideComparison, holm
+from nmlab.reports.statistics import LEVEL, SideComparison, holm
 from nmlab.reports.values import Direction
-
-LEVEL = 0.05
 
 
 class Completion(StrEnum):
