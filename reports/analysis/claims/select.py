@@ -10,7 +10,7 @@ from nmlab.reports.analysis.pairwise import Side, best_side
 from nmlab.reports.analysis.pairwise.partial import at_the_end
 from nmlab.reports.read.trials import Value
 from nmlab.reports.values import Direction, counted
-from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading import study_yaml
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.trials.contract import run_params
 from nmlab.trials.contract.run_status import TrialStatus
@@ -184,7 +184,7 @@ def planned_values(params: Mapping[str, str]) -> dict[str, Sequence[Value]]:
 def _values(text: str) -> tuple[Value, ...]:
     """Return the values of a list that was written as text; empty for text that is cut off."""
     try:
-        listed = dialect.parse(text, source="parameter")
+        listed = study_yaml.parse(text, source="parameter")
     except StudyError:
         return ()
     return tuple(item for item in listed if isinstance(item, int | float | str)) if isinstance(listed, list) else ()
