@@ -1,4 +1,4 @@
-"""Reads a mask bundle without torch: a safetensors file of packed bits with shapes in its header.
+"""Reads masks of runs without torch: safetensors files of packed bits with shapes in their header.
 
 Bit order is little-endian: entry k of a flattened mask is bit ``k % 8`` of byte ``k // 8``. Groups of M lie along
 the input axis, which is the last one.
@@ -6,6 +6,7 @@ the input axis, which is the last one.
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,9 +16,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from nmlab.reports.read.errors import ReportError
+from nmlab.reports.read.store import RunStore
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_artifacts import HEADER_FORMAT, HEADER_INFO, HEADER_SHAPES, MASK_FILE, MASK_FORMAT
 
+MOST_BYTES = 512 * 2**20
 LENGTH_BYTES = 8  # of the header, at the start of every safetensors file
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -38,6 +41,14 @@ class PackedMask:
         """How many weights the mask covers."""
         return math.prod(self.shape)
 
+    def is_like(self, other: "PackedMask") -> bool:
+        """Whether another mask has the same shape and pattern."""
+        return (self.shape, self.n, self.m) == (other.shape, other.n, other.m)
+
+    def different(self, other: "PackedMask") -> int:
+        """Return how many weights one of two masks keeps and the other drops."""
+        return int(np.bitwise_count(self.bits ^ other.bits).sum())
+
     def unpacked(self) -> Bools:
         """Return the mask as booleans, [out, in]."""
         flat = np.unpackbits(self.bits, bitorder="little", count=self.entries)
@@ -48,6 +59,32 @@ class PackedMask:
         rows, width = min(size, self.shape[0]), self.shape[1]
         flat = np.unpackbits(self.bits[: (rows * width + 7) // 8], bitorder="little", count=rows * width)
         return flat.astype(np.bool_).reshape(rows, width)[:, :size]
+
+
+def read_masks(
+    store: RunStore, *, run_ids: Iterable[str], most_bytes: int = MOST_BYTES
+) -> dict[str, dict[str, PackedMask]]:
+    """Read the masks of some runs in the given order, up to a limit on their total size.
+
+    Args:
+        store: the store that holds the artifacts.
+        run_ids: runs in order of importance; runs without a mask are left out.
+        most_bytes: the limit on the bytes of packed masks; a mask that exceeds it is left out.
+
+    Raises:
+        ReportError: a damaged mask.
+    """
+    found: dict[str, dict[str, PackedMask]] = {}
+    held = 0
+    for run_id in dict.fromkeys(run_ids):
+        size = store.artifact_size(run_id, name=MASK_FILE)
+        if size is None or held + size > most_bytes:
+            continue
+        content = store.artifact(run_id, name=MASK_FILE)
+        assert content is not None, "the artifact was listed a moment ago"
+        held += size
+        found[run_id] = parse_masks(content, run_id=run_id)
+    return found
 
 
 def parse_masks(content: bytes, *, run_id: str) -> dict[str, PackedMask]:

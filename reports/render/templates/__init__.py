@@ -1,4 +1,4 @@
-"""Access to the Jinja templates in this folder."""
+"""The templates of the HTML and the Markdown report, with the style and the script of the page."""
 
 from pathlib import Path
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from nmlab.reports.analysis.configurations import Configuration, distinguishing, setting_of, value_text
-from nmlab.reports.read.frame import Value
+from nmlab.reports.read.trials import Value
 from nmlab.trials.contract.run_status import TrialStatus
 
 NEARLY = 0.9  # of the diverged runs lie in the region, and of its runs diverged
@@ -72,16 +72,16 @@ def _separates(region: Region) -> bool:
 def _regions(name: str, points: Points, total: int) -> Iterator[Region]:
     values = {value for value, *_ in points if value is not None}
     for value in sorted(values, key=str):
-        yield _region(f"{name} = {value_text(value)}", points, total, lambda own, value=value: own == value)
+        yield _region(f"{name} = {value_text(value)}", points, total=total, holds=lambda own, value=value: own == value)
     numbers = sorted(value for value in values if not isinstance(value, str))
     if len(numbers) < len(values):
         return
     for low, high in pairwise(numbers):
-        yield _region(f"{name} < {value_text(high)}", points, total, lambda own, high=high: own < high)
-        yield _region(f"{name} > {value_text(low)}", points, total, lambda own, low=low: own > low)
+        yield _region(f"{name} < {value_text(high)}", points, total=total, holds=lambda own, high=high: own < high)
+        yield _region(f"{name} > {value_text(low)}", points, total=total, holds=lambda own, low=low: own > low)
 
 
-def _region(condition: str, points: Points, total: int, holds: Callable[..., bool]) -> Region:
+def _region(condition: str, points: Points, *, total: int, holds: Callable[..., bool]) -> Region:
     inside = [(diverged, finished) for value, diverged, finished in points if value is not None and holds(value)]
     diverged = sum(own for own, _ in inside)
     return Region(condition, diverged + sum(own for _, own in inside), diverged, total)
