@@ -83,9 +83,9 @@ def run(
     from nmlab.platform.planning.study_trials import configured
     from nmlab.platform.run_one import make_folder, run_one
     from nmlab.platform.tracking.address import absolute_uri, check_store
+    from nmlab.trials.contract.model_settings import model_source
     from nmlab.trials.contract.pattern import Pattern
     from nmlab.trials.contract.trial_spec import TrialSpec
-    from nmlab.trials.models.sources import model_source
     from nmlab.trials.sizing.preflight import preflight
 
     learned, held_out = _texts(data, evaluation, splits=(split, evaluation_split), column=column)

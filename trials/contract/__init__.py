@@ -1,6 +1,7 @@
 """Plain values that every package may import; nothing in here loads torch, Ray or MLflow.
 
-* ``sections``, ``trial_spec``: the settings of a trial, those that studies have as well among them; ``values``: types.
+* ``sections``, ``trial_spec``: the settings of a trial, those that studies have as well among them; ``values``: types;
+  ``model_settings``: those of a model, read and written down.
 * ``pattern``: N:M.
 * ``metrics``, ``measures``, ``declarations``: what is measured, and by whom.
 * ``near_names``, ``wording``: messages about unknown names and wrong values.

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from nmlab.trials.contract.model_settings import settings_of
 from nmlab.trials.export.subject import Subject, linear_of
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.models.context import longest_context
-from nmlab.trials.models.sources import settings_of
 
 FACTS = "nmlab.json"
 _PROBE = (2, 24)  # sequences and tokens whose logits are compared
