@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from nmlab.platform.cluster.proof import PACKAGES, Record, difference, looker
-from nmlab.platform.planning.admission import Load, check_slots, refuses
+from nmlab.platform.planning.admission import Load, refuses
+from nmlab.platform.planning.checks import check_slots
 from nmlab.platform.planning.machine import free_bytes
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.models import locate

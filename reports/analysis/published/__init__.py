@@ -3,19 +3,25 @@
 One row for each printed cell: ``paper table model pattern method setting metric unit value printed flags``. Names of
 methods and settings are those that users of nmlab type; ``setting`` is ``name=value`` pairs separated by spaces.
 ``value`` is NaN where the paper prints a dash, and text that is no number (a version) stands in ``printed`` only.
-Nothing is corrected: contradictions are named in ``flags`` and explained by :func:`remarks`.
+Nothing is corrected: contradictions are named in ``flags`` and explained by :func:`remarks`. Captions are read without
+pandas.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import yaml
 
 from nmlab.reports.read.errors import ReportError
 from nmlab.trials.contract.near_names import unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDER = Path(__file__).parent
 PAPERS = ("maskpro", "susi")
@@ -45,6 +51,8 @@ class Remark:
 @cache
 def published_numbers() -> pd.DataFrame:
     """Return every printed cell of both papers, in the order of print, ``table`` in full (``susi/table-2``)."""
+    import pandas as pd
+
     parts = [pd.read_csv(FOLDER / f"{paper}.csv", dtype=str, keep_default_na=False) for paper in PAPERS]
     rows = pd.concat(parts, ignore_index=True)
     rows["table"] = rows["paper"] + "/" + rows["table"]
