@@ -11,7 +11,6 @@ import pytest
 
 from nmlab.platform.cli.verbs import VERBS, load
 from nmlab.search_spaces import loader
-from nmlab.trials.methods import registry
 
 HEAVY = ("torch", "transformers", "mlflow", "optuna", "ray", "pandas", "scipy", "matplotlib")
 CLUSTER = ("--address", "http://localhost:1", "--results", "/nowhere")
@@ -78,7 +77,7 @@ OF_RUN = {
 def _of_studies():
     """Yield what the verbs that take a study refuse, and a part of what each says."""
     for verb, rest in (("plan", ()), ("sweep", ()), ("submit", CLUSTER)):
-        for override, said in TYPOS.values():
+        for override, said in list(TYPOS.values())[: None if verb == "plan" else 5]:
             yield (verb, "quickstart", *rest, "--set", override), said
         yield (verb, "maskpro-alhpa", *rest), "did you mean 'maskpro-alpha'"
         yield (verb, "nowhere.yaml", *rest), "not found"
@@ -97,7 +96,7 @@ ANSWERED = [
     *(("studies", name) for name in ("quickstart", "maskpro-alpha", "methods-search")),
     ("methods",),
     ("methods", "--json"),
-    *(("methods", name) for name in registry.names()),
+    *(("methods", name) for name in ("dense", "maskpro")),
 ]
 COMPLETED = {"nmlab stud": "studies", "nmlab sweep --pre": "--preset", "nmlab methods --js": "--json"}
 
@@ -161,8 +160,8 @@ def test_a_method_of_another_package_is_loaded_when_it_is_named_or_listed(thirte
     probe = f"; import sys; print([name for name in {HEAVY} if name in sys.modules])"
     read = "from nmlab.trials.methods import registry; "
     path = os.pathsep.join([str(thirteenth), os.environ.get("PYTHONPATH", "")])
-    for lookup in ("registry.names()", "registry.get('maskpro')", "registry.get('maskpro').configure({})"):
-        assert _python(read + lookup + probe, PYTHONPATH=path) == "[]"
+    unnamed = "assert 'hill_climb' in registry.names(); registry.get('maskpro').configure({})"
+    assert _python(read + unnamed + probe, PYTHONPATH=path) == "[]"
     assert "torch" in _python(read + "registry.get('hill_climb')" + probe, PYTHONPATH=path)
 
 
