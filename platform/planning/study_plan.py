@@ -24,7 +24,7 @@ from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
-    from nmlab.trials.sizing.preflight import Facts
+    from nmlab.trials.sizing.preflight import PreflightFacts
 
 __all__ = [
     "Plan",
@@ -53,10 +53,10 @@ class Plan:
     baselines: tuple[TrialSpec, ...]
     examples: tuple[TrialSpec, ...]
     configurations: int
-    facts: Facts
+    facts: PreflightFacts
 
     @classmethod
-    def unchecked(cls, study: Study, *, facts: Facts) -> Self:
+    def unchecked(cls, study: Study, *, facts: PreflightFacts) -> Self:
         """Return the plan of a study that needs no checks, with facts that are known."""
         return cls(study, tuple(baseline_specs(study)), tuple(example_specs(study)), configurations_tried(study), facts)
 
@@ -99,7 +99,7 @@ def plan_study(study: Study) -> Plan:
     return Plan(study, tuple(baselines), tuple(example_specs(study)), configurations_tried(study), facts)
 
 
-def _facts(study: Study, trials: StudyTrials) -> Facts:
+def _facts(study: Study, trials: StudyTrials) -> PreflightFacts:
     from nmlab.trials.sizing.preflight import preflight
 
     largest = max((trial.spec for trial in trials.examples), key=lambda spec: spec.calibration.samples)
@@ -111,7 +111,7 @@ def _facts(study: Study, trials: StudyTrials) -> Facts:
     )
 
 
-def _check_with_facts(study: Study, trials: StudyTrials, facts: Facts) -> None:
+def _check_with_facts(study: Study, trials: StudyTrials, facts: PreflightFacts) -> None:
     for trial in (*trials.examples, *trials.baselines):
         checks.check_inputs(trial, facts)
     methods = {trial.spec.method for trial in (*trials.examples, *trials.baselines)}

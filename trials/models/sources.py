@@ -1,7 +1,6 @@
 """Find a model's files: the built-in model, a local Hugging Face folder, or a hub id of Hugging Face."""
 
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -9,6 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.near_names import unknown_name
 from nmlab.trials.contract.sections import ModelSource
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.models.stored import check_stored
 
 BUILTIN = {"builtin:tiny": Path(__file__).parent / "tiny"}
@@ -17,7 +17,7 @@ BUILTIN = {"builtin:tiny": Path(__file__).parent / "tiny"}
 _SMALL = ["*.json"]  # fetched first, because they show whether the weights are of use
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 # Without these options transformers asks at the terminal whether to run code that comes with a model.
-DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+DATA_ONLY: JsonObject = {"local_files_only": True, "trust_remote_code": False}
 
 
 def locate(source: ModelSource) -> Path:

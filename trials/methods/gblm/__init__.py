@@ -36,7 +36,7 @@ class GBLM(Method):
     )
     config = GBLMConfig
     measures_inputs = True
-    shardable = True
+    supports_pipeline_stages = True
     imports = ("nmlab.trials.inputs.calibration", "nmlab.trials.inputs.gradients", "nmlab.trials.masks.topn")
 
     def needs(self, shape: Shape, config: GBLMConfig) -> Needs:

@@ -8,14 +8,14 @@ it.
 from typing import TYPE_CHECKING
 
 from nmlab.trials.contract.lazy_names import lazy_names
-from nmlab.trials.methods.initial_masks.names import available, unknown_reason
+from nmlab.trials.methods.initial_masks.names import initial_mask_methods, unknown_reason
 
 if TYPE_CHECKING:
     from nmlab.trials.methods.initial_masks.identity import initial_mask_key
     from nmlab.trials.methods.initial_masks.lookup import initial_mask_file
     from nmlab.trials.methods.initial_masks.sharing import initial_mask
 
-__all__ = ["available", "initial_mask", "initial_mask_file", "initial_mask_key", "unknown_reason"]
+__all__ = ["initial_mask", "initial_mask_file", "initial_mask_key", "initial_mask_methods", "unknown_reason"]
 
 # Imported when asked for, because methods ask for the names of initial masks before torch is loaded.
 __getattr__ = lazy_names(

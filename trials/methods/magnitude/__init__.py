@@ -27,7 +27,7 @@ class Magnitude(Method):
         cost="one pass over the weights",
     )
     reads_text = False
-    shardable = True
+    supports_pipeline_stages = True
     imports = ("nmlab.trials.masks.topn",)
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:

@@ -31,7 +31,7 @@ class MaskLLM(Method):
         patterns="any N:M with at most max_candidates masks a group (2:4 has 6, 4:8 has 70, 8:16 has 12870)",
     )
     config = MaskLLMConfig
-    shardable = True
+    supports_pipeline_stages = True
     metrics = METRICS
     learned = True
     depends_on_seed = True

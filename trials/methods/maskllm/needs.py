@@ -40,4 +40,4 @@ def _shared(config: MaskLLMConfig, shape: Shape) -> dict[str, int]:
         return {}
     method = registry.get(config.initial_mask)
     needed = method.needs(shape, method.configure({}))
-    return shared_start(method.name, shape, needs=needed, of_a_seed=method.depends_on_seed)
+    return shared_start(method.name, shape, needs=needed, per_seed=method.depends_on_seed)

@@ -69,7 +69,7 @@ class MaskLLMRun(SoftMaskRun):
 
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
         kappa, _ = self._scale_and_temperature(step)
-        return sampled_mask(self._gate_GK, noise_GW, kappa, self._context.pattern)
+        return sampled_mask(self._gate_GK, noise_GW, kappa=kappa, pattern=self._context.pattern)
 
     def _hard_mask(self) -> Tensor:
         return hard_mask(self._gate_GK.detach(), pattern=self._context.pattern)

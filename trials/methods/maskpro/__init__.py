@@ -27,7 +27,7 @@ class MaskPro(Method):
     metrics = METRICS
     learned = True
     depends_on_seed = True
-    shardable = True
+    supports_pipeline_stages = True
     imports = ("nmlab.trials.methods.maskpro.run",)
 
     def unsupported_reason(self, pattern: Pattern, config: MaskProConfig) -> str | None:

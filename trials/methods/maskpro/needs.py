@@ -34,6 +34,6 @@ def needs(shape: Shape, config: MaskProConfig) -> Needs:
         forwards=config.masks_per_step,
         start_reads=1 + (started.start_reads if started else 0),
         passes=_PASSES * config.masks_per_step,
-        shared=shared_start(initial.name, shape, needs=started, of_a_seed=initial.depends_on_seed),
+        shared=shared_start(initial.name, shape, needs=started, per_seed=initial.depends_on_seed),
         extra_forwards=(config.loss_masks + 1) * config.loss_batches if config.loss_masks else 0,
     )

@@ -139,7 +139,7 @@ class MaskProRun(Run):
 
         def evaluate(index: int) -> float:
             with self._cost.phase("patch", device=self._device):
-                self._patcher.show(draws[index])
+                self._patcher.apply(draws[index])
             with self._cost.phase("forward", device=self._device):
                 return self._model.loss(tokens)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nmlab.trials.contract.lazy_names import lazy_names
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.base import About, Method, Run
-from nmlab.trials.methods.proxsparse.config import ProxSparseConfig, refusal
+from nmlab.trials.methods.proxsparse.config import ProxSparseConfig, unsupported_pattern_reason
 from nmlab.trials.methods.proxsparse.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ProxSparse(Method):
     imports = ("nmlab.trials.methods.proxsparse.run",)
 
     def unsupported_reason(self, pattern: Pattern, config: ProxSparseConfig) -> str | None:
-        return refusal(pattern)
+        return unsupported_pattern_reason(pattern)
 
     def needs(self, shape: Shape, config: ProxSparseConfig) -> Needs:
         from nmlab.trials.methods.proxsparse.needs import needs

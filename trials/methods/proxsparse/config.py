@@ -57,7 +57,7 @@ class ProxSparseConfig(MethodConfig):
     )
 
 
-def refusal(pattern: Pattern) -> str | None:
+def unsupported_pattern_reason(pattern: Pattern) -> str | None:
     """Return why there is no proximal step for ``pattern``, or None for 2:4."""
     if pattern == Pattern(2, 4):
         return None

@@ -36,7 +36,7 @@ class PrunerZero(Method):
     )
 
     config = PrunerZeroConfig
-    shardable = True
+    supports_pipeline_stages = True
     imports = ("nmlab.trials.inputs.gradients", "nmlab.trials.masks.topn")
 
     def needs(self, shape: Shape, config: PrunerZeroConfig) -> Needs:

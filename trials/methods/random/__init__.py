@@ -21,7 +21,7 @@ class Random(Method):
     )
     depends_on_seed = True
     reads_text = False
-    shardable = True
+    supports_pipeline_stages = True
     imports = ("nmlab.trials.masks.randomness", "nmlab.trials.masks.topn")
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:

@@ -9,7 +9,7 @@ from nmlab.trials.contract.lazy_names import lazy_names
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods.base import About, Method, Run
 from nmlab.trials.methods.one_shot import OneShotRun
-from nmlab.trials.methods.sparsegpt.config import SparseGPTConfig, refuse_block_size
+from nmlab.trials.methods.sparsegpt.config import SparseGPTConfig, unsupported_block_size_reason
 
 if TYPE_CHECKING:
     from nmlab.trials.methods.base import TrialContext
@@ -31,11 +31,11 @@ class SparseGPT(Method):
     )
     config = SparseGPTConfig
     measures_inputs = True
-    shardable = True
+    supports_pipeline_stages = True
     imports = ("nmlab.trials.methods.sparsegpt.run",)
 
     def unsupported_reason(self, pattern: Pattern, config: SparseGPTConfig) -> str | None:
-        return refuse_block_size(config.block_size, pattern)
+        return unsupported_block_size_reason(config.block_size, pattern)
 
     def needs(self, shape: Shape, config: SparseGPTConfig) -> Needs:
         from nmlab.trials.models.needs import FLOAT32, one_shot_needs, statistics_bytes

@@ -23,7 +23,7 @@ class SparseGPTConfig(MethodConfig):
     )
 
 
-def refuse_block_size(block_size: int, pattern: Pattern) -> str | None:
+def unsupported_block_size_reason(block_size: int, pattern: Pattern) -> str | None:
     """Return why a block size does not fit a pattern, or None if it does."""
     if block_size % pattern.m == 0:
         return None

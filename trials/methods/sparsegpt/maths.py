@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.ranking import keep_largest_columns
-from nmlab.trials.methods.sparsegpt.config import refuse_block_size
+from nmlab.trials.methods.sparsegpt.config import unsupported_block_size_reason
 
 
 class IndefiniteHessianError(ValueError):
@@ -112,5 +112,5 @@ def _check(weight: Tensor, hessian: Tensor, pattern: Pattern, *, block_size: int
         )
     if inputs % pattern.m:
         raise ValueError(f"weight: {inputs} inputs do not split into groups of {pattern.m} (pattern {pattern})")
-    if reason := refuse_block_size(block_size, pattern):
+    if reason := unsupported_block_size_reason(block_size, pattern):
         raise ValueError(reason)

@@ -30,7 +30,7 @@ class Susi(Method):
     metrics = METRICS
     learned = True
     depends_on_seed = True
-    shardable = True
+    supports_pipeline_stages = True
     imports = ("nmlab.trials.methods.susi.run",)
 
     def needs(self, shape: Shape, config: SusiConfig) -> Needs:

@@ -15,7 +15,8 @@ def needs(shape: Shape, config: SusiConfig) -> Needs:
 
     def weights() -> dict[str, Tensor]:
         logits_GM = torch.empty(shape.groups, shape.pattern.m, requires_grad=True)
-        mask_GM = relaxed_mask(logits_GM, torch.empty_like(logits_GM), config.tau_init, config.lambda_init, n)
+        noise_GM = torch.empty_like(logits_GM)
+        mask_GM = relaxed_mask(logits_GM, noise_GM, tau=config.tau_init, lam=config.lambda_init, n=n)
         return masked_by(shape, mask_GM)
 
     n, noise = shape.pattern.n, FLOAT32 * shape.prunable

@@ -47,13 +47,12 @@ class SusiRun(SoftMaskRun):
 
     def _soft(self, noise_GW: Tensor, step: int) -> Tensor:
         tau, lam = self._temperatures(step)
-        return relaxed_mask(
-            self._logits_GM, noise_GW, tau, lam, self._context.pattern.n, layers=self._layout.groups_of_layers
-        )
+        n, layers = self._context.pattern.n, self._layout.groups_of_layers
+        return relaxed_mask(self._logits_GM, noise_GW, tau=tau, lam=lam, n=n, layers=layers)
 
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
         _, lam = self._temperatures(step)
-        return sampled_mask(self._logits_GM, noise_GW, lam, self._context.pattern.n)
+        return sampled_mask(self._logits_GM, noise_GW, lam=lam, n=self._context.pattern.n)
 
     def _hard_mask(self) -> Tensor:
         return topn(self._logits_GM, self._context.pattern)

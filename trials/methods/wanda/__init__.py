@@ -30,7 +30,7 @@ class Wanda(Method):
         cost="two forward passes over the calibration text",
     )
     measures_inputs = True
-    shardable = True
+    supports_pipeline_stages = True
     imports = ("nmlab.trials.inputs.calibration", "nmlab.trials.masks.topn")
 
     def needs(self, shape: Shape, config: MethodConfig) -> Needs:
