@@ -79,9 +79,9 @@ LOWEST_TESTS := tests/platform/installation tests/search_spaces tests/platform/t
 lowest: $(TOOLS_READY)
 	$(UV) pip compile --quiet --resolution lowest-direct --python-version 3.11 --extra dev --no-annotate \
 		--output-file $(TOOLS)/lowest.txt pyproject.toml > /dev/null
-	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/pip install --quiet --requirement $(TOOLS)/lowest.txt
-	$(LOWEST)/bin/pip install --quiet --no-deps --editable .
+	$(UV) venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --requirement $(TOOLS)/lowest.txt
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps --editable .
 	$(LOWEST)/bin/pytest $(LOWEST_TESTS)
 
 # Build both archives from the last commit, look into them, install each in an empty environment, and use it.

@@ -13,7 +13,7 @@ from pathlib import Path
 PACKAGES = ("platform", "trials", "search_spaces", "reports")
 """The folders at the root of a checkout that become packages below `nmlab`."""
 _BUILT = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt"}
-_SOURCE = {"README.md", "pyproject.toml", "setup.cfg", "PKG-INFO"}
+_SOURCE = {"MANIFEST.in", "README.md", "pyproject.toml", "setup.cfg", "PKG-INFO"}
 
 
 def package_files(root: Path) -> set[str]:
