@@ -79,7 +79,7 @@ LOWEST_TESTS := tests/platform/installation tests/search_spaces tests/platform/t
 lowest: $(TOOLS_READY)
 	$(UV) pip compile --quiet --resolution lowest-direct --python-version 3.11 --extra dev --no-annotate \
 		--output-file $(TOOLS)/lowest.txt pyproject.toml > /dev/null
-	$(UV) venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(UV) venv --quiet --clear --python 3.11 $(LOWEST)
 	$(UV) pip install --quiet --python $(LOWEST)/bin/python --requirement $(TOOLS)/lowest.txt
 	$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps --editable .
 	$(LOWEST)/bin/pytest $(LOWEST_TESTS)
