@@ -22,7 +22,7 @@ FORBIDDEN = {
 }
 LAYERS = {
     "platform": (
-        {"compat", "records"},
+        {"compat", "installation", "records"},
         {"failures", "process", "pipeline", "search"},
         {"launches", "planning", "testing"},
         {"cluster", "tracking"},
