@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 PROCESSES ?= 2
 PYTEST := $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5
 READY := $(VENV)/.nmlab-ready
+DOCS_READY := $(VENV)/.nmlab-docs-ready
 
-.PHONY: demo test quick lint types check clean
+.PHONY: demo test quick lint types check docs clean
 
 demo: $(READY)
 	$(BIN)/nmlab sweep quickstart
@@ -28,11 +29,18 @@ types: $(READY)
 
 check: lint types test
 
+docs: $(DOCS_READY)
+	$(BIN)/python docs/site/build_site.py
+
 $(READY): pyproject.toml src/nmlab/__init__.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
+
+$(DOCS_READY): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $(DOCS_READY)
 
 clean:
 	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache
