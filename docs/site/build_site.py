@@ -72,7 +72,7 @@ def main() -> int:
     lay_out_code()
     shutil.rmtree(SITE, ignore_errors=True)
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # an advertisement on every build
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", "mkdocs.yml"]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", "mkdocs.yml"]
     built = subprocess.run(command, cwd=ROOT, env=environment, check=False)
     wrong = [*fetched_from_elsewhere(SITE)]
     if built.returncode or wrong:
