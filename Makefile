@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 PROCESSES ?= 2
 PYTEST := $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5
 READY := $(VENV)/.nmlab-ready
+DOCS_READY := $(VENV)/.nmlab-docs-ready
 
-.PHONY: demo test quick lint types check lock wheels lowest release-check clean
+.PHONY: demo test quick lint types docs check lock wheels lowest release-check clean
 
 demo: $(READY)
 	$(BIN)/nmlab sweep quickstart
@@ -29,6 +30,9 @@ types: $(READY)
 
 check: lint types test
 
+docs: $(DOCS_READY)
+	$(BIN)/python docs/site/build_site.py
+
 # A build of torch that is there already stays: torch is installed only where none is, and constraints.txt gives way to
 # the version that is found.
 $(READY): pyproject.toml src/nmlab/__init__.py constraints.txt release/keep_torch.py
@@ -37,6 +41,10 @@ $(READY): pyproject.toml src/nmlab/__init__.py constraints.txt release/keep_torc
 	$(BIN)/python release/keep_torch.py constraints.txt > $(VENV)/constraints.txt
 	$(BIN)/pip install --quiet --constraint $(VENV)/constraints.txt --editable '.[dev]'
 	touch $(READY)
+
+$(DOCS_READY): $(READY)
+	$(BIN)/pip install --quiet --constraint $(VENV)/constraints.txt --editable '.[docs]'
+	touch $(DOCS_READY)
 
 # What follows needs the network, is run by hand, and lives in environments of its own.
 TOOLS := .venv-release
