@@ -98,7 +98,16 @@ def test_the_navigation_names_every_page_and_no_other():
     navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
     named = _leaves(navigation)
     assert len(named) == len(set(named))
-    assert set(named) == {*PAGES.values(), "reference/command-line.md"}
+    written = {page for page in PAGES.values() if not page.startswith("code/")}
+    assert set(named) == {*written, "reference/command-line.md"}
+
+
+def test_readmes_of_the_code_enter_the_navigation_by_themselves():
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    site_module("navigation").on_config(config)
+    named = _leaves(config["nav"])
+    assert sorted(named) == sorted([*PAGES.values(), "reference/command-line.md"])
+    assert {"platform/dispatch/": "code/platform-dispatch.md"} in site_module("navigation").code_pages(ROOT)
 
 
 def _leaves(entry: object) -> list[str]:
