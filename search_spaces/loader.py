@@ -50,7 +50,23 @@ def loads(
 
     Raises StudyError.
     """
-    given, earlier = earlier_names.replaced(_mapping(text, source=source), source=source)
+    data = _mapping(text, source=source)
+    return from_mapping(data, source=source, preset=preset, overrides=overrides, is_kept=is_kept)
+
+
+def from_mapping(
+    given: Mapping[str, Any],
+    *,
+    source: str,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+    is_kept: bool = False,
+) -> Study:
+    """Return the study with the keys and values of a file that is read already; the arguments are those of `loads`.
+
+    Raises StudyError.
+    """
+    given, earlier = earlier_names.replaced(given, source=source)
     for line in () if is_kept else earlier_names.notes(earlier, source=source):
         _LOGGER.warning(line)
     data = sizes.settled(given, preset=preset, source=source)

@@ -31,6 +31,7 @@ LAYERS = {
         {"replicas"},
         {"driver"},
         {"sweep"},
+        {"api"},
         {"cli"},
     ),
     "trials": (

@@ -45,7 +45,7 @@ def start_dispatcher(launch: str, *, max_failures: int, expected: Mapping[str, A
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     name = f"nmlab-dispatcher-{launch}-{uuid.uuid4().hex[:8]}"
     remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(Dispatcher)
-    dispatcher = remote.options(name=name, scheduling_strategy=here).remote(
+    dispatcher = remote.options(name=name, namespace=NAMESPACE, scheduling_strategy=here).remote(
         max_failures=max_failures, expected=expected or {}
     )
     ray.get(dispatcher.drain.remote(0, acknowledged=0, refused=[], within=0.0))

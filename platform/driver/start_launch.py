@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmlab.platform.cluster.nodes import check_nodes, check_room
-from nmlab.platform.cluster.session import cluster
+from nmlab.platform.cluster.session import CONNECTED, cluster, started_here
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import ended_trials, read_journal
 from nmlab.platform.launches.launch import Launch
@@ -29,7 +29,7 @@ class ReadyLaunch:
         plan: of its study.
         launch: its folder.
         tracking_uri: the MLflow store, with an absolute path.
-        address: the Ray cluster to join; None starts one in this process.
+        address: the Ray cluster to join; None starts one in this process, `CONNECTED` is the one it has.
         max_failures: see `Sweep`.
         load: what a replica needs on its device; None if no trial is left to run.
         take_over: whether to take the launch from an owner whose machine is gone.
@@ -58,7 +58,7 @@ def start_launch(
     load, note = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
     check_store(uri, study=study.name)
-    settings = {"tracking_uri": uri, "address": address, "max_failures": max_failures}
+    settings = {"tracking_uri": uri, "address": recorded_address(address), "max_failures": max_failures}
     launch = launches.create(study, results=results, settings=settings)
     return ReadyLaunch(plan, launch, uri, address, max_failures, load, notes=(note,) if note else ())
 
@@ -87,6 +87,16 @@ def continue_launch(
     check_store(uri, study=plan.study.name)
     notes = (note,) if note else ()
     return ReadyLaunch(plan, launch, uri, joined, stored["max_failures"], load, take_over=take_over, notes=notes)
+
+
+def recorded_address(address: str | None) -> str | None:
+    """Return the address that a launch records for its next process.
+
+    For the Ray of this process that is none if the process started it, and ``auto`` if it joined it.
+    """
+    if address != CONNECTED:
+        return address
+    return None if started_here() else "auto"
 
 
 def joined_address(given: str | None) -> str | None:

@@ -36,7 +36,7 @@ def start_coordinator(launch: str, *, size: int) -> StartedCoordinator | None:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     name = f"nmlab-coordinator-{launch}-{uuid.uuid4().hex[:8]}"
     remote = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1)(MaskParallelCoordinatorActor)
-    actor = remote.options(name=name, scheduling_strategy=here).remote()
+    actor = remote.options(name=name, namespace=NAMESPACE, scheduling_strategy=here).remote()
     return StartedCoordinator(actor, CoordinatorSettings(name, NAMESPACE, size))
 
 

@@ -118,13 +118,14 @@ class StudyRuns:
         return int(self.trials["is_external_model"].sum())
 
 
-def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyRuns:
+def collect(store: RunStore, *, study: str, launch: str | None = None, needs_finished: bool = True) -> StudyRuns:
     """Read one launch of a study.
 
     Args:
         store: an opened store.
         study: the study's name, which is its MLflow experiment.
         launch: the launch's name or parent run id; the newest by default.
+        needs_finished: refuse a launch whose runs have ended, none of them finished.
 
     Raises:
         ReportError: unknown study or launch, no finished run, or no finished run with the searched metric.
@@ -139,7 +140,8 @@ def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyR
     evaluated = sorted({name for run in children for name in run.data.metrics if name.startswith((EVAL, INITIAL))})
     histories = with_starts(read_histories(store, run_ids=run_ids, metrics=evaluated))
     table = trial_frame(children, histories=histories, objective=objective.metric)
-    _refuse_without_results(table.rows, table.metrics, objective, parent, study)
+    if needs_finished or table.rows.empty:
+        _refuse_without_results(table.rows, table.metrics, objective, parent, study)
     return StudyRuns(
         study=study,
         experiment_id=experiment_id,

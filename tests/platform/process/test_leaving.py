@@ -10,9 +10,9 @@ import time
 import psutil
 import pytest
 
-from nmlab.platform.cli.served import serve
 from nmlab.platform.cluster.head_watch import HeadWatch
 from nmlab.platform.process.leaving import SIGNALS, Leaving, bounded, end_processes, started_processes
+from nmlab.platform.process.served import serve
 
 SLEEP = "import time; time.sleep(600)"
 
@@ -158,7 +158,7 @@ time.sleep(600)
 """
 SERVES = f"""
 import sys
-from nmlab.platform.cli.served import serve
+from nmlab.platform.process.served import serve
 sys.exit(serve([sys.executable, "-c", {SERVER!r}]))
 """
 
