@@ -22,7 +22,8 @@ from nmlab.reports.statistics import mean_interval
 from nmlab.trials.contract import run_tags
 from nmlab.trials.contract.metrics import EVAL, INITIAL
 from nmlab.trials.contract.run_artifacts import RECORD_FILE, REPORT_FOLDER
-from nmlab.trials.contract.run_tags import SINGLE_RUNS, RunKind, condition
+from nmlab.trials.contract.run_status import TrialStatus
+from nmlab.trials.contract.run_tags import SINGLE_RUNS, Role, RunKind, condition
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.trial.artifacts import read_record
 
@@ -69,7 +70,7 @@ def result_of_run(run: "Run", source: Source) -> SweepResult:
     study = str(source.store.client.get_experiment(run.info.experiment_id).name)
     record = launch_of(run, position=(1, 1))
     children = source.store.children(run.info.experiment_id, parent=run.info.run_id)
-    states = [str(each.data.tags.get(run_tags.STATUS, "running")) for each in children]
+    states = [str(each.data.tags.get(run_tags.STATUS, TrialStatus.RUNNING)) for each in children]
     ended = record.ended or record.started
     folder = source.folder_of(study, record.name)
     loads = record.tags.get(run_tags.MODEL_LOADS, "")
@@ -140,7 +141,7 @@ def _of_single_runs(meaning: Meaning, source: Source) -> Configuration:
         key=meaning.id,
         method=trials[0].method,
         pattern=trials[0].pattern,
-        role="search",
+        role=Role.SEARCH,
         settings=trials[0].settings,
         metric=_PERPLEXITY,
         mean=None if value is None else value.mean,
@@ -190,7 +191,7 @@ def trial_of_folder(folder: Path, source: Source) -> Trial:
         method=spec.method,
         pattern=spec.pattern,
         seed=spec.seed,
-        status="finished",
+        status=TrialStatus.FINISHED,
         reason="",
         settings=dict(spec.hyperparameters),
         metrics={name: float(value) for name, value in record["metrics"].items()},

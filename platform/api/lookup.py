@@ -34,7 +34,8 @@ def load_result(
         True
     """
     from nmlab.platform.api.found import Source, value_of
+    from nmlab.platform.tracking.address import absolute_uri
     from nmlab.platform.tracking.result_lookup import find_meaning
 
-    folder, uri = results_folder(results), store_uri(tracking_uri)
+    folder, uri = results_folder(results).absolute(), absolute_uri(store_uri(tracking_uri))
     return value_of(find_meaning(id, tracking_uri=uri, results=folder), Source(uri, folder))

@@ -111,6 +111,7 @@ def run(
     """
     from nmlab.platform.api.found import Source, recorded_trial
     from nmlab.platform.api.run_progress import RunProgress
+    from nmlab.platform.tracking.address import absolute_uri
 
     spec = specification(
         method,
@@ -137,7 +138,7 @@ def run(
     ran = run_spec(spec, results=folder, tracking_uri=uri, progress=RunProgress(shown=progress))
     if ran.saved:
         raise RunInterrupted(ran.saved)
-    return recorded_trial(spec.key, Source(uri, folder))
+    return recorded_trial(spec.key, Source(absolute_uri(uri), folder.absolute()))
 
 
 def specification(

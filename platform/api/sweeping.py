@@ -22,7 +22,9 @@ class SweepInterrupted(KeyboardInterrupt):
     """
 
     def __init__(self, result: SweepResult) -> None:
-        super().__init__(f"launch {result.launch} is {result.status}; go on with nmlab.resume({result.launch!r})")
+        super().__init__(
+            f"launch {result.launch} is {result.status} and saved; resume({result.launch!r}) goes on with it"
+        )
         self.result = result
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Param
     from mlflow.exceptions import MlflowException
 
+_FILE = "sqlite:///"
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",  # creating a store needs no message
@@ -27,10 +29,15 @@ _SETTINGS = {
 
 
 def client(uri: str) -> "MlflowClient":
-    """Return MLflow's client of a store, which sends nothing yet."""
+    """Return MLflow's client of a store, which sends nothing yet.
+
+    MLflow keeps one store for each address, so the file of a relative one is looked up in the present folder here.
+    """
     _prepare()
     from mlflow import MlflowClient
 
+    if uri.startswith(_FILE):
+        uri = f"{_FILE}{Path(uri.removeprefix(_FILE)).absolute()}"
     return MlflowClient(tracking_uri=uri)
 
 
