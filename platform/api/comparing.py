@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nmlab.platform.api.named_results import Target, target_name
 from nmlab.platform.api.places import results_folder, store_uri
 from nmlab.platform.api.rendering import html_page
-from nmlab.platform.api.named_results import Target, target_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmlab.platform.api.evaluation_settings import evaluation_spec, given_evaluation
+from nmlab.platform.api.named_results import Target, target_name
 from nmlab.platform.api.places import results_folder, store_uri
 from nmlab.platform.api.rendering import html_facts
-from nmlab.platform.api.named_results import Target, target_name
 from nmlab.trials.contract.run_tags import SINGLE_RUNS
 
 if TYPE_CHECKING:

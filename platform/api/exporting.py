@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nmlab.platform.api.named_results import Target, target_name
 from nmlab.platform.api.places import local_path, results_folder, store_uri
 from nmlab.platform.api.rendering import html_text
-from nmlab.platform.api.named_results import Target, target_name
 
 READABLE = ("hf", "mask")
 """The formats that `nmlab.evaluate` reads."""
