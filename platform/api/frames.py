@@ -11,7 +11,6 @@ from nmlab.reports.analysis.configurations import Configuration, configurations_
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.trials.contract.metrics import INITIAL
 from nmlab.trials.contract.run_status import TrialStatus
-from nmlab.trials.contract.run_tags import Role
 from nmlab.trials.methods import registry
 
 Kind: TypeAlias = type[float] | type[int] | type[bool] | type[str]
@@ -60,8 +59,8 @@ def configurations_frame(runs: StudyRuns) -> pd.DataFrame:
     places = ranks(items)
     numbers = pd.DataFrame([_numbers(item, places) for item in items], columns=list(NUMBERS))
     frame = pd.concat([frame, numbers], axis="columns")
-    kinds = {"configuration": "string", "role": "category", "method": "category", "pattern": "category"}
-    kinds |= {"metric": "category", "mean": "float64", "low": "float64", "high": "float64"}
+    kinds = dict.fromkeys(("configuration", "role", "method", "pattern", "metric"), "string")
+    kinds |= dict.fromkeys(("mean", "low", "high"), "float64")
     return frame.astype({**kinds, "n": "Int64", "planned": "Int64", "rank": "Int64"})
 
 
@@ -128,9 +127,7 @@ def _identity(values: "pd.Series[Any]", *, name: str) -> "pd.Series[Any]":
         return pd.to_numeric(values).astype("Int64")
     if name == "status":
         return pd.Series(pd.Categorical([str(each) for each in values], categories=[str(each) for each in TrialStatus]))
-    if name == "role":
-        return pd.Series(pd.Categorical([str(each) for each in values], categories=[str(each) for each in Role]))
-    return values.astype("category" if name in ("method", "pattern") else "string")
+    return values.astype("string")
 
 
 def _record(item: Configuration) -> dict[str, str]:

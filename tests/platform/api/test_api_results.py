@@ -59,7 +59,7 @@ def test_a_frame_of_trials_has_typed_columns(result, launched):
     assert len(frame) == len(specs)
     assert set(frame["trial"]) == {spec.key for spec in specs.values()}
     types = {"alpha": "float64", "steps": "Int64", "seed": "Int64", "eval/perplexity": "float64", "external": "bool"}
-    types |= {"trial": "string", "configuration": "string", "method": "category", "initial_mask": "string"}
+    types |= {"trial": "string", "configuration": "string", "method": "string", "initial_mask": "string"}
     assert {name: str(frame[name].dtype) for name in types} == types
     assert isinstance(frame["status"].dtype, pd.CategoricalDtype)
     assert {"finished", "failed", "diverged"} <= set(frame["status"].cat.categories)

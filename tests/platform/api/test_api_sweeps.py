@@ -35,7 +35,7 @@ PLANNED = 1 + 2 * 2
 @pytest.fixture(scope="module")
 def own_ray():
     """A local Ray as a user starts it, shared by the tests of this file."""
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=10**8)
+    ray.init("local", num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=10**8)
     yield
     ray.shutdown()
 
@@ -197,7 +197,7 @@ assert first.is_success and not ray.is_initialized(), first
 assert of_ray() == before
 del os.environ["RAY_ADDRESS"]
 
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=10**8, namespace="mine")
+ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=10**8, namespace="mine")
 second = nmlab.sweep(study.with_overrides(name="second"), report=False, progress=False)
 assert second.is_success and ray.is_initialized()
 assert ray.get(ray.remote(lambda: 3).remote()) == 3
