@@ -17,7 +17,7 @@ from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import SINGLE_RUNS, Role
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.models import FrozenModel
-from nmlab.trials.sizing.preflight import Facts
+from nmlab.trials.sizing.preflight import PreflightFacts
 from nmlab.trials.trial.outcome import TrialResult
 from nmlab.trials.trial.run import run_trial
 
@@ -53,7 +53,7 @@ def make_folder(results: Path, *, key: str) -> Path:
 def run_one(
     spec: TrialSpec,
     *,
-    facts: Facts,
+    facts: PreflightFacts,
     folder: Path,
     tracking_uri: str,
     watch: Callable[[int, Mapping[str, float]], None],

@@ -14,7 +14,7 @@ from nmlab.trials.contract.run_tags import SINGLE_RUNS
 if TYPE_CHECKING:
     from nmlab.platform.tracking.external_model import Table
     from nmlab.trials.contract.sections import EvaluationSpec
-    from nmlab.trials.evaluation import Evaluated
+    from nmlab.trials.evaluation import EvaluationResult
     from nmlab.trials.export.subject import Subject
 
 
@@ -132,8 +132,8 @@ def evaluate(
     from nmlab.platform.tracking.result_files import located
     from nmlab.trials.evaluation import evaluate as measure
     from nmlab.trials.evaluation.throughput import Workload
+    from nmlab.trials.export.speed import measure_speed
     from nmlab.trials.export.subject import Base, open_subject
-    from nmlab.trials.export.usage import measure_use
     from nmlab.trials.models.frozen import best_device
 
     uri, named = store_uri(tracking_uri), target_name(target)
@@ -152,7 +152,7 @@ def evaluate(
         run_id = (
             _keep(found.run_id, subject, evaluated, spec=spec, table=table, label=label, uri=uri) if record else None
         )
-        use = measure_use(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None
+        use = measure_speed(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None
     own = _facts(named, subject, evaluated, spec=spec, run_id=run_id)
     facts = {**own, "use": use, "trial": found.key, "taken": found.said}
     sparsity = subject.sparsity()
@@ -195,7 +195,7 @@ def _check_recordable(run_id: str | None, table: "Table | None", spec: "Evaluati
 def _keep(
     run_id: str | None,
     subject: "Subject",
-    evaluated: "Evaluated",
+    evaluated: "EvaluationResult",
     *,
     spec: "EvaluationSpec",
     table: "Table | None",
@@ -216,7 +216,7 @@ def _keep(
 
 
 def _facts(
-    target: str, subject: "Subject", evaluated: "Evaluated", *, spec: "EvaluationSpec", run_id: str | None
+    target: str, subject: "Subject", evaluated: "EvaluationResult", *, spec: "EvaluationSpec", run_id: str | None
 ) -> dict[str, Any]:
     from nmlab.trials.models.sources import settings_of
 

@@ -145,7 +145,7 @@ class Mask:
     def _source(self) -> "ModelSource":
         from nmlab.trials.models.sources import model_source
 
-        return model_source({"source": self.model_source, **self._model}, is_kept=True)
+        return model_source({"source": self.model_source, **self._model}, from_record=True)
 
     @cached_property
     def _facts(self) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from nmlab.platform.api.rendering import html_text
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.reading.presets import merged
-from nmlab.search_spaces.reading.problems import StudyError, lines
+from nmlab.search_spaces.reading.problems import StudyError, problem_lines
 from nmlab.search_spaces.schema import study as schema
 
 
@@ -35,7 +35,7 @@ class Study(schema.Study):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            raise StudyError(lines(error, data=settings)) from error
+            raise StudyError(problem_lines(error, data=settings)) from error
 
     @classmethod
     def of(cls, study: schema.Study) -> Self:

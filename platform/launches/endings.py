@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nmlab.platform.records.events import TrialEnded
-from nmlab.search_spaces.reading.earlier_names import recorded
+from nmlab.search_spaces.reading.earlier_names import recorded_name
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.run_status import LaunchStatus, TrialStatus
 from nmlab.trials.contract.run_tags import FrozenWeights
@@ -71,4 +71,4 @@ def flat_study(study: Study) -> dict[str, Any]:
         return flat
 
     flat = walk(study.model_dump(mode="json", by_alias=True, exclude_none=True), "")
-    return {recorded(path): value for path, value in flat.items()}
+    return {recorded_name(path): value for path, value in flat.items()}

@@ -8,7 +8,7 @@ from typing import Any
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.records.events import JournalRecord, ReplicaRefused, ResultRefused, TrialEnded
 from nmlab.trials.contract.run_status import TrialStatus
-from nmlab.trials.files.file_digest import why_not_readable
+from nmlab.trials.files.file_digest import unreadable_reason
 
 SLOW_FILES_S = 3.0
 """Seconds for which the driver looks for files that a replica reports as written."""
@@ -41,6 +41,6 @@ def why_unreadable(record: TrialEnded, *, launch: Launch) -> str:
     if not result.get("files"):
         return "its result has no digests of its files"
     deadline = time.monotonic() + SLOW_FILES_S
-    while (reason := why_not_readable(folder, result["files"])) and time.monotonic() < deadline:
+    while (reason := unreadable_reason(folder, result["files"])) and time.monotonic() < deadline:
         time.sleep(0.2)
     return reason

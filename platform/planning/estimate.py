@@ -18,16 +18,16 @@ from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.masks.bits import packed_size
 from nmlab.trials.methods import registry
-from nmlab.trials.sizing.dry_run import EmptyModel
-from nmlab.trials.sizing.preflight import Facts
-from nmlab.trials.sizing.probe import Probed
+from nmlab.trials.sizing.dry_run import FakeTensorModel
+from nmlab.trials.sizing.preflight import PreflightFacts
+from nmlab.trials.sizing.probe import ProbeResult
 
 _CHECKPOINTS = 2
 # Bytes of a trial in the tracking store's database: rows of about 200 points of a dozen metrics, parameters and tags.
 _ROWS_BYTES = 200 * 12 * 120 + 30_000
 _RECORDS_BYTES = 50_000
 
-Probes = Mapping[tuple[str, str], Probed]
+Probes = Mapping[tuple[str, str], ProbeResult]
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Estimate:
     plan: Plan
     machine: Machine
     probes: Probes = field(default_factory=dict)
-    stage: EmptyModel | None = None
+    fake_model: FakeTensorModel | None = None
 
     @classmethod
     def here(cls, plan: Plan, *, probes: Probes | None = None) -> "Estimate":
@@ -146,7 +146,7 @@ class Estimate:
 
     @cached_property
     def _forecaster(self) -> Forecaster:
-        return Forecaster(self.plan.study, self.plan.facts, machine=self.machine, stage=self.stage)
+        return Forecaster(self.plan.study, self.plan.facts, machine=self.machine, fake_model=self.fake_model)
 
     @property
     def could_not_tell(self) -> list[str]:
@@ -186,7 +186,7 @@ def threads_a_slot(plan: Plan) -> int:
     return max(1, (os.cpu_count() or 1) // (replica.count * replica.slots))
 
 
-def probe_methods(plan: Plan) -> dict[tuple[str, str], Probed]:
+def probe_methods(plan: Plan) -> dict[tuple[str, str], ProbeResult]:
     """Load the model and measure a few real steps of every method and pattern of a study, one after the other."""
     import torch
 
@@ -217,7 +217,7 @@ def _steps(spec: TrialSpec) -> int:
     return int(spec.hyperparameters.get("steps") or 0)
 
 
-def _facts_record(plan: Plan, facts: Facts) -> dict[str, Any]:
+def _facts_record(plan: Plan, facts: PreflightFacts) -> dict[str, Any]:
     study = plan.study
     return {
         "study": study.name,

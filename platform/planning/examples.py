@@ -6,7 +6,7 @@ from typing import Any
 
 from nmlab.platform.search.initial_points import RandomDraw, points
 from nmlab.search_spaces.schema.conditions import TOP_LEVEL
-from nmlab.search_spaces.schema.entries import Entry, Int, Listed, LogUniform, Uniform
+from nmlab.search_spaces.schema.entries import Entry, IntEntry, ListedEntry, LogUniformEntry, UniformEntry
 from nmlab.search_spaces.schema.scalars import has
 from nmlab.search_spaces.schema.study import Study
 from nmlab.search_spaces.space import DefineByRun, grid_points
@@ -66,7 +66,7 @@ class _Forced(RandomDraw):
 
 def _all_points(study: Study, *, most: int) -> list[Configuration]:
     """Return all configurations of a finite space; none if it has more than ``most`` or is not finite."""
-    if any(isinstance(entry, Uniform | LogUniform) for entry in study.entries.values()):
+    if any(isinstance(entry, UniformEntry | LogUniformEntry) for entry in study.entries.values()):
         return []
     found = list(islice(points(study), most + 1))
     return found if len(found) <= most else []
@@ -74,9 +74,9 @@ def _all_points(study: Study, *, most: int) -> list[Configuration]:
 
 def _options(name: str, entries: Mapping[str, Entry]) -> Sequence[Any]:
     entry = entries[name]
-    if isinstance(entry, Listed):
+    if isinstance(entry, ListedEntry):
         return list(entry.values)
-    assert isinstance(entry, Int | Uniform | LogUniform)
+    assert isinstance(entry, IntEntry | UniformEntry | LogUniformEntry)
     asked = [value for other in entries.values() for value in other.when.get(name, ())]
     return list(dict.fromkeys([*entry.bounds, *asked]))
 

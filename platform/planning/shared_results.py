@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.models.needs import OF_A_SEED
+from nmlab.trials.models.needs import PER_SEED
 
 _TOKEN_BYTES = 8
 
@@ -38,6 +38,6 @@ def shared_results(
         mine |= {(name, text): size for name, size in shared.items()}
         largest = max(largest, sum(mine.values()) + kept["evaluation"])
         kept |= mine
-        kept |= {(name, text): seeds * size for name, size in shared.items() if name.endswith(OF_A_SEED)}
+        kept |= {(name, text): seeds * size for name, size in shared.items() if name.endswith(PER_SEED)}
     all_kept = sum(kept.values())
     return SharedResults(min(all_kept, budget + slots * largest), all_kept)

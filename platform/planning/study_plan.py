@@ -18,7 +18,7 @@ from nmlab.platform.search.initial_points import configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.sizing.preflight import Facts, preflight
+from nmlab.trials.sizing.preflight import PreflightFacts, preflight
 
 __all__ = [
     "Plan",
@@ -47,10 +47,10 @@ class Plan:
     baselines: tuple[TrialSpec, ...]
     examples: tuple[TrialSpec, ...]
     configurations: int
-    facts: Facts
+    facts: PreflightFacts
 
     @classmethod
-    def unchecked(cls, study: Study, *, facts: Facts) -> Self:
+    def unchecked(cls, study: Study, *, facts: PreflightFacts) -> Self:
         """Return the plan of a study that needs no checks, with facts that are known."""
         return cls(study, tuple(baseline_specs(study)), tuple(example_specs(study)), configurations_tried(study), facts)
 
@@ -89,7 +89,7 @@ def plan_study(study: Study) -> Plan:
     return Plan(study, tuple(baselines), tuple(example_specs(study)), configurations_tried(study), facts)
 
 
-def _facts(study: Study, trials: StudyTrials) -> Facts:
+def _facts(study: Study, trials: StudyTrials) -> PreflightFacts:
     largest = max((trial.spec for trial in trials.examples), key=lambda spec: spec.calibration.samples)
     return preflight(
         largest.model,
@@ -99,7 +99,7 @@ def _facts(study: Study, trials: StudyTrials) -> Facts:
     )
 
 
-def _check_with_facts(study: Study, trials: StudyTrials, facts: Facts) -> None:
+def _check_with_facts(study: Study, trials: StudyTrials, facts: PreflightFacts) -> None:
     for trial in trials.examples:
         checks.check_text(trial)
     for trial in (*trials.examples, *trials.baselines):

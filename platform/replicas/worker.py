@@ -26,7 +26,7 @@ from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.contract.errors import PipelineLostError, account_of
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.measure.memory import exempt_from_collection
+from nmlab.trials.measure.memory import exempt_from_gc
 from nmlab.trials.models import FrozenModel, ModelSource
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.trial.outcome import TrialResult
@@ -67,7 +67,7 @@ def worker_loop(config: dict[str, Any]) -> None:
         "load_seconds": round(time.perf_counter() - start, 3),
     }
     facts["proofs"] = proofs
-    exempt_from_collection()
+    exempt_from_gc()
     if pipelines[0].leads:
         Worker(config, replica, facts, pipelines).serve()
     else:
@@ -167,7 +167,7 @@ class Worker:
                     events=events,
                     pipeline=pipeline,
                     evaluators=evaluators,
-                    smaller_because=because,
+                    halved_batches_reason=because,
                 )
         except PipelineLostError:
             raise

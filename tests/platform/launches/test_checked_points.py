@@ -11,7 +11,7 @@ from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.study_plan import check_settings
 from nmlab.platform.search.initial_points import points
 from nmlab.search_spaces import loader
-from nmlab.trials.sizing.dry_run import EmptyModel
+from nmlab.trials.sizing.dry_run import FakeTensorModel
 
 RANDOM = "search={algorithm: random, samples: 5}"
 
@@ -124,7 +124,7 @@ def test_where_the_dry_run_fails_the_plan_stands_and_says_what_is_unknown(plan_o
         raise RuntimeError("Expected inputs of BF16 type.\nmore")
 
     for name in ("forward", "evaluation"):
-        monkeypatch.setattr(EmptyModel, name, fail)
+        monkeypatch.setattr(FakeTensorModel, name, fail)
     machine = Machine("cpu", 1, 4, 2**40, flops=1e9, copied=1e9)
     estimate = Estimate(plan_of(), machine)
     estimate.check()

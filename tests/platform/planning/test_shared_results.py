@@ -11,7 +11,7 @@ from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import TrialContext
 from nmlab.trials.models import MaskedModel
-from nmlab.trials.models.needs import OF_A_SEED, Shape
+from nmlab.trials.models.needs import PER_SEED, Shape
 from nmlab.trials.testing.small import LENGTH, SAMPLES, small_replica, small_spec, small_text
 
 GB = 10**9
@@ -35,7 +35,7 @@ def test_seven_sets_of_norms_take_what_running_trials_use_and_the_budget(tmp_pat
 
 
 def test_what_every_seed_has_of_its_own_counts_as_often(tmp_path):
-    shared = {f"initial mask random 2:4{OF_A_SEED}": GB, "initial mask wanda 2:4": GB}
+    shared = {f"initial mask random 2:4{PER_SEED}": GB, "initial mask wanda 2:4": GB}
     given = trials(tmp_path, numbers_of_samples=[4], shared=shared)
     found = shared_results(given, evaluation_tokens=0, seeds=5, slots=1, budget=100 * GB)
     assert round(found.most / GB) == 6
