@@ -18,6 +18,7 @@ called, so that a listing or a refusal loads neither torch nor Ray.
 | `checkup`, `upkeep` | `doctor`; `status`, `clean`, `submit`, `ui` |
 | `named_results`, `found`, `reading` | from an id or a value to a result, and from MLflow to values |
 | `places` | the results folder and the tracking store that are taken where none is given |
+| `connection` | on which Ray a sweep runs |
 | `progress`, `rendering` | how a sweep is shown while it runs; values as text and HTML |
 | `command` | what the command line does to its own process, and a program that imports nmlab does not want |
 """

@@ -106,7 +106,7 @@ def run(
         >>> trial = nmlab.run("maskpro", {"steps": 4, "learning_rate": 2.0}, samples=8, windows=4, progress=False)
         >>> trial.status, trial.settings["steps"]
         ('finished', 4)
-        >>> trial.history().index.max()
+        >>> int(trial.history().index.max())
         4
     """
     from nmlab.platform.api.found import Source, recorded_trial

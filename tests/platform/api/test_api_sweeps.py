@@ -32,6 +32,12 @@ TINY = {
 PLANNED = 1 + 2 * 2
 
 
+def of_process():
+    """Return the signal handlers of this process, and Ray's part of its environment."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    return handlers, {name: value for name, value in os.environ.items() if name.startswith(("RAY_", "TUNE_"))}
+
+
 @pytest.fixture(scope="module")
 def own_ray():
     """A local Ray as a user starts it, shared by the tests of this file."""
@@ -54,25 +60,24 @@ def places(folder, migrated_database):
 
 @pytest.fixture(scope="module")
 def swept(own_ray, folder, places):
-    """A launch on the caller's Ray, and the signal handlers before."""
+    """A launch on the caller's Ray, and what the process had set before."""
     before = Path.cwd()
     os.chdir(folder)
     try:
-        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-        return nmlab.sweep(nmlab.load_study(TINY), progress=False, **places), handlers
+        process = of_process()
+        return nmlab.sweep(nmlab.load_study(TINY), progress=False, **places), process
     finally:
         os.chdir(before)
 
 
 def test_a_sweep_uses_the_callers_ray_and_leaves_it_as_it_was(swept):
-    result, handlers = swept
+    result, process = swept
     assert (result.status, result.counts, result.is_success) == ("finished", {"finished": PLANNED}, True)
     assert (result.model_loads, result.frozen_weights, result.undelivered) == (1, "verified", "")
     assert ray.is_initialized()
     assert ray.get(ray.remote(lambda: 7).remote()) == 7
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
+    assert of_process() == process
     assert json.loads((result.folder / "launch.json").read_text())["address"] is None
-    assert "RAY_AUTH_MODE" not in os.environ
 
 
 def test_its_frames_have_a_row_for_each_trial_and_configuration(swept):
