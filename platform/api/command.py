@@ -4,7 +4,7 @@ import os
 import sys
 
 from nmlab.platform.cluster.home import prepare_home
-from nmlab.platform.process.command_line import arguments_without_secrets
+from nmlab.platform.process.credentials import arguments_without_secrets
 from nmlab.platform.process.logs import quieten, show_log
 from nmlab.platform.process.openmp_policy import patience
 

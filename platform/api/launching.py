@@ -11,7 +11,7 @@ from nmlab.platform.api.results import SweepResult
 from nmlab.platform.api.study import Study
 from nmlab.platform.driver.start_launch import ReadyLaunch, continue_launch, start_launch
 from nmlab.platform.launches import launch as launches
-from nmlab.platform.process.leaving import SIGNALS
+from nmlab.platform.process.shutdown import SIGNALS
 from nmlab.platform.sweep import run_launch
 
 

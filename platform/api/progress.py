@@ -4,15 +4,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from rich.console import Console
 
 from nmlab.platform.api.consoles import console
 from nmlab.platform.api.rendering import html_of
+from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.launches.status import ProgressView, render
 
-Show: TypeAlias = Callable[[dict[str, Any]], None]
+Show: TypeAlias = Callable[[Snapshot], None]
 """Shows a snapshot of a launch; one thread at a time calls it."""
 _EVERY_S = 0.5
 
@@ -89,9 +90,10 @@ class Notebook:
         from IPython.display import HTML, display
 
         handle = display(HTML("starting ..."), display_id=True)
-        drawn, last = 0.0, None
+        drawn = 0.0
+        last: Snapshot | None = None
 
-        def show(snapshot: dict[str, Any], *, now: bool = False) -> None:
+        def show(snapshot: Snapshot, *, now: bool = False) -> None:
             nonlocal drawn, last
             last = snapshot
             if now or time.monotonic() - drawn >= _EVERY_S:

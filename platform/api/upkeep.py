@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from nmlab.platform.cluster.submit import Job
+    from nmlab.platform.launches.snapshot import StoredSnapshot
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,7 +36,7 @@ class Status:
     ended: int
     planned: int
     counts: Mapping[str, int]
-    _snapshot: Mapping[str, Any] = field(repr=False)
+    _snapshot: "StoredSnapshot" = field(repr=False)
 
     def record(self) -> dict[str, Any]:
         """Return everything as plain JSON, as ``nmlab status --json`` prints it."""
@@ -45,7 +46,7 @@ class Status:
         """Return what rich prints of it."""
         from nmlab.platform.launches.status import render_status
 
-        return render_status(dict(self._snapshot))
+        return render_status(self._snapshot)
 
     def __str__(self) -> str:
         return text_of([self.view()])
@@ -185,13 +186,13 @@ def clean(
         {}
     """
     from nmlab.platform.launches import launch as launches
-    from nmlab.platform.launches.cleaning import KINDS, Choice, all_launches, carry_out, survey
+    from nmlab.platform.launches.cleaning import KINDS, CleaningChoice, all_launches, carry_out, survey
     from nmlab.platform.launches.ownership import OwnedError
     from nmlab.platform.tracking.undelivered import undelivered
 
     if whole and launch is None:
         raise ValueError("--whole deletes a launch with its results; expected its name: nmlab clean LAUNCH --whole")
-    choice, folder = Choice(checkpoints=checkpoints, whole=whole, keep_best=keep_best), results_folder(results)
+    choice, folder = CleaningChoice(checkpoints=checkpoints, whole=whole, keep_best=keep_best), results_folder(results)
     found = []
     for each in all_launches(folder) if launch is None else [launches.find(launch, results=folder)]:
         cleaning = survey(each, choice, undelivered=undelivered)

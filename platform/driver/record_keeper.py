@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from nmlab.platform.driver.open_launch import OpenLaunch
 from nmlab.platform.launches.node_trouble import NodeTrouble
 from nmlab.platform.launches.ownership import Ownership
+from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.records.events import JournalRecord, ReplicaStarted
 from nmlab.trials.contract.run_status import LaunchStatus
 from nmlab.trials.files.disk import is_disk_full, retry_while_disk_full
@@ -33,7 +33,7 @@ class RecordKeeper:
         *,
         ownership: Ownership,
         gives_up: Callable[[], bool],
-        watch: Callable[[dict[str, Any]], None],
+        watch: Callable[[Snapshot], None],
     ) -> None:
         self._opened, self._state = opened, opened.state
         self._ownership, self._gives_up, self._watch = ownership, gives_up, watch

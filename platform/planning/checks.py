@@ -12,6 +12,7 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
+from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry
 from nmlab.trials.models.prunable import check_measurable
 from nmlab.trials.sizing.preflight import PreflightFacts
@@ -60,7 +61,7 @@ def check_objectives(study: Study) -> None:
 def check_baseline(study: Study, baseline: ConfiguredTrial) -> None:
     """Refuse a baseline that the search runs too: it would be counted twice."""
     own = baseline.spec
-    beside = {"method": own.method, "pattern": own.pattern, SAMPLES: own.calibration.samples}
+    beside: dict[str, Scalar] = {"method": own.method, "pattern": own.pattern, SAMPLES: own.calibration.samples}
     try:
         point = DefineByRun(study)(Given({**own.hyperparameters, **beside}))
     except ValueError:

@@ -1,27 +1,31 @@
-"""Forecast what one trial of a study takes: bytes by purpose, and seconds.
+"""Forecast what one trial of a study takes, bytes by purpose and seconds, and what the trials of a worker share.
 
 Bytes of a method's state are exact (a test compares them with real runs); activations are counted by a dry run on
 tensors without contents; seconds are an estimate from the speed of a matrix product and of a copy, unless measured by
 a probe.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from nmlab.platform.planning.machine import Machine
 from nmlab.search_spaces.schema.study import Study
+from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
-from nmlab.trials.models.needs import FLOAT32, Needs, Shape
+from nmlab.trials.models.needs import FLOAT32, PER_SEED, Needs, Shape
 from nmlab.trials.models.reading import first_line
 from nmlab.trials.sizing.dry_run import DryRunCounts, FakeTensorModel
 from nmlab.trials.sizing.preflight import PreflightFacts
 from nmlab.trials.sizing.probe import ProbeResult
 
-# An elementwise operation reads about as much as it writes, and a block of a model has as many again in place.
 _TRAFFIC = 3.0
+"""Bytes moved for each byte that a dry run counts as written: an elementwise operation reads about as much as it
+writes, and a block of a model has as many again in place."""
+_TOKEN_BYTES = 8
+"""Of a token in the cache of a worker: tokens are 64-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Forecaster:
         self, study: Study, facts: PreflightFacts, *, machine: Machine, fake_model: FakeTensorModel | None = None
     ) -> None:
         self._study, self._facts, self._machine = study, facts, machine
-        self._given_model = fake_model
+        self._given = fake_model
         self._backwards: dict[tuple[str, str], DryRunCounts] = {}
         self.unknown: dict[str, str] = {}
         """What a dry run failed on, and so counts as nothing -> the reason."""
@@ -99,7 +103,7 @@ class Forecaster:
         batches = spec.calibration.minibatches
         parts = -(-spec.calibration.batch_size // spec.calibration.at_once)
         forward_seconds = parts * self._seconds(self._forward)
-        passes = needs.passes * 2 * FLOAT32 * shape.prunable / self._machine.copied
+        passes = needs.passes * 2 * FLOAT32 * shape.prunable / self._machine.copied_bytes_per_second
         learns = registry.get(spec.method).learned
         # A forward holds masked weights; the dry run of a backward makes them itself and counts them.
         masked = 0 if needs.weights else needs.masked
@@ -146,7 +150,7 @@ class Forecaster:
 
     @cached_property
     def _fake_model(self) -> FakeTensorModel:
-        return self._given_model or FakeTensorModel(self._study.model)
+        return self._given or FakeTensorModel(self._study.model)
 
     @cached_property
     def _forward(self) -> DryRunCounts:
@@ -168,9 +172,42 @@ class Forecaster:
             return run()
         except Exception as error:  # kernels raise many types of errors on tensors without contents
             self.unknown[what] = first_line(error).rstrip(".")
-            return DryRunCounts(0, 0, 0, 0)
+            return DryRunCounts(peak_bytes=0, written_bytes=0, calls=0, flops=0)
 
     def _seconds(self, counted: DryRunCounts) -> float:
         machine = self._machine
-        moved = _TRAFFIC * counted.written_bytes / machine.copied
-        return counted.flops / machine.flops + moved + counted.calls * machine.call
+        moved = _TRAFFIC * counted.written_bytes / machine.copied_bytes_per_second
+        return counted.flops / machine.flops_per_second + moved + counted.calls * machine.call_seconds
+
+
+@dataclass(frozen=True)
+class SharedResults:
+    """Bytes of a worker's cache: ``most`` it may take at once, ``all_kept`` it would take without a limit."""
+
+    most: int
+    all_kept: int
+
+
+def shared_results(
+    trials: Iterable[tuple[TrialSpec, Mapping[str, int]]],
+    *,
+    evaluation_tokens: int,
+    seeds: int,
+    slots: int,
+    budget: int = CACHE_BYTES,
+) -> SharedResults:
+    """Return the bytes that trials leave in a worker's cache, given what each shares (``Needs.shared``).
+
+    Beyond its budget the cache holds only what running trials use: at worst that of the ``slots`` largest trials.
+    """
+    kept: dict[Hashable, int] = {"evaluation": _TOKEN_BYTES * evaluation_tokens}
+    largest = 0
+    for spec, shared in trials:
+        text = spec.calibration
+        mine: dict[Hashable, int] = {("tokens", text): _TOKEN_BYTES * text.samples * text.sequence_length}
+        mine |= {(name, text): size for name, size in shared.items()}
+        largest = max(largest, sum(mine.values()) + kept["evaluation"])
+        kept |= mine
+        kept |= {(name, text): seeds * size for name, size in shared.items() if name.endswith(PER_SEED)}
+    all_kept = sum(kept.values())
+    return SharedResults(min(all_kept, budget + slots * largest), all_kept)

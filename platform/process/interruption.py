@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-from nmlab.platform.process.leaving import SIGNALS, Handler
+from nmlab.platform.process.shutdown import SIGNALS, Handler
 from nmlab.trials.contract.run_artifacts import CHECKPOINT_FILES, checkpoint_step
 
 WAIT_S = 8.0

@@ -24,14 +24,13 @@ from optuna.trial import TrialState
 
 from nmlab.platform.compat.optuna_trials import open_trial
 from nmlab.platform.search.initial_points import (
-    Configuration,
     Given,
     RandomDraw,
     configurations_tried,
     initial_points,
 )
 from nmlab.search_spaces.schema.study import Study
-from nmlab.search_spaces.space import DefineByRun, grid_points
+from nmlab.search_spaces.space import Configuration, DefineByRun, grid_points
 from nmlab.trials.contract.log_levels import at_least
 from nmlab.trials.files.checked_json import DamagedFileError, checksum_of, has_checksum, read_line
 from nmlab.trials.files.disk import retry_while_disk_full

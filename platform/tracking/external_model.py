@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nmlab.platform.records.payloads import ResultRecord
 from nmlab.platform.tracking import MlflowStore
 from nmlab.platform.tracking.provenance import provenance
 from nmlab.reports.read.evaluations import read_evaluation
@@ -23,6 +24,7 @@ from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import SINGLE_RUNS, Fact, Role
 from nmlab.trials.contract.sections import EvaluationSpec
 from nmlab.trials.contract.trial_spec import flat_settings
+from nmlab.trials.contract.values import Scalar
 from nmlab.trials.evaluation import EvaluationResult
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.masks.bits import masks_digest
@@ -56,7 +58,7 @@ class ExternalModel:
     def configuration(self) -> str:
         return self._digest(size=4)
 
-    def flat(self) -> dict[str, Any]:
+    def flat(self) -> dict[str, Scalar]:
         """Return every setting under a dotted name, as for trials."""
         own = {
             run_params.METHOD: self.label,
@@ -149,9 +151,11 @@ def record_external(
     store.begin_trial(identity, role=Role.BASELINE, tags=tags)
     store.log_points(identity.key, [{"step": 0, "time": int(time.time() * 1000), "values": dict(evaluated.metrics)}])
     with tempfile.TemporaryDirectory(prefix="nmlab-") as folder:
-        result = {
+        result: ResultRecord = {
             "key": identity.key,
             "status": TrialStatus.FINISHED,
+            "step": 0,
+            "metrics": {},
             "reason": "",
             "artifacts": _write(Path(folder), subject, evaluated),
             "model_digest": identity.model_digest,

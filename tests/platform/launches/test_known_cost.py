@@ -2,7 +2,7 @@
 
 import pytest
 
-from nmlab.platform.launches.known_cost import add_known_cost
+from nmlab.platform.launches.trial_ends import add_known_cost
 from nmlab.platform.run_one import run_one
 from nmlab.trials.contract.errors import attach_account
 from nmlab.trials.measure.cost import Bill, Cost

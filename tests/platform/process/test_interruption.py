@@ -7,7 +7,7 @@ import pytest
 
 from nmlab.platform.process import interruption
 from nmlab.platform.process.interruption import Interruption, RunInterrupted
-from nmlab.platform.process.leaving import SIGNALS
+from nmlab.platform.process.shutdown import SIGNALS
 
 
 @pytest.mark.parametrize("number", SIGNALS)

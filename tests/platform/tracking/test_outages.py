@@ -16,7 +16,7 @@ from outages import disk, fill, locked, moved_away, read_only
 
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.events import LaunchBegan, LaunchEnded, TrialEnded, TrialMetrics, TrialSubmitted
 from nmlab.platform.search.initial_points import points
 from nmlab.platform.tracking import MlflowStore, Recorder, UndeliveredError
