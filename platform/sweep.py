@@ -14,7 +14,7 @@ from nmlab.platform.cluster.session import cluster
 from nmlab.platform.driver.close_launch import close_launch
 from nmlab.platform.driver.open_launch import OpenLaunch, open_launch
 from nmlab.platform.driver.record_keeper import RecordKeeper
-from nmlab.platform.driver.start_launch import ReadyLaunch
+from nmlab.platform.driver.start_launch import ReadyLaunch, recorded_address
 from nmlab.platform.driver.stop_requests import StopRequests
 from nmlab.platform.launches.endings import (
     HeadLostError,
@@ -44,7 +44,7 @@ class Sweep:
         launch: the folder of the launch.
         tracking_uri: of MLflow.
         load: what a replica needs on its device; None if every trial has ended and no replica is needed.
-        address: of the Ray cluster to join; None starts one in this process.
+        address: of the Ray cluster to join; None starts one in this process, `CONNECTED` is the one it has.
         max_failures: how often a trial may lose its replica, a replica its worker, and a trial its actor (at least 3).
         watch: is called with a snapshot of the launch, to show progress, by one thread at a time.
         take_over: whether to take the launch from an owner whose machine is gone.
@@ -73,7 +73,7 @@ class Sweep:
         """
         stop = StopRequests(resume=f"nmlab resume {self.resumed_as or self.launch.name}", exits=self.exits)
         with owned(self.launch.folder, take_over=self.take_over) as ownership, stop.shutdown:
-            self.launch.change_settings(tracking_uri=self.tracking_uri, address=self.address)
+            self.launch.change_settings(tracking_uri=self.tracking_uri, address=recorded_address(self.address))
             opened = open_launch(self.plan, self.launch, tracking_uri=self.tracking_uri)
             keeper = RecordKeeper(opened, ownership=ownership, gives_up=stop.is_interrupted, watch=self.watch)
             try:

@@ -50,13 +50,29 @@ def loads(
 
     Raises StudyError.
     """
-    given, earlier = earlier_names.with_present_names(_mapping(text, source=source), source=source)
+    data = _mapping(text, source=source)
+    return from_mapping(data, source=source, preset=preset, overrides=overrides, from_record=from_record)
+
+
+def from_mapping(
+    data: JsonMapping,
+    *,
+    source: str,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+    from_record: bool = False,
+) -> Study:
+    """Return the study with the keys and values of a file that is read already; the arguments are those of `loads`.
+
+    Raises StudyError.
+    """
+    given, earlier = earlier_names.with_present_names(data, source=source)
     for line in () if from_record else earlier_names.earlier_name_notes(earlier, source=source):
         _LOGGER.warning(line)
-    data = at_preset(given, preset=preset, source=source)
+    settled = at_preset(given, preset=preset, source=source)
     where = source if preset is None else f"{source}, preset {preset}"
-    changed = apply_overrides(data, overrides, note=_LOGGER.warning)
-    if changed.get("preset") != data.get("preset"):
+    changed = apply_overrides(settled, overrides, note=_LOGGER.warning)
+    if changed.get("preset") != settled.get("preset"):
         raise StudyError(["preset: expected --preset NAME to choose a preset"], source="--set")
     return _validated(changed, source=where)
 

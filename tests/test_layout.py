@@ -31,6 +31,7 @@ LAYERS = {
         {"replicas"},
         {"driver"},
         {"sweep"},
+        {"api"},
         {"cli"},
     ),
     "trials": (
@@ -129,6 +130,23 @@ def test_imports_within_a_package_run_down_its_layers(package):
             if is_beside and layer_of[parts[2]] >= layer_of[own]:
                 up[str(path.relative_to(ROOT))] = name
     assert not up
+
+
+def test_the_command_line_calls_the_api_and_nothing_below_it():
+    """It parses and prints: of nmlab it imports the API, itself, the public names and the shared values."""
+    allowed = ("nmlab.platform.api", "nmlab.platform.cli", SHARED)
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in python_files(ROOT / "platform" / "cli")
+        if (
+            names := [
+                name
+                for name in imported(path.read_text(encoding="utf-8"))
+                if _within(name, ("nmlab",)) and name != "nmlab" and not _within(name, allowed)
+            ]
+        )
+    }
+    assert not found
 
 
 @pytest.mark.parametrize("package", PACKAGES)

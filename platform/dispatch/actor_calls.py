@@ -55,11 +55,14 @@ class RunningActor(Generic[Actor]):
         return cast(Answer, ray.get(call(self._remote), timeout=timeout))
 
 
-def start_actor(actor: Callable[Given, Actor], *, name: str) -> Callable[Given, RunningActor[Actor]]:
-    """Return what starts an actor on this node, given the arguments of its class; Ray restarts it whenever it dies."""
+def start_actor(actor: Callable[Given, Actor], *, name: str, namespace: str) -> Callable[Given, RunningActor[Actor]]:
+    """Return what starts an actor on this node, given the arguments of its class; Ray restarts it whenever it dies.
+
+    The namespace is given, because a process that was connected by its user has one of its own.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     remote = ray.remote(num_cpus=0, max_concurrency=_CALLS_AT_ONCE, max_restarts=-1)(actor)
-    remote = remote.options(name=name, scheduling_strategy=here)
+    remote = remote.options(name=name, namespace=namespace, scheduling_strategy=here)
 
     def start(*args: Given.args, **settings: Given.kwargs) -> RunningActor[Actor]:
         return RunningActor(remote.remote(*args, **settings))

@@ -48,7 +48,7 @@ def start_dispatcher(launch: str, *, max_failures: int, expected: Proof | None =
     It lives as long as the client that is returned. ``expected`` is what replicas must show (`cluster/proof.py`).
     """
     name = f"nmlab-dispatcher-{launch}-{uuid.uuid4().hex[:8]}"
-    actor = start_actor(Dispatcher, name=name)(max_failures=max_failures, expected=expected)
+    actor = start_actor(Dispatcher, name=name, namespace=NAMESPACE)(max_failures=max_failures, expected=expected)
     actor.ask(lambda dispatcher: dispatcher.drain(0, acknowledged=0, refused=[], within=0.0))
     return DispatchClient(name, namespace=NAMESPACE, actor=actor)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nmlab.platform.cluster.session import CONNECTED, cluster, started_here
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import ended_trials, read_journal
 from nmlab.platform.launches.launch import Launch
@@ -34,7 +35,7 @@ class ReadyLaunch:
         plan: of its study.
         launch: its folder.
         tracking_uri: the MLflow store, with an absolute path.
-        address: the Ray cluster to join; None starts one in this process.
+        address: the Ray cluster to join; None starts one in this process, `CONNECTED` is the one it has.
         max_failures: see `Sweep`.
         load: what a replica needs on its device; None if no trial is left to run.
         take_over: whether to take the launch from an owner whose machine is gone.
@@ -63,7 +64,7 @@ def start_launch(
     load, note = _admitted(plan, address, results)
     uri = absolute_uri(tracking_uri)
     check_store(uri, study=study.name)
-    settings = {"tracking_uri": uri, "address": address, "max_failures": max_failures}
+    settings = {"tracking_uri": uri, "address": recorded_address(address), "max_failures": max_failures}
     launch = launches.create(study, results=results, settings=settings)
     return ReadyLaunch(
         plan=plan,
@@ -111,6 +112,16 @@ def continue_launch(
     )
 
 
+def recorded_address(address: str | None) -> str | None:
+    """Return the address that a launch records for its next process.
+
+    For the Ray of this process that is none if the process started it, and ``auto`` if it joined it.
+    """
+    if address != CONNECTED:
+        return address
+    return None if started_here() else "auto"
+
+
 def joined_address(given: str | None) -> str | None:
     """Return the cluster that a new launch joins; None, which ``local`` asks for too, is one of its own."""
     return None if given == LOCAL else given
@@ -141,7 +152,6 @@ def _admitted(plan: Plan, address: str | None, results: Path, *, has_begun: bool
     that has begun needs only one usable node: others may have joined since.
     """
     from nmlab.platform.cluster.nodes import check_nodes, check_room
-    from nmlab.platform.cluster.session import cluster
     from nmlab.platform.planning.estimate import Estimate
 
     estimate = Estimate.here(plan)

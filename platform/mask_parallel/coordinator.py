@@ -31,7 +31,7 @@ def start_coordinator(launch: str, *, size: int) -> StartedCoordinator | None:
     if size == 1:
         return None
     name = f"nmlab-coordinator-{launch}-{uuid.uuid4().hex[:8]}"
-    actor = start_actor(MaskParallelCoordinatorActor, name=name)()
+    actor = start_actor(MaskParallelCoordinatorActor, name=name, namespace=NAMESPACE)()
     return StartedCoordinator(actor, CoordinatorSettings(name, NAMESPACE, size))
 
 

@@ -58,7 +58,8 @@ class Shutdown:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         for number, before in self._before.items():
-            signal.signal(number, before)
+            if before is not None:  # None is a handler of C code, which Python cannot put back
+                signal.signal(number, before)
 
     def listen(self) -> None:
         """Install the signal handlers again: Ray installs its own when it starts."""

@@ -127,13 +127,14 @@ class StudyRuns:
         return sum(trial.is_pruned for trial in self.trials)
 
 
-def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyRuns:
+def collect(store: RunStore, *, study: str, launch: str | None = None, needs_finished: bool = True) -> StudyRuns:
     """Read one launch of a study.
 
     Args:
         store: an opened store.
         study: the study's name, which is its MLflow experiment.
         launch: the launch's name or parent run id; the newest by default.
+        needs_finished: refuse a launch whose runs have ended, none of them finished.
 
     Raises:
         ReportError: unknown study or launch, no finished run, or no finished run with the searched metric.
@@ -146,7 +147,8 @@ def collect(store: RunStore, *, study: str, launch: str | None = None) -> StudyR
     children = store.children(experiment_id, parent=record.run_id)
     histories = _evaluations(store, children)
     table = trial_records(children, histories=histories, objective=objective.metric)
-    _refuse_without_results(table, objective=objective, where=f"launch {record.name!r} of study {study!r}")
+    if needs_finished or not table.trials:
+        _refuse_without_results(table, objective=objective, where=f"launch {record.name!r} of study {study!r}")
     drawn = curve_runs(table.trials, objective=objective)
     return StudyRuns(
         study=study,

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Param
     from mlflow.exceptions import MlflowException
 
+_FILE = "sqlite:///"
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",  # creating a store needs no message
@@ -29,10 +31,15 @@ _SETTINGS = {
 
 
 def client(uri: str) -> "MlflowClient":
-    """Return MLflow's client of a store, which sends nothing yet."""
+    """Return MLflow's client of a store, which sends nothing yet.
+
+    MLflow keeps one store for each address, so the file of a relative one is looked up in the present folder here.
+    """
     _prepare()
     from mlflow import MlflowClient
 
+    if uri.startswith(_FILE):
+        uri = f"{_FILE}{Path(uri.removeprefix(_FILE)).absolute()}"
     return MlflowClient(tracking_uri=uri)
 
 

@@ -10,8 +10,8 @@ import time
 import psutil
 import pytest
 
-from nmlab.platform.cli.served import serve
 from nmlab.platform.cluster.head_watch import HeadWatch
+from nmlab.platform.process.served import serve
 from nmlab.platform.process.shutdown import SIGNALS, Shutdown, bounded, end_processes, started_processes
 
 SLEEP = "import time; time.sleep(600)"
@@ -158,7 +158,7 @@ time.sleep(600)
 """
 SERVES = f"""
 import sys
-from nmlab.platform.cli.served import serve
+from nmlab.platform.process.served import serve
 sys.exit(serve([sys.executable, "-c", {SERVER!r}]))
 """
 

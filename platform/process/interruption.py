@@ -1,4 +1,4 @@
-"""``nmlab run`` on a signal: write a checkpoint at the next step, or say in one line what is lost."""
+"""A single trial on a signal: write a checkpoint at the next step, or say in one line what is lost."""
 
 import signal
 import threading
@@ -7,29 +7,33 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-import typer
-
-from nmlab.platform.cli.options import console
-from nmlab.platform.process.shutdown import SIGNALS
+from nmlab.platform.process.shutdown import SIGNALS, Handler
 from nmlab.trials.contract.run_artifacts import CHECKPOINT_FILES, checkpoint_step
 
 WAIT_S = 8.0
 """How long a trial that is asked to stop may take to reach its next step, in seconds."""
 
 
+class RunInterrupted(KeyboardInterrupt):
+    """Ctrl-C ended a single trial; its text says what is kept and what is lost. The same call goes on from there.
+
+    It is a ``KeyboardInterrupt``, so that a script or a queue of notebook cells stops too.
+    """
+
+
 class Interruption:
-    """Handles Ctrl-C, SIGTERM and SIGHUP while its ``with`` block runs.
+    """Handles Ctrl-C, SIGTERM and SIGHUP while its ``with`` block runs in the main thread.
 
     The first signal asks the trial to stop at its next step. A second one, or a trial that does not reach a step within
-    ``WAIT_S`` (it prepares its start or is evaluated), raises ``KeyboardInterrupt``. The block then ends with exit
-    code 1 and a line that says what is kept and what is lost.
+    ``WAIT_S`` (it prepares its start or is evaluated), ends the block with ``RunInterrupted``, whose text says what is
+    kept and what is lost.
     """
 
     def __init__(self, folder: Path, *, key: str) -> None:
         self._folder, self._key = folder, key
         self._asked: float | None = None
         self._over = threading.Event()
-        self._before: dict[signal.Signals, object] = {}
+        self._before: dict[signal.Signals, Handler] = {}
 
     def is_asked(self) -> bool:
         """Say whether the trial should stop."""
@@ -49,10 +53,10 @@ class Interruption:
     ) -> None:
         self._over.set()
         for number, before in self._before.items():
-            signal.signal(number, before)  # type: ignore[arg-type]
+            if before is not None:  # None is a handler of C code, which Python cannot put back
+                signal.signal(number, before)
         if isinstance(error, KeyboardInterrupt) and self.is_asked():
-            console(stderr=True).print(f"nmlab: {self._lost()}", markup=False)
-            raise typer.Exit(1) from error
+            raise RunInterrupted(self._lost()) from error
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._asked is not None:
