@@ -22,6 +22,7 @@ from documents import (
     site_module,
 )
 
+import nmlab
 from nmlab.platform.cli.app import app
 from nmlab.platform.cli.verbs import VERBS, load
 from nmlab.search_spaces import loader
@@ -238,6 +239,11 @@ def test_the_page_of_the_command_line_has_every_command_and_option():
         missing = [text for item in command.params for text in item.opts if f"`{text}`" not in shown[name]]
         assert [text for text in missing if text.startswith("--")] == []
         assert "```bash\nnmlab " + name in shown[name]
+
+
+def test_the_page_of_python_names_everything_that_nmlab_gives():
+    named = re.findall(r"^::: nmlab\.(\w+)$", text_of("docs/reference/python.md"), flags=re.MULTILINE)
+    assert sorted(named) == sorted(set(nmlab.__all__) - {"__version__"})
 
 
 @pytest.mark.parametrize(
