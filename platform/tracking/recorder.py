@@ -35,6 +35,7 @@ Point = Mapping[str, Any]
 _BATCH_BYTES = 2**18
 _LOOK_S = 0.5
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
+_LAST_READ_S = 1.0
 _TRIES = 3
 """Failures in a row after which a store that works counts as refusing a record."""
 _log = logging.getLogger(__name__)
@@ -108,6 +109,12 @@ class Recorder:
         self._given_up.set()
         if self.waiting_bytes:
             raise UndeliveredError(self.trouble or f"the store took nothing for {grace:g} s")
+
+    def give_up(self) -> None:
+        """Stop copying, so that the journal can be closed; a later process of the launch copies what MLflow lacks."""
+        self._given_up.set()
+        self._written.set()
+        self._thread.join(_LAST_READ_S)
 
     def _work(self) -> None:
         wait = _FIRST_WAIT_S
