@@ -24,14 +24,14 @@ LAYERS = {
     "platform": (
         {"compat", "records"},
         {"failures", "process", "pipeline", "search"},
-        {"launches", "planning", "testing"},
+        {"launches", "planning"},
         {"cluster", "tracking"},
         {"dispatch", "run_one"},
         {"mask_parallel", "tuning"},
         {"replicas"},
         {"driver"},
         {"sweep"},
-        {"cli"},
+        {"cli", "testing"},
     ),
     "trials": (
         {"compat"},

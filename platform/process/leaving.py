@@ -59,7 +59,7 @@ class Leaving:
     def listen(self) -> None:
         """Install the signal handlers again: Ray installs its own when it starts."""
         for number in self._before:
-            signal.signal(number, self._on_signal)
+            signal.signal(number, self.on_signal)
 
     def wind_down(self) -> None:
         """From now on a first signal raises nothing, because everything is ending already."""
@@ -78,7 +78,8 @@ class Leaving:
                 target=self._watch, args=(why, LEAVE_S if within is None else within), name="leaving", daemon=True
             ).start()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Answer a signal: the handler that `listen` installs."""
         if self.began is None:
             self.began = time.monotonic()  # first, because a second signal may arrive during the call
             self._asked()
