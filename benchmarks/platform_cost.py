@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import psutil
 import yaml
@@ -27,6 +27,9 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 from launched import GRID, Nmlab, kill_session, session, wait_until
+
+if TYPE_CHECKING:
+    from nmlab.platform.records.events import TrialMetrics
 
 WORKERS, OURS = ("ray::RayTrainWorker", "replica-"), ("ray::Dispatcher", "ray::TrialActor", "ray::MaskParallel")
 STUDY = {
@@ -77,7 +80,8 @@ def mlflow_rate() -> dict[str, float]:
     """Return metric values a second into a fresh sqlite store, and how long a caller waits for a batch of points."""
     from nmlab.platform.launches import launch as launches
     from nmlab.platform.launches.journal import Journal
-    from nmlab.platform.planning.study_plan import trial_spec
+    from nmlab.platform.planning.study_trials import trial_spec
+    from nmlab.platform.records.events import LaunchBegan, TrialSubmitted
     from nmlab.platform.search.initial_points import points
     from nmlab.platform.tracking import MlflowStore, Recorder
     from nmlab.search_spaces import loader
@@ -91,9 +95,9 @@ def mlflow_rate() -> dict[str, float]:
         launch.environment_file.write_text("{}\n", encoding="utf-8")
         store = MlflowStore(study.name, launch=launch.name, uri=f"sqlite:///{name}/nmlab.db")
         recorder = Recorder(launch, journal=Journal(launch), store=store, baselines=[], tags={})
-        recorder.record([{"event": "launch began", "tags": {}, "params": {}}])
+        recorder.record([LaunchBegan(tags={}, params={})])
         for spec in specs:
-            recorder.record([{"event": "trial", "key": spec.key, "spec": spec.model_dump(mode="json")}])
+            recorder.record([TrialSubmitted(key=spec.key, spec=spec.model_dump(mode="json"))])
         wait_until(lambda: not recorder.waiting_bytes, seconds=120, what="the runs to be there")
         start, waits = time.monotonic(), []
         for batch in _batches([spec.key for spec in specs]):
@@ -106,11 +110,14 @@ def mlflow_rate() -> dict[str, float]:
     return {"values": count, "values_a_second": count / seconds, "caller_waits_s": statistics.median(waits)}
 
 
-def _batches(keys: list[str]) -> list[list[dict[str, Any]]]:
+def _batches(keys: list[str]) -> "list[list[TrialMetrics]]":
     """Return the points of all trials side by side, as a dispatcher passes them on: some steps of each at a time."""
+    from nmlab.platform.records.events import TrialMetrics
+
+    values = {f"train/{name}": 0.5 for name in VALUES}
     return [
         [
-            {"event": "metrics", "key": key, "step": step, "time": step, "values": {f"train/{v}": 0.5 for v in VALUES}}
+            TrialMetrics(key=key, step=step, time=step, values=values)
             for key in keys
             for step in range(begin, begin + 10)
         ]

@@ -5,7 +5,7 @@ import sys
 
 from nmlab.platform.cli.app import app
 from nmlab.platform.cluster.home import prepare_home
-from nmlab.platform.process.command_line import arguments_without_secrets
+from nmlab.platform.process.credentials import arguments_without_secrets
 from nmlab.platform.process.logs import show_log
 from nmlab.platform.process.openmp_policy import patience
 from nmlab.trials.contract.escaping import printable

@@ -44,13 +44,13 @@ def clean(
     Example: nmlab clean quickstart --keep-best --yes
     """
     from nmlab.platform.launches import launch as launches
-    from nmlab.platform.launches.cleaning import Choice, all_launches, carry_out, survey
+    from nmlab.platform.launches.cleaning import CleaningChoice, all_launches, carry_out, survey
     from nmlab.platform.launches.ownership import OwnedError
     from nmlab.platform.tracking.undelivered import undelivered
 
     if whole and name is None:
         raise ValueError("--whole deletes a launch with its results; expected its name: nmlab clean LAUNCH --whole")
-    choice = Choice(checkpoints=checkpoints, whole=whole, keep_best=keep_best)
+    choice = CleaningChoice(checkpoints=checkpoints, whole=whole, keep_best=keep_best)
     found = []
     for launch in all_launches(results) if name is None else [launches.find(name, results=results)]:
         cleaning = survey(launch, choice, undelivered=undelivered)

@@ -21,7 +21,7 @@ from nmlab.trials.contract.run_tags import SINGLE_RUNS
 if TYPE_CHECKING:
     from nmlab.platform.tracking.external_model import Table
     from nmlab.trials.contract.sections import EvaluationSpec
-    from nmlab.trials.evaluation import Evaluated
+    from nmlab.trials.evaluation import EvaluationResult
     from nmlab.trials.export.subject import Subject
 
 TargetName = Annotated[
@@ -71,8 +71,8 @@ def evaluate(
     from nmlab.platform.tracking.result_files import located
     from nmlab.trials.evaluation import evaluate as measure
     from nmlab.trials.evaluation.throughput import Workload
+    from nmlab.trials.export.speed import measure_speed
     from nmlab.trials.export.subject import Base, open_subject
-    from nmlab.trials.export.usage import measure_use
     from nmlab.trials.models.frozen import best_device
 
     text = {"source": data, "split": split, "column": column, "windowing": windowing, "windows": windows}
@@ -88,7 +88,7 @@ def evaluate(
             check_store(tracking_uri, study=table.experiment if table else SINGLE_RUNS)
         evaluated = measure(subject.model, spec)
         run_id = _keep(found.run_id, subject, evaluated, spec, table, label, tracking_uri) if record else None
-        use = measure_use(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None
+        use = measure_speed(subject, Workload(batch=spec.batch_size, prompt=spec.sequence_length)) if speed else None
     facts = {**_facts(target, subject, evaluated, spec, run_id), "use": use, "trial": found.key, "taken": found.said}
     if as_json:
         print_json(facts)
@@ -126,7 +126,7 @@ def _check_recordable(run_id: str | None, table: "Table | None", spec: "Evaluati
 def _keep(
     run_id: str | None,
     subject: "Subject",
-    evaluated: "Evaluated",
+    evaluated: "EvaluationResult",
     spec: "EvaluationSpec",
     table: "Table | None",
     label: str | None,
@@ -146,7 +146,7 @@ def _keep(
 
 
 def _facts(
-    target: str, subject: "Subject", evaluated: "Evaluated", spec: "EvaluationSpec", run_id: str | None
+    target: str, subject: "Subject", evaluated: "EvaluationResult", spec: "EvaluationSpec", run_id: str | None
 ) -> dict[str, Any]:
     from nmlab.trials.models.sources import settings_of
 

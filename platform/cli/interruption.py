@@ -10,7 +10,7 @@ from typing import Self
 import typer
 
 from nmlab.platform.cli.options import console
-from nmlab.platform.process.leaving import SIGNALS
+from nmlab.platform.process.shutdown import SIGNALS
 from nmlab.trials.contract.run_artifacts import CHECKPOINT_FILES, checkpoint_step
 
 WAIT_S = 8.0

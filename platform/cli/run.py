@@ -148,7 +148,7 @@ def _texts(
 
 
 def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, Any]:
-    from nmlab.search_spaces.reading import dialect
+    from nmlab.search_spaces.reading import study_yaml
     from nmlab.trials.contract.pattern import Pattern
     from nmlab.trials.methods import registry
 
@@ -157,7 +157,7 @@ def _hyperparameters(method: str, pattern: str, given: list[str]) -> dict[str, A
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--set {text!r}: expected NAME=VALUE, for example steps=500")
-        parsed[name.strip()] = dialect.parse(value, source=f"--set {name.strip()}")
+        parsed[name.strip()] = study_yaml.parse(value, source=f"--set {name.strip()}")
     known = registry.get(method)
     config = known.configure(parsed)
     if reason := known.unsupported_reason(Pattern.parse(pattern), config):

@@ -10,7 +10,7 @@ from types import FrameType
 
 import psutil
 
-from nmlab.platform.process.leaving import SIGNALS, end_processes
+from nmlab.platform.process.shutdown import SIGNALS, end_processes
 
 _END_S = 3.0
 

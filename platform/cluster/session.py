@@ -13,12 +13,15 @@ from nmlab.platform.cluster.connection_check import check_reachable
 from nmlab.platform.cluster.joining import why_not_joined
 from nmlab.platform.cluster.local_session import local_session
 from nmlab.platform.compat.ray_core import session_folder
-from nmlab.platform.process.leaving import bounded, end_processes, started_processes
+from nmlab.platform.process.shutdown import bounded, end_processes, started_processes
 from nmlab.trials.contract.log_levels import at_least
 
 _log = logging.getLogger(__name__)
 NAMESPACE = "nmlab"
-SHUTDOWN_S, _LINGER_S = 5.0, 0.5
+SHUTDOWN_SECONDS = 5.0
+"""How long ``ray.shutdown`` may take; it takes one or two, and hangs where the head is gone."""
+_EXIT_SECONDS = 0.5
+"""How long Ray's processes get to end by themselves after that, before they are killed."""
 
 # Read by Ray when it is imported or when its processes start.
 _ENVIRONMENT = {
@@ -122,7 +125,7 @@ def _shut_down(before: set[int]) -> None:
     import ray
 
     ours = [process for process in started_processes() if process.pid not in before]
-    if not bounded(ray.shutdown, within=SHUTDOWN_S, name="ray-shutdown"):
-        _log.info("Ray did not shut down within %.0f s; its processes are killed", SHUTDOWN_S)
+    if not bounded(ray.shutdown, within=SHUTDOWN_SECONDS, name="ray-shutdown"):
+        _log.info("Ray did not shut down within %.0f s; its processes are killed", SHUTDOWN_SECONDS)
         atexit.unregister(ray.shutdown)  # which would hang once more
-    end_processes(ours, within=_LINGER_S)
+    end_processes(ours, within=_EXIT_SECONDS)

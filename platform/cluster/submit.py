@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 _EXPECTED = "expected the dashboard of its head node, for example http://10.0.0.1:8265"
 _START = ("python", "-m", "nmlab")
-_POLL_S = 2.0
-_STOP_S = 30
+_POLL_SECONDS = 2.0
+"""Between two requests for the output of a job, each of which sends all of it again."""
+_JOB_STOP_SECONDS = 30
 """How long ``ray job stop`` waits for a sweep to save its trials before it kills it; Ray's own default is 3 seconds."""
 
 
@@ -73,7 +74,7 @@ def _submit(command: str, *, address: str, files: Mapping[str, str], metadata: d
         environment = {
             "working_dir": str(folder / "work"),
             "py_modules": [str(folder / "nmlab")],
-            "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_S)},
+            "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_JOB_STOP_SECONDS)},
         }
         try:
             number = client.submit_job(entrypoint=command, runtime_env=environment, metadata=metadata)
@@ -131,7 +132,7 @@ def follow(job: Job, *, show: Callable[[str], None]) -> bool:
                 printed = len(logs)
             if status.is_terminal():
                 return str(status.value) == "SUCCEEDED"
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_SECONDS)
 
 
 @contextmanager

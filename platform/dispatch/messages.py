@@ -4,11 +4,11 @@ What happened in a launch is told by records (`nmlab.platform.records.events`); 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nmlab.platform.records.events import JournalRecord, TrialMetrics
+from nmlab.platform.records.payloads import ResultRecord, SpecRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Lease:
 
     key: str
     epoch: int
-    spec: Mapping[str, Any]
+    spec: SpecRecord
     attempts: int
 
 
@@ -73,13 +73,13 @@ class LoggedRecord:
 class Drained:
     """The unacknowledged records of the dispatcher of this generation, up to number ``upto``.
 
-    ``silence`` is how many seconds ago the last message of any replica came.
+    ``silent_seconds`` is how many seconds ago the last message of any replica came.
     """
 
     generation: int
     upto: int
     records: Sequence[LoggedRecord] = ()
-    silence: float = math.inf
+    silent_seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class RefusedEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Receipt:
     """The answer to a replica's messages.
 
     Attributes:
@@ -119,7 +119,7 @@ class GivenUp:
     """The answer to messages of a process that was given up."""
 
 
-ReceiveAnswer = Progress | MustIntroduce | GivenUp
+ReceiveAnswer = Receipt | MustIntroduce | GivenUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class TrialUpdate:
     """What a trial actor is told: new evaluations, the result once it is in the journal, how often it was leased."""
 
     points: Sequence[TrialMetrics]
-    ended: Mapping[str, Any] | None
+    ended: ResultRecord | None
     attempts: int
 
     @property

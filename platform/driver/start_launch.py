@@ -60,7 +60,15 @@ def start_launch(
     check_store(uri, study=study.name)
     settings = {"tracking_uri": uri, "address": address, "max_failures": max_failures}
     launch = launches.create(study, results=results, settings=settings)
-    return ReadyLaunch(plan, launch, uri, address, max_failures, load, notes=(note,) if note else ())
+    return ReadyLaunch(
+        plan=plan,
+        launch=launch,
+        tracking_uri=uri,
+        address=address,
+        max_failures=max_failures,
+        load=load,
+        notes=(note,) if note else (),
+    )
 
 
 def continue_launch(
@@ -86,7 +94,16 @@ def continue_launch(
     load, note = (None, "") if is_over else _admitted(plan, joined, launch.folder, has_begun=True)
     check_store(uri, study=plan.study.name)
     notes = (note,) if note else ()
-    return ReadyLaunch(plan, launch, uri, joined, stored["max_failures"], load, take_over=take_over, notes=notes)
+    return ReadyLaunch(
+        plan=plan,
+        launch=launch,
+        tracking_uri=uri,
+        address=joined,
+        max_failures=stored["max_failures"],
+        load=load,
+        take_over=take_over,
+        notes=notes,
+    )
 
 
 def joined_address(given: str | None) -> str | None:

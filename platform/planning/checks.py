@@ -12,9 +12,10 @@ from nmlab.trials.contract.errors import SourceError
 from nmlab.trials.contract.near_names import hint
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_params import CALIBRATION_SAMPLES as SAMPLES
+from nmlab.trials.contract.values import Scalar
 from nmlab.trials.methods import registry
 from nmlab.trials.models.prunable import check_measurable
-from nmlab.trials.sizing.preflight import Facts
+from nmlab.trials.sizing.preflight import PreflightFacts
 
 
 def check_pattern(trial: ConfiguredTrial) -> None:
@@ -30,7 +31,7 @@ def check_text(trial: ConfiguredTrial) -> None:
         raise ValueError(f"{trial.method.name}: {reason}")
 
 
-def check_inputs(trial: ConfiguredTrial, facts: Facts) -> None:
+def check_inputs(trial: ConfiguredTrial, facts: PreflightFacts) -> None:
     """Refuse a method, or that of an initial mask, that measures layer inputs which cannot be measured."""
     for name in (trial.method.name, trial.spec.hyperparameters.get("initial_mask")):
         if name in registry.names() and registry.get(str(name)).measures_inputs:
@@ -60,7 +61,7 @@ def check_objectives(study: Study) -> None:
 def check_baseline(study: Study, baseline: ConfiguredTrial) -> None:
     """Refuse a baseline that the search runs too: it would be counted twice."""
     own = baseline.spec
-    beside = {"method": own.method, "pattern": own.pattern, SAMPLES: own.calibration.samples}
+    beside: dict[str, Scalar] = {"method": own.method, "pattern": own.pattern, SAMPLES: own.calibration.samples}
     try:
         point = DefineByRun(study)(Given({**own.hyperparameters, **beside}))
     except ValueError:
@@ -83,7 +84,7 @@ def check_pipeline_stages(study: Study, methods: Iterable[str], *, blocks: int) 
         raise ValueError(
             f"replica.pipeline_stages = {stages}: tasks need a whole model; use pipeline_stages: 1 or tasks: []"
         )
-    if whole := sorted(method for method in set(methods) if not registry.get(method).shardable):
+    if whole := sorted(method for method in set(methods) if not registry.get(method).supports_pipeline_stages):
         raise ValueError(
             f"replica.pipeline_stages = {stages}: {', '.join(whole)} works on whole models only; use pipeline_stages: 1"
         )

@@ -12,23 +12,12 @@ from nmlab.platform.planning.study_trials import (
     configure_study,
     example_specs,
     longest_trial,
-    trial_spec,
 )
 from nmlab.platform.search.initial_points import configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.sizing.preflight import Facts, preflight
-
-__all__ = [
-    "Plan",
-    "baseline_specs",
-    "check_settings",
-    "example_specs",
-    "longest_trial",
-    "plan_study",
-    "trial_spec",
-]
+from nmlab.trials.sizing.preflight import PreflightFacts, preflight
 
 
 @dataclass(frozen=True)
@@ -47,12 +36,18 @@ class Plan:
     baselines: tuple[TrialSpec, ...]
     examples: tuple[TrialSpec, ...]
     configurations: int
-    facts: Facts
+    facts: PreflightFacts
 
     @classmethod
-    def unchecked(cls, study: Study, *, facts: Facts) -> Self:
+    def unchecked(cls, study: Study, *, facts: PreflightFacts) -> Self:
         """Return the plan of a study that needs no checks, with facts that are known."""
-        return cls(study, tuple(baseline_specs(study)), tuple(example_specs(study)), configurations_tried(study), facts)
+        return cls(
+            study=study,
+            baselines=tuple(baseline_specs(study)),
+            examples=tuple(example_specs(study)),
+            configurations=configurations_tried(study),
+            facts=facts,
+        )
 
     @property
     def trials(self) -> int:
@@ -76,7 +71,8 @@ def check_settings(study: Study) -> StudyTrials:
     checks.check_objectives(study)
     for baseline in trials.baselines:
         checks.check_baseline(study, baseline)
-    check_slots(study, has_gpus=False)  # studies that ask for GPUs; `admit` checks those that get GPUs without asking
+    # Studies that ask for GPUs; `check_study_fits` checks those that get GPUs without asking.
+    check_slots(study, has_gpus=False)
     return trials
 
 
@@ -86,10 +82,16 @@ def plan_study(study: Study) -> Plan:
     facts = _facts(study, trials)
     baselines = baseline_trials(study, trials.baselines)
     _check_with_facts(study, trials, facts)
-    return Plan(study, tuple(baselines), tuple(example_specs(study)), configurations_tried(study), facts)
+    return Plan(
+        study=study,
+        baselines=tuple(baselines),
+        examples=tuple(example_specs(study)),
+        configurations=configurations_tried(study),
+        facts=facts,
+    )
 
 
-def _facts(study: Study, trials: StudyTrials) -> Facts:
+def _facts(study: Study, trials: StudyTrials) -> PreflightFacts:
     largest = max((trial.spec for trial in trials.examples), key=lambda spec: spec.calibration.samples)
     return preflight(
         largest.model,
@@ -99,7 +101,7 @@ def _facts(study: Study, trials: StudyTrials) -> Facts:
     )
 
 
-def _check_with_facts(study: Study, trials: StudyTrials, facts: Facts) -> None:
+def _check_with_facts(study: Study, trials: StudyTrials, facts: PreflightFacts) -> None:
     for trial in trials.examples:
         checks.check_text(trial)
     for trial in (*trials.examples, *trials.baselines):

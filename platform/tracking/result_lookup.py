@@ -139,7 +139,7 @@ def _candidate(kind: str, id_: str, run: "Run") -> Candidate:
     key = tags.get(run_tags.TRIAL_KEY, run.info.run_id)
     seed = str(run.data.params.get(run_params.SEED, "0"))
     finished = tags.get(run_tags.STATUS) == TrialStatus.FINISHED
-    return Candidate(kind, id_, key, int(seed) if seed.isdigit() else 0, finished, run)
+    return Candidate(kind=kind, id=id_, key=key, seed=int(seed) if seed.isdigit() else 0, finished=finished, run=run)
 
 
 def search(store: RunStore, where: str) -> list["Run"]:
@@ -164,11 +164,13 @@ def _in_folders(name: str, results: Path) -> Iterator[Candidate]:
     for record in sorted([*results.glob(f"*/*/trials/*/{RECORD_FILE}"), *results.glob(f"*/*/{RECORD_FILE}")]):
         folder, key = record.parent, record.parent.name
         if key.startswith(name):
-            yield Candidate("trial", key, key, 0, finished=True, folder=folder)
+            yield Candidate(kind="trial", id=key, key=key, seed=0, finished=True, folder=folder)
         elif len(name) <= _LENGTHS["configuration"]:
             spec = spec_of(folder)
             if spec is not None and spec.configuration.startswith(name):
-                yield Candidate("configuration", spec.configuration, key, spec.seed, finished=True, folder=folder)
+                yield Candidate(
+                    kind="configuration", id=spec.configuration, key=key, seed=spec.seed, finished=True, folder=folder
+                )
 
 
 def spec_of(folder: Path) -> TrialSpec | None:
@@ -202,7 +204,9 @@ def _best_of_launch(name: str, id_: str, launch: "Run | Path", *, store: RunStor
     if isinstance(launch, Path):
         best = best_in_folder(launch)
         candidates = [
-            Candidate("configuration", best.configuration, folder.name, seed, finished=True, folder=folder)
+            Candidate(
+                kind="configuration", id=best.configuration, key=folder.name, seed=seed, finished=True, folder=folder
+            )
             for seed, folder in best.folders
         ]
     else:
@@ -229,7 +233,7 @@ def _chosen(candidates: Sequence[Candidate], *, before: str = "") -> Found:
     chosen = min(finished, key=lambda candidate: candidate.seed)
     seeds = ", ".join(str(seed) for seed in sorted(candidate.seed for candidate in finished))
     said = f"{before}configuration {first.id}: seed {chosen.seed} of the finished seeds {seeds}, trial {chosen.key}"
-    return Found(chosen.run, chosen.folder, chosen.key, said)
+    return Found(run=chosen.run, folder=chosen.folder, key=chosen.key, said=said)
 
 
 def _one_a_key(candidates: Iterable[Candidate]) -> list[Candidate]:

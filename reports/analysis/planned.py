@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from nmlab.reports.read.frame import Value
-from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading import study_yaml
 from nmlab.search_spaces.reading.problems import StudyError
 from nmlab.trials.contract import run_params
 
@@ -27,7 +27,7 @@ def planned_values(params: Mapping[str, str]) -> dict[str, Sequence[Value]]:
 def _values(text: str) -> tuple[Value, ...]:
     """Return the values of a list that was written as text; empty for text that is cut off."""
     try:
-        listed = dialect.parse(text, source="parameter")
+        listed = study_yaml.parse(text, source="parameter")
     except StudyError:
         return ()
     return tuple(item for item in listed if isinstance(item, int | float | str)) if isinstance(listed, list) else ()

@@ -14,7 +14,7 @@ from nmlab.reports.read.errors import ReportError
 from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.histories import read_histories, with_starts
 from nmlab.reports.read.store import RunStore, newest_or_named
-from nmlab.search_spaces.reading import dialect
+from nmlab.search_spaces.reading import study_yaml
 from nmlab.trials.contract import run_params, run_tags
 from nmlab.trials.contract.metrics import EVAL, INITIAL, initial_name
 from nmlab.trials.contract.near_names import hint
@@ -235,7 +235,7 @@ def _refuse_without_results(
 
 def _first(text: str) -> str:
     """Return the first name of ``a``, ``a,b`` or ``['a', 'b']``."""
-    value = dialect.parse(text, source="parameter") if text.startswith("[") else text.split(",")
+    value = study_yaml.parse(text, source="parameter") if text.startswith("[") else text.split(",")
     return str(value[0]).strip()
 
 

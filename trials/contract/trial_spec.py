@@ -1,33 +1,36 @@
-"""One trial as a serialisable value: what is run, on which model and text, for how long, and what identifies it."""
+"""One trial as a serialisable value: what is run, on which model and text, for how long, and the key that it gets.
+
+The key digests what `TrialSpec._identity` returns. It names a trial's folder, its MLflow run and its checkpoints.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import Field
 
-from nmlab.trials.contract.sections import Cadence, CalibrationSpec, EvaluationSpec, ModelSource, Section, TrialBudget
+from nmlab.trials.contract.sections import CalibrationSpec, EvaluationSpec, Intervals, ModelSource, Section, TrialBudget
 from nmlab.trials.contract.values import Scalar
 
 # Trial keys are kept for good: they digest the names of all fields. A field or hyperparameter that is added later
 # therefore stands here with its default, and is left out of the digest while it has that value; the default must be
 # what a trial did before the field existed. Add a line for each: "SECTION.FIELD" with the section model, calibration,
 # evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's.
-ADDED_LATER: dict[str, Any] = {
+ADDED_LATER: dict[str, object] = {
     "model.leave_dense": (),
 }
 
 
-def flat_settings(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
+def flat_settings(tree: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]:
     """Return settings under dotted names, as MLflow has them: no nulls, names joined by commas, no empty list."""
     flat: dict[str, Scalar] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
             flat |= flat_settings(value, f"{prefix}{name}.")
         elif isinstance(value, tuple | list):
-            flat |= {f"{prefix}{name}": ", ".join(value)} if value else {}
+            flat |= {f"{prefix}{name}": ", ".join(map(str, value))} if value else {}
         elif value is not None:
+            assert isinstance(value, bool | int | float | str), f"{prefix}{name} is no setting"
             flat[f"{prefix}{name}"] = value
     return flat
 
@@ -43,21 +46,22 @@ class TrialSpec(Section):
     calibration: CalibrationSpec
     evaluation: EvaluationSpec
     budget: TrialBudget = TrialBudget()
-    cadence: Cadence = Cadence()
+    cadence: Intervals = Intervals()
+    """The study's `intervals`, under the name that records have always had."""
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits that identify everything a result depends on."""
+        """16 hexadecimal digits over all that a result depends on, the seed included; ``_identity`` says what."""
         return _digest(self._identity(), size=8)
 
     @property
     def configuration(self) -> str:
-        """8 hexadecimal digits shared by all seeds of one configuration."""
+        """8 hexadecimal digits over the same without the seed, shared by all seeds of one configuration."""
         return _digest({name: value for name, value in self._identity().items() if name != "seed"}, size=4)
 
     @property
-    def batches_can_be_halved(self) -> bool:
-        """Whether fewer sequences could go through the model at once."""
+    def can_halve_batches(self) -> bool:
+        """Whether half as many sequences could go through the model at once, as a retry after out of memory does."""
         return max(self.calibration.at_once, self.evaluation.batch_size) > 1
 
     def flat(self) -> dict[str, Scalar]:
@@ -66,15 +70,18 @@ class TrialSpec(Section):
         data = self.model_dump(include={"calibration", "evaluation"})
         return {**flat_settings({**body, "data": data}), **self.hyperparameters}
 
-    def _identity(self) -> dict[str, Any]:
-        """Return everything that a result depends on, rounding apart, without later fields at their defaults."""
-        identity = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
+    def _identity(self) -> dict[str, object]:
+        """Return what the key digests: every field but those that change no result, or only its rounding.
+
+        Left out are the intervals, ``calibration.micro_batch``, and fields of ``ADDED_LATER`` at their defaults.
+        """
+        identity: dict[str, object] = self.model_dump(exclude={"cadence": True, "calibration": {"micro_batch"}})
         for path, default in ADDED_LATER.items():
             _leave_out(identity, path, default, method=self.method)
         return identity
 
 
-def _leave_out(identity: dict[str, Any], path: str, default: Any, *, method: str) -> None:
+def _leave_out(identity: dict[str, object], path: str, default: object, *, method: str) -> None:
     """Take a field of ``ADDED_LATER`` out of an identity where it has its default."""
     *section, name = path.split(".")
     if section[:1] == ["hyperparameters"]:
@@ -82,10 +89,11 @@ def _leave_out(identity: dict[str, Any], path: str, default: Any, *, method: str
             return
         section = ["hyperparameters"]
     held = identity[section[0]] if section else identity
+    assert isinstance(held, dict), f"{path} names no section of a trial"
     if name in held and held[name] == default and type(held[name]) is type(default):
         del held[name]
 
 
-def _digest(value: dict[str, Any], *, size: int) -> str:
+def _digest(value: Mapping[str, object], *, size: int) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()

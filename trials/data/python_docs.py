@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from nmlab.trials.contract.near_names import unknown_name
-from nmlab.trials.data.disk_cache import kept
+from nmlab.trials.data.disk_cache import get_or_compute
 
 PARTS = ("training", "calibration", "evaluation")
 
@@ -66,8 +66,7 @@ def part_of(module: str) -> str:
 @cache
 def _corpus() -> dict[str, list[str]]:
     sources = _sources(Path(sysconfig.get_path("stdlib")))
-    corpus: dict[str, list[str]] = kept("python-docs", state=_state(sources), compute=lambda: _parsed(sources))
-    return corpus
+    return get_or_compute("python-docs", state=_state(sources), compute=lambda: _parsed(sources))
 
 
 def _state(sources: list[tuple[str, Path]]) -> str:

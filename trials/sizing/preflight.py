@@ -15,7 +15,7 @@ from nmlab.trials.data.readable import check_readable
 from nmlab.trials.data.sources import documents_digest, files_left_out, read_documents
 from nmlab.trials.evaluation import check_tasks
 from nmlab.trials.models import ModelSource, locate
-from nmlab.trials.models.context import embedding_rows, longest_context
+from nmlab.trials.models.context_length import embedding_rows, longest_context
 from nmlab.trials.models.coverage import Coverage
 from nmlab.trials.models.frozen import read_tokenizer
 from nmlab.trials.models.prunable import PrunableLayer, check_divisible, find_prunable
@@ -26,8 +26,8 @@ MOST_CONTAMINATED = 0.01  # share of the evaluation windows that may occur in th
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Facts about a model and its texts that are known without loading the weights."""
+class PreflightFacts:
+    """What is known about a model and its texts without loading the weights."""
 
     architecture: str
     parameters: int
@@ -47,7 +47,7 @@ class Facts:
     stored: str = ""
     """A note on how the weights are stored, "" for plain weights."""
     text_notes: tuple[str, ...] = ()
-    """Notes on the texts for a reader of results, a line each; see ``check_apart``."""
+    """Notes on the texts for a reader of results, a line each; see ``check_no_overlap``."""
 
 
 def preflight(
@@ -56,7 +56,7 @@ def preflight(
     patterns: Sequence[Pattern],
     calibration: CalibrationSpec,
     evaluation: EvaluationSpec,
-) -> Facts:
+) -> PreflightFacts:
     """Return the facts; raises ``SourceError`` for a missing, unreadable or unsuitable model or text."""
     folder = locate(model)
     skeleton = read_skeleton(folder, model)
@@ -73,7 +73,7 @@ def preflight(
         check_readable(source, tokenizer=tokenizer, rows=embedding_rows(skeleton))
     text = _check_text(tokenizer, calibration, evaluation)
     parameters = list(skeleton.parameters())
-    return Facts(
+    return PreflightFacts(
         architecture=type(skeleton).__name__,
         parameters=sum(p.numel() for p in parameters),
         prunable=sum(layer.numel for layer in layers),
@@ -100,7 +100,7 @@ def sources_of(calibration: CalibrationSpec, evaluation: EvaluationSpec) -> tupl
     )
 
 
-def check_apart(found: Contamination, *, calibration: str, evaluation: str) -> tuple[str, ...]:
+def check_no_overlap(found: Contamination, *, calibration: str, evaluation: str) -> tuple[str, ...]:
     """Return a note if some of the evaluation windows occur in the calibration text.
 
     Raises ``SourceError`` where more than 1 % of them do. ``calibration`` and ``evaluation`` name the sources.
@@ -158,7 +158,7 @@ def _check_text(tokenizer: PreTrainedTokenizerBase, calibration: CalibrationSpec
         passages=True,
     )
     found = contamination(windows.passages or (), calibration=documents)
-    notes = check_apart(found, calibration=calibration.source, evaluation=evaluation.source)
+    notes = check_no_overlap(found, calibration=calibration.source, evaluation=evaluation.source)
     digest = documents_digest([documents_digest(documents), windows.digest])
     return _Text(len(windows), digest, (*notes, *_left_out(learned), *_left_out(held_out)))
 

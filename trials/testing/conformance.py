@@ -15,7 +15,9 @@ from nmlab.trials.contract.metrics import COMMON
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_artifacts import MASK_FILE
 from nmlab.trials.contract.run_status import TrialStatus
-from nmlab.trials.evaluation import measure
+from nmlab.trials.contract.trial_spec import TrialSpec
+from nmlab.trials.contract.values import Hyperparameters
+from nmlab.trials.evaluation import measure_perplexity
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import registry
@@ -48,7 +50,7 @@ class MethodConformance:
     name: ClassVar[str]
     """The registered name of the method."""
 
-    def hyperparameters(self, method: Method) -> Mapping[str, Any]:
+    def hyperparameters(self, method: Method) -> Hyperparameters:
         """Return hyperparameters for these tests, beside ``steps``, that differ from the defaults."""
         return {}
 
@@ -219,7 +221,7 @@ class MethodConformance:
             pytest.skip(f"{method.name} leaves no mask")
         spec, model = self._spec(method, text), MaskedModel(replica.frozen)
         load_finished(tmp_path).apply_to(model)
-        again = measure(model, replica.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size)
+        again = measure_perplexity(model, replica.evaluation(spec.evaluation), batch_size=spec.evaluation.batch_size)
         assert again.per_token == result.metrics["eval/token_perplexity"]
 
     def test_it_travels_between_processes(self, method: Method) -> None:
@@ -257,7 +259,7 @@ class MethodConformance:
             pytest.skip(reason)
         return method.start(context, self._config(method))
 
-    def _spec(self, method: Method, text: Path, **fields: Any) -> Any:
+    def _spec(self, method: Method, text: Path, **fields: Any) -> TrialSpec:
         return small_spec(method.name, text=text, hyperparameters=self._config(method).model_dump(), **fields)
 
     def _trial(

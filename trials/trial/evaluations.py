@@ -2,7 +2,7 @@
 
 from nmlab.trials.context.trial_context import TrialContext
 from nmlab.trials.data import Windows
-from nmlab.trials.evaluation import Perplexity, TaskResults, measure, run_tasks
+from nmlab.trials.evaluation import Perplexity, TaskResults, measure_perplexity, run_tasks
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.topn import check_mask
 from nmlab.trials.methods.base import Run
@@ -29,7 +29,9 @@ class Evaluations:
         self._context.model.remove_masks()
         self._context.model.apply_masks(masks, weights_OI=run.weights())
         first = self._footprint.watch("evaluation")
-        return measure(self._context.model, self._windows, batch_size=self._attempt.windows_at_once, first=first)
+        return measure_perplexity(
+            self._context.model, self._windows, batch_size=self._attempt.windows_at_once, first=first
+        )
 
     def initial_perplexity(self, run: Run) -> Perplexity | None:
         """Return the perplexity of the masks that ``run`` started from, measured once for all trials with the same."""
@@ -41,7 +43,7 @@ class Evaluations:
         def compute() -> Perplexity:
             self._footprint.enter("evaluation")
             self._context.model.apply_masks(masks)
-            return measure(self._context.model, self._windows, batch_size=self._attempt.windows_at_once)
+            return measure_perplexity(self._context.model, self._windows, batch_size=self._attempt.windows_at_once)
 
         return self._attempt.replica.get_or_compute(
             ("initial perplexity", digests, self._spec), compute, pipeline=self._attempt.pipeline

@@ -1,9 +1,8 @@
 """The start of a trial: what it is given is checked, and the run of its method is started."""
 
-from typing import Any
-
 from nmlab.trials.context.trial_context import TrialContext
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import MethodConfig
@@ -26,7 +25,7 @@ class TrialStart:
         frozen = attempt.replica.frozen
         self.attempt = attempt
         self.notes: list[str] = []
-        self.started_from: dict[str, dict[str, Any]] = {}
+        self.started_from: dict[str, JsonObject] = {}
         self._cost = Cost()
         self._footprint = Footprint(frozen.device, load_peak=frozen.load_peak_bytes)
 
@@ -38,7 +37,7 @@ class TrialStart:
         self._footprint.enter("start")
         with self._cost.watch():
             run = registry.get(self.attempt.spec.method).start(context, config)
-        self._cost.begun()
+        self._cost.start_ended()
         return TrialLoop(self.attempt, context=context, run=run, windows=windows, footprint=self._footprint)
 
     def spent(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ import typer
 
 from nmlab.platform.cli import interruption
 from nmlab.platform.cli.interruption import Interruption
-from nmlab.platform.process.leaving import SIGNALS
+from nmlab.platform.process.shutdown import SIGNALS
 
 NMLAB = Path(sys.executable).with_name("nmlab")
 RUN = ("run", "maskpro", "--samples", "4", "--sequence-length", "32", "--batch-size", "2", "--windows", "4")

@@ -53,7 +53,7 @@ def test_a_host_that_is_not_there():
 
 
 def test_a_listener_that_is_no_ray(monkeypatch):
-    monkeypatch.setattr(connection_check, "ANSWER_S", 1.0)
+    monkeypatch.setattr(connection_check, "ANSWER_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ValueError, match="is not a Ray cluster"):
         check_reachable(f"127.0.0.1:{silent.getsockname()[1]}")
 

@@ -17,8 +17,13 @@ from nmlab.platform.cli.options import console, print_json
 from nmlab.platform.cluster.submit import sweep_command
 from nmlab.platform.failures import reason_line
 from nmlab.platform.launches import launch as launches
-from nmlab.platform.process.command_line import arguments_without_secrets
-from nmlab.platform.process.credentials import kept_uri, restored_uri, split_credentials, take_credentials
+from nmlab.platform.process.credentials import (
+    arguments_without_secrets,
+    kept_uri,
+    restored_uri,
+    split_credentials,
+    take_credentials,
+)
 from nmlab.search_spaces import loader
 
 NAMES = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")

@@ -16,11 +16,11 @@ from outages import disk, fill, locked, moved_away, read_only
 
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.events import LaunchBegan, LaunchEnded, TrialEnded, TrialMetrics, TrialSubmitted
 from nmlab.platform.search.initial_points import points
 from nmlab.platform.tracking import MlflowStore, Recorder, UndeliveredError
-from nmlab.trials.files.disk import DiskFullError, is_disk_full, once_there_is_room
+from nmlab.trials.files.disk import DiskFullError, is_disk_full, retry_while_disk_full
 
 
 @pytest.fixture
@@ -148,18 +148,18 @@ def test_writing_goes_on_once_there_is_room(small_disk):
         (small_disk / "result").write_bytes(bytes(100_000))
         return "written"
 
-    assert once_there_is_room(write, given_up=lambda: False) == "written"
+    assert retry_while_disk_full(write, given_up=lambda: False) == "written"
     assert len(attempts) == 2
 
 
 def test_nothing_waits_for_room_that_is_not_needed(small_disk):
     fill(small_disk)
     with pytest.raises(DiskFullError, match="stayed full"):
-        once_there_is_room(lambda: (small_disk / "result").write_bytes(bytes(100_000)), given_up=lambda: True)
+        retry_while_disk_full(lambda: (small_disk / "result").write_bytes(bytes(100_000)), given_up=lambda: True)
 
 
 def test_other_errors_are_not_taken_for_a_full_disk():
     with pytest.raises(IsADirectoryError):
-        once_there_is_room(lambda: Path("/").write_text("x"), given_up=lambda: False)
+        retry_while_disk_full(lambda: Path("/").write_text("x"), given_up=lambda: False)
     assert not is_disk_full(OSError(errno.EACCES, os.strerror(errno.EACCES)))
     assert is_disk_full(OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)))

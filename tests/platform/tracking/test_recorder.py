@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import Journal
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.records.events import (
     ReplicaStarted,
     TrialActorLost,

@@ -8,7 +8,7 @@ import torch
 from nmlab.trials.context.replica_context import ReplicaContext
 from nmlab.trials.methods import base, registry
 from nmlab.trials.methods.base import Method, Run
-from nmlab.trials.methods.initial_masks import available, initial_mask
+from nmlab.trials.methods.initial_masks import initial_mask, initial_mask_methods
 
 
 def test_every_name_gives_its_method():
@@ -26,8 +26,8 @@ def test_an_unknown_method_gives_the_nearest_name(given, nearest):
 
 
 def test_masks_to_begin_with_are_those_of_one_shot_methods(make_context):
-    assert {"random", "magnitude", "wanda"} <= set(available())
-    assert not {"dense", "maskpro"} & set(available())
+    assert {"random", "magnitude", "wanda"} <= set(initial_mask_methods())
+    assert not {"dense", "maskpro"} & set(initial_mask_methods())
     with pytest.raises(ValueError, match="unknown initial_mask 'magnitud'; did you mean 'magnitude'"):
         initial_mask("magnitud", make_context())
 
@@ -56,6 +56,7 @@ def test_an_initial_mask_drawn_at_random_is_the_trials_own(make_context):
     [
         (Method, "refuse", "unsupported_reason"),
         (Method, "refuse_text", "unsupported_text_reason"),
+        (Method, "shardable", "supports_pipeline_stages"),
         (Run, "extras", "diagnostics"),
     ],
 )

@@ -52,7 +52,7 @@ def test_an_unknown_dtype_gives_the_nearest_name():
 def test_an_empty_source_is_refused_unless_it_was_kept():
     with pytest.raises(SourceError, match=r"^model '': expected text that is not empty$"):
         model_source({"source": ""})
-    assert model_source({"source": "", "revision": ""}, is_kept=True).revision == ""
+    assert model_source({"source": "", "revision": ""}, from_record=True).revision == ""
 
 
 def _edit(path, **changes):

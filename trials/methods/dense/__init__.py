@@ -21,7 +21,7 @@ class Dense(Method):
     )
     sparse = False
     reads_text = False
-    shardable = True
+    supports_pipeline_stages = True
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:
         return _DenseRun()

@@ -31,7 +31,7 @@ class GBLM(Method):
     )
     config = GBLMConfig
     measures_inputs = True
-    shardable = True
+    supports_pipeline_stages = True
 
     def needs(self, shape: Shape, config: GBLMConfig) -> Needs:
         # The squares while they are gathered, beside the norms that the replica then shares.

@@ -4,8 +4,8 @@
 finds or computes a mask once and hands it to the trials and pipeline ranks that ask for it.
 """
 
-from nmlab.trials.methods.initial_masks.identity import available, initial_mask_key
+from nmlab.trials.methods.initial_masks.identity import initial_mask_key, initial_mask_methods
 from nmlab.trials.methods.initial_masks.lookup import initial_mask_file
 from nmlab.trials.methods.initial_masks.sharing import initial_mask
 
-__all__ = ["available", "initial_mask", "initial_mask_file", "initial_mask_key"]
+__all__ = ["initial_mask", "initial_mask_file", "initial_mask_key", "initial_mask_methods"]

@@ -4,10 +4,10 @@ import hashlib
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.masks.bundle import BundleInfo
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import Method, TrialContext
@@ -20,7 +20,7 @@ class Identity:
     The calibration text is identified by its tokens, the model by its weights, and neither by its name.
     """
 
-    made_from: dict[str, Any]
+    made_from: JsonObject
     info: BundleInfo
 
     @property
@@ -29,7 +29,7 @@ class Identity:
         return self.info.trial_key
 
 
-def available() -> tuple[str, ...]:
+def initial_mask_methods() -> tuple[str, ...]:
     """Return the names of the methods whose masks can be initial masks: sparse and not learned."""
     return tuple(name for name in registry.names() if registry.get(name).sparse and not registry.get(name).learned)
 

@@ -21,7 +21,7 @@ class Magnitude(Method):
         cost="one pass over the weights",
     )
     reads_text = False
-    shardable = True
+    supports_pipeline_stages = True
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:
         module = context.model.frozen.module

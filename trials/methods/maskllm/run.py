@@ -18,7 +18,7 @@ from nmlab.trials.engines.schedules import cosine_to_a_tenth, linear
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.by_gradient import SoftMaskRun
-from nmlab.trials.methods.initial_masks import available, initial_mask
+from nmlab.trials.methods.initial_masks import initial_mask, initial_mask_methods
 from nmlab.trials.methods.maskllm.config import MaskLLMConfig
 from nmlab.trials.methods.maskllm.maths import hard_mask, largest_share, sampled_mask, soft_mask, with_prior
 from nmlab.trials.methods.maskllm.metrics import METRICS
@@ -40,13 +40,13 @@ class MaskLLM(Method):
         patterns="any N:M with at most max_candidates masks a group (2:4 has 6, 4:8 has 70, 8:16 has 12870)",
     )
     config = MaskLLMConfig
-    shardable = True
+    supports_pipeline_stages = True
     metrics = METRICS
     learned = True
     depends_on_seed = True
 
     def unsupported_reason(self, pattern: Pattern, config: MaskLLMConfig) -> str | None:
-        known = (*available(), _NO_PRIOR)
+        known = (*initial_mask_methods(), _NO_PRIOR)
         if config.initial_mask not in known:
             return unknown_name(config.initial_mask, kind="initial_mask", known=known)
         if pattern.mask_count <= config.max_candidates:
@@ -128,7 +128,7 @@ class MaskLLMRun(SoftMaskRun):
 
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
         kappa, _ = self._scale_and_temperature(step)
-        return sampled_mask(self._gate_GK, noise_GW, kappa, self._context.pattern)
+        return sampled_mask(self._gate_GK, noise_GW, kappa=kappa, pattern=self._context.pattern)
 
     def _hard_mask(self) -> Tensor:
         return hard_mask(self._gate_GK.detach(), pattern=self._context.pattern)
@@ -158,7 +158,7 @@ def _shared(config: MaskLLMConfig, shape: Shape) -> dict[str, int]:
         return {}
     method = registry.get(config.initial_mask)
     needs = method.needs(shape, method.configure({}))
-    return shared_start(method.name, shape, needs=needs, of_a_seed=method.depends_on_seed)
+    return shared_start(method.name, shape, needs=needs, per_seed=method.depends_on_seed)
 
 
 def _initial_gates(context: TrialContext, config: MaskLLMConfig) -> Tensor:

@@ -22,7 +22,7 @@ from nmlab.trials.masks.plackett_luce import official_score
 from nmlab.trials.measure.cost import Cost
 from nmlab.trials.methods import registry
 from nmlab.trials.methods.base import About, Arrays, Method, Run, TrialContext
-from nmlab.trials.methods.initial_masks import available, initial_mask, initial_mask_key
+from nmlab.trials.methods.initial_masks import initial_mask, initial_mask_key, initial_mask_methods
 from nmlab.trials.methods.maskpro.changed_groups import ChangedGroups
 from nmlab.trials.methods.maskpro.config import MaskProConfig
 from nmlab.trials.methods.maskpro.mask_losses import dense_losses, mask_keys, sampled_losses
@@ -51,11 +51,11 @@ class MaskPro(Method):
     metrics = METRICS
     learned = True
     depends_on_seed = True
-    shardable = True
+    supports_pipeline_stages = True
 
     def unsupported_reason(self, pattern: Pattern, config: MaskProConfig) -> str | None:
-        if config.initial_mask not in available():
-            return unknown_name(config.initial_mask, kind="initial_mask", known=available())
+        if config.initial_mask not in initial_mask_methods():
+            return unknown_name(config.initial_mask, kind="initial_mask", known=initial_mask_methods())
         if config.compat == "official" and pattern != Pattern(2, 4):
             return f"compat: official exists for 2:4 only (the authors' code has no other), not for {pattern}"
         return None
@@ -89,7 +89,7 @@ class MaskPro(Method):
             forwards=config.masks_per_step,
             start_reads=1 + (started.start_reads if started else 0),
             passes=_PASSES * config.masks_per_step,
-            shared=shared_start(initial.name, shape, needs=started, of_a_seed=initial.depends_on_seed),
+            shared=shared_start(initial.name, shape, needs=started, per_seed=initial.depends_on_seed),
             extra_forwards=(config.loss_masks + 1) * config.loss_batches if config.loss_masks else 0,
         )
 
@@ -206,7 +206,7 @@ class MaskProRun(Run):
 
         def evaluate(index: int) -> float:
             with self._cost.phase("patch", device=self._device):
-                self._patcher.show(draws[index])
+                self._patcher.apply(draws[index])
             with self._cost.phase("forward", device=self._device):
                 return self._model.loss(tokens)
 

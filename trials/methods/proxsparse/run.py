@@ -12,7 +12,7 @@ from nmlab.trials.masks.topn import topn
 from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.by_gradient import GradientRun
 from nmlab.trials.methods.proxsparse.config import ProxSparseConfig
-from nmlab.trials.methods.proxsparse.maths import anchor_penalty, prox, refusal
+from nmlab.trials.methods.proxsparse.maths import anchor_penalty, prox, unsupported_pattern_reason
 from nmlab.trials.methods.proxsparse.metrics import METRICS
 from nmlab.trials.models.needs import Needs, Shape, adamw_state
 
@@ -34,7 +34,7 @@ class ProxSparse(Method):
     learned = True
 
     def unsupported_reason(self, pattern: Pattern, config: ProxSparseConfig) -> str | None:
-        return refusal(pattern)
+        return unsupported_pattern_reason(pattern)
 
     def needs(self, shape: Shape, config: ProxSparseConfig) -> Needs:
         def weights() -> dict[str, Tensor]:

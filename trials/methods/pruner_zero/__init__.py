@@ -31,7 +31,7 @@ class PrunerZero(Method):
     )
 
     config = PrunerZeroConfig
-    shardable = True
+    supports_pipeline_stages = True
 
     def needs(self, shape: Shape, config: PrunerZeroConfig) -> Needs:
         return one_shot_needs(shape, start=FLOAT32 * shape.prunable, start_reads=3, shared=shared_norms(shape))

@@ -18,7 +18,7 @@ class Random(Method):
     )
     depends_on_seed = True
     reads_text = False
-    shardable = True
+    supports_pipeline_stages = True
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:
         masks = {}

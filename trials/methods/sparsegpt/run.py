@@ -11,7 +11,7 @@ from nmlab.trials.inputs.calibration import SecondMoment, visit_blocks
 from nmlab.trials.methods.base import About, Method, Run, TrialContext
 from nmlab.trials.methods.one_shot import OneShotRun
 from nmlab.trials.methods.sparsegpt.config import SparseGPTConfig
-from nmlab.trials.methods.sparsegpt.maths import IndefiniteHessianError, prune, refuse_block_size
+from nmlab.trials.methods.sparsegpt.maths import IndefiniteHessianError, prune, unsupported_block_size_reason
 from nmlab.trials.models import PrunableLayer
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape, one_shot_needs, statistics_bytes
 
@@ -30,10 +30,10 @@ class SparseGPT(Method):
     )
     config = SparseGPTConfig
     measures_inputs = True
-    shardable = True
+    supports_pipeline_stages = True
 
     def unsupported_reason(self, pattern: Pattern, config: SparseGPTConfig) -> str | None:
-        return refuse_block_size(config.block_size, pattern)
+        return unsupported_block_size_reason(config.block_size, pattern)
 
     def needs(self, shape: Shape, config: SparseGPTConfig) -> Needs:
         # A sum, the Hessian made of it, and its factor, each in x in, for the layers of a block that share no inputs.

@@ -37,12 +37,13 @@ class Susi(Method):
     metrics = METRICS
     learned = True
     depends_on_seed = True
-    shardable = True
+    supports_pipeline_stages = True
 
     def needs(self, shape: Shape, config: SusiConfig) -> Needs:
         def weights() -> dict[str, Tensor]:
             logits_GM = torch.empty(shape.groups, shape.pattern.m, requires_grad=True)
-            mask_GM = relaxed_mask(logits_GM, torch.empty_like(logits_GM), config.tau_init, config.lambda_init, n)
+            noise_GM = torch.empty_like(logits_GM)
+            mask_GM = relaxed_mask(logits_GM, noise_GM, tau=config.tau_init, lam=config.lambda_init, n=n)
             return masked_by(shape, mask_GM)
 
         n, noise = shape.pattern.n, FLOAT32 * shape.prunable
@@ -80,13 +81,12 @@ class SusiRun(SoftMaskRun):
 
     def _soft(self, noise_GW: Tensor, step: int) -> Tensor:
         tau, lam = self._temperatures(step)
-        return relaxed_mask(
-            self._logits_GM, noise_GW, tau, lam, self._context.pattern.n, layers=self._layout.groups_of_layers
-        )
+        n, layers = self._context.pattern.n, self._layout.groups_of_layers
+        return relaxed_mask(self._logits_GM, noise_GW, tau=tau, lam=lam, n=n, layers=layers)
 
     def _hard(self, noise_GW: Tensor, step: int) -> Tensor:
         _, lam = self._temperatures(step)
-        return sampled_mask(self._logits_GM, noise_GW, lam, self._context.pattern.n)
+        return sampled_mask(self._logits_GM, noise_GW, lam=lam, n=self._context.pattern.n)
 
     def _hard_mask(self) -> Tensor:
         return topn(self._logits_GM, self._context.pattern)

@@ -24,7 +24,7 @@ class Wanda(Method):
         cost="two forward passes over the calibration text",
     )
     measures_inputs = True
-    shardable = True
+    supports_pipeline_stages = True
 
     def needs(self, shape: Shape, config: MethodConfig) -> Needs:
         return one_shot_needs(shape, start=statistics_bytes(shape), start_reads=2)

@@ -1,10 +1,11 @@
 """The longest sequence that a model reads, from the many names that configurations have for it."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
+
+from nmlab.trials.contract.values import JsonMapping
 
 # Settings that limit the tokens of a sequence; sliding windows are no such limit.
 _NAMES = (
@@ -58,7 +59,7 @@ def _configured(config: PreTrainedConfig) -> int | None:
     return max([min(limits), *(_stretched(min(limits), each) for each in _scalings(config))])
 
 
-def _scalings(config: PreTrainedConfig) -> Iterator[Mapping[str, Any]]:
+def _scalings(config: PreTrainedConfig) -> Iterator[JsonMapping]:
     """Yield the settings of rotary positions: one for all layers, or one for each kind of them."""
     for name in ("rope_parameters", "rope_scaling"):
         found = getattr(config, name, None)
@@ -67,7 +68,7 @@ def _scalings(config: PreTrainedConfig) -> Iterator[Mapping[str, Any]]:
             yield from (each for each in found.values() if isinstance(each, Mapping))
 
 
-def _stretched(length: int, scaling: Mapping[str, Any]) -> int:
+def _stretched(length: int, scaling: JsonMapping) -> int:
     """Return the length that scaled positions reach; a length that includes the scaling already is returned as is."""
     kind, factor = scaling.get("rope_type", scaling.get("type")), scaling.get("factor")
     original = scaling.get("original_max_position_embeddings") or length

@@ -17,15 +17,19 @@ from typing import NoReturn, Self
 import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LEAVE_S = 8.5
-"""Seconds after a signal after which processes that have not ended are killed."""
-_LONGEST_S = 45.0
-"""Seconds that trials from which messages still arrive may take to write checkpoints, with all that follows them."""
+KILL_AFTER_SECONDS = 8.5
+"""Seconds after a signal after which processes that have not ended are killed, and this one with them.
+
+Below the 10 s after which Docker kills what it has asked to stop.
+"""
+_SAVING_LIMIT_SECONDS = 45.0
+"""Seconds that trials from which messages still arrive may take to write checkpoints, with all that follows them: the
+30 s that a sweep gives them, the last records, MLflow, and Ray."""
 Handler = Callable[[int, FrameType | None], object] | int | None
 """What ``signal.getsignal`` returns: a function, one of ``signal.Handlers``, or None for a handler in C."""
 
 
-class Leaving:
+class Shutdown:
     """Handles signals while its ``with`` block runs in the main thread; other threads receive no signals.
 
     Args:
@@ -68,15 +72,14 @@ class Leaving:
     def begin(self, why: str = "", *, within: float | None = None) -> None:
         """Begin the shutdown, also without a signal. What has not ended after ``within`` seconds is killed.
 
-        ``within`` is ``LEAVE_S`` if not given; ``why`` is the text that is printed then.
+        ``within`` is ``KILL_AFTER_SECONDS`` if not given; ``why`` is the text that is printed then.
         """
         if self.began is None:
             self.began = time.monotonic()
         if self._exits and not self._is_watched:
             self._is_watched = True
-            threading.Thread(
-                target=self._watch, args=(why, LEAVE_S if within is None else within), name="leaving", daemon=True
-            ).start()
+            limit = KILL_AFTER_SECONDS if within is None else within
+            threading.Thread(target=self._watch, args=(why, limit), name="shutdown", daemon=True).start()
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Answer a signal: the handler that `listen` installs."""
@@ -88,7 +91,7 @@ class Leaving:
                 self._raises = False
                 raise KeyboardInterrupt
         elif self._exits:
-            leave_at_once(f"ended at once; go on with: {self._resume}")
+            exit_at_once(f"ended at once; go on with: {self._resume}")
         else:
             raise KeyboardInterrupt
 
@@ -96,13 +99,13 @@ class Leaving:
         assert self.began is not None
         while not self._over.wait(0.1):
             took = time.monotonic() - self.began
-            if took > _LONGEST_S or (took > within and not self._is_saving()):
-                leave_at_once(
+            if took > _SAVING_LIMIT_SECONDS or (took > within and not self._is_saving()):
+                exit_at_once(
                     why or f"processes that did not end in {took:.0f} s were killed; go on with: {self._resume}"
                 )
 
 
-def leave_at_once(text: str) -> NoReturn:
+def exit_at_once(text: str) -> NoReturn:
     """Print why, kill all processes that this one has started, and end this one with exit code 1."""
     cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a live view hides the cursor
     with suppress(OSError):

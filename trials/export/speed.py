@@ -1,16 +1,16 @@
 """Measure what a model costs in use on this machine: FLOPs, and tokens a second with and without a sparse kernel."""
 
 from dataclasses import asdict, replace
-from typing import Any
 
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.evaluation.throughput import Workload, flops, speeds
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.export.torch_sparse import TorchSparse, accelerated
-from nmlab.trials.models.context import longest_context
+from nmlab.trials.models.context_length import longest_context
 
 
-def measure_use(subject: Subject, load: Workload) -> dict[str, Any]:
+def measure_speed(subject: Subject, load: Workload) -> JsonObject:
     """Return plain JSON: the workload, the device, FLOPs of a prompt, and the speed of each way to run the model."""
     pattern = subject.sparsity().pattern or Pattern(1, 1)  # a dense model saves nothing
     longest = longest_context(subject.model.frozen.module)

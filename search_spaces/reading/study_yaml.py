@@ -76,7 +76,7 @@ class _Reader(yaml.SafeLoader):
 class _Writer(yaml.SafeDumper):
     """A safe dumper that quotes text which YAML 1.1 or 1.2 would read as another type."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
@@ -107,6 +107,6 @@ def parse(text: str, *, source: str) -> Any:
         raise StudyError([f"not valid YAML: {' '.join(str(error).split())}"], source=source) from error
 
 
-def dump(data: Any) -> str:
+def dump(data: object) -> str:
     """Return `data` as block-style YAML in its own order, short lists and mappings on one line."""
     return yaml.dump(data, Dumper=_Writer, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)

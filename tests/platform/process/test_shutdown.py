@@ -12,7 +12,7 @@ import pytest
 
 from nmlab.platform.cli.served import serve
 from nmlab.platform.cluster.head_watch import HeadWatch
-from nmlab.platform.process.leaving import SIGNALS, Leaving, bounded, end_processes, started_processes
+from nmlab.platform.process.shutdown import SIGNALS, Shutdown, bounded, end_processes, started_processes
 
 SLEEP = "import time; time.sleep(600)"
 
@@ -25,9 +25,9 @@ def child(code):
 
 LEAVES = f"""
 import subprocess, sys, time
-import nmlab.platform.process.leaving as leaving
-leaving.LEAVE_S = {{limit}}
-with leaving.Leaving(lambda: print("asked", flush=True), is_saving=lambda: {{saving}}, resume="nmlab resume x",
+import nmlab.platform.process.shutdown as shutdown
+shutdown.KILL_AFTER_SECONDS = {{limit}}
+with shutdown.Shutdown(lambda: print("asked", flush=True), is_saving=lambda: {{saving}}, resume="nmlab resume x",
                      exits=True) as taken:
     taken.wind_down()
     started = subprocess.Popen([sys.executable, "-c", {SLEEP!r}])
@@ -74,20 +74,20 @@ def test_trials_that_save_themselves_are_given_more_time():
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_process_that_is_not_our_own_is_not_ended(number):
     asked, before = [], signal.getsignal(number)
-    with Leaving(lambda: asked.append(1), is_saving=lambda: False, resume="", exits=False) as leaving:
+    with Shutdown(lambda: asked.append(1), is_saving=lambda: False, resume="", exits=False) as shutdown:
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(number)
-        assert leaving.began is not None
+        assert shutdown.began is not None
     assert asked == [1]
     assert signal.getsignal(number) == before
 
 
 def test_a_signal_while_all_is_being_ended_raises_nothing():
-    with Leaving(lambda: None, is_saving=lambda: False, resume="", exits=False) as leaving:
-        leaving.wind_down()
+    with Shutdown(lambda: None, is_saving=lambda: False, resume="", exits=False) as shutdown:
+        shutdown.wind_down()
         signal.raise_signal(signal.SIGTERM)
-        assert leaving.began is not None
+        assert shutdown.began is not None
 
 
 def test_bounded():
@@ -104,9 +104,9 @@ def test_processes_that_do_not_end_are_killed():
 
 def watched(address, ask, monkeypatch, *, silent=0.6):
     lost, was_called = [], threading.Event()
-    monkeypatch.setattr("nmlab.platform.cluster.head_watch.LOST_S", 0.6)
-    monkeypatch.setattr("nmlab.platform.cluster.head_watch.SILENT_S", silent)
-    monkeypatch.setattr("nmlab.platform.cluster.head_watch._PAUSE_S", 0.1)
+    monkeypatch.setattr("nmlab.platform.cluster.head_watch.UNREACHABLE_SECONDS", 0.6)
+    monkeypatch.setattr("nmlab.platform.cluster.head_watch.UNANSWERED_SECONDS", silent)
+    monkeypatch.setattr("nmlab.platform.cluster.head_watch._PAUSE_SECONDS", 0.1)
     watch = HeadWatch(address, lost=lambda reason: (lost.append(reason), was_called.set()), ask=ask)
     return watch, lost, was_called
 

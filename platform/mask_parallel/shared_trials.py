@@ -1,10 +1,10 @@
-"""A replica's side of mask parallelism: its slots lead their own trials, and follow others when they are free."""
+"""The trials that several slots share: a slot of this replica leads those it leased, and follows others when free."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nmlab.platform.dispatch.actor_calls import DispatcherLostError
+from nmlab.platform.dispatch.actor_calls import ActorLostError
 from nmlab.platform.dispatch.messages import Lease
 from nmlab.platform.dispatch.worker_link import WorkerLink
 from nmlab.platform.mask_parallel.coordinator_client import CoordinatorClient, CoordinatorSettings
@@ -19,11 +19,12 @@ from nmlab.trials.parallel.mask_parallel import MaskEvaluators, PipelineEvaluato
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.trial.run import follow_trial
 
-_OFFER_S = 0.5
+_OFFER_SECONDS = 0.5
+"""How long a free slot waits for a trial to follow, before it asks the dispatcher for one of its own again."""
 
 
-class MaskParallelClient:
-    """Lets the slots of a replica lead and follow trials of several masks a step.
+class SharedTrials:
+    """Trials whose masks several slots evaluate: a slot of this replica leads one that it leased, or follows another's.
 
     Args:
         settings: of the coordinator; None where every slot evaluates all masks of its trials itself.
@@ -39,14 +40,14 @@ class MaskParallelClient:
         self._coordinator = None if settings is None else CoordinatorClient(settings)
         self._replica, self._folder, self._link = replica, folder, link
 
-    def is_shared(self, lease: Lease) -> bool:
+    def _is_shared(self, lease: Lease) -> bool:
         """Return whether the slots share a trial: it draws several masks a step, and there is a coordinator."""
         return self._coordinator is not None and int(lease.spec["hyperparameters"].get("masks_per_step") or 1) > 1
 
     @contextmanager
     def lead(self, lease: Lease, pipeline: PipelineGroup) -> Iterator[MaskEvaluators | None]:
         """Lead a trial for as long as the block lasts; yields what evaluates its masks, or None if it is not shared."""
-        if self._coordinator is None or not self.is_shared(lease):
+        if self._coordinator is None or not self._is_shared(lease):
             yield None
             return
         key, host = lease.key, self._link.name
@@ -61,12 +62,12 @@ class MaskParallelClient:
 
     def offer(self) -> Offer | None:
         """Wait up to half a second for a trial that lacks a peer; the caller follows it. None if there is none."""
-        return None if self._coordinator is None else self._coordinator.offer(within=_OFFER_S)
+        return None if self._coordinator is None else self._coordinator.offer(within=_OFFER_SECONDS)
 
     def follow(self, offer: Offer, pipeline: PipelineGroup) -> None:
         """Follow a trial of another slot, as one of its peers, until it is over.
 
-        An error other than a lost dispatcher or pipeline does not end the slot: it is recorded in the journal.
+        An error other than a lost actor or pipeline does not end the slot: it is recorded in the journal.
         """
         assert self._coordinator is not None
         key, name, host = offer.member.key, offer.member.name, self._link.name
@@ -83,7 +84,7 @@ class MaskParallelClient:
                 pipeline=pipeline,
                 evaluators=evaluators,
             )
-        except (DispatcherLostError, PipelineLostError):
+        except (ActorLostError, PipelineLostError):
             raise
         except Exception as error:  # the trial goes on without this peer; the reason goes to the journal
             reason = f"{type(error).__name__}: {error}"
