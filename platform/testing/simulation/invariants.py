@@ -54,7 +54,9 @@ def check_ends(records: list[JournalRecord]) -> None:
     for record in records:
         if isinstance(record, TrialEnded):
             assert record.key not in over, f"{record.key} ends twice"
-            over |= {record.key} if is_over(record.result) else set()
+            result = record.result
+            is_final = is_over(result["status"], is_resumable=result.get("resumable", False))
+            over |= {record.key} if is_final else set()
         elif isinstance(record, TrialLeased):
             assert record.key not in over, f"{record.key} has ended and is leased again"
 

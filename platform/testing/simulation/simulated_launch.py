@@ -17,12 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nmlab.platform.driver.running_trials import why_unreadable
 from nmlab.platform.driver.stop_requests import StopRequests
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.endings import SweepResult
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.launches.launch import Launch
+from nmlab.platform.launches.trial_ends import why_unreadable
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.study_plan import Plan
 from nmlab.platform.records.events import JournalRecord, TrialEnded
@@ -170,8 +170,8 @@ class SimulatedLaunch:
     def interrupt(self, number: int = signal.SIGINT) -> None:
         """Send a signal to the driver."""
         if self.is_running and self._main is not None and self._stop is not None:
-            leaving = self._stop.leaving
-            self._main.signals.append(lambda: leaving.on_signal(number, None))
+            shutdown = self._stop.shutdown
+            self._main.signals.append(lambda: shutdown.on_signal(number, None))
 
     def kill_driver(self) -> None:
         """Kill the driver; its workers and actors end within moments, and may go on until then."""
@@ -309,7 +309,7 @@ class SimulatedLaunch:
         """Return why the driver cannot read the files of a trial."""
         return self.unreadable(record) or why_unreadable(record, launch=launch)
 
-    def leave_at_once(self, text: str) -> None:
+    def exit_at_once(self, text: str) -> None:
         """Stand for the end of the driver by its own hand."""
         self.kill_driver()
         raise KilledError

@@ -59,7 +59,7 @@ class SimulatedStore:
         """See ``MlflowStore.begin_trial``."""
         self.check()
         run = self.runs.setdefault(spec.key, SimulatedRun())
-        if not is_over({"status": run.status, "resumable": run.resumable}):
+        if not is_over(run.status, is_resumable=run.resumable):
             run.status, run.resumable = TrialStatus.RUNNING, False
 
     def log_points(self, key: str, points: Sequence[Mapping[str, Any]]) -> None:

@@ -43,14 +43,14 @@ class SimulatedTrainRun:
         train: SimulatedTrain,
         loop: Callable[[dict[str, Any]], None],
         *,
-        train_loop_config: dict[str, Any],
-        scaling_config: Any,
-        run_config: Any,
+        config: dict[str, Any],
+        scaling: Any,
+        run: Any,
     ) -> None:
-        self._train, self._loop, self._config = train, loop, train_loop_config
-        self._labels = scaling_config.label_selector or {}
-        self._max_failures = run_config.failure_config.max_failures
-        self.name = train_loop_config["name"]
+        self._train, self._loop, self._config = train, loop, config
+        self._labels = scaling.label_selector or {}
+        self._max_failures = run.failure_config.max_failures
+        self.name = config["name"]
         self.worker: Process | None = None
         self._ended_by: Exception | None = None
 

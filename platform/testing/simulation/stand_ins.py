@@ -17,10 +17,10 @@ import torch
 from nmlab.platform import sweep
 from nmlab.platform.dispatch import actor_calls, dispatcher, driver_loop, notifier, worker_link
 from nmlab.platform.driver import close_launch, open_launch, record_keeper, running_trials, stop_requests
-from nmlab.platform.launches import journal, node_trouble, state, status
-from nmlab.platform.mask_parallel import client, coordinator, peer
-from nmlab.platform.process import leaving
-from nmlab.platform.replicas import oom_detection, replica, worker
+from nmlab.platform.launches import journal, state, status, trial_ends
+from nmlab.platform.mask_parallel import coordinator, peer, shared_trials
+from nmlab.platform.process import shutdown
+from nmlab.platform.replicas import oom_detection, replica, train_run, worker
 from nmlab.platform.testing.simulation.simulated_train import settings
 from nmlab.platform.testing.simulation.simulated_trials import SimulatedReplicaContext
 from nmlab.platform.tracking import recorder
@@ -29,14 +29,15 @@ from nmlab.trials.files import disk
 from nmlab.trials.parallel.pipeline_group import SINGLE_PROCESS
 
 WITH_CLOCK: tuple[ModuleType, ...] = (
-    *(actor_calls, close_launch, coordinator, disk, dispatcher, driver_loop, leaving, node_trouble, notifier),
-    *(peer, recorder, replica, running_trials, state, status, worker, worker_link),
+    *(actor_calls, close_launch, coordinator, disk, dispatcher, driver_loop, notifier, peer, recorder, replica),
+    *(running_trials, shutdown, state, status, trial_ends, worker, worker_link),
 )
 WITH_THREADS: tuple[ModuleType, ...] = (
-    *(driver_loop, journal, leaving, record_keeper, recorder, replica, stop_requests, worker, worker_link),
+    *(driver_loop, journal, record_keeper, recorder, replica, shutdown, stop_requests, worker, worker_link),
 )
-WITH_RAY: tuple[ModuleType, ...] = (actor_calls, coordinator, dispatcher, oom_detection, replica, worker, worker_link)
+WITH_RAY: tuple[ModuleType, ...] = (actor_calls, oom_detection, train_run, worker, worker_link)
 PROVENANCE = {"commit": "simulated"}
+_TRAIN_SETTINGS = ("ScalingConfig", "RunConfig", "FailureConfig", "LoggingConfig")
 
 
 @contextmanager
@@ -66,10 +67,10 @@ def of_the_worker(simulation: Any) -> dict[str, Any]:
         ),
         "form_pipelines": lambda *, slots, device: [SINGLE_PROCESS] * slots,
         "prove": simulation.prove,
-        "refuses": lambda load, **facts: simulation.why_too_large,
+        "why_worker_does_not_fit": lambda load, **facts: simulation.why_too_large,
         "FrozenModel": SimpleNamespace(load=simulation.load_model),
         "ReplicaContext": SimulatedReplicaContext,
-        "exempt_from_collection": lambda: None,
+        "exempt_from_gc": lambda: None,
         "run_trial": simulation.trials.run,
     }
 
@@ -91,15 +92,16 @@ def of_the_driver(simulation: Any) -> dict[ModuleType, dict[str, Any]]:
             "environment": dict,
             "provenance": lambda: dict(PROVENANCE),
         },
-        replica: {
+        replica: {"ray_nodes": simulation.ray.nodes},
+        train_run: {
             "TrainRun": simulation.train.run,
             **dict.fromkeys(("ScalingConfig", "RunConfig", "FailureConfig", "LoggingConfig"), settings),
         },
         tune: {"_tuner": simulation.new_tuner},
-        leaving: {"leave_at_once": simulation.leave_at_once},
+        shutdown: {"exit_at_once": simulation.exit_at_once},
         running_trials: {"why_unreadable": simulation.why_unreadable},
         oom_detection: {"death_of": lambda name: None},
-        client: {"follow_trial": simulation.trials.follow},
+        shared_trials: {"follow_trial": simulation.trials.follow},
     }
 
 

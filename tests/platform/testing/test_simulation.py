@@ -158,7 +158,7 @@ def test_a_worker_that_misses_a_restart_is_not_believed_later(small_plan, in_mem
 
 
 def test_with_its_fence_down_it_would_be(small_plan, in_memory, monkeypatch):
-    monkeypatch.setattr(Leases, "is_current", lambda self, key, epoch: not self._jobs[key].ended)
+    monkeypatch.setattr(Leases, "is_current", lambda self, key, epoch: not self._trials[key].ended)
     with (
         SimulatedLaunch(small_plan(*LATE), in_memory, seed=0) as launch,
         pytest.raises(AssertionError, match=r"without its lease|is recorded twice"),
