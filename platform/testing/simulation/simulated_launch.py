@@ -22,6 +22,7 @@ from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.endings import SweepResult
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.launches.launch import Launch
+from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.launches.trial_ends import why_unreadable
 from nmlab.platform.planning.admission import Load
 from nmlab.platform.planning.study_plan import Plan
@@ -121,7 +122,7 @@ class SimulatedLaunch:
         self.unreadable: Callable[[TrialEnded], str] = lambda record: ""
         self.why_too_large = ""
         self.results: list[SweepResult] = []
-        self.snapshots: list[dict[str, Any]] = []
+        self.snapshots: list[Snapshot] = []
         self.tuner: SimulatedTuner | None = None
         self._stop: StopRequests | None = None
         self._journals: list[KeptJournal] = []

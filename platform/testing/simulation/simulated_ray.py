@@ -188,7 +188,8 @@ class ActorHandle(Handle):
         self._ray.scheduler.later(self._ray.scheduler.random.uniform(*_RESTART_S), self._start)
 
     def _unavailable(self) -> Exception:
-        return ActorUnavailableError("its process has died", None)
+        error: Exception = ActorUnavailableError("its process has died", None)
+        return error
 
     def _send(self, method: str, args: Sequence[Any], named: Mapping[str, Any]) -> Call:
         ray, call = self._ray, Call()

@@ -91,8 +91,9 @@ class SimulatedTrainRun:
             raise self._ended_by
         was_killed = not task.process.is_alive
         self._end_worker()
+        died: Exception = ActorDiedError()
         if was_killed:
-            return ActorDiedError()
+            return died
         return task.error if isinstance(task.error, Exception) else None
 
     def _start_worker(self, node: str) -> Task:

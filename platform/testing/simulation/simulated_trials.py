@@ -14,7 +14,7 @@ from nmlab.platform.testing.simulation.scheduler import Scheduler
 from nmlab.trials.contract.errors import GroupClosedError, ReloadError
 from nmlab.trials.contract.run_status import TrialEnd, TrialStatus
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.files.file_digest import describe_files
+from nmlab.trials.files.file_digest import FileDescription, describe_files
 from nmlab.trials.parallel.mask_parallel import MaskEvaluators
 from nmlab.trials.trial.outcome import Events, TrialResult
 
@@ -154,7 +154,7 @@ def _result(
     step: int,
     *,
     reason: str = "",
-    files: Mapping[str, Mapping[str, Any]] | None = None,
+    files: Mapping[str, FileDescription] | None = None,
     perplexity: float | None = None,
 ) -> TrialResult:
     metrics = {"cost/forwards": float(step)}

@@ -107,7 +107,8 @@ def of_the_driver(simulation: Any) -> dict[ModuleType, dict[str, Any]]:
 
 def _launch_state(time: Any, *args: Any, **named: Any) -> state.LaunchState:
     """Return the state of a launch that starts at the virtual time."""
-    return state.LaunchState(*args, started=time.time(), **named)
+    named["started"] = time.time()
+    return state.LaunchState(*args, **named)
 
 
 def nonce_of(path: Path) -> str:
