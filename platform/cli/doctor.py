@@ -2,18 +2,18 @@
 
 import importlib
 import shutil
-import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import typer
 from rich.text import Text
 
 from nmlab.platform.cli.options import DEFAULT_URI, Json, Results, TrackingUri, console, print_json
+from nmlab.platform.installation.requirements import Verdict, check_extras, check_python, check_requirements
+from nmlab.platform.installation.torch_build import check_torch_build
 
-Verdict = Literal["ok", "warning", "failed"]
 _MARKS = {
     "ok": ("ok     ", "green"),
     "warning": ("warning", "yellow"),
@@ -22,13 +22,18 @@ _MARKS = {
 
 
 def doctor(results: Results = Path("results"), tracking_uri: TrackingUri = DEFAULT_URI, as_json: Json = False) -> None:
-    """Check Python, packages, devices, disk and the tracking store. Exit code 1 if one of them will not work.
+    """Check Python, packages, the build of torch, devices, disk and the tracking store.
+
+    Exit code 1 if one of them will not work.
 
     Example: nmlab doctor
     """
     checks: list[tuple[str, Callable[[], tuple[Verdict, str]]]] = [
-        ("python", _python),
+        ("python", check_python),
         ("packages", _packages),
+        ("requirements", check_requirements),
+        ("extras", check_extras),
+        ("torch build", check_torch_build),
         ("device", _device),
         ("shared memory", _shared_memory),
         ("results folder", lambda: _results(results)),
@@ -49,11 +54,6 @@ def doctor(results: Results = Path("results"), tracking_uri: TrackingUri = DEFAU
             console().print(Text.assemble(_MARKS[entry["verdict"]], f" {entry['check']:15} {entry['detail']}"))
     if any(entry["verdict"] == "failed" for entry in found):
         raise typer.Exit(1)
-
-
-def _python() -> tuple[Verdict, str]:
-    text = ".".join(map(str, sys.version_info[:3]))
-    return ("ok", text) if sys.version_info >= (3, 11) else ("failed", f"{text}; nmlab needs 3.11 or newer")
 
 
 def _packages() -> tuple[Verdict, str]:

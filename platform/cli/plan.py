@@ -26,11 +26,13 @@ def plan(
 
     Example: nmlab plan quickstart --set search.samples=20 --probe
     """
-    from nmlab.platform.planning.estimate import Estimate, probe_methods
     from nmlab.platform.planning.study_plan import plan_study
     from nmlab.search_spaces import loader
 
     resolved = plan_study(loader.load(study, preset=preset, overrides=overrides or []))
+
+    from nmlab.platform.planning.estimate import Estimate, probe_methods  # loads torch; the study is checked before
+
     estimate = Estimate.here(resolved)
     estimate.check()
     if probe:

@@ -81,12 +81,10 @@ def run(
     """
     from nmlab.platform.planning.checks import check_inputs, check_text
     from nmlab.platform.planning.study_trials import configured
-    from nmlab.platform.run_one import make_folder, run_one
     from nmlab.platform.tracking.address import absolute_uri, check_store
+    from nmlab.trials.contract.model_settings import model_source
     from nmlab.trials.contract.pattern import Pattern
     from nmlab.trials.contract.trial_spec import TrialSpec
-    from nmlab.trials.models.sources import model_source
-    from nmlab.trials.sizing.preflight import preflight
 
     learned, held_out = _texts(data, evaluation, splits=(split, evaluation_split), column=column)
     sizes = {"sequence_length": sequence_length, "batch_size": batch_size}
@@ -104,6 +102,11 @@ def run(
     trial = configured(spec)
     check_text(trial)
     uri = absolute_uri(tracking_uri)
+
+    # These load torch, which takes seconds; what was given is checked before.
+    from nmlab.platform.run_one import make_folder, run_one
+    from nmlab.trials.sizing.preflight import preflight
+
     facts = preflight(
         spec.model,
         patterns=[Pattern.parse(pattern)],

@@ -48,7 +48,7 @@ def best_in_store(store: RunStore, parent: Any) -> Best:
     (best,) = leaders.values()
     assert best.value is not None
     value = f"{runs.objective.metric} {best.value.mean:.4g}"
-    return Best(launch, best.key, value, run_ids=tuple(best.finished["run_id"]))
+    return Best(launch, best.key, value, run_ids=tuple(trial.run_id for trial in best.finished))
 
 
 def best_in_folder(folder: Path) -> Best:
