@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Test files run side by side in this many processes, in the order of their names: those that start Ray clusters, which
-# take longest and want a core each, come early.
+# take longest, come early.
 PROCESSES ?= 2
+MINUTES ?= 60
 PYTEST := $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5
 READY := $(VENV)/.nmlab-ready
 DOCS_READY := $(VENV)/.nmlab-docs-ready
 
-.PHONY: demo test quick lint types docs check lock wheels lowest release-check clean
+.PHONY: demo test quick soak lint types docs check lock wheels lowest release-check clean
 
 demo: $(READY)
 	$(BIN)/nmlab sweep quickstart
@@ -20,6 +21,10 @@ test: $(READY)
 
 quick: $(READY)
 	$(PYTEST) -m "not slow"
+
+# Sweeps with random kills for so many minutes: by hand, and every night.
+soak: $(READY)
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
 lint: $(READY)
 	$(BIN)/ruff check .

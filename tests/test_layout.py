@@ -24,7 +24,7 @@ LAYERS = {
     "platform": (
         {"compat", "installation", "records"},
         {"failures", "process", "pipeline", "search"},
-        {"launches", "planning", "testing"},
+        {"launches", "planning"},
         {"cluster", "tracking"},
         {"dispatch", "run_one"},
         {"mask_parallel", "tuning"},
@@ -32,7 +32,7 @@ LAYERS = {
         {"driver"},
         {"sweep"},
         {"api"},
-        {"cli"},
+        {"cli", "testing"},
     ),
     "trials": (
         {"compat"},

@@ -30,6 +30,7 @@ def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bo
         undelivered = str(error)
     state.phase = status
     keeper.publish(force=True)
+    opened.recorder.give_up()
     opened.journal.close()
     return SweepResult(
         status,

@@ -64,7 +64,7 @@ class Shutdown:
     def listen(self) -> None:
         """Install the signal handlers again: Ray installs its own when it starts."""
         for number in self._before:
-            signal.signal(number, self._on_signal)
+            signal.signal(number, self.on_signal)
 
     def wind_down(self) -> None:
         """From now on a first signal raises nothing, because everything is ending already."""
@@ -82,7 +82,8 @@ class Shutdown:
             limit = KILL_AFTER_SECONDS if within is None else within
             threading.Thread(target=self._watch, args=(why, limit), name="shutdown", daemon=True).start()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Answer a signal: the handler that `listen` installs."""
         if self.began is None:
             self.began = time.monotonic()  # first, because a second signal may arrive during the call
             self._asked()

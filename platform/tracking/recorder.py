@@ -36,6 +36,8 @@ _POLL_SECONDS = 0.5
 """Between two looks into the journal without a notice that it has grown."""
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 15.0
 """Before the next try after a failure of the store; twice as long after each further one."""
+_LAST_READ_SECONDS = 1.0
+"""In which the thread that copies ends once it is to give up, unless the store holds it."""
 _TRIES = 3
 """Failures in a row after which a store that works counts as refusing a record."""
 _log = logging.getLogger(__name__)
@@ -109,6 +111,12 @@ class Recorder:
         self._given_up.set()
         if self.waiting_bytes:
             raise UndeliveredError(self.trouble or f"the store took nothing for {grace:g} s")
+
+    def give_up(self) -> None:
+        """Stop copying, so that the journal can be closed; a later process of the launch copies what MLflow lacks."""
+        self._given_up.set()
+        self._written.set()
+        self._thread.join(_LAST_READ_SECONDS)
 
     def _work(self) -> None:
         wait = _FIRST_RETRY_SECONDS

@@ -34,12 +34,15 @@ KINDS: Mapping[str, Mapping[str, Any]] = {"float32": {}, "bfloat16": {"dtype": "
 STEPS = 4
 _SLACK = 512  # bytes: counters and the like
 
-every_pattern = pytest.mark.parametrize("pattern", PATTERNS)
+COMBINATIONS = [(pattern, "float32") for pattern in PATTERNS] + [("2:4", kind) for kind in KINDS if kind != "float32"]
+"""Every pattern with the first kind of model, and every kind of model with 2:4."""
+
+every_pattern_and_model = pytest.mark.parametrize(("pattern", "replica"), COMBINATIONS, indirect=["replica"])
 every_model = pytest.mark.parametrize("replica", KINDS, indirect=True)
 
 
 class MethodConformance:
-    """Tests that every method must pass, on three kinds of model and for five patterns.
+    """Tests that every method must pass, for five patterns in float32 and for two more kinds of model at 2:4.
 
     Where the method refuses a pattern, its tests are skipped with the reason.
     """
@@ -79,8 +82,7 @@ class MethodConformance:
         yield
         torch.set_num_threads(threads)
 
-    @every_model
-    @every_pattern
+    @every_pattern_and_model
     def test_masks_are_exact_and_frozen_weights_untouched(
         self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:
@@ -95,8 +97,7 @@ class MethodConformance:
         assert replica.frozen.unchanged()
         assert all(p.grad is None and not p.requires_grad for p in replica.frozen.module.parameters())
 
-    @every_model
-    @every_pattern
+    @every_pattern_and_model
     def test_one_seed_gives_one_result(self, method: Method, replica: ReplicaContext, text: Path, pattern: str) -> None:
         first, second = (self._start(method, self._context(replica, text, pattern)) for _ in range(2))
         assert _walk(first) == _walk(second)
@@ -105,8 +106,7 @@ class MethodConformance:
         _assert_same(first.state(), second.state())
         assert first.observe() == second.observe()
 
-    @every_model
-    @every_pattern
+    @every_pattern_and_model
     def test_a_run_goes_on_from_its_saved_state(
         self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:
@@ -119,8 +119,7 @@ class MethodConformance:
         _assert_same(after.masks(), undisturbed.masks())
         _assert_same(after.state(), undisturbed.state())
 
-    @every_model
-    @every_pattern
+    @every_pattern_and_model
     def test_its_memory_is_what_it_declares(
         self, method: Method, replica: ReplicaContext, text: Path, pattern: str
     ) -> None:

@@ -1,4 +1,4 @@
-"""Two hundred studies of another package's method, through the searcher, early stopping and the report's verdict.
+"""A hundred studies of another package's method, through the searcher, early stopping and the report's verdict.
 
 Trials are simulated: a curve of perplexities with noise of the seed. All code that decides is the real one.
 """
@@ -26,7 +26,7 @@ from nmlab.trials.methods import registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-STUDIES, CONFIGURATIONS, SEEDS = 200, 8, 3
+STUDIES, CONFIGURATIONS, SEEDS = 100, 8, 3
 STEPS = (0, 10, 20, 30, 40, 50)
 NOISE = 0.01
 """Standard deviation over seeds of the logarithm of the last perplexity."""
@@ -43,8 +43,8 @@ SETTINGS = (
     "data.evaluation={source: 'builtin:python-docs', sequence_length: 32, windows: 4}",
 )
 GRID, WITH_ASHA = "search={algorithm: grid}", "search={algorithm: grid, scheduler: asha, grace_period: 10}"
-CHANCES = 16
-"""Of 200 studies at 5% each, more than this many go wrong in about one of a hundred families of tests."""
+CHANCES = 10
+"""Of 100 studies at 5% each, more than this many go wrong in about one of a hundred families of tests."""
 
 
 @pytest.fixture(scope="module")
