@@ -193,16 +193,19 @@ def run_spec(spec: "TrialSpec", *, results: Path, tracking_uri: str, progress: "
     """
     from nmlab.platform.planning.checks import check_inputs, check_text
     from nmlab.platform.planning.study_trials import configured
-    from nmlab.platform.run_one import make_folder, run_one
     from nmlab.platform.tracking.address import absolute_uri, check_store
     from nmlab.trials.contract.pattern import Pattern
     from nmlab.trials.contract.run_status import TrialStatus
     from nmlab.trials.contract.run_tags import SINGLE_RUNS
-    from nmlab.trials.sizing.preflight import preflight
 
     trial = configured(spec)
     check_text(trial)
     uri = absolute_uri(tracking_uri)
+
+    # These load torch, which takes seconds; what was given is checked before.
+    from nmlab.platform.run_one import make_folder, run_one
+    from nmlab.trials.sizing.preflight import preflight
+
     patterns = [Pattern.parse(spec.pattern)]
     facts = preflight(spec.model, patterns=patterns, calibration=spec.calibration, evaluation=spec.evaluation)
     check_inputs(trial, facts)
