@@ -46,7 +46,8 @@ def test_links_of_a_readme_lead_somewhere(package):
     assert {link for link in links if "://" not in link and not (ROOT / package / link).exists()} == set()
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("platform/*/README.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES += [path for package in PACKAGES for path in sorted((ROOT / package).glob("*/**/README.md"))]
 PAGES = [page for page in PAGES if page.name != "LOG.md"]  # which tells of files as they were
 _PATH = re.compile(r"`((?:[\w-]+/)+[\w-]+\.(?:py|yaml|csv))`")
 

@@ -2,16 +2,14 @@
 
 import importlib
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from nmlab.platform.api.places import results_folder, store_uri
-
-Verdict: TypeAlias = Literal["ok", "warning", "failed"]
+from nmlab.platform.installation.requirements import Verdict, check_extras, check_python, check_requirements
+from nmlab.platform.installation.torch_build import check_torch_build
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,9 @@ class Check:
 
 
 def doctor(*, results: str | Path | None = None, tracking_uri: str | None = None) -> tuple[Check, ...]:
-    """Check Python, packages, devices, disk and the tracking store. Nothing is raised and nothing is left behind.
+    """Check Python, packages, the build of torch, devices, disk and the tracking store.
+
+    Nothing is raised and nothing is left behind.
 
     Args:
         results: the folder for launches; by default ``NMLAB_RESULTS``, else ``results``.
@@ -44,8 +44,11 @@ def doctor(*, results: str | Path | None = None, tracking_uri: str | None = None
         []
     """
     checks: list[tuple[str, Callable[[], tuple[Verdict, str]]]] = [
-        ("python", _python),
+        ("python", check_python),
         ("packages", _packages),
+        ("requirements", check_requirements),
+        ("extras", check_extras),
+        ("torch build", check_torch_build),
         ("device", _device),
         ("shared memory", _shared_memory),
         ("results folder", lambda: _results(results_folder(results))),
@@ -60,11 +63,6 @@ def doctor(*, results: str | Path | None = None, tracking_uri: str | None = None
             verdict, detail = "failed", f"{type(error).__name__}: {error}"
         found.append(Check(name, verdict, detail))
     return tuple(found)
-
-
-def _python() -> tuple[Verdict, str]:
-    text = ".".join(map(str, sys.version_info[:3]))
-    return ("ok", text) if sys.version_info >= (3, 11) else ("failed", f"{text}; nmlab needs 3.11 or newer")
 
 
 def _packages() -> tuple[Verdict, str]:

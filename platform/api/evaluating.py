@@ -218,7 +218,7 @@ def _keep(
 def _facts(
     target: str, subject: "Subject", evaluated: "EvaluationResult", *, spec: "EvaluationSpec", run_id: str | None
 ) -> dict[str, Any]:
-    from nmlab.trials.models.sources import settings_of
+    from nmlab.trials.contract.model_settings import settings_of
 
     frozen, found = subject.model.frozen, subject.sparsity()
     layers = [{"name": at.name, "density": at.density, "pattern": str(at.pattern or "none")} for at in found.layers]

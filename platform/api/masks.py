@@ -143,7 +143,7 @@ class Mask:
         return file
 
     def _source(self) -> "ModelSource":
-        from nmlab.trials.models.sources import model_source
+        from nmlab.trials.contract.model_settings import model_source
 
         return model_source({"source": self.model_source, **self._model}, from_record=True)
 
@@ -226,7 +226,7 @@ def load_model(source: str | Path, *, revision: str | None = None, dtype: str = 
         >>> type(nmlab.load_model("builtin:tiny")).__name__
         'Qwen2ForCausalLM'
     """
-    from nmlab.trials.models.sources import model_source
+    from nmlab.trials.contract.model_settings import model_source
 
     return _load(model_source({"source": str(source), "revision": revision, "dtype": dtype}))
 

@@ -167,9 +167,9 @@ def specification(
     Raises:
         ValueError: one line about what is wrong.
     """
+    from nmlab.trials.contract.model_settings import model_source
     from nmlab.trials.contract.pattern import Pattern
     from nmlab.trials.contract.trial_spec import TrialSpec
-    from nmlab.trials.models.sources import model_source
 
     learned, held_out = _texts(**texts)
     windows = {name: value for name, value in sizes.items() if name != "samples"}

@@ -15,7 +15,9 @@ _MARKS = {
 
 
 def doctor(results: Results = Path("results"), tracking_uri: TrackingUri = DEFAULT_URI, as_json: Json = False) -> None:
-    """Check Python, packages, devices, disk and the tracking store. Exit code 1 if one of them will not work.
+    """Check Python, packages, the build of torch, devices, disk and the tracking store.
+
+    Exit code 1 if one of them will not work.
 
     Example: nmlab doctor
     """

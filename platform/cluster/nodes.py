@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypedDict, TypeVar, cast
 
 from nmlab.platform.cluster.proof import PACKAGES, Record, difference, looker
-from nmlab.platform.planning.admission import Load, check_slots, why_worker_does_not_fit
+from nmlab.platform.planning.admission import Load, why_worker_does_not_fit
+from nmlab.platform.planning.checks import check_slots
 from nmlab.platform.planning.machine import free_bytes
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.models import locate

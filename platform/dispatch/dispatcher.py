@@ -32,6 +32,7 @@ from nmlab.platform.dispatch.messages import (
     RefusedEnd,
     ReplicaProcess,
     TrialUpdate,
+    can_wait,
 )
 from nmlab.platform.dispatch.notifier import Notifier
 from nmlab.platform.dispatch.state import DispatchState
@@ -79,6 +80,8 @@ class Dispatcher:
     ) -> Drained:
         """Wait for records that the driver has not acknowledged; return them, and how long replicas were silent.
 
+        Points of training curves are returned with the next other record, or after ``within`` seconds (see
+        ``can_wait``): the driver is called twice a second for them, not once a message of each replica.
         ``refused`` are ends among the acknowledged that the driver does not accept (see ``DispatchState.reject``). If
         ``generation`` is that of an earlier dispatcher, nothing counts as acknowledged, and no records are returned.
         """
@@ -87,12 +90,10 @@ class Dispatcher:
         self._state.expire(now=time.monotonic())
         for end in refused:
             self._state.reject(end, now=time.monotonic())
-        drained = self._state.drain(acknowledged)
-        if acknowledged:
+        if self._state.acknowledge(acknowledged):
             await self._notifier.notify()  # trial actors receive an end once it is journaled
-        if drained is None:
-            drained = await self._notifier.wait(lambda: self._state.drain(acknowledged), within)
-        drained = drained or Drained(generation, upto=acknowledged)
+        await self._notifier.wait(lambda: self._state.has_urgent_records or None, within)
+        drained = self._state.drain(acknowledged) or Drained(generation, upto=acknowledged)
         return replace(drained, silent_seconds=self._state.silent_seconds(now=time.monotonic()))
 
     async def cancel(self, key: str, *, generation: int) -> None:
@@ -142,12 +143,12 @@ class Dispatcher:
         running: Sequence[tuple[str, int]],
         messages: Sequence[Message],
     ) -> ReceiveAnswer:
-        """See ``DispatchState.receive``; heartbeats without messages notify nobody."""
+        """See ``DispatchState.receive``; heartbeats and points that can wait notify nobody."""
         await self._opened.wait()
         answer = self._state.receive(
             process, generation=generation, running=running, messages=messages, now=time.monotonic()
         )
-        if messages:
+        if not all(can_wait(message.record) for message in messages):
             await self._notifier.notify()
         return answer
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from nmlab.platform.records.events import JournalRecord, TrialMetrics
 from nmlab.platform.records.payloads import ResultRecord, SpecRecord
+from nmlab.trials.contract.declarations import has_phase
+from nmlab.trials.contract.metrics import Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +136,10 @@ class TrialUpdate:
     def is_empty(self) -> bool:
         """Whether there is nothing new."""
         return not self.points and self.ended is None
+
+
+def can_wait(record: JournalRecord) -> bool:
+    """Return whether a record may reach the driver late: a point of a training curve, on which nothing depends."""
+    if not isinstance(record, TrialMetrics):
+        return False
+    return not (has_phase(record.values, Phase.EVALUATION) or has_phase(record.values, Phase.START))

@@ -71,10 +71,21 @@ class DispatchState:
 
     def drain(self, acknowledged: int) -> Drained | None:
         """Drop the records up to number ``acknowledged``; return all others, or None if there are none."""
-        for key in self._log.acknowledge(acknowledged):
-            self._leases.confirm_end(key)
+        self.acknowledge(acknowledged)
         records = self._log.unacknowledged()
         return Drained(self.generation, records[-1].sequence, records) if records else None
+
+    def acknowledge(self, upto: int) -> bool:
+        """Drop the records up to this number; return whether any was the end of a trial, which now counts."""
+        ended = self._log.acknowledge(upto)
+        for key in ended:
+            self._leases.confirm_end(key)
+        return bool(ended)
+
+    @property
+    def has_urgent_records(self) -> bool:
+        """Whether a record is there that the driver should have at once."""
+        return self._log.has_urgent
 
     def cancel(self, key: str) -> None:
         """Stop a trial: a queued one ends at once, a leased one when its replica next sends messages.

@@ -23,11 +23,11 @@ from nmlab.platform.dispatch.messages import (
     NoMoreTrials,
     Receipt,
     ReplicaProcess,
+    can_wait,
 )
 from nmlab.platform.records.events import JournalRecord, TrialEnded, TrialMetrics
 from nmlab.platform.records.payloads import ReplicaFacts, ResultRecord
-from nmlab.trials.contract.declarations import has_phase, is_intermediate
-from nmlab.trials.contract.metrics import Phase
+from nmlab.trials.contract.declarations import is_intermediate
 
 
 class GivenUpError(RuntimeError):
@@ -98,7 +98,7 @@ class WorkerLink:
             self._put(point, epoch=epoch)
             if is_intermediate(values):
                 running.evaluations.append(point)
-        if has_phase(values, Phase.EVALUATION) or has_phase(values, Phase.START):
+        if not can_wait(point):
             self._urgent.set()
 
     def end(self, epoch: int, result: ResultRecord) -> None:

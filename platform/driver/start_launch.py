@@ -1,20 +1,25 @@
-"""What comes before a sweep runs: plan the study, check that it fits and can be recorded, make or find its launch."""
+"""What comes before a sweep runs: plan the study, check that it fits and can be recorded, make or find its launch.
+
+Neither torch nor Ray is loaded before the study itself is checked.
+"""
+
+from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nmlab.platform.cluster.nodes import check_nodes, check_room
-from nmlab.platform.cluster.session import CONNECTED, cluster, started_here
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import ended_trials, read_journal
 from nmlab.platform.launches.launch import Launch
-from nmlab.platform.planning.admission import Load
-from nmlab.platform.planning.estimate import Estimate
 from nmlab.platform.planning.study_plan import Plan, plan_study
 from nmlab.platform.process.credentials import restored_uri
 from nmlab.platform.tracking.address import absolute_uri, check_store
 from nmlab.search_spaces.schema.study import Study
+
+if TYPE_CHECKING:
+    from nmlab.platform.planning.admission import Load
 
 LOCAL = "local"
 """The address that asks for a local Ray cluster."""
@@ -111,6 +116,8 @@ def recorded_address(address: str | None) -> str | None:
 
     For the Ray of this process that is none if the process started it, and ``auto`` if it joined it.
     """
+    from nmlab.platform.cluster.session import CONNECTED, started_here
+
     if address != CONNECTED:
         return address
     return None if started_here() else "auto"
@@ -145,6 +152,10 @@ def _admitted(plan: Plan, address: str | None, results: Path, *, has_begun: bool
     checked. On a cluster that is joined, every replica checks its own node or GPU before it loads the model. A launch
     that has begun needs only one usable node: others may have joined since.
     """
+    from nmlab.platform.cluster.nodes import check_nodes, check_room
+    from nmlab.platform.cluster.session import cluster
+    from nmlab.platform.planning.estimate import Estimate
+
     estimate = Estimate.here(plan)
     if address is None:
         estimate.check()

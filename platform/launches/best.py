@@ -45,7 +45,7 @@ def best_in_store(store: RunStore, parent: Any) -> Best:
     best = best_of_runs(configurations_of(runs), launch=launch)
     assert best.value is not None
     value = f"{runs.objective.metric} {best.value.mean:.4g}"
-    return Best(launch, best.key, value, run_ids=tuple(best.finished["run_id"]))
+    return Best(launch, best.key, value, run_ids=tuple(trial.run_id for trial in best.finished))
 
 
 def best_of_runs(items: Sequence[Configuration], *, launch: str) -> Configuration:

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from nmlab.platform.planning.checks import check_slots, why_deadlocked
 from nmlab.platform.planning.machine import Machine, free_bytes
 from nmlab.search_spaces.schema.study import Study
 
@@ -99,37 +100,12 @@ def _check_host(study: Study, load: Load, *, machine: Machine) -> None:
         )
 
 
-def check_slots(study: Study, *, has_gpus: bool) -> None:
-    """Raise ``ValueError`` for several slots on a model in pipeline stages whose workers will have GPUs.
-
-    ``has_gpus`` says whether workers get a GPU if the study does not say.
-    """
-    replica = study.replica
-    on_gpus = has_gpus if replica.resources.gpus is None else replica.resources.gpus > 0
-    if why := _why_deadlocked(slots=replica.slots, stages=replica.pipeline_stages, on_gpus=on_gpus):
-        raise ValueError(why)
-
-
-def _why_deadlocked(*, slots: int, stages: int, on_gpus: bool) -> str:
-    """Return why slots would deadlock; "" if they would not.
-
-    Slots are threads. Their NCCL transfers between stages are queued on one stream of a GPU, in a different order at
-    each worker, and the backwards of all slots run on one thread a GPU, which waits in the first receive.
-    """
-    if slots == 1 or stages == 1 or not on_gpus:
-        return ""
-    return (
-        f"replica.slots = {slots} with replica.pipeline_stages = {stages}: on GPUs, trials that run at once on one "
-        "model in pipeline stages deadlock; use slots: 1 (or pipeline_stages: 1, and more replicas)"
-    )
-
-
 def why_worker_does_not_fit(load: Load, *, slots: int, stages: int, device: str, room: int | None = None) -> str:
     """Return why a replica's worker does not fit or cannot run, before it loads its model; "" if it can.
 
     ``room`` is the number of bytes free where it will run; by default those free here.
     """
-    if why := _why_deadlocked(slots=slots, stages=stages, on_gpus=device == "cuda"):
+    if why := why_deadlocked(slots=slots, stages=stages, on_gpus=device == "cuda"):
         return why
     free = (free_bytes(device) if room is None else room) - (CUDA_BYTES if device == "cuda" else 0)
     need = load.worker(slots=slots, stages=stages)

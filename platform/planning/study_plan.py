@@ -1,10 +1,14 @@
-"""From a study to its plan: its trials are configured once, then checked against methods, model and text."""
+"""From a study to its plan: its trials are configured once, then checked against methods, model and text.
+
+What a study says is checked before torch is loaded, which only the checks of its model and text need.
+"""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from nmlab.platform.planning import checks
-from nmlab.platform.planning.admission import check_slots
 from nmlab.platform.planning.study_trials import (
     StudyTrials,
     baseline_specs,
@@ -17,7 +21,9 @@ from nmlab.platform.search.initial_points import configurations_tried
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.trial_spec import TrialSpec
-from nmlab.trials.sizing.preflight import PreflightFacts, preflight
+
+if TYPE_CHECKING:
+    from nmlab.trials.sizing.preflight import PreflightFacts
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Plan:
 
 
 def check_settings(study: Study) -> StudyTrials:
-    """Check the methods and their settings, without model and text; return the trials that were checked.
+    """Check the methods and their settings, without reading model and text; return the trials that were checked.
 
     Raises ``ValueError`` with one line.
     """
@@ -72,7 +78,10 @@ def check_settings(study: Study) -> StudyTrials:
     for baseline in trials.baselines:
         checks.check_baseline(study, baseline)
     # Studies that ask for GPUs; `check_study_fits` checks those that get GPUs without asking.
-    check_slots(study, has_gpus=False)
+    checks.check_slots(study, has_gpus=False)
+    for trial in trials.examples:
+        checks.check_text(trial)
+    checks.check_mask_parallel(study, trials.examples)
     return trials
 
 
@@ -92,6 +101,8 @@ def plan_study(study: Study) -> Plan:
 
 
 def _facts(study: Study, trials: StudyTrials) -> PreflightFacts:
+    from nmlab.trials.sizing.preflight import preflight
+
     largest = max((trial.spec for trial in trials.examples), key=lambda spec: spec.calibration.samples)
     return preflight(
         largest.model,
@@ -102,10 +113,7 @@ def _facts(study: Study, trials: StudyTrials) -> PreflightFacts:
 
 
 def _check_with_facts(study: Study, trials: StudyTrials, facts: PreflightFacts) -> None:
-    for trial in trials.examples:
-        checks.check_text(trial)
     for trial in (*trials.examples, *trials.baselines):
         checks.check_inputs(trial, facts)
     methods = {trial.spec.method for trial in (*trials.examples, *trials.baselines)}
     checks.check_pipeline_stages(study, methods, blocks=facts.blocks)
-    checks.check_mask_parallel(study, trials.examples)

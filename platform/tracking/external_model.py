@@ -19,6 +19,7 @@ from nmlab.reports.read.store import RunStore, newest_or_named, open_store, read
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract import run_params, run_tags
+from nmlab.trials.contract.model_settings import settings_of
 from nmlab.trials.contract.run_artifacts import EVALUATION_FILE, MASK_FILE, STUDY_FILE, TASKS_FILE
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.contract.run_tags import SINGLE_RUNS, Fact, Role
@@ -29,7 +30,6 @@ from nmlab.trials.evaluation import EvaluationResult
 from nmlab.trials.export.subject import Subject
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import save_bundle
-from nmlab.trials.models.sources import settings_of
 from nmlab.trials.trial.artifacts import save_questions, save_windows
 
 

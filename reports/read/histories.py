@@ -4,9 +4,13 @@ A sqlite store is read with one query per few hundred runs (measured about 50 ti
 run by run); any other store is read through MLflow's client.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import sqlalchemy
 
@@ -24,6 +28,39 @@ QUERY = sqlalchemy.text(
     sqlalchemy.bindparam("metrics", expanding=True),
     sqlalchemy.bindparam("run_ids", expanding=True),
 )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """One metric of one run at T recorded steps, ascending; infinities and NaN as they were logged."""
+
+    step_T: npt.NDArray[np.int64]
+    value_T: npt.NDArray[np.float64]
+
+    @property
+    def by_step(self) -> dict[int, float]:
+        """The values that are not NaN, by step."""
+        pairs = zip(self.step_T.tolist(), self.value_T.tolist(), strict=True)
+        return {step: value for step, value in pairs if not math.isnan(value)}
+
+
+Curves: TypeAlias = Mapping[str, Curve]
+"""The curves of one metric, by run id."""
+
+
+def curves_of(points: pd.DataFrame) -> dict[str, Curve]:
+    """Return the points of one metric as a curve for each run.
+
+    Args:
+        points: ``run_id, step, value``, sorted by run and step.
+    """
+    if points.empty:
+        return {}
+    ids, step_P = points["run_id"].to_numpy(), points["step"].to_numpy(dtype=np.int64)
+    value_P = points["value"].to_numpy(dtype=np.float64)
+    first = np.flatnonzero(ids[1:] != ids[:-1]) + 1
+    parts = zip([0, *first.tolist()], [*first.tolist(), len(ids)], strict=True)
+    return {str(ids[start]): Curve(step_P[start:end], value_P[start:end]) for start, end in parts}
 
 
 def read_histories(store: RunStore, *, run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from nmlab.trials.contract.model_settings import origin_of
 from nmlab.trials.contract.run_artifacts import MASK_FILE, WEIGHTS_FILE
 from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.exporter import Exporter
@@ -14,7 +15,6 @@ from nmlab.trials.masks.bundle import BundleInfo, save_bundle
 from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.models import MaskedModel
 from nmlab.trials.models.finished import WEIGHTS, load_finished
-from nmlab.trials.models.sources import origin_of
 
 
 class MaskBundle(Exporter):

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from nmlab.trials.contract.model_settings import settings_of
 from nmlab.trials.contract.values import JsonObject
 from nmlab.trials.export.subject import Subject, linear_of
 from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.models.context_length import longest_context
-from nmlab.trials.models.sources import settings_of
 
 FACTS = "nmlab.json"
 _PROBE = (2, 24)  # sequences and tokens whose logits are compared

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.model_settings import model_source
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.contract.run_artifacts import MASK_FILE, RECORD_FILE
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -20,7 +21,6 @@ from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import BundleInfo, read_bundle
 from nmlab.trials.models import FrozenModel, MaskedModel, ModelSource
 from nmlab.trials.models.finished import FinishedMask, load_finished
-from nmlab.trials.models.sources import model_source
 from nmlab.trials.trial.artifacts import read_record
 
 Kind = Literal["trial", "mask", "maskllm", "checkpoint"]

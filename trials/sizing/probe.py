@@ -34,7 +34,7 @@ def probe(spec: TrialSpec, *, replica: ReplicaContext, steps: int = STEPS) -> Pr
     Results that trials share (initial masks, losses of the initial mask) stay in ``replica``, so that a second probe
     finds them there, as a second trial does.
     """
-    method = registry.get(spec.method)
+    method = registry.load(spec.method)
     windows = replica.evaluation(spec.evaluation)
     model = MaskedModel(replica.frozen)
     context = TrialContext(

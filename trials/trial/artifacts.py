@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from nmlab.trials.contract.model_settings import origin_of
 from nmlab.trials.contract.run_artifacts import (
     EVALUATION_FILE,
     INITIAL_WINDOW_LOSS_SUM,
@@ -30,7 +31,6 @@ from nmlab.trials.masks.weights import save_weights
 from nmlab.trials.methods.base import Arrays
 from nmlab.trials.models import FrozenModel
 from nmlab.trials.models.finished import WEIGHTS
-from nmlab.trials.models.sources import origin_of
 from nmlab.trials.parallel.pipeline_group import PipelineGroup
 from nmlab.trials.trial.history import History
 

@@ -34,9 +34,10 @@ class TrialStart:
         pattern, config = self._checked()
         context = self._context(pattern)
         windows = self.attempt.replica.evaluation(self.attempt.spec.evaluation)
+        method = registry.load(self.attempt.spec.method)
         self._footprint.enter("start")
         with self._cost.watch():
-            run = registry.get(self.attempt.spec.method).start(context, config)
+            run = method.start(context, config)
         self._cost.start_ended()
         return TrialLoop(self.attempt, context=context, run=run, windows=windows, footprint=self._footprint)
 

@@ -8,6 +8,8 @@ process that it starts decides on telemetry anew. A choice that the user made in
 import logging
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +71,21 @@ def apply_settings() -> None:
     """Set the variables that the user did not set, for this process and its children; without importing MLflow."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for the duration of a block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @cache

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from measured import as_curves
 from simulated import METRIC, SimulatedSweep
 
 from nmlab.platform.planning.study_plan import Plan, plan_study
@@ -17,7 +18,7 @@ from nmlab.platform.records.events import TrialMetrics, TrialSubmitted
 from nmlab.reports.analysis.configurations import configurations_of
 from nmlab.reports.analysis.pairwise import winners_of
 from nmlab.reports.read.collect import Objective
-from nmlab.reports.read.frame import trial_frame
+from nmlab.reports.read.trials import trial_records
 from nmlab.reports.statistics import winner_margin
 from nmlab.search_spaces import loader
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -87,9 +88,9 @@ def verdict(sweep):
         columns=["run_id", "metric", "step", "value"],
     )
     runs = [as_run(specs[key], result) for key, result in sweep.results.items()]
-    table = trial_frame(runs, histories=histories, objective=METRIC)
-    study = SimpleNamespace(trials=table.rows, settings=table.settings, objective=Objective(METRIC, "min"))
-    progress = histories[histories["metric"] == METRIC]
+    table = trial_records(runs, histories=histories, objective=METRIC)
+    study = SimpleNamespace(trials=table.trials, objective=Objective(METRIC, "min"))
+    progress = as_curves(histories[histories["metric"] == METRIC])
     (winner,) = winners_of(configurations_of(study), evaluations={}, progress=progress).values()
     return winner
 

@@ -1,6 +1,10 @@
 """Methods by name, and the error for an unknown name."""
 
+import ast
 import doctest
+import inspect
+import sys
+import textwrap
 
 import pytest
 import torch
@@ -17,6 +21,23 @@ def test_every_name_gives_its_method():
         assert isinstance(registry.get(name), Method)
         assert registry.get(name).name == name
         assert registry.get(name) is registry.get(name)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_trial_imports_what_its_start_needs_before_its_clock_runs(name):
+    """The modules that ``start`` imports are those that ``Method.imports`` names, which `registry.load` imports."""
+    method = registry.get(name)
+    start = ast.parse(textwrap.dedent(inspect.getsource(type(method).start)))
+    imported = [node.module for node in ast.walk(start) if isinstance(node, ast.ImportFrom)]
+    assert sorted(method.imports) == sorted(imported)
+    assert registry.load(name) is method
+    assert set(method.imports) <= set(sys.modules)
+
+
+def test_a_method_whose_modules_are_missing_is_named(monkeypatch):
+    monkeypatch.setattr(registry.get("wanda"), "imports", ("no_such_module_here",))
+    with pytest.raises(ValueError, match="method 'wanda' of nmlab: cannot import no_such_module_here: No module"):
+        registry.load("wanda")
 
 
 @pytest.mark.parametrize(("given", "nearest"), [("mask-pro", "maskpro"), ("Wanda", "wanda"), ("magnitud", "magnitude")])

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nmlab.trials.contract.errors import SourceError
+from nmlab.trials.contract.model_settings import model_source
 from nmlab.trials.models import FrozenModel, ModelSource, locate
-from nmlab.trials.models.sources import BUILTIN, model_source
+from nmlab.trials.models.sources import BUILTIN
 
 TINY = BUILTIN["builtin:tiny"]
 

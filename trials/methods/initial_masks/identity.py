@@ -29,11 +29,6 @@ class Identity:
         return self.info.trial_key
 
 
-def initial_mask_methods() -> tuple[str, ...]:
-    """Return the names of the methods whose masks can be initial masks: sparse and not learned."""
-    return tuple(name for name in registry.names() if registry.get(name).sparse and not registry.get(name).learned)
-
-
 def initial_mask_key(name: str, context: TrialContext) -> tuple[Hashable, ...]:
     """Return a hashable key of an initial mask; it includes the trial's seed for a method that draws at random."""
     return (name, context.pattern, context.calibration, _seed(registry.get(name), context))

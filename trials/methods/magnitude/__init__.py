@@ -1,10 +1,16 @@
 """Keep the N largest weights of every M."""
 
-from torch import Tensor
+from __future__ import annotations
 
-from nmlab.trials.masks.topn import topn
-from nmlab.trials.methods.base import About, Method, MethodConfig, Run, TrialContext
+from typing import TYPE_CHECKING
+
+from nmlab.trials.methods.base import About, Method, MethodConfig, Run
 from nmlab.trials.methods.one_shot import OneShotRun
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nmlab.trials.methods.base import TrialContext
 
 
 def scores(weight: Tensor) -> Tensor:
@@ -22,8 +28,11 @@ class Magnitude(Method):
     )
     reads_text = False
     supports_pipeline_stages = True
+    imports = ("nmlab.trials.masks.topn",)
 
     def start(self, context: TrialContext, config: MethodConfig) -> Run:
+        from nmlab.trials.masks.topn import topn
+
         module = context.model.frozen.module
         return OneShotRun(
             {

@@ -9,15 +9,9 @@ import torch
 from torch import Tensor
 
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.methods.proxsparse.config import unsupported_pattern_reason
 
 _SWEEPS, _TOLERANCE = 100, 1e-9  # the authors sweep as often, and stop at about as small a move
-
-
-def unsupported_pattern_reason(pattern: Pattern) -> str | None:
-    """Return why there is no proximal step for ``pattern``, or None for 2:4."""
-    if pattern == Pattern(2, 4):
-        return None
-    return f"its regulariser and proximal step are those of 2:4 and are not known for {pattern}"
 
 
 def prox(weight: Tensor, prox_lambda: float, pattern: Pattern) -> Tensor:

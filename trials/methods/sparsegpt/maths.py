@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.topn import keep_largest_columns
+from nmlab.trials.methods.sparsegpt.config import unsupported_block_size_reason
 
 
 class IndefiniteHessianError(ValueError):
@@ -68,14 +69,6 @@ def inverse_factor(hessian: Tensor, *, damping: float) -> Tensor:
     if not bool(upper_II.isfinite().all()):
         raise _indefinite(damping)
     return upper_II
-
-
-def unsupported_block_size_reason(block_size: int, pattern: Pattern) -> str | None:
-    """Return why a block size does not fit a pattern, or None if it does."""
-    if block_size % pattern.m == 0:
-        return None
-    near = max(1, round(block_size / pattern.m)) * pattern.m
-    return f"block_size = {block_size} would cut a group of pattern {pattern} in two; take a multiple such as {near}"
 
 
 def _indefinite(damping: float) -> IndefiniteHessianError:
