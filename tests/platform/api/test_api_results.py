@@ -8,7 +8,7 @@ import pytest
 import nmlab
 from nmlab.platform.api.frames import kind_of, typed_column
 from nmlab.platform.launches.launch import create
-from nmlab.platform.planning.study_plan import trial_spec
+from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.tracking import MlflowStore
 from nmlab.platform.tracking.provenance import provenance
 from nmlab.reports.analysis.configurations import configurations_of
