@@ -23,6 +23,7 @@ from documents import (
 )
 
 from nmlab.platform.cli.app import app
+from nmlab.platform.cli.verbs import VERBS, load
 from nmlab.search_spaces import loader
 from nmlab.trials.contract.pattern import Pattern
 from nmlab.trials.masks.topn import check_mask, topn
@@ -98,7 +99,16 @@ def test_the_navigation_names_every_page_and_no_other():
     navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
     named = _leaves(navigation)
     assert len(named) == len(set(named))
-    assert set(named) == {*PAGES.values(), "reference/command-line.md"}
+    written = {page for page in PAGES.values() if not page.startswith("code/")}
+    assert set(named) == {*written, "reference/command-line.md"}
+
+
+def test_readmes_of_the_code_enter_the_navigation_by_themselves():
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    site_module("navigation").on_config(config)
+    named = _leaves(config["nav"])
+    assert sorted(named) == sorted([*PAGES.values(), "reference/command-line.md"])
+    assert {"platform/dispatch/": "code/platform-dispatch.md"} in site_module("navigation").code_pages(ROOT)
 
 
 def _leaves(entry: object) -> list[str]:
@@ -113,9 +123,8 @@ def _leaves(entry: object) -> list[str]:
 
 
 GROUP = typer.main.get_command(app)
-
-
-KINDS = {command.name: site_module("command_line").types_of(command.callback) for command in app.registered_commands}
+COMMANDS = {name: load(name) for name in VERBS}
+KINDS = {name: site_module("command_line").types_of(name) for name in VERBS}
 
 
 def problem(words: list[str], *, whole: bool) -> str | None:
@@ -123,9 +132,9 @@ def problem(words: list[str], *, whole: bool) -> str | None:
     if not words or words[0].startswith("-"):
         known = {name for option in GROUP.params for name in option.opts} | {"--help", "--install-completion"}
         return None if set(words) <= known else f"unknown option among {words}"
-    if words[0] not in GROUP.commands:
+    if words[0] not in COMMANDS:
         return f"unknown command {words[0]}"
-    command = GROUP.commands[words[0]]
+    command = COMMANDS[words[0]]
     context = command.make_context(words[0], [], resilient_parsing=True)
     context.resilient_parsing = False  # which made the context without arguments
     try:
@@ -163,7 +172,7 @@ def test_commands_parse(document):
 
 def test_documents_show_every_command():
     shown = {words[0] for document in DOCUMENTS for words in written_commands(document) if words}
-    assert set(GROUP.commands) <= shown
+    assert set(COMMANDS) <= shown
 
 
 @pytest.mark.parametrize(
@@ -221,11 +230,11 @@ def test_the_method_of_the_recipe_is_a_method_and_makes_exact_masks():
 
 
 def test_the_page_of_the_command_line_has_every_command_and_option():
-    page = site_module("command_line").command_line_page(app)
+    page = site_module("command_line").command_line_page()
     sections = re.split(r"^## nmlab ", page, flags=re.MULTILINE)[1:]
     shown = {section.split(maxsplit=1)[0]: section for section in sections}
-    assert list(shown) == list(GROUP.commands)
-    for name, command in GROUP.commands.items():
+    assert list(shown) == list(COMMANDS)
+    for name, command in COMMANDS.items():
         missing = [text for item in command.params for text in item.opts if f"`{text}`" not in shown[name]]
         assert [text for text in missing if text.startswith("--")] == []
         assert "```bash\nnmlab " + name in shown[name]

@@ -34,8 +34,6 @@ _ELSEWHERE = {
 
 def lay_out_pages() -> None:
     """Write every page of the site, and what the pages link to, as Markdown and plain files."""
-    from nmlab.platform.cli.app import app
-
     shutil.rmtree(PAGES, ignore_errors=True)
     pages = documents(ROOT)
     for document, place in pages.items():
@@ -43,7 +41,7 @@ def lay_out_pages() -> None:
         _write(PAGES / place, shown.text.encode())
         for name in shown.files:
             _write(PAGES / copied(name), (ROOT / name).read_bytes())
-    _write(PAGES / "reference" / "command-line.md", command_line_page(app).encode())
+    _write(PAGES / "reference" / "command-line.md", command_line_page().encode())
     for name in ("nmlab.css", "nmlab.js"):
         _write(PAGES / name, (ROOT / "docs" / "site" / name).read_bytes())
 

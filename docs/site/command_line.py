@@ -3,11 +3,12 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import typer
+from nmlab.platform.cli.verbs import VERBS, load
 
 OPENING = """\
 # Command line
@@ -21,17 +22,14 @@ This page is generated from the commands.
 _WORDS = {int: "NUMBER", float: "NUMBER", str: "TEXT", Path: "PATH"}
 
 
-def command_line_page(app: typer.Typer) -> str:
+def command_line_page() -> str:
     """Return the page in Markdown: a section for each command, in the order of ``nmlab --help``."""
-    group: Any = typer.main.get_command(app)
-    functions = {command.name: command.callback for command in app.registered_commands}
-    sections = (_section(name, command, types_of(functions[name])) for name, command in group.commands.items())
-    return OPENING + "".join(sections)
+    return OPENING + "".join(_section(name, load(name), types_of(name)) for name in VERBS)
 
 
-def types_of(function: Callable[..., Any] | None) -> dict[str, type]:
+def types_of(name: str) -> dict[str, type]:
     """Return the type of one value of each parameter of a command: that of the elements of a list, without None."""
-    assert function is not None
+    function = getattr(import_module(f"nmlab.platform.cli.{VERBS[name].module}"), name)
     hints = typing.get_type_hints(function)
     return {name: _plain(hint) for name, hint in hints.items() if name != "return"}
 

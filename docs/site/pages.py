@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 PACKAGES = ("platform", "trials", "search_spaces", "reports")
+WITH_READMES = (*PACKAGES, "release")
 AT_THE_ROOT = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changes.md"}
 """Documents at the root of the repository, by the names of their pages."""
 _LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s]+)\)")
@@ -34,7 +35,7 @@ def documents(root: Path) -> dict[str, str]:
     found = {name: page for name, page in AT_THE_ROOT.items() if (root / name).is_file()}
     for path in sorted((root / "docs").rglob("*.md")):
         found[_posix(path, root)] = _posix(path, root / "docs")
-    for package in PACKAGES:
+    for package in WITH_READMES:
         for path in sorted((root / package).rglob("README.md")):
             folder = path.parent.relative_to(root)
             found[_posix(path, root)] = f"code/{'-'.join(folder.parts)}.md"
