@@ -27,7 +27,9 @@ class Check:
 
 
 def doctor(*, results: str | Path | None = None, tracking_uri: str | None = None) -> tuple[Check, ...]:
-    """Check Python, packages, devices, disk and the tracking store. Nothing is raised and nothing is left behind.
+    """Check Python, packages, the build of torch, devices, disk and the tracking store.
+
+    Nothing is raised and nothing is left behind.
 
     Args:
         results: the folder for launches; by default ``NMLAB_RESULTS``, else ``results``.

@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmlab.platform.api.frames import typed_frame
 from nmlab.platform.api.masks import Mask, load_mask
-from nmlab.platform.api.reading import Place, trial_of_row
+from nmlab.platform.api.reading import Place, trial_of_record
 from nmlab.platform.api.results import Configuration, SweepResult, Trial
 from nmlab.platform.launches.launch import LAUNCH_FILE, Launch
 from nmlab.platform.launches.status import read_status
@@ -15,7 +14,6 @@ from nmlab.platform.tracking.result_files import located
 from nmlab.platform.tracking.result_lookup import Candidate, Meaning, search
 from nmlab.reports.read.collect import launch_of, objective_of
 from nmlab.reports.read.errors import ReportError
-from nmlab.reports.read.frame import trial_frame
 from nmlab.reports.read.histories import read_histories, with_starts
 from nmlab.reports.read.store import RunStore, newest_or_named, open_store, reading
 from nmlab.reports.read.trials import trial_records
@@ -170,13 +168,9 @@ def trial_of_run(run: "Run", source: Source) -> Trial:
         searched = _PERPLEXITY if parent is None else objective_of(store.client.get_run(parent).data.params).metric
     evaluated = sorted(name for name in run.data.metrics if name.startswith((EVAL, INITIAL)))
     histories = with_starts(read_histories(store, run_ids=[run.info.run_id], metrics=evaluated))
-    table = trial_records([run], histories=histories, objective=searched)
-    own = [name for name in table.settings if "." not in name]
-    row = typed_frame(trial_frame(table.trials), settings=own, metrics=table.metrics).to_dict("records")[0]
+    (record,) = trial_records([run], histories=histories, objective=searched).trials
     launch = str(tags.get(run_tags.LAUNCH, tags[run_tags.TRIAL_KEY]))
-    metrics = tuple(name for name in row if str(name) in table.metrics or str(name).startswith(INITIAL))
-    place = Place(study, launch, source.folder_of(study, launch), source.uri)
-    trial = trial_of_row(row, names=(tuple(own), tuple(map(str, metrics))), place=place)
+    trial = trial_of_record(record, place=Place(study, launch, source.folder_of(study, launch), source.uri))
     return replace(trial, folder=_single(trial, source)) if study == SINGLE_RUNS else trial
 
 

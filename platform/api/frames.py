@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from nmlab.reports.analysis.configurations import Configuration, configurations_of, ranks, varying
 from nmlab.reports.read.collect import StudyRuns
 from nmlab.reports.read.frame import trial_frame
-from nmlab.trials.contract.metrics import INITIAL
+from nmlab.reports.read.trials import TrialRecord, Value
 from nmlab.trials.contract.run_status import TrialStatus
 from nmlab.trials.methods import registry
 
@@ -30,16 +30,19 @@ def trials_frame(runs: StudyRuns) -> pd.DataFrame:
     category), ``reason``, the hyperparameters with the types that their methods declare, the other settings that vary,
     every final metric (float64), ``external`` (made elsewhere and evaluated like this study), ``run_id`` of MLflow.
     """
-    return typed_frame(trial_frame(runs.trials), settings=shown_settings(runs), metrics=runs.metrics)
+    return typed_frame(runs.trials, settings=shown_settings(runs))
 
 
-def typed_frame(trials: pd.DataFrame, *, settings: Sequence[str], metrics: Collection[str]) -> pd.DataFrame:
-    """Return the rows of `nmlab.reports.read.frame.trial_frame` as `trials_frame` has them, with these settings."""
-    rows = trials[trials["status"] != TrialStatus.DUPLICATE].rename(columns=_RENAMED).reset_index(drop=True)
-    numbers = [name for name in rows.columns if name in metrics or name.startswith(INITIAL)]
+def typed_frame(trials: Iterable[TrialRecord], *, settings: Sequence[str]) -> pd.DataFrame:
+    """Return records of trials as `trials_frame` has them, with these settings."""
+    kept = [trial for trial in trials if trial.status != TrialStatus.DUPLICATE]
+    rows = trial_frame(kept).rename(columns=_RENAMED)
+    shown = [name for name in settings if name in rows]
+    metrics = sorted({name for trial in kept for name in trial.metrics})
+    methods = sorted({trial.method for trial in kept})
     columns: dict[str, pd.Series[Any]] = {name: _identity(rows[name], name=name) for name in IDENTITY}
-    columns |= {name: typed_column(rows[name], kind=_kind(name, sorted(set(rows["method"])))) for name in settings}
-    columns |= {name: rows[name].astype("float64") for name in numbers}
+    columns |= {name: typed_column(rows[name], kind=kind_in(methods, name)) for name in shown}
+    columns |= {name: rows[name].astype("float64") for name in metrics}
     columns |= {"external": rows["external"].astype("bool"), "run_id": rows["run_id"].astype("string")}
     return pd.DataFrame(columns)
 
@@ -54,7 +57,8 @@ def configurations_frame(runs: StudyRuns) -> pd.DataFrame:
     """
     items = configurations_of(runs)
     settings = shown_settings(runs)
-    first = trials_frame(runs).drop_duplicates("configuration").set_index("configuration")[settings]
+    first = trials_frame(runs).drop_duplicates("configuration").set_index("configuration")
+    first = first[[name for name in settings if name in first]]
     frame = pd.DataFrame(map(_record, items), columns=["configuration", "role", "method", "pattern"])
     frame = frame.join(first, on="configuration")
     places = ranks(items)
@@ -76,6 +80,12 @@ def typed_column(values: "pd.Series[Any]", *, kind: Kind | None) -> "pd.Series[A
     if kind is str:
         return values.astype("string")
     return values.infer_objects().convert_dtypes(convert_floating=False)
+
+
+def typed_settings(settings: Mapping[str, Value], *, method: str) -> dict[str, Any]:
+    """Return the settings of a trial with the types that its method declares; others as they read."""
+    kinds = {name: kind_in((method,), name) for name in settings}
+    return {name: _typed(value, kinds[name]) for name, value in settings.items()}
 
 
 def kind_of(annotation: object) -> Kind | None:
@@ -103,10 +113,16 @@ def _kinds(annotation: object) -> Iterable[Kind]:
             yield from (kind for kind in own[1:] if issubclass(annotation, kind))
 
 
-def _kind(name: str, methods: Sequence[str]) -> Kind | None:
-    """Return the type that the methods of a launch declare for a hyperparameter; None where they declare none."""
+def kind_in(methods: Iterable[str], name: str) -> Kind | None:
+    """Return the type that methods declare for a hyperparameter; None where they declare none, or several."""
     declared = {kind_of(field.annotation) for method in methods if (field := _fields(method).get(name)) is not None}
     return declared.pop() if len(declared) == 1 else None
+
+
+def _typed(value: Value, kind: Kind | None) -> Any:
+    if kind is bool:
+        return str(value) == "True"
+    return value if kind is None else kind(value)
 
 
 def _fields(method: str) -> Mapping[str, Any]:

@@ -5,32 +5,41 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nmlab.platform.api.progress import Display
 from nmlab.platform.api.results import SweepResult
 from nmlab.platform.api.study import Study
-from nmlab.platform.driver.start_launch import ReadyLaunch, continue_launch, start_launch
-from nmlab.platform.launches import launch as launches
 from nmlab.platform.process.shutdown import SIGNALS
+
+if TYPE_CHECKING:
+    from nmlab.platform.driver.start_launch import ReadyLaunch
+
+__all__ = ["ReadyLaunch", "kept_signal_handlers", "ready_to_resume", "ready_to_start", "run_ready"]
 
 
 def ready_to_start(
     study: Study, *, results: Path, tracking_uri: str, address: str | None, max_failures: int
-) -> ReadyLaunch:
+) -> "ReadyLaunch":
     """Make the folder of a new launch after all checks; see `nmlab.sweep`."""
+    from nmlab.platform.driver.start_launch import start_launch
+
     return start_launch(study, results=results, tracking_uri=tracking_uri, address=address, max_failures=max_failures)
 
 
 def ready_to_resume(
     launch: str | None, *, results: Path, tracking_uri: str | None, address: str | None, take_over: bool
-) -> ReadyLaunch:
+) -> "ReadyLaunch":
     """Make a launch ready that was stopped or killed; see `nmlab.resume`."""
+    from nmlab.platform.driver.start_launch import continue_launch
+    from nmlab.platform.launches import launch as launches
+
     found = launches.find(launch, results=results)
     return continue_launch(found, tracking_uri=tracking_uri, address=address, take_over=take_over)
 
 
 def run_ready(
-    ready: ReadyLaunch, *, display: Display, report: bool, exits: bool = False, resumed_as: str = ""
+    ready: "ReadyLaunch", *, display: Display, report: bool, exits: bool = False, resumed_as: str = ""
 ) -> SweepResult:
     """Run a launch that is ready, and write its report where a trial has finished.
 
@@ -89,6 +98,3 @@ def kept_signal_handlers() -> Iterator[None]:
         for number, handler in before.items():
             if handler is not None:  # None is a handler of C code, which Python cannot put back
                 signal.signal(number, handler)
-
-
-__all__ = ["ReadyLaunch", "kept_signal_handlers", "ready_to_resume", "ready_to_start", "run_ready"]

@@ -109,9 +109,10 @@ def plan(
         >>> plan.trials, plan.configurations
         (11, 4)
     """
+    loaded = as_study(study, preset=preset, overrides=overrides)
+
     from nmlab.platform.planning.study_plan import plan_study
 
-    loaded = as_study(study, preset=preset, overrides=overrides)
     planned = plan_study(loaded)
 
     from nmlab.platform.planning.estimate import Estimate, probe_methods  # loads torch; the study is checked before

@@ -19,7 +19,7 @@ class Verb:
 VERBS = {
     "doctor": Verb(
         "doctor",
-        "Check Python, packages, devices, disk and the tracking store. Exit code 1 if one of them will not work.",
+        "Check Python, packages, the build of torch, devices, disk and the tracking store.",
     ),
     "methods": Verb(
         "methods",

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmlab.platform.cluster.session import CONNECTED, cluster, started_here
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import ended_trials, read_journal
 from nmlab.platform.launches.launch import Launch
@@ -117,6 +116,8 @@ def recorded_address(address: str | None) -> str | None:
 
     For the Ray of this process that is none if the process started it, and ``auto`` if it joined it.
     """
+    from nmlab.platform.cluster.session import CONNECTED, started_here
+
     if address != CONNECTED:
         return address
     return None if started_here() else "auto"
@@ -152,6 +153,7 @@ def _admitted(plan: Plan, address: str | None, results: Path, *, has_begun: bool
     that has begun needs only one usable node: others may have joined since.
     """
     from nmlab.platform.cluster.nodes import check_nodes, check_room
+    from nmlab.platform.cluster.session import cluster
     from nmlab.platform.planning.estimate import Estimate
 
     estimate = Estimate.here(plan)
