@@ -9,8 +9,7 @@ import ray
 from nmlab.platform.api import connection
 from nmlab.platform.api.launching import kept_signal_handlers
 from nmlab.platform.cluster import session
-from nmlab.platform.cluster.session import CONNECTED, cluster, is_connected, started_here
-from nmlab.platform.driver import start_launch
+from nmlab.platform.cluster.session import CONNECTED, cluster, is_connected
 from nmlab.platform.driver.start_launch import recorded_address, resumed_address
 
 PRESENT = "10.0.0.1:6379"
@@ -68,11 +67,10 @@ def test_ray_client_is_refused(connected, monkeypatch):
 
 @pytest.mark.parametrize(("is_own", "recorded"), [(True, None), (False, "auto")])
 def test_a_launch_records_how_a_later_process_finds_its_cluster(monkeypatch, is_own, recorded):
-    monkeypatch.setattr(start_launch, "started_here", lambda: is_own)
+    monkeypatch.setattr(session, "started_here", lambda: is_own)
     assert recorded_address(CONNECTED) == recorded
     assert [recorded_address(each) for each in (None, PRESENT)] == [None, PRESENT]
     assert resumed_address(CONNECTED, stored=PRESENT, launch="x") == CONNECTED
-    assert not started_here()
 
 
 def test_signal_handlers_are_put_back():
