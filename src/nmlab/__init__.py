@@ -1,6 +1,6 @@
 """nmlab: search and ablate learned N:M sparsity masks on frozen language models.
 
-One function for each verb of the command line, under the same name, and three that load what is there:
+One function for each verb of the command line, under the same name, and four that load what is there:
 
     >>> import nmlab
     >>> study = nmlab.load_study("quickstart").with_overrides(seeds=[0], search={"samples": 4})
