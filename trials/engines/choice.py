@@ -1,8 +1,10 @@
 """Choose the engine of a run: the one it names, or the one that suits its pattern, its logits and its device.
 
-The choice depends on the pattern, the logit magnitude, the device and the size of single layers, never on timing or on
-how many layers this process holds, so that all pipeline stages make the same one. Kernels are chosen only where they
-compute on this device what torch computes, which `triton.selfcheck` checks once a process.
+The choice depends on the pattern, the logit magnitude, the device and the sizes of the layers that this process holds,
+never on timing. Stages of a pipeline make the same one, but for this: one that holds small layers alone takes `linear`
+where one with a large layer takes `adaptive`. They draw the same masks for a layer all the same, because `adaptive`
+leaves every small layer to `linear` (`AdaptiveEngine._cost`). Kernels are chosen only where they compute on this device
+what torch computes, which `triton.selfcheck` checks once a process.
 """
 
 from collections.abc import Callable
@@ -163,7 +165,10 @@ def _is_exact(task: EngineTask) -> bool:
 
 
 def _auto_without_kernels(task: EngineTask) -> str:
-    """Return the engine that suits a task and needs no kernels."""
+    """Return the engine that suits a task and needs no kernels.
+
+    Where all layers are small it is `linear`, which `adaptive` would use for each of them too: the same draws.
+    """
     if task.pattern.n > deviation.LARGEST_N:
         return "linear"
     return "adaptive" if any(map(is_large, task.groups_of_layers)) else "linear"

@@ -5,8 +5,9 @@ generator, so any process that knows the key draws the same numbers: after a res
 another replica. torch's CPU generator keeps 32 bits of a seed, so that the keys of a long trial would collide.
 
 The draws of a step are keyed in one place of each engine, always by (seed, step, layer name, mask index):
-`LinearEngine._generators`, `event.streams.Streams` and `triton.tables.LayerTables`; noise of the methods that learn by
-gradient in `engines.noise`.
+`LinearEngine._generators`, `ReferenceEngine.sample`, `event.streams.Streams` and `triton.tables.LayerTables`; noise of
+the methods that learn by gradient in `engines.noise`. The calibration text is not drawn here but with a seed of its
+own (`data.calibration.seed`, in `data.windows.calibration_batches`), so that a trial's seed does not change its text.
 """
 
 import hashlib
