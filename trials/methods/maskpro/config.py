@@ -78,7 +78,8 @@ class MaskProConfig(MethodConfig):
     tracker: Literal["corrected", "paper", "leave_one_out"] = Field(
         default="corrected",
         description="'paper' starts the tracker at 0, which biases early steps; 'corrected' divides by 1 - alpha^t; "
-        "'leave_one_out' is no tracker but the mean residual of the step's other masks (masks_per_step >= 2)",
+        "'leave_one_out' is no tracker but the mean residual of the step's other masks (masks_per_step >= 2); "
+        "compat official makes no difference between 'paper' and 'corrected': it takes the moved tracker as it is",
         json_schema_extra=default_from("ours: the paper's early steps are biased, which harms small models"),
     )
     loss_masks: int = Field(

@@ -1,7 +1,7 @@
 """The scalars of a MaskPro step: residuals, the tracker, and the weight each sampled mask's score gets.
 
 Algorithm 1 of the MaskPro paper. Legend: f loss of a sampled mask, f_0 loss of the initial mask on the same minibatch,
-r = f - f_0 the residual, delta the tracker.
+r = f - f_0 the residual, delta the tracker, alpha its decay, eta the learning rate.
 """
 
 from collections.abc import Sequence
@@ -62,6 +62,11 @@ def leave_one_out(residuals: Sequence[float]) -> list[float]:
 
 
 def _baseline(before: Tracker, after: Tracker, config: MaskProConfig) -> float | None:
+    """Return what each residual of a step is compared with; None where there is nothing yet.
+
+    With ``compat`` official it is delta after it has moved, for either ``tracker``. Else it is delta before it moves:
+    as it is for ``tracker`` paper, with its bias removed for corrected, which has none before the first residual.
+    """
     if config.compat == "official":
         return after.value
     return before.value if config.tracker == "paper" else before.corrected
