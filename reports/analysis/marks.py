@@ -1,8 +1,8 @@
-"""Which masks are marked in a table: one rule for the tables of a report and for comparisons of studies.
+"""Which masks are bold or underlined in a table: one rule for the tables of a report and for comparisons of studies.
 
-Among comparable masks the best mean is marked, and with it every mask that is not found worse: what no test separates
+Among comparable masks the best mean is bold, and with it every mask that is not found worse: what no test separates
 from the best, what could not be tested, and, in the searched metric, what the tests of the winner leave undecided. Of
-the rest, the best mean is second. Where nothing could be tested, nothing is marked.
+the rest, the best mean is second, which is underlined. Where nothing could be tested, nothing is marked.
 """
 
 from collections.abc import Collection, Hashable, Mapping, Sequence

@@ -40,7 +40,10 @@ class Interval(StrEnum):
 
 
 class Mark(StrEnum):
-    """The mark of a cell among comparable rows; tied means that no test separates it from the best."""
+    """The mark of a cell among comparable rows, as `analysis/marks.py` decides it.
+
+    BEST and TIED (no test finds it worse than the best) are printed bold, SECOND underlined.
+    """
 
     NONE = ""
     BEST = "best"
