@@ -50,7 +50,11 @@ class RecordLog:
         return not all(can_wait(logged.record) for logged in self._records)
 
     def confirmed(self, process: ReplicaProcess, *, received: int) -> int:
-        """Return the number up to which all messages of a process are acknowledged, of the ``received`` first ones."""
+        """Return the number up to which the messages of a process need not be kept by it any longer.
+
+        ``received`` is the number of its last message here. Those before the first that the log still holds are done
+        with: acknowledged, or dropped because their lease was over. If the log holds none, all up to ``received`` are.
+        """
         waiting = self._unconfirmed.get(process)
         return waiting[0] - 1 if waiting else received
 

@@ -53,7 +53,11 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a configuration ended over all its seeds: objectives, or None where any seed has none."""
+    """How a configuration ended over all its seeds: objectives, or None where any seed has none.
+
+    Optuna is told COMPLETE if it is not pruned and all values are finite, PRUNED if it is pruned, the search has one
+    objective and there are intermediate values, and FAIL otherwise (`OptunaStrategy.tell`).
+    """
 
     values: Sequence[float] | None
     pruned: bool = False

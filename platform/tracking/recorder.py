@@ -1,4 +1,4 @@
-"""The only writer: the dispatcher's records go into the journal, and a thread copies the journal into MLflow."""
+"""Writes a launch's records into its journal; a thread copies the journal into MLflow."""
 
 import logging
 import threading

@@ -163,9 +163,9 @@ class MlflowStore:
     def end_trial(self, result: ResultRecord, *, folder: Path) -> None:
         """Close a child run with its artifacts; a run that is already closed with this status is left alone.
 
-        ``folder`` holds its artifacts. Metrics of the end of a trial,
-        such as its cost, are logged from the result unless the last point had them. Raises ``FileNotFoundError`` for a
-        missing artifact, after the run is closed with all others.
+        ``folder`` holds its artifacts. Metrics of the end of a trial, such as its cost, are logged from the result
+        unless the last point had them. Raises ``FileNotFoundError`` for a missing artifact, after the run is closed
+        with all others.
         """
         run, status = self._children[result["key"]], result["status"]
         before = self._client.get_run(run).data.tags

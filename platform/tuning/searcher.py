@@ -162,6 +162,10 @@ class ReplicateSearcher(Searcher):
             curve[int(result["step"])] = float(result[self._metrics[0]])
 
     def _accept(self, key: str, result: FlatResult) -> None:
+        """Keep the result of a trial; after the last seed of its configuration, tell the search the outcome.
+
+        Baselines, and trials that already have a result, are left out.
+        """
         replicates = self._by_key.get(key)
         if replicates is None or key not in replicates.awaited:
             return
@@ -171,6 +175,11 @@ class ReplicateSearcher(Searcher):
             self._strategy.tell(replicates.number, self._outcome(replicates))
 
     def _outcome(self, replicates: _Replicates) -> Outcome:
+        """Return the outcome of a configuration whose trials have all ended.
+
+        All finished: the mean of each objective over the seeds. Any diverged, failed or out of memory: no values, which
+        becomes FAIL. Otherwise any stopped early: pruned. Intermediate values are means at steps that all curves have.
+        """
         results = list(replicates.results.values())
         statuses = {result["status"] for result in results}
         curves = list(replicates.curves.values())
