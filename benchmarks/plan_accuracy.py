@@ -19,7 +19,7 @@ import torch
 from random_llama import random_llama
 
 from nmlab.platform.planning.estimate import Estimate, probe_methods
-from nmlab.platform.planning.study_plan import Plan, plan_study
+from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.search_spaces import loader
 
 METHODS = {
@@ -37,7 +37,7 @@ METHODS = {
 }
 
 
-def plan_of(folder: str, name: str, *, batch: int, length: int) -> Plan:
+def plan_of(folder: str, name: str, *, batch: int, length: int) -> LaunchPlan:
     """Plan one method on one model; it is the only trial, so that the forecast is its own, on half of the cores."""
     settings = dict(METHODS[name])
     method = settings.pop("method", name)

@@ -18,21 +18,21 @@ from nmlab.platform.driver.start_launch import ReadyLaunch, recorded_address
 from nmlab.platform.driver.stop_requests import StopRequests
 from nmlab.platform.launches.endings import (
     HeadLostError,
+    LaunchEnding,
     RefusedError,
     SweepError,
-    SweepResult,
     flat_study,
 )
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.ownership import owned
 from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.planning.admission import Load
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import LaunchBegan
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract import run_tags
 
-__all__ = ["HeadLostError", "RefusedError", "Sweep", "SweepError", "SweepResult", "run_launch"]
+__all__ = ["HeadLostError", "LaunchEnding", "RefusedError", "Sweep", "SweepError", "run_launch"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Sweep:
         resumed_as: what `nmlab resume` is given to find the launch; empty for its name.
     """
 
-    plan: Plan
+    plan: LaunchPlan
     launch: Launch
     tracking_uri: str
     load: Load | None
@@ -64,7 +64,7 @@ class Sweep:
     exits: bool = False
     resumed_as: str = ""
 
-    def run(self) -> SweepResult:
+    def run(self) -> LaunchEnding:
         """Run the trials that have not ended, and return how the launch ended.
 
         Ctrl-C stops trials at their next step, with a checkpoint each, and ends the launch as stopped. Raises
@@ -116,7 +116,7 @@ class Sweep:
 
 def run_launch(
     ready: ReadyLaunch, *, watch: Callable[[Snapshot], None], exits: bool = False, resumed_as: str = ""
-) -> SweepResult:
+) -> LaunchEnding:
     """Run a launch that is ready; the other arguments, what is returned and raised are as for `Sweep`.
 
     What Ray prints on the standard output meanwhile goes to ``ray.log`` in the launch's folder.

@@ -4,7 +4,7 @@ import time
 
 from nmlab.platform.driver.open_launch import OpenLaunch
 from nmlab.platform.driver.record_keeper import RecordKeeper
-from nmlab.platform.launches.endings import SweepResult
+from nmlab.platform.launches.endings import LaunchEnding
 from nmlab.platform.launches.ownership import OwnershipLostError
 from nmlab.platform.records.events import LaunchEnded
 from nmlab.platform.tracking import DELIVERY_SECONDS, UndeliveredError
@@ -16,7 +16,7 @@ _INTERRUPTED_DELIVERY_SECONDS = 2.0
 """How long the end after Ctrl-C waits for a store that takes nothing; `nmlab resume` delivers the rest."""
 
 
-def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bool) -> SweepResult:
+def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bool) -> LaunchEnding:
     """Record how a launch ended, in any case, so that no MLflow run is left running; return the result."""
     keeper.claim()  # also from a driver loop that has not ended
     state, loads = opened.state, keeper.model_loads
@@ -32,7 +32,7 @@ def close_launch(opened: OpenLaunch, *, keeper: RecordKeeper, is_interrupted: bo
     keeper.publish(force=True)
     opened.recorder.give_up()
     opened.journal.close()
-    return SweepResult(
+    return LaunchEnding(
         status,
         dict(state.counts()),
         model_loads=loads,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmlab.platform.driver.start_launch import ReadyLaunch
-from nmlab.platform.launches.endings import SweepResult
+from nmlab.platform.launches.endings import LaunchEnding
 from nmlab.platform.tracking import MlflowStore
 from nmlab.reports.report import write_report
 from nmlab.trials.contract.run_artifacts import REPORT_FOLDER
@@ -18,7 +18,7 @@ class LaunchReport:
     headline: tuple[str, ...]
 
 
-def report_launch(ready: ReadyLaunch, result: SweepResult) -> LaunchReport | None:
+def report_launch(ready: ReadyLaunch, result: LaunchEnding) -> LaunchReport | None:
     """Write the report of a launch and attach it to its MLflow run.
 
     Returns None, and writes nothing, if no trial has finished, MLflow lacks records, or a signal ended the launch.

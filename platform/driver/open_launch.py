@@ -11,7 +11,7 @@ from nmlab.platform.launches.state import LaunchState
 from nmlab.platform.launches.status import StatusFile
 from nmlab.platform.launches.trial_ends import RecordCompletion
 from nmlab.platform.planning.planned_stopping import early_stopping
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.search.early_stopping import EarlyStopping
 from nmlab.platform.tracking import MlflowStore, Recorder
 from nmlab.platform.tracking.provenance import environment, facts_tags, provenance
@@ -34,7 +34,7 @@ class OpenLaunch:
         tags: the tags that all runs of this process get.
     """
 
-    plan: Plan
+    plan: LaunchPlan
     launch: Launch
     journal: Journal
     recorder: Recorder
@@ -51,7 +51,7 @@ class OpenLaunch:
         return len(self.ended) < self.plan.trials
 
 
-def open_launch(plan: Plan, launch: Launch, *, tracking_uri: str) -> OpenLaunch:
+def open_launch(plan: LaunchPlan, launch: Launch, *, tracking_uri: str) -> OpenLaunch:
     """Open a launch that this process owns; raises ``ValueError`` if its journal is damaged or of a newer nmlab."""
     store = MlflowStore(plan.study.name, launch=launch.name, uri=tracking_uri)
     journal = Journal(launch)
@@ -80,7 +80,7 @@ def open_launch(plan: Plan, launch: Launch, *, tracking_uri: str) -> OpenLaunch:
     )
 
 
-def _new_state(plan: Plan, launch: Launch) -> LaunchState:
+def _new_state(plan: LaunchPlan, launch: Launch) -> LaunchState:
     study = plan.study
     seeds = Counter(spec.configuration for spec in plan.baselines)
     return LaunchState(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from nmlab.platform.launches import launch as launches
 from nmlab.platform.launches.journal import ended_trials, read_journal
 from nmlab.platform.launches.launch import Launch
-from nmlab.platform.planning.study_plan import Plan, plan_study
+from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.process.credentials import restored_uri
 from nmlab.platform.tracking.address import absolute_uri, check_store
 from nmlab.search_spaces.schema.study import Study
@@ -41,7 +41,7 @@ class ReadyLaunch:
         notes: one line for each thing that the user should know before the start.
     """
 
-    plan: Plan
+    plan: LaunchPlan
     launch: Launch
     tracking_uri: str
     address: str | None
@@ -145,7 +145,7 @@ def resumed_address(given: str | None, *, stored: str | None, launch: str) -> st
     return stored
 
 
-def _admitted(plan: Plan, address: str | None, results: Path, *, has_begun: bool = False) -> tuple[Load, str]:
+def _admitted(plan: LaunchPlan, address: str | None, results: Path, *, has_begun: bool = False) -> tuple[Load, str]:
     """Return the memory that a replica puts on its device, and a note on the cluster's nodes ("" without one).
 
     Raises ``ValueError`` for a study that this machine or the cluster cannot hold. Without an address this machine is

@@ -24,7 +24,7 @@ class RefusedError(SweepError, ValueError):
 
 
 @dataclass
-class SweepResult:
+class LaunchEnding:
     """How a launch ended: trials by status, loads of the model, whether the frozen weights are unchanged."""
 
     status: LaunchStatus

@@ -11,7 +11,7 @@ from nmlab.platform.planning.forecast import Forecast, Forecaster, SharedResults
 from nmlab.platform.planning.listing import Listing, list_trials, varied
 from nmlab.platform.planning.machine import Machine
 from nmlab.platform.planning.planned_stopping import early_stopping
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.context.result_cache import CACHE_BYTES
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -35,13 +35,13 @@ Probes = Mapping[tuple[str, str], ProbeResult]
 class Estimate:
     """The estimate of a plan on a machine. ``probes``: what probes measured, by method and pattern."""
 
-    plan: Plan
+    plan: LaunchPlan
     machine: Machine
     probes: Probes = field(default_factory=dict)
     fake_model: FakeTensorModel | None = None
 
     @classmethod
-    def here(cls, plan: Plan, *, probes: Probes | None = None) -> "Estimate":
+    def here(cls, plan: LaunchPlan, *, probes: Probes | None = None) -> "Estimate":
         """Return the estimate for this machine."""
         machine = Machine.here(dtype=plan.study.model.dtype, threads=threads_a_slot(plan))
         return cls(plan, machine, probes or {})
@@ -179,7 +179,7 @@ class Estimate:
         return {"method": spec.method, "pattern": spec.pattern, "seed": spec.seed, "settings": settings}
 
 
-def threads_a_slot(plan: Plan) -> int:
+def threads_a_slot(plan: LaunchPlan) -> int:
     """Return the number of threads that one trial gets on this machine."""
     import os
 
@@ -187,7 +187,7 @@ def threads_a_slot(plan: Plan) -> int:
     return max(1, (os.cpu_count() or 1) // (replica.count * replica.slots))
 
 
-def probe_methods(plan: Plan) -> dict[tuple[str, str], ProbeResult]:
+def probe_methods(plan: LaunchPlan) -> dict[tuple[str, str], ProbeResult]:
     """Load the model and measure a few real steps of every method and pattern of a study, one after the other."""
     import torch
 
@@ -218,7 +218,7 @@ def _steps(spec: TrialSpec) -> int:
     return int(spec.hyperparameters.get("steps") or 0)
 
 
-def _facts_record(plan: Plan, facts: PreflightFacts) -> dict[str, Any]:
+def _facts_record(plan: LaunchPlan, facts: PreflightFacts) -> dict[str, Any]:
     study = plan.study
     return {
         "study": study.name,

@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.search.strategies import startup_trials, strategy_of
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -20,7 +20,7 @@ class Listing:
     open: int
 
 
-def list_trials(plan: Plan) -> Listing:
+def list_trials(plan: LaunchPlan) -> Listing:
     """Return the trials of a plan in the order in which a launch proposes them.
 
     For a search that learns from results, only the points that it draws before the first result are known.
@@ -37,6 +37,6 @@ def list_trials(plan: Plan) -> Listing:
     return Listing(tuple(specs), len(plan.baselines), wanted - settled)
 
 
-def varied(plan: Plan, spec: TrialSpec) -> dict[str, Scalar]:
+def varied(plan: LaunchPlan, spec: TrialSpec) -> dict[str, Scalar]:
     """Return the settings of a trial that the study searches, without method and pattern."""
     return {name: value for name, value in spec.flat().items() if name in plan.study.searched}

@@ -2,7 +2,7 @@
 
 import math
 
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.search.early_stopping import EarlyStopping
 from nmlab.platform.search.stopping_rules import (
     MedianStopping,
@@ -15,7 +15,7 @@ from nmlab.trials.contract.metrics import EVAL, initial_name
 from nmlab.trials.trial.history import CURVE_POINTS
 
 
-def early_stopping(plan: Plan) -> EarlyStopping:
+def early_stopping(plan: LaunchPlan) -> EarlyStopping:
     """Return the early stopping that a study asks for; without a scheduler it stops nothing."""
     search = plan.study.search
     metric = search.metrics[0]
@@ -29,7 +29,7 @@ def early_stopping(plan: Plan) -> EarlyStopping:
     )
 
 
-def _rule(plan: Plan) -> Rule:
+def _rule(plan: LaunchPlan) -> Rule:
     study, steps = plan.study, plan.longest_trial
     every = study.intervals.evaluate_every
     if not study.search.metrics[0].startswith(EVAL):  # a point of the training curve

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LaunchPlan:
     """What a launch of a study will run.
 
     Attributes:
@@ -85,13 +85,13 @@ def check_settings(study: Study) -> StudyTrials:
     return trials
 
 
-def plan_study(study: Study) -> Plan:
+def plan_study(study: Study) -> LaunchPlan:
     """Return the plan of a study, after all checks that need no process; raises ``ValueError`` with one line."""
     trials = check_settings(study)
     facts = _facts(study, trials)
     baselines = baseline_trials(study, trials.baselines)
     _check_with_facts(study, trials, facts)
-    return Plan(
+    return LaunchPlan(
         study=study,
         baselines=tuple(baselines),
         examples=tuple(example_specs(study)),

@@ -15,7 +15,7 @@ from typing import Any, cast
 from ray.tune.search import Searcher
 
 from nmlab.platform.launches.journal import FlatResult
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.planning.study_trials import trial_spec
 from nmlab.platform.search.strategies import Outcome, Proposal, SearchStrategy
 from nmlab.platform.tuning.trainable import TrialConfig
@@ -54,7 +54,7 @@ class ReplicateSearcher(Searcher):
 
     def __init__(
         self,
-        plan: Plan,
+        plan: LaunchPlan,
         strategy: SearchStrategy,
         *,
         dispatcher: str,

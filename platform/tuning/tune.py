@@ -16,7 +16,7 @@ from ray.tune.stopper import TimeoutStopper
 from nmlab.platform.cluster.nodes import ray_nodes
 from nmlab.platform.cluster.session import NAMESPACE
 from nmlab.platform.launches.journal import FlatResult
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.search.strategies import SearchStrategy
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.platform.tuning.trainable import TrialActor
@@ -73,7 +73,7 @@ class _TimeLimit(TimeoutStopper):
 
 
 def tune_trials(
-    plan: Plan,
+    plan: LaunchPlan,
     strategy: SearchStrategy,
     *,
     dispatcher: str,
@@ -105,7 +105,9 @@ def tune_trials(
     _tuner(searcher, plan=plan, folder=folder, watch=watch, max_failures=max_failures).fit()
 
 
-def _tuner(searcher: ReplicateSearcher, *, plan: Plan, folder: Path, watch: TuneWatch, max_failures: int) -> Tuner:
+def _tuner(
+    searcher: ReplicateSearcher, *, plan: LaunchPlan, folder: Path, watch: TuneWatch, max_failures: int
+) -> Tuner:
     search, seconds = plan.study.search, plan.study.budget.time_limit_seconds
     return Tuner(
         _beside_driver(TrialActor),

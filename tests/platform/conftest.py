@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from pipelines import run_pipeline  # noqa: F401 (a fixture)
 from stores import LAUNCH, RECORD
 
-from nmlab.platform.planning.study_plan import Plan, plan_study
+from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.tracking.store import MlflowStore
 from nmlab.search_spaces import loader
 from nmlab.search_spaces.schema.study import Study
@@ -35,17 +35,17 @@ def small_study(*overrides: str) -> Study:
 
 
 @cache
-def _resolved() -> Plan:
+def _resolved() -> LaunchPlan:
     return plan_study(small_study())
 
 
 @pytest.fixture
-def plan_of() -> Callable[..., Plan]:
+def plan_of() -> Callable[..., LaunchPlan]:
     """Return a builder of small plans; they share one look at model and text, which their overrides leave alone."""
 
-    def build(*overrides: str) -> Plan:
+    def build(*overrides: str) -> LaunchPlan:
         study, facts = small_study(*overrides), _resolved().facts
-        return Plan.unchecked(study, facts=facts)
+        return LaunchPlan.unchecked(study, facts=facts)
 
     return build
 

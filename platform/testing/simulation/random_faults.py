@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import TrialEnded
 from nmlab.platform.testing.simulation.invariants import check_journal
 from nmlab.platform.testing.simulation.simulated_launch import SimulatedLaunch
@@ -101,7 +101,7 @@ class RandomFaults:
         return "its file is gone" if self._launch.scheduler.now < self._gone_until else ""
 
 
-def run_with_random_faults(plan: Plan, folder: Path, *, seed: int, faults: int = 6) -> SimulatedLaunch:
+def run_with_random_faults(plan: LaunchPlan, folder: Path, *, seed: int, faults: int = 6) -> SimulatedLaunch:
     """Run a launch to its planned end through so many faults, drawn by the seed; return it for further checks.
 
     The driver is started again whenever it has ended early. Raises ``AssertionError``, with the seed and the faults, if

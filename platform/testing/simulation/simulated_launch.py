@@ -19,13 +19,13 @@ from typing import Any, Self
 
 from nmlab.platform.driver.stop_requests import StopRequests
 from nmlab.platform.launches import launch as launches
-from nmlab.platform.launches.endings import SweepResult
+from nmlab.platform.launches.endings import LaunchEnding
 from nmlab.platform.launches.journal import Journal
 from nmlab.platform.launches.launch import Launch
 from nmlab.platform.launches.snapshot import Snapshot
 from nmlab.platform.launches.trial_ends import why_unreadable
 from nmlab.platform.planning.admission import Load
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.records.events import JournalRecord, TrialEnded
 from nmlab.platform.replicas import worker
 from nmlab.platform.sweep import Sweep
@@ -98,7 +98,7 @@ class SimulatedLaunch:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: LaunchPlan,
         folder: Path,
         *,
         seed: int,
@@ -121,7 +121,7 @@ class SimulatedLaunch:
         self.before_write: Callable[[], None] = lambda: None
         self.unreadable: Callable[[TrialEnded], str] = lambda record: ""
         self.why_too_large = ""
-        self.results: list[SweepResult] = []
+        self.results: list[LaunchEnding] = []
         self.snapshots: list[Snapshot] = []
         self.tuner: SimulatedTuner | None = None
         self._stop: StopRequests | None = None
@@ -201,7 +201,7 @@ class SimulatedLaunch:
         self.scheduler.later(seconds, lambda: None)
         self.run_until(lambda: self.scheduler.now >= end, within=seconds + 1.0)
 
-    def finish(self, *, within: float = 1200.0) -> SweepResult:
+    def finish(self, *, within: float = 1200.0) -> LaunchEnding:
         """Let the driver come to its end; return how the launch ended. Raises what ended the driver, if anything."""
         self.run_until(lambda: not self.is_running, within=within, what="the driver to end")
         if self._main is not None and self._main.error is not None:
@@ -290,7 +290,9 @@ class SimulatedLaunch:
         self._journals.append(KeptJournal(launch, self))
         return self._journals[-1]
 
-    def new_tuner(self, searcher: Any, *, plan: Plan, folder: Path, watch: Any, max_failures: int) -> SimulatedTuner:
+    def new_tuner(
+        self, searcher: Any, *, plan: LaunchPlan, folder: Path, watch: Any, max_failures: int
+    ) -> SimulatedTuner:
         """Return the run of Tune."""
         self.tuner = SimulatedTuner(self.scheduler, searcher, plan=plan, watch=watch, max_failures=max_failures)
         return self.tuner

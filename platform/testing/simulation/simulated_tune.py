@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.testing.simulation.scheduler import Process, Scheduler, Task
 from nmlab.platform.testing.simulation.simulated_ray import DRIVERS_NODE
 from nmlab.platform.tuning.searcher import ReplicateSearcher
@@ -46,7 +46,13 @@ class SimulatedTuner:
     """
 
     def __init__(
-        self, scheduler: Scheduler, searcher: ReplicateSearcher, *, plan: Plan, watch: TuneWatch, max_failures: int
+        self,
+        scheduler: Scheduler,
+        searcher: ReplicateSearcher,
+        *,
+        plan: LaunchPlan,
+        watch: TuneWatch,
+        max_failures: int,
     ) -> None:
         self._scheduler, self._searcher, self._watch = scheduler, searcher, watch
         self._plan, self._max_failures = plan, max_failures

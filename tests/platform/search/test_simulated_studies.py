@@ -13,7 +13,7 @@ import pytest
 from measured import as_curves
 from simulated import METRIC, SimulatedSweep
 
-from nmlab.platform.planning.study_plan import Plan, plan_study
+from nmlab.platform.planning.study_plan import LaunchPlan, plan_study
 from nmlab.platform.records.events import TrialMetrics, TrialSubmitted
 from nmlab.reports.analysis.configurations import configurations_of
 from nmlab.reports.analysis.pairwise import winners_of
@@ -57,7 +57,7 @@ def plan_of(thirteenth):
 
         def build(search):
             study = loader.load("quickstart", overrides=[*SETTINGS, search])
-            return Plan.unchecked(study, facts=facts)
+            return LaunchPlan.unchecked(study, facts=facts)
 
         yield build
     registry.rescan()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 
 GRID = (
     "search={algorithm: grid}",
@@ -30,6 +30,6 @@ def in_memory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def small_plan(plan_of: Callable[..., Plan]) -> Callable[..., Plan]:
+def small_plan(plan_of: Callable[..., LaunchPlan]) -> Callable[..., LaunchPlan]:
     """Return a builder of plans of a grid of two configurations with two seeds and a baseline, in six steps each."""
     return lambda *overrides: plan_of(*GRID, *overrides)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from nmlab.platform.planning.study_plan import Plan
+from nmlab.platform.planning.study_plan import LaunchPlan
 from nmlab.platform.search.strategies import Outcome, strategy_of
 from nmlab.platform.tuning.searcher import ReplicateSearcher
 from nmlab.trials.contract.trial_spec import TrialSpec
@@ -31,7 +31,7 @@ ALGORITHMS = {
 class SearchRun:
     """A study's searcher, its journal, and the results that an earlier process would have recorded."""
 
-    plan: Plan
+    plan: LaunchPlan
     journal: Path
     ended: dict[str, Any] = field(default_factory=dict)
     suggested: list[TrialSpec] = field(default_factory=list)
