@@ -26,8 +26,9 @@ PINS = [
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     if not line.startswith("#")
 ]
-CALLERS = {"pytest"}
-"""Imported by the conformance suites in `testing/` alone, which the tests of another package subclass."""
+CALLERS = {"pytest", "ipython"}
+"""Imported where the caller has them: pytest by the conformance suites in `testing/`, which the tests of another package
+subclass, IPython by the progress that is shown in a notebook, whose cells it runs."""
 
 
 def environment(python: str) -> dict[str, str]:
