@@ -27,7 +27,7 @@ PINS = [
     if not line.startswith("#")
 ]
 CALLERS = {"pytest", "ipython"}
-"""Imported where the caller has them: pytest by the conformance suites in `testing/`, which the tests of another package
+"""Imported where the caller has them: pytest by the conformance suites in `testing/`, which tests of another package
 subclass, IPython by the progress that is shown in a notebook, whose cells it runs."""
 
 
