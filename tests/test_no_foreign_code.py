@@ -24,6 +24,7 @@ EXCEPTIONS = {
     "search_spaces/reading/study_yaml.py": {"yaml.load"},
     "trials/testing/conformance.py": {"pickle.loads"},
     "platform/testing/searcher_conformance.py": {"pickle.loads"},
+    "platform/testing/simulation/simulated_ray.py": {"pickle.loads"},
 }
 
 

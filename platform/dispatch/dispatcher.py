@@ -38,6 +38,9 @@ from nmlab.platform.dispatch.notifier import Notifier
 from nmlab.platform.dispatch.state import DispatchState
 from nmlab.platform.records.payloads import Proof, ReplicaFacts, ResultRecord, SpecRecord
 
+_STARTS = 3
+"""How often a dispatcher is started that dies before it answers: Ray gives an actor up for good where one call of its
+head to the process that started the actor fails, as on an overloaded machine."""
 _PING_SECONDS = 1.0
 """Between two calls that find out whether a replica's process lives: a killed one costs a second, not 15."""
 
@@ -47,9 +50,16 @@ def start_dispatcher(launch: str, *, max_failures: int, expected: Proof | None =
 
     It lives as long as the client that is returned. ``expected`` is what replicas must show (`cluster/proof.py`).
     """
-    name = f"nmlab-dispatcher-{launch}-{uuid.uuid4().hex[:8]}"
-    actor = start_actor(Dispatcher, name=name, namespace=NAMESPACE)(max_failures=max_failures, expected=expected)
-    actor.ask(lambda dispatcher: dispatcher.drain(0, acknowledged=0, refused=[], within=0.0))
+    for attempt in range(1, _STARTS + 1):
+        name = f"nmlab-dispatcher-{launch}-{uuid.uuid4().hex[:8]}"
+        actor = start_actor(Dispatcher, name=name, namespace=NAMESPACE)(max_failures=max_failures, expected=expected)
+        try:
+            actor.ask(lambda dispatcher: dispatcher.drain(0, acknowledged=0, refused=[], within=0.0))
+        except RayActorError:
+            if attempt == _STARTS:
+                raise
+        else:
+            break
     return DispatchClient(name, namespace=NAMESPACE, actor=actor)
 
 
