@@ -137,14 +137,15 @@ def battered(new_nmlab):
         sweep.wait_until(lambda j: keys(since(kills["actor"], j), "trial actor lost"), "the trial actor was missed")
         sweep.wait_until(in_the_middle, "a trial was in its middle")
         kills["controller"] = sweep.kill("ray::TrainController")
+        second = second_resume(sweep.nmlab)  # it starts while the replica does
         both = {"train run lost", "replica lost"}
         sweep.wait_until(lambda j: both <= set(events(since(kills["controller"], j))), "run and worker were missed")
         victim = sweep.wait_until(lambda j: in_the_middle(j) and busy_replica(j), "a replica was at work")
         environment = Path(f"/proc/{victim['pid']}/environ").read_text().split("\0")
         kills["worker"] = sweep.kill_pid(victim["pid"], victim["host"])
         sweep.wait_until(lambda j: "replica lost" in events(since(kills["worker"], j)), "the worker was missed")
+        refusal = ended(second)
         kills["dispatcher again"] = sweep.kill("ray::Dispatcher")
-        refusal = second_resume(sweep.nmlab)
         sweep.wait_until(lambda j: keys(j, "ended") and in_the_middle(j), "a trial had ended, another was running")
         mask = initial_mask(sweep.nmlab)
         kills["driver"] = sweep.kill_driver()
@@ -160,8 +161,15 @@ def battered(new_nmlab):
 
 
 def second_resume(nmlab):
-    """Return how a second process ends that is to resume the launch beside the first."""
-    return subprocess.run([NMLAB, "resume", "--json"], cwd=nmlab.folder, capture_output=True, text=True, check=False)
+    """Start a second process that is to resume the launch beside the first."""
+    given = {"cwd": nmlab.folder, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([NMLAB, "resume", "--json"], **given)
+
+
+def ended(process):
+    """Return how a process that was started has ended."""
+    printed, error = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, printed, error)
 
 
 def initial_mask(nmlab):
