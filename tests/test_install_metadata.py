@@ -159,7 +159,7 @@ def test_the_builds_of_torch_on_the_page_are_those_that_doctor_names():
 
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-TARGETS = "demo test quick lint types check lock wheels lowest release-check clean".split()  # noqa: SIM905
+TARGETS = "demo test quick soak lint types docs check lock wheels lowest release-check clean".split()  # noqa: SIM905
 
 
 def test_every_target_is_a_command_and_not_a_file():

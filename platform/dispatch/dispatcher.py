@@ -11,6 +11,7 @@ The dispatcher may die at any moment: Ray restarts it, and its callers report to
 """
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -36,8 +37,10 @@ from nmlab.platform.dispatch.messages import (
 )
 from nmlab.platform.dispatch.notifier import Notifier
 from nmlab.platform.dispatch.state import DispatchState
+from nmlab.platform.failures import reason_line
 from nmlab.platform.records.payloads import Proof, ReplicaFacts, ResultRecord, SpecRecord
 
+_log = logging.getLogger(__name__)
 _STARTS = 3
 """How often a dispatcher is started that dies before it answers: Ray gives an actor up for good where one call of its
 head to the process that started the actor fails, as on an overloaded machine."""
@@ -55,9 +58,10 @@ def start_dispatcher(launch: str, *, max_failures: int, expected: Proof | None =
         actor = start_actor(Dispatcher, name=name, namespace=NAMESPACE)(max_failures=max_failures, expected=expected)
         try:
             actor.ask(lambda dispatcher: dispatcher.drain(0, acknowledged=0, refused=[], within=0.0))
-        except RayActorError:
+        except RayActorError as error:
             if attempt == _STARTS:
                 raise
+            _log.warning("%s died before it answered and is started again: %s", name, reason_line(error))
         else:
             break
     return DispatchClient(name, namespace=NAMESPACE, actor=actor)
