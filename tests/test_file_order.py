@@ -7,7 +7,8 @@ from file_order import RAY, place_of, unit_of
 from sources import ROOT
 
 STARTS_RAY = re.compile(
-    r"\bray\.init\([\"\w]|\bwith cluster\((cpus=.*)?\)|\(.*\b(new_nmlab|undisturbed)\b.*\):|\bRaylets\(|\bnmlab\.sweep\("
+    r"\bray\.init\([\"\w]|\bwith cluster\((cpus=.*)?\)|\bRaylets\(|\bnmlab\.sweep\("
+    r"|\(.*\b(new_nmlab|undisturbed)\b.*\):"
 )
 
 
