@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from launched import GRID, Nmlab
+from mlflow.store.db import utils as database
 from mlflow.tracking import MlflowClient
 from pipelines import run_pipeline  # noqa: F401 (a fixture)
 from stores import LAUNCH, RECORD
@@ -39,7 +40,7 @@ def _resolved() -> LaunchPlan:
     return plan_study(small_study())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plan_of() -> Callable[..., LaunchPlan]:
     """Return a builder of small plans; they share one look at model and text, which their overrides leave alone."""
 
@@ -51,7 +52,15 @@ def plan_of() -> Callable[..., LaunchPlan]:
 
 
 @pytest.fixture(scope="session")
-def migrated_database(made_once: Callable[..., Path]) -> Path:
+def _newest_migration_is_known() -> Iterator[None]:
+    """To learn which is the newest, MLflow imports all migrations whenever it opens a store: a third of its opening."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "_get_latest_schema_revision", cache(database._get_latest_schema_revision))
+        yield
+
+
+@pytest.fixture(scope="session")
+def migrated_database(made_once: Callable[..., Path], _newest_migration_is_known: None) -> Path:
     """An empty MLflow database; its migrations take seconds, so they run once."""
 
     def migrate(folder: Path) -> None:

@@ -109,10 +109,11 @@ def own_fields(section):
 def test_json_schema_is_valid_and_accepts_every_packaged_study():
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
     for study in loader.studies():
         text = (loader._STUDIES / f"{study.name}.yaml").read_text(encoding="utf-8")
-        jsonschema.validate(yaml.safe_load(text), schema)
-        jsonschema.validate(yaml.safe_load(loader.dump(study)), schema)
+        validator.validate(yaml.safe_load(text))
+        validator.validate(yaml.safe_load(loader.dump(study)))
 
 
 @pytest.mark.parametrize(
@@ -134,4 +135,4 @@ def test_json_schema_refuses_what_the_reader_refuses(minimal, change):
     with pytest.raises(ValidationError):
         Study.model_validate(bad)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(bad, json_schema())
+        jsonschema.Draft202012Validator(json_schema()).validate(bad)
