@@ -106,8 +106,9 @@ def _files(study: Study) -> Iterator[str]:
     source = study.model.source
     if not source.startswith("builtin:"):
         yield str(locate(study.model) / "config.json")
-    for text in (study.data.calibration.source, study.data.evaluation.source):
-        path = Path(text.partition("[")[0]).expanduser()
+    data = study.data
+    for text in (data.calibration, *([data.validation] if data.validation else []), data.evaluation):
+        path = Path(text.source.partition("[")[0]).expanduser()
         if path.exists():
             yield str(path.absolute())
 

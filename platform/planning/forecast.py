@@ -12,6 +12,7 @@ from functools import cached_property
 from nmlab.platform.planning.machine import Machine
 from nmlab.search_spaces.schema.study import Study
 from nmlab.trials.contract.pattern import Pattern
+from nmlab.trials.contract.sections import HeldOutText
 from nmlab.trials.contract.trial_spec import TrialSpec
 from nmlab.trials.methods import registry
 from nmlab.trials.models.needs import FLOAT32, Needs, Shape
@@ -56,7 +57,7 @@ class Forecast:
             return self.peak
         return self.state_bytes + self.uncertain + max(self.start, self.step, self.evaluation)
 
-    def seconds(self, *, steps: int, evaluations: int) -> float:
+    def seconds(self, *, steps: int, evaluations: float) -> float:
         """Return the seconds of a trial."""
         learning = self.start_seconds + steps * self.step_seconds
         return learning + evaluations * self.evaluation_seconds + self.extra_seconds
@@ -109,7 +110,7 @@ class Forecaster:
             masked=needs.masked,
             start=needs.masked + needs.start + self._forward.peak_bytes,
             step=(masked + needs.step + step.peak_bytes) if learns else 0,
-            evaluation=needs.masked + shape.prunable + self._evaluation.peak_bytes,
+            evaluation=needs.masked + shape.prunable + max(self._evaluation.peak_bytes, self._validation.peak_bytes),
             start_seconds=needs.start_reads * batches * forward_seconds,
             step_seconds=(needs.forwards * parts * self._seconds(step) + passes) if learns else 0.0,
             evaluation_seconds=evaluated * self._seconds(self._evaluation),
@@ -155,10 +156,18 @@ class Forecaster:
 
     @cached_property
     def _evaluation(self) -> Measured:
-        evaluation = self._study.data.evaluation
-        batch = min(evaluation.batch_size, self._facts.evaluation_windows)
-        length = evaluation.sequence_length
-        return self._dry_run("an evaluation", lambda: self._stage.evaluation(batch=batch, length=length))
+        return self._held_out("an evaluation", self._study.data.evaluation, windows=self._facts.evaluation_windows)
+
+    @cached_property
+    def _validation(self) -> Measured:
+        """What validation takes at a time; nothing without a text for it."""
+        if (validation := self._study.data.validation) is None:
+            return Measured(0, 0, 0, 0)
+        return self._held_out("a validation", validation, windows=self._facts.validation_windows)
+
+    def _held_out(self, what: str, text: HeldOutText, *, windows: int) -> Measured:
+        batch, length = min(text.batch_size, windows), text.sequence_length
+        return self._dry_run(what, lambda: self._stage.evaluation(batch=batch, length=length))
 
     def _dry_run(self, what: str, run: Callable[[], Measured]) -> Measured:
         """Return what a dry run counts; zeros, with a note, if the architecture cannot run without contents."""

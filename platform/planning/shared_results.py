@@ -21,7 +21,7 @@ class SharedResults:
 def shared_results(
     trials: Iterable[tuple[TrialSpec, Mapping[str, int]]],
     *,
-    evaluation_tokens: int,
+    held_out_tokens: int,
     seeds: int,
     slots: int,
     budget: int = CACHE_BYTES,
@@ -30,7 +30,7 @@ def shared_results(
 
     Beyond its budget the cache holds only what running trials use: at worst that of the ``slots`` largest trials.
     """
-    kept: dict[Hashable, int] = {"evaluation": _TOKEN_BYTES * evaluation_tokens}
+    kept: dict[Hashable, int] = {"evaluation": _TOKEN_BYTES * held_out_tokens}
     largest = 0
     for spec, shared in trials:
         text = spec.calibration

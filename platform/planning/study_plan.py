@@ -96,6 +96,7 @@ def _facts(study: Study, trials: StudyTrials) -> Facts:
         patterns=[Pattern.parse(pattern) for pattern in study.patterns],
         calibration=largest.calibration,
         evaluation=largest.evaluation,
+        validation=largest.validation,
     )
 
 

@@ -29,6 +29,7 @@ from nmlab.trials.masks.bits import masks_digest
 from nmlab.trials.masks.bundle import save_bundle
 from nmlab.trials.models.sources import settings_of
 from nmlab.trials.trial.artifacts import save_questions, save_windows
+from nmlab.trials.trial.evaluations import Measured
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def record_tasks(run_id: str, *, evaluated: Evaluated, tracking_uri: str) -> Non
 
 
 def _write(folder: Path, subject: Subject, evaluated: Evaluated) -> tuple[str, ...]:
-    save_windows(folder / EVALUATION_FILE, evaluated.perplexity, None)
+    save_windows(folder / EVALUATION_FILE, Measured(evaluated.perplexity, None, None))
     written = [EVALUATION_FILE]
     if evaluated.tasks is not None:
         save_questions(folder / TASKS_FILE, evaluated.tasks)

@@ -5,9 +5,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from nmlab.trials.contract.sections import Cadence, CalibrationSpec, EvaluationSpec, ModelSource, Section, TrialBudget
+from nmlab.trials.contract.sections import (
+    Cadence,
+    CalibrationSpec,
+    EvaluationSpec,
+    ModelSource,
+    Section,
+    TrialBudget,
+    ValidationSpec,
+)
 from nmlab.trials.contract.values import Scalar
 
 # Trial keys are kept for good: they digest the names of all fields. A field or hyperparameter that is added later
@@ -16,7 +24,10 @@ from nmlab.trials.contract.values import Scalar
 # evaluation or budget, "FIELD" for one of the trial itself, "hyperparameters.METHOD.NAME" for a method's.
 ADDED_LATER: dict[str, Any] = {
     "model.leave_dense": (),
+    "calibration.part": None,
+    "validation": None,
 }
+_UNWRITTEN = (("calibration", "part"), ("validation",))  # left out of records too where they are null
 
 
 def flat_settings(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
@@ -42,6 +53,8 @@ class TrialSpec(Section):
     model: ModelSource
     calibration: CalibrationSpec
     evaluation: EvaluationSpec
+    validation: ValidationSpec | None = None
+    """The text on which configurations are chosen; null chooses them on the evaluation text."""
     budget: TrialBudget = TrialBudget()
     cadence: Cadence = Cadence()
 
@@ -62,9 +75,19 @@ class TrialSpec(Section):
 
     def flat(self) -> dict[str, Scalar]:
         """Return every setting under a dotted name; hyperparameters stand by their own names."""
-        body = self.model_dump(exclude={"hyperparameters", "cadence", "calibration", "evaluation"})
-        data = self.model_dump(include={"calibration", "evaluation"})
+        texts = {"calibration", "evaluation", "validation"}
+        body, data = self.model_dump(exclude={"hyperparameters", "cadence", *texts}), self.model_dump(include=texts)
         return {**flat_settings({**body, "data": data}), **self.hyperparameters}
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out sections that are null, so that a trial without them is recorded as before they existed."""
+        record: dict[str, Any] = serialize(self)
+        for *section, name in _UNWRITTEN:
+            held = record.get(section[0], {}) if section else record
+            if name in held and held[name] is None:
+                del held[name]
+        return record
 
     def _identity(self) -> dict[str, Any]:
         """Return everything that a result depends on, rounding apart, without later fields at their defaults."""
